@@ -1,0 +1,1 @@
+"""Fitting heads: under Lightning's Trainer, alone or stacked, on one process or several."""

@@ -1,0 +1,1 @@
+"""The feature cache: its format, its key, batches and samplers over it."""

@@ -1,0 +1,1 @@
+"""Run records and where they are kept; free of torch."""

@@ -1,0 +1,1 @@
+"""The verbs: each one's story told once, from top to bottom."""

@@ -1,0 +1,1 @@
+"""One file per classifier re-training strategy; nothing is imported here, the registry reads the files."""
