@@ -1,0 +1,190 @@
+"""Reading a feature cache: verified on first use, in memory or mapped from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from lt_bench.errors import UserError
+from lt_bench.features.manifest import ArrayInfo, Manifest, key_fields, read_manifest
+from lt_bench.features.write import decode_affine8, digest, stored_tensor
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear classifier: weight (K, D) and bias (K,), float32; a head without bias has zeros."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class FeatureSplit:
+    """The features of one split.
+
+    Attributes:
+        name: train, val or test.
+        views: V view names, ``plain`` first.
+        blocks: runs of feature rows (n, D) whose concatenation is (V * N, D), view after view: one block in memory, one per stored part when mapped.
+        labels: (N,) int64.
+        rows: (N,) row of each sample in its source.
+    """
+
+    name: str
+    views: tuple[str, ...]
+    blocks: tuple[Tensor, ...]
+    labels: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return self.labels.numel()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the features live."""
+        return self.blocks[0].device
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Rows ``index`` (any shape, values v * N + i) of the concatenated views, in the stored dtype, with a last dimension D."""
+        if len(self.blocks) == 1:
+            return self.blocks[0].index_select(0, index.reshape(-1)).view(*index.shape, -1)
+        flat = index.reshape(-1)
+        out = torch.empty(flat.numel(), self.blocks[0].shape[1], dtype=self.blocks[0].dtype)
+        start = 0
+        for block in self.blocks:
+            inside = ((flat >= start) & (flat < start + block.shape[0])).nonzero().squeeze(1)
+            out[inside] = block[flat[inside] - start]
+            start += block.shape[0]
+        return out.view(*index.shape, -1)
+
+    def view(self, name: str) -> Tensor:
+        """The features (N, D) of one view; a copy only where they lie in several mapped parts."""
+        n, v = len(self), self.views.index(name)
+        if len(self.blocks) == 1:
+            return self.blocks[0][v * n : (v + 1) * n]
+        return self.gather(torch.arange(v * n, (v + 1) * n))
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """An opened cache: its manifest is read, no array is yet."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def key(self) -> str:
+        """The cache's identity (``Manifest.key``)."""
+        return self.manifest.key
+
+    def has(self, split: str) -> bool:
+        """Whether the cache has this split."""
+        return split in self.manifest.views
+
+    def split(
+        self, name: str, *, views: Sequence[str] | None = None, device: str | torch.device = "cpu", mapped: bool = False
+    ) -> FeatureSplit:
+        """Load a split, every checksum verified.
+
+        Args:
+            name: train, val or test.
+            views: which views, by default all stored ones.
+            device: where features and labels shall live.
+            mapped: leave the features on disk and map them (CPU only; not for ``affine8``), for caches larger than memory.
+
+        Raises:
+            UserError: no such split or view; a file missing, truncated or altered, by name.
+        """
+        if not self.has(name):
+            raise UserError(f"{self.path}: this cache has no {name} split; it has {', '.join(self.manifest.views)}")
+        names = tuple(views) if views is not None else self.manifest.views[name]
+        for view in names:
+            if view not in self.manifest.views[name]:
+                raise UserError(f"{self.path}: {name} has no view {view!r}; it has {', '.join(self.manifest.views[name])}")
+        keys = [f"{name}/features/{view}" for view in names]
+        blocks = self._mapped_blocks(keys) if mapped else (self._loaded_block(keys, torch.device(device)),)
+        labels, rows = (torch.cat(list(self._parts(f"{name}/{field}"))).to(device) for field in ("labels", "rows"))
+        return FeatureSplit(name, names, blocks, labels, rows)
+
+    def head(self) -> Head | None:
+        """The stage-1 classifier, or None where the cache has none."""
+        if "head/weight" not in self.manifest.arrays:
+            return None
+        weight = torch.cat(list(self._parts("head/weight")))
+        bias = torch.cat(list(self._parts("head/bias"))) if "head/bias" in self.manifest.arrays else torch.zeros(weight.shape[0])
+        return Head(weight, bias)
+
+    def verify(self) -> None:
+        """Check every checksum of the cache; raises UserError at the first that fails."""
+        for name in self.manifest.arrays:
+            for _ in self._parts(name):
+                pass
+
+    def _loaded_block(self, keys: Sequence[str], device: torch.device) -> Tensor:
+        infos = [self._info(key) for key in keys]
+        dtype = torch.float16 if infos[0].dtype == "uint8" else getattr(torch, infos[0].dtype)
+        block = torch.empty(sum(info.shape[0] for info in infos), infos[0].shape[1], dtype=dtype, device=device)
+        start = 0
+        for key, info in zip(keys, infos, strict=True):
+            coding = [torch.cat(list(self._parts(f"{key}.{field}"))) for field in ("scale", "offset")] if info.dtype == "uint8" else []
+            for part in self._parts(key):
+                block[start : start + part.shape[0]] = decode_affine8(part, *coding) if coding else part
+                start += part.shape[0]
+        return block
+
+    def _mapped_blocks(self, keys: Sequence[str]) -> tuple[Tensor, ...]:
+        if self.manifest.dtype == "affine8":
+            raise UserError(f"{self.path}: an affine8 cache cannot be mapped, it is decoded on loading; read it into memory")
+        return tuple(part for key in keys for part in self._parts(key))
+
+    def _info(self, name: str) -> ArrayInfo:
+        if name not in self.manifest.arrays:
+            raise UserError(f"{self.path}: the manifest lists no array {name}; make the cache again")
+        return self.manifest.arrays[name]
+
+    def _parts(self, name: str):
+        info = self._info(name)
+        for part in info.parts:
+            path = self.path / part.file
+            if not path.is_file():
+                raise UserError(f"{path}: missing, and the cache needs it for {name}; make the cache again")
+            try:
+                tensor = stored_tensor(path, part.key)
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{path}: damaged or truncated ({error}); make the cache again") from None
+            if tensor.shape[0] != part.rows or tuple(tensor.shape[1:]) != info.shape[1:] or str(tensor.dtype) != f"torch.{info.dtype}":
+                raise UserError(
+                    f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the manifest says {info.dtype} {info.shape}"
+                )
+            if digest(tensor) != part.sha256:
+                raise UserError(
+                    f"{path}: {name} does not have the checksum of the manifest; the file was altered or damaged, make the cache again"
+                )
+            yield tensor
+
+
+def open_cache(path: str | Path) -> FeatureCache:
+    """Open the cache in directory ``path``; reads the manifest only."""
+    directory = Path(path)
+    return FeatureCache(directory, read_manifest(directory))
+
+
+def require(cache: FeatureCache, **expected: object) -> None:
+    """Refuse a cache whose key fields are not the expected ones.
+
+    Args:
+        cache: an opened cache.
+        expected: any of the fields of ``key_fields``, e.g. ``split_hash="..."``.
+
+    Raises:
+        UserError: a field differs; names it.
+    """
+    found = key_fields(cache.manifest)
+    for name, value in expected.items():
+        if found[name] != value:
+            raise UserError(f"{cache.path}: {name} is {found[name]}, expected {value}; name the right cache with --cache or make it again")

@@ -1,0 +1,176 @@
+"""The manifest of a feature cache: what it holds, where it comes from, and the key that names it. Free of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lt_bench.errors import UserError
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Which data the features are of.
+
+    Attributes:
+        name: data set name as on the command line, e.g. ``cifar100_lt``.
+        class_names: K names in label order.
+        train_counts: K training images per class.
+        split_hash: identity of the rows of all splits (DESIGN.md, "A split is its content").
+        imbalance_factor: n_max / n_min by which a long-tailed subset was drawn; None for data used as they are.
+        selection: how the subset was drawn, e.g. ``first`` or ``seed0``; ``given`` where nothing was drawn.
+        val_seen_by_backbone: whether stage 1 was trained on the validation rows; True makes tuning refuse them.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    split_hash: str
+    imbalance_factor: float | None = None
+    selection: str = "given"
+    val_seen_by_backbone: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.train_counts)
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """Which network made the features: its name, the hash of its weights, its feature dimension D, and the story of its stage 1."""
+
+    name: str
+    weights_hash: str
+    dim: int
+    stage1: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of rows of an array: ``rows`` rows under ``key`` of the safetensors file ``file``, with the SHA-256 of their bytes."""
+
+    file: str
+    key: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """One stored array: its shape, its stored dtype, and its parts in row order.
+
+    ``affine8`` arrays are uint8 codes c of values offset + scale * c, per column; the two float32 vectors stand under ``<name>.scale`` and ``<name>.offset``.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a cache but the numbers.
+
+    ``views`` maps a split to its view names: ``plain`` first, then ``aug1``... (train) or ``flip`` (test). ``transform`` names how images became
+    inputs (``evaluation`` and ``augmentation``). ``origin`` says in words where the features come from, ``command`` how to make them again.
+    """
+
+    name: str
+    dataset: DatasetInfo
+    backbone: BackboneInfo
+    transform: dict[str, str]
+    dtype: str
+    views: dict[str, tuple[str, ...]]
+    arrays: dict[str, ArrayInfo]
+    origin: str = ""
+    command: str = ""
+    created_with: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT_VERSION
+
+    @property
+    def key(self) -> str:
+        """The cache's identity, 16 hex digits: split, weights, transform, dtype, views and format version."""
+        return cache_key(key_fields(self))
+
+    def to_json(self) -> str:
+        """The manifest as text, keys sorted, so that the same cache gives the same file."""
+        document = dataclasses.asdict(self)
+        document["key"] = self.key
+        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def key_fields(manifest: Manifest) -> dict[str, Any]:
+    """The fields that make the key; a cache that differs in one of them is another cache."""
+    return {
+        "split_hash": manifest.dataset.split_hash,
+        "weights_hash": manifest.backbone.weights_hash,
+        "transform": manifest.transform,
+        "dtype": manifest.dtype,
+        "views": {split: list(names) for split, names in manifest.views.items()},
+        "format": manifest.format,
+    }
+
+
+def cache_key(fields: dict[str, Any]) -> str:
+    """Hash of ``key_fields``, 16 hex digits."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read and check the manifest of the cache in ``directory``.
+
+    Raises:
+        UserError: no manifest there, not JSON, a field missing, of another format version, or its key does not fit its fields.
+    """
+    path = directory / MANIFEST_NAME
+    if not path.is_file():
+        raise UserError(
+            f"{directory}: not a feature cache (no {MANIFEST_NAME}); make one with `lt-bench extract` or `lt-bench import-features`"
+        )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: damaged manifest ({error}); make the cache again") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT_VERSION:
+        found = document.get("format") if isinstance(document, dict) else None
+        raise UserError(f"{path}: cache format {found!r}, this version reads {FORMAT_VERSION}; make the cache again")
+    try:
+        manifest = _from_document(document)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: manifest lacks or garbles {error}; make the cache again") from None
+    if document.get("key") != manifest.key:
+        raise UserError(
+            f"{path}: key {document.get('key')} does not fit the manifest's own fields ({manifest.key}); the file was altered, make the cache again"
+        )
+    return manifest
+
+
+def _from_document(document: dict[str, Any]) -> Manifest:
+    dataset, backbone = dict(document["dataset"]), dict(document["backbone"])
+    dataset["class_names"] = tuple(dataset["class_names"])
+    dataset["train_counts"] = tuple(int(n) for n in dataset["train_counts"])
+    arrays = {
+        name: ArrayInfo(tuple(info["shape"]), info["dtype"], tuple(Part(**part) for part in info["parts"]))
+        for name, info in document["arrays"].items()
+    }
+    return Manifest(
+        name=document["name"],
+        dataset=DatasetInfo(**dataset),
+        backbone=BackboneInfo(**backbone),
+        transform=dict(document["transform"]),
+        dtype=document["dtype"],
+        views={split: tuple(names) for split, names in document["views"].items()},
+        arrays=arrays,
+        origin=document["origin"],
+        command=document["command"],
+        created_with=dict(document["created_with"]),
+        format=document["format"],
+    )

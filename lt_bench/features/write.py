@@ -1,0 +1,213 @@
+"""Writing a feature cache: checks, 8-bit encoding, checksums, and one rename at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lt_bench.errors import UserError
+from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
+
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the writer of a cache knows beside the arrays; the fields are those of ``Manifest``.
+
+    ``dtype`` is ``float16``, ``float32`` or ``affine8`` (8 bits per value, affine per dimension).
+    """
+
+    name: str
+    dataset: DatasetInfo
+    backbone: BackboneInfo
+    transform: dict[str, str]
+    dtype: str = "float16"
+    origin: str = ""
+    command: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+def digest(tensor: Tensor) -> str:
+    """SHA-256 of a tensor's bytes in row-major order."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.sha256(memoryview(flat.numpy())).hexdigest()
+
+
+def encode_affine8(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """8-bit codes of features (N, D): ``(codes uint8 (N, D), scale (D,), offset (D,))``, error at most half a step per value."""
+    low, high = features.float().amin(0), features.float().amax(0)
+    scale = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny)
+    codes = ((features.float() - low) / scale).round_().clamp_(0, 255).to(torch.uint8)
+    return codes, scale, low
+
+
+def decode_affine8(codes: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Inverse of ``encode_affine8``, float16 (N, D)."""
+    return torch.addcmul(offset, codes.float(), scale).half()
+
+
+def write_cache(directory: Path, description: Description, arrays: Mapping[str, Tensor]) -> Manifest:
+    """Write a whole cache from arrays in memory.
+
+    Args:
+        directory: where the cache will stand; it must not exist.
+        description: what the arrays are of.
+        arrays: by name: ``<split>/features/<view>`` (N, D), ``<split>/labels`` (N,), ``<split>/rows`` (N,), ``head/weight`` (K, D) and ``head/bias`` (K,).
+            train and test are required, with a ``plain`` view; val, other views and the head are optional.
+
+    Raises:
+        UserError: an array is missing, has the wrong shape, holds NaN or infinity, or labels outside 0..K-1; the directory exists or cannot be written.
+    """
+    check_arrays(description, arrays)
+    stored = _encoded(description.dtype, arrays)
+    staging = staging_directory(directory)
+    try:
+        staging.mkdir(parents=True)
+        for group in (*SPLITS, "head"):
+            tensors = {name: tensor for name, tensor in stored.items() if name.startswith(f"{group}/")}
+            if tensors:
+                save_file(tensors, staging / f"{group}.safetensors")
+        parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in stored.items()}
+        return publish(staging, directory, description, parts)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot write the cache ({error.strerror or error}); choose another place or free the disk") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def staging_directory(directory: Path) -> Path:
+    """A fresh hidden name beside ``directory``, on the same file system, so that the last rename is atomic."""
+    if directory.exists():
+        raise UserError(f"{directory}: exists already; remove it or choose another name")
+    return directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.partial"
+
+
+def publish(staging: Path, directory: Path, description: Description, parts: Mapping[str, list[tuple[str, str, Tensor]]]) -> Manifest:
+    """Write the manifest of the files in ``staging`` and rename the whole to ``directory``.
+
+    ``parts`` gives for every array its parts in row order: (file, key in the file, the tensor stored there).
+    """
+    infos = {}
+    for name, pieces in parts.items():
+        shape = (sum(tensor.shape[0] for *_, tensor in pieces), *pieces[0][2].shape[1:])
+        dtype = str(pieces[0][2].dtype).removeprefix("torch.")
+        infos[name] = ArrayInfo(shape, dtype, tuple(Part(file, key, tensor.shape[0], digest(tensor)) for file, key, tensor in pieces))
+    views = {}
+    for split in SPLITS:
+        names = [name.split("/")[2] for name in infos if name.startswith(f"{split}/features/") and "." not in name]
+        if names:
+            views[split] = tuple(sorted(names, key=_view_order))
+    manifest = Manifest(
+        name=description.name, dataset=description.dataset, backbone=description.backbone, transform=description.transform,
+        dtype=description.dtype, views=views, arrays=infos, origin=description.origin, command=description.command,
+        created_with={**{name: _version(name) for name in ("lt-bench", "torch", "torchvision")}, **description.extra},
+    )  # fmt: skip
+    (staging / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+    for path in staging.iterdir():
+        _fsync(path)
+    staging.rename(directory)
+    _fsync(directory.parent)
+    return manifest
+
+
+def check_arrays(description: Description, arrays: Mapping[str, Tensor]) -> None:
+    """Refuse arrays that do not make a cache, naming the array and what is wrong with it."""
+    K, D = description.dataset.num_classes, description.backbone.dim
+    if description.dtype not in (*DTYPES, "affine8"):
+        raise UserError(f"dtype {description.dtype!r} is not one of float16, float32, affine8")
+    if len(description.dataset.class_names) != K:
+        raise UserError(f"{len(description.dataset.class_names)} class names for {K} classes")
+    for split in SPLITS:
+        views = {name: tensor for name, tensor in arrays.items() if name.startswith(f"{split}/features/")}
+        if not views and split == "val":
+            continue
+        if f"{split}/features/plain" not in views:
+            raise UserError(f"{split}/features/plain is missing: a cache needs the plain view of every image")
+        _check_split(split, views, arrays.get(f"{split}/labels"), K, D)
+    counts = torch.bincount(arrays["train/labels"].long(), minlength=K)
+    if counts.tolist() != list(description.dataset.train_counts):
+        raise UserError("train/labels: its images per class are not the train_counts of the description")
+    if "head/weight" in arrays and tuple(arrays["head/weight"].shape) != (K, D):
+        raise UserError(f"head/weight has shape {tuple(arrays['head/weight'].shape)}, expected ({K}, {D}) = (classes, feature dimension)")
+    if "head/bias" in arrays and tuple(arrays["head/bias"].shape) != (K,):
+        raise UserError(f"head/bias has shape {tuple(arrays['head/bias'].shape)}, expected ({K},)")
+    for name in ("head/weight", "head/bias"):
+        if name in arrays and not bool(torch.isfinite(arrays[name].float()).all()):
+            raise UserError(f"{name} holds NaN or infinity")
+
+
+def _check_split(split: str, views: Mapping[str, Tensor], labels: Tensor | None, K: int, D: int) -> None:
+    if labels is None:
+        raise UserError(f"{split}/labels is missing")
+    if labels.dim() != 1 or labels.is_floating_point():
+        raise UserError(f"{split}/labels: expected a vector of integers, got {labels.dtype} of shape {tuple(labels.shape)}")
+    if labels.numel() == 0:
+        raise UserError(f"{split}/labels is empty")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= K:
+        raise UserError(
+            f"{split}/labels: found {low if low < 0 else high}, expected 0..{K - 1}"
+            + (" (labels from 1?)" if low == 1 and high == K else "")
+        )
+    for name, tensor in views.items():
+        if tensor.dim() != 2 or tuple(tensor.shape) != (labels.numel(), D):
+            raise UserError(f"{name} has shape {tuple(tensor.shape)}, expected ({labels.numel()}, {D}) = (labels, feature dimension)")
+        bad = ~torch.isfinite(tensor.float()).all(1)
+        if bool(bad.any()):
+            raise UserError(f"{name}: NaN or infinity in {int(bad.sum())} rows, the first is row {int(bad.nonzero()[0])}")
+        if bool((tensor.abs() > torch.finfo(torch.float16).max).any()):
+            raise UserError(f"{name}: values beyond the range of float16; scale the features or write dtype float32")
+
+
+def _encoded(dtype: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    stored: dict[str, Tensor] = {}
+    for name, tensor in arrays.items():
+        if "/features/" not in name:
+            stored[name] = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).contiguous()
+        elif dtype == "affine8":
+            stored[name], stored[f"{name}.scale"], stored[f"{name}.offset"] = (part.contiguous() for part in encode_affine8(tensor))
+        else:
+            stored[name] = tensor.to(DTYPES[dtype]).contiguous()
+    for split in SPLITS:
+        if f"{split}/labels" in stored and f"{split}/rows" not in stored:
+            stored[f"{split}/rows"] = torch.arange(stored[f"{split}/labels"].numel())
+    return stored
+
+
+def stored_tensor(path: Path, key: str) -> Tensor:
+    """A tensor of a safetensors file, mapped, not copied."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(key)
+
+
+def _view_order(view: str) -> tuple[int, int, str]:
+    digits = "".join(c for c in view if c.isdigit())
+    return (0 if view == "plain" else 1, int(digits) if digits else 0, view)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "source tree"
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
