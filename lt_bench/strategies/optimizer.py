@@ -1,0 +1,74 @@
+"""SGD over a stack of heads, each with its own learning rate, momentum and weight decay."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD
+
+from lt_bench.strategies.recipe import Recipe
+
+
+class HeadSGD(SGD):
+    """torch's fused SGD on the heads of stacked parameters.
+
+    Every stacked parameter (H, ...) is handed to torch as H slices that share its storage, grouped by (lr, momentum, weight decay), so that a stack
+    updates as its heads would alone, in one kernel a group.
+
+    Args:
+        parameters: stacked parameters, first dimension H.
+        recipe: the rates, one value or H of them.
+        heads: H.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], recipe: Recipe, heads: int) -> None:
+        self._stacked = [parameter for parameter in parameters if parameter.requires_grad]
+        groups: dict[tuple[float, float, float], list[int]] = defaultdict(list)
+        for head, rates in enumerate(zip(*(recipe.per_head(name, heads) for name in ("lr", "momentum", "weight_decay")), strict=True)):
+            groups[rates].append(head)
+        self._slices: list[tuple[Tensor, Tensor, slice]] = []
+        options: list[dict[str, Any]] = []
+        for (lr, momentum, weight_decay), members in groups.items():
+            views = [self._view(parameter, run) for parameter in self._stacked for run in _runs(members)]
+            options.append({"params": views, "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "initial_lr": lr})
+        super().__init__(options, lr=0.1, nesterov=recipe.nesterov and all(m > 0 for _, m, _ in groups), fused=True)
+
+    def _view(self, parameter: Tensor, run: slice) -> Tensor:
+        view = parameter.detach()[run]
+        self._slices.append((parameter, view, run))
+        return view
+
+    def scale(self, factor: float) -> None:
+        """Set every learning rate to ``factor`` times that of its recipe."""
+        for group in self.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One update of every head from the gradients of the stacked parameters."""
+        for parameter, view, run in self._slices:
+            view.grad = None if parameter.grad is None else parameter.grad[run]
+        return super().step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of the stacked parameters."""
+        for parameter in self._stacked:
+            if set_to_none or parameter.grad is None:
+                parameter.grad = None
+            else:
+                parameter.grad.zero_()
+
+
+def _runs(members: list[int]) -> list[slice]:
+    """Maximal runs of consecutive head numbers, so that heads with equal rates are updated as one block."""
+    runs: list[slice] = []
+    for head in members:
+        if runs and runs[-1].stop == head:
+            runs[-1] = slice(runs[-1].start, head + 1)
+        else:
+            runs.append(slice(head, head + 1))
+    return runs
