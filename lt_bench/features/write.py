@@ -43,7 +43,7 @@ class Description:
 def digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's bytes in row-major order."""
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.sha256(memoryview(flat.numpy())).hexdigest()
+    return hashlib.sha256(flat.numpy().data).hexdigest()
 
 
 def encode_affine8(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Literal, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lt_bench.strategies.base import Facts, Strategy, check_range, per_class, smoothed_cross_entropy
 from lt_bench.strategies.ffds_shared import (
-    add_by_group, clamped_cross_entropy, frequency_focus, frequency_groups, scaled_weights, smooth_probability, true_probability,
+    add_by_group,
+    clamped_cross_entropy,
+    frequency_focus,
+    frequency_groups,
+    scaled_weights,
+    smooth_probability,
+    true_probability,
 )  # fmt: skip
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
@@ -81,13 +87,13 @@ class DFFDS(Strategy):
         check_range(self.name, "groups", groups, 1, float("inf"))
         groups = min(groups, facts.num_classes)
         self.k, self.epsilon = k, epsilon
-        self.register_buffer("final_weight", scaled_weights(self.class_counts, beta, weight_scale), persistent=False)
+        self.final_weight = nn.Buffer(scaled_weights(self.class_counts, beta, weight_scale), persistent=False)
         gamma = frequency_focus(self.class_counts, gamma_min, gamma_max, curve) if freq_focus else torch.zeros_like(self.class_counts)
-        self.register_buffer("gamma", gamma, persistent=False)
-        self.register_buffer("group_of_class", frequency_groups(self.class_counts, groups), persistent=False)
-        self.register_buffer("group_mean", torch.full((self.heads, groups), torch.nan, dtype=torch.float64))
-        self.register_buffer("sums", torch.zeros(self.heads, groups, dtype=torch.float64))
-        self.register_buffer("seen", torch.zeros(self.heads, groups, dtype=torch.float64))
+        self.gamma = nn.Buffer(gamma, persistent=False)
+        self.group_of_class = nn.Buffer(frequency_groups(self.class_counts, groups), persistent=False)
+        self.group_mean = nn.Buffer(torch.full((self.heads, groups), torch.nan, dtype=torch.float64))
+        self.sums = nn.Buffer(torch.zeros(self.heads, groups, dtype=torch.float64))
+        self.seen = nn.Buffer(torch.zeros(self.heads, groups, dtype=torch.float64))
         self.focusing = False
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lt_bench.strategies.base import Facts, Strategy, check_range, smoothed_cross_entropy
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
@@ -57,7 +57,7 @@ class WeightBalancing(Strategy):
         self.form, self.maxnorm = kernel, maxnorm
         norms = self.weight.detach().norm(dim=2)
         low, high = norms.amin(1, keepdim=True), norms.amax(1, keepdim=True)
-        self.register_buffer("radius", low + self.one_per_head(threshold)[:, None].to(low) * (high - low), persistent=False)
+        self.radius = nn.Buffer(low + self.one_per_head(threshold)[:, None].to(low) * (high - low), persistent=False)
 
     def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:
         """``ce``: -log p_y. ``bce``: -(log p_y + sum over j != y of log(1 - p_j)) / K, logarithms cut at -100 as in torch."""

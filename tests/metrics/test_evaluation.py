@@ -137,3 +137,12 @@ def test_it_keeps_no_gradient_and_nothing_that_grows_with_samples(reference):
     evaluation.update(torch.from_numpy(z).requires_grad_(), torch.from_numpy(y))
     states = [state for metric in evaluation.children() for state in metric.metric_state.values()]
     assert all(not state.requires_grad and state.numel() <= 9 * 3 for state in states)
+
+
+def test_batches_inside_and_outside_inference_mode(reference):
+    z, y = reference.sample(2, 30, 3)
+    evaluation = Evaluation([5, 50, 500])
+    with torch.inference_mode():
+        evaluation.update(torch.from_numpy(z[:10]), torch.from_numpy(y[:10]))
+    evaluation.update(torch.from_numpy(z[10:]), torch.from_numpy(y[10:]))
+    assert evaluation.scalars() == pytest.approx(evaluate(z, y, [5, 50, 500]).scalars(), nan_ok=True)

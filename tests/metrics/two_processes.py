@@ -1,4 +1,4 @@
-"""One of two gloo processes that evaluate shares of the same set; run by test_processes.py."""
+"""Two gloo processes that evaluate shares of the same set; run by test_processes.py."""
 
 import sys
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import multiprocessing
 
 from lt_bench.metrics.evaluation import Evaluation
 
 
-def main(directory: Path, rank: int) -> None:
+def main(rank: int, directory: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{directory / 'rendezvous'}", rank=rank, world_size=2)
     data = {name: torch.from_numpy(value) for name, value in np.load(directory / "data.npz").items()}
     n = len(data["labels"])
@@ -26,4 +27,5 @@ def main(directory: Path, rank: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    # Forked, so that the imports, which are most of the time, are paid once.
+    multiprocessing.start_processes(main, (Path(sys.argv[1]),), nprocs=2, start_method="fork")
