@@ -35,7 +35,7 @@ def shot_groups(train_counts: ArrayLike, many_above: int = 100, few_below: int =
         raise UserError(f"train_counts must hold one non-negative number for each class, got an array of shape {counts.shape}")
     if few_below > many_above + 1:
         raise UserError(f"few_below={few_below} and many_above={many_above} overlap: few_below must be at most many_above + 1")
-    many, few = counts >= many_above, counts < few_below
+    many, few = counts > many_above, counts < few_below
     return ShotGroups(many=many, medium=~(many | few), few=few)
 
 
