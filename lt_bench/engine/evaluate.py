@@ -1,0 +1,77 @@
+"""Measuring a fitted head on a view: a few large products, each sample counted once on any number of processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lt_bench.metrics.evaluation import Evaluation
+
+CHUNK_LOGITS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came out of one evaluation.
+
+    Attributes:
+        scalars: by the names of ``metrics.evaluation``.
+        vectors: per-class values (K,) by name.
+        predictions: (N,) int32, the arg max.
+        true_probability: (N,) float32, softmax(z)_y.
+    """
+
+    scalars: dict[str, float]
+    vectors: dict[str, NDArray]
+    predictions: NDArray[np.int32]
+    true_probability: NDArray[np.float32]
+
+
+@torch.inference_mode()
+def evaluate(
+    head: nn.Module,
+    views: tuple[Tensor, ...],
+    labels: Tensor,
+    train_counts: tuple[int, ...],
+    *,
+    classifier: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Measured:
+    """Evaluate ``head`` on features.
+
+    Args:
+        head: from features (B, D) to logits (B, K).
+        views: features (N, D) of one view, or of several whose logits are averaged (flip averaging).
+        labels: (N,).
+        train_counts: (K,) training images per class, for many, medium and few.
+        classifier: (K, D) directions for the norm and angle decomposition.
+        dtype: in which the products run.
+    """
+    n, device = labels.numel(), labels.device
+    head = head.to(device=device, dtype=dtype)
+    evaluation = Evaluation(train_counts, None if classifier is None else classifier.to(device=device, dtype=dtype)).to(device)
+    predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
+    rank, world = process_share()
+    mine = torch.arange(rank, n, world, device=device)
+    size = max(1, CHUNK_LOGITS // len(train_counts))
+    for rows in mine.split(size):
+        inputs = [view[rows].to(dtype) for view in views]
+        logits = torch.stack([head(features) for features in inputs]).mean(0) if len(inputs) > 1 else head(inputs[0])
+        outcomes = evaluation.update(logits, labels[rows], inputs[0])
+        predictions[rows] = outcomes.predictions.int()
+        probability[rows] = outcomes.log_likelihood.exp().float()
+    if world > 1:
+        torch.distributed.all_reduce(predictions)
+        torch.distributed.all_reduce(probability)
+    return Measured(evaluation.scalars(), evaluation.vectors(), predictions.cpu().numpy(), probability.cpu().numpy())
+
+
+def process_share() -> tuple[int, int]:
+    """(rank, number of processes); (0, 1) without a process group."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

@@ -1,0 +1,154 @@
+"""Fitting heads: a stack of them as one LightningModule under Lightning's Trainer, on one process or several."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lt_bench.engine.stacks import HeadJob, batch_orders, stacked_hyperparameters
+from lt_bench.errors import UserError
+from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.features.samplers import EpochOrder
+from lt_bench.features.seeds import derive_seed
+from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies.draws import Draws
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where fits run: Lightning's accelerator name and number of processes."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+
+
+@dataclass
+class Fitted:
+    """A fitted stack.
+
+    Attributes:
+        strategy: the module; head h of it is that of job h.
+        seconds: wall-clock seconds of the fit, all heads together.
+        history: per head, one ``{"epoch", "loss", "lr"}`` an epoch; empty where nothing was fitted by batches.
+    """
+
+    strategy: Strategy
+    seconds: float
+    history: list[list[dict[str, float]]]
+    steps: int = 0
+
+
+class Passthrough(Dataset[Tensor]):
+    """Hands on what the sampler yields, whole chunks of an epoch's order, so that no sample is collated in Python."""
+
+    def __getitem__(self, chunk: Tensor) -> Tensor:
+        return chunk
+
+
+@dataclass
+class History(Callback):
+    """Mean training loss per epoch and head; one synchronisation an epoch."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    steps: int = 0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Average the epoch's losses over steps and, where there are several, add up the processes' shares."""
+        assert isinstance(pl_module, Strategy)
+        loss = torch.stack(pl_module.epoch_loss).mean(0).double()
+        if trainer.world_size > 1:
+            torch.distributed.all_reduce(loss)
+        self.steps += len(pl_module.epoch_loss)
+        self.rows.append({"epoch": trainer.current_epoch, "loss": loss.tolist(), "factor": pl_module.recipe.factor(trainer.current_epoch)})
+
+
+def facts_of(cache: FeatureCache, repetitions: Sequence[int]) -> Facts:
+    """What a strategy may know of a cache, with one initialisation seed per repetition listed."""
+    manifest = cache.manifest
+    seeds = tuple(derive_seed("init", repetition) for repetition in repetitions)
+    return Facts(manifest.backbone.dim, manifest.dataset.train_counts, cache.head(), seeds)
+
+
+def fit_stack(
+    stack: Sequence[HeadJob],
+    facts: Facts,
+    train: FeatureSplit,
+    hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    *,
+    callbacks: Sequence[Callback] = (),
+    dtype: torch.dtype = torch.float32,
+) -> Fitted:
+    """Fit the heads of one stack.
+
+    Args:
+        stack: jobs of equal signature (``engine.stacks.stacks``).
+        facts: of the cache, with one seed per job.
+        train: the training features, on the device where the heads will be.
+        hardware: accelerator and number of processes.
+        callbacks: further Lightning callbacks.
+        dtype: of the parameters and products.
+
+    Raises:
+        UserError: the heads' parameters are no longer finite.
+    """
+    strategy = stack[0].entry.load()(facts, **stacked_hyperparameters(stack, dtype)).to(dtype)
+    started = time.perf_counter()
+    history = History()
+    if strategy.fitting == "solve":
+        strategy.to(train.device).solve(train)
+    elif strategy.fitting == "sgd":
+        _train(strategy, stack, train, hardware, [history, *callbacks])
+    strategy.to(train.device)
+    seconds = time.perf_counter() - started
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in strategy.parameters()):
+        raise UserError(f"{strategy.name}: the fit diverged, its parameters are not finite; lower lr ({strategy.recipe.lr})")
+    return Fitted(strategy, seconds, _per_head(history, strategy), history.steps)
+
+
+def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, hardware: Hardware, callbacks: list[Callback]) -> None:
+    recipe, orders = strategy.recipe, batch_orders(stack)
+    strategy.attach(train, Draws(orders))
+    with torch.no_grad():
+        strategy.begin(train)
+    order = EpochOrder(
+        train.labels, strategy.class_counts.long(), strategy.sampler, orders, training_views(train, recipe.views),
+        epochs=recipe.epochs, batch_size=recipe.batch_size,
+    )  # fmt: skip
+    trainer = Trainer(
+        accelerator=hardware.accelerator, devices=hardware.devices, strategy="ddp" if hardware.devices > 1 else "auto", max_epochs=recipe.epochs,
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        num_sanity_val_steps=0, callbacks=callbacks,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
+        warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
+        trainer.fit(strategy, DataLoader(Passthrough(), sampler=order, batch_size=None))
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def training_views(train: FeatureSplit, views: str) -> tuple[int, ...]:
+    """Positions of the stored views that ``Recipe.views`` means."""
+    if views == "plain":
+        return (train.views.index("plain"),)
+    augmented = tuple(v for v, name in enumerate(train.views) if name != "plain")
+    return augmented if views == "augmented" and augmented else tuple(range(len(train.views)))
+
+
+def _per_head(history: History, strategy: Strategy) -> list[list[dict[str, float]]]:
+    rates = strategy.recipe.per_head("lr", strategy.heads)
+    return [
+        [{"epoch": row["epoch"], "loss": row["loss"][head], "lr": rates[head] * row["factor"]} for row in history.rows]
+        for head in range(strategy.heads)
+    ]
