@@ -1,0 +1,135 @@
+"""Data sets of small images that fit in memory (CIFAR): the long-tailed training subset, validation and test, decoded. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.data.parquet import ImageTable, open_table
+from lt_bench.data.profiles import Profile, profile_counts
+from lt_bench.data.specs import DatasetSpec, dataset_spec
+from lt_bench.data.splits import Rows, Selection, image_rows, rows_outside, select_rows, split_hash
+from lt_bench.errors import UserError
+
+# The official training files begin with these labels; seed0 is defined on that row order.
+_OFFICIAL_BEGINNING = {"cifar10_lt": (6, 9, 9, 4, 1, 1, 2, 7, 8, 3), "cifar100_lt": (19, 29, 0, 11, 1, 86, 90, 28, 23, 31)}
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Decoded images of one split: images (N, 3, H, W) uint8 RGB, labels (N,), and the row (N,) of each in its source."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set ready for a backbone.
+
+    Attributes:
+        spec: what is known of it beforehand.
+        splits: train, test and, where there is any, val. No row of val or test is in train, so a backbone trained on train has not seen them.
+        class_names: K names in label order.
+        train_counts: (K,) training images per class.
+        imbalance_factor: of the subset.
+        profile: exponential or step.
+        selection: which rows of a class were kept.
+        val_source: where validation images come from, in words.
+        split_hash: identity of the rows of all splits.
+    """
+
+    spec: DatasetSpec
+    splits: dict[str, ImageSplit]
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    imbalance_factor: float
+    profile: Profile
+    selection: Selection
+    val_source: str
+    split_hash: str
+
+
+def load_small_images(
+    dataset: str,
+    data_dir: str | Path,
+    *,
+    imbalance_factor: float | None = None,
+    profile: Profile = "exponential",
+    selection: Selection = "first",
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> ImageData:
+    """Load a data set of small images from ``train.parquet``, ``test.parquet`` and, where present, ``val.parquet``.
+
+    The files are looked for in the spec's subfolder of ``data_dir`` (``cifar100``) and then in ``data_dir`` itself. Only the rows of the subset are decoded.
+    n_max is the size of the largest class of ``train.parquet``. Without ``val.parquet`` the validation images are training images outside the subset.
+
+    Args:
+        dataset: name of a data set of small images.
+        data_dir: where the files are.
+        imbalance_factor: IF of the training subset; by default the spec's.
+        profile: exponential or step.
+        selection: ``first`` rows of a class in file order, or ``seed0``, which needs the balanced original in its official order.
+        image_column: column of encoded images.
+        label_column: column of labels.
+
+    Raises:
+        UserError: a file is missing or garbled, labels are not 0..K-1, or the subset cannot be drawn from this source.
+    """
+    spec = dataset_spec(dataset)
+    if spec.layout != "small_images" or spec.num_classes is None:
+        raise UserError(f"{spec.name} is not a set of small images in parquet files; {spec.obtain}")
+    folder = _folder(spec, Path(data_dir))
+    tables = {split: open_table(folder / f"{split}.parquet", image_column, label_column) for split in ("train", "val", "test") if (folder / f"{split}.parquet").is_file()}  # fmt: skip
+    for table in tables.values():
+        _check_labels(table, spec.num_classes)
+    train = tables["train"]
+    factor = spec.imbalance_factor if imbalance_factor is None else imbalance_factor
+    counts = profile_counts(profile, int(np.bincount(train.labels).max()), factor or 1, spec.num_classes)
+    if selection == "seed0":
+        _check_official_order(spec.name, train)
+    rows = {"train": select_rows(train.labels, counts, selection), "test": np.arange(len(tables["test"].labels))}
+    if "val" in tables:
+        rows["val"], source = np.arange(len(tables["val"].labels)), "val.parquet"
+    else:
+        rows["val"], source = rows_outside(train.labels, rows["train"], spec.val_per_class), "rows of train.parquet outside the subset"
+        tables["val"] = train
+    splits = {s: ImageSplit(tables[s].decode(r), tables[s].labels[r], r) for s, r in rows.items() if r.size}
+    return ImageData(
+        spec=spec,
+        splits=splits,
+        class_names=train.class_names or spec.class_names() or tuple(str(c) for c in range(spec.num_classes)),
+        train_counts=counts,
+        imbalance_factor=factor or 1,
+        profile=profile,
+        selection=selection,
+        val_source=source if "val" in splits else "none",
+        split_hash=split_hash({name: image_rows(split.images, split.labels) for name, split in splits.items()}),
+    )
+
+
+def _folder(spec: DatasetSpec, data_dir: Path) -> Path:
+    for folder in (data_dir / spec.folder, data_dir):
+        if all((folder / f"{split}.parquet").is_file() for split in ("train", "test")):
+            return folder
+    raise UserError(f"{data_dir}: no train.parquet and test.parquet there or in {spec.folder}/ for {spec.name}; {spec.obtain}")
+
+
+def _check_labels(table: ImageTable, K: int) -> None:
+    low, high = int(table.labels.min()), int(table.labels.max())
+    if high >= K:
+        raise UserError(f"{table.path}: labels {low}..{high}, expected 0..{K - 1}" + (" (labels from 1?)" if (low, high) == (1, K) else ""))
+
+
+def _check_official_order(name: str, table: ImageTable) -> None:
+    beginning = _OFFICIAL_BEGINNING[name]
+    if np.bincount(table.labels).min() == np.bincount(table.labels).max() and tuple(table.labels[: len(beginning)].tolist()) != beginning:
+        raise UserError(f"{table.path}: not in the official row order, which seed0 is defined on; use --selection first")
