@@ -1,9 +1,9 @@
-"""Class weights that several re-weighting strategies use."""
+"""Class weights and per-class tables that several strategies use."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def effective_number_weights(counts: Tensor, beta: float | Tensor) -> Tensor:
@@ -13,6 +13,11 @@ def effective_number_weights(counts: Tensor, beta: float | Tensor) -> Tensor:
     """
     beta = torch.as_tensor(beta, dtype=torch.float64, device=counts.device)
     return (1 - beta) / (1 - beta ** counts.clamp_min(1))
+
+
+def inverse_power_weights(counts: Tensor, power: float | Tensor) -> Tensor:
+    """n^-power per class scaled to sum to K: (K,), or (H, K) for power (H, 1). A class without samples counts as one sample."""
+    return sum_to_classes(counts.clamp_min(1) ** -torch.as_tensor(power, dtype=counts.dtype, device=counts.device))
 
 
 def sum_to_classes(weights: Tensor) -> Tensor:
@@ -27,3 +32,13 @@ def log_prior(counts: Tensor, tau: float | Tensor = 1.0) -> Tensor:
     """
     prior = counts / counts.sum()
     return torch.log(prior ** torch.as_tensor(tau, dtype=counts.dtype, device=counts.device) + 1e-12)
+
+
+def over_samples(table: Tensor) -> Tensor:
+    """A table per class (K,) or (H, K) as it broadcasts over logits (..., B, K)."""
+    return table if table.dim() == 1 else table.unsqueeze(-2)
+
+
+def kept(value: float | Tensor) -> float | Tensor:
+    """A hyper-parameter as a strategy should hold it: a number as it is, one value per head (H, 1) as a buffer, so that it moves with the module."""
+    return nn.Buffer(value, persistent=False) if isinstance(value, Tensor) else value
