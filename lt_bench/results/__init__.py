@@ -1,1 +1,1 @@
-"""Run records and where they are kept; free of torch."""
+"""Run records: what a run is, its provenance, and the directory that keeps it. Imports no torch."""

@@ -1,0 +1,221 @@
+"""A directory of run records: `DIR/<dataset>/<strategy>-<id>.json` with a side `.npz`. Records are written once and never changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.errors import UserError
+from lt_bench.results.record import RunRecord
+
+Arrays = Mapping[str, NDArray[Any]]
+
+# Per-sample arrays of the test view, in the order of the test rows, and the type each is stored in.
+SAMPLE_ARRAYS: dict[str, type[np.generic]] = {"test_predictions": np.int32, "test_labels": np.int32, "test_true_probability": np.float32}
+
+
+class Store:
+    """Reads and writes the records of one directory."""
+
+    def __init__(self, directory: Path | str) -> None:
+        self.directory = Path(directory)
+
+    def path(self, record: RunRecord) -> Path:
+        """Where this record's JSON lies, or would lie."""
+        return self.directory / record.dataset.name / f"{record.strategy.name}-{record.id}.json"
+
+    def has(self, id: str) -> bool:  # noqa: A002 - the field's own name
+        """Whether a record with this id is complete (its JSON is written last)."""
+        return self._find(id) is not None
+
+    def write(self, record: RunRecord, arrays: Arrays) -> Path:
+        """Store a record with its arrays; each file appears whole or not at all, the JSON last.
+
+        Writing again what was already measured (same identity, same metrics, same arrays) keeps the first file, whatever time it took.
+
+        Args:
+            record: the run.
+            arrays: `test_predictions`, `test_labels` (N,), `test_true_probability` (N,), and vectors (K,) named `<view>/<name>`.
+
+        Raises:
+            UserError: the record or an array is not valid, or this id exists with other content.
+        """
+        data = record.to_json()
+        stored = _checked_arrays(record, arrays)
+        path = self.path(record)
+        existing = self._find(record.id)
+        if existing is not None:
+            self._require_same(existing, record, stored)
+            return existing
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
+        _write_atomic(path, lambda file: file.write(_text(data).encode()))
+        return path
+
+    def load(self, id: str) -> RunRecord:  # noqa: A002
+        """The record with this id.
+
+        Raises:
+            UserError: there is none, or its file is damaged.
+        """
+        path = self._find(id)
+        if path is None:
+            raise UserError(
+                f"{self.directory}: no record with id {id}; `lt-bench leaderboard --results {self.directory}` lists what is there"
+            )
+        return read_record(path)
+
+    def records(self) -> Iterator[RunRecord]:
+        """Every record, checked, sorted by id."""
+        for path in sorted(self.paths(), key=lambda path: path.stem.rpartition("-")[2]):
+            yield read_record(path)
+
+    def paths(self) -> list[Path]:
+        """The JSON file of every record, sorted by path."""
+        return record_paths(self.directory)
+
+    def arrays(self, record_or_id: RunRecord | str) -> dict[str, NDArray[Any]]:
+        """The arrays that were written with a record.
+
+        Raises:
+            UserError: no such record, or its `.npz` is missing or damaged.
+        """
+        id = record_or_id if isinstance(record_or_id, str) else record_or_id.id  # noqa: A001
+        path = self._find(id)
+        if path is None:
+            raise UserError(f"{self.directory}: no record with id {id}")
+        return read_arrays(path.with_suffix(".npz"))
+
+    def validate(self) -> list[str]:
+        """One line for each fault among the files: a record off the schema or in the wrong place, a missing or wrong side file."""
+        faults = []
+        for path in self.paths():
+            try:
+                record = read_record(path)
+                if path != self.path(record):
+                    faults.append(f"{path}: belongs at {self.path(record)}")
+                _checked_arrays(record, read_arrays(path.with_suffix(".npz")))
+            except UserError as error:
+                faults.append(str(error))
+        return faults
+
+    def _find(self, id: str) -> Path | None:  # noqa: A002
+        return next(iter(self.directory.glob(f"*/*-{id}.json")), None) if id.isalnum() else None
+
+    def _require_same(self, existing: Path, record: RunRecord, arrays: Arrays) -> None:
+        old, new = read_record(existing).to_json(), record.to_json()
+        changed = [name for name in ("metrics", "tuning", "seeds", "dataset", "backbone", "cache") if old[name] != new[name]]
+        before = read_arrays(existing.with_suffix(".npz"))
+        changed += sorted(name for name in before.keys() | arrays.keys() if not _equal(before.get(name), arrays.get(name)))
+        if changed:
+            raise UserError(
+                f"{existing}: this run is already recorded with other content ({', '.join(changed[:4])}); records are never overwritten: "
+                "compare with `lt-bench verify`, or write to another --results directory"
+            )
+
+
+def record_paths(directory: Path) -> list[Path]:
+    """The JSON file of every record below a results directory, sorted.
+
+    Raises:
+        UserError: there is no such directory.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory of records; `lt-bench run --results {directory} ...` makes one")
+    return sorted(directory.glob("*/*-????????????????.json"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The parsed but unchecked JSON of a record file.
+
+    Raises:
+        UserError: unreadable or not a JSON object.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable record ({error}); delete it and run again") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: a record is a JSON object, this is a {type(data).__name__}; delete it and run again")
+    return data
+
+
+def read_record(path: Path) -> RunRecord:
+    """A record from its file, checked against the schema and against its file name.
+
+    Raises:
+        UserError: names the file and the field.
+    """
+    data = read_json(path)
+    record = RunRecord.from_json(data, str(path))
+    if not path.stem.endswith(f"-{record.id}"):
+        raise UserError(f"{path}: id is {record.id} but the file is named otherwise; rename it to {record.strategy.name}-{record.id}.json")
+    return record
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a side file.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); it is written beside each record, so delete the record and run again"
+        ) from error
+
+
+def _checked_arrays(record: RunRecord, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """The arrays in their stored types, sorted by name, so that equal content gives equal bytes."""
+    check_where = f"the arrays of {record.strategy.name}-{record.id}"
+    wanted = dict.fromkeys(SAMPLE_ARRAYS, (record.dataset.n_test,))
+    if missing := sorted(wanted.keys() - arrays.keys()):
+        raise UserError(f"{check_where}: {', '.join(missing)} missing")
+    result = {}
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name]).astype(SAMPLE_ARRAYS.get(name, np.float64))
+        if name not in wanted and "/" not in name:
+            raise UserError(f"{check_where}: {name}: per-class vectors are named '<view>/<name>'")
+        shape = wanted.get(name, (record.dataset.num_classes,))
+        if array.shape != shape:
+            raise UserError(f"{check_where}: {name} has shape {array.shape}, expected {shape}")
+        result[name] = array
+    accuracy = float(np.mean(result["test_predictions"] == result["test_labels"]))
+    if abs(accuracy - record.metrics["test"]["accuracy"]) > 1e-6:
+        raise UserError(
+            f"{check_where}: test_predictions give accuracy {accuracy:.6f}, metrics.test.accuracy says {record.metrics['test']['accuracy']:.6f}"
+        )
+    return result
+
+
+def _equal(before: NDArray[Any] | None, after: NDArray[Any] | None) -> bool:
+    return before is not None and after is not None and np.array_equal(before, after, equal_nan=before.dtype.kind == "f")
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    """JSON with one line for each top-level field: small, and a diff says which part changed."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}" for key, value in data.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write under a temporary name in the same directory, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

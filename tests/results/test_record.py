@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from lt_bench.errors import UserError
+from lt_bench.results.record import RunRecord, schema
+
+
+@pytest.fixture
+def data(builder):
+    return builder.make()[0].to_json()
+
+
+def test_round_trip(builder):
+    record, _ = builder.make()
+    record.metrics["test"]["few"] = math.nan
+    text = json.dumps(record.to_json(), allow_nan=False)
+    again = RunRecord.from_json(json.loads(text))
+    assert math.isnan(again.metrics["test"]["few"])
+    assert again.to_json() == record.to_json()
+    assert again.id == record.id
+
+
+def test_the_id_follows_the_identity_alone(builder):
+    record, _ = builder.make(seed=0)
+    assert dataclasses.replace(record, command="other").id == record.id
+    assert builder.make(seed=1)[0].id != record.id
+    assert builder.make(hyperparameters={"epsilon": 0.9})[0].id != record.id
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("dataset", "num_classes"), "ten", "dataset.num_classes"),
+        (("dataset", "train_counts"), [3, -1], "dataset.train_counts.1"),
+        (("identity", "protocol"), "peeked", "identity.protocol"),
+        (("tuning", "selected_on"), "test", "tuning.selected_on"),
+        (("time", "finished"), "yesterday", "time.finished"),
+        (("strategy", "name"), "../los", "strategy.name"),
+        (("metrics", "test"), {}, "metrics.test"),
+        (("schema",), 2, "schema"),
+        (("identity", "seed"), 7, "id is"),
+        (("cache", "key"), "other", "cache.key"),
+    ],
+)
+def test_errors_name_file_and_field(data, path, value, said):
+    broken = copy.deepcopy(data)
+    target = broken
+    for part in path[:-1]:
+        target = target[part]
+    target[path[-1]] = value
+    with pytest.raises(UserError) as error:
+        RunRecord.from_json(broken, "results/x.json")
+    assert str(error.value).startswith("results/x.json: ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_and_an_unknown_field_are_errors(data):
+    del data["seeds"]
+    with pytest.raises(UserError, match="seeds"):
+        RunRecord.from_json(data)
+    data["seeds"] = {"repetition": 0, "init": 0, "order": 0, "varies": None, "best_epoch": 3}
+    with pytest.raises(UserError, match="best_epoch"):
+        RunRecord.from_json(data)
+
+
+def test_schema_and_dataclasses_name_the_same_fields():
+    shape = schema()["properties"]
+    assert set(shape) == {field.name for field in dataclasses.fields(RunRecord)} | {"schema", "id"}
+    from lt_bench.results import record
+
+    for name, kind in record._PARTS.items():
+        assert list(shape[name]["properties"]) == [field.name for field in dataclasses.fields(kind)], name
+
+
+def test_no_torch():
+    code = "import sys, lt_bench.results.store, lt_bench.results.environment; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

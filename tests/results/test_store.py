@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from lt_bench.errors import UserError
+from lt_bench.results import store as store_module
+from lt_bench.results.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results")
+
+
+def test_round_trip(store, builder):
+    record, arrays = builder.make()
+    path = store.write(record, arrays)
+    assert path == store.directory / "cifar10_lt" / f"los-{record.id}.json" == store.path(record)
+    assert store.has(record.id)
+    assert store.load(record.id) == record
+    back = store.arrays(record)
+    assert back.keys() == arrays.keys()
+    assert {name: back[name].dtype for name in ("test_predictions", "test_true_probability")} == {
+        "test_predictions": np.dtype("int32"),
+        "test_true_probability": np.dtype("float32"),
+    }
+    assert all(np.array_equal(back[name], arrays[name], equal_nan=True) for name in arrays)
+
+
+def test_equal_runs_give_equal_bytes(tmp_path, builder):
+    record, arrays = builder.make()
+    paths = [Store(tmp_path / name).write(record, dict(reversed(arrays.items())) if name == "b" else arrays) for name in "ab"]
+    for suffix in (".json", ".npz"):
+        first, second = (path.with_suffix(suffix).read_bytes() for path in paths)
+        assert first == second
+
+
+def test_records_are_sorted_by_id(store, builder):
+    for strategy in ("los", "ce", "crt"):
+        for seed in range(3):
+            store.write(*builder.make(strategy, seed))
+    ids = [record.id for record in store.records()]
+    assert len(ids) == 9
+    assert ids == sorted(ids)
+
+
+def test_the_same_measurement_again_keeps_the_first_file(store, builder):
+    record, arrays = builder.make()
+    path = store.write(record, arrays)
+    before = path.read_bytes()
+    slower = dataclasses.replace(record, time=dataclasses.replace(record.time, fit_s=99.0))
+    assert store.write(slower, arrays) == path
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["metrics", "tuning", "test_true_probability"])
+def test_an_id_with_other_content_is_an_error(store, builder, what):
+    record, arrays = builder.make()
+    path = store.write(record, arrays)
+    before = path.read_bytes()
+    if what == "metrics":
+        record.metrics["train"]["nll"] += 1e-9
+    elif what == "tuning":
+        record = dataclasses.replace(record, tuning=dataclasses.replace(record.tuning, kind="tuned"))
+    else:
+        arrays[what] = arrays[what][::-1].copy()
+    with pytest.raises(UserError, match=what):
+        store.write(record, arrays)
+    assert path.read_bytes() == before
+
+
+def test_an_interrupted_write_leaves_no_record(store, builder, monkeypatch):
+    record, arrays = builder.make()
+
+    def fail(data):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store_module, "_text", fail)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(record, arrays)
+    assert not store.has(record.id)
+    assert [path.suffix for path in store.path(record).parent.iterdir()] == [".npz"]
+    monkeypatch.undo()
+    store.write(record, arrays)
+    assert store.load(record.id) == record
+
+
+def test_wrong_arrays_are_refused(store, builder):
+    record, arrays = builder.make()
+    for name, value in (
+        ("test_labels", arrays["test_labels"][:-1]),
+        ("test/class_accuracy", np.zeros(3)),
+        ("loma", np.zeros(10)),
+        ("test_predictions", 0 * arrays["test_labels"]),
+    ):
+        with pytest.raises(UserError, match=name):
+            store.write(record, arrays | {name: value})
+    with pytest.raises(UserError, match="test_predictions missing"):
+        store.write(record, {name: value for name, value in arrays.items() if name != "test_predictions"})
+    assert not store.has(record.id)
+
+
+def test_validate_names_every_fault(store, builder):
+    paths = [store.write(*builder.make(seed=seed)) for seed in range(4)]
+    assert store.validate() == []
+    paths[0].write_text("{")
+    data = json.loads(paths[1].read_bytes())
+    data["dataset"]["n_test"] = "many"
+    paths[1].write_text(json.dumps(data))
+    paths[2].with_suffix(".npz").unlink()
+    faults = store.validate()
+    assert len(faults) == 3
+    assert all(any(str(path.with_suffix("")) in fault for fault in faults) for path in paths[:3])
+    assert any("dataset.n_test" in fault for fault in faults)
+
+
+def test_unknown_id_and_missing_directory(store):
+    with pytest.raises(UserError, match="no record with id"):
+        store.load("0" * 16)
+    with pytest.raises(UserError, match="no such directory"):
+        store.paths()
