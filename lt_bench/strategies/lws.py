@@ -1,0 +1,48 @@
+"""Learnable weight scaling."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.strategies.base import Facts, Strategy, linear_head
+from lt_bench.strategies.recipe import Recipe, RecipeOptions
+
+
+class LWS(Strategy):
+    """LWS: one learned scale per class on the logits of the frozen stage-1 head, class-aware batches.
+
+    ``l_i = CE(T(z_i), y)``, ``T(z)_c = s_c z_c``: the bias is scaled too, s starts at 1, and weight decay pulls it to 0 (official
+    ``models/TauNormClassifier.py``, ``config/*/cls_lws.yaml``). Five epochs; the rate belongs to the batch size. CIFAR settings do not exist there and are inferred:
+    the optimisation of ``crt`` for 5 epochs. The official code leaves BatchNorm in train mode; here features are frozen.
+    """
+
+    name = "lws"
+    family = "parameter regularisation"
+    paper = "Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, ICLR 2020; code facebookresearch/classifier-balancing"
+    sampler = "class_aware"
+    trains = "a scale per class"
+    recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=128, epochs=5)
+    official = ("imagenet_lt", "inat2018", "places_lt")
+    settings = {
+        "imagenet_lt": {"lr": 0.2, "batch_size": 512},
+        "inat2018": {"lr": 0.2, "weight_decay": 1e-4, "batch_size": 512},
+        "places_lt": {"batch_size": 256},
+    }
+    grid = {"lr": (0.01, 0.03, 0.1, 0.2), "weight_decay": (0.0, 5e-4, 5e-3), "epochs": (5, 20)}
+
+    def __init__(self, facts: Facts, **recipe: Unpack[RecipeOptions]) -> None:
+        super().__init__(facts, **recipe)
+        self.weight.requires_grad_(False)
+        self.bias.requires_grad_(False)
+        self.scale = nn.Parameter(torch.ones(self.heads, facts.num_classes))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """s z (H, B, K)."""
+        return super().logits(features) * self.scale.unsqueeze(1)
+
+    def inference_head(self, head: int = 0) -> nn.Module:
+        """Linear, rows and bias scaled."""
+        return linear_head(self.weight[head] * self.scale[head].unsqueeze(1), self.bias[head] * self.scale[head])

@@ -1,0 +1,76 @@
+"""Nearest class mean."""
+
+from __future__ import annotations
+
+from typing import Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.features.cache import FeatureSplit
+from lt_bench.strategies.base import Facts, Strategy, linear_head
+from lt_bench.strategies.heads_shared import NormalisedLinear, on_sphere
+from lt_bench.strategies.recipe import RecipeOptions
+
+ROWS = 1 << 14
+
+
+class NCM(Strategy):
+    """Nearest class mean: the class whose mean training feature is nearest; one pass over the plain training view.
+
+    ``z_ic = -||f_i - m_c||^2`` with m_c the mean of f over class c, and f = h (``un``), h / ||h|| (``l2n``) or (h - mu) / ||h - mu|| (``cl2n``, mu the mean of all
+    training features). It has no loss, kernel or prior: outside the formula. As in the official code the means are not normalised again, and mu and the means
+    come from un-augmented training images (facebookresearch/classifier-balancing ``run_networks.py`` get_knncentroids, ``models/KNNClassifier.py``; its other
+    similarity, called cos there, is the dot product over D and is left out). ``un`` is a linear layer here: -||h||^2 is the same for all classes and dropped.
+    A class without training samples has its mean at the origin.
+
+    Args:
+        facts: what the data know.
+        features: ``un``, ``l2n`` or ``cl2n`` (the official default), see above.
+        recipe: fields of ``Recipe``; without effect, nothing is fitted by steps.
+    """
+
+    name = "ncm"
+    family = "baseline"
+    paper = "Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, ICLR 2020; code facebookresearch/classifier-balancing"
+    initial_head = "none"
+    trains = "class means"
+    fitting = "solve"
+    official = ("imagenet_lt", "inat2018", "places_lt")
+    grid = {"features": ("un", "l2n", "cl2n")}
+
+    def __init__(self, facts: Facts, *, features: Literal["un", "l2n", "cl2n"] = "cl2n", **recipe: Unpack[RecipeOptions]) -> None:
+        super().__init__(facts, **recipe)
+        self.form = features
+        self.means = nn.Buffer(torch.zeros(facts.num_classes, facts.dim))
+        self.centre = nn.Buffer(torch.zeros(facts.dim))
+
+    def solve(self, train: FeatureSplit) -> None:
+        """Two passes, sums in float64: the mean of all, and the mean of each class."""
+        features, labels = train.view("plain"), train.labels
+        if self.form == "cl2n":
+            total = torch.stack([rows.double().sum(0) for rows in features.split(ROWS)]).sum(0)
+            self.centre.copy_(total / len(train))
+        sums = torch.zeros_like(self.means, dtype=torch.float64)
+        for rows, of in zip(features.split(ROWS), labels.split(ROWS), strict=True):
+            sums.index_add_(0, of, self.transformed(rows.to(self.centre.dtype)).double())
+        self.means.copy_(sums / torch.bincount(labels, minlength=self.facts.num_classes).clamp_min(1).unsqueeze(1))
+
+    def transformed(self, features: Tensor) -> Tensor:
+        """f of features h (..., D)."""
+        return features if self.form == "un" else on_sphere(features - self.centre)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """-||f - m||^2 (..., B, K), for ``un`` without -||h||^2."""
+        return self.inference_head()(features)
+
+    def inference_head(self, head: int = 0) -> nn.Module:
+        """2 m_c f - ||m_c||^2 - ||f||^2."""
+        bias = -self.means.square().sum(1)
+        if self.form == "un":
+            return linear_head(2 * self.means, bias)
+        return NormalisedLinear(2 * self.means, bias - 1, shift=-self.centre if self.form == "cl2n" else None)
+
+    def per_head_classifier(self, head: int = 0) -> Tensor:
+        """The class means."""
+        return self.means
