@@ -1,4 +1,4 @@
-"""Inference heads that are more than a linear layer: plain modules that take tensors and need nothing of the suite."""
+"""Inference heads that are not one linear layer. Plain modules of tensors: they use nothing of the suite."""
 
 from __future__ import annotations
 
@@ -45,3 +45,34 @@ def on_sphere(features: Tensor, squash: bool = False) -> Tensor:
     if squash:
         return features / (1 + torch.linalg.vector_norm(features, dim=-1, keepdim=True))
     return F.normalize(features, dim=-1)
+
+
+class ConfidenceHead(nn.Module):
+    """A linear classifier whose logits are scaled and shifted per class, as much as a confidence in the sample says: ``z_c (1 + g(h) s_c) + g(h) t_c``.
+
+    Args:
+        weight: (K, D) of the classifier, and its ``bias`` (K,).
+        bias: see ``weight``.
+        scale: s (K,).
+        shift: t (K,).
+        gate_weight: v (D,) of g(h) = sigmoid(v h + b).
+        gate_bias: b, a scalar tensor.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor
+    shift: Tensor
+    gate_weight: Tensor
+    gate_bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, gate_weight: Tensor, gate_bias: Tensor) -> None:
+        super().__init__()
+        tensors = {"weight": weight, "bias": bias, "scale": scale, "shift": shift, "gate_weight": gate_weight, "gate_bias": gate_bias}
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor.detach().clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, K) of features (B, D)."""
+        gate = torch.sigmoid(features @ self.gate_weight + self.gate_bias).unsqueeze(-1)
+        return F.linear(features, self.weight, self.bias) * (1 + gate * self.scale) + gate * self.shift

@@ -1,0 +1,57 @@
+"""A head that sees directions only, which margin losses in cosine space need."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lt_bench.strategies.base import Facts, Strategy, check_range, stacked_linear
+from lt_bench.strategies.heads_shared import NormalisedLinear, on_sphere
+from lt_bench.strategies.recipe import RecipeOptions
+from lt_bench.strategies.weights_shared import kept
+
+
+class CosineStrategy(Strategy):
+    """``z_ic = s h_i w_c / (||h_i|| ||w_c||)``: no bias, rows of unit length to begin with, as kaidic/LDAM-DRW's ``NormedLinear`` has them.
+
+    Args:
+        facts: what the data know.
+        scale: s, part of the logits in training, at inference and in every metric.
+        recipe: fields of ``Recipe``.
+    """
+
+    squash: bool = False
+    """Whether the feature is divided by 1 + its norm instead."""
+
+    def __init__(self, facts: Facts, *, scale: float, **recipe: Unpack[RecipeOptions]) -> None:
+        super().__init__(facts, **recipe)
+        check_range(self.name, "scale", scale, 1e-3, 1e3)
+        self.bias.requires_grad_(False)
+        self.scale = kept(scale)
+
+    def initial_parameters(self) -> tuple[Tensor, Tensor]:
+        """The directions of the initial head; its bias is left out."""
+        weight, bias = super().initial_parameters()
+        return F.normalize(weight, dim=-1), torch.zeros_like(bias)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Scaled cosines (H, B, K)."""
+        scale = self.scale.unsqueeze(-1) if isinstance(self.scale, Tensor) else self.scale
+        return stacked_linear(on_sphere(features, self.squash), F.normalize(self.weight, dim=-1) * scale, None)
+
+    def inference_head(self, head: int = 0) -> nn.Module:
+        """Scaled cosines."""
+        return NormalisedLinear(self.per_head_classifier(head), squash=self.squash)
+
+    def per_head_classifier(self, head: int = 0) -> Tensor:
+        """The scaled directions (K, D)."""
+        return F.normalize(self.weight[head].detach(), dim=-1) * self.one_per_head(self.scale)[head].to(self.weight)
+
+
+def less_on_true(logits: Tensor, labels: Tensor, amount: Tensor) -> Tensor:
+    """Logits (..., B, K) with ``amount`` (..., B) taken from those of the true classes."""
+    index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+    return logits.scatter_add(-1, index, -amount.expand(index.shape[:-1]).unsqueeze(-1).to(logits))
