@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.engine.stacks import HeadJob, batch_orders, stacked_hyperparameters
+from lt_bench.engine.threads import threads_for
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache, FeatureSplit
 from lt_bench.features.samplers import EpochOrder
@@ -47,6 +48,17 @@ class Fitted:
     seconds: float
     history: list[list[dict[str, float]]]
     steps: int = 0
+
+    def check_finite(self, head: int) -> None:
+        """Refuse a head whose fit diverged.
+
+        Raises:
+            UserError: a parameter of it is NaN or infinite.
+        """
+        stacked = [p for p in self.strategy.parameters() if p.dim() > 0 and p.shape[0] == self.strategy.heads]
+        if not all(bool(torch.isfinite(parameter[head]).all()) for parameter in stacked):
+            rate = self.strategy.recipe.per_head("lr", self.strategy.heads)[head]
+            raise UserError(f"{self.strategy.name}: the fit diverged, its parameters are not finite; use a smaller lr than {rate}")
 
 
 class Passthrough(Dataset[Tensor]):
@@ -84,7 +96,7 @@ def fit_stack(
     stack: Sequence[HeadJob],
     facts: Facts,
     train: FeatureSplit,
-    hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    hardware: Hardware = Hardware(),
     *,
     callbacks: Sequence[Callback] = (),
     dtype: torch.dtype = torch.float32,
@@ -98,9 +110,6 @@ def fit_stack(
         hardware: accelerator and number of processes.
         callbacks: further Lightning callbacks.
         dtype: of the parameters and products.
-
-    Raises:
-        UserError: the heads' parameters are no longer finite.
     """
     strategy = stack[0].entry.load()(facts, **stacked_hyperparameters(stack, dtype)).to(dtype)
     started = time.perf_counter()
@@ -111,8 +120,6 @@ def fit_stack(
         _train(strategy, stack, train, hardware, [history, *callbacks])
     strategy.to(train.device)
     seconds = time.perf_counter() - started
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in strategy.parameters()):
-        raise UserError(f"{strategy.name}: the fit diverged, its parameters are not finite; lower lr ({strategy.recipe.lr})")
     return Fitted(strategy, seconds, _per_head(history, strategy), history.steps)
 
 
@@ -133,7 +140,9 @@ def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, ha
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
-        trainer.fit(strategy, DataLoader(Passthrough(), sampler=order, batch_size=None))
+        product = 2 * recipe.batch_size * strategy.facts.dim * strategy.facts.num_classes * strategy.heads
+        with threads_for(product):
+            trainer.fit(strategy, DataLoader(Passthrough(), sampler=order, batch_size=None))
     if trainer.interrupted:
         raise KeyboardInterrupt
 

@@ -107,9 +107,9 @@ def _dataset_keys(dataset: str, imbalance_factor: float | None) -> tuple[str, ..
 
 
 def suggestion(word: str, known: typing.Iterable[str]) -> str:
-    """``; did you mean 'los'?`` or nothing."""
+    """`` (did you mean 'los'?)`` or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def strategy_names() -> tuple[str, ...]:

@@ -1,0 +1,311 @@
+"""The command line: it names the verbs, and imports a verb's code only when that verb runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import re
+import sys
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lt_bench import __version__
+from lt_bench.errors import UserError
+
+if typing.TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+    from lt_bench.strategies.registry import Entry
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+PRINT_CONFIG = "--print_config"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: its one line of help, its options class in ``runs.options``, and ``module:function`` that does it."""
+
+    summary: str
+    options: str
+    action: str
+
+
+VERBS: dict[str, Verb] = {
+    "list": Verb("what there is: strategies, datasets, backbones, caches", "ListOptions", "listing:show_list"),
+    "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "run:run"),
+    "tune": Verb("choose hyper-parameters on unseen validation images", "TuneOptions", "tune:tune"),
+    "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "bench:bench"),
+    "leaderboard": Verb("records to tables", "LeaderboardOptions", "leaderboard:leaderboard"),
+    "import-features": Verb("embeddings from anywhere to a feature cache", "ImportOptions", "import_features:import_features"),
+    "verify": Verb("run a record again and compare", "VerifyOptions", "verify:verify"),
+    "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "check:check"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of ``lt-bench``; returns the exit code: 0, 2 for what the user can mend, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    sys.path.insert(0, str(Path.cwd()))  # a strategy of the user's own is found in the current folder, as with python -m
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        print(f"lt-bench: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("lt-bench: interrupted; what was recorded stays, the same command goes on from there", file=sys.stderr)  # noqa: T201
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing to say
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())  # noqa: T201
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"lt-bench {__version__}")  # noqa: T201
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in VERBS:
+        from lt_bench.strategies.registry import suggestion
+
+        raise UserError(f"unknown verb {name!r}{suggestion(name, VERBS)}; `lt-bench --help` lists them")
+    options = parse(name, rest)
+    if options is None:
+        return 0
+    module, _, function = VERBS[name].action.partition(":")
+    getattr(importlib.import_module(f"lt_bench.runs.{module}"), function)(options)
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: lt-bench VERB [options]",
+            "",
+            "Classifier re-training for long-tailed recognition, compared on the same frozen features.",
+            "",
+            *lines,
+            "",
+            "`lt-bench VERB --help` shows a verb's options. Every option can stand in a YAML file (--config FILE), in the environment",
+            "(LT_BENCH_RUN__SEEDS=0,1 for `run --seeds 0,1`) or on the command line; the later wins. --print_config shows what is in force.",
+        ]
+    )
+
+
+def parse(name: str, arguments: list[str]) -> Any:
+    """The options object of a verb from YAML, environment and flags; None after ``--help`` or ``--print_config``.
+
+    Raises:
+        UserError: an option that the verb does not have (with a suggestion), or a value that does not fit.
+    """
+    from jsonargparse import ArgumentError
+
+    cls = getattr(importlib.import_module("lt_bench.runs.options"), VERBS[name].options)
+    prefix = f"LT_BENCH_{name.replace('-', '_').upper()}_"
+    lists = {f.name for f in dataclasses.fields(cls) if typing.get_origin(typing.get_type_hints(cls)[f.name]) is list}
+    arguments, config_path = _take_config(_normalised(arguments, lists))
+    _wrap_lists_in_environment(prefix, lists)
+    config = _read_config(config_path, f"{prefix}_CONFIG")
+    entry = _strategy_entry(cls, arguments, config, prefix)
+    parser = _parser(name, cls, prefix, entry, _first_value(arguments, config, "dataset"))
+    try:
+        if config:
+            parser.parse_object(config, defaults=True, env=False)
+            parser.set_defaults(_flat(config))
+        parsed = parser.parse_args([argument for argument in arguments if argument != PRINT_CONFIG])
+    except ArgumentError as error:
+        raise UserError(_one_line(str(error), parser, name)) from None
+    except SystemExit:
+        return None
+    if PRINT_CONFIG in arguments:
+        print(parser.dump(parsed), end="")  # noqa: T201
+        return None
+    return _options(cls, parsed.as_dict(), parser, entry)
+
+
+def _parser(name: str, cls: type, prefix: str, entry: Entry | None, dataset: str) -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog=f"lt-bench {name}", description=VERBS[name].summary, exit_on_error=False, default_env=True, env_prefix=prefix
+    )
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if field.name == "strategy" and "help" not in field.metadata:
+            _add_strategy(parser, entry, dataset)
+            continue
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        text = field.metadata["help"]
+        if field.metadata["positional"]:
+            parser.add_argument(field.name, nargs="?", type=hints[field.name], default=default, help=text)
+        else:
+            parser.add_argument(f"--{field.name}", type=hints[field.name], default=default, help=text)
+    return parser
+
+
+def _add_strategy(parser: ArgumentParser, entry: Entry | None, dataset: str) -> None:
+    """``--strategy NAME`` and, once it is known, ``--strategy.OPTION`` for each of its hyper-parameters."""
+    text = "strategy, see `lt-bench list strategies`, or package.module.Class of your own; with it, --help shows its own options"
+    parser.add_argument("--strategy.name", type=str, default="" if entry is None else _given_name(entry), help=text)
+    if entry is None:
+        return
+    kinds: dict[str, Any] = {hyperparameter.name: hyperparameter.type for hyperparameter in entry.hyperparameters}
+    if entry.fitting == "sgd":
+        from lt_bench.strategies.recipe import RecipeOptions
+
+        kinds |= {
+            key: float if key in ("lr", "momentum", "weight_decay") else kind for key, kind in typing.get_type_hints(RecipeOptions).items()
+        }
+    for key, value in entry.resolve(dataset).items():
+        parser.add_argument(f"--strategy.{key}", type=kinds[key], default=value, help=f"of {entry.name}")
+
+
+def _given_name(entry: Entry) -> str:
+    return entry.name if entry.class_path.startswith("lt_bench.strategies.") else entry.class_path
+
+
+def _strategy_entry(cls: type, arguments: list[str], config: dict[str, Any], prefix: str) -> Entry | None:
+    """The strategy that flags, environment or YAML name; its options become the parser's."""
+    if not any(field.name == "strategy" and "help" not in field.metadata for field in dataclasses.fields(cls)):
+        return None
+    name = (
+        _first_value(arguments, {}, "strategy.name") or os.environ.get(f"{prefix}_STRATEGY") or os.environ.get(f"{prefix}_STRATEGY__NAME")
+    )
+    name = name or config.get("strategy", {}).get("name", "")
+    if not name:
+        return None
+    from lt_bench.strategies.registry import find
+
+    return find(name)
+
+
+def _first_value(arguments: list[str], config: dict[str, Any], key: str) -> str:
+    for position, argument in enumerate(arguments):
+        if argument == f"--{key}" and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(f"--{key}="):
+            return argument.partition("=")[2]
+    return str(config.get(key) or "")
+
+
+def _normalised(arguments: list[str], lists: set[str]) -> list[str]:
+    """``-`` as ``_`` in option names, ``--strategy X`` as ``--strategy.name X``, and ``0,1,2`` as ``[0,1,2]`` for options that are lists."""
+    found: list[str] = []
+    for argument in arguments:
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+            option = "--" + option[2:].replace("-", "_")
+            option = "--strategy.name" if option == "--strategy" else option
+            if equals and option[2:] in lists:
+                value = _as_list(value)
+            found.append(option + equals + value)
+        elif found and found[-1].startswith("--") and found[-1][2:] in lists:
+            found.append(_as_list(argument))
+        else:
+            found.append(argument)
+    return found
+
+
+def _as_list(value: str) -> str:
+    return value if value.startswith("[") else f"[{value}]"
+
+
+def _wrap_lists_in_environment(prefix: str, lists: set[str]) -> None:
+    for name in lists:
+        key = f"{prefix}_{name.upper()}"
+        if key in os.environ:
+            os.environ[key] = _as_list(os.environ[key])
+
+
+def _take_config(arguments: list[str]) -> tuple[list[str], str]:
+    """The arguments without ``--config FILE``, and FILE: YAML comes first, whatever its place on the line."""
+    rest, path = [], ""
+    waiting = False
+    for argument in arguments:
+        if waiting:
+            path, waiting = argument, False
+        elif argument == "--config":
+            waiting = True
+        elif argument.startswith("--config="):
+            path = argument.partition("=")[2]
+        else:
+            rest.append(argument)
+    if waiting:
+        raise UserError("--config needs a YAML file")
+    return rest, path
+
+
+def _read_config(path: str, variable: str) -> dict[str, Any]:
+    path = path or os.environ.get(variable, "")
+    if not path:
+        return {}
+    import yaml
+
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: expected options and values, found a {type(document).__name__}")
+    config = {str(key).replace("-", "_"): value for key, value in document.items()}
+    if isinstance(config.get("strategy"), str):
+        config["strategy"] = {"name": config["strategy"]}
+    return config
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    flat = {}
+    for key, value in config.items():
+        if key == "strategy":
+            flat |= {f"strategy.{inner}": one for inner, one in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _options(cls: type, parsed: dict[str, Any], parser: ArgumentParser, entry: Entry | None) -> Any:
+    """The options object; of the strategy's hyper-parameters only those that differ from its defaults count as given."""
+    if "strategy" in parsed and isinstance(parsed["strategy"], dict):
+        from lt_bench.runs.options import StrategyChoice
+
+        chosen = parsed.pop("strategy")
+        name = chosen.pop("name")
+        if entry is None:
+            raise UserError("--strategy is missing; `lt-bench list strategies` shows them")
+        factor = parsed.get("imbalance_factor")
+        defaults = entry.resolve(parsed.get("dataset") or "", factor)
+        base = entry.resolve(parsed.get("dataset") or "")
+        parsed["strategy"] = StrategyChoice(
+            name, {key: value for key, value in chosen.items() if value != base[key] or value != defaults[key]}
+        )
+    return cls(**parsed)
+
+
+def _one_line(message: str, parser: ArgumentParser, verb: str) -> str:
+    """jsonargparse's message as one line in our words, with a suggestion for an unknown option."""
+    from lt_bench.strategies.registry import suggestion
+
+    known = [
+        option for action in parser._actions for option in action.option_strings if option.startswith("--") and not option.endswith("+")
+    ]
+    unknown = re.search(r"unrecognized arguments: (\S+)|Option '([^']+)' is not accepted", message, re.IGNORECASE)
+    if unknown:
+        option = unknown.group(1) or f"--{unknown.group(2)}"
+        return f"{verb}: unknown option {option.partition('=')[0]}{suggestion(option.partition('=')[0], known)}; `lt-bench {verb} --help` lists them"
+    value = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
+    if value:
+        text = " ".join(value.group(2).replace("<class '", "").replace("'>", "").replace("typing.", "").split())
+        return f"{verb}: --{value.group(1)}: {text[0].lower()}{text[1:]}"
+    return f"{verb}: {' '.join(message.split())}"

@@ -1,0 +1,21 @@
+"""CPU threads that suit a product: more of them than a small product can feed only wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+FLOP_PER_THREAD = 5e7
+
+
+@contextmanager
+def threads_for(flop: float) -> Iterator[None]:
+    """Within the block torch uses at most one CPU thread per ``FLOP_PER_THREAD`` of the ``flop`` of one product."""
+    available = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(available, int(flop / FLOP_PER_THREAD))))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(available)

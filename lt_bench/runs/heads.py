@@ -1,0 +1,190 @@
+"""Fitting planned runs as stacks, measuring every head, and writing its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+
+from lt_bench.engine.evaluate import Measured, evaluate
+from lt_bench.engine.fit import Fitted, Hardware, facts_of, fit_stack
+from lt_bench.engine.stacks import HeadJob, head_bytes, stacks
+from lt_bench.errors import UserError
+from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.results.environment import environment
+from lt_bench.results.record import (
+    BackboneInfo,
+    CacheInfo,
+    DatasetInfo,
+    Identity,
+    RunRecord,
+    SeedInfo,
+    StrategyInfo,
+    TimeInfo,
+    TrainingInfo,
+    TuningInfo,
+)
+from lt_bench.results.store import Store
+from lt_bench.runs.planning import Planned
+
+CPU_STACK_BYTES = 1 << 28
+GPU_STACK_BYTES = 8 << 30
+
+
+@dataclass
+class Bench:
+    """A cache opened for fitting: its splits are loaded once, on the device of the fits."""
+
+    cache: FeatureCache
+    hardware: Hardware
+    _splits: dict[str, FeatureSplit] = field(default_factory=dict)
+
+    def split(self, name: str) -> FeatureSplit:
+        """A split with all its views, loaded on first use."""
+        if name not in self._splits:
+            self._splits[name] = self.cache.split(name, device=self.device)
+        return self._splits[name]
+
+    @property
+    def device(self) -> torch.device:
+        """Where features and heads live."""
+        if self.hardware.accelerator == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", torch.cuda.current_device())
+
+    def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
+        """Fit the planned runs, stack by stack; yields each stack as it is done, without looking whether its heads are finite."""
+        budget = CPU_STACK_BYTES if self.device.type == "cpu" else GPU_STACK_BYTES
+        jobs = {run.id: HeadJob(run.entry, run.hyperparameters, run.repetition) for run in planned}
+        by_job = {id(jobs[run.id]): run for run in planned}
+        dataset, dim = self.cache.manifest.dataset, self.cache.manifest.backbone.dim
+        batch = max((int(run.hyperparameters.get("batch_size", 1)) for run in planned), default=1)
+        for stack in stacks(list(jobs.values()), head_bytes(dataset.num_classes, dim, batch), budget):
+            facts = facts_of(self.cache, [job.repetition for job in stack])
+            yield [by_job[id(job)] for job in stack], fit_stack(stack, facts, self.split("train"), self.hardware, callbacks=callbacks)
+
+    def measure(self, head: nn.Module, split: str, classifier: torch.Tensor | None, *, flip: bool = False) -> Measured:
+        """Evaluate a head on the plain view of a split, or on the average with its flipped view."""
+        features = self.split(split)
+        views = ("plain", "flip") if flip else ("plain",)
+        counts = self.cache.manifest.dataset.train_counts
+        return evaluate(head, tuple(features.view(view) for view in views), features.labels, counts, classifier=classifier)
+
+
+def record_stack(bench: Bench, runs: Sequence[Planned], fitted: Fitted) -> Iterator[tuple[RunRecord, dict[str, np.ndarray]]]:
+    """Measure every head of a fitted stack on test, flipped test, the plain train view and validation; yields records with their arrays."""
+    for head, run in enumerate(runs):
+        started = time.perf_counter()
+        fitted.check_finite(head)
+        module, classifier = fitted.strategy.inference_head(head), fitted.strategy.per_head_classifier(head)
+        test = bench.measure(module, "test", classifier)
+        views = {"test": test, "train": bench.measure(module, "train", classifier)}
+        if bench.cache.has("val"):
+            views["val"] = bench.measure(module, "val", classifier)
+        if "flip" in bench.split("test").views:
+            views["test_flip"] = bench.measure(module, "test", None, flip=True)
+        arrays = {
+            "test_predictions": test.predictions,
+            "test_labels": bench.split("test").labels.cpu().numpy().astype(np.int32),
+            "test_true_probability": test.true_probability,
+        }
+        for view in ("test", "train"):
+            arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
+        seconds = time.perf_counter() - started
+        yield record_of(bench, run, fitted, head, {view: measured.scalars for view, measured in views.items()}, seconds), arrays
+
+
+def record_of(
+    bench: Bench, run: Planned, fitted: Fitted, head: int, metrics: dict[str, dict[str, float]], evaluate_seconds: float
+) -> RunRecord:
+    """The record of one head."""
+    manifest, entry = bench.cache.manifest, run.entry
+    dataset, backbone, history = manifest.dataset, manifest.backbone, fitted.history[head] if fitted.history else []
+    sizes = {split: manifest.arrays[f"{split}/labels"].shape[0] for split in manifest.views}
+    tuning = run.tuning
+    return RunRecord(
+        identity=Identity(**run.identity),
+        strategy=StrategyInfo(
+            run.identity["strategy"], entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred
+        ),
+        dataset=DatasetInfo(
+            dataset.name, dataset.imbalance_factor, dataset.selection, dataset.split_hash, dataset.num_classes, list(dataset.class_names),
+            list(dataset.train_counts), sizes["train"], sizes.get("val", 0), sizes["test"], dataset.val_seen_by_backbone,
+        ),
+        backbone=BackboneInfo(backbone.name, backbone.weights_hash, backbone.dim, backbone.stage1),
+        cache=CacheInfo(manifest.key, manifest.name, manifest.dtype, list(manifest.views["train"])),
+        tuning=TuningInfo(
+            tuning.kind, tuning.selected_on, tuning.grid_size, None if tuning.seeds is None else list(tuning.seeds), tuning.tuning_id
+        ),
+        seeds=SeedInfo(
+            run.repetition, fitted.strategy.facts.init_seeds[head], run.repetition, "head seeds, one backbone" if entry.fitting == "sgd" else None
+        ),
+        metrics=metrics,
+        training=TrainingInfo(
+            len(history), fitted.steps, run.hyperparameters.get("batch_size"), trained_parameters(fitted), history[-1]["loss"] if history else None, history
+        ),
+        time=TimeInfo(fitted.seconds / fitted.strategy.heads, evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
+        environment=environment(device_name(bench.device), bench.hardware.devices, torch.get_num_threads(), deterministic=False),
+        command=run.command,
+    )  # fmt: skip
+
+
+def trained_parameters(fitted: Fitted) -> int:
+    """Parameters of one head that were fitted."""
+    if fitted.strategy.fitting == "none":
+        return 0
+    return sum(parameter.numel() for parameter in fitted.strategy.parameters() if parameter.requires_grad) // fitted.strategy.heads
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the accelerator's own name."""
+    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def execute(bench: Bench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None]) -> list[str]:
+    """Fit, measure and record what is not recorded yet; a failing stack does not end the others.
+
+    Args:
+        bench: the opened cache.
+        planned: the runs.
+        store: where records go; only the first process writes.
+        done: called with every record, also with those that were there before.
+
+    Returns:
+        One line for every run that failed; failures are never stored.
+    """
+    missing = []
+    for run in planned:
+        if store.has(run.id):
+            done(store.load(run.id))
+        else:
+            missing.append(run)
+    failures = []
+    for group in _by_strategy(missing):
+        try:
+            for runs, fitted in bench.fitted(group):
+                for record, arrays in record_stack(bench, runs, fitted):
+                    if first_process():
+                        store.write(record, arrays)
+                    done(record)
+        except UserError as error:
+            failures.append(f"{group[0].entry.name} ({group[0].tuning.kind}): {error}")
+    return failures
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes and prints."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def _by_strategy(planned: Sequence[Planned]) -> list[list[Planned]]:
+    groups: dict[tuple[str, str], list[Planned]] = {}
+    for run in planned:
+        groups.setdefault((run.entry.class_path, run.tuning.kind), []).append(run)
+    return list(groups.values())

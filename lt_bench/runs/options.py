@@ -1,0 +1,135 @@
+"""The options of every verb: what the command line, the environment and YAML files can say. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+Wandb = Literal["off", "offline", "online"]
+
+
+def option(default: Any, text: str, *, positional: bool = False) -> Any:
+    """A field with its help text; ``positional`` ones are given without a name."""
+    metadata = {"help": text, "positional": positional}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class StrategyChoice:
+    """A strategy and the hyper-parameters given for it; what is not given takes its official or inferred default."""
+
+    name: str = ""
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class CacheOptions:
+    """Which features."""
+
+    dataset: str = option("", "data set, see `lt-bench list datasets`")
+    cache: str | None = option(None, "feature cache: a directory, or the name or key of a known one (default: the only one that fits)")
+    imbalance_factor: float | None = option(None, "n_max / n_min of the long-tailed subset (default: the data set's, 100 for CIFAR)")
+    backbone: str | None = option(None, "backbone, see `lt-bench list backbones`")
+    weights: Path | None = option(None, "its stage-1 weights: a safetensors file, a state dict, or a published checkpoint")
+    data_dir: Path | None = option(None, "where the images are")
+
+
+@dataclass
+class FitOptions(CacheOptions):
+    """Where heads are fitted and where records go."""
+
+    results: Path = option(Path("results"), "directory of run records")
+    accelerator: str = option("auto", "Lightning accelerator: auto, cpu, gpu")
+    devices: int = option(1, "processes of one fit (DDP); gloo on CPU")
+    wandb: Wandb = option("off", "also log every run to Weights & Biases: off, offline (no account needed) or online")
+    wandb_project: str = option("lt-bench", "W&B project")
+
+
+@dataclass
+class RunOptions(FitOptions):
+    """Re-train, evaluate, record."""
+
+    strategy: StrategyChoice = field(default_factory=StrategyChoice)
+    seeds: list[int] = option([0], "repetitions, e.g. 0,1,2: initial head and batch order")
+    tuned: bool = option(False, "use the hyper-parameters that `lt-bench tune` chose on validation for this cache")
+
+
+@dataclass
+class TuneOptions(FitOptions):
+    """Choose hyper-parameters on validation images that the backbone has not seen."""
+
+    strategy: StrategyChoice = field(default_factory=StrategyChoice)
+    seeds: list[int] = option([0, 1, 2], "repetitions that every grid point is fitted with")
+
+
+@dataclass
+class BenchOptions:
+    """Run a suite."""
+
+    suite: str = option("", "suite file (YAML) or the name of a shipped one", positional=True)
+    results: Path = option(Path("results"), "directory of run records")
+    accelerator: str = option("auto", "Lightning accelerator: auto, cpu, gpu")
+    devices: int = option(1, "processes of one fit (DDP)")
+    wandb: Wandb = option("off", "also log every run to Weights & Biases: off, offline or online")
+    wandb_project: str = option("lt-bench", "W&B project")
+
+
+@dataclass
+class ListOptions:
+    """What there is."""
+
+    what: str = option("", "strategies, datasets, backbones or caches", positional=True)
+    name: str = option("", "one of them, shown in full", positional=True)
+
+
+@dataclass
+class LeaderboardOptions:
+    """Records to tables."""
+
+    results: Path = option(Path("results"), "directory of run records")
+    out: Path = option(Path("leaderboard"), "where the files are written")
+
+
+@dataclass
+class VerifyOptions:
+    """Run a record again and compare."""
+
+    record: Path = option(Path(), "a record's JSON file", positional=True)
+    tolerance: float = option(1e-6, "largest absolute difference of a metric that passes")
+    cache: str | None = option(None, "the record's feature cache, where it is not in a known place")
+
+
+@dataclass
+class CheckOptions:
+    """The contract suite on a strategy."""
+
+    strategy: str = option("", "name, or dotted path of your own, e.g. my_pkg.my_module.MyHead", positional=True)
+
+
+@dataclass
+class ImportOptions:
+    """Embeddings from anywhere to a feature cache."""
+
+    name: str = option("", "name of the new cache")
+    train: Path | None = option(None, "training arrays: .npz, .safetensors or .parquet with features and labels, or a .npy of features")
+    train_labels: Path | None = option(None, ".npy of labels, where --train is a .npy")
+    val: Path | None = option(None, "validation arrays, unseen by the backbone")
+    val_labels: Path | None = option(None, ".npy of labels, where --val is a .npy")
+    test: Path | None = option(None, "test arrays")
+    test_labels: Path | None = option(None, ".npy of labels, where --test is a .npy")
+    head: Path | None = option(None, "stage-1 head: .npz or .safetensors with weight (K, D) and bias (K,)")
+    class_names: Path | None = option(None, "text file, one class name a line, in label order")
+    dataset: str = option("embeddings", "data set the features are of")
+    backbone: str = option("unknown", "network that made them")
+    stage1: str = option("", "how that network was trained, in words")
+    imbalance_factor: float | None = option(None, "imbalance factor of the training set, where it is a subset")
+    val_seen_by_backbone: bool = option(False, "whether stage 1 was trained on the validation rows; tuning then refuses them")
+    dtype: Literal["float16", "float32", "affine8"] = option("float16", "stored precision")
+    val_fraction: float = option(0.0, "without --val: hold out this share of the training rows per class, at most half a class")
+    seed: int = option(0, "of that draw")
+    out: Path | None = option(None, "directory of the new cache (default: NAME in the known caches)")

@@ -1,0 +1,114 @@
+"""From what was asked for to heads that are to be fitted, each with the identity of the record it will become. Free of torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lt_bench.errors import UserError
+from lt_bench.features.locate import shipped
+from lt_bench.features.manifest import Manifest
+from lt_bench.results.identity import record_id
+from lt_bench.strategies.registry import Entry
+
+PROTOCOL = "clean"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the hyper-parameters were chosen: ``official``, ``inferred``, ``user`` or ``tuned``; for the last, on what, from how many, with which seeds."""
+
+    kind: str
+    selected_on: str | None = None
+    grid_size: int | None = None
+    seeds: tuple[int, ...] | None = None
+    tuning_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run: a strategy with all its hyper-parameters on a cache at a repetition."""
+
+    entry: Entry
+    hyperparameters: dict[str, Any]
+    repetition: int
+    tuning: Tuning
+    manifest: Manifest
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes the record: strategy, hyper-parameters, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
+        return {
+            "strategy": self.entry.name if self.entry.class_path.startswith("lt_bench.strategies.") else self.entry.class_path,
+            "hyperparameters": json.loads(json.dumps(self.hyperparameters)),
+            "cache_key": self.manifest.key,
+            "protocol": PROTOCOL,
+            "mode": "head",
+            "seed": self.repetition,
+        }
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return record_id(self.identity)
+
+    @property
+    def command(self) -> str:
+        """The one line that reproduces the record."""
+        dataset = self.manifest.dataset
+        defaults = self.entry.resolve(dataset.name, dataset.imbalance_factor)
+        name = self.identity["strategy"]
+        words = [
+            "lt-bench",
+            "run",
+            "--strategy",
+            name,
+            "--dataset",
+            dataset.name,
+            "--cache",
+            self.manifest.name,
+            "--seeds",
+            str(self.repetition),
+        ]
+        for key, value in self.hyperparameters.items():
+            if value != defaults[key]:
+                words += [f"--strategy.{key}", json.dumps(list(value)) if isinstance(value, tuple) else str(value)]
+        return shlex.join(words)
+
+
+def plan(entry: Entry, manifest: Manifest, given: dict[str, Any], seeds: Sequence[int], tuning: Tuning | None = None) -> list[Planned]:
+    """One run per seed; a strategy that has no randomness runs once, as repetition 0.
+
+    Raises:
+        UserError: no seeds, a repeated or a negative one.
+    """
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UserError(f"seeds {','.join(map(str, seeds)) or '(none)'}: expected distinct numbers from 0, e.g. 0,1,2")
+    dataset = manifest.dataset
+    official = entry.resolve(dataset.name, dataset.imbalance_factor)
+    resolved = entry.resolve(dataset.name, dataset.imbalance_factor, given)
+    if tuning is None:
+        kind = "official" if entry.is_official(dataset.name, dataset.imbalance_factor) else "inferred"
+        tuning = Tuning(kind if resolved == official else "user")
+    repetitions = seeds if entry.fitting == "sgd" else [0]
+    return [Planned(entry, resolved, repetition, tuning, manifest) for repetition in repetitions]
+
+
+def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
+    """What ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned."""
+    for place in (results / "tuning", shipped("tuned")):
+        path = place / tuning_name(entry, manifest)
+        if path.is_file():
+            document = json.loads(path.read_text(encoding="utf-8"))
+            provenance = Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"])
+            return document["choice"], provenance
+    return None
+
+
+def tuning_name(entry: Entry, manifest: Manifest) -> str:
+    """File name of a strategy's tuning on a cache."""
+    return f"{entry.name}-{manifest.key}.json"

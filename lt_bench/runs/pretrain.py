@@ -1,0 +1,192 @@
+"""`lt-bench pretrain`: stage 1 from images to weights, log and feature cache."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from lt_bench.backbones.base import Backbone
+from lt_bench.backbones.registry import backbone_spec, build_backbone
+from lt_bench.backbones.weights import save_weights
+from lt_bench.data.profiles import Profile
+from lt_bench.data.small_images import ImageData, load_small_images
+from lt_bench.data.splits import Selection
+from lt_bench.engine.pretraining import Precision, Pretraining
+from lt_bench.engine.pretraining_callbacks import EpochLog, KeepCheckpoint
+from lt_bench.engine.pretraining_recipes import Stage1Recipe, stage1_recipe
+from lt_bench.errors import UserError
+from lt_bench.features.manifest import Manifest
+from lt_bench.features.seeds import derive_seed
+from lt_bench.runs.extract import Request, extract_images, pick_device
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
+
+PLAN, LAST, LOG, WEIGHTS = "plan.json", "last.ckpt", "log.csv", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What stage 1 leaves behind: the weights file, the log of epochs, the cache's directory and its manifest."""
+
+    weights: Path
+    log: Path
+    cache: Path
+    manifest: Manifest
+
+
+def pretrain(
+    *,
+    dataset: str,
+    data_dir: Path,
+    out: Path,
+    backbone: str = "resnet34",
+    recipe: str = "los",
+    imbalance_factor: float | None = None,
+    profile: Profile = "exponential",
+    selection: Selection = "first",
+    image_column: str | None = None,
+    label_column: str | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    cache: Path | None = None,
+    views: int = 8,
+    dtype: str = "float16",
+    precision: Precision | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+    compiled: bool = False,
+    deterministic: bool = True,
+    half_weights: bool = False,
+    checkpoint_every: int = 5,
+    keep_epochs: Sequence[int] = (),
+    validate_every: int = 10,
+    command: str = "",
+    progress: bool = True,
+) -> Pretrained:
+    """Train a backbone on the long-tailed images and extract its feature cache.
+
+    ``out`` gets ``plan.json`` (what is trained), ``last.ckpt`` (while it trains), ``log.csv`` and ``weights.safetensors``. Called again, it goes on from the
+    last checkpoint, or returns at once where everything is there; a killed run that is resumed ends with the same weights as one that was not.
+
+    Args:
+        dataset: name of the data set.
+        data_dir: where its images are.
+        out: directory of the run.
+        backbone: name of the network.
+        recipe: name of the stage-1 recipe.
+        imbalance_factor: IF of the training subset, by default the data set's.
+        profile: exponential or step.
+        selection: which rows of a class are kept.
+        image_column: column of encoded images in parquet files.
+        label_column: column of labels.
+        seed: of the initial weights, the batch order and the augmentation.
+        epochs: instead of the recipe's.
+        cache: directory of the feature cache, by default ``out``/cache.
+        views: augmented training views of the cache.
+        dtype: of the cache: float16, float32 or affine8.
+        precision: bf16 or fp32; by default bf16 on CUDA and fp32 elsewhere.
+        accelerator: auto, cpu or gpu.
+        devices: processes (DDP).
+        compiled: compile the network.
+        deterministic: cuDNN's deterministic algorithms; without them a resumed run on CUDA may differ in the last digits.
+        half_weights: store matrices and kernels as float16; the cache is extracted from what is stored.
+        checkpoint_every: epochs between checkpoints.
+        keep_epochs: epochs (from 1) whose checkpoint stays as ``epoch-<n>.ckpt``.
+        validate_every: epochs between validations for the log.
+        command: how to do this again, for the manifest.
+        progress: whether to show progress.
+
+    Raises:
+        UserError: arguments or data do not fit, ``out`` holds another run, or training diverged.
+    """
+    plan = stage1_recipe(recipe).with_epochs(epochs)
+    device = pick_device(accelerator)
+    precision = precision or ("bf16" if device.type == "cuda" else "fp32")
+    data = load_small_images(
+        dataset, data_dir, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column, label_column=label_column
+    )  # fmt: skip
+    _check(backbone, data, plan, checkpoint_every)
+    out.mkdir(parents=True, exist_ok=True)
+    _keep_plan(out, _plan(backbone, data, plan, seed, precision))
+    weights = out / WEIGHTS
+    if not weights.is_file():
+        network = _fresh_network(backbone, len(data.train_counts), seed)
+        if compiled:
+            network.compile()
+        module = Pretraining(network, data, plan, seed=seed, precision=precision)
+        trainer = Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu", devices=devices, strategy="ddp" if devices > 1 else "auto",
+            sync_batchnorm=devices > 1 and device.type == "cuda", max_epochs=plan.optimisation.epochs, logger=False, enable_progress_bar=False,
+            enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
+            callbacks=[EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)],
+        )  # fmt: skip
+        _fit(trainer, module, out / LAST, deterministic)
+        if not trainer.is_global_zero:
+            raise SystemExit(0)  # the first process alone extracts
+        save_weights(module.network, weights, half_weights)
+        (out / LAST).unlink(missing_ok=True)
+    request = Request(
+        data=data, backbone=backbone, weights=weights, out=cache or out / "cache", device=device, name=(cache or out).name, views=views, dtype=dtype,
+        stage1=f"{plan.describe()}, {precision}, seed {seed}, last epoch", command=command, progress=progress,
+    )  # fmt: skip
+    return Pretrained(weights, out / LOG, request.out, extract_images(request))
+
+
+def _fit(trainer: Trainer, module: Pretraining, last: Path, deterministic: bool) -> None:
+    with warnings.catch_warnings(), torch.backends.cudnn.flags(
+        enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=True
+    ):  # fmt: skip
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")  # positions come from memory
+        warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
+        trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    for name, tensor in module.network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{last.parent}: training diverged, {name} is not finite; remove the directory and use a smaller learning rate")
+
+
+def _fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("backbone", seed))
+        return build_backbone(backbone, num_classes)
+
+
+def _check(backbone: str, data: ImageData, recipe: Stage1Recipe, checkpoint_every: int) -> None:
+    wanted, height = backbone_spec(backbone).input_size, data.splits["train"].images.shape[2]
+    if height != wanted:
+        raise UserError(f"{backbone} is for images of {wanted} pixels, {data.spec.name} has {height}")
+    if recipe.optimisation.epochs < 1 or checkpoint_every < 1:
+        raise UserError("epochs and checkpoint_every must be at least 1")
+
+
+def _plan(backbone: str, data: ImageData, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
+    return {
+        "backbone": backbone, "dataset": data.spec.name, "imbalance_factor": float(data.imbalance_factor), "split_hash": data.split_hash,
+        "recipe": recipe.describe(), "source": recipe.source, "seed": seed, "precision": precision,
+    }  # fmt: skip
+
+
+def _keep_plan(out: Path, plan: dict[str, Any]) -> None:
+    path = out / PLAN
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: damaged ({error}); remove {out} and train again") from None
+        for name, value in plan.items():
+            if found.get(name) != value:
+                raise UserError(f"{out}: holds a run with {name} {found.get(name)!r}, not {value!r}; choose another directory or remove it")
+        return
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)

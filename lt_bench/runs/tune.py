@@ -1,0 +1,143 @@
+"""``lt-bench tune``: choose hyper-parameters on validation images that the backbone has not seen, and record the whole grid."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from lt_bench.engine.fit import Hardware
+from lt_bench.errors import UserError
+from lt_bench.features.cache import FeatureCache
+from lt_bench.results.environment import environment
+from lt_bench.results.identity import canonical_json
+from lt_bench.runs.heads import Bench, device_name, first_process
+from lt_bench.runs.options import TuneOptions
+from lt_bench.runs.planning import Planned, plan, tuning_name
+from lt_bench.runs.which_cache import resolve_cache
+from lt_bench.strategies.registry import Entry, find
+
+CRITERION = "macro accuracy over the classes that have validation images, mean over seeds"
+
+
+def tune(options: TuneOptions) -> dict[str, Any]:
+    """Fit every point of the strategy's grid with every seed, choose by validation, write ``RESULTS/tuning/STRATEGY-CACHEKEY.json``.
+
+    Hyper-parameters given on the command line are fixed and leave the grid. The test set is never loaded.
+
+    Raises:
+        UserError: no validation split, one that the backbone was trained on, or a strategy without a grid.
+    """
+    entry, cache = find(options.strategy.name), resolve_cache(options)
+    check_validation(cache)
+    fixed = options.strategy.hyperparameters
+    points = grid_points(entry, fixed)
+    bench = Bench(cache, Hardware(options.accelerator, options.devices))
+    planned = [run for point in points for run in plan(entry, cache.manifest, {**fixed, **point}, options.seeds)]
+    scores = validation_scores(bench, planned)
+    document = tuning_document(entry, bench, points, planned, scores, options)
+    if first_process():
+        path = options.results / "tuning" / tuning_name(entry, cache.manifest)
+        write_atomically(path, document)
+        show(document, path)
+    return document
+
+
+def check_validation(cache: FeatureCache) -> None:
+    """Refuse a cache without validation features, or with ones of images that stage 1 was trained on."""
+    if not cache.has("val"):
+        raise UserError(f"{cache.path}: this cache has no validation split, and the test set chooses nothing; make a cache with one")
+    if cache.manifest.dataset.val_seen_by_backbone:
+        raise UserError(
+            f"{cache.path}: the backbone was trained on these validation images (val_seen_by_backbone), so they cannot choose hyper-parameters; "
+            "use a cache whose validation images were held out before stage 1"
+        )
+
+
+def grid_points(entry: Entry, fixed: dict[str, Any]) -> list[dict[str, Any]]:
+    """The Cartesian product of the strategy's grid without the fixed hyper-parameters.
+
+    Raises:
+        UserError: nothing is left to choose.
+    """
+    free = {name: values for name, values in entry.grid.items() if name not in fixed}
+    if not free:
+        raise UserError(f"strategy {entry.name} has nothing to tune" + (" beside what is fixed" if entry.grid else ": it declares no grid"))
+    return [dict(zip(free, values, strict=True)) for values in itertools.product(*free.values())]
+
+
+def validation_scores(bench: Bench, planned: list[Planned]) -> dict[str, float]:
+    """Macro accuracy on validation by run id; a head whose fit diverged scores 0."""
+    scores: dict[str, float] = {}
+    for runs, fitted in bench.fitted(planned):
+        for head, run in enumerate(runs):
+            try:
+                fitted.check_finite(head)
+            except UserError:
+                scores[run.id] = 0.0
+                continue
+            scores[run.id] = bench.measure(fitted.strategy.inference_head(head), "val", None).scalars["macro_accuracy"]
+    return scores
+
+
+def tuning_document(
+    entry: Entry, bench: Bench, points: list[dict[str, Any]], planned: list[Planned], scores: dict[str, float], options: TuneOptions
+) -> dict[str, Any]:
+    """Everything that was tried and what was chosen; the first of equal points wins, the grid's order being the author's."""
+    manifest, fixed = bench.cache.manifest, options.strategy.hyperparameters
+    seeds = sorted({run.repetition for run in planned})
+    per_point = [scores[run.id] for run in planned]
+    grid = []
+    for position, point in enumerate(points):
+        values = per_point[position * len(seeds) : (position + 1) * len(seeds)]
+        grid.append({"hyperparameters": {**fixed, **point}, "macro_accuracy": values, "mean": statistics.fmean(values)})
+    best = max(range(len(grid)), key=lambda position: (grid[position]["mean"], -position))
+    present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())
+    document = {
+        "schema": 1, "strategy": entry.name, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
+        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "seeds": seeds, "grid": grid,
+        "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
+        "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"],
+        "command": f"lt-bench tune --strategy {entry.name} --cache {manifest.name} --seeds {','.join(map(str, seeds))}",
+    }  # fmt: skip
+    identity = hashlib.sha256(canonical_json(document).encode()).hexdigest()[:16]
+    return {**document, "id": identity, "environment": environment(device=device_name(bench.device), devices=bench.hardware.devices)}
+
+
+def write_atomically(path: Path, document: dict[str, Any]) -> None:
+    """Write JSON under a temporary name in the same directory, then rename."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1, sort_keys=True)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --results") from None
+
+
+def show(document: dict[str, Any], path: Path) -> None:
+    """The best points of the grid and the choice."""
+    table = Table(
+        title=f"{document['strategy']} on {document['cache']}: validation macro accuracy, {len(document['grid'])} points x seeds {document['seeds']}"
+    )
+    names = list(document["grid"][0]["hyperparameters"])
+    for name in [*names, "mean %", "per seed %"]:
+        table.add_column(name, justify="right")
+    for row in sorted(document["grid"], key=lambda row: -row["mean"])[:10]:
+        values = [str(row["hyperparameters"][name]) for name in names]
+        table.add_row(*values, f"{100 * row['mean']:.2f}", " ".join(f"{100 * value:.2f}" for value in row["macro_accuracy"]))
+    console = Console()
+    console.print(table)
+    console.print(f"chosen: {document['choice']}; written to {path}; use it with --tuned", soft_wrap=True)

@@ -1,0 +1,56 @@
+"""Which cache a verb runs on: named, the only one that fits, or extracted first where the images are there."""
+
+from __future__ import annotations
+
+from lt_bench.data.specs import DatasetSpec, dataset_spec
+from lt_bench.errors import UserError
+from lt_bench.features.cache import FeatureCache, open_cache
+from lt_bench.features.locate import find_cache, fitting_caches
+from lt_bench.runs.options import CacheOptions
+
+
+def resolve_cache(options: CacheOptions) -> FeatureCache:
+    """The cache that the options mean.
+
+    Raises:
+        UserError: it is of another data set or imbalance factor than asked for; several fit and none is named; none fits, with what is needed to make one.
+    """
+    if options.cache is not None:
+        cache = open_cache(find_cache(options.cache))
+        _check(cache, options)
+        return cache
+    if not options.dataset:
+        raise UserError("--dataset is missing: name a data set (`lt-bench list datasets`) or a cache with --cache")
+    spec = dataset_spec(options.dataset)
+    factor = options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
+    found = fitting_caches(spec.name, factor, options.backbone)
+    if len(found) > 1:
+        listed = "; ".join(f"{manifest.name} ({manifest.backbone.name}, {path})" for path, manifest in found)
+        raise UserError(f"{len(found)} caches of {spec.name} fit, name one with --cache: {listed}")
+    if found:
+        return open_cache(found[0][0])
+    raise UserError(how_to_get(spec, options))
+
+
+def _check(cache: FeatureCache, options: CacheOptions) -> None:
+    info = cache.manifest.dataset
+    if options.dataset and info.name != options.dataset:
+        raise UserError(f"{cache.path}: a cache of {info.name}, and --dataset is {options.dataset}; name the right cache or data set")
+    if options.imbalance_factor is not None and info.imbalance_factor != options.imbalance_factor:
+        raise UserError(f"{cache.path}: imbalance factor {info.imbalance_factor}, and --imbalance-factor is {options.imbalance_factor:g}")
+    if options.backbone is not None and cache.manifest.backbone.name != options.backbone:
+        raise UserError(f"{cache.path}: features of {cache.manifest.backbone.name}, and --backbone is {options.backbone}")
+
+
+def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
+    """What is needed to have features of a data set, where to get it, and what to run next."""
+    files = "".join(f"\n    {need.path}  ({need.origin})" for need in spec.needs)
+    backbone = options.backbone or "NAME"
+    return (
+        f"no feature cache of {spec.name} is here, and no images to make one from.\n"
+        f"  Needed under --data-dir DIR:{files or ' ' + spec.obtain}\n"
+        f"  Where to get it: {spec.obtain}\n"
+        f"  Then: lt-bench data check {spec.name} --data-dir DIR\n"
+        f"        lt-bench extract --dataset {spec.name} --data-dir DIR --backbone {backbone} --weights FILE\n"
+        f"  Or, with embeddings of your own: lt-bench import-features --dataset {spec.name} --name NAME --train train.npz --test test.npz"
+    )
