@@ -218,8 +218,12 @@ class Strategy(LightningModule):
         self.train_split, self.draws = train, draws
 
     def configure_optimizers(self) -> HeadSGD:
-        """SGD with one rate per head."""
-        return HeadSGD(self.parameters(), self.recipe, self.heads)
+        """SGD with one rate per head, times ``relative_rates``."""
+        return HeadSGD(self.parameters(), self.recipe, self.heads, self.relative_rates())
+
+    def relative_rates(self) -> dict[Tensor, tuple[float, ...]]:
+        """Parameters that do not learn at the recipe's rate: by what it is multiplied, one factor per head."""
+        return {}
 
     def on_train_epoch_start(self) -> None:
         """The learning rate of the epoch."""

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from lt_bench.strategies.base import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.smoothing_shared import epsilon_of_target, torch_epsilon
+from lt_bench.strategies.weights_shared import kept
 
 
 class LOS(Strategy):
@@ -15,7 +17,8 @@ class LOS(Strategy):
 
     ``l_i = -sum_k q_k log softmax(z_i)_k``. Two conventions of epsilon exist: ``torch`` (the official code, ``CrossEntropyLoss(label_smoothing=epsilon)``) has
     q_y = 1 - epsilon + epsilon / K and epsilon / K elsewhere; ``others`` has q_y = 1 - epsilon and epsilon / (K - 1) elsewhere. The logit gap at the optimum,
-    log(q_y / q_k) = log(1 + K (1 - epsilon) / epsilon), caps the row LoMa: 1.112 for 0.98 and K = 100 in torch's convention, 0.703 in the other.
+    log(q_y / q_k) = log(1 + K (1 - epsilon) / epsilon), caps the row LoMa: 1.112 for 0.98 and K = 100 in torch's convention, 0.703 in the other. One epsilon is a
+    different target for every K, so the target may be given by its true-class probability q_y, or by that gap, instead.
 
     Official (bilibili/LOS ``main_stage2.py``, CIFAR-100-LT only): epsilon 0.98, lr 5e-4, momentum 0.9, no weight decay, 20 epochs with cosine, batch 64,
     instance-balanced. There BatchNorm moves, images are augmented anew, the flipped view is averaged and the best test epoch reported. For ImageNet-LT and
@@ -27,6 +30,8 @@ class LOS(Strategy):
         facts: what the data know.
         epsilon: smoothing, 0 to 1.
         convention: ``torch`` or ``others``, see above.
+        true_probability: q_y, from 1 / K to 1; sets the target instead of epsilon where it is not 0.
+        gap: log(q_y / q_k); sets the target instead of epsilon where it is not 0.
         recipe: fields of ``Recipe``.
     """
 
@@ -39,13 +44,34 @@ class LOS(Strategy):
     grid = {"epsilon": (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99), "lr": (5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3, 5e-2)}
 
     def __init__(
-        self, facts: Facts, *, epsilon: float = 0.98, convention: Literal["torch", "others"] = "torch", **recipe: Unpack[RecipeOptions]
+        self,
+        facts: Facts,
+        *,
+        epsilon: float = 0.98,
+        convention: Literal["torch", "others"] = "torch",
+        true_probability: float = 0.0,
+        gap: float = 0.0,
+        **recipe: Unpack[RecipeOptions],
     ) -> None:
         super().__init__(facts, **recipe)
-        check_range(self.name, "epsilon", epsilon, 0.0, 1.0)
+        for name, value, high in (("epsilon", epsilon, 1.0), ("true_probability", true_probability, 1.0), ("gap", gap, 50.0)):
+            check_range(self.name, name, value, 0.0, high)
         K = facts.num_classes
-        self.epsilon = epsilon if convention == "torch" else epsilon * K / (K - 1)
+        self.epsilon = kept(epsilon_of_target(self.name, torch_epsilon(epsilon, convention, K), true_probability, gap, K))
 
     def smoothing(self, labels: Tensor) -> Tensor | float:
         """Torch's epsilon."""
         return self.epsilon
+
+
+class LORT(LOS):
+    """LORT: the earlier form of LOS, here under LOS's settings.
+
+    ``l_i = -sum_k q_k log softmax(z_i)_k`` with a small true-label probability and a large negative probability spread over the classes, which is LOS's target.
+    The abstract of arXiv 2403.00250v1 says so much; its constants could not be read, so every number here is LOS's and none is LORT's own.
+    """
+
+    name = "lort"
+    paper = "Sun et al., arXiv 2403.00250v1 (the first version of LOS); abstract only, constants unknown"
+    official = ()
+    inferred = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -23,17 +23,23 @@ class HeadSGD(SGD):
         parameters: stacked parameters, first dimension H.
         recipe: the rates, one value or H of them.
         heads: H.
+        relative_rates: of the parameters that do not learn at the recipe's rate, by what each head's is multiplied.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], recipe: Recipe, heads: int) -> None:
+    def __init__(
+        self, parameters: Iterable[Tensor], recipe: Recipe, heads: int, relative_rates: Mapping[Tensor, tuple[float, ...]] | None = None
+    ) -> None:
         self._stacked = [parameter for parameter in parameters if parameter.requires_grad]
-        groups: dict[tuple[float, float, float], list[int]] = defaultdict(list)
-        for head, rates in enumerate(zip(*(recipe.per_head(name, heads) for name in ("lr", "momentum", "weight_decay")), strict=True)):
-            groups[rates].append(head)
+        groups: dict[tuple[float, float, float], dict[Tensor, list[int]]] = defaultdict(lambda: defaultdict(list))
+        rates = list(zip(*(recipe.per_head(name, heads) for name in ("lr", "momentum", "weight_decay")), strict=True))
+        for parameter in self._stacked:
+            factors = (relative_rates or {}).get(parameter, (1.0,) * heads)
+            for head, ((lr, momentum, weight_decay), factor) in enumerate(zip(rates, factors, strict=True)):
+                groups[lr * factor, momentum, weight_decay][parameter].append(head)
         self._slices: list[tuple[Tensor, Tensor, slice]] = []
         options: list[dict[str, Any]] = []
         for (lr, momentum, weight_decay), members in groups.items():
-            views = [self._view(parameter, run) for parameter in self._stacked for run in _runs(members)]
+            views = [self._view(parameter, run) for parameter, heads_of_it in members.items() for run in _runs(heads_of_it)]
             options.append({"params": views, "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "initial_lr": lr})
         super().__init__(options, lr=0.1, nesterov=recipe.nesterov and all(m > 0 for _, m, _ in groups), fused=True)
 

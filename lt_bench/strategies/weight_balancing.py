@@ -74,3 +74,35 @@ class WeightBalancing(Strategy):
         if after == self.maxnorm:
             norms = self.weight.norm(dim=2).clamp_min(1e-12)
             self.weight.mul_((self.radius / norms).clamp_max(1.0).unsqueeze(-1))
+
+
+class WeightBalancingReleased(WeightBalancing):
+    """Weight balancing as its released code runs, slips included.
+
+    ``l_i = w_y * BCE(softmax(z_i), e_y) / K`` (``kernel="bce"``), weight decay 0.1, MaxNorm once an epoch: by the end of the first one decay has made the rows shorter
+    than the radius, so the projection never acts and the published result is that of weights and decay alone, its logits within 1 % of uniform. See
+    ``weight_balancing`` for the method as the paper states it.
+
+    Args:
+        facts: what the data know.
+        beta: of the effective number.
+        kernel: ``ce`` or ``bce``.
+        threshold: where the radius lies between the shortest and the longest initial row.
+        maxnorm: project after every ``step``, every ``epoch``, or ``never``.
+        recipe: fields of ``Recipe``.
+    """
+
+    name = "weight_balancing_released"
+    grid = {"weight_decay": (5e-3, 0.02, 0.05, 0.1, 0.2), "lr": (0.001, 0.01, 0.05)}
+
+    def __init__(
+        self,
+        facts: Facts,
+        *,
+        beta: float = 0.9999,
+        kernel: Literal["ce", "bce"] = "bce",
+        threshold: float = 0.1,
+        maxnorm: Literal["step", "epoch", "never"] = "epoch",
+        **recipe: Unpack[RecipeOptions],
+    ) -> None:
+        super().__init__(facts, beta=beta, kernel=kernel, threshold=threshold, maxnorm=maxnorm, **recipe)

@@ -1,0 +1,64 @@
+"""MARC: margin calibration."""
+
+from __future__ import annotations
+
+from typing import Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.strategies.base import Facts, check_range, linear_head
+from lt_bench.strategies.frozen_shared import FrozenClassifier
+from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.weights_shared import inverse_power_weights
+
+
+class MARC(FrozenClassifier):
+    """MARC: an affine correction of the stage-1 logits per class, 2 K parameters.
+
+    ``l_i = w_y * CE(z'_i, y)``, ``z'_c = a_c z_c + b_c ||w_c||``, ``w_c`` of the loss = (1 / pi_c)^rho scaled to sum to K, the batch reduced by its sum of weights; a
+    starts at 1, b at 0 (microsoft/robustlearn ``marc/models/MARCClassifier.py:15-30``). W and the bias of z are frozen; all folds into one linear layer.
+
+    Official: ImageNet-LT, iNaturalist and Places-LT. On CIFAR the code warms up from 0.05 to 0.1 over 800 of 2,000 iterations of 512; here the ramp begins near 0
+    and is counted in epochs (36 of 91 on CIFAR-100-LT IF 100, 32 of 80 on CIFAR-10-LT), hence inferred.
+
+    Args:
+        facts: what the data know.
+        rho: power of the inverse frequency.
+        reduction: divide the batch's loss by the sum of its ``weights``, or by its number of ``samples``.
+        recipe: fields of ``Recipe``.
+    """
+
+    name = "marc"
+    family = "logit adjustment"
+    paper = "Wang et al., Margin Calibration for Long-Tailed Visual Recognition, ACML 2022; code microsoft/robustlearn marc/"
+    trains = "scale and shift per class"
+    recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=512, epochs=91, warmup_epochs=36)
+    official = ("imagenet_lt", "inat2018", "places_lt")
+    settings = {
+        "cifar10_lt": {"epochs": 80, "warmup_epochs": 32},
+        "imagenet_lt": {"lr": 0.05, "batch_size": 256, "epochs": 10, "warmup_epochs": 0},
+        "inat2018": {"lr": 0.05, "weight_decay": 1e-4, "batch_size": 256, "epochs": 30, "warmup_epochs": 0},
+        "places_lt": {"lr": 0.05, "batch_size": 128, "epochs": 10, "warmup_epochs": 0},
+    }
+    grid = {"rho": (0.4, 0.8, 1.2, 1.5), "lr": (0.01, 0.05, 0.1, 0.5), "weight_decay": (0.0, 5e-4, 5e-3)}
+
+    def __init__(
+        self, facts: Facts, *, rho: float = 1.2, reduction: Literal["samples", "weights"] = "weights", **recipe: Unpack[RecipeOptions]
+    ) -> None:
+        super().__init__(facts, reduction=reduction, **recipe)
+        check_range(self.name, "rho", rho, 0.0, 5.0)
+        self.class_weight = inverse_power_weights(self.class_counts, rho)
+        self.scale = nn.Parameter(torch.ones_like(self.bias))
+        self.shift = nn.Parameter(torch.zeros_like(self.bias))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """a z + b ||w|| (H, B, K)."""
+        norms = self.weight.norm(dim=2)
+        return self.frozen_logits(features) * self.scale.unsqueeze(1) + (self.shift * norms).unsqueeze(1)
+
+    def inference_head(self, head: int = 0) -> nn.Module:
+        """Linear, the correction folded in."""
+        weight, scale = self.weight[head], self.scale[head].detach()
+        bias = scale * self.bias[head] + self.shift[head].detach() * weight.norm(dim=1)
+        return linear_head(weight * scale.unsqueeze(1), bias)
