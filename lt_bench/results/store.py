@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.errors import UserError
+from lt_bench.results.files import write_atomic
 from lt_bench.results.record import RunRecord
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -54,9 +53,8 @@ class Store:
         if existing is not None:
             self._require_same(existing, record, stored)
             return existing
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
-        _write_atomic(path, lambda file: file.write(_text(data).encode()))
+        write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
+        write_atomic(path, lambda file: file.write(_text(data).encode()))
         return path
 
     def load(self, id: str) -> RunRecord:  # noqa: A002
@@ -206,16 +204,3 @@ def _text(data: Mapping[str, Any]) -> str:
     """JSON with one line for each top-level field: small, and a diff says which part changed."""
     lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}" for key, value in data.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def _write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write under a temporary name in the same directory, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

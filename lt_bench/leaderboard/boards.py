@@ -1,0 +1,189 @@
+"""Boards and rows: what may be ranked together, and what is one line of a table."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.errors import UserError
+from lt_bench.leaderboard.intervals import Estimate, seed_interval
+from lt_bench.leaderboard.load import Runs, Split
+
+BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
+_ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")
+_WHY = {
+    "dataset": "different tasks",
+    "split_hash": "different images or classes: accuracies differ by more than a point from the split alone",
+    "cache_key": "different features: the backbone, its weights or the views are not the same",
+    "protocol": "a different way of training and evaluating",
+    "mode": "a re-trained head is not a whole trained network",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Board:
+    """One ranking: runs on the same split, features, protocol and mode. Nothing else is ever ranked together."""
+
+    dataset: str
+    split_hash: str
+    cache_key: str
+    protocol: str
+    mode: str
+
+    @property
+    def slug(self) -> str:
+        """A name for files and anchors, unique to the board."""
+        parts = (self.dataset, self.protocol, self.mode, self.split_hash[:8], self.cache_key[:8])
+        return "-".join("".join(letter if letter.isalnum() or letter == "_" else "-" for letter in part) for part in parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """All runs that share everything but the seed. `positions` are their lines in the frame, sorted by seed."""
+
+    runs: Runs
+    board: Board
+    positions: NDArray[np.intp]
+    label: str
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """A numeric column for each seed (n,); NaN where a run does not have it."""
+        if name not in self.runs.frame:
+            return np.full(len(self.positions), np.nan)
+        return self._column(name)[self.positions].astype(np.float64)
+
+    def text(self, name: str) -> Any:
+        """A field that all seeds share, or the first seed's."""
+        return self._column(name)[self.positions[0]]
+
+    def estimate(self, name: str) -> Estimate:
+        """Mean and seed interval of a numeric column."""
+        return seed_interval(self.values(name), self.varies)
+
+    @property
+    def varies(self) -> str | None:
+        """What the seeds vary; None where nothing is trained or only one value exists to vary."""
+        found = self.text("varies")
+        return found if isinstance(found, str) else None
+
+    @cached_property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Every resolved hyper-parameter."""
+        return json.loads(self.text("hyperparameters"))
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Strategy, class, hyper-parameters and how they were tuned."""
+        return tuple(str(self.text(name)) for name in _ROW_FIELDS)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, ascending."""
+        return [int(seed) for seed in self.values("seed")]
+
+    @property
+    def split(self) -> Split:
+        """Class names and training counts."""
+        return self.runs.splits[self.board.split_hash]
+
+    def _column(self, name: str) -> NDArray[Any]:
+        return self.runs.columns[name]
+
+
+@dataclass(frozen=True, eq=False)
+class BoardRows:
+    """A board with its rows, best mean test accuracy first."""
+
+    board: Board
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Dataset, imbalance, backbone, protocol and mode in words."""
+        row = self.rows[0]
+        factor = row.values("imbalance_factor")[0]
+        parts = [
+            self.board.dataset,
+            "" if np.isnan(factor) else f"IF {factor:g}",
+            str(row.text("backbone")),
+            self.board.protocol,
+            self.board.mode,
+        ]
+        return ", ".join(part for part in parts if part)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every record file behind this board."""
+        return [Path(str(path)) for row in self.rows for path in row.runs.frame["path"].to_numpy()[row.positions]]
+
+
+def boards(runs: Runs) -> list[BoardRows]:
+    """Every board with its rows, boards in the order of their names."""
+    columns = runs.columns
+    order = np.argsort(columns["seed"].astype(np.int64), kind="stable")
+    found: dict[Board, dict[tuple[Any, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
+    board_values = zip(*(columns[name] for name in BOARD_FIELDS), strict=True)
+    row_values = zip(*(columns[name] for name in _ROW_FIELDS), strict=True)
+    keys = [(Board(*board), row) for board, row in zip(board_values, row_values, strict=True)]
+    for position in order:
+        board, row = keys[position]
+        found[board][row].append(int(position))
+    return [_board_rows(runs, board, found[board]) for board in sorted(found)]
+
+
+def one_board(runs: Runs, **chosen: str) -> BoardRows:
+    """The single board that fits `chosen` (values of the board's fields).
+
+    Raises:
+        UserError: none fits, or several do: the message says which field differs and why such runs are not ranked together.
+    """
+    if unknown := sorted(chosen.keys() - set(BOARD_FIELDS)):
+        raise UserError(f"{', '.join(unknown)}: a board is chosen by {', '.join(BOARD_FIELDS)}")
+    fitting = [found for found in boards(runs) if all(str(getattr(found.board, name)).startswith(value) for name, value in chosen.items())]
+    if not fitting:
+        raise UserError(f"no runs with {', '.join(f'{name}={value}' for name, value in chosen.items()) or 'any board'}")
+    if len(fitting) > 1:
+        differing = {name: sorted({str(getattr(found.board, name)) for found in fitting}) for name in BOARD_FIELDS}
+        reasons = [
+            f"{name} ({' / '.join(value[:16] for value in values)}: {_WHY[name]})" for name, values in differing.items() if len(values) > 1
+        ]
+        raise UserError(f"these runs are not ranked together because they differ in {'; '.join(reasons)}; choose one value of each")
+    return fitting[0]
+
+
+def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]]) -> BoardRows:
+    labels = row_labels(list(members))
+    rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key]) for key, positions in members.items()]
+    accuracy = {id(row): float(np.mean(row.values("test/accuracy"))) for row in rows}
+    return BoardRows(board, sorted(rows, key=lambda row: (-accuracy[id(row)], row.label)))
+
+
+def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart."""
+    same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for key in keys:
+        same[key[0], key[3]].append(key)
+    labels = {}
+    for (strategy, kind), group in same.items():
+        base = strategy if kind in ("official", "inferred") else f"{strategy} ({kind})"
+        parsed = [_flat(json.loads(key[2])) for key in group]
+        names = sorted({name for values in parsed for name in values if len({repr(other.get(name)) for other in parsed}) > 1})
+        paths = len({key[1] for key in group}) > 1
+        for key, values in zip(group, parsed, strict=True):
+            details = [f"{name}={values[name]}" for name in names if name in values] + ([key[1]] if paths else [])
+            labels[key] = base + (f" [{', '.join(details)}]" if details else "")
+    return labels
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -1,0 +1,138 @@
+"""The columns of a table: a registry that a user's own module can add to.
+
+    from lt_bench.leaderboard.columns import Column, register
+    register(Column("nll", "NLL", lambda row: row.estimate("test/nll"), better="lower", about="mean negative log-likelihood on test"))
+
+and then `lt-bench leaderboard --columns my_package.my_columns`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lt_bench.errors import UserError
+from lt_bench.leaderboard.boards import Row
+from lt_bench.leaderboard.intervals import Estimate, seed_interval
+
+Value = Estimate | float | int | str | None
+Style = Literal["percent", "number", "seconds", "count", "text"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    `value` reads a row; fractions stay fractions here (`style="percent"` prints them times 100). `main` columns are in every table,
+    the others in the CSV file and in the page's details.
+    """
+
+    key: str
+    title: str
+    value: Callable[[Row], Value]
+    better: Literal["higher", "lower"] | None = None
+    style: Style = "number"
+    digits: int = 2
+    about: str = ""
+    main: bool = True
+
+
+_registered: dict[str, Column] = {}
+
+
+def register(column: Column) -> Column:
+    """Add a column after those that exist.
+
+    Raises:
+        UserError: another column has this key.
+    """
+    if _registered.setdefault(column.key, column) is not column:
+        raise UserError(f"column {column.key!r} exists already; give yours another key")
+    return column
+
+
+def registered(modules: Iterable[str] = ()) -> tuple[Column, ...]:
+    """Every column, after importing the user's `modules` (dotted names), which register theirs.
+
+    Raises:
+        UserError: a module is not found.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f"columns from {name}: {error}; give the dotted name of a module on PYTHONPATH") from error
+    return tuple(_registered.values())
+
+
+def _metric(name: str) -> Callable[[Row], Value]:
+    return lambda row: row.estimate(name)
+
+
+def train_test_gap(row: Row) -> Estimate:
+    """Macro accuracy on the plain train view minus macro accuracy on test (both macro: the train set is imbalanced)."""
+    return seed_interval(row.values("train/macro_accuracy") - row.values("test/macro_accuracy"), row.varies)
+
+
+def _seeds(row: Row) -> str:
+    seeds = row.seeds
+    consecutive = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]}-{seeds[-1]}" if consecutive and len(seeds) > 1 else ",".join(map(str, seeds))
+
+
+def _tuning(row: Row) -> str:
+    kind = str(row.text("tuning"))
+    if kind != "tuned":
+        return kind
+    size = row.values("grid_size")[0]
+    return "tuned on val" + ("" if np.isnan(size) else f", {size:.0f} tried")
+
+
+def reproduce(row: Row) -> str:
+    """The command of the first seed, its `--seeds` widened to all of the row."""
+    words = str(row.text("command")).split(" ")
+    seeds = ",".join(map(str, row.seeds))
+    for position, word in enumerate(words):
+        if word == "--seeds" and position + 1 < len(words):
+            words[position + 1] = seeds
+        elif word.startswith("--seeds="):
+            words[position] = f"--seeds={seeds}"
+    return " ".join(words)
+
+
+def _count(name: str) -> Callable[[Row], Value]:
+    return lambda row: int(row.values(name)[0])
+
+
+for _column in (
+    Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %"),
+    Column("many", "Many", _metric("test/many"), "higher", "percent", about="mean accuracy of classes with more than 100 training images, %"),
+    Column("medium", "Medium", _metric("test/medium"), "higher", "percent", about="mean accuracy of classes with 20 to 100 training images, %"),
+    Column("few", "Few", _metric("test/few"), "higher", "percent", about="mean accuracy of classes with fewer than 20 training images, %"),
+    Column("worst_class", "Worst", _metric("test/worst_class"), "higher", "percent", 1, "accuracy of the worst class, %", main=False),
+    Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
+    Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),
+    Column("gap", "Gap", train_test_gap, "lower", "percent", 1, "train minus test macro accuracy, points"),
+    Column("loma", "LoMa", _metric("test/loma_column_mean"), None, about="mean over classes of LoMa on test, column reading"),
+    Column("loma_balance", "LoMa bal.", _metric("test/loma_column_balance"), "lower", digits=3, about="std / |mean| of LoMa over classes, on test"),
+    Column("loma_balance_train", "LoMa bal. train", _metric("train/loma_column_balance"), "lower", digits=3, about="the same on the plain train view", main=False),
+    Column("rsd", "RSD", _metric("test/rsd_column_mean"), None, digits=3, about="mean over classes of sigma within / LoMa on test, column reading"),
+    Column("loma_row", "LoMa row", _metric("test/loma_row_mean"), None, about="mean over classes of LoMa on test, row reading", main=False),
+    Column("rsd_row", "RSD row", _metric("test/rsd_row_mean"), None, digits=3, about="mean over classes of RSD on test, row reading", main=False),
+    Column("calibration_error", "ECE", _metric("test/calibration_error"), "lower", "percent", 1, "expected calibration error, 15 bins, points"),
+    Column("nll", "NLL", _metric("test/nll"), "lower", digits=3, about="mean negative log-likelihood on test, nats", main=False),
+    Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False),
+    Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), "lower", "seconds", 1, "mean seconds to fit one head"),
+    Column("parameters", "Trained", _count("trained_parameters"), None, "count", 0, "trained parameters", main=False),
+    Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),
+    Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; tuned: chosen on validation images"),
+    Column("seeds", "Seeds", _seeds, None, "text", 0, "seeds of the runs"),
+    Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
+    Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features", main=False),
+    Column("command", "Command", reproduce, None, "text", 0, "reproduces the row", main=False),
+):  # fmt: skip
+    register(_column)

@@ -1,0 +1,203 @@
+"""Reading a directory of records into one frame, fast: a field that many records share (the split, the environment) is parsed once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lt_bench.errors import UserError
+from lt_bench.metrics.groups import ShotGroups, shot_groups
+from lt_bench.results.identity import canonical_json
+from lt_bench.results.record import SCHEMA_VERSION, RunRecord
+from lt_bench.results.store import read_arrays, record_paths
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What a split hash stands for: the K classes and their training counts."""
+
+    class_names: tuple[str, ...]
+    train_counts: NDArray[np.int64]
+
+    @property
+    def groups(self) -> ShotGroups:
+        """Many-, medium- and few-shot classes at the usual thresholds (> 100, < 20)."""
+        return shot_groups(self.train_counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Records as a frame, one line a record, sorted by id, and the splits they use by split hash.
+
+    The frame's columns are the scalar fields of a record; metrics are named `<view>/<metric>`, e.g. `test/accuracy`; `hyperparameters` and
+    `environment` are canonical JSON; `path` is the record's file ("" for a record that was never stored).
+    """
+
+    frame: pd.DataFrame
+    splits: dict[str, Split]
+
+    @cached_property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The frame's columns as arrays, converted once."""
+        numeric = {name: self.frame[name].dtype.kind in "fiub" for name in self.frame.columns}
+        return {name: self.frame[name].to_numpy(dtype=None if numeric[name] else object) for name in self.frame.columns}
+
+    def arrays(self, position: int) -> dict[str, NDArray[Any]]:
+        """The side arrays of the record in this line of the frame, read now.
+
+        Raises:
+            UserError: the `.npz` is missing or damaged.
+        """
+        return read_arrays(Path(str(self.frame["path"].iat[position])).with_suffix(".npz"))
+
+    def select(self, mask: NDArray[np.bool_]) -> Runs:
+        """The runs where `mask` (one boolean a line) holds."""
+        return Runs(self.frame.loc[mask].reset_index(drop=True), self.splits)
+
+
+def load_records(directory: Path | str) -> Runs:
+    """Every record below a results directory.
+
+    Records are not checked against the JSON schema here (`Store.validate` does); a field that is missing is an error that names file and field.
+
+    Raises:
+        UserError: no such directory, a file that is no record, or the same id in two files.
+    """
+    flat: list[dict[str, Any]] = []
+    splits: dict[str, Split] = {}
+    memo: dict[Any, Any] = {}
+    for path in record_paths(Path(directory)):
+        data = _parse(path, memo)
+        try:
+            flat.append(_flatten(data, memo) | {"path": str(path)})
+            _add_split(splits, data["dataset"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: field {error} is missing or of the wrong type; delete the record and run again") from error
+        if data["id"] not in path.stem:
+            raise UserError(f"{path}: id is {data['id']} but the file is named otherwise; rename it")
+    return _runs(flat, splits, str(directory))
+
+
+def from_records(records: Iterable[RunRecord]) -> Runs:
+    """The same frame from records in memory."""
+    flat: list[dict[str, Any]] = []
+    splits: dict[str, Split] = {}
+    memo: dict[Any, Any] = {}
+    for record in records:
+        data: dict[str, Any] = {"id": record.id} | dataclasses.asdict(record)
+        flat.append(_flatten(data, memo) | {"path": ""})
+        _add_split(splits, data["dataset"])
+    return _runs(flat, splits, "the records given")
+
+
+def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str) -> Runs:
+    if not flat:
+        raise UserError(f"{where}: no records; `lt-bench run --strategy los --dataset cifar100_lt` makes the first")
+    names = list(dict.fromkeys(name for item in flat for name in item))
+    frame = pd.DataFrame({name: [item.get(name, math.nan if "/" in name else None) for item in flat] for name in names})
+    frame = frame.sort_values("id", kind="stable", ignore_index=True)
+    twice = frame["id"].duplicated()
+    if twice.any():
+        both = frame.loc[frame["id"] == frame.loc[twice, "id"].iloc[0], "path"].tolist()
+        raise UserError(f"{both[0]} and {both[1]} have the same id; delete one of them")
+    return Runs(frame, splits)
+
+
+def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
+    """The JSON of one file. The store writes one line a field; a line seen before is not parsed again."""
+    try:
+        text = path.read_bytes()
+        lines = text.split(b"\n")
+        if lines[0] == b"{" and len(lines) > 3 and all(line.startswith(b'"') for line in lines[1:-2]):
+            data: Any = {}
+            for line in lines[1:-2]:
+                key, _, value = line.removesuffix(b",").partition(b": ")
+                if key in _SHARED:
+                    if value not in memo:
+                        memo[value] = json.loads(value)
+                    data[_SHARED[key]] = memo[value]
+                else:
+                    data[json.loads(key)] = json.loads(value)
+        else:
+            data = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable record ({error}); delete it and run again") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
+        raise UserError(f"{path}: field schema is not {SCHEMA_VERSION}; this version of lt-bench cannot read it")
+    return data
+
+
+_SHARED = {f'"{name}"'.encode(): name for name in ("strategy", "dataset", "backbone", "cache", "tuning", "environment")}
+
+
+def _add_split(splits: dict[str, Split], dataset: Mapping[str, Any]) -> None:
+    if dataset["split_hash"] not in splits:
+        splits[dataset["split_hash"]] = Split(tuple(dataset["class_names"]), np.array(dataset["train_counts"], dtype=np.int64))
+
+
+def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
+    """One line of the frame."""
+    identity, strategy, dataset, cache = data["identity"], data["strategy"], data["dataset"], data["cache"]
+    tuning, seeds, training, time = data["tuning"], data["seeds"], data["training"], data["time"]
+    flat = {
+        "id": data["id"],
+        "strategy": strategy["name"],
+        "class_path": strategy["class_path"],
+        "family": strategy["family"],
+        "paper": strategy["paper"],
+        "sampler": strategy["sampler"],
+        "trains": strategy["trains"],
+        "inferred": strategy["inferred"],
+        "hyperparameters": canonical_json(identity["hyperparameters"]),
+        "dataset": dataset["name"],
+        "imbalance_factor": dataset["imbalance_factor"],
+        "selection": dataset["selection"],
+        "split_hash": dataset["split_hash"],
+        "num_classes": dataset["num_classes"],
+        "n_train": dataset["n_train"],
+        "n_test": dataset["n_test"],
+        "backbone": data["backbone"]["name"],
+        "stage1": data["backbone"]["stage1"],
+        "cache_key": cache["key"],
+        "cache_name": cache["name"],
+        "protocol": identity["protocol"],
+        "mode": identity["mode"],
+        "seed": identity["seed"],
+        "varies": seeds["varies"],
+        "tuning": tuning["kind"],
+        "selected_on": tuning["selected_on"],
+        "grid_size": tuning["grid_size"],
+        "tuning_id": tuning["tuning_id"],
+        "epochs": training["epochs"],
+        "steps": training["steps"],
+        "batch_size": training["batch_size"],
+        "trained_parameters": training["trained_parameters"],
+        "fit_s": time["fit_s"],
+        "evaluate_s": time["evaluate_s"],
+        "finished": time["finished"],
+        "environment": _environment(data["environment"], memo),
+        "command": data["command"],
+    }
+    for view, values in data["metrics"].items():
+        for name, value in values.items():
+            flat[f"{view}/{name}"] = math.nan if value is None else value
+    return flat
+
+
+def _environment(environment: Mapping[str, Any], memo: dict[Any, Any]) -> str:
+    """Its canonical JSON, made once for each parsed environment (the memo keeps that object alive, so its id stays its own)."""
+    key = ("environment", id(environment))
+    if key not in memo:
+        memo[key] = canonical_json(environment)
+        memo["kept", id(environment)] = environment
+    return memo[key]

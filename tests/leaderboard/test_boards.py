@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from lt_bench.errors import UserError
+from lt_bench.leaderboard.boards import boards, one_board
+from lt_bench.leaderboard.load import from_records, load_records
+from lt_bench.results.store import Store
+
+
+def write(directory, made):
+    store = Store(directory)
+    return [store.write(record, arrays) for record, arrays in made]
+
+
+def test_loading_keeps_every_number(tmp_path, builder):
+    made = [builder.make(strategy, seed) for strategy in ("los", "ce") for seed in range(2)]
+    write(tmp_path, made)
+    runs = load_records(tmp_path)
+    assert list(runs.frame["id"]) == sorted(record.id for record, _ in made)
+    for record, arrays in made:
+        line = runs.frame[runs.frame["id"] == record.id].iloc[0]
+        assert line["strategy"] == record.strategy.name
+        assert line["seed"] == record.identity.seed
+        assert json.loads(line["hyperparameters"]) == record.identity.hyperparameters
+        for view, values in record.metrics.items():
+            for name, value in values.items():
+                assert line[f"{view}/{name}"] == value or np.isnan(value)
+        assert np.array_equal(runs.arrays(int(line.name))["test_labels"], arrays["test_labels"])
+    assert list(runs.splits["split-cifar10_lt"].train_counts) == builder.counts
+
+
+def test_a_reformatted_file_reads_the_same(tmp_path, builder):
+    paths = write(tmp_path, [builder.make(seed=seed) for seed in range(2)])
+    before = load_records(tmp_path).frame
+    paths[0].write_text(json.dumps(json.loads(paths[0].read_bytes()), indent=4))
+    assert load_records(tmp_path).frame.equals(before)
+
+
+def test_records_in_memory_and_on_disk_give_the_same_frame(tmp_path, builder):
+    made = [builder.make(seed=seed) for seed in range(3)]
+    write(tmp_path, made)
+    stored, memory = load_records(tmp_path).frame, from_records([record for record, _ in made]).frame
+    assert stored.drop(columns="path").equals(memory.drop(columns="path"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "not a readable record"), ('{"schema": 1, "id": "x"}', "identity"), ('{"schema": 9}', "schema")]
+)
+def test_a_damaged_record_is_named(tmp_path, builder, text, said):
+    path = write(tmp_path, [builder.make()])[0]
+    path.write_text(text)
+    with pytest.raises(UserError, match=said) as error:
+        load_records(tmp_path)
+    assert str(path) in str(error.value)
+
+
+def test_no_records(tmp_path):
+    with pytest.raises(UserError, match="no records"):
+        load_records(tmp_path)
+
+
+def test_rows_share_everything_but_the_seed(builder):
+    made = [builder.make("los", seed, 0.3) for seed in (2, 0, 1)] + [builder.make("ce", seed, 0.0) for seed in range(2)]
+    made += [
+        builder.make("los", 0, 0.3, kind="tuned", hyperparameters={"epsilon": 0.9}),
+        builder.make("los", 0, 0.3, kind="user", hyperparameters={"epsilon": 0.5}),
+    ]
+    made += [builder.make("los", 0, 0.3, kind="user", hyperparameters={"epsilon": 0.6, "recipe": {"lr": 1}})]
+    (found,) = boards(from_records([record for record, _ in made]))
+    labels = {row.label: row.seeds for row in found.rows}
+    assert labels == {
+        "los": [0, 1, 2],
+        "ce": [0, 1],
+        "los (tuned)": [0],
+        "los (user) [epsilon=0.5]": [0],
+        "los (user) [epsilon=0.6, recipe.lr=1]": [0],
+    }
+    means = [row.estimate("test/accuracy").mean for row in found.rows]
+    assert means == sorted(means, reverse=True)
+
+
+def test_one_name_from_two_classes_is_two_rows(builder):
+    made = [
+        builder.make("los", 0),
+        builder.make("los", 0, class_path="mine.Head", hyperparameters={"epsilon": 0.97, "learning_rate": 5e-4}),
+    ]
+    (found,) = boards(from_records([record for record, _ in made]))
+    assert len({row.label for row in found.rows}) == 2
+
+
+def test_what_differs_in_split_cache_protocol_or_mode_is_never_ranked_together(builder):
+    from dataclasses import replace
+
+    variants = {"cache_key": "cache-b", "protocol": "images-eval", "mode": "end-to-end", "dataset": "cifar100_lt"}
+    for field, value in variants.items():
+        other = replace(builder, **({"cache_key": "cache-c"} if field == "dataset" else {}) | {field: value})
+        runs = from_records([builder.make()[0], other.make()[0]])
+        assert len(boards(runs)) == 2
+        with pytest.raises(UserError, match="not ranked together") as error:
+            one_board(runs)
+        assert field in str(error.value)
+        assert value in str(error.value)
+        assert one_board(runs, **{field: value}).board == next(
+            found.board for found in boards(runs) if getattr(found.board, field) == value
+        )
+    with pytest.raises(UserError, match="no runs with"):
+        one_board(runs, dataset="places_lt")
+    with pytest.raises(UserError, match="a board is chosen by"):
+        one_board(runs, strategy="los")
