@@ -23,7 +23,8 @@ from lt_bench.features.seeds import derive_seed
 from lt_bench.strategies.base import Facts, Strategy
 from lt_bench.strategies.draws import Draws
 
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
+for _name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
 
 
 @dataclass(frozen=True)

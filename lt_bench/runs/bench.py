@@ -15,7 +15,7 @@ from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import shipped
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-from lt_bench.runs.heads import Bench, execute, first_process
+from lt_bench.runs.heads import Bench, execute, first_process, leave_processes
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import BenchOptions, CacheOptions
 from lt_bench.runs.planning import Planned, plan, tuned_choice
@@ -40,6 +40,7 @@ def bench(options: BenchOptions) -> None:
     if first_process():
         log_records(records, store, options.wandb, options.wandb_project)
         Console().print(f"{len(records)} records of {options.suite} in {options.results}")
+    leave_processes()
     if failures:
         raise UserError(f"{len(failures)} of the suite failed and are not recorded:\n  " + "\n  ".join(failures))
 

@@ -178,6 +178,12 @@ def execute(bench: Bench, planned: Sequence[Planned], store: Store, done: Callab
     return failures
 
 
+def leave_processes() -> None:
+    """Take down the process group of a fit on several processes."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def first_process() -> bool:
     """Whether this is the process that writes and prints."""
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,9 +39,9 @@ def log_course(logger: Logger, record: RunRecord) -> None:
     for row in history:
         logger.log_metrics({"train/loss": row["loss"], "lr": row["lr"]}, step=int(row["epoch"]))
     finals = {
-        f"{view}/{name}": value for view, metrics in document["metrics"].items() for name, value in metrics.items() if value is not None
+        f"{view}/{name}": value for view, metrics in record.metrics.items() for name, value in metrics.items() if not math.isnan(value)
     }
-    logger.log_metrics({**finals, "fit_s": document["time"]["fit_s"]}, step=len(history))
+    logger.log_metrics({**finals, "fit_s": record.time.fit_s}, step=len(history))
     logger.save()
 
 
@@ -51,7 +52,7 @@ def _log_to_wandb(record: RunRecord, store: Store, mode: str, project: str) -> N
     logger = WandbLogger(
         project=project, offline=mode == "offline", save_dir=store.directory, id=record.id, group=identity.strategy, job_type=dataset.name,
         name=f"{identity.strategy}/{record.cache.name}/s{identity.seed}", tags=[record.strategy.family, record.tuning.kind],
-        config={**dataclasses.asdict(identity), "command": record.command}, reinit="finish_previous",
+        config={**dataclasses.asdict(identity), "command": record.command}, reinit="finish_previous", settings=wandb.Settings(silent=True),
     )  # fmt: skip
     log_course(logger, record)
     arrays = store.arrays(record)
@@ -61,4 +62,4 @@ def _log_to_wandb(record: RunRecord, store: Store, mode: str, project: str) -> N
         table.add_data(dataset.class_names[k], int(counts[k]), *(float(arrays[f"test/{name}"][k]) for name in PER_CLASS))
     curves = {f"curves/{name}": wandb.plot.line(table, "train_count", name, title=f"{name} by class size") for name in PER_CLASS}
     logger.experiment.log({"per_class": table, **curves})
-    wandb.finish(quiet=True)
+    wandb.finish()

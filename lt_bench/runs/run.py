@@ -9,7 +9,7 @@ from lt_bench.errors import UserError
 from lt_bench.leaderboard.terminal import run_table
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-from lt_bench.runs.heads import Bench, execute, first_process
+from lt_bench.runs.heads import Bench, execute, first_process, leave_processes
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import RunOptions
 from lt_bench.runs.planning import plan, tuned_choice
@@ -48,4 +48,5 @@ def run(options: RunOptions) -> list[RunRecord]:
         if before:
             console.print(f"{len(before)} of {len(planned)} were recorded in {options.results} before and not fitted again")
         console.print(f"records: {', '.join(str(store.path(record)) for record in records)}", soft_wrap=True)
+    leave_processes()
     return records
