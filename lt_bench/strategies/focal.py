@@ -96,6 +96,12 @@ class CBFocalSigmoid(CBFocal):
     richardaecn/class-balanced-loss). As there, the classifier is new and its bias starts at -log(K - 1); that the bias escapes weight decay there is left out.
 
     Published end to end; the recipe for a head alone is inferred.
+
+    Args:
+        facts: what the data know.
+        gamma: focusing.
+        beta: of the effective number.
+        recipe: fields of ``Recipe``.
     """
 
     name = "cb_focal_sigmoid"
