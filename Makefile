@@ -1,0 +1,45 @@
+# lt-bench. `make help` lists the targets. A fresh machine needs python3 (3.11 or later) and make; the rest is set up here.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RESULTS ?= results/shipped
+
+.DEFAULT_GOAL := help
+.PHONY: help setup leaderboard test test-slow check format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the environment in .venv (other targets do it by themselves)
+
+# uv comes from the package index into the environment: it installs in seconds what takes pip minutes.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lt-bench needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable . --group dev
+	@touch $(READY)
+
+leaderboard: $(READY) ## run the shipped suite on the shipped features, print the table, write it to leaderboard/
+	$(BIN)/lt-bench bench shipped --results $(RESULTS)
+	$(BIN)/lt-bench leaderboard --results $(RESULTS) --out leaderboard
+
+test: $(READY) ## the tests
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-slow: $(READY) ## the slow tests too
+	$(BIN)/python -m pytest -n 2
+
+check: $(READY) ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(READY) ## rewrite the code in the house format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
