@@ -56,6 +56,7 @@ class InfluenceBalanced(Strategy):
         alpha = self.used_alpha if losses.dim() > 1 else self.used_alpha[0]
         return self.weighted(losses, labels) * alpha.to(losses) / (influence.detach() if self.detach_influence else influence)
 
+    @torch.no_grad()
     def begin(self, train: FeatureSplit) -> None:
         """Calibrate alpha on the first view of the training features."""
         if self.calibration == "none":
