@@ -1,0 +1,61 @@
+"""Where caches are: ``$LT_BENCH_HOME/caches``, then those shipped with the suite. Free of torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lt_bench.errors import UserError
+from lt_bench.features.manifest import MANIFEST_NAME, Manifest, read_manifest
+
+
+def home() -> Path:
+    """``$LT_BENCH_HOME``, by default ``lt-bench`` in the user's cache directory (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
+    if os.environ.get("LT_BENCH_HOME"):
+        return Path(os.environ["LT_BENCH_HOME"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lt-bench"
+
+
+def shipped(folder: str) -> Path:
+    """A folder that comes with the suite (``checkpoints``, ``suites``, ``tuned``): inside an installed wheel, or in the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "shipped" / folder
+    if inside.is_dir():
+        return inside
+    return package.parent / {"checkpoints": "checkpoints"}.get(folder, f"benchmarks/{folder}")
+
+
+def known_caches() -> list[tuple[Path, Manifest]]:
+    """Every readable cache in the known places, home first, sorted by name within a place."""
+    found = []
+    for place in (home() / "caches", shipped("checkpoints")):
+        if place.is_dir():
+            found += [(path.parent, read_manifest(path.parent)) for path in sorted(place.glob(f"*/{MANIFEST_NAME}"))]
+    return found
+
+
+def find_cache(name: str) -> Path:
+    """The cache at a path, or of this name or key in the known places.
+
+    Raises:
+        UserError: there is none; lists those there are.
+    """
+    if (Path(name) / MANIFEST_NAME).is_file() or "/" in name:
+        return Path(name)
+    caches = known_caches()
+    for path, manifest in caches:
+        if name in (manifest.name, manifest.key, path.name):
+            return path
+    listed = ", ".join(manifest.name for _, manifest in caches) or "none"
+    raise UserError(f"no cache {name!r}: not a directory with a {MANIFEST_NAME}, nor a name or key among the known caches ({listed})")
+
+
+def fitting_caches(dataset: str, imbalance_factor: float | None = None, backbone: str | None = None) -> list[tuple[Path, Manifest]]:
+    """Known caches of a data set, and of an imbalance factor and backbone where these are given."""
+    return [
+        (path, manifest)
+        for path, manifest in known_caches()
+        if manifest.dataset.name == dataset
+        and (imbalance_factor is None or manifest.dataset.imbalance_factor == imbalance_factor)
+        and (backbone is None or manifest.backbone.name == backbone)
+    ]
