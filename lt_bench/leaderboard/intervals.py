@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 
@@ -44,4 +44,4 @@ def seed_interval(values: NDArray[np.floating], varies: str | None) -> Estimate:
 
 @functools.cache
 def _quantile(degrees: int) -> float:
-    return float(stats.t.ppf(0.5 + LEVEL / 2, degrees))
+    return float(stdtrit(degrees, 0.5 + LEVEL / 2))

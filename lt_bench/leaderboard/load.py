@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,8 +104,11 @@ def from_records(records: Iterable[RunRecord]) -> Runs:
 def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str) -> Runs:
     if not flat:
         raise UserError(f"{where}: no records; `lt-bench run --strategy los --dataset cifar100_lt` makes the first")
-    names = list(dict.fromkeys(name for item in flat for name in item))
-    frame = pd.DataFrame({name: [item.get(name, math.nan if "/" in name else None) for item in flat] for name in names})
+    alike: dict[tuple[str, ...], list[Iterable[Any]]] = defaultdict(list)  # records with the same fields make columns at C speed
+    for item in flat:
+        alike[tuple(item)].append(item.values())
+    frames = [pd.DataFrame(dict(zip(names, zip(*values, strict=True), strict=True))) for names, values in alike.items()]
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     frame = frame.sort_values("id", kind="stable", ignore_index=True)
     twice = frame["id"].duplicated()
     if twice.any():
@@ -116,18 +120,19 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str) -> R
 def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
     """The JSON of one file. The store writes one line a field; a line seen before is not parsed again."""
     try:
-        text = path.read_bytes()
-        lines = text.split(b"\n")
-        if lines[0] == b"{" and len(lines) > 3 and all(line.startswith(b'"') for line in lines[1:-2]):
-            data: Any = {}
+        text = path.read_text(encoding="utf-8")
+        lines = text.split("\n")
+        if lines[0] == "{" and len(lines) > 3 and all(line.startswith('"') for line in lines[1:-2]):
+            own, shared = [], {}
             for line in lines[1:-2]:
-                key, _, value = line.removesuffix(b",").partition(b": ")
-                if key in _SHARED:
-                    if value not in memo:
-                        memo[value] = json.loads(value)
-                    data[_SHARED[key]] = memo[value]
+                name = line[1 : line.index('"', 1)]
+                if name in _SHARED:
+                    if line not in memo:
+                        memo[line] = json.loads("{" + line.removesuffix(",") + "}")[name]
+                    shared[name] = memo[line]
                 else:
-                    data[json.loads(key)] = json.loads(value)
+                    own.append(line.removesuffix(","))
+            data = json.loads("{" + ",".join(own) + "}") | shared
         else:
             data = json.loads(text)
     except (OSError, ValueError) as error:
@@ -137,7 +142,7 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
     return data
 
 
-_SHARED = {f'"{name}"'.encode(): name for name in ("strategy", "dataset", "backbone", "cache", "tuning", "environment")}
+_SHARED = {"strategy", "dataset", "backbone", "cache", "tuning", "environment"}
 
 
 def _add_split(splits: dict[str, Split], dataset: Mapping[str, Any]) -> None:
