@@ -12,6 +12,7 @@ from lt_bench.features.cache import FeatureSplit
 from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, stacked_linear
 from lt_bench.strategies.heads_shared import NormalisedLinear, on_sphere
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.weights_shared import kept
 
 ROWS_OF_UNIFORMITY = 1024
 
@@ -64,7 +65,8 @@ class CAAI25Inferred(Strategy):
             ("norm", norm, 0.0, 1e4),
         ):
             check_range(self.name, name, value, low, high)
-        self.scale, self.margin, self.uniformity, self.norm = scale, margin, self.one_per_head(uniformity), norm
+        self.scale, self.margin, self.norm = kept(scale), kept(margin), kept(norm)
+        self.uniformity = self.one_per_head(uniformity)
         self.bias.requires_grad_(False).zero_()
         self.gamma = nn.Parameter(torch.ones(self.heads, 1, facts.dim))
         self.beta = nn.Parameter(torch.zeros(self.heads, 1, facts.dim))

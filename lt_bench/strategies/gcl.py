@@ -68,7 +68,6 @@ class GCL(CosineStrategy):
         clouded = logits - scale * drawn * over_samples(self.cloud).to(logits)
         return less_on_true(clouded, labels, torch.as_tensor(self.scale * self.margin, dtype=logits.dtype, device=logits.device))
 
-    def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy, focused by a factor without gradient."""
-        losses = super().kernel(logits, labels)
-        return focusing(losses.detach(), self.gamma) * losses
+    def focus(self, logits: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
+        """(1 - p)^gamma, a constant for the gradient."""
+        return focusing(self.kernel(logits, labels).detach(), self.gamma)
