@@ -68,7 +68,7 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
         if not name.endswith("num_batches_tracked"):
             tensor = state[name].detach().cpu().contiguous()
             total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            total.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+            total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]
 
 

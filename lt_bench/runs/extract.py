@@ -114,7 +114,7 @@ def extract_images(request: Request) -> Manifest:
         return present
     network = build_backbone(request.backbone, len(request.data.train_counts))
     load_weights(network, state, str(request.weights))
-    network.eval().to(request.device, memory_format=torch.channels_last)
+    network.eval().to(memory_format=torch.channels_last).to(request.device)
     arrays: dict[str, Tensor] = {"head/weight": network.fc.weight.detach().cpu(), "head/bias": network.fc.bias.detach().cpu()}
     started, done = time.perf_counter(), 0
     total = sum(len(request.data.splits[split]) * len(names) for split, names in _views(request).items())
