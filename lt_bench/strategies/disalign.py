@@ -7,14 +7,13 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, check_range
-from lt_bench.strategies.frozen_shared import FrozenClassifier
+from lt_bench.strategies.base import Facts
+from lt_bench.strategies.frozen_shared import CalibrationLayer
 from lt_bench.strategies.heads_shared import ConfidenceHead
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import inverse_power_weights
 
 
-class DisAlign(FrozenClassifier):
+class DisAlign(CalibrationLayer):
     """DisAlign: the stage-1 logits scaled and shifted per class, as far as a learned confidence in the sample goes.
 
     ``l_i = w_y * CE(z'_i, y)``, ``z'_c = (1 + g_i s_c) z_c + g_i t_c``, ``g_i = sigmoid(v h_i + b)``, ``w_c = (1 / pi_c)^rho`` scaled to sum to K, the batch reduced by
@@ -43,11 +42,7 @@ class DisAlign(FrozenClassifier):
     def __init__(
         self, facts: Facts, *, rho: float = 1.2, reduction: Literal["samples", "weights"] = "weights", **recipe: Unpack[RecipeOptions]
     ) -> None:
-        super().__init__(facts, reduction=reduction, **recipe)
-        check_range(self.name, "rho", rho, 0.0, 5.0)
-        self.class_weight = inverse_power_weights(self.class_counts, rho)
-        self.scale = nn.Parameter(torch.ones_like(self.bias))
-        self.shift = nn.Parameter(torch.zeros_like(self.bias))
+        super().__init__(facts, rho=rho, reduction=reduction, **recipe)
         self.gate_weight = nn.Parameter(torch.full((self.heads, facts.dim, 1), 0.1))
         self.gate_bias = nn.Parameter(torch.zeros(self.heads, 1, 1))
 

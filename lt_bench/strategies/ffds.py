@@ -18,6 +18,7 @@ from lt_bench.strategies.ffds_shared import (
     true_probability,
 )  # fmt: skip
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.weights_shared import kept
 
 
 class DFFDS(Strategy):
@@ -86,7 +87,7 @@ class DFFDS(Strategy):
         check_range(self.name, "beta", beta, 0.0, 1 - 1e-9)
         check_range(self.name, "groups", groups, 1, float("inf"))
         groups = min(groups, facts.num_classes)
-        self.k, self.epsilon = k, epsilon
+        self.k, self.epsilon = kept(k), kept(epsilon)
         self.final_weight = nn.Buffer(scaled_weights(self.class_counts, beta, weight_scale), persistent=False)
         gamma = frequency_focus(self.class_counts, gamma_min, gamma_max, curve) if freq_focus else torch.zeros_like(self.class_counts)
         self.gamma = nn.Buffer(gamma, persistent=False)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, check_range, linear_head
-from lt_bench.strategies.frozen_shared import FrozenClassifier
+from lt_bench.strategies.base import Facts, linear_head
+from lt_bench.strategies.frozen_shared import CalibrationLayer
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import inverse_power_weights
 
 
-class MARC(FrozenClassifier):
+class MARC(CalibrationLayer):
     """MARC: an affine correction of the stage-1 logits per class, 2 K parameters.
 
     ``l_i = w_y * CE(z'_i, y)``, ``z'_c = a_c z_c + b_c ||w_c||``, ``w_c`` of the loss = (1 / pi_c)^rho scaled to sum to K, the batch reduced by its sum of weights; a
@@ -46,11 +44,7 @@ class MARC(FrozenClassifier):
     def __init__(
         self, facts: Facts, *, rho: float = 1.2, reduction: Literal["samples", "weights"] = "weights", **recipe: Unpack[RecipeOptions]
     ) -> None:
-        super().__init__(facts, reduction=reduction, **recipe)
-        check_range(self.name, "rho", rho, 0.0, 5.0)
-        self.class_weight = inverse_power_weights(self.class_counts, rho)
-        self.scale = nn.Parameter(torch.ones_like(self.bias))
-        self.shift = nn.Parameter(torch.zeros_like(self.bias))
+        super().__init__(facts, rho=rho, reduction=reduction, **recipe)
 
     def logits(self, features: Tensor) -> Tensor:
         """a z + b ||w|| (H, B, K)."""
