@@ -129,9 +129,10 @@ def _with_replacement(labels: Tensor, counts: Tensor, class_mass: Tensor, genera
     members, starts = _by_class(labels, counts)
     mass = class_mass * (counts > 0)
     bounds = (mass / mass.sum()).cumsum(0)  # inverse transform: multinomial is limited to 2**24 categories and slower
-    classes = torch.searchsorted(bounds, torch.rand(labels.numel(), generator=generator, dtype=torch.float64)).clamp_max(
+    drawn = torch.rand(labels.numel(), generator=generator, dtype=torch.float64)
+    classes = torch.searchsorted(bounds, drawn, right=True).clamp_max(
         int(mass.nonzero()[-1])
-    )
+    )  # right: a bound belongs to the class above it
     within = (torch.rand(labels.numel(), generator=generator, dtype=torch.float64) * counts[classes]).long().clamp_max(counts[classes] - 1)
     return members[starts[classes] + within]
 
