@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from lt_bench.errors import UserError
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.load import Runs, Split
+
+if TYPE_CHECKING:
+    from lt_bench.leaderboard.ranking import RowStatistics
 
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")
@@ -52,6 +55,7 @@ class Row:
     board: Board
     positions: NDArray[np.intp]
     label: str
+    statistics: RowStatistics | None = None
 
     def values(self, name: str) -> NDArray[np.float64]:
         """A numeric column for each seed (n,); NaN where a run does not have it."""
@@ -99,10 +103,11 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class BoardRows:
-    """A board with its rows, best mean test accuracy first."""
+    """A board with its rows, best mean test accuracy first; `resolvable` is the smallest resolvable difference, where statistics were made."""
 
     board: Board
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row]
+    resolvable: float | None = None
 
     @property
     def title(self) -> str:

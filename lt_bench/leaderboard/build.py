@@ -2,59 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rich.console import Console
 
+from lt_bench.errors import UserError
+from lt_bench.leaderboard.across import across
 from lt_bench.leaderboard.boards import BoardRows, boards
 from lt_bench.leaderboard.cells import usable
 from lt_bench.leaderboard.columns import Column, registered
+from lt_bench.leaderboard.latex import latex_table
 from lt_bench.leaderboard.load import load_records
+from lt_bench.leaderboard.ranking import ranked
 from lt_bench.leaderboard.terminal import board_table
-from lt_bench.leaderboard.text import csv_table, markdown_table
+from lt_bench.leaderboard.text import across_table, csv_table, markdown_table
 from lt_bench.results.files import write_text
 
-FORMATS = ("markdown", "csv")
+FORMATS = ("markdown", "csv", "latex")
 
 
 def build_leaderboard(
-    results_dir: Path | str, out_dir: Path | str, formats: Iterable[str] = FORMATS, column_modules: Iterable[str] = ()
+    results_dir: Path | str,
+    out_dir: Path | str,
+    formats: Iterable[str] = FORMATS,
+    column_modules: Iterable[str] = (),
+    statistics: bool = True,
+    statistics_dir: Path | None = None,
 ) -> list[Path]:
     """Write the leaderboard of a directory of records; the same records give the same bytes.
 
     Args:
         results_dir: where `lt-bench run` put its records.
-        out_dir: gets `LEADERBOARD.md` and `leaderboard.csv`.
+        out_dir: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex`.
         formats: which of `FORMATS`.
         column_modules: dotted names of modules that register columns.
+        statistics: rank groups, intervals over test images and the smallest resolvable difference, from the stored predictions.
+        statistics_dir: where statistics are kept between calls; by default in the suite's home directory.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: no records, a damaged record, an unknown column module.
+        UserError: no records, a damaged record, an unknown format or column module.
     """
-    found = boards(load_records(results_dir))
+    wanted = list(formats)
+    if unknown := sorted(set(wanted) - set(FORMATS)):
+        raise UserError(f"no such leaderboard format: {', '.join(unknown)}; choose among {', '.join(FORMATS)}")
+    found = load_boards(results_dir, statistics, statistics_dir)
     columns = registered(column_modules)
-    out = Path(out_dir)
-    texts = {
+    texts: dict[str, tuple[str, Callable[[], str]]] = {
         "markdown": ("LEADERBOARD.md", lambda: markdown(found, columns)),
         "csv": ("leaderboard.csv", lambda: csv_table(found, columns)),
+        "latex": ("leaderboard.tex", lambda: "\n".join(latex_table(board, _main(board, columns)) for board in found)),
     }
-    return [write_text(out / name, text()) for kind, (name, text) in texts.items() if kind in set(formats)]
+    return [write_text(Path(out_dir) / name, text()) for kind, (name, text) in texts.items() if kind in wanted]
+
+
+def load_boards(results_dir: Path | str, statistics: bool = True, statistics_dir: Path | None = None) -> list[BoardRows]:
+    """Every board of a directory of records, with statistics or without."""
+    found = boards(load_records(results_dir))
+    return [ranked(board, statistics_dir) for board in found] if statistics else found
 
 
 def markdown(found: list[BoardRows], columns: tuple[Column, ...]) -> str:
-    """`LEADERBOARD.md`: one section a board."""
-    main = tuple(column for column in columns if column.main)
-    intro = "# Leaderboard\n\nMade by `lt-bench leaderboard` from the records alone; accuracies in %. Each table is one split, one feature cache, one protocol: rows of different tables are not comparable.\n"
-    return "\n".join([intro, *(markdown_table(board, usable(board, main)) for board in found)])
+    """`LEADERBOARD.md`: one section a board, then wins and mean ranks."""
+    intro = (
+        "# Leaderboard\n\nMade by `lt-bench leaderboard` from the records alone; accuracies in %. "
+        "Each table is one split, one feature cache, one protocol: rows of different tables are not comparable.\n"
+    )
+    sections = [markdown_table(board, _main(board, columns)) for board in found]
+    return "\n".join([intro, *sections, *(across_table(result) for result in across(found))])
 
 
-def print_tables(results_dir: Path | str, console: Console | None = None, column_modules: Iterable[str] = ()) -> None:
+def print_tables(
+    results_dir: Path | str,
+    console: Console | None = None,
+    column_modules: Iterable[str] = (),
+    statistics: bool = True,
+    statistics_dir: Path | None = None,
+) -> None:
     """Show every board of a directory of records in the terminal."""
-    main = tuple(column for column in registered(column_modules) if column.main)
+    columns = registered(column_modules)
     screen = console or Console()
-    for board in boards(load_records(results_dir)):
-        screen.print(board_table(board, usable(board, main)))
+    for board in load_boards(results_dir, statistics, statistics_dir):
+        screen.print(board_table(board, _main(board, columns)))
+
+
+def _main(found: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    return usable(found, tuple(column for column in columns if column.main))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lt_bench.leaderboard.across import missing_seeds
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.columns import Column, Value
 from lt_bench.leaderboard.intervals import Estimate
+from lt_bench.leaderboard.ranking import statistics_note
 
 MISSING = "–"  # noqa: RUF001 - an en dash: no value
 
@@ -98,3 +100,8 @@ def interval_note(rows: list[Row]) -> str:
     if not varied:
         return "One run a row: no interval over seeds."
     return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."
+
+
+def notes(found: BoardRows) -> list[str]:
+    """Everything a reader of this board's table must know."""
+    return [note for note in (interval_note(found.rows), statistics_note(found), *missing_seeds(found)) if note]

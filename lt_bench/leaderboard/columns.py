@@ -18,6 +18,7 @@ import numpy as np
 from lt_bench.errors import UserError
 from lt_bench.leaderboard.boards import Row
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
+from lt_bench.leaderboard.published import Published, nearest
 
 Value = Estimate | float | int | str | None
 Style = Literal["percent", "number", "seconds", "count", "text"]
@@ -104,12 +105,50 @@ def reproduce(row: Row) -> str:
     return " ".join(words)
 
 
+def _published(row: Row) -> Published | None:
+    return nearest(row.text("strategy"), row.board.dataset, float(row.values("imbalance_factor")[0]), str(row.text("backbone")))
+
+
+def _published_text(row: Row) -> str | None:
+    found = _published(row)
+    return None if found is None else f"{found.top1:.1f}{found.mark} {found.backbone}"
+
+
+def _published_difference(row: Row) -> float | None:
+    found = _published(row)
+    return None if found is None or found.top1 is None else row.estimate("test/accuracy").mean - found.top1 / 100
+
+
+def _published_source(row: Row) -> str | None:
+    found = _published(row)
+    return None if found is None else found.citation
+
+
+def _rank(row: Row) -> str | None:
+    return None if row.statistics is None else row.statistics.standing.text
+
+
+def _range(ends: tuple[float, float] | None) -> str | None:
+    return None if ends is None else f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}"
+
+
+def _over_images(row: Row) -> str | None:
+    return None if row.statistics is None else _range(row.statistics.intervals["accuracy"])
+
+
+def _behind(row: Row) -> str | None:
+    return None if row.statistics is None else _range(row.statistics.behind)
+
+
 def _count(name: str) -> Callable[[Row], Value]:
     return lambda row: int(row.values(name)[0])
 
 
 for _column in (
+    Column("rank", "Rank", _rank, None, "text", 0, "possible places; rows that share a letter cannot be told apart (paired tests, Holm-corrected)"),
     Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %"),
+    Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % bootstrap interval of the accuracy over test images, %", main=False),
+    Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired bootstrap interval of the difference to the best row over test images, points", main=False),
     Column("many", "Many", _metric("test/many"), "higher", "percent", about="mean accuracy of classes with more than 100 training images, %"),
     Column("medium", "Medium", _metric("test/medium"), "higher", "percent", about="mean accuracy of classes with 20 to 100 training images, %"),
     Column("few", "Few", _metric("test/few"), "higher", "percent", about="mean accuracy of classes with fewer than 20 training images, %"),
@@ -133,6 +172,9 @@ for _column in (
     Column("seeds", "Seeds", _seeds, None, "text", 0, "seeds of the runs"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
     Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features", main=False),
+    Column("published", "Published", _published_text, None, "text", 0, "nearest published accuracy and its backbone; † read on an index page; not our measurement"),
+    Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; settings differ unless the backbones agree"),
+    Column("published_source", "Published in", _published_source, None, "text", 0, "where the published number stands", main=False),
     Column("command", "Command", reproduce, None, "text", 0, "reproduces the row", main=False),
 ):  # fmt: skip
     register(_column)

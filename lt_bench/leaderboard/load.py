@@ -61,6 +61,10 @@ class Runs:
         """
         return read_arrays(Path(str(self.frame["path"].iat[position])).with_suffix(".npz"))
 
+    def array(self, position: int, name: str) -> NDArray[Any]:
+        """One side array of a record, without reading the others."""
+        return read_arrays(Path(str(self.columns["path"][position])).with_suffix(".npz"), (name,))[name]
+
     def select(self, mask: NDArray[np.bool_]) -> Runs:
         """The runs where `mask` (one boolean a line) holds."""
         return Runs(self.frame.loc[mask].reset_index(drop=True), self.splits)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
-from lt_bench.leaderboard.cells import interval_note, table_cells, value_text
+from lt_bench.leaderboard.cells import interval_note, notes, table_cells, value_text
 from lt_bench.leaderboard.columns import Column, Value, registered
 from lt_bench.leaderboard.load import from_records
 from lt_bench.results.record import RunRecord
@@ -19,7 +19,7 @@ _RUN_COLUMNS = ("accuracy", "many", "medium", "few", "loma", "rsd", "loma_balanc
 
 def board_table(found: BoardRows, columns: tuple[Column, ...]) -> Table:
     """One board: a line a row, best value of each column bold, second underlined."""
-    table = Table(title=found.title, caption=interval_note(found.rows), title_justify="left", caption_justify="left", header_style="bold")
+    table = Table(title=found.title, caption="\n".join(notes(found)), title_justify="left", caption_justify="left", header_style="bold")
     table.add_column("Strategy", overflow="fold", min_width=10)
     for column in columns:
         table.add_column(column.title, justify="left" if column.style == "text" else "right", no_wrap=column.style != "text")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 
+from lt_bench.leaderboard.across import Across
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
-from lt_bench.leaderboard.cells import interval_note, number, scale, table_cells
-from lt_bench.leaderboard.columns import Column
+from lt_bench.leaderboard.cells import notes, number, scale, table_cells
+from lt_bench.leaderboard.columns import Column, registered
 from lt_bench.leaderboard.intervals import Estimate
 
 _MARK = {1: "**{}**", 2: "<u>{}</u>"}
@@ -20,8 +21,31 @@ def markdown_table(found: BoardRows, columns: tuple[Column, ...]) -> str:
     lines = [_line(head), _line(align)]
     for row, cells in zip(found.rows, table_cells(found, columns), strict=True):
         lines.append(_line([row.label, *(_MARK.get(cell.place or 0, "{}").format(_escape(cell.text)) for cell in cells)]))
-    identity = f"Split `{found.board.split_hash[:16]}`, cache `{found.board.cache_key[:16]}`. {interval_note(found.rows)}"
-    return f"## {found.title}\n\n{identity}\n\n" + "\n".join(lines) + "\n"
+    identity = f"Split `{found.board.split_hash[:16]}`, cache `{found.board.cache_key[:16]}`."
+    sources = published_sources(found)
+    parts = [f"## {found.title}", identity, "\n".join(lines), " ".join(notes(found)), *([sources] if sources else [])]
+    return "\n\n".join(parts) + "\n"
+
+
+def published_sources(found: BoardRows) -> str:
+    """Where the published numbers of a board's table stand, one Markdown list item each."""
+    source = next(column for column in registered() if column.key == "published_source")
+    cited = [(row.label, source.value(row)) for row in found.rows]
+    items = dict.fromkeys(f"- {label.partition(' ')[0]}: {_escape(str(text))}" for label, text in cited if text is not None)
+    return "Published (not our measurements; † read on an index page):\n\n" + "\n".join(items) if items else ""
+
+
+def across_table(result: Across) -> str:
+    """Wins and mean rank of one protocol and mode as a Markdown section, with the missing cells by name."""
+    head = ["Strategy", "Mean rank", "Wins", *result.boards]
+    lines = [_line(head), _line([":--", *["--:"] * (len(head) - 1)])]
+    for index, label in enumerate(result.labels):
+        lines.append(
+            _line([label, f"{result.mean_rank[index]:.2f}", str(result.wins[index]), *(f"{rank:g}" for rank in result.ranks[index])])
+        )
+    said = "Places among the rows that are on every board; accuracies of different boards are never averaged."
+    missing = "\n".join(f"- {line}" for line in result.missing)
+    return f"## Across boards\n\n{said}\n\n" + "\n".join(lines) + "\n" + (f"\nLeft out:\n\n{missing}\n" if missing else "")
 
 
 def _line(cells: list[str]) -> str:

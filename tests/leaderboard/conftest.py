@@ -19,3 +19,9 @@ def builder():
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module.Builder()
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """Statistics are kept in the suite's home; tests have their own."""
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))

@@ -1,0 +1,85 @@
+"""Across boards: wins and mean rank, on a dense grid only, and the list of what is missing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.leaderboard.boards import BoardRows
+
+
+@dataclass(frozen=True, eq=False)
+class Across:
+    """Rows that exist on every board, best mean rank first.
+
+    `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
+    `wins` counts first places. `missing` has one line for each empty or ambiguous cell; its row is left out of the ranking, never imputed.
+    """
+
+    boards: tuple[str, ...]
+    labels: tuple[str, ...]
+    accuracy: NDArray[np.float64]
+    ranks: NDArray[np.float64]
+    wins: NDArray[np.int64]
+    missing: tuple[str, ...]
+
+    @property
+    def mean_rank(self) -> NDArray[np.float64]:
+        """(R,) mean place."""
+        return self.ranks.mean(1)
+
+
+def across(found: list[BoardRows]) -> list[Across]:
+    """One comparison for each protocol and mode that has at least two boards. Rows with the user's own hyper-parameters take no part."""
+    alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
+    for board in found:
+        alike[board.board.protocol, board.board.mode].append(board)
+    return [_compare(group) for _, group in sorted(alike.items()) if len(group) > 1]
+
+
+def _compare(found: list[BoardRows]) -> Across:
+    tables = [_accuracies(board) for board in found]
+    names = sorted(set().union(*tables))
+    missing = tuple(
+        f"{name} on {board.title}: {'missing' if name not in table else f'{len(table[name])} settings, and the test set does not choose one'}"
+        for name in names
+        for board, table in zip(found, tables, strict=True)
+        if len(table.get(name, ())) != 1
+    )
+    dense = [name for name in names if all(len(table.get(name, ())) == 1 for table in tables)]
+    accuracy = np.array([[table[name][0] for table in tables] for name in dense]).reshape(len(dense), len(tables))
+    ranks = _places(accuracy)
+    order = sorted(range(len(dense)), key=lambda row: (float(ranks[row].mean()), dense[row]))
+    wins = (accuracy == accuracy.max(0)).sum(1) if dense else np.zeros(0, np.int64)
+    return Across(
+        tuple(board.title for board in found), tuple(dense[row] for row in order), accuracy[order], ranks[order], wins[order], missing
+    )
+
+
+def _places(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Place of each row on each board (R, boards), 1 is best; ties share their mean place."""
+    above = (accuracy[None] > accuracy[:, None]).sum(1)
+    level = (accuracy[None] == accuracy[:, None]).sum(1)
+    return above + (level + 1) / 2
+
+
+def missing_seeds(found: BoardRows) -> list[str]:
+    """One line for each row that lacks seeds which other rows of its board have; rows that train nothing need only one."""
+    trained = [row for row in found.rows if row.varies is not None]
+    wanted = sorted({seed for row in trained for seed in row.seeds})
+    lacking = {row.label: sorted(set(wanted) - set(row.seeds)) for row in trained}
+    return [f"{label} on {found.title}: seed {', '.join(map(str, seeds))} missing" for label, seeds in lacking.items() if seeds]
+
+
+def _accuracies(found: BoardRows) -> dict[str, list[float]]:
+    """Mean accuracies by strategy and kind of tuning."""
+    table: dict[str, list[float]] = defaultdict(list)
+    for row in found.rows:
+        kind = row.text("tuning")
+        if kind != "user":
+            name = row.text("strategy") if kind in ("official", "inferred") else f"{row.text('strategy')} ({kind})"
+            table[name].append(float(np.mean(row.values("test/accuracy"))))
+    return table

@@ -1,0 +1,51 @@
+"""Joins a board's rows with its statistics, so that columns can show them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.paired import Standing
+from lt_bench.leaderboard.statistics import GROUPS, BoardStatistics, board_statistics
+
+
+@dataclass(frozen=True)
+class RowStatistics:
+    """A row's share of its board's statistics: standing, intervals over test images by group, interval of the difference to the best row."""
+
+    standing: Standing
+    intervals: dict[str, tuple[float, float] | None]
+    behind: tuple[float, float] | None
+
+
+def ranked(found: BoardRows, directory: Path | None = None) -> BoardRows:
+    """The board with statistics in its rows (from the stored predictions, cached)."""
+    return attach(found, board_statistics(found, directory))
+
+
+def attach(found: BoardRows, statistics: BoardStatistics) -> BoardRows:
+    """The board with these statistics in its rows."""
+    rows = [
+        dataclasses.replace(
+            row,
+            statistics=RowStatistics(
+                statistics.standings[index],
+                {name: statistics.intervals[name][index] for name in GROUPS},
+                None if index == 0 else statistics.behind[index],
+            ),
+        )
+        for index, row in enumerate(found.rows)
+    ]
+    return BoardRows(found.board, rows, statistics.resolvable)
+
+
+def statistics_note(found: BoardRows) -> str:
+    """How to read ranks, and what this test set can resolve; empty for a board without statistics."""
+    if found.rows[0].statistics is None:
+        return ""
+    note = "Rank: possible places and groups; rows that share a letter cannot be told apart (paired over seeds and test images, Holm-corrected over all pairs, 5 %)."
+    if found.resolvable is None:
+        return note
+    return f"{note} Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {100 * found.resolvable:.2f} points."

@@ -1,0 +1,124 @@
+"""All statistics of one board from the stored predictions, kept in a cache keyed by the records' content."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.errors import UserError
+from lt_bench.features.locate import home
+from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.bootstrap import RESAMPLES, resample
+from lt_bench.leaderboard.paired import LEVEL, POWER_FACTOR, PairedTest, Standing, holm, matched, paired_test, standings
+from lt_bench.results.files import write_text
+
+_VERSION = 1
+GROUPS = ("accuracy", "many", "medium", "few")
+
+
+@dataclass(frozen=True)
+class BoardStatistics:
+    """Statistics of a board's R rows, in the order of the board.
+
+    `intervals[g][r]`: 95 % interval over test images of accuracy, many, medium, few (None for an empty group). `behind[r]`: interval of row r
+    minus the best row. `p` holds the Holm-adjusted p-value of every pair i < j in the order of `itertools.combinations`. `resolvable`: the smallest difference found with
+    80 % power at the 5 % level by the median pair (before Holm), None with fewer than two rows. Fractions throughout.
+    """
+
+    intervals: dict[str, list[tuple[float, float] | None]]
+    behind: list[tuple[float, float]]
+    tests: list[PairedTest]
+    p: list[float]
+    standings: list[Standing]
+    resolvable: float | None
+
+
+def cache_directory() -> Path:
+    """Where statistics are kept: `statistics` in the suite's home directory (`$LT_BENCH_HOME`)."""
+    return home() / "statistics"
+
+
+def board_statistics(found: BoardRows, directory: Path | None = None, resamples: int = RESAMPLES) -> BoardStatistics:
+    """Statistics of a board, from the cache in `directory` (default `cache_directory()`) where the same records were seen before.
+
+    Raises:
+        UserError: a side file is missing, or two rows were not evaluated on the same images.
+    """
+    path = (directory or cache_directory()) / f"{_fingerprint(found, resamples)}.json"
+    if path.is_file():
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+    result = compute(found, resamples)
+    write_text(path, json.dumps(asdict(result)) + "\n")
+    return result
+
+
+def compute(found: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
+    """The same without a cache."""
+    labels = found.rows[0].runs.array(found.rows[0].positions[0], "test_labels")
+    outcomes = [outcome(row, labels) for row in found.rows]
+    correct = np.stack([values.mean(0, dtype=np.float64) for values in outcomes])
+    groups = found.rows[0].split.groups
+    intervals: dict[str, list[tuple[float, float] | None]] = {}
+    behind: list[tuple[float, float]] = []
+    for name in GROUPS:
+        members = None if name == "accuracy" else getattr(groups, name)[labels]
+        drawn = None if members is not None and not members.any() else resample(correct, members, resamples)
+        intervals[name] = [None if drawn is None else drawn.interval(row) for row in range(len(correct))]
+        if name == "accuracy" and drawn is not None:
+            behind = [drawn.difference(row, 0) for row in range(len(correct))]
+    tests = [
+        paired_test(*matched(outcomes[i], found.rows[i].seeds, outcomes[j], found.rows[j].seeds))
+        for i, j in itertools.combinations(range(len(correct)), 2)
+    ]
+    p = holm(np.array([test.p for test in tests]))
+    better = _better(len(correct), tests, p)
+    resolvable = POWER_FACTOR * float(np.median([test.error for test in tests])) if tests else None
+    return BoardStatistics(intervals, behind, tests, p.tolist(), standings(better), resolvable)
+
+
+def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(S, N) whether each seed's stored prediction is right.
+
+    Raises:
+        UserError: a run has other test labels than the board.
+    """
+    for position in row.positions:
+        if not np.array_equal(row.runs.array(position, "test_labels"), labels):
+            path = row.runs.columns["path"][position]
+            raise UserError(
+                f"{path}: its test labels are not those of the other runs on {row.board.dataset}; delete the record and run again"
+            )
+    return np.stack([row.runs.array(position, "test_predictions") == labels for position in row.positions])
+
+
+def _better(rows: int, tests: list[PairedTest], p: NDArray[np.float64]) -> NDArray[np.bool_]:
+    better = np.zeros((rows, rows), bool)
+    for (i, j), test, value in zip(itertools.combinations(range(rows), 2), tests, p, strict=True):
+        if value < LEVEL:
+            better[(i, j) if test.difference > 0 else (j, i)] = True
+    return better
+
+
+def _fingerprint(found: BoardRows, resamples: int) -> str:
+    """Of the content of every record behind the board, in row order."""
+    hashed = hashlib.sha256(f"{_VERSION} {resamples}".encode())
+    for path in found.paths:
+        hashed.update(hashlib.sha256(path.read_bytes()).digest())
+    return hashed.hexdigest()[:32]
+
+
+def _from_json(data: dict) -> BoardStatistics:
+    return BoardStatistics(
+        intervals={name: [None if pair is None else (pair[0], pair[1]) for pair in pairs] for name, pairs in data["intervals"].items()},
+        behind=[(low, high) for low, high in data["behind"]],
+        tests=[PairedTest(**test) for test in data["tests"]],
+        p=data["p"],
+        standings=[Standing(**standing) for standing in data["standings"]],
+        resolvable=data["resolvable"],
+    )

@@ -1,0 +1,218 @@
+"""The statistics against simulated leaderboards whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lt_bench.errors import UserError
+from lt_bench.leaderboard import statistics as statistics_module
+from lt_bench.leaderboard.across import across, missing_seeds
+from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.bootstrap import resample
+from lt_bench.leaderboard.load import from_records, load_records
+from lt_bench.leaderboard.paired import holm, matched, paired_test, standings
+from lt_bench.leaderboard.statistics import board_statistics
+from lt_bench.results.store import Store
+
+
+def simulate(rng, skills, seeds, images, shared=1.5, run=0.0):
+    """(R, S, N) correctness: image difficulty common to all rows, run noise common to all images of a run."""
+    difficulty = shared * rng.standard_normal(images)
+    logits = np.array(skills)[:, None, None] + run * rng.standard_normal((len(skills), seeds, 1)) + difficulty
+    return rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+
+
+def test_one_seed_is_the_paired_t_test():
+    first, second = simulate(np.random.default_rng(0), [0.2, 0.0], 1, 500)
+    found = paired_test(first, second)
+    wanted = stats.ttest_rel(first[0].astype(float), second[0].astype(float))
+    assert found.p == pytest.approx(wanted.pvalue, rel=1e-6)
+    assert found.difference / found.error == pytest.approx(wanted.statistic, rel=1e-5)
+
+
+def test_mean_squares_against_a_plain_analysis_of_variance():
+    first, second = simulate(np.random.default_rng(1), [0.3, 0.0], 4, 60, run=2.0)
+    D = first.astype(float) - second.astype(float)
+    S, N = D.shape
+    a, b = D.mean(1, keepdims=True), D.mean(0, keepdims=True)
+    ms_images, ms_seeds = S * np.var(b, ddof=1), N * np.var(a, ddof=1)
+    ms_residual = np.sum((D - a - b + D.mean()) ** 2) / ((S - 1) * (N - 1))
+    assert ms_seeds > ms_residual
+    assert paired_test(first, second).error ** 2 == pytest.approx((ms_images + ms_seeds - ms_residual) / (S * N), rel=1e-5)
+
+
+@pytest.mark.parametrize(("seeds", "run"), [(1, 0.0), (3, 0.0), (5, 0.0), (5, 0.15)])
+def test_true_ties_are_called_different_at_most_as_often_as_stated(seeds, run):
+    rng = np.random.default_rng(2)
+    trials = 1200
+    rejected = np.mean([paired_test(*simulate(rng, [0.0, 0.0], seeds, 400, run=run)).p < 0.05 for _ in range(trials)])
+    assert rejected < 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+    assert rejected > 0.005  # nor is the test empty
+
+
+def test_ignoring_the_seeds_would_be_wrong_where_runs_differ():
+    rng = np.random.default_rng(3)
+    naive = [stats.ttest_rel(*(x.mean(0) for x in simulate(rng, [0.0, 0.0], 5, 400, run=0.4))).pvalue < 0.05 for _ in range(300)]
+    assert np.mean(naive) > 0.15  # what paired_test's seed term is for
+
+
+def test_a_family_of_ties_is_rarely_split_and_true_differences_are_found():
+    rng = np.random.default_rng(4)
+    split, found = 0, 0
+    for _ in range(150):
+        outcomes = simulate(rng, [0.0] * 5 + [1.2], 5, 400)
+        pairs = [(i, j) for i in range(6) for j in range(i)]
+        p = holm(np.array([paired_test(outcomes[i], outcomes[j]).p for i, j in pairs]))
+        split += any(value < 0.05 for value, (i, _) in zip(p, pairs, strict=True) if i < 5)
+        found += sum(value < 0.05 for value, (i, _) in zip(p, pairs, strict=True) if i == 5)
+    assert split / 150 < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 150)
+    assert found / 150 > 4.7
+
+
+def test_holm_on_a_worked_example():
+    # p = .01 .04 .03 .005 -> 4 x .005, 3 x .01, 2 x .03, then the running maximum
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_never_lowers_and_keeps_order(values):
+    p = np.array(values)
+    adjusted = holm(p)
+    assert np.all(adjusted >= p)
+    assert np.all(adjusted <= np.minimum(1, len(p) * p) + 1e-12)
+    assert np.all(np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 7).flatmap(lambda n: st.lists(st.booleans(), min_size=n * n, max_size=n * n)))
+def test_letters_are_shared_exactly_by_what_cannot_be_told_apart(flags):
+    n = int(len(flags) ** 0.5)
+    better = np.triu(np.array(flags).reshape(n, n), 1)
+    found = standings(better)
+    for i in range(n):
+        for j in range(i + 1, n):
+            assert bool(set(found[i].letters) & set(found[j].letters)) == (not better[i, j])
+        assert (found[i].first, found[i].last) == (1 + better[:, i].sum(), n - better[i].sum())
+
+
+def test_rows_are_paired_by_seed():
+    first, second = np.arange(6).reshape(3, 2) > 2, np.arange(8).reshape(4, 2) > 3
+    a, b = matched(first, [0, 1, 2], second, [5, 2, 1, 0])
+    assert np.array_equal(a, first)
+    assert np.array_equal(b, second[[3, 2, 1]])
+    a, b = matched(first, [0, 1, 2], second, [7, 8, 9, 10])
+    assert np.array_equal(b, second[:3])
+    assert matched(first, [0, 1, 2], second[:1], [0])[1].shape == (1, 2)
+
+
+def test_bootstrap_agrees_with_theory_and_is_paired():
+    outcomes = simulate(np.random.default_rng(5), [0.2, 0.0], 1, 2000)[:, 0].astype(float)
+    drawn = resample(outcomes)
+    low, high = drawn.interval(0)
+    mean = outcomes[0].mean()
+    half = 1.96 * np.sqrt(mean * (1 - mean) / 2000)
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.1 * half)
+    difference = outcomes[0] - outcomes[1]
+    low, high = drawn.difference(0, 1)
+    half = 1.96 * difference.std() / np.sqrt(2000)
+    assert (low, high) == pytest.approx((difference.mean() - half, difference.mean() + half), abs=0.1 * half)
+    members = np.arange(2000) < 300
+    low, high = resample(outcomes, members).interval(0)
+    assert low < outcomes[0, :300].mean() < high
+    assert high - low > 2 * half
+
+
+def test_bootstrap_covers_the_truth():
+    rng = np.random.default_rng(6)
+    covered = 0
+    for _ in range(200):
+        low, high = resample((rng.random((1, 300)) < 0.6).astype(float), resamples=400).interval(0)
+        covered += low <= 0.6 <= high
+    assert covered / 200 > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 200)
+
+
+@pytest.fixture
+def results(tmp_path, builder):
+    store = Store(tmp_path / "results")
+    for strategy, skill in {"los": 1.5, "ce": 0.0, "crt": 0.0}.items():
+        for seed in range(3):
+            store.write(*builder.make(strategy, seed, skill))
+    store.write(*builder.make("tau_norm", 0, 0.0, trains="nothing"))
+    return store.directory
+
+
+def test_a_board_from_its_files(results, tmp_path):
+    (found,) = boards(load_records(results))
+    result = board_statistics(found, tmp_path / "cache")
+    standing = dict(zip((row.label for row in found.rows), result.standings, strict=True))
+    assert standing["los"].text == "1 a"
+    assert {standing[name].text for name in ("ce", "crt", "tau_norm")} == {"2-4 b"}
+    low, high = result.intervals["accuracy"][0]
+    assert low < found.rows[0].estimate("test/accuracy").mean < high
+    assert result.behind[0] == (0.0, 0.0)
+    assert all(high < 0 for _, high in result.behind[1:])
+    assert 0.02 < result.resolvable < 0.2
+
+
+def test_the_cache_is_read_and_follows_the_content(results, tmp_path, builder, monkeypatch):
+    (found,) = boards(load_records(results))
+    first = board_statistics(found, tmp_path / "cache")
+    calls = []
+    real = statistics_module.compute
+    monkeypatch.setattr(statistics_module, "compute", lambda *arguments: calls.append(1) or real(*arguments))
+    assert board_statistics(found, tmp_path / "cache") == first
+    assert calls == []
+    Store(results).write(*builder.make("cb", 0, 0.3))
+    (found,) = boards(load_records(results))
+    assert len(board_statistics(found, tmp_path / "cache").standings) == 5
+    assert calls == [1]
+
+
+def test_other_test_labels_are_an_error(results, tmp_path):
+    path = next(results.glob("*/ce-*.npz"))
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["test_labels"] = arrays["test_labels"][::-1]
+    np.savez(path, **arrays)
+    (found,) = boards(load_records(results))
+    with pytest.raises(UserError, match="test labels"):
+        board_statistics(found, tmp_path / "cache")
+
+
+def test_across_boards(builder):
+    other = replace(builder, dataset="cifar100_lt", cache_key="cache-b")
+    hits = {"los": (150, 140), "ce": (100, 150), "crt": (100, 90), "cb": (80, None)}
+    made = [
+        b.make(name, 0, correct=np.arange(200) < values[i])[0]
+        for i, b in enumerate((builder, other))
+        for name, values in hits.items()
+        if values[i]
+    ]
+    made += [builder.make("ncm", 0, hyperparameters={"x": x}, kind="tuned")[0] for x in (1, 2)]
+    found = boards(from_records(made))
+    (result,) = across(found)
+    assert result.labels == ("los", "ce", "crt")
+    order = [0 if "cifar100" in title else 1 for title in result.boards]
+    accuracy = np.array([[hits[name][1] / 200, hits[name][0] / 200] for name in result.labels])[:, order]
+    assert np.allclose(result.accuracy, accuracy)
+    assert np.array_equal(result.ranks, stats.rankdata(-accuracy, axis=0))
+    assert list(result.wins) == [1, 1, 0]
+    assert list(result.mean_rank) == list(result.ranks.mean(1))
+    assert [line.split(":")[0].split(" on ")[0] for line in result.missing] == ["cb", "ncm (tuned)", "ncm (tuned)"]
+    assert "2 settings" in " ".join(result.missing)
+    assert across(found[:1]) == []
+
+
+def test_missing_seeds_are_named(builder):
+    made = [builder.make("los", seed)[0] for seed in range(3)] + [
+        builder.make("ce", 1)[0],
+        builder.make("tau_norm", 0, trains="nothing")[0],
+    ]
+    (found,) = boards(from_records(made))
+    assert [line.partition(" on ")[0] + line[-17:] for line in missing_seeds(found)] == ["ce" + "seed 0, 2 missing"]
