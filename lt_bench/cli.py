@@ -41,6 +41,8 @@ VERBS: dict[str, Verb] = {
     "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "bench:bench"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "leaderboard:leaderboard"),
     "import-features": Verb("embeddings from anywhere to a feature cache", "ImportOptions", "import_features:import_features"),
+    "extract": Verb("images to a feature cache", "ExtractOptions", "images:extract_verb"),
+    "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "images:pretrain_verb"),
     "verify": Verb("run a record again and compare", "VerifyOptions", "verify:verify"),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "check:check"),
 }
@@ -110,25 +112,28 @@ def parse(name: str, arguments: list[str]) -> Any:
 
     cls = getattr(importlib.import_module("lt_bench.runs.options"), VERBS[name].options)
     prefix = f"LT_BENCH_{name.replace('-', '_').upper()}_"
-    lists = {f.name for f in dataclasses.fields(cls) if typing.get_origin(typing.get_type_hints(cls)[f.name]) is list}
-    arguments, config_path = _take_config(_normalised(arguments, lists))
-    _wrap_lists_in_environment(prefix, lists)
+    arguments, config_path = _take_config(_normalised(arguments))
     config = _read_config(config_path, f"{prefix}_CONFIG")
     entry = _strategy_entry(cls, arguments, config, prefix)
+    lists = _list_options(cls, entry)
+    _wrap_lists_in_environment(prefix, lists)
+    flags = [argument for argument in _with_lists(arguments, lists) if argument != PRINT_CONFIG]
+    flat = {key: _as_list(value) if key in lists and isinstance(value, str) else value for key, value in _flat(config).items()}
     parser = _parser(name, cls, prefix, entry, _first_value(arguments, config, "dataset"))
     try:
-        if config:
-            parser.parse_object(config, defaults=True, env=False)
-            parser.set_defaults(_flat(config))
-        parsed = parser.parse_args([argument for argument in arguments if argument != PRINT_CONFIG])
+        parser.set_defaults(parser.parse_object(flat, defaults=False, env=False).as_flat().__dict__)
+        parsed = parser.parse_args(flags)
+        said = {*flat, *parser.parse_args(flags, defaults=False).keys()}
     except ArgumentError as error:
         raise UserError(_one_line(str(error), parser, name)) from None
     except SystemExit:
         return None
+    for key in [key for key in parsed.keys() if key.startswith("strategy.") and key not in (*said, "strategy.name")]:  # noqa: SIM118
+        parsed.pop(key)  # its value is the strategy's for the data set of the cache, which is not known yet
     if PRINT_CONFIG in arguments:
         print(parser.dump(parsed), end="")  # noqa: T201
         return None
-    return _options(cls, parsed.as_dict(), parser, entry)
+    return _options(cls, parsed.as_dict(), entry)
 
 
 def _parser(name: str, cls: type, prefix: str, entry: Entry | None, dataset: str) -> ArgumentParser:
@@ -146,6 +151,8 @@ def _parser(name: str, cls: type, prefix: str, entry: Entry | None, dataset: str
         text = field.metadata["help"]
         if field.metadata["positional"]:
             parser.add_argument(field.name, nargs="?", type=hints[field.name], default=default, help=text)
+        elif hints[field.name] is bool:
+            parser.add_argument(f"--{field.name}", nargs="?", const=True, type=bool, default=default, help=text)
         else:
             parser.add_argument(f"--{field.name}", type=hints[field.name], default=default, help=text)
     return parser
@@ -154,22 +161,12 @@ def _parser(name: str, cls: type, prefix: str, entry: Entry | None, dataset: str
 def _add_strategy(parser: ArgumentParser, entry: Entry | None, dataset: str) -> None:
     """``--strategy NAME`` and, once it is known, ``--strategy.OPTION`` for each of its hyper-parameters."""
     text = "strategy, see `lt-bench list strategies`, or package.module.Class of your own; with it, --help shows its own options"
-    parser.add_argument("--strategy.name", type=str, default="" if entry is None else _given_name(entry), help=text)
+    parser.add_argument("--strategy.name", type=str, default="" if entry is None else entry.public_name, help=text)
     if entry is None:
         return
-    kinds: dict[str, Any] = {hyperparameter.name: hyperparameter.type for hyperparameter in entry.hyperparameters}
-    if entry.fitting == "sgd":
-        from lt_bench.strategies.recipe import RecipeOptions
-
-        kinds |= {
-            key: float if key in ("lr", "momentum", "weight_decay") else kind for key, kind in typing.get_type_hints(RecipeOptions).items()
-        }
+    kinds = entry.types()
     for key, value in entry.resolve(dataset).items():
         parser.add_argument(f"--strategy.{key}", type=kinds[key], default=value, help=f"of {entry.name}")
-
-
-def _given_name(entry: Entry) -> str:
-    return entry.name if entry.class_path.startswith("lt_bench.strategies.") else entry.class_path
 
 
 def _strategy_entry(cls: type, arguments: list[str], config: dict[str, Any], prefix: str) -> Entry | None:
@@ -179,7 +176,7 @@ def _strategy_entry(cls: type, arguments: list[str], config: dict[str, Any], pre
     name = (
         _first_value(arguments, {}, "strategy.name") or os.environ.get(f"{prefix}_STRATEGY") or os.environ.get(f"{prefix}_STRATEGY__NAME")
     )
-    name = name or config.get("strategy", {}).get("name", "")
+    name = name or str(config.get("strategy", {}).get("name", ""))
     if not name:
         return None
     from lt_bench.strategies.registry import find
@@ -196,19 +193,37 @@ def _first_value(arguments: list[str], config: dict[str, Any], key: str) -> str:
     return str(config.get(key) or "")
 
 
-def _normalised(arguments: list[str], lists: set[str]) -> list[str]:
-    """``-`` as ``_`` in option names, ``--strategy X`` as ``--strategy.name X``, and ``0,1,2`` as ``[0,1,2]`` for options that are lists."""
+def _normalised(arguments: list[str]) -> list[str]:
+    """``-`` as ``_`` in option names, and ``--strategy X`` as ``--strategy.name X``."""
     found: list[str] = []
     for argument in arguments:
         if argument.startswith("--"):
             option, equals, value = argument.partition("=")
             option = "--" + option[2:].replace("-", "_")
-            option = "--strategy.name" if option == "--strategy" else option
-            if equals and option[2:] in lists:
-                value = _as_list(value)
-            found.append(option + equals + value)
-        elif found and found[-1].startswith("--") and found[-1][2:] in lists:
+            found.append(("--strategy.name" if option == "--strategy" else option) + equals + value)
+        else:
+            found.append(argument)
+    return found
+
+
+def _list_options(cls: type, entry: Entry | None) -> set[str]:
+    """Names of the options that take several values, written ``0,1,2``."""
+    hints = typing.get_type_hints(cls)
+    found = {field.name for field in dataclasses.fields(cls) if typing.get_origin(hints[field.name]) is list}
+    if entry is not None:
+        found |= {f"strategy.{key}" for key, kind in entry.types().items() if typing.get_origin(kind) is tuple}
+    return found
+
+
+def _with_lists(arguments: list[str], lists: set[str]) -> list[str]:
+    """``0,1,2`` as ``[0,1,2]`` for options that are lists."""
+    found: list[str] = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if found and found[-1].removeprefix("--") in lists and not argument.startswith("--"):
             found.append(_as_list(argument))
+        elif equals and option.removeprefix("--") in lists:
+            found.append(option + equals + _as_list(value))
         else:
             found.append(argument)
     return found
@@ -220,7 +235,7 @@ def _as_list(value: str) -> str:
 
 def _wrap_lists_in_environment(prefix: str, lists: set[str]) -> None:
     for name in lists:
-        key = f"{prefix}_{name.upper()}"
+        key = f"{prefix}_{name.replace('.', '__').upper()}"
         if key in os.environ:
             os.environ[key] = _as_list(os.environ[key])
 
@@ -259,37 +274,31 @@ def _read_config(path: str, variable: str) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise UserError(f"{path}: expected options and values, found a {type(document).__name__}")
-    config = {str(key).replace("-", "_"): value for key, value in document.items()}
-    if isinstance(config.get("strategy"), str):
-        config["strategy"] = {"name": config["strategy"]}
+    config = {str(key).replace("-", "_"): value for key, value in document.items() if value is not None}
+    if "strategy" in config:
+        strategy = config["strategy"]
+        if not isinstance(strategy, dict):
+            strategy = {"name": str(strategy)}
+        config["strategy"] = {str(key).replace("-", "_"): value for key, value in strategy.items() if value is not None}
+    if config.get("wandb") is False:
+        config["wandb"] = "off"  # YAML reads off as false
     return config
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    flat = {}
-    for key, value in config.items():
-        if key == "strategy":
-            flat |= {f"strategy.{inner}": one for inner, one in value.items()}
-        else:
-            flat[key] = value
-    return flat
+    strategy = {f"strategy.{key}": value for key, value in config.get("strategy", {}).items()}
+    return {key: value for key, value in config.items() if key != "strategy"} | strategy
 
 
-def _options(cls: type, parsed: dict[str, Any], parser: ArgumentParser, entry: Entry | None) -> Any:
-    """The options object; of the strategy's hyper-parameters only those that differ from its defaults count as given."""
-    if "strategy" in parsed and isinstance(parsed["strategy"], dict):
+def _options(cls: type, parsed: dict[str, Any], entry: Entry | None) -> Any:
+    """The options object, with the strategy and those of its hyper-parameters that were said."""
+    if isinstance(parsed.get("strategy"), dict):
         from lt_bench.runs.options import StrategyChoice
 
-        chosen = parsed.pop("strategy")
-        name = chosen.pop("name")
         if entry is None:
             raise UserError("--strategy is missing; `lt-bench list strategies` shows them")
-        factor = parsed.get("imbalance_factor")
-        defaults = entry.resolve(parsed.get("dataset") or "", factor)
-        base = entry.resolve(parsed.get("dataset") or "")
-        parsed["strategy"] = StrategyChoice(
-            name, {key: value for key, value in chosen.items() if value != base[key] or value != defaults[key]}
-        )
+        given = parsed["strategy"]
+        parsed["strategy"] = StrategyChoice(given.pop("name"), given)
     return cls(**parsed)
 
 

@@ -117,6 +117,7 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
     )  # fmt: skip
     (staging / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     for path in staging.iterdir():
+        path.chmod(0o644)  # safetensors writes for the owner alone
         _fsync(path)
     staging.rename(directory)
     _fsync(directory.parent)

@@ -112,6 +112,55 @@ class CheckOptions:
 
 
 @dataclass
+class ImageOptions:
+    """Which images."""
+
+    dataset: str = option("", "data set, see `lt-bench list datasets`")
+    data_dir: Path | None = option(None, "where the images are")
+    imbalance_factor: float | None = option(None, "n_max / n_min of the long-tailed subset (default: the data set's, 100 for CIFAR)")
+    profile: Literal["exponential", "step"] = option("exponential", "shape of the long tail")
+    selection: Literal["first", "seed0"] = option(
+        "first", "which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original"
+    )
+    image_column: str | None = option(None, "parquet column of encoded images, where it is not `image`")
+    label_column: str | None = option(None, "parquet column of labels, where it is not `label`")
+    views: int = option(8, "augmented views of each training image in the cache")
+    dtype: Literal["float16", "float32", "affine8"] = option("float16", "stored precision of the cache")
+    accelerator: str = option("auto", "auto, cpu or gpu")
+
+
+@dataclass
+class ExtractOptions(ImageOptions):
+    """Images to a feature cache."""
+
+    backbone: str = option("", "backbone, see `lt-bench list backbones`")
+    weights: Path | None = option(None, "its stage-1 weights: a safetensors file or a state dict")
+    name: str | None = option(None, "name of the cache (default: DATASET-ifIF-BACKBONE)")
+    out: Path | None = option(None, "directory of the cache (default: its name in the known caches)")
+    stage1: str = option("", "how the backbone was trained, in words")
+    batch_size: int = option(250, "images a forward")
+
+
+@dataclass
+class PretrainOptions(ImageOptions):
+    """Stage 1: train a backbone on the long-tailed images, then extract its cache."""
+
+    backbone: str = option("resnet34", "backbone, see `lt-bench list backbones`")
+    recipe: str = option("los", "stage-1 recipe: los, ldam, mixup, decoupling or fast")
+    seed: int = option(0, "of initial weights, batch order and augmentation")
+    epochs: int | None = option(None, "instead of the recipe's")
+    out: Path = option(Path("stage1"), "directory of the run: plan, checkpoint, log, weights")
+    cache: Path | None = option(None, "directory of the feature cache (default: OUT/cache)")
+    precision: Literal["bf16", "fp32"] | None = option(None, "default: bf16 on a GPU, fp32 on a CPU")
+    devices: int = option(1, "processes (DDP)")
+    compiled: bool = option(False, "torch.compile the network")
+    deterministic: bool = option(
+        True, "cuDNN's deterministic algorithms; without them a resumed run on a GPU may differ in the last digits"
+    )
+    half_weights: bool = option(False, "store the weights as float16")
+
+
+@dataclass
 class ImportOptions:
     """Embeddings from anywhere to a feature cache."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, fitting_caches
-from lt_bench.runs.options import CacheOptions
+from lt_bench.runs.options import CacheOptions, ExtractOptions
 
 
 def resolve_cache(options: CacheOptions) -> FeatureCache:
@@ -29,7 +31,17 @@ def resolve_cache(options: CacheOptions) -> FeatureCache:
         raise UserError(f"{len(found)} caches of {spec.name} fit, name one with --cache: {listed}")
     if found:
         return open_cache(found[0][0])
+    if options.data_dir is not None and options.backbone is not None and options.weights is not None:
+        return extracted(options)
     raise UserError(how_to_get(spec, options))
+
+
+def extracted(options: CacheOptions) -> FeatureCache:
+    """The cache of the images, backbone and weights that the options name, extracted now."""
+    from lt_bench.runs.images import extract_verb  # the image side is not needed where a cache is
+
+    wanted = {field.name: getattr(options, field.name) for field in dataclasses.fields(CacheOptions) if field.name != "cache"}
+    return open_cache(extract_verb(ExtractOptions(**wanted)))
 
 
 def _check(cache: FeatureCache, options: CacheOptions) -> None:

@@ -1,0 +1,100 @@
+"""``lt-bench extract`` and ``lt-bench pretrain``: from the options of the command line to the functions that do it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+
+from lt_bench.data.specs import dataset_spec
+from lt_bench.errors import UserError
+from lt_bench.features.locate import home
+from lt_bench.runs.extract import extract
+from lt_bench.runs.options import ExtractOptions, ImageOptions, PretrainOptions
+from lt_bench.runs.pretrain import pretrain
+
+
+def extract_verb(options: ExtractOptions) -> Path:
+    """Extract the cache; returns its directory.
+
+    Raises:
+        UserError: an option is missing, or anything that ``runs.extract.extract`` refuses.
+    """
+    factor = _check(options)
+    if not options.backbone or options.weights is None:
+        raise UserError("extract needs --backbone NAME and --weights FILE, the network and its stage-1 weights")
+    name = options.name or cache_name(options.dataset, factor, options.backbone)
+    out = options.out or home() / "caches" / name
+    manifest = extract(
+        **_image_arguments(options), backbone=options.backbone, weights=options.weights, out=out, name=name, stage1=options.stage1,
+        batch_size=options.batch_size, command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
+    )  # fmt: skip
+    Console().print(
+        f"{out}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}", soft_wrap=True
+    )
+    return out
+
+
+def pretrain_verb(options: PretrainOptions) -> None:
+    """Train stage 1 and extract the cache.
+
+    Raises:
+        UserError: an option is missing, or anything that ``runs.pretrain.pretrain`` refuses.
+    """
+    _check(options)
+    done = pretrain(
+        **_image_arguments(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
+        cache=options.cache, precision=options.precision, devices=options.devices, compiled=options.compiled, deterministic=options.deterministic,
+        half_weights=options.half_weights,
+        command=_command("pretrain", options, backbone=options.backbone, recipe=options.recipe, seed=options.seed),
+    )  # fmt: skip
+    Console().print(
+        f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {done.cache}",
+        soft_wrap=True,
+    )
+
+
+def cache_name(dataset: str, factor: float | None, backbone: str) -> str:
+    """``cifar100_lt-if100-resnet34``."""
+    return "-".join([dataset, *([] if factor is None else [f"if{factor:g}"]), backbone])
+
+
+def _check(options: ImageOptions) -> float | None:
+    """The imbalance factor in force."""
+    if not options.dataset or options.data_dir is None:
+        raise UserError("--dataset and --data-dir are needed: a data set (`lt-bench list datasets`) and where its images are")
+    spec = dataset_spec(options.dataset)
+    return options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
+
+
+def _image_arguments(options: ImageOptions) -> dict:
+    names = (
+        "dataset",
+        "data_dir",
+        "imbalance_factor",
+        "profile",
+        "selection",
+        "image_column",
+        "label_column",
+        "views",
+        "dtype",
+        "accelerator",
+    )
+    return {name: getattr(options, name) for name in names}
+
+
+def _command(verb: str, options: ImageOptions, **more: object) -> str:
+    """The line that does it again, DIR standing for where the images are."""
+    given = {
+        "dataset": options.dataset,
+        "imbalance-factor": options.imbalance_factor,
+        "selection": options.selection,
+        "views": options.views,
+        "dtype": options.dtype,
+    }
+    words = ["lt-bench", verb, "--data-dir", "DIR"]
+    for name, value in {**given, **more}.items():
+        if value is not None:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
