@@ -1,0 +1,84 @@
+"""Tune every strategy and run all of them, official and tuned, on one or several caches; made to be called again until all is recorded.
+
+    python benchmarks/gpu/science.py --caches DIR... --results RESULTS --limit 500 [--accelerator gpu]
+
+Each cache is a process of its own. What is tuned or recorded already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the package
+
+
+def one_cache(options: argparse.Namespace) -> None:
+    """Tune, then run, on one cache."""
+    from lt_bench.engine.fit import Hardware
+    from lt_bench.errors import UserError
+    from lt_bench.features.cache import open_cache
+    from lt_bench.results.store import Store
+    from lt_bench.runs.bench import suite_plan
+    from lt_bench.runs.heads import Bench, execute
+    from lt_bench.runs.options import StrategyChoice, TuneOptions
+    from lt_bench.runs.planning import tuning_name
+    from lt_bench.runs.tune import tune
+    from lt_bench.strategies.registry import find, strategy_names
+
+    deadline = time.monotonic() + options.limit
+    cache = open_cache(options.caches[0])
+    names = options.strategies.split(",") if options.strategies else list(strategy_names())
+    for name in names:
+        entry = find(name)
+        done = options.results / "tuning" / tuning_name(entry, cache.manifest)
+        if not entry.grid or done.is_file() or time.monotonic() > deadline:
+            continue
+        started = time.monotonic()
+        try:
+            choice = TuneOptions(
+                dataset=cache.manifest.dataset.name, cache=f"{cache.path}/", results=options.results, accelerator=options.accelerator,
+                strategy=StrategyChoice(name), seeds=[0, 1, 2],
+            )  # fmt: skip
+            tune(choice)
+        except UserError as error:
+            print(f"{name}: {error}", flush=True)
+        print(f"{cache.manifest.name}: tuned {name} in {time.monotonic() - started:.1f} s", flush=True)
+    bench, records = Bench(cache, Hardware(options.accelerator, 1)), []
+    for name in names:
+        if time.monotonic() > deadline:
+            break
+        suite = {"strategies": [name], "seeds": list(range(options.seeds)), "hyperparameters": ["official", "tuned"]}
+        planned, missing = suite_plan(suite, cache, options.results)
+        started = time.monotonic()
+        failures = execute(bench, planned, Store(options.results), records.append)
+        for line in [*missing, *failures]:
+            print(line, flush=True)
+        print(f"{cache.manifest.name}: {len(planned)} runs of {name} in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def main() -> None:
+    """One process per cache."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--caches", type=Path, nargs="+", required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--limit", type=float, default=500, help="seconds after which nothing new is begun")
+    parser.add_argument("--accelerator", default="gpu")
+    parser.add_argument("--strategies", default="", help="names, comma-separated; all by default")
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    if len(options.caches) == 1:
+        one_cache(options)
+        return
+    shared = ["--results", str(options.results), "--limit", str(options.limit), "--accelerator", options.accelerator]
+    shared += ["--strategies", options.strategies, "--seeds", str(options.seeds)]
+    processes = [subprocess.Popen([sys.executable, __file__, "--caches", str(cache), *shared]) for cache in options.caches]
+    sys.exit(max(process.wait() for process in processes))
+
+
+if __name__ == "__main__":
+    main()
