@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import traceback
+
+FAILURES_OF_CODE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, NotImplementedError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What a strategy's code that is wrong, or that runs out of memory, may raise."""
+
 
 class UserError(Exception):
     """Something the user can mend: one line that says what was wrong, where, and what to do.
 
     The command line prints it without a traceback and ends with exit code 2.
     """
+
+
+def described(error: BaseException) -> str:
+    """An exception in one line: a user error as it is, another by its type and by file and line of where it was raised."""
+    message = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return message
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {at.filename}:{at.lineno} ({at.name}): {message}"

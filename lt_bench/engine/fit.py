@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,10 +32,36 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where fits run: Lightning's accelerator name and number of processes."""
+    """Where fits run: ``auto``, ``cpu`` or ``gpu``, and the number of processes, one device each.
+
+    Raises:
+        UserError: no such accelerator, or not so many devices.
+    """
 
     accelerator: str = "auto"
     devices: int = 1
+
+    def __post_init__(self) -> None:
+        if self.accelerator not in ("auto", "cpu", "gpu"):
+            raise UserError(f"accelerator {self.accelerator!r} is not one of auto, cpu, gpu")
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise UserError("no CUDA device is available; use --accelerator cpu")
+        if self.devices < 1:
+            raise UserError(f"devices is {self.devices}, expected at least 1")
+        if self.on_gpu and self.devices > torch.cuda.device_count():
+            raise UserError(
+                f"devices is {self.devices}, and this machine has {torch.cuda.device_count()}; ask for fewer, or --accelerator cpu"
+            )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether ``auto`` or ``gpu`` finds a CUDA device."""
+        return self.accelerator != "cpu" and torch.cuda.is_available()
+
+    @property
+    def device(self) -> torch.device:
+        """Of this process, also before its process group exists: Lightning numbers the processes it starts in LOCAL_RANK."""
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self.on_gpu else torch.device("cpu")
 
 
 @dataclass
@@ -126,7 +155,7 @@ def fit_stack(
 
 def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, hardware: Hardware, callbacks: list[Callback]) -> None:
     recipe, orders = strategy.recipe, batch_orders(stack)
-    strategy.attach(train, Draws(orders))
+    strategy.to(train.device).attach(train, Draws(orders))
     with torch.no_grad():
         strategy.begin(train)
     order = EpochOrder(
@@ -134,7 +163,7 @@ def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, ha
         epochs=recipe.epochs, batch_size=recipe.batch_size,
     )  # fmt: skip
     trainer = Trainer(
-        accelerator=hardware.accelerator, devices=hardware.devices, strategy="ddp" if hardware.devices > 1 else "auto", max_epochs=recipe.epochs,
+        accelerator="cuda" if hardware.on_gpu else "cpu", devices=hardware.devices, strategy="ddp" if hardware.devices > 1 else "auto", max_epochs=recipe.epochs,
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         num_sanity_val_steps=0, callbacks=callbacks,
     )  # fmt: skip
@@ -142,10 +171,21 @@ def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, ha
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
         product = 2 * recipe.batch_size * strategy.facts.dim * strategy.facts.num_classes * strategy.heads
-        with threads_for(product):
+        with threads_for(product), ending_as_interrupt(trainer):
             trainer.fit(strategy, DataLoader(Passthrough(), sampler=order, batch_size=None))
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+
+
+@contextmanager
+def ending_as_interrupt(trainer: Trainer) -> Iterator[None]:
+    """Lightning ends an interrupted fit with ``sys.exit`` and leaves SIGINT ignored; callers see a KeyboardInterrupt, and the next one works too."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def training_views(train: FeatureSplit, views: str) -> tuple[int, ...]:

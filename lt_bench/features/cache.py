@@ -108,8 +108,9 @@ class FeatureCache:
                 raise UserError(f"{self.path}: {name} has no view {view!r}; it has {', '.join(self.manifest.views[name])}")
         keys = [f"{name}/features/{view}" for view in names]
         blocks = self._mapped_blocks(keys) if mapped else (self._loaded_block(keys, torch.device(device)),)
-        labels, rows = (torch.cat(list(self._parts(f"{name}/{field}"))).to(device) for field in ("labels", "rows"))
-        return FeatureSplit(name, names, blocks, labels, rows)
+        labels, rows = (torch.cat(list(self._parts(f"{name}/{field}"))) for field in ("labels", "rows"))
+        self._check_labels(name, labels)
+        return FeatureSplit(name, names, blocks, labels.to(device), rows.to(device))
 
     def head(self) -> Head | None:
         """The stage-1 classifier, or None where the cache has none."""
@@ -124,6 +125,16 @@ class FeatureCache:
         for name in self.manifest.arrays:
             for _ in self._parts(name):
                 pass
+
+    def _check_labels(self, name: str, labels: Tensor) -> None:
+        counts = self.manifest.dataset.train_counts
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(counts):
+            raise UserError(
+                f"{self.path}: {name}/labels holds {low if low < 0 else high}, expected 0..{len(counts) - 1}; make the cache again"
+            )
+        if name == "train" and torch.bincount(labels, minlength=len(counts)).tolist() != list(counts):
+            raise UserError(f"{self.path}: the train_counts of the manifest are not those of train/labels; make the cache again")
 
     def _loaded_block(self, keys: Sequence[str], device: torch.device) -> Tensor:
         infos = [self._info(key) for key in keys]

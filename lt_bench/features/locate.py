@@ -30,7 +30,8 @@ def known_caches() -> list[tuple[Path, Manifest]]:
     found = []
     for place in (home() / "caches", shipped("checkpoints")):
         if place.is_dir():
-            found += [(path.parent, read_manifest(path.parent)) for path in sorted(place.glob(f"*/{MANIFEST_NAME}"))]
+            manifests = sorted(place.glob(f"[!.]*/{MANIFEST_NAME}"))  # hidden ones are still being written
+            found += [(path.parent, read_manifest(path.parent)) for path in manifests]
     return found
 
 

@@ -128,7 +128,7 @@ def read_manifest(directory: Path) -> Manifest:
     """Read and check the manifest of the cache in ``directory``.
 
     Raises:
-        UserError: no manifest there, not JSON, a field missing, of another format version, or its key does not fit its fields.
+        UserError: no manifest there, not JSON, a field missing, of another format version, or its fields contradict each other or its key.
     """
     path = directory / MANIFEST_NAME
     if not path.is_file():
@@ -146,11 +146,37 @@ def read_manifest(directory: Path) -> Manifest:
         manifest = _from_document(document)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: manifest lacks or garbles {error}; make the cache again") from None
+    if contradiction := _contradiction(manifest):
+        raise UserError(f"{path}: {contradiction}; the file was altered, make the cache again")
     if document.get("key") != manifest.key:
         raise UserError(
             f"{path}: key {document.get('key')} does not fit the manifest's own fields ({manifest.key}); the file was altered, make the cache again"
         )
     return manifest
+
+
+def _contradiction(manifest: Manifest) -> str | None:
+    """What in a manifest cannot be true beside the rest of it."""
+    dataset, arrays = manifest.dataset, manifest.arrays
+    if len(dataset.class_names) != dataset.num_classes:
+        return f"{len(dataset.class_names)} class names for {dataset.num_classes} train counts"
+    for name, info in arrays.items():
+        if sum(part.rows for part in info.parts) != info.shape[0]:
+            return f"the parts of {name} do not add up to its {info.shape[0]} rows"
+        if any("/" in part.file or part.file.startswith(".") for part in info.parts):
+            return f"a part of {name} lies outside the cache"
+    for split, views in manifest.views.items():
+        wanted = {f"{split}/labels", f"{split}/rows", *(f"{split}/features/{view}" for view in views)}
+        if not wanted <= arrays.keys() or "plain" not in views:
+            return f"the {split} split lacks {', '.join(sorted(wanted - arrays.keys())) or 'the plain view'}"
+        rows = {arrays[name].shape[0] for name in wanted}
+        if len(rows) != 1 or any(arrays[f"{split}/features/{view}"].shape[1:] != (manifest.backbone.dim,) for view in views):
+            return f"the arrays of the {split} split do not fit each other or the feature dimension {manifest.backbone.dim}"
+    if not {"train", "test"} <= manifest.views.keys():
+        return "there is no train or no test split"
+    if arrays["train/labels"].shape[0] != sum(dataset.train_counts):
+        return f"train counts of {sum(dataset.train_counts)} images for {arrays['train/labels'].shape[0]} labels"
+    return None
 
 
 def _from_document(document: dict[str, Any]) -> Manifest:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -82,8 +82,8 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
                 save_file(tensors, staging / f"{group}.safetensors")
         parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in stored.items()}
         return publish(staging, directory, description, parts)
-    except OSError as error:
-        raise UserError(f"{directory}: cannot write the cache ({error.strerror or error}); choose another place or free the disk") from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{directory}: cannot write the cache ({error}); choose another place or free the disk") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -119,6 +119,7 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
     for path in staging.iterdir():
         path.chmod(0o644)  # safetensors writes for the owner alone
         _fsync(path)
+    _fsync(staging)
     staging.rename(directory)
     _fsync(directory.parent)
     return manifest
@@ -138,6 +139,9 @@ def check_arrays(description: Description, arrays: Mapping[str, Tensor]) -> None
         if f"{split}/features/plain" not in views:
             raise UserError(f"{split}/features/plain is missing: a cache needs the plain view of every image")
         _check_split(split, views, arrays.get(f"{split}/labels"), K, D)
+        _check_rows(split, arrays.get(f"{split}/rows"), arrays[f"{split}/labels"].numel())
+        if description.dtype != "float32":
+            _check_half_range(views)
     counts = torch.bincount(arrays["train/labels"].long(), minlength=K)
     if counts.tolist() != list(description.dataset.train_counts):
         raise UserError("train/labels: its images per class are not the train_counts of the description")
@@ -169,6 +173,16 @@ def _check_split(split: str, views: Mapping[str, Tensor], labels: Tensor | None,
         bad = ~torch.isfinite(tensor.float()).all(1)
         if bool(bad.any()):
             raise UserError(f"{name}: NaN or infinity in {int(bad.sum())} rows, the first is row {int(bad.nonzero()[0])}")
+
+
+def _check_rows(split: str, rows: Tensor | None, n: int) -> None:
+    if rows is not None and (rows.shape != (n,) or rows.is_floating_point()):
+        raise UserError(f"{split}/rows: expected {n} integers, one per label, got {rows.dtype} of shape {tuple(rows.shape)}")
+
+
+def _check_half_range(views: Mapping[str, Tensor]) -> None:
+    """float16 features, and decoded affine8 ones."""
+    for name, tensor in views.items():
         if bool((tensor.abs() > torch.finfo(torch.float16).max).any()):
             raise UserError(f"{name}: values beyond the range of float16; scale the features or write dtype float32")
 

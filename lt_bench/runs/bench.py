@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -20,9 +22,29 @@ from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import BenchOptions, CacheOptions
 from lt_bench.runs.planning import Planned, plan, tuned_choice
 from lt_bench.runs.which_cache import resolve_cache
-from lt_bench.strategies.registry import find, strategy_names, suggestion
+from lt_bench.strategies.registry import Entry, find, strategy_names, suggestion
 
-SUITE_FIELDS = ("caches", "strategies", "seeds", "hyperparameters", "description")
+
+@dataclass
+class Suite:
+    """What a suite file says.
+
+    Attributes:
+        strategies: names, or mappings with ``name`` and hyper-parameters; or ``all``.
+        caches: the options that find a cache, each.
+        seeds: repetitions.
+        hyperparameters: whether each strategy runs with its official ones, with those tuned on validation, or both.
+        description: in words.
+    """
+
+    strategies: Literal["all"] | list[str | dict[str, Any]]
+    caches: list[CacheOptions]
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    hyperparameters: list[Literal["official", "tuned"]] = field(default_factory=lambda: ["official"])
+    description: str = ""
+
+
+SUITE_FIELDS = tuple(one.name for one in fields(Suite))
 
 
 def bench(options: BenchOptions) -> None:
@@ -31,6 +53,8 @@ def bench(options: BenchOptions) -> None:
     Raises:
         UserError: the suite cannot be read; or, at the end, runs failed: each is named.
     """
+    if not options.suite:
+        raise UserError("bench needs a suite: a YAML file, or the name of a shipped one")
     suite = read_suite(suite_path(options.suite))
     store, records, failures = Store(options.results), [], []
     for cache in suite_caches(suite):
@@ -59,44 +83,67 @@ def suite_path(name: str) -> Path:
     raise UserError(f"no suite {name!r}: no such file, and the shipped ones are {', '.join(names) or 'none'}{suggestion(name, names)}")
 
 
-def read_suite(path: Path) -> dict[str, Any]:
-    """The suite as a mapping, checked.
-
-    A suite has ``strategies`` (names, or mappings with ``name`` and hyper-parameters; ``all``), ``caches`` (mappings of the options of a cache), ``seeds``,
-    ``hyperparameters`` (``official``, ``tuned``), ``description``.
+def read_suite(path: Path) -> Suite:
+    """The suite in a YAML file, checked.
 
     Raises:
-        UserError: not YAML, or a field that a suite does not have.
+        UserError: not YAML, or a field that a suite does not have or of the wrong type.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(document, dict) or "strategies" not in document or "caches" not in document:
         raise UserError(f"{path}: a suite needs `strategies` and `caches`")
-    for field in document:
-        if field not in SUITE_FIELDS:
-            raise UserError(f"{path}: a suite has no field {field!r}{suggestion(field, SUITE_FIELDS)}; it has {', '.join(SUITE_FIELDS)}")
-    for kind in document.get("hyperparameters", []):
-        if kind not in ("official", "tuned"):
-            raise UserError(f"{path}: hyperparameters are `official` or `tuned`, not {kind!r}")
-    return document
+    for key in document:
+        if key not in SUITE_FIELDS:
+            raise UserError(f"{path}: a suite has no field {key!r}{suggestion(str(key), SUITE_FIELDS)}; it has {', '.join(SUITE_FIELDS)}")
+    if not isinstance(document["caches"], list) or not all(isinstance(item, dict) for item in document["caches"]):
+        raise UserError(f"{path}: caches: expected a list of mappings such as {{dataset: cifar100_lt}} or {{cache: NAME}}")
+    for item in document["strategies"] if isinstance(document["strategies"], list) else []:
+        if not isinstance(item, str) and not (isinstance(item, dict) and isinstance(item.get("name"), str)):
+            raise UserError(f"{path}: strategies: {item!r} is neither a name nor a mapping with a `name`")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Suite, fail_untyped=False)
+    return Suite(**parser.instantiate(_parsed(parser, document, str(path))).as_dict())
 
 
-def suite_caches(suite: dict[str, Any]) -> list[FeatureCache]:
+def suite_caches(suite: Suite) -> list[FeatureCache]:
     """The caches of a suite, opened."""
-    return [resolve_cache(CacheOptions(**options)) for options in suite["caches"]]
+    return [resolve_cache(options) for options in suite.caches]
 
 
-def suite_plan(suite: dict[str, Any], cache: FeatureCache, results: Path) -> tuple[list[Planned], list[str]]:
+def typed(entry: Entry, given: dict[str, Any], where: str) -> dict[str, Any]:
+    """Hyper-parameters from YAML as the strategy's types.
+
+    Raises:
+        UserError: a name that the strategy does not have, or a value that does not fit.
+    """
+    entry.resolve("", None, given)
+    parser = ArgumentParser(exit_on_error=False)
+    for name, kind in entry.types().items():
+        parser.add_argument(f"--{name}", type=kind)
+    return _parsed(parser, given, f"{where}: {entry.name}").as_dict()
+
+
+def _parsed(parser: ArgumentParser, document: dict[str, Any], where: str) -> Namespace:
+    try:
+        return parser.parse_object(document, defaults=False)
+    except ArgumentError as error:
+        message = " ".join(str(error).replace("Parser key ", "").replace("<class '", "").replace("'>", "").split())
+        raise UserError(f"{where}: {message}") from None
+
+
+def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[Planned], list[str]]:
     """Runs of the suite on one cache, and a line for each strategy that should run tuned and was not tuned."""
     planned: dict[str, Planned] = {}
     missing = []
-    strategies = list(strategy_names()) if suite["strategies"] == "all" else suite["strategies"]
+    strategies = list(strategy_names()) if suite.strategies == "all" else suite.strategies
     for item in strategies:
         given = dict(item) if isinstance(item, dict) else {"name": item}
         entry = find(given.pop("name"))
-        for kind in suite.get("hyperparameters", ["official"]):
+        given = typed(entry, given, "suite")
+        for kind in suite.hyperparameters:
             tuning = None
             chosen = given
             if kind == "tuned":
@@ -105,11 +152,11 @@ def suite_plan(suite: dict[str, Any], cache: FeatureCache, results: Path) -> tup
                 choice = tuned_choice(entry, cache.manifest, results)
                 if choice is None:
                     missing.append(
-                        f"{entry.name}: not tuned on {cache.manifest.name}; run `lt-bench tune --strategy {entry.name} --cache {cache.manifest.name}`"
+                        f"{entry.public_name}: not tuned on {cache.manifest.name}; run `lt-bench tune --strategy {entry.public_name} --cache {cache.manifest.name}`"
                     )
                     continue
                 chosen, tuning = choice
-            for run in plan(entry, cache.manifest, chosen, suite.get("seeds", [0, 1, 2]), tuning):
+            for run in plan(entry, cache.manifest, chosen, suite.seeds, tuning):
                 planned.setdefault(run.id, run)
     return list(planned.values()), missing
 

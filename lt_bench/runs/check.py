@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from lt_bench.engine.stacks import HeadJob
-from lt_bench.errors import UserError
+from lt_bench.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.runs.check_resume import resumes
 from lt_bench.runs.check_subject import (
     COUNTS,
@@ -33,10 +32,6 @@ from lt_bench.strategies.base import Strategy
 from lt_bench.strategies.registry import Entry, find
 
 HEADS = 3
-FAILURES_OF_CODE = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, NotImplementedError, RuntimeError, TypeError, UserError, ValueError,
-)  # fmt: skip
-"""What code that is wrong may raise; reported by file and line."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +82,8 @@ def check_one(entry: Entry, name: str) -> Finding:
             function(entry)
     except BrokenError as error:
         return Finding(name, asks, str(error))
-    except FAILURES_OF_CODE as error:
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        return Finding(name, asks, f"{type(error).__name__} in {at.filename}:{at.lineno} ({at.name}): {error}")
+    except (UserError, *FAILURES_OF_CODE) as error:
+        return Finding(name, asks, described(error))
     return Finding(name, asks, None)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from torch import nn
 from lt_bench.engine.evaluate import Measured, evaluate
 from lt_bench.engine.fit import Fitted, Hardware, facts_of, fit_stack
 from lt_bench.engine.stacks import HeadJob, head_bytes, stacks
-from lt_bench.errors import UserError
+from lt_bench.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.features.cache import FeatureCache, FeatureSplit
 from lt_bench.results.environment import environment
 from lt_bench.results.record import (
@@ -54,9 +56,7 @@ class Bench:
     @property
     def device(self) -> torch.device:
         """Where features and heads live."""
-        if self.hardware.accelerator == "cpu" or not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", torch.cuda.current_device())
+        return self.hardware.device
 
     def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
         """Fit the planned runs, stack by stack; yields each stack as it is done, without looking whether its heads are finite."""
@@ -77,27 +77,30 @@ class Bench:
         return evaluate(head, tuple(features.view(view) for view in views), features.labels, counts, classifier=classifier)
 
 
-def record_stack(bench: Bench, runs: Sequence[Planned], fitted: Fitted) -> Iterator[tuple[RunRecord, dict[str, np.ndarray]]]:
-    """Measure every head of a fitted stack on test, flipped test, the plain train view and validation; yields records with their arrays."""
-    for head, run in enumerate(runs):
-        started = time.perf_counter()
-        fitted.check_finite(head)
-        module, classifier = fitted.strategy.inference_head(head), fitted.strategy.per_head_classifier(head)
-        test = bench.measure(module, "test", classifier)
-        views = {"test": test, "train": bench.measure(module, "train", classifier)}
-        if bench.cache.has("val"):
-            views["val"] = bench.measure(module, "val", classifier)
-        if "flip" in bench.split("test").views:
-            views["test_flip"] = bench.measure(module, "test", None, flip=True)
-        arrays = {
-            "test_predictions": test.predictions,
-            "test_labels": bench.split("test").labels.cpu().numpy().astype(np.int32),
-            "test_true_probability": test.true_probability,
-        }
-        for view in ("test", "train"):
-            arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
-        seconds = time.perf_counter() - started
-        yield record_of(bench, run, fitted, head, {view: measured.scalars for view, measured in views.items()}, seconds), arrays
+def record_head(bench: Bench, run: Planned, fitted: Fitted, head: int) -> tuple[RunRecord, dict[str, np.ndarray]]:
+    """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays.
+
+    Raises:
+        UserError: its fit diverged.
+    """
+    started = time.perf_counter()
+    fitted.check_finite(head)
+    module, classifier = fitted.strategy.inference_head(head), fitted.strategy.per_head_classifier(head)
+    test = bench.measure(module, "test", classifier)
+    views = {"test": test, "train": bench.measure(module, "train", classifier)}
+    if bench.cache.has("val"):
+        views["val"] = bench.measure(module, "val", classifier)
+    if "flip" in bench.split("test").views:
+        views["test_flip"] = bench.measure(module, "test", None, flip=True)
+    arrays = {
+        "test_predictions": test.predictions,
+        "test_labels": bench.split("test").labels.cpu().numpy().astype(np.int32),
+        "test_true_probability": test.true_probability,
+    }
+    for view in ("test", "train"):
+        arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
+    seconds = time.perf_counter() - started
+    return record_of(bench, run, fitted, head, {view: measured.scalars for view, measured in views.items()}, seconds), arrays
 
 
 def record_of(
@@ -111,7 +114,7 @@ def record_of(
     return RunRecord(
         identity=Identity(**run.identity),
         strategy=StrategyInfo(
-            run.identity["strategy"], entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred
+            entry.public_name, entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred
         ),
         dataset=DatasetInfo(
             dataset.name, dataset.imbalance_factor, dataset.selection, dataset.split_hash, dataset.num_classes, list(dataset.class_names),
@@ -148,7 +151,7 @@ def device_name(device: torch.device) -> str:
 
 
 def execute(bench: Bench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None]) -> list[str]:
-    """Fit, measure and record what is not recorded yet; a failing stack does not end the others.
+    """Fit, measure and record what is not recorded yet; a failing strategy or seed does not end the others.
 
     Args:
         bench: the opened cache.
@@ -158,6 +161,9 @@ def execute(bench: Bench, planned: Sequence[Planned], store: Store, done: Callab
 
     Returns:
         One line for every run that failed; failures are never stored.
+
+    Raises:
+        UserError: the store cannot be written, or holds a damaged record.
     """
     missing = []
     for run in planned:
@@ -165,17 +171,46 @@ def execute(bench: Bench, planned: Sequence[Planned], store: Store, done: Callab
             done(store.load(run.id))
         else:
             missing.append(run)
+    if missing:
+        require_writable(store.directory)
     failures = []
     for group in _by_strategy(missing):
+        name = f"{group[0].entry.public_name} ({group[0].tuning.kind})"
         try:
             for runs, fitted in bench.fitted(group):
-                for record, arrays in record_stack(bench, runs, fitted):
-                    if first_process():
-                        store.write(record, arrays)
-                    done(record)
-        except UserError as error:
-            failures.append(f"{group[0].entry.name} ({group[0].tuning.kind}): {error}")
+                failures += [f"{name}, seed {run.repetition}: {error}" for run, error in _record_each(bench, runs, fitted, store, done)]
+        except (UserError, *FAILURES_OF_CODE) as error:
+            failures.append(f"{name}: {described(error)}")
     return failures
+
+
+def _record_each(
+    bench: Bench, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None]
+) -> Iterator[tuple[Planned, str]]:
+    """Record the heads of a stack; yields those that cannot be measured, and why."""
+    for head, run in enumerate(runs):
+        try:
+            record, arrays = record_head(bench, run, fitted, head)
+            if first_process():
+                store.write(record, arrays)
+        except (UserError, OSError, *FAILURES_OF_CODE) as error:
+            yield run, described(error)
+        else:
+            done(record)
+
+
+def require_writable(directory: Path) -> None:
+    """Refuse a directory of results that cannot be written, before hours are spent on fits.
+
+    Raises:
+        UserError: it cannot be made, or no file in it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise UserError(f"{directory}: results cannot be written there ({error.strerror}); choose another place with --results") from None
 
 
 def leave_processes() -> None:

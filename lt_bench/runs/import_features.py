@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from lt_bench.features.write import Description, digest, write_cache
 from lt_bench.runs.options import ImportOptions
 
 Arrays = dict[str, np.ndarray]
+MOST_CLASSES = 1_000_000
 
 
 def import_features(options: ImportOptions) -> Manifest:
@@ -36,6 +38,8 @@ def import_features(options: ImportOptions) -> Manifest:
     """
     if not options.name or options.train is None or options.test is None:
         raise UserError("import-features needs --name, --train and --test")
+    if Path(options.name).name != options.name or options.name.startswith("."):
+        raise UserError(f"--name {options.name!r} is the name of a folder: no slashes, no leading dot; say where with --out")
     spec = dataset_spec(options.dataset)
     splits = {"train": read_split(options.train, options.train_labels), "test": read_split(options.test, options.test_labels)}
     if options.val is not None:
@@ -43,7 +47,9 @@ def import_features(options: ImportOptions) -> Manifest:
     elif options.val_fraction > 0:
         splits["train"], splits["val"] = hold_out(splits["train"], options.val_fraction, options.seed)
     arrays = cache_arrays(splits)
-    K = 1 + max(int(arrays[f"{split}/labels"].max()) for split in splits)
+    K = max(1, *(1 + int(arrays[f"{split}/labels"].max()) for split in splits))
+    if K > MOST_CLASSES:
+        raise UserError(f"labels: found {K - 1}, expected 0..K-1 with at most {MOST_CLASSES:,} classes")
     if options.head is not None:
         head = read_arrays(options.head)
         arrays |= {f"head/{name}": torch.from_numpy(np.ascontiguousarray(head[name])) for name in ("weight", "bias") if name in head}
@@ -51,7 +57,7 @@ def import_features(options: ImportOptions) -> Manifest:
             raise UserError(f"{options.head}: no array `weight`; it has {', '.join(head)}")
         K = max(K, arrays["head/weight"].shape[0])
     names = read_names(options.class_names) or spec.class_names() or tuple(str(k) for k in range(K))
-    counts = torch.bincount(arrays["train/labels"].clamp_min(0), minlength=len(names))
+    counts = torch.bincount(arrays["train/labels"].clamp(0, len(names) - 1), minlength=len(names))  # labels outside are refused on writing
     weights_hash = hashlib.sha256("".join(digest(arrays[f"{split}/features/plain"]) for split in sorted(splits)).encode()).hexdigest()[:16]
     seen = options.val_seen_by_backbone or (options.val is None and options.val_fraction > 0)
     dataset = DatasetInfo(spec.name, names, tuple(counts.tolist()), split_identity(arrays, splits), options.imbalance_factor, "given", seen)
@@ -71,7 +77,7 @@ def import_features(options: ImportOptions) -> Manifest:
 
 
 def read_split(path: Path, labels: Path | None) -> Arrays:
-    """``features``, ``labels`` and perhaps ``rows`` of one split."""
+    """``features``, ``labels`` and perhaps ``rows`` of one split; their types and shapes are checked, values are when the cache is written."""
     arrays = read_arrays(path)
     if labels is not None:
         arrays["labels"] = next(iter(read_arrays(labels).values()))
@@ -79,6 +85,18 @@ def read_split(path: Path, labels: Path | None) -> Arrays:
         if name not in arrays:
             hint = "; give --*-labels with a .npy" if path.suffix == ".npy" else ""
             raise UserError(f"{path}: no array {name!r}; it has {', '.join(arrays) or 'none'}{hint}")
+    features, n = arrays["features"], arrays["labels"].shape[:1]
+    if features.ndim not in (2, 3) or not np.issubdtype(features.dtype, np.floating):
+        raise UserError(
+            f"{path}: features are {features.dtype} of shape {features.shape}, expected floating-point numbers (N, D) or (V, N, D)"
+        )
+    for name in ("labels", *(("rows",) if "rows" in arrays else ())):
+        if not np.issubdtype(arrays[name].dtype, np.integer):
+            raise UserError(f"{path}: {name} are {arrays[name].dtype}, expected integers" + (" 0..K-1" if name == "labels" else ""))
+        if arrays[name].shape != features.shape[-2:-1] or not n[0]:
+            raise UserError(
+                f"{path}: {name} have shape {arrays[name].shape} and features {features.shape}, expected one per row, and at least one"
+            )
     return arrays
 
 
@@ -99,7 +117,7 @@ def read_arrays(path: Path) -> Arrays:
             return {
                 name: np.array(table[name].to_pylist()) if name == "features" else table[name].to_numpy() for name in table.column_names
             }
-    except (ValueError, OSError, SafetensorError) as error:
+    except (ValueError, OSError, EOFError, KeyError, BadZipFile, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     raise UserError(f"{path}: expected .npz, .npy, .safetensors or .parquet")
 
@@ -109,19 +127,12 @@ def cache_arrays(splits: dict[str, Arrays]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for split, arrays in splits.items():
         features = torch.from_numpy(np.ascontiguousarray(arrays["features"]))
-        labels = np.asarray(arrays["labels"])
-        if features.dim() not in (2, 3) or not features.is_floating_point():
-            raise UserError(
-                f"{split}: features are {features.dtype} of shape {tuple(features.shape)}, expected numbers (N, D) or (V, N, D)"
-            )
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise UserError(f"{split}: labels are {labels.dtype}, expected integers 0..K-1")
         views = features.unsqueeze(0) if features.dim() == 2 else features
         others = "flip" if split == "test" else "aug"
         for v, view in enumerate(views):
             name = "plain" if v == 0 else ("flip" if others == "flip" and v == 1 else f"{others}{v}")
             found[f"{split}/features/{name}"] = view
-        found[f"{split}/labels"] = torch.from_numpy(np.ascontiguousarray(labels)).long()
+        found[f"{split}/labels"] = torch.from_numpy(np.ascontiguousarray(arrays["labels"])).long()
         if "rows" in arrays:
             found[f"{split}/rows"] = torch.from_numpy(np.ascontiguousarray(arrays["rows"])).long()
     return found

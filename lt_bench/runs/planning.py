@@ -43,7 +43,7 @@ class Planned:
     def identity(self) -> dict[str, Any]:
         """What makes the record: strategy, hyper-parameters, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
         return {
-            "strategy": self.entry.name if self.entry.class_path.startswith("lt_bench.strategies.") else self.entry.class_path,
+            "strategy": self.entry.public_name,
             "hyperparameters": json.loads(json.dumps(self.hyperparameters)),
             "cache_key": self.manifest.key,
             "protocol": PROTOCOL,
@@ -61,23 +61,21 @@ class Planned:
         """The one line that reproduces the record."""
         dataset = self.manifest.dataset
         defaults = self.entry.resolve(dataset.name, dataset.imbalance_factor)
-        name = self.identity["strategy"]
-        words = [
-            "lt-bench",
-            "run",
-            "--strategy",
-            name,
-            "--dataset",
-            dataset.name,
-            "--cache",
-            self.manifest.name,
-            "--seeds",
-            str(self.repetition),
-        ]
-        for key, value in self.hyperparameters.items():
-            if value != defaults[key]:
-                words += [f"--strategy.{key}", json.dumps(list(value)) if isinstance(value, tuple) else str(value)]
-        return shlex.join(words)
+        changed = {key: value for key, value in self.hyperparameters.items() if value != defaults[key]}
+        return shlex.join(
+            [
+                "lt-bench", "run", "--strategy", self.entry.public_name, "--dataset", dataset.name, "--cache", self.manifest.name,
+                "--seeds", str(self.repetition), *strategy_options(changed),
+            ]
+        )  # fmt: skip
+
+
+def strategy_options(hyperparameters: dict[str, Any]) -> list[str]:
+    """Hyper-parameters as words of a command line."""
+    words = []
+    for key, value in hyperparameters.items():
+        words += [f"--strategy.{key}", json.dumps(list(value)) if isinstance(value, tuple | list) else str(value)]
+    return words
 
 
 def plan(entry: Entry, manifest: Manifest, given: dict[str, Any], seeds: Sequence[int], tuning: Tuning | None = None) -> list[Planned]:
@@ -99,16 +97,23 @@ def plan(entry: Entry, manifest: Manifest, given: dict[str, Any], seeds: Sequenc
 
 
 def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
-    """What ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned."""
+    """What ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
+
+    Raises:
+        UserError: the file of the choice is damaged.
+    """
     for place in (results / "tuning", shipped("tuned")):
         path = place / tuning_name(entry, manifest)
         if path.is_file():
-            document = json.loads(path.read_text(encoding="utf-8"))
-            provenance = Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"])
-            return document["choice"], provenance
+            try:
+                document = json.loads(path.read_text(encoding="utf-8"))
+                provenance = Tuning("tuned", document["selected_on"], len(document["grid"]), tuple(document["seeds"]), document["id"])
+                return dict(document["choice"]), provenance
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}: damaged tuning ({error!r}); delete it and run `lt-bench tune` again") from None
     return None
 
 
 def tuning_name(entry: Entry, manifest: Manifest) -> str:
     """File name of a strategy's tuning on a cache."""
-    return f"{entry.name}-{manifest.key}.json"
+    return f"{entry.public_name}-{manifest.key}.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.results.environment import environment
+from lt_bench.results.files import write_text
 from lt_bench.results.identity import canonical_json
-from lt_bench.runs.heads import Bench, device_name, first_process
+from lt_bench.runs.heads import Bench, device_name, first_process, leave_processes, require_writable
 from lt_bench.runs.options import TuneOptions
-from lt_bench.runs.planning import Planned, plan, tuning_name
+from lt_bench.runs.planning import Planned, plan, strategy_options, tuning_name
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import Entry, find
 
@@ -41,13 +42,15 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     fixed = options.strategy.hyperparameters
     points = grid_points(entry, fixed)
     bench = Bench(cache, Hardware(options.accelerator, options.devices))
+    require_writable(options.results / "tuning")
     planned = [run for point in points for run in plan(entry, cache.manifest, {**fixed, **point}, options.seeds)]
     scores = validation_scores(bench, planned)
     document = tuning_document(entry, bench, points, planned, scores, options)
     if first_process():
         path = options.results / "tuning" / tuning_name(entry, cache.manifest)
-        write_atomically(path, document)
+        write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
         show(document, path)
+    leave_processes()
     return document
 
 
@@ -93,7 +96,7 @@ def tuning_document(
 ) -> dict[str, Any]:
     """Everything that was tried and what was chosen; the first of equal points wins, the grid's order being the author's."""
     manifest, fixed = bench.cache.manifest, options.strategy.hyperparameters
-    seeds = sorted({run.repetition for run in planned})
+    seeds = [run.repetition for run in planned[: len(planned) // len(points)]]
     per_point = [scores[run.id] for run in planned]
     grid = []
     for position, point in enumerate(points):
@@ -102,29 +105,16 @@ def tuning_document(
     best = max(range(len(grid)), key=lambda position: (grid[position]["mean"], -position))
     present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())
     document = {
-        "schema": 1, "strategy": entry.name, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
+        "schema": 1, "strategy": entry.public_name, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
         "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "seeds": seeds, "grid": grid,
         "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
         "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"],
-        "command": f"lt-bench tune --strategy {entry.name} --cache {manifest.name} --seeds {','.join(map(str, seeds))}",
+        "command": shlex.join(
+            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", manifest.name, "--seeds", ",".join(map(str, seeds)), *strategy_options(fixed)]
+        ),
     }  # fmt: skip
     identity = hashlib.sha256(canonical_json(document).encode()).hexdigest()[:16]
     return {**document, "id": identity, "environment": environment(device=device_name(bench.device), devices=bench.hardware.devices)}
-
-
-def write_atomically(path: Path, document: dict[str, Any]) -> None:
-    """Write JSON under a temporary name in the same directory, then rename."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --results") from None
 
 
 def show(document: dict[str, Any], path: Path) -> None:

@@ -12,7 +12,7 @@ from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record
-from lt_bench.runs.heads import Bench, record_stack
+from lt_bench.runs.heads import Bench, record_head
 from lt_bench.runs.options import VerifyOptions
 from lt_bench.runs.planning import Planned, Tuning
 from lt_bench.strategies.registry import find
@@ -24,12 +24,16 @@ def verify(options: VerifyOptions) -> None:
     Raises:
         UserError: the cache is not here; or a metric differs by more than the tolerance.
     """
+    if not options.record.is_file():
+        raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
     record = read_record(options.record)
     cache = _cache_of(record, options.cache)
     repeated = repeat(record, cache)
     differences = compare(record, repeated)
     worst = max(differences, key=lambda name: differences[name])
-    Console().print(f"{len(differences)} metrics compared; largest difference {differences[worst]:.2g} ({worst}), tolerance {options.tolerance:g}")
+    Console().print(
+        f"{len(differences)} metrics compared; largest difference {differences[worst]:.2g} ({worst}), tolerance {options.tolerance:g}"
+    )
     if not differences[worst] <= options.tolerance:
         raise UserError(f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}")
 
@@ -37,11 +41,12 @@ def verify(options: VerifyOptions) -> None:
 def repeat(record: RunRecord, cache: FeatureCache) -> RunRecord:
     """The record that the same run gives now."""
     entry, identity = find(record.identity.strategy), record.identity
-    hyperparameters = {name: tuple(value) if isinstance(value, list) else value for name, value in identity.hyperparameters.items()}
+    dataset = cache.manifest.dataset
+    hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, identity.hyperparameters)
     run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest)
     bench = Bench(cache, Hardware("auto", 1))
     runs, fitted = next(iter(bench.fitted([run])))
-    return next(iter(record_stack(bench, runs, fitted)))[0]
+    return record_head(bench, runs[0], fitted, 0)[0]
 
 
 def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
@@ -49,7 +54,7 @@ def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
     differences = {}
     for view, metrics in before.metrics.items():
         for name, value in metrics.items():
-            other = after.metrics[view][name]
+            other = after.metrics.get(view, {}).get(name, math.nan)
             both_missing = math.isnan(value) and math.isnan(other)
             difference = 0.0 if both_missing else abs(value - other)
             differences[f"{view}/{name}"] = math.inf if math.isnan(difference) else difference

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_bench.errors import UserError
-from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe
+from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, RecipeOptions
 
 if TYPE_CHECKING:
     from lt_bench.strategies.base import Strategy
@@ -62,6 +62,19 @@ class Entry:
     def summary(self) -> str:
         """The first line of the docstring."""
         return self.doc.strip().splitlines()[0]
+
+    @property
+    def public_name(self) -> str:
+        """What the command line and records call it: its name, or the dotted path of a strategy of the user's own."""
+        return self.name if self.class_path.startswith("lt_bench.strategies.") else self.class_path
+
+    def types(self) -> dict[str, Any]:
+        """The type of every hyper-parameter that one head takes, the recipe's included."""
+        recipe = {}
+        if self.fitting == "sgd":
+            rates = ("lr", "momentum", "weight_decay")
+            recipe = {key: float if key in rates else kind for key, kind in typing.get_type_hints(RecipeOptions).items()}
+        return recipe | {hyperparameter.name: hyperparameter.type for hyperparameter in self.hyperparameters}
 
     def resolve(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
         """All hyper-parameters for a data set, the recipe included: defaults, then the strategy's settings for ``dataset`` and ``dataset@IF``, then ``given``.

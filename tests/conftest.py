@@ -1,0 +1,96 @@
+"""What tests of several rooms share: a home of their own, and a small feature cache."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+COUNTS = (60, 41, 25, 13, 5, 1)
+DIM = 8
+
+
+@pytest.fixture(autouse=True, scope="session")
+def lt_bench_home(tmp_path_factory):
+    """No test sees or touches the user's own caches."""
+    home = tmp_path_factory.mktemp("home")
+    before = os.environ.get("LT_BENCH_HOME")
+    os.environ["LT_BENCH_HOME"] = str(home)
+    yield home
+    if before is None:
+        del os.environ["LT_BENCH_HOME"]
+    else:
+        os.environ["LT_BENCH_HOME"] = before
+
+
+def small_arrays(seed: int = 0) -> dict:
+    """Arrays of a cache: K = 6 classes (the last with one training image, absent from validation), D = 8, three train views, flip, val and a head."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    K = len(COUNTS)
+    means = torch.randn(K, DIM, generator=generator)
+
+    def features(labels, noise=0.8):
+        return (means[labels] + noise * torch.randn(labels.numel(), DIM, generator=generator)).relu()
+
+    train = torch.arange(K).repeat_interleave(torch.tensor(COUNTS))[torch.randperm(sum(COUNTS), generator=generator)]
+    val = torch.arange(K - 1).repeat_interleave(5)
+    test = torch.arange(K).repeat_interleave(7)
+    plain, image = features(train), features(test)
+    noise = [0.2 * torch.randn(plain.shape, generator=generator) for _ in range(2)]
+    return {
+        "train/features/plain": plain,
+        "train/features/aug1": (plain + noise[0]).relu(),
+        "train/features/aug2": (plain + noise[1]).relu(),
+        "train/labels": train,
+        "train/rows": torch.arange(train.numel()) * 3 + 1,
+        "val/features/plain": features(val),
+        "val/labels": val,
+        "test/features/plain": image,
+        "test/features/flip": (image + 0.1 * torch.randn(image.shape, generator=generator)).relu(),
+        "test/labels": test,
+        "head/weight": means / means.norm(dim=1, keepdim=True) * torch.tensor(COUNTS).float().log1p()[:, None] / 4,
+        "head/bias": torch.tensor(COUNTS).float().log() / 8,
+    }
+
+
+def small_description(name: str = "small", **changes):
+    """The description that fits ``small_arrays``."""
+    from lt_bench.features.manifest import BackboneInfo, DatasetInfo
+    from lt_bench.features.write import Description
+
+    dataset = {"name": "embeddings", "split_hash": "5" * 16, "val_seen_by_backbone": False, **changes.pop("dataset", {})}
+    names = tuple(f"class {k}" for k in range(len(COUNTS)))
+    fields = {"dtype": "float32", "transform": {"evaluation": "none", "augmentation": "noise"}, "origin": "invented", **changes}
+    return Description(name, DatasetInfo(class_names=names, train_counts=COUNTS, **dataset), BackboneInfo("invented", "b" * 16, DIM), **fields)
+
+
+@pytest.fixture(scope="session")
+def make_cache():
+    """Write a small cache: ``make_cache(directory, arrays={...}, without=(...), **changes of the description)``; returns its directory."""
+    from lt_bench.features.write import write_cache
+
+    def make(directory: Path, arrays=None, without=(), **changes) -> Path:
+        given = {name: tensor for name, tensor in {**small_arrays(), **(arrays or {})}.items() if not name.startswith(tuple(without))}
+        write_cache(directory, small_description(changes.pop("name", directory.name), **changes), given)
+        return directory
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_cache(lt_bench_home, make_cache):
+    """A cache among the known ones, of data set ``embeddings``: nobody changes it."""
+    return make_cache(lt_bench_home / "caches" / "small")
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """A function from a seed to the arrays of a small cache."""
+    return small_arrays
+
+
+@pytest.fixture(scope="session")
+def description():
+    """A function from a name and changes to a description of ``arrays``."""
+    return small_description
