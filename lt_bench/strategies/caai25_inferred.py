@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
@@ -113,7 +114,7 @@ class CAAI25Inferred(Strategy):
         directions = F.normalize(at_least_float32(self.weight[:, rows]), dim=-1)
         energy = 4 * torch.bmm(directions, directions.transpose(1, 2)) - 4
         pairs = ~torch.eye(rows.numel(), dtype=torch.bool, device=rows.device)
-        return self.uniformity.to(energy) * (energy[:, pairs].logsumexp(-1) - torch.log(pairs.sum()))
+        return self.uniformity.to(energy) * (energy[:, pairs].logsumexp(-1) - math.log(rows.numel() * (rows.numel() - 1)))
 
     def project(self, after: str) -> None:
         """The next rows for the uniformity."""
