@@ -66,8 +66,10 @@ class ImageTable:
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
     def _decode_row(self, data: bytes | None, row: int) -> NDArray[np.uint8]:
+        if not data:
+            raise UserError(f"{self.path}: row {row} has no image; mend or remove the row")
         try:
-            with Image.open(io.BytesIO(data or b"")) as image:
+            with Image.open(io.BytesIO(data)) as image:
                 return np.asarray(image.convert("RGB"))
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise UserError(f"{self.path}: row {row} is not a readable image ({error}); mend or remove the row") from None

@@ -119,9 +119,9 @@ def pretrain(
     _keep_plan(out, _plan(backbone, data, plan, seed, precision))
     weights = out / WEIGHTS
     if not weights.is_file():
-        network = _fresh_network(backbone, len(data.train_counts), seed)
+        network = fresh_network(backbone, len(data.train_counts), seed)
         if compiled:
-            network.compile()
+            network.compile(dynamic=False)
         module = Pretraining(network, data, plan, seed=seed, precision=precision)
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu", devices=devices, strategy="ddp" if devices > 1 else "auto",
@@ -155,7 +155,8 @@ def _fit(trainer: Trainer, module: Pretraining, last: Path, deterministic: bool)
             raise UserError(f"{last.parent}: training diverged, {name} is not finite; remove the directory and use a smaller learning rate")
 
 
-def _fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
+def fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
+    """A backbone whose initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("backbone", seed))
         return build_backbone(backbone, num_classes)
