@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from lt_bench.errors import UserError
 from lt_bench.leaderboard.across import across
-from lt_bench.leaderboard.boards import BoardRows, boards
+from lt_bench.leaderboard.boards import Board, BoardRows, boards
 from lt_bench.leaderboard.cells import usable
 from lt_bench.leaderboard.columns import Column, registered
 from lt_bench.leaderboard.latex import latex_table
 from lt_bench.leaderboard.load import load_records
+from lt_bench.leaderboard.page import page
 from lt_bench.leaderboard.ranking import ranked
 from lt_bench.leaderboard.terminal import board_table
 from lt_bench.leaderboard.text import across_table, csv_table, markdown_table
 from lt_bench.results.files import write_text
 
-FORMATS = ("markdown", "csv", "latex")
+if TYPE_CHECKING:
+    from lt_bench.leaderboard.plots.draw import Drawn
+
+TABLES = ("markdown", "csv", "latex", "html")
+FORMATS = (*TABLES, "plots")
 
 
 def build_leaderboard(
     results_dir: Path | str,
     out_dir: Path | str,
-    formats: Iterable[str] = FORMATS,
+    formats: Iterable[str] = TABLES,
     column_modules: Iterable[str] = (),
     statistics: bool = True,
     statistics_dir: Path | None = None,
@@ -34,8 +40,8 @@ def build_leaderboard(
 
     Args:
         results_dir: where `lt-bench run` put its records.
-        out_dir: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex`.
-        formats: which of `FORMATS`.
+        out_dir: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.html` (plots inside where they are drawn) and `plots/<board>/*.svg|png`.
+        formats: which of `FORMATS`; plots, some seconds a board, only where asked for.
         column_modules: dotted names of modules that register columns.
         statistics: rank groups, intervals over test images and the smallest resolvable difference, from the stored predictions.
         statistics_dir: where statistics are kept between calls; by default in the suite's home directory.
@@ -55,8 +61,18 @@ def build_leaderboard(
         "markdown": ("LEADERBOARD.md", lambda: markdown(found, columns)),
         "csv": ("leaderboard.csv", lambda: csv_table(found, columns)),
         "latex": ("leaderboard.tex", lambda: "\n".join(latex_table(board, _main(board, columns)) for board in found)),
+        "html": ("leaderboard.html", lambda: page(found, columns, shown)),
     }
-    return [write_text(Path(out_dir) / name, text()) for kind, (name, text) in texts.items() if kind in wanted]
+    drawn = _draw(found, Path(out_dir) / "plots") if "plots" in wanted else {}
+    shown = {board: [(plot.svg, plot.caption) for plot in plots] for board, plots in drawn.items()}
+    files = [write_text(Path(out_dir) / name, text()) for kind, (name, text) in texts.items() if kind in wanted]
+    return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png)]
+
+
+def _draw(found: list[BoardRows], directory: Path) -> dict[Board, list[Drawn]]:
+    from lt_bench.leaderboard.plots.draw import draw_board  # a second of matplotlib that tables do not need
+
+    return {board.board: draw_board(board, directory) for board in found}
 
 
 def load_boards(results_dir: Path | str, statistics: bool = True, statistics_dir: Path | None = None) -> list[BoardRows]:

@@ -65,6 +65,10 @@ class Runs:
         """One side array of a record, without reading the others."""
         return read_arrays(Path(str(self.columns["path"][position])).with_suffix(".npz"), (name,))[name]
 
+    def find_array(self, position: int, name: str) -> NDArray[Any] | None:
+        """The same, or None where the record does not have it."""
+        return read_arrays(Path(str(self.columns["path"][position])).with_suffix(".npz"), (name,), optional=True).get(name)
+
     def select(self, mask: NDArray[np.bool_]) -> Runs:
         """The runs where `mask` (one boolean a line) holds."""
         return Runs(self.frame.loc[mask].reset_index(drop=True), self.splits)

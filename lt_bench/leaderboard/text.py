@@ -58,6 +58,7 @@ def _escape(text: str) -> str:
 
 def csv_table(found: list[BoardRows], columns: tuple[Column, ...]) -> str:
     """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), with `_low` and `_high` where a column has intervals."""
+    columns = tuple(column for column in columns if column.key not in BOARD_FIELDS)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     cells = [table_cells(board, columns) for board in found]

@@ -159,15 +159,15 @@ def read_record(path: Path) -> RunRecord:
     return record
 
 
-def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays of a side file, all or those named.
+def read_arrays(path: Path, names: Iterable[str] | None = None, optional: bool = False) -> dict[str, NDArray[Any]]:
+    """The arrays of a side file, all or those named; with `optional`, a name that is not there is left out.
 
     Raises:
         UserError: missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in (stored.files if names is None else names)}
+            return {name: stored[name] for name in (stored.files if names is None else names) if not optional or name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); it is written beside each record, so delete the record and run again"

@@ -20,7 +20,7 @@ from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.terminal import run_table
 from lt_bench.results.store import Store
 
-SKILLS = {"los": 0.6, "balanced_softmax": 0.3, "ce": 0.0}
+SKILLS = {"los": 2.5, "balanced_softmax": 0.3, "ce": 0.0}
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def test_files_are_byte_stable_and_right(results, tmp_path, builder):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     lines = {line["row"]: line for line in csv.DictReader(io.StringIO(first[1].read_text()))}
     assert set(lines) == {*SKILLS, "tau_norm"}
-    values = [100 * builder.make("los", seed, 0.6)[0].metrics["test"]["accuracy"] for seed in range(3)]
+    values = [100 * builder.make("los", seed, 2.5)[0].metrics["test"]["accuracy"] for seed in range(3)]
     assert float(lines["los"]["accuracy"]) == pytest.approx(np.mean(values), abs=1e-6)
     assert float(lines["los"]["accuracy_low"]) < np.mean(values) < float(lines["los"]["accuracy_high"])
     assert lines["tau_norm"]["accuracy_low"] == ""
     assert lines["los"]["command"].endswith("--seeds 0,1,2")
     markdown = first[0].read_text()
-    assert f"| los | **{np.mean(values):.2f} ±" in markdown
+    assert f"| los | 1 a | **{np.mean(values):.2f} ±" in markdown
     assert "95 % t interval over seeds (head seeds, one backbone)" in markdown
 
 

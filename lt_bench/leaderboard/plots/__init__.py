@@ -1,0 +1,1 @@
+"""Plots of one board: matplotlib, SVG and PNG, colour-blind safe, byte-stable."""

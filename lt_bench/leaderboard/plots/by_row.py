@@ -1,0 +1,173 @@
+"""Plots with one point a row."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
+from scipy.stats import spearmanr
+
+from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.plots.data import vector
+from lt_bench.leaderboard.plots.style import COLOURS, figure
+
+_MOST = 60
+_KIND_STYLE = {"official": ("o", COLOURS[0]), "inferred": ("^", COLOURS[3]), "tuned": ("s", COLOURS[1]), "user": ("D", COLOURS[2])}
+
+
+def balance_against_accuracy(found: BoardRows) -> Figure | None:
+    """LoMa's balance and size (column reading, test) against accuracy, with Spearman's correlation over the rows and its interval."""
+    if len(found.rows) < 3:
+        return None
+    made, (left, right) = figure(2, width=5.6, height=4.4)
+    panels = []
+    for axes, name, title in (
+        (left, "test/loma_column_balance", "LoMa balance (std / |mean|; smaller is more balanced)"),
+        (right, "test/loma_column_mean", "LoMa, mean over classes"),
+    ):
+        x = np.array([row.estimate(name).mean for row in found.rows])
+        _scatter(axes, found.rows, x, _accuracy(found))
+        axes.set_title(correlation_text(x, _accuracy(found)), fontsize=9)
+        axes.set_xlabel(title)
+        axes.set_ylabel("test accuracy, %")
+        _log_if_wide(axes, x)
+        panels.append((axes, x, _accuracy(found)))
+    return _finish(made, found, panels)
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float | None, float | None, int]:
+    """Spearman's rho over the points that have both values, its 95 % interval (Bonett and Wright 2000; none below 5 points) and their number."""
+    both = np.isfinite(x) & np.isfinite(y)
+    n = int(both.sum())
+    if n < 3 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
+        return math.nan, None, None, n
+    rho = float(np.asarray(spearmanr(x[both], y[both])[0]))
+    if n < 5 or abs(rho) >= 1:
+        return rho, None, None, n
+    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half), n
+
+
+def correlation_text(x: np.ndarray, y: np.ndarray) -> str:
+    """For instance `Spearman -0.62 (95 %: -0.85 to -0.20), 14 rows`."""
+    rho, low, high, n = spearman(x, y)
+    if math.isnan(rho):
+        return f"no correlation from {n} rows"
+    return f"Spearman {rho:.2f}" + ("" if low is None else f" (95 %: {low:.2f} to {high:.2f})") + f", {n} rows"
+
+
+def rsd_across(found: BoardRows) -> Figure | None:
+    """Distribution over classes of RSD for every row, beside LoMa: is RSD nearly invariant where LoMa is not?
+
+    Of more than `_MOST` rows, those with official or inferred settings, best first.
+    """
+    own = [row for row in found.rows if len(found.rows) <= _MOST or row.text("tuning") in ("official", "inferred")][:_MOST]
+    rows = [(row, vector(row, "test/rsd_column"), vector(row, "test/loma_column")) for row in own]
+    drawn = [(row, rsd[np.isfinite(rsd)], loma[np.isfinite(loma)]) for row, rsd, loma in rows if rsd is not None and loma is not None]
+    drawn = [item for item in drawn if len(item[1]) and len(item[2])]
+    if len(drawn) < 2:
+        return None
+    made, panels = figure(2, height=max(2.8, 0.24 * len(drawn) + 1.2))
+    for axes, index, title in ((panels[0], 2, "LoMa"), (panels[1], 1, "RSD")):
+        quartiles = np.array([np.quantile(item[index], [0.25, 0.5, 0.75]) for item in drawn])
+        places = np.arange(len(drawn))[::-1]
+        axes.hlines(places, quartiles[:, 0], quartiles[:, 2], color=COLOURS[5], linewidth=3)
+        axes.scatter(quartiles[:, 1], places, color=COLOURS[0], s=18, zorder=3)
+        axes.set_yticks(places, [row.label for row, *_ in drawn] if index == 2 else [""] * len(drawn), fontsize=8)
+        medians = quartiles[:, 1]
+        spread = float(medians.std() / abs(medians.mean()))
+        axes.set_xlabel(f"{title}: median and quartiles over classes")
+        axes.set_title(f"medians vary by {100 * spread:.0f} % (std / mean over rows)", fontsize=9)
+        _log_if_wide(axes, quartiles[:, 1])
+    return made
+
+
+def head_against_tail(found: BoardRows) -> Figure | None:
+    """Many-shot against few-shot accuracy (medium-shot where a split has no few-shot class)."""
+    tail = next((name for name in ("few", "medium") if np.isfinite(found.rows[0].estimate(f"test/{name}").mean)), None)
+    many = np.array([100 * row.estimate("test/many").mean for row in found.rows])
+    if tail is None or not np.isfinite(many).any():
+        return None
+    few = np.array([100 * row.estimate(f"test/{tail}").mean for row in found.rows])
+    made, (axes,) = figure(height=4.4)
+    _scatter(axes, found.rows, many, few)
+    axes.set_xlabel("many-shot accuracy, %")
+    axes.set_ylabel(f"{tail}-shot accuracy, %")
+    return _finish(made, found, [(axes, many, few)])
+
+
+def accuracy_against_time(found: BoardRows) -> Figure | None:
+    """Accuracy against the seconds one fit took (rows that train nothing stand at the left edge)."""
+    seconds = np.array([float(np.mean(row.values("fit_s"))) for row in found.rows])
+    if not (seconds > 0).any():
+        return None
+    made, (axes,) = figure(height=4.4)
+    axes.set_xscale("log")
+    seconds = np.maximum(seconds, seconds[seconds > 0].min())
+    _scatter(axes, found.rows, seconds, _accuracy(found))
+    axes.set_xlabel("seconds to fit one head")
+    axes.set_ylabel("test accuracy, %")
+    return _finish(made, found, [(axes, seconds, _accuracy(found))])
+
+
+def _accuracy(found: BoardRows) -> np.ndarray:
+    return np.array([100 * row.estimate("test/accuracy").mean for row in found.rows])
+
+
+def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
+    for kind, (marker, colour) in _KIND_STYLE.items():
+        members = np.array([row.text("tuning") == kind for row in rows])
+        if members.any():
+            axes.scatter(x[members], y[members], marker=marker, color=colour, s=26, label=kind, zorder=3)
+    axes.margins(x=0.08, y=0.06)
+
+
+def _finish(made: Figure, found: BoardRows, panels: list[tuple[Axes, np.ndarray, np.ndarray]]) -> Figure:
+    """Legend of the kinds, plain tick labels, and as many names beside points as have room, best rows first."""
+    if len({row.text("tuning") for row in found.rows}) > 1:
+        handles, labels = made.axes[0].get_legend_handles_labels()
+        made.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    for axes, _, _ in panels:
+        if axes.get_xscale() == "log":
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+    made.draw_without_rendering()
+    for axes, x, y in panels:
+        name_points(axes, [(float(x[index]), float(y[index]), row.label) for index, row in enumerate(found.rows)])
+    return made
+
+
+def name_points(axes: Axes, points: list[tuple[float, float, str]], size: float = 6.5) -> int:
+    """Name points (x, y, name) in the order given, each at the first of four places where it covers neither a point nor a name; returns how many got one."""
+    frame, unit = axes.get_window_extent(), float(axes.get_figure(root=True).dpi) / 72
+    finite = [(tuple(axes.transData.transform((x, y))), name) for x, y, name in points if np.isfinite([x, y]).all()]
+    taken = [Bbox.from_extents(px - 3 * unit, py - 3 * unit, px + 3 * unit, py + 3 * unit) for (px, py), _ in finite]
+    named = 0
+    for (px, py), name in finite:
+        width, height, gap = 0.56 * size * unit * len(name), 1.25 * size * unit, 4.5 * unit
+        places = (
+            (px + gap, py - height / 2, (4.5, 0), "left", "center"), (px - gap - width, py - height / 2, (-4.5, 0), "right", "center"),
+            (px - width / 2, py + gap, (0, 4.5), "center", "bottom"), (px - width / 2, py - gap - height, (0, -4.5), "center", "top"),
+        )  # fmt: skip
+        for left, bottom, offset, ha, va in places:
+            box = Bbox.from_bounds(left, bottom, width, height)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            if inside and not any(box.overlaps(other) for other in taken):
+                xy = axes.transData.inverted().transform((px, py))
+                axes.annotate(name, xy, xytext=offset, textcoords="offset points", ha=ha, va=va, fontsize=size, color="#3a424c")
+                taken.append(box)
+                named += 1
+                break
+    return named
+
+
+def _log_if_wide(axes: Axes, values: np.ndarray) -> None:
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() > 20 * values.min():
+        axes.set_xscale("log")

@@ -1,0 +1,70 @@
+"""What plots read from a board: per-class vectors averaged over a row's seeds, and which rows a crowded plot shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.errors import UserError
+from lt_bench.leaderboard.boards import BoardRows, Row
+
+SHOWN = 6
+_PREFERRED = ("joint", "ce", "los", "weight_balancing", "balanced_softmax", "crt", "tau_norm", "ncm")
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One value a class for one row, ordered from the largest class to the smallest."""
+
+    row: Row
+    values: NDArray[np.float64]
+
+
+def chosen(found: BoardRows, names: Sequence[str] | None = None) -> list[Row]:
+    """The rows that per-class plots show: those named, or up to six, well-known ones first.
+
+    Raises:
+        UserError: a name is not a row of the board.
+    """
+    by_label = {row.label: row for row in found.rows}
+    if names is not None:
+        if unknown := [name for name in names if name not in by_label]:
+            raise UserError(f"{', '.join(unknown)}: no such row on {found.title}; there are {', '.join(by_label)}")
+        return [by_label[name] for name in names]
+    order = [name for name in _PREFERRED if name in by_label] + [row.label for row in found.rows if row.label not in _PREFERRED]
+    return [by_label[name] for name in order[:SHOWN]]
+
+
+def order_by_size(found: BoardRows) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Classes from the largest to the smallest (K,), and their training counts in that order."""
+    counts = found.rows[0].split.train_counts
+    order = np.argsort(-counts, kind="stable")
+    return order, counts[order]
+
+
+def vector(row: Row, name: str) -> NDArray[np.float64] | None:
+    """A per-class vector (K,), mean over seeds; None where a run does not have it."""
+    read = [row.runs.find_array(int(position), name) for position in row.positions]
+    found = [values for values in read if values is not None]
+    return np.mean(found, axis=0) if len(found) == len(read) else None
+
+
+def series(found: BoardRows, rows: list[Row], name: str) -> list[Series]:
+    """A per-class vector of each row that has it, largest class first."""
+    order, _ = order_by_size(found)
+    values = [(row, vector(row, name)) for row in rows]
+    return [Series(row, value[order]) for row, value in values if value is not None]
+
+
+def binned(values: NDArray[np.float64], bins: int = 10) -> NDArray[np.float64]:
+    """Means of runs of neighbouring classes (as equal in number as can be), NaN left out: what a line through 100 classes can show."""
+    parts = np.array_split(values, min(bins, len(values)))
+    return np.array([np.nanmean(part) if np.any(~np.isnan(part)) else np.nan for part in parts])
+
+
+def binned_sizes(counts: NDArray[np.int64], bins: int = 10) -> NDArray[np.float64]:
+    """Geometric mean training count of the same runs of classes."""
+    return np.exp(binned(np.log(np.maximum(counts, 1).astype(np.float64)), bins))

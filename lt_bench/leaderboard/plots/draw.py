@@ -1,0 +1,55 @@
+"""Every plot of a board, written as SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.plots import by_class, by_row, special
+from lt_bench.leaderboard.plots.style import look, save
+
+PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str]] = {
+    "accuracy_by_size": (by_class.accuracy_by_size, "Accuracy against class size."),
+    "logits_by_size": (by_class.logits_by_size, "LoMa and RSD per class (column reading, test) against class size."),
+    "balance_against_accuracy": (
+        by_row.balance_against_accuracy,
+        "LoMa balance and size against accuracy, every row. An association between strategies, not a cause.",
+    ),
+    "rsd_across": (by_row.rsd_across, "Is RSD nearly invariant? LoMa and RSD over classes for every row."),
+    "norms_by_size": (by_class.norms_by_size, "Classifier norm, feature norm and cosine per class."),
+    "gap_by_size": (by_class.gap_by_size, "Train minus test accuracy per class."),
+    "head_against_tail": (by_row.head_against_tail, "Head against tail: what is paid for what is won."),
+    "accuracy_against_time": (by_row.accuracy_against_time, "Accuracy against seconds to fit."),
+    "difference_by_class": (
+        by_class.difference_by_class,
+        "Difference of two rows per class: 95 % intervals over test images, group means in orange.",
+    ),
+    "dynasmooth": (special.probability_before_and_after, "True-class probability on test before and after DynaSmooth, by frequency group."),
+    "accuracy_over_epsilon": (special.accuracy_over_epsilon, "LOS: accuracy against epsilon and steps, 95 % intervals over seeds."),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A written plot."""
+
+    name: str
+    svg: Path
+    png: Path
+    caption: str
+
+
+def draw_board(found: BoardRows, directory: Path) -> list[Drawn]:
+    """Draw what the board has data for into `directory`/<board>/; the same records give the same bytes."""
+    drawn = []
+    with look():
+        for name, (draw, caption) in PLOTS.items():
+            made = draw(found)
+            if made is not None:
+                svg, png = save(made, directory / found.board.slug / name)
+                drawn.append(Drawn(name, svg, png, caption))
+    return drawn
