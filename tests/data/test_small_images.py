@@ -108,6 +108,7 @@ def test_other_layouts_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
+        ([None, b"x"], [0, 1], "row 0 has no image"),
         ([b"no image", b"x"], [0, 1], "row 0 is not a readable image"),
         ([encode(np.zeros((4, 4, 3), np.uint8)), encode(np.zeros((4, 5, 3), np.uint8))], [0, 1], "row 1 is 5x4 pixels, row 0 4x4"),
         ([b"x", b"x"], [-1, 1], "row 0 has label -1"),
