@@ -1,0 +1,136 @@
+"""Logit adjustment solved to its optimum, plain and under feature noise: strategies of this suite."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from lt_bench.features.cache import FeatureSplit
+from lt_bench.strategies.base import Facts, Strategy, check_range, per_class, smoothed_cross_entropy
+from lt_bench.strategies.lbfgs_shared import Moments, minimise, moments
+from lt_bench.strategies.recipe import RecipeOptions
+from lt_bench.strategies.weights_shared import log_prior
+
+
+class ConvexLA(Strategy):
+    """The logit-adjusted loss with a ridge, minimised exactly: no learning rate, no batches, no seed.
+
+    ``l_i = CE(T(z_i), y)``, ``T(z)_c = z_c + tau log pi_c``, mean over the training samples of the plain view, plus ridge / 2 ||W||^2 (the bias is free). With tau 1
+    it is the objective of ``balanced_softmax`` and ``la_loss`` under weight decay. It is convex, so where SGD gives a point that depends on rate, schedule and
+    order, this has one answer; L-BFGS in float64 finds it from zero. Because memorised features can be told apart almost perfectly, the ridge does the regularising
+    that an early end of SGD does by accident: too little and head classes win again.
+
+    Ours: the loss is that of Menon et al. (ICLR 2021); solving it is new here. Hyper-parameters were chosen on unseen validation images (docs/findings.md).
+
+    Args:
+        facts: what the data know.
+        tau: strength of the adjustment.
+        ridge: penalty on W, per sample.
+        iterations: at most so many of L-BFGS.
+        recipe: fields of ``Recipe``; without effect, nothing is fitted by steps.
+    """
+
+    name = "convex_la"
+    family = "logit adjustment"
+    paper = "this suite; loss of Menon et al., Long-tail learning via logit adjustment, ICLR 2021"
+    initial_head = "none"
+    fitting = "solve"
+    grid = {"tau": (0.8, 1.0, 1.2), "ridge": (3e-4, 1e-3, 3e-3, 1e-2)}
+
+    def __init__(
+        self, facts: Facts, *, tau: float = 1.0, ridge: float = 3e-3, iterations: int = 100, **recipe: Unpack[RecipeOptions]
+    ) -> None:
+        super().__init__(facts, **recipe)
+        check_range(self.name, "tau", tau, 0.0, 10.0)
+        check_range(self.name, "ridge", ridge, 1e-12, 1e6)
+        check_range(self.name, "iterations", iterations, 1, 100_000)
+        self.tau, self.ridge, self.iterations = self.one_per_head(tau), self.one_per_head(ridge), iterations
+        self.weight = torch.nn.Parameter(torch.zeros(self.heads, facts.num_classes, facts.dim), requires_grad=False)
+        self.bias = torch.nn.Parameter(torch.zeros(self.heads, facts.num_classes), requires_grad=False)
+
+    def solve(self, train: FeatureSplit) -> None:
+        """One solution per head; heads with the same hyper-parameters share it."""
+        found: dict[tuple[float, ...], tuple[Tensor, Tensor]] = {}
+        of_features = moments(train, self.facts.num_classes)
+        for head, key in enumerate(self.keys()):
+            if key not in found:
+                found[key] = minimise(
+                    lambda rows, labels, weight, bias, head=head: self.losses(rows, labels, weight, bias, head, of_features),
+                    train, of_features, self.facts.num_classes, float(self.ridge[head]), self.iterations,
+                )  # fmt: skip
+            weight, bias = found[key]
+            with torch.no_grad():
+                self.weight[head].copy_(weight)
+                self.bias[head].copy_(bias)
+
+    def keys(self) -> list[tuple[float, ...]]:
+        """What the solution of each head depends on."""
+        return list(zip(self.tau.tolist(), self.ridge.tolist(), strict=True))
+
+    def losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, head: int, of_features: Moments) -> Tensor:
+        """Loss per sample (B,) of features (B, D), in float64."""
+        return smoothed_cross_entropy(rows @ weight.T + bias + self.adjustment(head), labels, 0.0)
+
+    def adjustment(self, head: int) -> Tensor:
+        """tau log pi (K,)."""
+        return log_prior(self.class_counts.double(), self.tau[head])
+
+
+class MarginalLA(ConvexLA):
+    """The logit-adjusted loss under Gaussian noise on the features, wider for rare classes, minimised exactly.
+
+    ``l_i = CE(T(z_i), y)`` with h_i replaced by h_i + e, e normal with covariance lambda_y S, in the closed upper bound of its mean:
+    ``T(z)_c = z_c + tau log pi_c + lambda_y / 2 (w_c - w_y)^T S (w_c - w_y)``; plus ridge / 2 ||W||^2. S is the covariance of training features within classes,
+    ``lambda_c = spread (n_c / n_max)^-rarity`` scaled so that its mean over training samples is ``spread``. Convex too, as each exponent is.
+
+    Why: stage 1 has memorised its training images, so their features lie closer together than those of new images, and the more so the rarer the class. The loss
+    without noise sees hardly any overlap and therefore hardly any prior. The bound is that of implicit semantic data augmentation (Wang et al., NeurIPS 2019), there
+    with a covariance per class in end-to-end training; one covariance for all with a width per class, a prior and an exact solution are ours. Hyper-parameters were
+    chosen on unseen validation images (docs/findings.md).
+
+    Args:
+        facts: what the data know.
+        tau: strength of the adjustment.
+        ridge: penalty on W, per sample.
+        spread: lambda, mean over the training samples.
+        rarity: how much wider the noise of rare classes is; 0 for equal.
+        iterations: at most so many of L-BFGS.
+        recipe: fields of ``Recipe``; without effect, nothing is fitted by steps.
+    """
+
+    name = "marginal_la"
+    paper = "this suite; bound of Wang et al., Implicit Semantic Data Augmentation for Deep Networks, NeurIPS 2019"
+    grid = {"spread": (0.1, 0.3, 1.0), "rarity": (0.0, 0.5), "ridge": (1e-3, 3e-3)}
+
+    def __init__(
+        self,
+        facts: Facts,
+        *,
+        tau: float = 1.0,
+        ridge: float = 1e-3,
+        spread: float = 0.3,
+        rarity: float = 0.5,
+        iterations: int = 100,
+        **recipe: Unpack[RecipeOptions],
+    ) -> None:
+        super().__init__(facts, tau=tau, ridge=ridge, iterations=iterations, **recipe)
+        check_range(self.name, "spread", spread, 0.0, 1e3)
+        check_range(self.name, "rarity", rarity, 0.0, 2.0)
+        counts = self.class_counts.clamp_min(1)
+        width = (counts / counts.max()) ** -self.one_per_head(rarity)[:, None]
+        mean = (width * self.class_counts).sum(1, keepdim=True) / self.class_counts.sum()
+        self.width = torch.nn.Buffer(self.one_per_head(spread)[:, None] * width / mean, persistent=False)
+
+    def keys(self) -> list[tuple[float, ...]]:
+        """What the solution of each head depends on."""
+        return [(*key, *width) for key, width in zip(super().keys(), self.width.tolist(), strict=True)]
+
+    def losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, head: int, of_features: Moments) -> Tensor:
+        """The bound per sample, written with h_i moved against its own row: no table of class pairs arises."""
+        spread = weight @ of_features.within
+        own = per_class(self.width[head].double(), labels).unsqueeze(1)
+        moved = rows - own * spread[labels]
+        logits = moved @ weight.T + bias + self.adjustment(head) + own / 2 * (spread * weight).sum(1)
+        return smoothed_cross_entropy(logits, labels, 0.0)

@@ -1,0 +1,100 @@
+"""Full-batch minimisation of convex losses of a linear head over stored features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lt_bench.features.cache import FeatureSplit
+
+CHUNK_LOGITS = 1 << 22
+FLOOR = 0.01
+"""Part of the mean variance added to every direction before whitening, so that empty directions are not blown up."""
+
+Losses = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the plain training features, in float64: mean (D,), covariance over all samples and within classes (D, D)."""
+
+    mean: Tensor
+    total: Tensor
+    within: Tensor
+
+
+def chunks(train: FeatureSplit, num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The plain view in float64, as many rows at a time as make ``CHUNK_LOGITS`` logits."""
+    size = max(1, CHUNK_LOGITS // num_classes)
+    for rows, labels in zip(train.view("plain").split(size), train.labels.split(size), strict=True):
+        yield rows.double(), labels
+
+
+def moments(train: FeatureSplit, num_classes: int) -> Moments:
+    """Mean and covariances of the plain view."""
+    view, n = train.view("plain"), len(train)
+    counts = torch.bincount(train.labels, minlength=num_classes).clamp_min(1).unsqueeze(1)
+    sums = torch.zeros(num_classes, view.shape[1], dtype=torch.float64, device=view.device)
+    for rows, labels in chunks(train, num_classes):
+        sums.index_add_(0, labels, rows)
+    mean, means = sums.sum(0) / n, sums / counts
+    total, within = torch.zeros(2, view.shape[1], view.shape[1], dtype=torch.float64, device=view.device)
+    for rows, labels in chunks(train, num_classes):
+        total += (rows - mean).T @ (rows - mean)
+        within += (rows - means[labels]).T @ (rows - means[labels])
+    return Moments(mean, total / n, within / n)
+
+
+def minimise(
+    losses: Losses, train: FeatureSplit, of_features: Moments, num_classes: int, ridge: float, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """The head that minimises the mean of ``losses`` plus ridge / 2 ||W||^2: weight (K, D) and bias (K,), float64.
+
+    L-BFGS from zero with a strong-Wolfe line search, in whitened coordinates (W = V T with T^-2 the total covariance, the bias taken at the mean feature), where the
+    problem is well conditioned: without, 150 iterations on CIFAR-100-LT end further from the optimum than 50 with. The optimum is the same.
+
+    Args:
+        losses: per sample (B,) from features (B, D), labels (B,), weight and bias.
+        train: the training features.
+        of_features: their ``moments``.
+        num_classes: K.
+        ridge: penalty on the weight.
+        iterations: at most so many.
+    """
+    values, directions = torch.linalg.eigh(of_features.total)
+    floor = (FLOOR * values.mean()).clamp_min(torch.finfo(values.dtype).tiny)
+    whiten = (directions / (values.clamp_min(0) + floor).sqrt()) @ directions.T
+    free = torch.zeros(num_classes, whiten.shape[0] + 1, dtype=torch.float64, device=whiten.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [free],
+        max_iter=iterations,
+        max_eval=2 * iterations,
+        history_size=20,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
+
+    def head() -> tuple[Tensor, Tensor]:
+        weight = free[:, :-1] @ whiten
+        return weight, free[:, -1] - weight @ of_features.mean
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        weight, bias = (tensor.detach().requires_grad_() for tensor in head())
+        objective = ridge / 2 * weight.square().sum()
+        objective.backward()
+        for rows, labels in chunks(train, num_classes):
+            part = losses(rows, labels, weight, bias).sum() / len(train)
+            part.backward()
+            objective = objective.detach() + part.detach()
+        torch.autograd.backward(head(), (weight.grad, bias.grad))
+        return objective
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+        weight, bias = head()
+    return weight.detach(), bias.detach()

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+import lt_bench.strategies.convex_la as module
+from lt_bench.runs.check_subject import default, fit, problem
+from lt_bench.strategies.registry import find
+
+COUNTS = (30, 12, 4)
+DIM = 4
+
+
+def log_softmax(z):
+    z = z - z.max(1, keepdims=True)
+    return z - np.log(np.exp(z).sum(1, keepdims=True))
+
+
+def numpy_objective(flat, on, tau, ridge, spread=0.0, rarity=0.0):
+    """The objective written out with the table of class pairs."""
+    h, y, n = on.train.view("plain").double().numpy(), on.train.labels.numpy(), np.asarray(COUNTS, float)
+    W, b = flat[: 3 * DIM].reshape(3, DIM), flat[3 * DIM :]
+    means = np.stack([h[y == c].mean(0) for c in range(3)])
+    S = (h - means[y]).T @ (h - means[y]) / len(h)
+    width = (n / n.max()) ** -rarity
+    width = spread * width / (width @ n / n.sum())
+    pairs = np.array([[(W[c] - W[k]) @ S @ (W[c] - W[k]) for c in range(3)] for k in range(3)])
+    z = h @ W.T + b + tau * np.log(n / n.sum()) + width[y][:, None] / 2 * pairs[y]
+    return -log_softmax(z)[np.arange(len(y)), y].mean() + ridge / 2 * (W**2).sum()
+
+
+def solution(name, on, **changes):
+    head = fit(on, default(find(name), **changes), torch.float64).strategy.inference_head()
+    return np.concatenate([head.weight.numpy().ravel(), head.bias.numpy()])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("convex_la", {"tau": 1.0, "ridge": 1e-2}),
+        ("convex_la", {"tau": 1.3, "ridge": 1.0}),
+        ("marginal_la", {"tau": 1.0, "ridge": 1e-2, "spread": 0.4, "rarity": 0.5}),
+        ("marginal_la", {"tau": 0.7, "ridge": 0.1, "spread": 2.0, "rarity": 0.0}),
+    ],
+)
+def test_the_head_is_the_minimum(name, changes):
+    on = problem(COUNTS, DIM)
+    found = solution(name, on, **changes)
+    best = minimize(numpy_objective, found, args=(on, *changes.values()), method="BFGS", options={"gtol": 1e-9})
+    value = numpy_objective(found, on, *changes.values())
+    assert value - best.fun < 1e-9
+    assert value < numpy_objective(np.zeros_like(found), on, *changes.values()) - 0.01
+    gradient = np.array(
+        [
+            (numpy_objective(found + 1e-5 * e, on, *changes.values()) - numpy_objective(found - 1e-5 * e, on, *changes.values())) / 2e-5
+            for e in np.eye(found.size)
+        ]
+    )
+    assert np.abs(gradient).max() < 1e-5
+
+
+def test_without_noise_the_marginal_loss_is_the_plain_one():
+    on = problem(COUNTS, DIM)
+    plain, marginal = (solution(name, on, ridge=0.01, **extra) for name, extra in (("convex_la", {}), ("marginal_la", {"spread": 0.0})))
+    np.testing.assert_allclose(marginal, plain, atol=1e-6)
+
+
+def test_the_marginal_loss_bounds_the_mean_loss_under_noise():
+    on = problem(COUNTS, DIM)
+    strategy = find("marginal_la").load()(on.facts, spread=0.5, rarity=0.5).double()
+    of_features = module.moments(on.train, 3)
+    weight, bias = on.facts.head.weight.double(), on.facts.head.bias.double()
+    rows, labels = on.train.view("plain").double(), on.train.labels
+    bound = strategy.losses(rows, labels, weight, bias, 0, of_features)
+    generator = torch.Generator().manual_seed(0)
+    root = torch.linalg.cholesky(of_features.within)
+    noise = (
+        torch.randn(4000, *rows.shape, generator=generator, dtype=torch.float64) @ root.T * strategy.width[0][labels].sqrt().unsqueeze(1)
+    )
+    logits = (rows + noise) @ weight.T + bias + strategy.adjustment(0)
+    mean = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.repeat(4000), reduction="none").view(4000, -1).mean(0)
+    plain = torch.nn.functional.cross_entropy(rows @ weight.T + bias + strategy.adjustment(0), labels, reduction="none")
+    assert (bound > mean - 0.01).all()
+    assert (bound > plain).all()
+
+
+def test_the_width_of_the_noise_has_the_given_mean_and_ratio():
+    on = problem(COUNTS, DIM)
+    width = find("marginal_la").load()(on.facts, spread=0.3, rarity=0.5).width[0].double()
+    counts = torch.tensor(COUNTS, dtype=torch.float64)
+    assert float((width * counts).sum() / counts.sum()) == pytest.approx(0.3, rel=1e-6)
+    assert float(width[2] / width[0]) == pytest.approx((30 / 4) ** 0.5, rel=1e-6)
+
+
+def test_the_solution_depends_neither_on_seed_nor_on_how_rows_are_split(monkeypatch):
+    on = problem(COUNTS, DIM)
+    whole = solution("marginal_la", on)
+    monkeypatch.setattr("lt_bench.strategies.lbfgs_shared.CHUNK_LOGITS", 15)
+    np.testing.assert_allclose(solution("marginal_la", problem(COUNTS, DIM, heads=3)), whole, atol=1e-5)
+
+
+def test_heads_with_the_same_hyperparameters_are_solved_once(monkeypatch):
+    calls = []
+    original = module.minimise
+    monkeypatch.setattr(module, "minimise", lambda *arguments: calls.append(1) or original(*arguments))
+    on, entry = problem(COUNTS, DIM, heads=3), find("convex_la")
+    jobs = [*default(entry), *default(entry), *default(entry, ridge=0.5)]
+    fitted = fit(on, jobs).strategy
+    assert len(calls) == 2
+    assert torch.equal(fitted.weight[0], fitted.weight[1])
+    assert not torch.allclose(fitted.weight[0], fitted.weight[2])
