@@ -67,8 +67,8 @@ def _places(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def missing_seeds(found: BoardRows) -> list[str]:
-    """One line for each row that lacks seeds which other rows of its board have; rows that train nothing need only one."""
-    trained = [row for row in found.rows if row.varies is not None]
+    """One line for each row that lacks seeds which other rows of its board have; rows that train nothing need only one, a user's own settings none."""
+    trained = [row for row in found.rows if row.varies is not None and row.text("tuning") != "user"]
     wanted = sorted({seed for row in trained for seed in row.seeds})
     lacking = {row.label: sorted(set(wanted) - set(row.seeds)) for row in trained}
     return [f"{label} on {found.title}: seed {', '.join(map(str, seeds))} missing" for label, seeds in lacking.items() if seeds]

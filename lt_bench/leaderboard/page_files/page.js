@@ -121,13 +121,21 @@ function plain(title, note, columns, rows) {
   return [make("h2", {}, title), make("p", { class: "soft" }, note), make("div", { class: "scroll" }, make("table", { class: "everything" }, make("thead", {}, head), make("tbody", {}, ...body)))];
 }
 
+// Several panels side by side need the whole width.
+function figure(plot) {
+  const image = make("img", { src: plot.src, alt: plot.caption });
+  const node = make("figure", {}, image, make("figcaption", {}, plot.caption));
+  image.addEventListener("load", () => node.classList.toggle("wide", image.naturalWidth > 1.75 * image.naturalHeight));
+  return node;
+}
+
 function show() {
   const board = data.boards[state.board];
   byId("identity").textContent = board.title + " · split " + board.split + " · cache " + board.cache;
   byId("notes").replaceChildren(...board.notes.map((note) => make("li", {}, note)));
   byId("plots").replaceChildren(
     ...(board.plots.length ? [make("h2", {}, "Plots")] : []),
-    make("div", { class: "figures" }, ...board.plots.map((plot) => make("figure", {}, make("img", { src: plot.src, alt: plot.caption, loading: "lazy" }), make("figcaption", {}, plot.caption)))),
+    make("div", { class: "figures" }, ...board.plots.map((plot) => figure(plot))),
   );
   const across = data.across.map((part) => plain("Across boards", part.note, part.columns, part.rows)).flat();
   byId("across").replaceChildren(...across);

@@ -20,7 +20,10 @@ _KIND_STYLE = {"official": ("o", COLOURS[0]), "inferred": ("^", COLOURS[3]), "tu
 
 
 def balance_against_accuracy(found: BoardRows) -> Figure | None:
-    """LoMa's balance and size (column reading, test) against accuracy, with Spearman's correlation over the rows and its interval."""
+    """LoMa's balance and size (column reading, test) against accuracy, with Spearman's correlation and its interval.
+
+    The correlation is over the rows with official or inferred settings: a strategy counts once, however often it was tuned.
+    """
     if len(found.rows) < 3:
         return None
     made, (left, right) = figure(2, width=5.6, height=4.4)
@@ -31,7 +34,8 @@ def balance_against_accuracy(found: BoardRows) -> Figure | None:
     ):
         x = np.array([row.estimate(name).mean for row in found.rows])
         _scatter(axes, found.rows, x, _accuracy(found))
-        axes.set_title(correlation_text(x, _accuracy(found)), fontsize=9)
+        own = np.array([row.text("tuning") in ("official", "inferred") for row in found.rows])
+        axes.set_title(correlation_text(x[own], _accuracy(found)[own]), fontsize=9)
         axes.set_xlabel(title)
         axes.set_ylabel("test accuracy, %")
         _log_if_wide(axes, x)
@@ -53,11 +57,11 @@ def spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float | None, float |
 
 
 def correlation_text(x: np.ndarray, y: np.ndarray) -> str:
-    """For instance `Spearman -0.62 (95 %: -0.85 to -0.20), 14 rows`."""
+    """For instance `Spearman -0.62 (95 %: -0.85 to -0.20), 14 strategies`."""
     rho, low, high, n = spearman(x, y)
     if math.isnan(rho):
-        return f"no correlation from {n} rows"
-    return f"Spearman {rho:.2f}" + ("" if low is None else f" (95 %: {low:.2f} to {high:.2f})") + f", {n} rows"
+        return f"no correlation from {n} strategies"
+    return f"Spearman {rho:.2f}" + ("" if low is None else f" (95 %: {low:.2f} to {high:.2f})") + f", {n} strategies"
 
 
 def rsd_across(found: BoardRows) -> Figure | None:
@@ -139,13 +143,13 @@ def _finish(made: Figure, found: BoardRows, panels: list[tuple[Axes, np.ndarray,
             axes.xaxis.set_major_locator(MaxNLocator(5))
     made.draw_without_rendering()
     for axes, x, y in panels:
-        name_points(axes, [(float(x[index]), float(y[index]), row.label) for index, row in enumerate(found.rows)])
+        name_points(axes, [(float(x[index]), float(y[index]), row.label) for index, row in enumerate(found.rows)], made.dpi)
     return made
 
 
-def name_points(axes: Axes, points: list[tuple[float, float, str]], size: float = 6.5) -> int:
+def name_points(axes: Axes, points: list[tuple[float, float, str]], dpi: float = 100.0, size: float = 6.5) -> int:
     """Name points (x, y, name) in the order given, each at the first of four places where it covers neither a point nor a name; returns how many got one."""
-    frame, unit = axes.get_window_extent(), float(axes.get_figure(root=True).dpi) / 72
+    frame, unit = axes.get_window_extent(), dpi / 72
     finite = [(tuple(axes.transData.transform((x, y))), name) for x, y, name in points if np.isfinite([x, y]).all()]
     taken = [Bbox.from_extents(px - 3 * unit, py - 3 * unit, px + 3 * unit, py + 3 * unit) for (px, py), _ in finite]
     named = 0
@@ -159,8 +163,8 @@ def name_points(axes: Axes, points: list[tuple[float, float, str]], size: float 
             box = Bbox.from_bounds(left, bottom, width, height)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(box.overlaps(other) for other in taken):
-                xy = axes.transData.inverted().transform((px, py))
-                axes.annotate(name, xy, xytext=offset, textcoords="offset points", ha=ha, va=va, fontsize=size, color="#3a424c")
+                x, y = axes.transData.inverted().transform((px, py))
+                axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", ha=ha, va=va, fontsize=size, color="#3a424c")
                 taken.append(box)
                 named += 1
                 break
