@@ -278,10 +278,12 @@ def fits(entry: Entry) -> None:
 
 
 def inference_head(entry: Entry) -> None:
-    """The fitted head is a plain module from (B, D) to (B, K) that can be saved, is not trainable, and needs nothing of the suite's training."""
+    """The head is a plain module from (B, D) to (B, K) that can be saved, is not trainable, and needs nothing of the suite's training."""
     for counts, dim in ((COUNTS, 3), ((5, 2), 3), ((2, 1) * 500, 2), ((6, 6, 6), 3)):
         on = problem(counts, dim)
-        strategy = fit(on, default(entry, batch_size=max(8, len(on.train) // 2))).strategy
+        strategy = build(entry, on, torch.float32)
+        if entry.fitting == "solve":
+            strategy.solve(on.train)
         module, features = strategy.inference_head(), on.sample(5, torch.float32)[0]
         for part in module.modules():
             require(
@@ -289,8 +291,8 @@ def inference_head(entry: Entry) -> None:
             )
         logits = module(features)
         require_shape(f"the logits of features {tuple(features.shape)}", logits, (5, len(counts)))
-        require(logits.isfinite().all(), f"with {len(counts)} classes the fitted head gives logits that are not finite")
-        require(not logits.requires_grad, "the fitted head is still trainable; detach it (linear_head does)")
+        require(logits.isfinite().all(), f"with {len(counts)} classes the head gives logits that are not finite")
+        require(not logits.requires_grad, "the head is still trainable; detach it (linear_head does)")
         stored = io.BytesIO()
         torch.save(module.state_dict(), stored)
         classifier = strategy.per_head_classifier()

@@ -19,7 +19,7 @@ from lt_bench.strategies.registry import Entry
 
 COUNTS = (17, 9, 4, 1)
 DIM = 3
-EPOCHS = 6
+EPOCHS = 5
 """Enough for what begins late in a fit, such as deferred re-weighting."""
 
 

@@ -102,14 +102,14 @@ class MarginalLA(ConvexLA):
 
     name = "marginal_la"
     paper = "this suite; bound of Wang et al., Implicit Semantic Data Augmentation for Deep Networks, NeurIPS 2019"
-    grid = {"spread": (0.1, 0.3, 1.0), "rarity": (0.0, 0.5), "ridge": (1e-3, 3e-3)}
+    grid = {"spread": (0.1, 0.3, 1.0), "rarity": (0.0, 0.5), "ridge": (1e-3, 2e-3, 4e-3)}
 
     def __init__(
         self,
         facts: Facts,
         *,
         tau: float = 1.0,
-        ridge: float = 1e-3,
+        ridge: float = 2e-3,
         spread: float = 0.3,
         rarity: float = 0.5,
         iterations: int = 100,
