@@ -108,10 +108,10 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Average the epoch's losses over steps and, where there are several, add up the processes' shares."""
         assert isinstance(pl_module, Strategy)
-        loss = torch.stack(pl_module.epoch_loss).mean(0).double()
+        loss = pl_module.loss_sum / pl_module.steps_of_epoch
         if trainer.world_size > 1:
             torch.distributed.all_reduce(loss)
-        self.steps += len(pl_module.epoch_loss)
+        self.steps += pl_module.steps_of_epoch
         self.rows.append({"epoch": trainer.current_epoch, "loss": loss.tolist(), "factor": pl_module.recipe.factor(trainer.current_epoch)})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.cross_entropy_shared import shift
 from lt_bench.strategies.recipe import Recipe
 
 
@@ -29,6 +30,7 @@ class BalancedSoftmax(Strategy):
     }
     grid = {"lr": (0.01, 0.1, 0.4), "weight_decay": (5e-4, 5e-3, 2e-2)}
 
+    @shift
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """z + log n; a class without samples counts as one."""
         return logits + self.class_counts.clamp_min(1).log().to(logits.dtype)

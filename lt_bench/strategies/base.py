@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Unpack
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureSplit, Head
+from lt_bench.strategies.cross_entropy_shared import smoothed_cross_entropy
 from lt_bench.strategies.draws import Draws
+from lt_bench.strategies.gradients_shared import Batch, Gradients
 from lt_bench.strategies.optimizer import HeadSGD
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.tensors_shared import at_least_float32, linear_head, per_class, random_linear, stacked_linear
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ class Strategy(LightningModule):
         self.draws = Draws()
         self.register_buffer("class_counts", torch.tensor(facts.class_counts, dtype=torch.float64), persistent=False)
         self.register_buffer("class_weight", None, persistent=False)
-        self.epoch_loss: list[Tensor] = []
         self.train_split: FeatureSplit | None = None
+        self.steps_of_epoch = 0
         if self.initial_head != "none":
             weight, bias = self.initial_parameters()
             self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
@@ -216,9 +218,12 @@ class Strategy(LightningModule):
     def attach(self, train: FeatureSplit, draws: Draws) -> None:
         """Give the strategy the training features to draw from and its source of randomness; the engine calls it before fitting."""
         self.train_split, self.draws = train, draws
+        self.row_labels = train.labels.repeat(len(train.views))
+        self.loss_sum = torch.zeros(self.heads, dtype=torch.float64, device=train.device)
 
     def configure_optimizers(self) -> HeadSGD:
         """SGD with one rate per head, times ``relative_rates``."""
+        self.gradients = Gradients(self, Strategy)
         return HeadSGD(self.parameters(), self.recipe, self.heads, self.relative_rates())
 
     def relative_rates(self) -> dict[Tensor, tuple[float, ...]]:
@@ -230,41 +235,33 @@ class Strategy(LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, HeadSGD)
         optimizer.scale(self.recipe.factor(self.current_epoch))
-        self.epoch_loss = []
+        self.loss_sum.zero_()
+        self.steps_of_epoch = 0
 
     def training_step(self, order: Tensor, batch_idx: int) -> None:
         """Many optimizer steps: ``order`` (S, n) are rows of the concatenated training views in the order in which they are seen, B at a time."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, HeadSGD)
         self.draws.start(self.current_epoch, batch_idx)
-        for start in range(0, order.shape[1], self.recipe.batch_size):
-            self.fit_step(order[:, start : start + self.recipe.batch_size], optimizer)
+        for index in order.split(self.recipe.batch_size, dim=1):
+            self.fit_step(index, optimizer)
+            self.steps_of_epoch += 1
 
     def fit_step(self, index: Tensor, optimizer: HeadSGD) -> None:
         """One optimizer step on the global batch ``index`` (S, B), of which this process computes every world-size-th column."""
         split = self.train_split
         assert split is not None
         rank, world = self.global_rank, self.trainer.world_size
-        labels_of_all = split.labels[index % len(split)]
-        local, labels = index[:, rank::world], labels_of_all[:, rank::world]
         self.draws.share(index.shape[1], rank, world)
-        features = split.gather(local).to(self.dtype)
-        labels = self.spread(labels)
-        logits = self.logits(features)
-        losses = self.loss(logits, labels, features).sum(-1)
-        objective = losses * world / self.denominator(self.spread(labels_of_all))
-        if self.needs_whole_batch:
-            statistic = self.batch_statistic(gathered(logits, rank, world, index.shape[1]), self.spread(labels_of_all))
-            objective = objective if statistic is None else objective + statistic
-        self.epoch_loss.append(objective.detach() / world)
-        penalty = self.regulariser()
-        optimizer.zero_grad()
-        total = (objective if penalty is None else objective + penalty).sum()
-        total.backward() if world == 1 else self.manual_backward(total)
+        labels = self.spread(self.row_labels[index])
+        features = split.gather(index if world == 1 else index[:, rank::world]).to(self.dtype)
+        batch = Batch(features, labels if world == 1 else labels[:, rank::world], labels, rank, world)
+        logits, objective = self.gradients(batch)
         with torch.no_grad():
+            self.loss_sum += objective
             optimizer.step()
             self.project("step")
-            self.observe(logits.detach(), labels)
+            self.observe(logits, batch.labels)
 
     def on_train_epoch_end(self) -> None:
         """Merge what was gathered, then let the strategy use it."""
@@ -283,81 +280,6 @@ class Strategy(LightningModule):
     def spread(self, per_order: Tensor) -> Tensor:
         """A tensor with leading S (one per batch order) repeated to a leading H."""
         return per_order if per_order.shape[0] == self.heads else per_order.repeat_interleave(self.heads // per_order.shape[0], dim=0)
-
-
-def random_linear(seeds: tuple[int, ...], K: int, D: int) -> tuple[Tensor, Tensor]:
-    """torch's default initialisation of ``nn.Linear(D, K)``, uniform in +-1/sqrt(D), for each seed: weight (H, K, D), bias (H, K)."""
-    weights, biases = [], []
-    for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
-        weights.append((torch.rand(K, D, generator=generator) * 2 - 1) / D**0.5)
-        biases.append((torch.rand(K, generator=generator) * 2 - 1) / D**0.5)
-    return torch.stack(weights), torch.stack(biases)
-
-
-def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``features @ weight^T + bias`` for a stack.
-
-    Args:
-        features: (S, B, D), S = 1, a divisor of H, or H; heads h with equal h // (H / S) share their features.
-        weight: (H, K, D).
-        bias: (H, K) or None.
-
-    Returns:
-        (H, B, K).
-    """
-    H, K, D = weight.shape
-    S, B, _ = features.shape
-    if S == H:
-        return (
-            torch.bmm(features, weight.transpose(1, 2)) if bias is None else torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
-        )
-    shared = torch.bmm(features, weight.reshape(S, H // S * K, D).transpose(1, 2))  # one product for all heads of an order
-    out = shared.view(S, B, H // S, K).transpose(1, 2).reshape(H, B, K)
-    return out if bias is None else out + bias[:, None]
-
-
-def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> Tensor:
-    """-sum_k q_k log softmax(z)_k with q = (1 - s) one-hot + s / K, per sample (..., B); s is a float or broadcastable to (..., B)."""
-    partition = torch.logsumexp(logits, -1)
-    true = logits.gather(-1, labels.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-    if isinstance(smoothing, float) and smoothing == 0:
-        return partition - true
-    return partition - (1 - smoothing) * true - smoothing * logits.mean(-1)
-
-
-def per_class(table: Tensor, labels: Tensor) -> Tensor:
-    """``table[k]`` of each sample's class: a table (K,) or (H, K), labels (..., B)."""
-    if table.dim() == 1:
-        return table[labels]
-    return table.gather(-1, labels.expand(*table.shape[:-1], labels.shape[-1]))
-
-
-def at_least_float32(logits: Tensor) -> Tensor:
-    """Half precision logits as float32, others as they are."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-
-
-def linear_head(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A detached ``nn.Linear`` with this weight (K, D) and bias (K,)."""
-    module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=weight.device, dtype=weight.dtype)
-    with torch.no_grad():
-        module.weight.copy_(weight)
-        if bias is not None:
-            module.bias.copy_(bias)
-    return module.requires_grad_(False).eval()
-
-
-def gathered(logits: Tensor, rank: int, world: int, total: int) -> Tensor:
-    """Logits (H, B, K) of all processes in the order of the global batch; gradients flow back to each process's share."""
-    if world == 1:
-        return logits
-    from torch.distributed.nn.functional import all_gather  # only with processes
-
-    size = -(-total // world)
-    padded = F.pad(logits, (0, 0, 0, size - logits.shape[1]))
-    pieces = torch.stack(all_gather(padded.contiguous()), dim=2)  # (H, size, world, K): column i of rank r is sample i * world + r
-    return pieces.reshape(logits.shape[0], size * world, -1)[:, :total]
 
 
 def check_range(strategy: str, name: str, value: float | Tensor, low: float, high: float) -> None:

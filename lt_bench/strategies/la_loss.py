@@ -7,6 +7,7 @@ from typing import Unpack
 from torch import Tensor, nn
 
 from lt_bench.strategies.base import Facts, Strategy, check_range
+from lt_bench.strategies.cross_entropy_shared import shift
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.weights_shared import log_prior, over_samples
 
@@ -36,6 +37,7 @@ class LALoss(Strategy):
         check_range(self.name, "tau", tau, 0.0, 10.0)
         self.shift = nn.Buffer(log_prior(self.class_counts, tau), persistent=False)
 
+    @shift
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """z + log(pi^tau + 1e-12)."""
         return logits + over_samples(self.shift).to(logits)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lt_bench.strategies.base import Facts, check_range, per_class
 from lt_bench.strategies.cosine_shared import CosineStrategy, less_on_true
+from lt_bench.strategies.cross_entropy_shared import shift
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.weights_shared import effective_number_weights, sum_to_classes
 
@@ -41,6 +42,7 @@ class LDAM(CosineStrategy):
         counts = self.class_counts.clamp_min(1)
         self.margin = nn.Buffer(max_margin * (counts.min() / counts) ** 0.25, persistent=False)
 
+    @shift
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The margin, times s, taken from the true logit."""
         return less_on_true(logits, labels, self.scale * per_class(self.margin, labels))

@@ -41,6 +41,7 @@ class HeadSGD(SGD):
         for (lr, momentum, weight_decay), members in groups.items():
             views = [self._view(parameter, run) for parameter, heads_of_it in members.items() for run in _runs(heads_of_it)]
             options.append({"params": views, "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "initial_lr": lr})
+        self._seen: list[Tensor | None] = [None] * len(self._slices)
         super().__init__(options, lr=0.1, nesterov=recipe.nesterov and all(m > 0 for _, m, _ in groups), fused=True)
 
     def _view(self, parameter: Tensor, run: slice) -> Tensor:
@@ -56,8 +57,10 @@ class HeadSGD(SGD):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update of every head from the gradients of the stacked parameters."""
-        for parameter, view, run in self._slices:
-            view.grad = None if parameter.grad is None else parameter.grad[run]
+        for number, (parameter, view, run) in enumerate(self._slices):
+            if parameter.grad is not self._seen[number]:  # a gradient that is kept in place is sliced once
+                self._seen[number] = parameter.grad
+                view.grad = None if parameter.grad is None else parameter.grad[run]
         return super().step(closure)
 
     def zero_grad(self, set_to_none: bool = True) -> None:

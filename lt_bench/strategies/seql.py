@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.strategies.base import Facts, Strategy, check_range
+from lt_bench.strategies.cross_entropy_shared import shift
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.weights_shared import kept
 
@@ -43,6 +44,7 @@ class SEQL(Strategy):
         rare = self.class_counts / self.class_counts.sum() < torch.as_tensor(threshold, dtype=torch.float64)
         self.rare = nn.Buffer(rare if rare.dim() == 1 else rare.unsqueeze(1), persistent=False)
 
+    @shift
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits with -inf where a rare class is left out; the true class never is."""
         gamma = self.gamma.unsqueeze(-1) if isinstance(self.gamma, Tensor) else self.gamma

@@ -1,0 +1,73 @@
+"""Tensors of a stack: linear heads side by side, tables looked up per sample, logits of all processes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def random_linear(seeds: tuple[int, ...], K: int, D: int) -> tuple[Tensor, Tensor]:
+    """torch's default initialisation of ``nn.Linear(D, K)``, uniform in +-1/sqrt(D), for each seed: weight (H, K, D), bias (H, K)."""
+    weights, biases = [], []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        weights.append((torch.rand(K, D, generator=generator) * 2 - 1) / D**0.5)
+        biases.append((torch.rand(K, generator=generator) * 2 - 1) / D**0.5)
+    return torch.stack(weights), torch.stack(biases)
+
+
+def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``features @ weight^T + bias`` for a stack.
+
+    Args:
+        features: (S, B, D), S = 1, a divisor of H, or H; heads h with equal h // (H / S) share their features.
+        weight: (H, K, D).
+        bias: (H, K) or None.
+
+    Returns:
+        (H, B, K).
+    """
+    H, K, D = weight.shape
+    S, B, _ = features.shape
+    if S == H:
+        return (
+            torch.bmm(features, weight.transpose(1, 2)) if bias is None else torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
+        )
+    shared = torch.bmm(features, weight.reshape(S, H // S * K, D).transpose(1, 2))  # one product for all heads of an order
+    out = shared.view(S, B, H // S, K).transpose(1, 2).reshape(H, B, K)
+    return out if bias is None else out.add_(bias[:, None])
+
+
+def per_class(table: Tensor, labels: Tensor) -> Tensor:
+    """``table[k]`` of each sample's class: a table (K,) or (H, K), labels (..., B)."""
+    if table.dim() == 1:
+        return table[labels]
+    return table.gather(-1, labels.expand(*table.shape[:-1], labels.shape[-1]))
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Half precision logits as float32, others as they are."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def linear_head(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A detached ``nn.Linear`` with this weight (K, D) and bias (K,)."""
+    module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=weight.device, dtype=weight.dtype)
+    with torch.no_grad():
+        module.weight.copy_(weight)
+        if bias is not None:
+            module.bias.copy_(bias)
+    return module.requires_grad_(False).eval()
+
+
+def gathered(logits: Tensor, rank: int, world: int, total: int) -> Tensor:
+    """Logits (H, B, K) of all processes in the order of the global batch; gradients flow back to each process's share."""
+    if world == 1:
+        return logits
+    from torch.distributed.nn.functional import all_gather  # only with processes
+
+    size = -(-total // world)
+    padded = F.pad(logits, (0, 0, 0, size - logits.shape[1]))
+    pieces = torch.stack(all_gather(padded.contiguous()), dim=2)  # (H, size, world, K): column i of rank r is sample i * world + r
+    return pieces.reshape(logits.shape[0], size * world, -1)[:, :total]

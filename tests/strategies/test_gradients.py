@@ -1,0 +1,146 @@
+"""Gradients that are written down are those of autograd."""
+
+import pytest
+import torch
+
+from lt_bench.errors import UserError
+from lt_bench.features.cache import Head
+from lt_bench.strategies.balanced_softmax import BalancedSoftmax
+from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies.ce import CE
+from lt_bench.strategies.cross_entropy_shared import cross_entropy_and_residual, shift, smoothed_cross_entropy
+from lt_bench.strategies.draws import Draws
+from lt_bench.strategies.gradients_shared import Batch, Gradients
+from lt_bench.strategies.registry import find, strategy_names
+
+COUNTS = (60, 41, 17, 17, 9, 4, 1)
+H, B, D = 4, 9, 5
+
+
+def reference(logits, labels, smoothing):
+    log_p = logits.log_softmax(-1)
+    true = log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return -(1 - smoothing) * true - smoothing * log_p.mean(-1)
+
+
+@pytest.mark.parametrize(
+    "smoothing", [0.0, 0.98, torch.tensor([[0.1], [0.9], [0.0]], dtype=torch.float64)], ids=["none", "one", "per head"]
+)
+@pytest.mark.parametrize("scale", [1.0, 50.0])
+def test_cross_entropy_and_its_residual(smoothing, scale):
+    torch.manual_seed(5)
+    logits = (scale * torch.randn(3, 8, 6, dtype=torch.float64)).requires_grad_()
+    labels = torch.randint(6, (3, 8))
+    expected = reference(logits, labels, smoothing)
+    weight = torch.rand(3, 8, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad((expected * weight).sum(), logits)
+    losses, residual = cross_entropy_and_residual(logits.detach(), labels, smoothing)
+    torch.testing.assert_close(losses, expected.detach())
+    torch.testing.assert_close(residual * weight.unsqueeze(-1), gradient)
+    node = smoothed_cross_entropy(logits, labels, smoothing)
+    torch.testing.assert_close(node, expected)
+    torch.testing.assert_close(torch.autograd.grad((node * weight).sum(), logits)[0], gradient)
+
+
+def test_a_logit_left_out_has_no_gradient():
+    logits = torch.tensor([[1.0, 2.0, -torch.inf]])
+    losses, residual = cross_entropy_and_residual(logits, torch.tensor([0]), 0.0)
+    torch.testing.assert_close(losses, torch.tensor([1.0]).exp().add(1).log())
+    assert residual[0, 2] == 0
+    torch.testing.assert_close(residual.sum(-1), torch.zeros(1))
+
+
+def test_a_trained_smoothing_is_refused():
+    smoothing = torch.tensor(0.1, requires_grad=True)
+    with pytest.raises(UserError, match="smoothing"):
+        smoothed_cross_entropy(torch.randn(2, 3, requires_grad=True), torch.tensor([0, 1]), smoothing)
+
+
+class RowsInTheLoss(CE):
+    """Its loss looks at the rows themselves, past the logits."""
+
+    name = "rows_in_the_loss"
+
+    def loss(self, logits, labels, features=None):
+        return super().loss(logits, labels, features) * (1 + self.weight.square().sum((1, 2)).unsqueeze(-1))
+
+
+class Tempered(BalancedSoftmax):
+    """Replaces a transform that is a shift by one that is none, with a parameter of its own."""
+
+    name = "tempered"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.temperature = torch.nn.Parameter(torch.full((self.heads, 1, 1), 1.5))
+
+    def transform(self, logits, labels):
+        return super().transform(logits, labels) / self.temperature
+
+
+class Decayed(CE):
+    """Has a regulariser of the rows."""
+
+    name = "decayed"
+
+    def regulariser(self):
+        return self.weight.square().sum((1, 2))
+
+
+class Moved(CE):
+    """Shifts its logits by labels."""
+
+    name = "moved"
+
+    @shift
+    def transform(self, logits, labels):
+        return logits + labels.unsqueeze(-1)
+
+
+OWN = (RowsInTheLoss, Tempered, Decayed, Moved)
+FITTED = [name for name in strategy_names() if find(name).fitting == "sgd"]
+
+
+def make(cls) -> Strategy:
+    generator = torch.Generator().manual_seed(11)
+    head = Head(torch.randn(len(COUNTS), D, generator=generator), torch.randn(len(COUNTS), generator=generator))
+    strategy = cls(Facts(D, COUNTS, head, tuple(range(H)))).double()
+    strategy.draws = Draws((0, 1))
+    return strategy
+
+
+@pytest.mark.parametrize("orders", [1, 2, H])
+@pytest.mark.parametrize(
+    "make_class", [*[lambda n=n: find(n).load() for n in FITTED], *[lambda c=c: c for c in OWN]], ids=[*FITTED, *[c.name for c in OWN]]
+)
+def test_gradients_are_those_of_autograd(make_class, orders):
+    strategy = make(make_class())
+    torch.manual_seed(3)
+    features = torch.randn(orders, B, D, dtype=torch.float64)
+    labels = torch.randint(len(COUNTS), (orders, B)).repeat_interleave(H // orders, 0)
+    gradients = Gradients(strategy, Strategy)
+    for _ in range(2):  # kept buffers hold the gradient of the step before
+        strategy.draws.start(0, 0)
+        logits = strategy.logits(features)
+        objective = strategy.loss(logits, labels, features).sum(-1) / strategy.denominator(labels)
+        statistic, penalty = strategy.batch_statistic(logits, labels), strategy.regulariser()
+        objective = objective if statistic is None else objective + statistic
+        trained = [p for p in strategy.parameters() if p.requires_grad]
+        expected = torch.autograd.grad((objective if penalty is None else objective + penalty).sum(), trained, allow_unused=True)
+        strategy.draws.start(0, 0)
+        found_logits, found = gradients(Batch(features, labels, labels))
+        torch.testing.assert_close(found_logits, logits.detach())
+        torch.testing.assert_close(found, objective.detach())
+        for parameter, gradient in zip(trained, expected, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient)
+        features = features.flip(1) + 0.1
+
+
+def test_what_is_written_down():
+    """The gradient of overridden slots is left to autograd."""
+    plain = [Gradients(make(find(name).load()), Strategy) for name in ("ce", "los", "cb", "balanced_softmax", "la_loss")]
+    assert all(gradients.linear and gradients.written_down for gradients in plain)
+    for cls in (RowsInTheLoss, Tempered, Decayed, find("focal").load(), find("vs").load()):
+        assert not Gradients(make(cls), Strategy).written_down
+    assert Gradients(make(Moved), Strategy).written_down
+    assert not Gradients(make(find("lws").load()), Strategy).linear
