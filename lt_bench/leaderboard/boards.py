@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,7 @@ class Row:
     positions: NDArray[np.intp]
     label: str
     statistics: RowStatistics | None = None
+    computed: dict[str, Any] = field(default_factory=dict, repr=False)  # values of columns by key: every table asks for them
 
     def values(self, name: str) -> NDArray[np.float64]:
         """A numeric column for each seed (n,); NaN where a run does not have it."""

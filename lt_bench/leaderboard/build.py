@@ -35,6 +35,7 @@ def build_leaderboard(
     column_modules: Iterable[str] = (),
     statistics: bool = True,
     statistics_dir: Path | None = None,
+    console: Console | None = None,
 ) -> list[Path]:
     """Write the leaderboard of a directory of records; the same records give the same bytes.
 
@@ -45,6 +46,7 @@ def build_leaderboard(
         column_modules: dotted names of modules that register columns.
         statistics: rank groups, intervals over test images and the smallest resolvable difference, from the stored predictions.
         statistics_dir: where statistics are kept between calls; by default in the suite's home directory.
+        console: also print the tables there, from the same reading of the records.
 
     Returns:
         The files written.
@@ -57,6 +59,8 @@ def build_leaderboard(
         raise UserError(f"no such leaderboard format: {', '.join(unknown)}; choose among {', '.join(FORMATS)}")
     found = load_boards(results_dir, statistics, statistics_dir)
     columns = registered(column_modules)
+    if console is not None:
+        _print(found, columns, console)
     texts: dict[str, tuple[str, Callable[[], str]]] = {
         "markdown": ("LEADERBOARD.md", lambda: markdown(found, columns)),
         "csv": ("leaderboard.csv", lambda: csv_table(found, columns)),
@@ -100,9 +104,12 @@ def print_tables(
 ) -> None:
     """Show every board of a directory of records in the terminal."""
     columns = registered(column_modules)
-    screen = console or Console()
-    for board in load_boards(results_dir, statistics, statistics_dir):
-        screen.print(board_table(board, _main(board, columns)))
+    _print(load_boards(results_dir, statistics, statistics_dir), columns, console or Console())
+
+
+def _print(found: list[BoardRows], columns: tuple[Column, ...], console: Console) -> None:
+    for board in found:
+        console.print(board_table(board, _main(board, columns)))
 
 
 def _main(found: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:

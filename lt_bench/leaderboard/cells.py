@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lt_bench.leaderboard.across import missing_seeds
 from lt_bench.leaderboard.boards import BoardRows, Row
-from lt_bench.leaderboard.columns import Column, Value
+from lt_bench.leaderboard.columns import Column, Value, column_value
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.ranking import statistics_note
 
@@ -65,7 +65,7 @@ def fixed(value: float, decimals: int) -> str:
 
 def table_cells(found: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
     """Cells of every row and column, with first and second places where the column has a better end."""
-    values = [[column.value(row) for column in columns] for row in found.rows]
+    values = [[column_value(row, column) for column in columns] for row in found.rows]
     result = [[Cell(value, value_text(value, column)) for value, column in zip(line, columns, strict=True)] for line in values]
     for index, column in enumerate(columns):
         for position, place in _places([line[index] for line in values], column).items():
@@ -91,7 +91,7 @@ def _places(values: list[Value], column: Column) -> dict[int, int]:
 
 def usable(found: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns that at least one row of the board has a value for."""
-    return tuple(column for column in columns if any(value_text(column.value(row), column) != MISSING for row in found.rows))
+    return tuple(column for column in columns if any(value_text(column_value(row, column), column) != MISSING for row in found.rows))
 
 
 def interval_note(rows: list[Row]) -> str:

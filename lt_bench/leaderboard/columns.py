@@ -42,6 +42,13 @@ class Column:
     main: bool = True
 
 
+def column_value(row: Row, column: Column) -> Value:
+    """A column's value for a row, computed once."""
+    if column.key not in row.computed:
+        row.computed[column.key] = column.value(row)
+    return row.computed[column.key]
+
+
 _registered: dict[str, Column] = {}
 
 

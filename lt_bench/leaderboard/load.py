@@ -139,7 +139,7 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
                         memo[line] = json.loads("{" + line.removesuffix(",") + "}")[name]
                     shared[name] = memo[line]
                 else:
-                    own.append(line.removesuffix(","))
+                    own.append(_without_history(line) if name == "training" else line.removesuffix(","))
             data = json.loads("{" + ",".join(own) + "}") | shared
         else:
             data = json.loads(text)
@@ -148,6 +148,12 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
         raise UserError(f"{path}: field schema is not {SCHEMA_VERSION}; this version of lt-bench cannot read it")
     return data
+
+
+def _without_history(line: str) -> str:
+    """The training field without its course over the epochs, its last and by far its longest part, which no table shows."""
+    cut = line.find(', "history": [')
+    return line.removesuffix(",") if cut < 0 else line[:cut] + "}"
 
 
 _SHARED = {"strategy", "dataset", "backbone", "cache", "tuning", "environment"}
@@ -202,9 +208,15 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "command": data["command"],
     }
     for view, values in data["metrics"].items():
-        for name, value in values.items():
-            flat[f"{view}/{name}"] = math.nan if value is None else value
+        names = (view, *values)
+        if names not in memo:
+            memo[names] = [f"{view}/{name}" for name in values]
+        flat.update(zip(memo[names], values.values() if None not in values.values() else map(_nan_for_null, values.values()), strict=True))
     return flat
+
+
+def _nan_for_null(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _environment(environment: Mapping[str, Any], memo: dict[Any, Any]) -> str:

@@ -35,6 +35,7 @@ def attach(found: BoardRows, statistics: BoardStatistics) -> BoardRows:
                 {name: statistics.intervals[name][index] for name in GROUPS},
                 None if index == 0 else statistics.behind[index],
             ),
+            computed={},
         )
         for index, row in enumerate(found.rows)
     ]

@@ -18,7 +18,7 @@ from lt_bench.errors import UserError
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.build import load_boards
 from lt_bench.leaderboard.cells import number, usable
-from lt_bench.leaderboard.columns import registered
+from lt_bench.leaderboard.columns import column_value, registered
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.results.files import write_text
 from lt_bench.results.record import RunRecord
@@ -149,7 +149,7 @@ def _write_board(found: BoardRows, id: str, to: Destination, plots: bool) -> Non
 def table(found: BoardRows) -> tuple[list[str | int], list[Any]]:
     """The board as column names and plain rows: numbers as stored, ends of intervals in columns of their own, None for what is missing."""
     columns = usable(found, registered())
-    values = [[column.value(row) for column in columns] for row in found.rows]
+    values = [[column_value(row, column) for column in columns] for row in found.rows]
     spread = [any(isinstance(line[index], Estimate) for line in values) for index in range(len(columns))]
     names: list[str | int] = ["row"]
     for column, wide in zip(columns, spread, strict=True):
