@@ -23,7 +23,7 @@ def one_cache(options: argparse.Namespace) -> None:
     from lt_bench.errors import UserError
     from lt_bench.features.cache import open_cache
     from lt_bench.results.store import Store
-    from lt_bench.runs.bench import suite_plan
+    from lt_bench.runs.bench import Suite, suite_plan
     from lt_bench.runs.heads import Bench, execute
     from lt_bench.runs.options import StrategyChoice, TuneOptions
     from lt_bench.runs.planning import tuning_name
@@ -52,7 +52,7 @@ def one_cache(options: argparse.Namespace) -> None:
     for name in names:
         if time.monotonic() > deadline:
             break
-        suite = {"strategies": [name], "seeds": list(range(options.seeds)), "hyperparameters": ["official", "tuned"]}
+        suite = Suite(strategies=[name], caches=[], seeds=list(range(options.seeds)), hyperparameters=["official", "tuned"])
         planned, missing = suite_plan(suite, cache, options.results)
         started = time.monotonic()
         failures = execute(bench, planned, Store(options.results), records.append)
