@@ -20,6 +20,9 @@ Arrays = Mapping[str, NDArray[Any]]
 # Per-sample arrays of the test view, in the order of the test rows, and the type each is stored in.
 SAMPLE_ARRAYS: dict[str, type[np.generic]] = {"test_predictions": np.int32, "test_labels": np.int32, "test_true_probability": np.float32}
 
+# Folders beside those of the datasets: what `lt-bench tune` chose, and the CSV logs of fits.
+NOT_DATASETS = {"tuning", "logs"}
+
 
 class Store:
     """Reads and writes the records of one directory."""
@@ -128,7 +131,7 @@ def record_paths(directory: Path) -> list[Path]:
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory of records; `lt-bench run --results {directory} ...` makes one")
-    return sorted(directory.glob("*/*-????????????????.json"))
+    return sorted(path for path in directory.glob("*/*-????????????????.json") if path.parent.name not in NOT_DATASETS)
 
 
 def read_json(path: Path) -> dict[str, Any]:

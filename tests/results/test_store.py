@@ -39,6 +39,16 @@ def test_equal_runs_give_equal_bytes(tmp_path, builder):
         assert first == second
 
 
+def test_choices_of_tune_are_no_records(store, builder):
+    record, arrays = builder.make()
+    path = store.write(record, arrays)
+    tuned = store.directory / "tuning" / f"los-{'0' * 16}.json"
+    tuned.parent.mkdir()
+    tuned.write_text("{}")
+    assert store.paths() == [path]
+    assert store.validate() == []
+
+
 def test_records_are_sorted_by_id(store, builder):
     for strategy in ("los", "ce", "crt"):
         for seed in range(3):
