@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import SGD
+from torch.optim.sgd import sgd
 
 from lt_bench.strategies.recipe import Recipe
 
@@ -40,9 +41,12 @@ class HeadSGD(SGD):
         options: list[dict[str, Any]] = []
         for (lr, momentum, weight_decay), members in groups.items():
             views = [self._view(parameter, run) for parameter, heads_of_it in members.items() for run in _runs(heads_of_it)]
-            options.append({"params": views, "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "initial_lr": lr})
+            nesterov = recipe.nesterov and momentum > 0  # without momentum there is nothing to look ahead to
+            options.append(
+                {"params": views, "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "initial_lr": lr}
+            )
         self._seen: list[Tensor | None] = [None] * len(self._slices)
-        super().__init__(options, lr=0.1, nesterov=recipe.nesterov and all(m > 0 for _, m, _ in groups), fused=True)
+        super().__init__(options, lr=0.1, fused=True)
 
     def _view(self, parameter: Tensor, run: slice) -> Tensor:
         view = parameter.detach()[run]
@@ -57,11 +61,26 @@ class HeadSGD(SGD):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update of every head from the gradients of the stacked parameters."""
+        loss = None if closure is None else closure()
+        self.update()
+        return loss
+
+    def update(self) -> None:
+        """``step`` without torch's hooks and profiler marks, which cost more than the update of a small head; call it without gradients."""
         for number, (parameter, view, run) in enumerate(self._slices):
             if parameter.grad is not self._seen[number]:  # a gradient that is kept in place is sliced once
                 self._seen[number] = parameter.grad
                 view.grad = None if parameter.grad is None else parameter.grad[run]
-        return super().step(closure)
+        for group in self.param_groups:
+            views = [view for view in group["params"] if view.grad is not None]
+            momenta = [self.state[view].get("momentum_buffer") for view in views]
+            sgd(
+                views, [view.grad for view in views], momenta, fused=True, lr=group["lr"], momentum=group["momentum"], weight_decay=group["weight_decay"],
+                dampening=0.0, nesterov=group["nesterov"], maximize=False,
+            )  # fmt: skip
+            if group["momentum"] != 0:
+                for view, momentum in zip(views, momenta, strict=True):
+                    self.state[view]["momentum_buffer"] = momentum
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of the stacked parameters."""

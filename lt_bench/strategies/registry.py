@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lt_bench.errors import UserError
+from lt_bench.errors import FAILURES_OF_CODE, UserError
 from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, RecipeOptions
 
 if TYPE_CHECKING:
@@ -245,8 +245,8 @@ def _at_path(dotted: str) -> Entry:
         raise UserError(f"{dotted}: module {module_name!r} cannot be found; is it on PYTHONPATH or in the current folder?")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError, NameError) as error:
-        raise UserError(f"{dotted}: {spec.origin} cannot be imported ({type(error).__name__}: {error})") from None
+    except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:
+        raise UserError(f"{dotted}: {spec.origin} cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})") from None
     cls = getattr(module, class_name, None)
     if not isinstance(cls, type):
         raise UserError(f"{dotted}: {spec.origin} has no class {class_name!r}{suggestion(class_name, vars(module))}")

@@ -1,0 +1,66 @@
+import pytest
+
+from lt_bench.errors import UserError
+from lt_bench.features.cache import open_cache
+from lt_bench.features.locate import find_cache, fitting_caches, home, known_caches, shipped
+from lt_bench.features.manifest import read_manifest
+
+
+@pytest.fixture
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_home(own_home, monkeypatch):
+    assert home() == own_home
+    monkeypatch.delenv("LT_BENCH_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert str(home()) == "/somewhere/lt-bench"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/nobody")
+    assert str(home()) == "/home/nobody/.cache/lt-bench"
+
+
+def test_home_comes_before_shipped(own_home, make_cache):
+    make_cache(own_home / "caches" / "b")
+    make_cache(own_home / "caches" / "a")
+    names = [path for path, _ in known_caches()]
+    assert names[:2] == [own_home / "caches" / "a", own_home / "caches" / "b"]
+    assert all(shipped("checkpoints") in path.parents for path in names[2:])
+    assert len(names) > 2  # at least one comes with the suite
+
+
+def test_the_shipped_caches_are_whole():
+    """Every checksum of what comes with the suite, and that it says where it is from."""
+    for path in shipped("checkpoints").glob("*/manifest.json"):
+        cache = open_cache(path.parent)
+        cache.verify()
+        assert cache.manifest.origin
+        assert cache.manifest.dataset.val_seen_by_backbone is False
+        assert cache.has("val")
+        assert cache.head() is not None
+
+
+def test_find_by_path_name_and_key(own_home, make_cache):
+    path = make_cache(own_home / "caches" / "folder", name="given-name")
+    for name in (str(path), "folder", "given-name", read_manifest(path).key):
+        assert find_cache(name) == path
+    with pytest.raises(UserError, match=r"no cache 'other': .* \(given-name, "):
+        find_cache("other")
+
+
+def test_fitting(own_home, make_cache):
+    make_cache(own_home / "caches" / "ten", dataset={"name": "cifar10_lt", "imbalance_factor": 10.0})
+    make_cache(own_home / "caches" / "fifty", dataset={"name": "cifar10_lt", "imbalance_factor": 50.0})
+    assert [manifest.name for _, manifest in fitting_caches("cifar10_lt")] == ["fifty", "ten"]
+    assert [manifest.name for _, manifest in fitting_caches("cifar10_lt", 50)] == ["fifty"]
+    assert fitting_caches("cifar10_lt", 50, "resnet32") == []
+    assert [manifest.name for _, manifest in fitting_caches("cifar10_lt", 50, "invented")] == ["fifty"]
+
+
+def test_a_damaged_cache_is_named(own_home, make_cache):
+    path = make_cache(own_home / "caches" / "broken")
+    (path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"broken/manifest\.json: damaged manifest"):
+        known_caches()

@@ -1,0 +1,203 @@
+import textwrap
+
+import pytest
+import torch
+
+from lt_bench.errors import UserError
+from lt_bench.features.cache import Head
+from lt_bench.strategies import registry
+from lt_bench.strategies.base import Facts
+from lt_bench.strategies.recipe import Recipe
+from lt_bench.strategies.registry import find, strategy_names, type_name
+
+OWN = '''
+"""A file of the user's own."""
+from typing import Literal, Unpack
+from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies.recipe import Recipe, RecipeOptions
+
+
+class {cls}(Strategy):
+    """Mine: ``l_i = CE(z_i, y)``."""
+
+    name = {name!r}
+    family = "own"
+    paper = "none"
+    recipe = Recipe(lr=0.5, epochs=3)
+    grid = {{"scale": (1.0, 2.0)}}
+
+    def __init__(self, facts: Facts, *, scale: float = 1.0, mode: Literal["a", "b"] = "a", **recipe: Unpack[RecipeOptions]) -> None:
+        super().__init__(facts, **recipe)
+        self.scale = scale
+'''
+
+
+def test_every_entry_says_what_its_class_says():
+    """What is read from the source without importing is what the imported class has."""
+    for name in strategy_names():
+        entry = find(name)
+        imported = registry.describe(entry.load())
+        for field in (
+            "name",
+            "family",
+            "paper",
+            "sampler",
+            "initial_head",
+            "trains",
+            "fitting",
+            "recipe",
+            "official",
+            "settings",
+            "grid",
+            "inferred",
+        ):
+            assert getattr(entry, field) == getattr(imported, field), (name, field)
+        assert {(h.name, h.type, h.default) for h in entry.hyperparameters} == {
+            (h.name, h.type, h.default) for h in imported.hyperparameters
+        }, name
+        assert entry.class_path == imported.class_path
+
+
+def test_facts_of_los():
+    entry = find("los")
+    assert entry.recipe == Recipe(lr=5e-4, momentum=0.9, weight_decay=0.0, batch_size=64, epochs=20)
+    assert entry.official == ("cifar100_lt",)
+    assert {h.name: h.default for h in entry.hyperparameters} == {
+        "epsilon": 0.98,
+        "convention": "torch",
+        "true_probability": 0.0,
+        "gap": 0.0,
+    }
+    assert entry.summary.startswith("LOS: ")
+    assert find("LOS") == find("los")
+    assert find("balanced-softmax").name == "balanced_softmax"
+
+
+def test_a_subclass_inherits_the_facts_it_does_not_change():
+    lort, los = find("lort"), find("los")
+    assert (lort.recipe, lort.hyperparameters, lort.grid) == (los.recipe, los.hyperparameters, los.grid)
+    assert (lort.inferred, lort.official) == (True, ())
+
+
+def test_resolve_takes_the_nearer_setting():
+    entry = find("d_ffds")
+    assert entry.resolve("cifar100_lt", 100)["gamma_max"] == 4.5
+    assert entry.resolve("cifar100_lt", 50)["gamma_max"] == 5.0
+    assert entry.resolve("cifar100_lt", 50)["gamma_min"] == 1.5
+    assert entry.resolve("cifar100_lt", 50, {"gamma_min": 0.0})["gamma_min"] == 0.0  # given wins, also where it is the general default
+    assert entry.resolve("cifar100_lt")["epochs"] == 70
+    assert entry.resolve("cifar100_lt", None, {"milestones": [1, 2]})["milestones"] == (1, 2)
+    assert "epochs" not in find("tau_norm").resolve("cifar100_lt")
+
+
+def test_resolve_refuses_what_the_strategy_does_not_have():
+    with pytest.raises(UserError, match=r"los has no hyper-parameter 'epsilan' \(did you mean 'epsilon'\?\); it has epsilon, "):
+        find("los").resolve("cifar100_lt", 100, {"epsilan": 0.5})
+    with pytest.raises(UserError, match="joint has no hyper-parameter 'epochs'; it has none"):
+        find("joint").resolve("cifar100_lt", 100, {"epochs": 3})
+
+
+def test_official_is_a_matter_of_the_data_set():
+    assert find("los").is_official("cifar100_lt", 100)
+    assert not find("los").is_official("imagenet_lt")
+    assert find("joint").is_official("anything")
+    assert not find("lort").is_official("cifar100_lt", 100)
+
+
+def test_unknown_names():
+    with pytest.raises(UserError, match=r"unknown strategy 'balanced_softmx' \(did you mean 'balanced_softmax'\?\)"):
+        find("balanced_softmx")
+    with pytest.raises(UserError, match="unknown strategy 'zzz'; `lt-bench list strategies`"):
+        find("zzz")
+    for name in ("", ".", "a.", ".a", "./los.py", "../x.y", "no_such_package.module.Head", "lt_bench.strategies.los.", "pathlib.Path.x"):
+        with pytest.raises(UserError) as caught:
+            find(name)
+        assert "\n" not in str(caught.value)
+
+
+def test_types_cover_what_resolves():
+    for name in strategy_names():
+        entry = find(name)
+        assert set(entry.types()) == set(entry.resolve("")), name
+    assert find("los").types()["lr"] is float
+    assert type_name(find("los").types()["convention"]) == "torch | others"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Write a module of the user's own and put it on the path."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(module, text):
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
+        return module
+
+    return write
+
+
+def test_a_strategy_of_the_users_own(own):
+    own("own_one", OWN.format(cls="Mine", name="mine"))
+    entry = find("own_one.Mine")
+    assert (entry.name, entry.class_path, entry.public_name) == ("mine", "own_one.Mine", "own_one.Mine")
+    assert entry.recipe.lr == 0.5
+    assert entry.types()["scale"] is float
+    assert entry.resolve("x", None, {"scale": 3.0})["scale"] == 3.0
+    head = Head(torch.zeros(2, 3), torch.zeros(2))
+    assert entry.load()(Facts(3, (3, 2), head), scale=2.0).scale == 2.0
+
+
+BROKEN = {
+    "import": ("import no_such_module_anywhere\n", "cannot be imported"),
+    "syntax": ("class Head(:\n", "cannot be imported"),
+    "raises": ("1 / 0\n", "cannot be imported"),
+    "no class": ("x = 1\n", "has no class 'Head'"),
+    "not a class": ("Head = 3\n", "has no class 'Head'"),
+    "another class": ("class Head:\n    pass\n", "is not a lt_bench.strategies.base.Strategy"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_file_of_the_users_own(own, fault):
+    module = own(f"own_broken_{fault.replace(' ', '_')}", BROKEN[fault][0])
+    with pytest.raises(UserError, match=BROKEN[fault][1]) as caught:
+        find(f"{module}.Head")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("scale: float = 1.0", "scale = 1.0"), "scale needs a type and a default"),
+        (("scale: float = 1.0", "scale: float"), "scale needs a type and a default"),
+        (('mode: Literal["a", "b"] = "a"', "mode: complex = 1j"), "type 'complex' is not made of float"),
+        (("recipe = Recipe(lr=0.5, epochs=3)", "recipe = Recipe(lr=float(1), epochs=3)"), "Shipped.recipe must be a literal"),
+        (('family = "own"', 'family = "o" + "wn".lower()'), "Shipped.family must be a literal"),
+        (('    """Mine: ``l_i = CE(z_i, y)``."""\n', ""), "class Shipped has no docstring"),
+    ],
+)
+def test_a_shipped_file_that_breaks_the_rules_is_a_loud_error(tmp_path, change, message):
+    text = OWN.format(cls="Shipped", name="shipped")
+    assert change[0] in text
+    path = tmp_path / "shipped.py"
+    path.write_text(text.replace(*change))
+    with pytest.raises(UserError, match=message):
+        list(registry._read(path, "lt_bench.strategies.shipped"))
+
+
+def test_a_name_twice_is_a_loud_error(tmp_path, monkeypatch):
+    for file in ("one", "two"):
+        (tmp_path / f"{file}.py").write_text(OWN.format(cls="Same", name="same"))
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    registry._shipped.cache_clear()
+    try:
+        with pytest.raises(UserError, match=r"two\.py: strategy 'same' is defined in lt_bench\.strategies\.one\.Same already"):
+            strategy_names()
+    finally:
+        registry._shipped.cache_clear()
+
+
+def test_a_shipped_file_that_cannot_be_imported_is_a_user_error(own):
+    entry = find("los")
+    broken = registry.dataclasses.replace(entry, class_path="lt_bench.strategies.no_such_file.Head")
+    with pytest.raises(UserError, match=r"lt_bench\.strategies\.no_such_file\.Head: cannot be imported"):
+        broken.load()
