@@ -73,6 +73,7 @@ class CAAI25Inferred(Strategy):
         self.beta = nn.Parameter(torch.zeros(self.heads, 1, facts.dim))
         self.radius = nn.Parameter(torch.ones(self.heads, 1))
         self.turn = nn.Buffer(torch.zeros((), dtype=torch.long))
+        self.itself = nn.Buffer(torch.eye(min(facts.num_classes, ROWS_OF_UNIFORMITY), dtype=torch.bool), persistent=False)
 
     def begin(self, train: FeatureSplit) -> None:
         """R starts at the mean norm of the plain view."""
@@ -112,9 +113,8 @@ class CAAI25Inferred(Strategy):
         K = self.facts.num_classes
         rows = (self.turn * ROWS_OF_UNIFORMITY + torch.arange(min(K, ROWS_OF_UNIFORMITY), device=self.weight.device)) % K
         directions = F.normalize(at_least_float32(self.weight[:, rows]), dim=-1)
-        energy = 4 * torch.bmm(directions, directions.transpose(1, 2)) - 4
-        pairs = ~torch.eye(rows.numel(), dtype=torch.bool, device=rows.device)
-        return self.uniformity.to(energy) * (energy[:, pairs].logsumexp(-1) - math.log(rows.numel() * (rows.numel() - 1)))
+        energy = (4 * torch.bmm(directions, directions.transpose(1, 2)) - 4).masked_fill(self.itself, -math.inf)
+        return self.uniformity.to(energy) * (energy.flatten(1).logsumexp(-1) - math.log(rows.numel() * (rows.numel() - 1)))
 
     def project(self, after: str) -> None:
         """The next rows for the uniformity."""
