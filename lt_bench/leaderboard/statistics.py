@@ -50,7 +50,7 @@ def board_statistics(found: BoardRows, directory: Path | None = None, resamples:
     Raises:
         UserError: a side file is missing, or two rows were not evaluated on the same images.
     """
-    path = (directory or cache_directory()) / f"{_fingerprint(found, resamples)}.json"
+    path = (directory or cache_directory()) / f"{fingerprint(found)}-{_VERSION}-{resamples}.json"
     if path.is_file():
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
     result = compute(found, resamples)
@@ -105,9 +105,9 @@ def _better(rows: int, tests: list[PairedTest], p: NDArray[np.float64]) -> NDArr
     return better
 
 
-def _fingerprint(found: BoardRows, resamples: int) -> str:
-    """Of the content of every record behind the board, in row order."""
-    hashed = hashlib.sha256(f"{_VERSION} {resamples}".encode())
+def fingerprint(found: BoardRows) -> str:
+    """32 hex digits of the content of every record behind the board, in row order."""
+    hashed = hashlib.sha256()
     for path in found.paths:
         hashed.update(hashlib.sha256(path.read_bytes()).digest())
     return hashed.hexdigest()[:32]

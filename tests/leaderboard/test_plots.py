@@ -41,6 +41,11 @@ def test_every_plot_is_drawn_and_the_same_bytes_again(found, tmp_path):
         assert one.svg.read_text().count("<path") > 10
         picture = np.asarray(Image.open(io.BytesIO(one.png.read_bytes())).convert("L"))
         assert 0.002 < np.mean(picture < 200) < 0.5
+    written = first[0].svg.stat().st_mtime_ns
+    assert draw_board(found, tmp_path / "a") == first
+    assert first[0].svg.stat().st_mtime_ns == written  # the same records: nothing is drawn again
+    first[0].svg.unlink()
+    assert draw_board(found, tmp_path / "a")[0].svg.read_bytes() == second[0].svg.read_bytes()
 
 
 def test_no_date_and_no_address_of_this_machine(tmp_path):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.plots import by_class, by_row, special
 from lt_bench.leaderboard.plots.style import look, save
+from lt_bench.leaderboard.statistics import fingerprint
+from lt_bench.results.files import write_text
 
 PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str]] = {
     "accuracy_by_size": (by_class.accuracy_by_size, "Accuracy against class size."),
@@ -44,12 +49,36 @@ class Drawn:
 
 
 def draw_board(found: BoardRows, directory: Path) -> list[Drawn]:
-    """Draw what the board has data for into `directory`/<board>/; the same records give the same bytes."""
+    """Draw what the board has data for into `directory`/<board>/; the same records give the same bytes.
+
+    Plots of the same records, drawn by the same code before, are left as they are (`drawn.json` beside them says from what they were made).
+    """
+    folder = directory / found.board.slug
+    stamp = folder / "drawn.json"
+    made_from = {"records": fingerprint(found), "code": _code(), "matplotlib": matplotlib.__version__}
+    if stamp.is_file():
+        before = json.loads(stamp.read_text(encoding="utf-8"))
+        kept = [
+            Drawn(name, folder / f"{name}.svg", folder / f"{name}.png", PLOTS[name][1]) for name in before.pop("plots") if name in PLOTS
+        ]
+        if before == made_from and all(plot.svg.is_file() and plot.png.is_file() for plot in kept):
+            return kept
+    drawn = _draw(found, folder)
+    write_text(stamp, json.dumps(made_from | {"plots": [plot.name for plot in drawn]}, indent=1) + "\n")
+    return drawn
+
+
+def _code() -> str:
+    """Hash of this package's source: plots of older code are drawn again."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:16]
+
+
+def _draw(found: BoardRows, folder: Path) -> list[Drawn]:
     drawn = []
     with look():
         for name, (draw, caption) in PLOTS.items():
             made = draw(found)
             if made is not None:
-                svg, png = save(made, directory / found.board.slug / name)
+                svg, png = save(made, folder / name)
                 drawn.append(Drawn(name, svg, png, caption))
     return drawn
