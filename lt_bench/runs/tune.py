@@ -108,13 +108,24 @@ def tuning_document(
         "schema": 1, "strategy": entry.public_name, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
         "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "seeds": seeds, "grid": grid,
         "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
-        "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"],
+        "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"], "at_edge": edges(points, points[best]),
         "command": shlex.join(
             ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", manifest.name, "--seeds", ",".join(map(str, seeds)), *strategy_options(fixed)]
         ),
     }  # fmt: skip
     identity = hashlib.sha256(canonical_json(document).encode()).hexdigest()[:16]
     return {**document, "id": identity, "environment": environment(device=device_name(bench.device), devices=bench.hardware.devices)}
+
+
+def edges(points: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
+    """Hyper-parameters whose chosen value is the smallest or largest of three or more numbers tried: a wider grid might choose another."""
+    found = []
+    for name, value in chosen.items():
+        tried = {point[name] for point in points}
+        numeric = all(isinstance(one, int | float) and not isinstance(one, bool) for one in tried)
+        if numeric and len(tried) > 2 and value in (min(tried), max(tried)):
+            found.append(name)
+    return found
 
 
 def show(document: dict[str, Any], path: Path) -> None:
@@ -130,4 +141,6 @@ def show(document: dict[str, Any], path: Path) -> None:
         table.add_row(*values, f"{100 * row['mean']:.2f}", " ".join(f"{100 * value:.2f}" for value in row["macro_accuracy"]))
     console = Console()
     console.print(table)
+    if document["at_edge"]:
+        console.print(f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another", soft_wrap=True)
     console.print(f"chosen: {document['choice']}; written to {path}; use it with --tuned", soft_wrap=True)

@@ -28,7 +28,7 @@ class BalancedSoftmax(Strategy):
         "imagenet_lt": {"lr": 0.4, "epochs": 10},
         "places_lt": {"lr": 0.02, "batch_size": 256, "epochs": 10},
     }
-    grid = {"lr": (0.01, 0.1, 0.4), "weight_decay": (5e-4, 5e-3, 2e-2)}
+    grid = {"lr": (0.01, 0.1, 0.4, 1.0), "weight_decay": (5e-4, 5e-3, 2e-2)}
 
     @shift
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
