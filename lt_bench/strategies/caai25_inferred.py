@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.features.cache import FeatureSplit
-from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, stacked_linear
 from lt_bench.heads import NormalisedLinear, on_sphere
+from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, stacked_linear
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.weights_shared import kept
 

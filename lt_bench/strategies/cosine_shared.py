@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range, stacked_linear
 from lt_bench.heads import NormalisedLinear, on_sphere
+from lt_bench.strategies.base import Facts, Strategy, check_range, stacked_linear
 from lt_bench.strategies.recipe import RecipeOptions
 from lt_bench.strategies.weights_shared import kept
 

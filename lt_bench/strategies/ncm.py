@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.features.cache import FeatureSplit
-from lt_bench.strategies.base import Facts, Strategy, linear_head
 from lt_bench.heads import NormalisedLinear, on_sphere
+from lt_bench.strategies.base import Facts, Strategy, linear_head
 from lt_bench.strategies.recipe import RecipeOptions
 
 ROWS = 1 << 14
