@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.findings import ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +52,12 @@ def _compare(found: list[BoardRows]) -> Across:
     )
     dense = [name for name in names if all(len(table.get(name, ())) == 1 for table in tables)]
     accuracy = np.array([[table[name][0] for table in tables] for name in dense]).reshape(len(dense), len(tables))
-    ranks = _places(accuracy)
-    order = sorted(range(len(dense)), key=lambda row: (float(ranks[row].mean()), dense[row]))
+    places = ranks(-accuracy)
+    order = sorted(range(len(dense)), key=lambda row: (float(places[row].mean()), dense[row]))
     wins = (accuracy == accuracy.max(0)).sum(1) if dense else np.zeros(0, np.int64)
     return Across(
-        tuple(board.title for board in found), tuple(dense[row] for row in order), accuracy[order], ranks[order], wins[order], missing
+        tuple(board.title for board in found), tuple(dense[row] for row in order), accuracy[order], places[order], wins[order], missing
     )
-
-
-def _places(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Place of each row on each board (R, boards), 1 is best; ties share their mean place."""
-    above = (accuracy[None] > accuracy[:, None]).sum(1)
-    level = (accuracy[None] == accuracy[:, None]).sum(1)
-    return above + (level + 1) / 2
 
 
 def missing_seeds(found: BoardRows) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lt_bench.leaderboard.across import missing_seeds
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.columns import Column, Value, column_value
+from lt_bench.leaderboard.findings import findings
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.ranking import statistics_note
 
@@ -104,4 +105,4 @@ def interval_note(rows: list[Row]) -> str:
 
 def notes(found: BoardRows) -> list[str]:
     """Everything a reader of this board's table must know."""
-    return [note for note in (interval_note(found.rows), statistics_note(found), *missing_seeds(found)) if note]
+    return [note for note in (interval_note(found.rows), statistics_note(found), *findings(found), *missing_seeds(found)) if note]

@@ -20,7 +20,7 @@ _RUN_COLUMNS = ("accuracy", "many", "medium", "few", "loma", "rsd", "loma_balanc
 def board_table(found: BoardRows, columns: tuple[Column, ...]) -> Table:
     """One board: a line a row, best value of each column bold, second underlined."""
     table = Table(title=found.title, caption="\n".join(notes(found)), title_justify="left", caption_justify="left", header_style="bold")
-    table.add_column("Strategy", overflow="fold", min_width=10)
+    table.add_column("Strategy", overflow="fold", min_width=min(24, max(len(row.label) for row in found.rows)))
     for column in columns:
         table.add_column(column.title, justify="left" if column.style == "text" else "right", no_wrap=column.style != "text")
     for row, line in zip(found.rows, table_cells(found, columns), strict=True):
@@ -35,8 +35,8 @@ def run_table(records: Iterable[RunRecord]) -> Table:
     rows = [row for board in found for row in board.rows]
     title = found[0].title if len(found) == 1 else None
     table = Table(title=title, caption=interval_note(rows), title_justify="left", caption_justify="left", header_style="bold")
-    for name in ("Strategy", "Seed"):
-        table.add_column(name)
+    table.add_column("Strategy", overflow="fold")
+    table.add_column("Seed")
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True)
     for board in found:

@@ -71,25 +71,6 @@ def test_binned_means_leave_out_nan():
     assert np.isnan(binned(np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan]), 3)[2])
 
 
-def test_spearman_against_scipy_and_by_simulated_coverage():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal(30)
-    y = x + rng.standard_normal(30)
-    rho, low, high, n = by_row.spearman(np.append(x, np.nan), np.append(y, 1.0))
-    assert n == 30
-    assert rho == pytest.approx(stats.spearmanr(x, y)[0])
-    assert low < rho < high
-    truth = 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's rho of a normal pair with correlation 0.6
-    covered = 0
-    for _ in range(400):
-        a = rng.standard_normal(25)
-        _, low, high, _ = by_row.spearman(a, 0.6 * a + 0.8 * rng.standard_normal(25))
-        covered += low <= truth <= high
-    assert covered / 400 > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 400)
-    assert np.isnan(by_row.spearman(x, np.ones(30))[0])
-    assert by_row.spearman(x[:4], y[:4])[1] is None
-
-
 def test_the_difference_plot_shows_the_paired_difference_and_its_interval(found, builder):
     by_label = {row.label: row for row in found.rows}
     made = by_class.difference_by_class(found, by_label["los"], by_label["joint"])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
-from scipy.stats import spearmanr
 
 from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.findings import spearman
 from lt_bench.leaderboard.plots.data import vector
 from lt_bench.leaderboard.plots.style import COLOURS, figure
 
@@ -35,33 +33,12 @@ def balance_against_accuracy(found: BoardRows) -> Figure | None:
         x = np.array([row.estimate(name).mean for row in found.rows])
         _scatter(axes, found.rows, x, _accuracy(found))
         own = np.array([row.text("tuning") in ("official", "inferred") for row in found.rows])
-        axes.set_title(correlation_text(x[own], _accuracy(found)[own]), fontsize=9)
+        axes.set_title(spearman(x[own], _accuracy(found)[own]).text, fontsize=9)
         axes.set_xlabel(title)
         axes.set_ylabel("test accuracy, %")
         _log_if_wide(axes, x)
         panels.append((axes, x, _accuracy(found)))
     return _finish(made, found, panels)
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float | None, float | None, int]:
-    """Spearman's rho over the points that have both values, its 95 % interval (Bonett and Wright 2000; none below 5 points) and their number."""
-    both = np.isfinite(x) & np.isfinite(y)
-    n = int(both.sum())
-    if n < 3 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
-        return math.nan, None, None, n
-    rho = float(np.asarray(spearmanr(x[both], y[both])[0]))
-    if n < 5 or abs(rho) >= 1:
-        return rho, None, None, n
-    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    return rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half), n
-
-
-def correlation_text(x: np.ndarray, y: np.ndarray) -> str:
-    """For instance `Spearman -0.62 (95 %: -0.85 to -0.20), 14 strategies`."""
-    rho, low, high, n = spearman(x, y)
-    if math.isnan(rho):
-        return f"no correlation from {n} strategies"
-    return f"Spearman {rho:.2f}" + ("" if low is None else f" (95 %: {low:.2f} to {high:.2f})") + f", {n} strategies"
 
 
 def rsd_across(found: BoardRows) -> Figure | None:

@@ -1,0 +1,86 @@
+"""What the rows of a board say about the claims of the LOS article, with intervals: does a balanced, smaller LoMa go with accuracy, and is RSD nearly invariant?
+
+Units are strategies with official or inferred settings, one each: tuned and user rows would count a strategy twice. Associations, not causes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.leaderboard.boards import BoardRows, Row
+
+_FEWEST = 5
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rho over `n` points and its 95 % interval (Bonett and Wright 2000), None below five points; rho is NaN where it does not exist."""
+
+    rho: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def text(self) -> str:
+        """For instance `Spearman -0.62 (95 %: -0.85 to -0.20), 14 strategies`."""
+        if math.isnan(self.rho):
+            return f"no correlation from {self.n} strategies"
+        interval = "" if self.low is None or self.high is None else f" (95 %: {self.low:.2f} to {self.high:.2f})"
+        return f"Spearman {self.rho:.2f}{interval}, {self.n} strategies"
+
+
+def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> Correlation:
+    """Spearman's correlation over the points that have both values."""
+    both = np.isfinite(x) & np.isfinite(y)
+    n = int(both.sum())
+    if n < 3 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
+        return Correlation(math.nan, None, None, n)
+    rho = float(np.corrcoef(ranks(x[both]), ranks(y[both]))[0, 1])
+    if n < _FEWEST or abs(rho) >= 1 - 1e-12:
+        return Correlation(rho, None, None, n)
+    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return Correlation(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half), n)
+
+
+def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1 for the smallest along the first axis; ties share their mean rank."""
+    below = (values[None] < values[:, None]).sum(1)
+    level = (values[None] == values[:, None]).sum(1)
+    return below + (level + 1) / 2
+
+
+def variation(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Standard deviation / |mean| of values and its 95 % percentile interval from resampling them (seeded)."""
+    values = values[np.isfinite(values)]
+    drawn = values[np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))]
+    spread = drawn.std(1) / np.abs(drawn.mean(1))
+    low, high = np.quantile(spread, [0.025, 0.975])
+    return float(values.std() / abs(values.mean())), float(low), float(high)
+
+
+def published_settings(found: BoardRows) -> list[Row]:
+    """The rows with official or inferred settings."""
+    return [row for row in found.rows if row.text("tuning") in ("official", "inferred")]
+
+
+def findings(found: BoardRows) -> list[str]:
+    """Two sentences for a board of at least five such strategies, otherwise none."""
+    rows = published_settings(found)
+    read = {name: np.array([row.estimate(f"test/{name}").mean for row in rows]) for name in ("accuracy", *_READ)}
+    if min(int(np.isfinite(values).sum()) for values in read.values()) < _FEWEST:
+        return []
+    balance, size = (spearman(read[name], read["accuracy"]).text for name in ("loma_column_balance", "loma_column_mean"))
+    spread = {name: "{:.0%} (95 %: {:.0%} to {:.0%})".format(*variation(read[name])) for name in ("loma_column_mean", "rsd_column_mean")}
+    return [
+        f"Test accuracy against LoMa balance (smaller is more balanced): {balance}; against LoMa size: {size}. An association between strategies, not a cause.",
+        f"Over strategies (std / mean), LoMa varies by {spread['loma_column_mean']}, RSD by {spread['rsd_column_mean']}; column reading, which cannot see the bias.",
+    ]
+
+
+_READ = ("loma_column_balance", "loma_column_mean", "rsd_column_mean")
