@@ -52,15 +52,15 @@ def check(options: CheckOptions) -> None:
     findings = check_strategy(find(options.strategy))
     console = Console(highlight=False)
     for finding in findings:
-        console.print(f"  {'ok    ' if finding.problem is None else 'FAILED'}  {finding.asks}", markup=False)
+        console.print(f"  {'ok    ' if finding.problem is None else 'FAILED'}  {finding.asks}", markup=False, soft_wrap=True)
         if finding.problem is not None:
-            console.print(f"          {finding.problem}", markup=False)
+            console.print(f"          {finding.problem}", markup=False, soft_wrap=True)
     failed = sum(finding.problem is not None for finding in findings)
     if failed:
         raise UserError(
             f"{options.strategy}: {failed} of {len(findings)} checks failed, see above; the contract is lt_bench/strategies/base.py"
         )
-    console.print(f"{options.strategy} keeps the contract: {len(findings)} checks", markup=False)
+    console.print(f"{options.strategy} keeps the contract: {len(findings)} checks", markup=False, soft_wrap=True)
 
 
 def check_strategy(entry: Entry) -> list[Finding]:
@@ -87,14 +87,11 @@ def check_one(entry: Entry, name: str) -> Finding:
     return Finding(name, asks, None)
 
 
-# ---- facts ---------------------------------------------------------------------------------------------------------------------------------------
+# ---- values --------------------------------------------------------------------------------------------------------------------------------------
 
 
-def stated(entry: Entry) -> None:
-    """The facts are stated: a formula in the docstring, a family, a paper, and a grid and settings of hyper-parameters that exist and are accepted."""
-    require("``" in entry.doc, "the docstring has no formula in double backquotes, as in ``l_i = CE(z_i, y)``")
-    for name in ("family", "paper", "trains"):
-        require(getattr(entry, name) != "", f"the class attribute {name} is empty")
+def grid_and_settings(entry: Entry) -> None:
+    """The grid and the settings name hyper-parameters that exist, with values that are accepted."""
     on = problem()
     for name, values in entry.grid.items():
         for value in values:
@@ -338,8 +335,8 @@ def require_close(what: str, one: Tensor, other: Tensor, tolerance: float) -> No
 CHECKS: dict[str, Callable[[Entry], None]] = {
     function.__name__: function
     for function in (
-        stated, per_sample, gradients, stack_of_three, half_precision, sizes, batches, extreme_logits, saved_and_restored, fits, inference_head,
+        grid_and_settings, per_sample, gradients, stack_of_three, half_precision, sizes, batches, extreme_logits, saved_and_restored, fits, inference_head,
     )
 }  # fmt: skip
-ANY_FITTING = (stated, stack_of_three, inference_head)
+ANY_FITTING = (grid_and_settings, stack_of_three, inference_head)
 """Checks that also concern strategies without batches."""

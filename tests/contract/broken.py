@@ -103,10 +103,6 @@ class BadGrid(Sound):
     grid = {"temperature": (1.0,)}  # noqa: RUF012
 
 
-class Unexplained(Sound):
-    """Says nothing of its mathematics."""
-
-
 class Crashes(Sound):
     """``l_i = CE``; a plain mistake."""
 

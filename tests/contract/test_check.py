@@ -17,8 +17,7 @@ BROKEN = {
     "StillTrainable": ("inference_head", "still trainable"),
     "NothingTrainable": ("gradients", 'fitting = "none"'),
     "DeadParameter": ("gradients", "extra is trainable but the loss does not depend on it"),
-    "BadGrid": ("stated", "'temperature'"),
-    "Unexplained": ("stated", "no formula"),
+    "BadGrid": ("grid_and_settings", "'temperature'"),
     "Crashes": ("per_sample", "broken.py"),
 }
 

@@ -18,3 +18,11 @@ def test_the_registry_reads_from_the_source_what_the_class_says(name):
     for field in set(vars(read)) - {"doc"}:
         assert getattr(read, field) == getattr(imported, field), field
     assert read.doc.split() == imported.doc.split()
+
+
+@pytest.mark.parametrize("name", strategy_names())
+def test_a_shipped_strategy_says_what_it_is(name):
+    entry = find(name)
+    assert entry.family
+    assert entry.paper
+    assert "``" in entry.doc, "the formula stands in double backquotes"
