@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.data.cifar_files import ArrayTable, is_pickled, open_folders, open_pickles
+from lt_bench.data.described import Described
 from lt_bench.data.parquet import ImageTable, open_table
 from lt_bench.data.profiles import Profile, profile_counts
 from lt_bench.data.specs import DatasetSpec, dataset_spec
@@ -31,30 +33,13 @@ class ImageSplit:
 
 
 @dataclass(frozen=True)
-class ImageData:
-    """A data set ready for a backbone.
+class ImageData(Described):
+    """A data set ready for a backbone: ``splits`` holds train, test and, where there is any, val.
 
-    Attributes:
-        spec: what is known of it beforehand.
-        splits: train, test and, where there is any, val. No row of val or test is in train, so a backbone trained on train has not seen them.
-        class_names: K names in label order.
-        train_counts: (K,) training images per class.
-        imbalance_factor: of the subset.
-        profile: exponential or step.
-        selection: which rows of a class were kept.
-        val_source: where validation images come from, in words.
-        split_hash: identity of the rows of all splits.
+    No row of val or test is in train, so a backbone trained on train has not seen them.
     """
 
-    spec: DatasetSpec
     splits: dict[str, ImageSplit]
-    class_names: tuple[str, ...]
-    train_counts: tuple[int, ...]
-    imbalance_factor: float
-    profile: Profile
-    selection: Selection
-    val_source: str
-    split_hash: str
 
 
 def load_small_images(
@@ -67,10 +52,11 @@ def load_small_images(
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> ImageData:
-    """Load a data set of small images from ``train.parquet``, ``test.parquet`` and, where present, ``val.parquet``.
+    """Load a data set of small images.
 
-    The files are looked for in the spec's subfolder of ``data_dir`` (``cifar100``) and then in ``data_dir`` itself. Only the rows of the subset are decoded.
-    n_max is the size of the largest class of ``train.parquet``. Without ``val.parquet`` the validation images are training images outside the subset.
+    Looked for in the spec's subfolder of ``data_dir`` (``cifar100``) and then in ``data_dir`` itself: ``train.parquet``, ``test.parquet`` and, where present,
+    ``val.parquet``; the official python pickles; class folders in train, test and perhaps val. Only the rows of the subset are decoded.
+    n_max is the size of the largest class of train. Without a val source the validation images are training images outside the subset.
 
     Args:
         dataset: name of a data set of small images.
@@ -86,9 +72,8 @@ def load_small_images(
     """
     spec = dataset_spec(dataset)
     if spec.layout != "small_images" or spec.num_classes is None:
-        raise UserError(f"{spec.name} is not a set of small images in parquet files; {spec.obtain}")
-    folder = _folder(spec, Path(data_dir))
-    tables = {split: open_table(folder / f"{split}.parquet", image_column, label_column) for split in ("train", "val", "test") if (folder / f"{split}.parquet").is_file()}  # fmt: skip
+        raise UserError(f"{spec.name} is not a set of small images; {spec.obtain}")
+    tables: dict[str, ImageTable | ArrayTable] = {**_tables(spec, Path(data_dir), image_column, label_column)}
     for table in tables.values():
         _check_labels(table, spec.num_classes)
     train = tables["train"]
@@ -98,9 +83,9 @@ def load_small_images(
         _check_official_order(spec.name, train)
     rows = {"train": select_rows(train.labels, counts, selection), "test": np.arange(len(tables["test"].labels))}
     if "val" in tables:
-        rows["val"], source = np.arange(len(tables["val"].labels)), "val.parquet"
+        rows["val"], source = np.arange(len(tables["val"].labels)), tables["val"].path.name
     else:
-        rows["val"], source = rows_outside(train.labels, rows["train"], spec.val_per_class), "rows of train.parquet outside the subset"
+        rows["val"], source = rows_outside(train.labels, rows["train"], spec.val_per_class), f"rows of {train.path.name} outside the subset"
         tables["val"] = train
     splits = {s: ImageSplit(tables[s].decode(r), tables[s].labels[r], r) for s, r in rows.items() if r.size}
     return ImageData(
@@ -116,20 +101,31 @@ def load_small_images(
     )
 
 
-def _folder(spec: DatasetSpec, data_dir: Path) -> Path:
+def _tables(
+    spec: DatasetSpec, data_dir: Path, image_column: str | None, label_column: str | None
+) -> dict[str, ImageTable] | dict[str, ArrayTable]:
     for folder in (data_dir / spec.folder, data_dir):
         if all((folder / f"{split}.parquet").is_file() for split in ("train", "test")):
-            return folder
+            return {
+                s: open_table(folder / f"{s}.parquet", image_column, label_column)
+                for s in ("train", "val", "test")
+                if (folder / f"{s}.parquet").is_file()
+            }
+        pickles = next((p for p in (folder / spec.needs[-1].path, folder) if is_pickled(p)), None)
+        if pickles is not None:
+            return open_pickles(pickles)
+        if (folder / "train").is_dir():
+            return open_folders(folder, spec.class_names())
     raise UserError(f"{data_dir}: no train.parquet and test.parquet there or in {spec.folder}/ for {spec.name}; {spec.obtain}")
 
 
-def _check_labels(table: ImageTable, K: int) -> None:
+def _check_labels(table: ImageTable | ArrayTable, K: int) -> None:
     low, high = int(table.labels.min()), int(table.labels.max())
     if high >= K:
         raise UserError(f"{table.path}: labels {low}..{high}, expected 0..{K - 1}" + (" (labels from 1?)" if (low, high) == (1, K) else ""))
 
 
-def _check_official_order(name: str, table: ImageTable) -> None:
+def _check_official_order(name: str, table: ImageTable | ArrayTable) -> None:
     beginning = _OFFICIAL_BEGINNING[name]
     if np.bincount(table.labels).min() == np.bincount(table.labels).max() and tuple(table.labels[: len(beginning)].tolist()) != beginning:
         raise UserError(f"{table.path}: not in the official row order, which seed0 is defined on; use --selection first")

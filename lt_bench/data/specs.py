@@ -11,7 +11,7 @@ from typing import Literal
 from lt_bench.data.profiles import Profile, profile_counts
 from lt_bench.errors import UserError
 
-Layout = Literal["small_images", "tiny_imagenet", "lists", "inat", "folders", "table", "embeddings"]
+Layout = Literal["small_images", "tiny_imagenet", "lists", "inat", "subset_folders", "folders", "table", "embeddings"]
 Statistics = tuple[float, float, float]
 
 IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
@@ -38,11 +38,14 @@ class DatasetSpec:
         num_classes: K; None where the user's data say.
         n_max: images of the largest class of the source; None where the counts are given.
         imbalance_factor: the default; None for data whose counts are given and that take no factor.
+        natural_factor: the factor that the source itself has, at which all of it is used.
         counts_file: package data with the K training counts, for data whose counts are given.
         names_file: package data with the K class names; None where the data name their classes.
         val_per_class: validation images taken of each class outside the subset where there is no validation file.
         mean, std: normalisation of RGB in 0..1.
         input_size: height and width of the network's input, pixels.
+        jitter: strength of the colour jitter of the augmentation: brightness, contrast and saturation.
+        square: images are padded to a square and resized whole, and flipped both ways, instead of cropped.
         augmentation: the training augmentation, in words.
         evaluation: how a test image becomes an input, in words.
         n_val, n_test: images of the official splits; None where the user's data say.
@@ -61,12 +64,15 @@ class DatasetSpec:
     num_classes: int | None = None
     n_max: int | None = None
     imbalance_factor: float | None = None
+    natural_factor: float | None = None
     counts_file: str | None = None
     names_file: str | None = None
     val_per_class: int = 0
     mean: Statistics = IMAGENET_MEAN
     std: Statistics = IMAGENET_STD
     input_size: int = 224
+    jitter: float = 0
+    square: bool = False
     augmentation: str = "random resized crop to 224, horizontal flip"
     evaluation: str = "resize 256, centre crop 224"
     n_val: int | None = None
@@ -166,6 +172,7 @@ _SPECS = (
         num_classes=1000,
         counts_file="imagenet_lt.json",
         augmentation=_JITTER,
+        jitter=0.4,
         n_val=20_000,
         n_test=50_000,
         folder="imagenet_lt",
@@ -189,6 +196,7 @@ _SPECS = (
         num_classes=365,
         counts_file="places_lt.json",
         augmentation=_JITTER,
+        jitter=0.4,
         n_val=7_300,
         n_test=36_500,
         folder="places_lt",
@@ -229,14 +237,16 @@ _SPECS = (
         name="ictext_lt",
         title="ICText-LT",
         summary="36 characters on electronic parts, subset by an imbalance factor",
-        layout="folders",
+        layout="subset_folders",
         num_classes=36,
         n_max=3200,
         imbalance_factor=100,
+        natural_factor=18,
         mean=(0.276, 0.262, 0.261),
         std=(0.239, 0.229, 0.227),
         input_size=32,
-        augmentation="padding to a square, resize 32, horizontal and vertical flip",
+        square=True,
+        augmentation="horizontal and vertical flip",
         evaluation="padding to a square, resize 32",
         n_test=6_300,
         folder="ictext_lt",

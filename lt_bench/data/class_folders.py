@@ -1,0 +1,193 @@
+"""Class folders: one folder of images per class, with or without train, val and test above them. Free of torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from lt_bench.data.decode import EXTENSIONS
+from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE, hold_out, words
+from lt_bench.data.image_list import ImageList, image_list
+from lt_bench.errors import UserError
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+def read_class_folders(
+    root: Path, *, names: tuple[str, ...] | None = None, seed: int = 0
+) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
+    """Read class folders.
+
+    Classes are numbered in the order of their sorted folder names; paths are relative to ``root``, sorted within a class. What is missing among val and test
+    is held out (``data.hold_out``); a val folder without a test folder is the test set.
+
+    Args:
+        root: holds class folders, or train and test (and val) with class folders in each.
+        names: the class names that there must be, where they are known.
+        seed: of the split that is made where there is none.
+
+    Returns:
+        The splits, the class names, and where test and validation images come from, in words.
+
+    Raises:
+        UserError: the wrong folder level, a class missing or empty, a file that is no image; one line each.
+    """
+    tops = _split_folders(root)
+    if tops:
+        splits, classes = read_split_folders(root, names)
+        return _completed(splits, seed), classes, _origin(tops, seed)
+    classes = names or _classes(root)
+    whole, shares = _read(root, "", classes, "train"), {"test": TEST_SHARE, "val": VAL_SHARE}
+    chosen = hold_out(whole.labels, shares, seed)
+    return _non_empty({split: whole.take(index) for split, index in chosen.items()}), classes, f"held out: {words(shares, seed)}"
+
+
+def read_split_folders(root: Path, names: tuple[str, ...] | None = None) -> tuple[dict[str, ImageList], tuple[str, ...]]:
+    """The splits that lie under ``root`` as folders, as they are, and the class names.
+
+    Raises:
+        UserError: no train folder with val or test beside it, or what ``read_class_folders`` refuses.
+    """
+    tops = _split_folders(root)
+    if not tops:
+        raise UserError(f"{root}: no folders train and test in it")
+    classes = names or _classes(root / tops["train"])
+    return {split: _read(root, folder, classes, split) for split, folder in tops.items()}, classes
+
+
+def _split_folders(root: Path) -> dict[str, str]:
+    """The folders of the splits by split; none where ``root`` holds class folders alone."""
+    folders = _subfolders(root)
+    tops = {SPLIT_FOLDERS[name.lower()]: name for name in folders if name.lower() in SPLIT_FOLDERS}
+    if tops and not ("train" in tops and len(tops) > 1) and ("train" in tops or len(folders) == len(tops)):
+        lacking = "test" if "train" in tops else "train"
+        raise UserError(
+            f"{root}: has {', '.join(sorted(tops.values()))} but no {lacking} folder; give train and test, or class folders alone"
+        )
+    return tops if "train" in tops else {}
+
+
+def _completed(splits: dict[str, ImageList], seed: int) -> dict[str, ImageList]:
+    """With a val folder as the test set where there is no test folder, and validation held out of train where there is none."""
+    if "test" not in splits:
+        splits["test"] = splits.pop("val")
+    if "val" not in splits:
+        whole = splits["train"]
+        splits |= {split: whole.take(index) for split, index in hold_out(whole.labels, {"val": VAL_SHARE}, seed).items()}
+    return _non_empty(splits)
+
+
+def _origin(tops: dict[str, str], seed: int) -> str:
+    if "test" in tops and "val" in tops:
+        return f"the folder {tops['val']}"
+    held = f"held out of {tops['train']}: {words({'val': VAL_SHARE}, seed)}"
+    return held if "test" in tops else f"{held}; the folder {tops['val']} is the test set"
+
+
+def _non_empty(splits: dict[str, ImageList]) -> dict[str, ImageList]:
+    if not len(splits["test"]):
+        raise UserError(f"{splits['train'].root}: no class has a second image, so there is nothing to test on; add images or a test folder")
+    return {split: images for split, images in splits.items() if len(images)}
+
+
+def _read(root: Path, folder: str, classes: tuple[str, ...], split: str) -> ImageList:
+    """All images under root/folder/<class>/."""
+    base = root / folder
+    found = _class_folders(base)
+    _check_classes(base, found, classes, split)
+    paths, labels = [], []
+    for label, name in enumerate(classes):
+        images = _images(base / name) if name in found else []
+        if not images and split != "val":
+            raise UserError(f"{base / name}: class {name!r} has no image; add some, or remove the folder from all splits")
+        paths += ["/".join(filter(None, (folder, name, image))) for image in images]
+        labels += [label] * len(images)
+    return image_list(root, paths, np.array(labels, dtype=np.int64))
+
+
+def _check_classes(base: Path, found: list[str], classes: tuple[str, ...], split: str) -> None:
+    unknown = sorted(set(found) - set(classes))
+    if unknown:
+        raise UserError(f"{base}: folder {unknown[0]!r} is not one of the {len(classes)} classes of train; rename or remove it")
+    missing = sorted(set(classes) - set(found))
+    if missing and split != "val":
+        raise UserError(f"{base}: {len(missing)} of {len(classes)} classes have no folder here, the first is {missing[0]!r}; add it")
+
+
+def _classes(base: Path) -> tuple[str, ...]:
+    """The class names that the folders in ``base`` define."""
+    folders = _class_folders(base)
+    if len(folders) == 1:
+        raise UserError(f"{base}: only one class folder ({folders[0]!r}), expected two at least; the wrong level?")
+    return tuple(folders)
+
+
+def _class_folders(base: Path) -> list[str]:
+    """Names of the class folders in ``base``, sorted; refuses the wrong level."""
+    folders = _subfolders(base)
+    loose = [name for name in _files(base) if Path(name).suffix.lower() in EXTENSIONS]
+    if loose and not folders:
+        raise UserError(
+            f"{base}: images lie directly in it ({loose[0]}), expected one folder per class; give the folder above, or sort them into classes"
+        )
+    if loose:
+        raise UserError(f"{base}: {loose[0]} lies beside the class folders; move it into its class")
+    if not folders:
+        raise UserError(f"{base}: no class folders in it")
+    if not any(_files(base / name) for name in folders):
+        deeper = next((name for name in folders if _subfolders(base / name)), None)
+        if deeper is not None:
+            advice = f"give {base / deeper}" if len(folders) == 1 else "give one folder per class, of images"
+            raise UserError(f"{base}: folder {deeper!r} holds folders, not images: the wrong level? {advice}")
+    return folders
+
+
+def _images(folder: Path) -> list[str]:
+    """Names of the images in a class folder, sorted."""
+    inner = _subfolders(folder)
+    if inner:
+        raise UserError(f"{folder}: holds a folder ({inner[0]!r}), expected images only; move its images up")
+    names = _files(folder)
+    for name in names:
+        if Path(name).suffix.lower() not in EXTENSIONS:
+            raise UserError(f"{folder / name}: an extra file, not an image by its name; remove it")
+        if (folder / name).is_symlink() and not (folder / name).exists():
+            raise UserError(f"{folder / name}: a link to a file that is not there; mend or remove it")
+    return names
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return _entries(folder, directories=True)
+
+
+def _files(folder: Path) -> list[str]:
+    return _entries(folder, directories=False)
+
+
+def _entries(folder: Path, directories: bool) -> list[str]:
+    """Sorted names without hidden ones and what operating systems leave behind; links are followed."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; name the folder of the images with --data-dir"
+        )
+    try:
+        names = sorted(
+            e.name for e in os.scandir(folder) if e.is_dir() == directories and not e.name.startswith(".") and e.name.lower() not in _JUNK
+        )
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+    for name in names:
+        if any("\ud800" <= c <= "\udfff" for c in name):
+            raise UserError(f"{folder}: the name {name.encode('utf-8', 'replace').decode()!r} is not UTF-8; rename it")
+    return names

@@ -1,0 +1,34 @@
+"""What every data set is once its files have been looked at, however its images are stored. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lt_bench.data.profiles import Profile
+from lt_bench.data.specs import DatasetSpec
+from lt_bench.data.splits import Selection
+
+
+@dataclass(frozen=True)
+class Described:
+    """A data set whose splits are known.
+
+    Attributes:
+        spec: what is known of it beforehand.
+        class_names: K names in label order.
+        train_counts: (K,) training images per class.
+        imbalance_factor: of the subset; None for data used as they are.
+        profile: exponential or step.
+        selection: which rows of a class were kept; None for data used as they are.
+        val_source: where validation images come from, in words; ``none`` where there are none.
+        split_hash: identity of the rows of all splits.
+    """
+
+    spec: DatasetSpec
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    imbalance_factor: float | None
+    profile: Profile
+    selection: Selection | None
+    val_source: str
+    split_hash: str

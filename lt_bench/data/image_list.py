@@ -1,0 +1,141 @@
+"""Images of any size, known by file: the one thing that every reader of a layout makes. Free of torch."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lt_bench.data.decode import BrokenImage, decode
+from lt_bench.data.described import Described
+from lt_bench.data.splits import Rows, listed_rows, split_hash
+from lt_bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images of one split; none is opened yet.
+
+    Attributes:
+        root: folder that the paths are relative to.
+        paths: (N,) with forward slashes.
+        labels: (N,) int64, 0..K-1.
+        rows: (N,) row of each in its source (list file, table, or sorted folder).
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, i: int, upright: bool = True) -> Image.Image:
+        """Image i as RGB.
+
+        Raises:
+            UserError: it cannot be decoded; names the file.
+        """
+        try:
+            return decode(self.root / self.paths[i], upright)
+        except BrokenImage as error:
+            raise UserError(
+                f"{self.root / self.paths[i]}: {error}; mend or remove it, or leave such images out with --skip-broken"
+            ) from None
+
+    def take(self, index: NDArray[np.integer]) -> ImageList:
+        """The images at ``index``, in that order."""
+        return ImageList(self.root, tuple(self.paths[i] for i in index), self.labels[index], self.rows[index])
+
+
+@dataclass(frozen=True)
+class FileData(Described):
+    """A data set of image files: ``splits`` holds train, test and, where there are validation images, val."""
+
+    splits: dict[str, ImageList]
+
+
+def image_list(root: Path, paths: Sequence[str], labels: Iterable[int], rows: Rows | None = None) -> ImageList:
+    """A list of images; rows are 0..N-1 where none are given."""
+    return ImageList(root, tuple(paths), np.fromiter(labels, np.int64), np.arange(len(paths)) if rows is None else rows)
+
+
+def identity(splits: Mapping[str, ImageList]) -> str:
+    """Split hash from labels and relative paths."""
+    return split_hash({name: listed_rows(split.paths, split.labels.tolist()) for name, split in splits.items()})
+
+
+def absent(images: ImageList) -> list[str]:
+    """Paths that are not there; every folder is read once, which is quicker than asking for every file."""
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for path in images.paths:
+        folder, _, name = path.rpartition("/")
+        by_folder[folder].append(name)
+    missing: set[str] = set()
+    for folder, names in by_folder.items():
+        try:
+            here = {entry.name for entry in os.scandir(images.root / folder) if not entry.is_symlink() or entry.is_file()}
+        except OSError:
+            here = set()
+        missing.update(str(PurePosixPath(folder) / name) for name in names if name not in here)
+    return [path for path in images.paths if str(PurePosixPath(path)) in missing]
+
+
+def require_present(images: ImageList, source: str, origin: str = "") -> None:
+    """Refuse a list that points to absent images.
+
+    Raises:
+        UserError: names how many, the first, and where they come from.
+    """
+    missing = absent(images)
+    if missing:
+        first = images.root / missing[0]
+        near = [name for name in _names(first.parent) if name.lower() == first.name.lower()]
+        hint = f" (there is {near[0]}: upper or lower case?)" if near else ""
+        where = f"; they come from {origin}" if origin else ""
+        raise UserError(f"{source}: {len(missing):,} of {len(images):,} images are absent, the first is {first}{hint}{where}")
+
+
+def check_rows(paths: Sequence[str], labels: Sequence[int] | NDArray[np.integer], source: str, first_line: int = 1) -> None:
+    """Refuse a list that names an image twice.
+
+    Raises:
+        UserError: names both lines, and whether their labels differ.
+    """
+    if len(set(paths)) == len(paths):
+        return
+    seen: dict[str, int] = {}
+    for i, path in enumerate(paths):
+        if path in seen:
+            j = seen[path]
+            labelled = "" if labels[i] == labels[j] else f" with another label ({labels[j]} and {labels[i]})"
+            raise UserError(f"{source}: line {i + first_line} repeats line {j + first_line}{labelled}: {path}; every image stands once")
+        seen[path] = i
+
+
+def check_labels(labels: NDArray[np.integer], num_classes: int, source: str) -> None:
+    """Refuse labels outside 0..K-1.
+
+    Raises:
+        UserError: says what was found, and whether it looks as if labels began at 1.
+    """
+    if labels.size == 0:
+        raise UserError(f"{source}: lists no image")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        hint = " (labels from 1?)" if (low, high) == (1, num_classes) else ""
+        raise UserError(f"{source}: labels {low}..{high}, expected 0..{num_classes - 1}{hint}")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder))
+    except OSError:
+        return []

@@ -1,0 +1,142 @@
+"""From the name of a data set and a directory to its images, whatever their layout. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lt_bench.data.class_folders import read_class_folders, read_split_folders
+from lt_bench.data.image_list import FileData, ImageList, check_rows, identity, require_present
+from lt_bench.data.inat import read_inat
+from lt_bench.data.list_files import class_counts, folder_names, read_list
+from lt_bench.data.profiles import Profile, profile_counts
+from lt_bench.data.small_images import ImageData, load_small_images
+from lt_bench.data.specs import DatasetSpec, dataset_spec
+from lt_bench.data.splits import Selection, rows_outside, select_rows
+from lt_bench.data.tables import read_table
+from lt_bench.data.tiny_imagenet import read_tiny_imagenet
+from lt_bench.errors import UserError
+
+LIST_NAMES = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat2018": "iNaturalist18"}
+
+
+def load_images(
+    dataset: str,
+    data_dir: str | Path,
+    *,
+    imbalance_factor: float | None = None,
+    profile: Profile = "exponential",
+    selection: Selection = "first",
+    image_column: str | None = None,
+    label_column: str | None = None,
+    split_seed: int = 0,
+) -> ImageData | FileData:
+    """Find and check the images of a data set; files of any size are listed, small images are decoded.
+
+    Args:
+        dataset: name of the data set.
+        data_dir: where its images are; for a table, the file.
+        imbalance_factor: IF of the training subset, for data that take one; by default the spec's.
+        profile: exponential or step.
+        selection: which rows of a class are kept, for data that take a factor.
+        image_column: column of images (parquet of CIFAR) or paths (tables).
+        label_column: column of labels.
+        split_seed: of the split that is made where the data bring none.
+
+    Raises:
+        UserError: something is missing or wrong, in one line.
+    """
+    spec, root = dataset_spec(dataset), Path(data_dir)
+    if spec.layout == "small_images":
+        return load_small_images(
+            dataset, root, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column, label_column=label_column
+        )  # fmt: skip
+    if spec.layout == "embeddings":
+        raise UserError("embeddings have no images; bring features in with `lt-bench import-features`")
+    if imbalance_factor is not None and spec.imbalance_factor is None:
+        raise UserError(f"{spec.name} has its own class counts and takes no imbalance factor; leave it out")
+    if spec.layout in ("tiny_imagenet", "subset_folders"):
+        return _subset(spec, data_root(spec, root), imbalance_factor or spec.imbalance_factor or 1, profile, selection)
+    splits, names, source = _given(spec, root, image_column, label_column, split_seed)
+    counts = class_counts(splits["train"].labels, len(names))
+    return FileData(spec, names, counts, None, "exponential", None, source, identity(splits), splits)
+
+
+def data_root(spec: DatasetSpec, data_dir: Path) -> Path:
+    """The spec's subfolder of ``data_dir`` where there is one, else ``data_dir`` itself."""
+    inner = data_dir / spec.folder
+    return inner if spec.folder and inner.is_dir() else data_dir
+
+
+def _given(
+    spec: DatasetSpec, data_dir: Path, image_column: str | None, label_column: str | None, seed: int
+) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
+    """Data used as they are: splits, class names, source of validation images."""
+    if spec.layout == "folders":
+        return read_class_folders(data_dir, seed=seed)
+    if spec.layout == "table":
+        return read_table(data_dir, image_column, label_column, seed)
+    root = data_root(spec, data_dir)
+    splits, names = listed_splits(spec, root)
+    for split, images in splits.items():
+        require_present(
+            images,
+            f"{spec.name} {split}",
+            " or ".join(need.origin for need in spec.needs if (root / need.path).is_dir() or not need.path.endswith(".txt")),
+        )
+    _check_disjoint(spec.name, splits)
+    _check_counts(spec, splits)
+    return splits, names, f"{LIST_NAMES[spec.name]}_val.txt" if "val" in splits else "none"
+
+
+def listed_splits(spec: DatasetSpec, root: Path) -> tuple[dict[str, ImageList], tuple[str, ...]]:
+    """The splits of a data set given by list files or iNaturalist's JSON, whether or not the images are there, and the class names.
+
+    iNaturalist's official validation images are its test set; there are no others.
+    """
+    K, stem = spec.num_classes or 0, LIST_NAMES[spec.name]
+    if spec.layout == "inat" and not (root / f"{stem}_train.txt").is_file():
+        (train, names), (test, _) = (read_inat(root / f"{split}2018.json", root, K) for split in ("train", "val"))
+        return {"train": train, "test": test}, names
+    lists = ("train", "val") if spec.layout == "inat" else ("train", "val", "test")
+    splits = {split: read_list(root / f"{stem}_{split}.txt", root, K) for split in lists}
+    if spec.layout == "inat":
+        splits["test"] = splits.pop("val")
+    return splits, folder_names(splits["train"], K)
+
+
+def _subset(spec: DatasetSpec, root: Path, factor: float, profile: Profile, selection: Selection) -> FileData:
+    """A long-tailed subset of a source of image files; validation images are those of train outside the subset, or a val folder."""
+    if spec.layout == "tiny_imagenet":
+        train, test, names = read_tiny_imagenet(root, spec.num_classes or 0)
+        source, splits = train, {"test": test}
+    else:
+        splits, names = read_split_folders(root)
+        source = splits.pop("train")
+        if len(names) != spec.num_classes or "test" not in splits:
+            raise UserError(f"{root}: {len(names)} class folders in train, expected {spec.num_classes}, and a test folder with the same")
+    whole = spec.natural_factor is not None and factor == spec.natural_factor
+    counts = class_counts(source.labels, len(names)) if whole else profile_counts(profile, spec.n_max or 0, factor, len(names))
+    rows = np.arange(len(source)) if whole else select_rows(source.labels, counts, selection)
+    splits["train"] = source.take(rows)
+    origin = "the folder val" if "val" in splits else "training images outside the subset"
+    if "val" not in splits:
+        outside = source.take(rows_outside(source.labels, rows, spec.val_per_class))
+        splits |= {"val": outside} if len(outside) else {}
+    return FileData(spec, names, counts, factor, profile, selection, origin if "val" in splits else "none", identity(splits), splits)
+
+
+def _check_disjoint(name: str, splits: dict[str, ImageList]) -> None:
+    paths = [path for images in splits.values() for path in images.paths]
+    if len(set(paths)) < len(paths):
+        check_rows(paths, [0] * len(paths), f"the lists of {name} together")
+
+
+def _check_counts(spec: DatasetSpec, splits: dict[str, ImageList]) -> None:
+    found, wanted = class_counts(splits["train"].labels, spec.num_classes or 0), spec.train_counts()
+    if wanted is not None and found != wanted:
+        c = next(k for k in range(len(wanted)) if found[k] != wanted[k])
+        raise UserError(
+            f"{spec.name}: {len(splits['train']):,} training images listed, expected {sum(wanted):,}; class {c} has {found[c]}, expected {wanted[c]}"
+        )

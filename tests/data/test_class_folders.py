@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+from photos import photo, write_photos
+
+from lt_bench.data.class_folders import read_class_folders
+from lt_bench.data.hold_out import hold_out
+from lt_bench.data.image_list import identity
+from lt_bench.data.load import load_images
+from lt_bench.errors import UserError
+
+FLAT = {"chat noir": 10, "собака": 4, "水": 2, "zebra": 1}
+
+
+def test_a_split_is_made_where_there_is_none(tmp_path):
+    data = load_images("folder", write_photos(tmp_path / "a", FLAT, suffix=".JPG"))
+    assert data.class_names == tuple(sorted(FLAT))
+    whole = sorted(path for split in data.splits.values() for path in split.paths)
+    assert len(whole) == len(set(whole)) == 17
+    counts = {name: np.bincount(split.labels, minlength=4).tolist() for name, split in data.splits.items()}
+    assert counts == {"train": [7, 1, 2, 1], "test": [2, 0, 1, 1], "val": [1, 0, 1, 0]}
+    assert data.train_counts == (7, 1, 2, 1)
+    assert "20 % test, 10 % val" in data.val_source
+    again, other = load_images("folder", tmp_path / "a"), load_images("folder", tmp_path / "a", split_seed=1)
+    assert (again.split_hash == data.split_hash, other.split_hash == data.split_hash) == (True, False)
+    for split in data.splits.values():
+        assert all(split.image(i).size == (24, 18) for i in range(len(split)))
+        assert all(data.class_names[y] == path.split("/")[0] for path, y in zip(split.paths, split.labels, strict=True))
+
+
+def test_given_splits(tmp_path):
+    write_photos(tmp_path, {f"{split}/{c}": n for split, n in (("train", 10), ("valid", 2), ("test", 3)) for c in "ab"})
+    splits, names, source = read_class_folders(tmp_path)
+    assert names == ("a", "b")
+    assert {name: len(images) for name, images in splits.items()} == {"train": 20, "val": 4, "test": 6}
+    assert source == "the folder valid"
+
+
+def test_train_and_val_alone(tmp_path):
+    write_photos(tmp_path, {f"{split}/{c}": n for split, n in (("train", 10), ("val", 2)) for c in "ab"})
+    splits, _, source = read_class_folders(tmp_path)
+    assert all(path.startswith("val/") for path in splits["test"].paths)
+    assert {name: len(images) for name, images in splits.items()} == {"train": 18, "val": 2, "test": 4}
+    assert "the folder val is the test set" in source
+    assert not set(splits["train"].paths) & set(splits["val"].paths)
+
+
+def test_links_are_followed_and_the_identity_is_by_name(tmp_path):
+    write_photos(tmp_path / "a", {"x": 3, "y": 3})
+    (tmp_path / "b").mkdir()
+    for c in "xy":
+        (tmp_path / "b" / c).symlink_to(tmp_path / "a" / c)
+    first, second = (read_class_folders(tmp_path / name)[0] for name in "ab")
+    assert identity(first) == identity(second)
+
+
+def lay_out(root, counts=None, extra=(), links=()):
+    root.mkdir(exist_ok=True)
+    write_photos(root, counts or {})
+    for path in extra:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        if path.endswith("/"):
+            (root / path).mkdir()
+        elif path.endswith(".png"):
+            photo().save(root / path)
+        else:
+            (root / path).write_text("x")
+    for path in links:
+        (root / path).symlink_to(root / "nowhere.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ({"counts": {"": 3}}, "images lie directly in it .* give the folder above"),
+        ({"counts": {"data/a": 2, "data/b": 2}}, r"folder 'data' holds folders, not images: the wrong level\? give .*data$"),
+        ({"counts": {"a/x": 2, "b/y": 2}}, "folder 'a' holds folders, not images"),
+        ({"counts": {"a": 2}}, r"only one class folder \('a'\)"),
+        ({"counts": {"a": 2, "b": 2}, "extra": ["loose.png"]}, "loose.png lies beside the class folders"),
+        ({"counts": {"a": 2, "b": 2}, "extra": ["a/notes.txt"]}, "notes.txt: an extra file"),
+        ({"counts": {"a": 2, "b": 2, "b/more": 1}}, r"b: holds a folder \('more'\)"),
+        ({"counts": {"a": 2, "b": 2}, "extra": ["c/"]}, "class 'c' has no image"),
+        ({"counts": {"a": 2, "b": 2}, "links": ["a/gone.png"]}, "gone.png: a link to a file that is not there"),
+        ({"counts": {"train/a": 2, "train/b": 2, "test/a": 2}}, "test: 1 of 2 classes have no folder here, the first is 'b'"),
+        ({"counts": {"train/a": 2, "train/b": 2, "test/a": 2, "test/B": 2}}, "folder 'B' is not one of the 2 classes of train"),
+        ({"counts": {"train/a": 2, "train/b": 2}}, "has train but no test folder"),
+        ({"counts": {"test/a": 2, "val/b": 2}}, "has test, val but no train folder"),
+        ({"counts": {"a": 1, "b": 1}}, "no class has a second image"),
+        ({}, "no class folders in it"),
+    ],
+)
+def test_bad_layouts_are_one_line(tmp_path, layout, message):
+    with pytest.raises(UserError, match=message) as error:
+        load_images("folder", lay_out(tmp_path / "root", **layout))
+    assert "\n" not in str(error.value)
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(UserError, match="no such folder; name the folder of the images with --data-dir"):
+        load_images("folder", tmp_path / "none")
+
+
+def test_what_systems_leave_behind_is_ignored(tmp_path):
+    root = lay_out(tmp_path / "root", {"a": 2, "b": 2}, extra=["a/Thumbs.db", ".DS_Store", "README.md", "__MACOSX/"])
+    assert load_images("folder", root).class_names == ("a", "b")
+
+
+def test_hold_out_keeps_every_class_in_train():
+    labels = np.repeat([0, 1, 2, 3], [1, 2, 3, 100])
+    parts = hold_out(labels, {"test": 0.2, "val": 0.1}, seed=3)
+    assert np.array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(106))
+    counts = {name: np.bincount(labels[rows], minlength=4).tolist() for name, rows in parts.items()}
+    assert counts == {"train": [1, 1, 1, 70], "test": [0, 1, 1, 20], "val": [0, 0, 1, 10]}
+    assert not np.array_equal(parts["test"], hold_out(labels, {"test": 0.2, "val": 0.1}, seed=4)["test"])

@@ -1,0 +1,79 @@
+import io
+
+import numpy as np
+import pytest
+from photos import photo
+from PIL import Image
+
+from lt_bench.data.decode import BrokenImage, decode
+
+
+def saved(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "RGBA", "LA", "YCbCr"])
+def test_every_mode_becomes_rgb(mode):
+    image = photo().convert(mode)
+    data = saved(image, "TIFF" if mode in ("CMYK", "YCbCr") else "PNG")
+    found = decode(data)
+    assert found.mode == "RGB"
+    assert np.array_equal(np.asarray(found), np.asarray(image.convert("RGB")))
+
+
+def test_cmyk_jpeg_has_the_colours_of_its_rgb():
+    found = np.asarray(decode(saved(photo().convert("CMYK"), "JPEG", quality=95))).astype(int)
+    assert np.abs(found - np.asarray(photo())).mean() < 6
+
+
+def test_sixteen_bits_keep_the_high_byte():
+    values = np.linspace(0, 65535, 12).astype(np.uint16).reshape(3, 4)
+    expected = np.repeat((values >> 8)[..., None], 3, 2)
+    assert np.array_equal(np.asarray(decode(saved(Image.fromarray(values)))), expected)
+    assert np.array_equal(np.asarray(decode(saved(Image.fromarray(values.astype(np.int32)), "TIFF"))), expected)
+
+
+def test_floating_point_is_zero_to_one():
+    values = np.array([[0, 0.5], [1, np.nan]], np.float32)
+    assert np.asarray(decode(saved(Image.fromarray(values), "TIFF")))[..., 0].tolist() == [[0, 128], [255, 0]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(orientation):
+    image, exif = photo(), Image.Exif()
+    exif[0x0112] = orientation
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Transpose values that turn it upright
+    expected = image if orientation == 1 else image.transpose(Image.Transpose(undo[orientation]))
+    data = saved(image, exif=exif)
+    assert np.array_equal(np.asarray(decode(data)), np.asarray(expected))
+    assert np.array_equal(np.asarray(decode(data, upright=False)), np.asarray(image))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_the_first_frame_of_an_animation(kind):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = saved(frames[0], kind, save_all=True, append_images=frames[1:], **({"lossless": True} if kind == "WEBP" else {}))
+    assert np.asarray(decode(data))[0, 0].tolist() == [255, 0, 0]
+
+
+def test_broken_images_say_why(tmp_path):
+    jpeg = saved(photo(size=(64, 64)), "JPEG")
+    for data, why in (
+        (jpeg[: len(jpeg) // 2], "truncated"),
+        (b"hello", "not an image"),
+        (b"", "an empty file"),
+        (tmp_path / "no.png", "absent"),
+    ):
+        with pytest.raises(BrokenImage, match=why):
+            decode(data)
+    (tmp_path / "a.png").write_bytes(saved(photo())[:60])
+    with pytest.raises(BrokenImage, match="cannot be decoded"):
+        decode(tmp_path / "a.png")
+
+
+def test_an_image_beyond_pillows_limit(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(BrokenImage, match="exceeds limit"):
+        decode(saved(photo()))
