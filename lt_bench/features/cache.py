@@ -51,16 +51,17 @@ class FeatureSplit:
 
     def gather(self, index: Tensor) -> Tensor:
         """Rows ``index`` (any shape, values v * N + i) of the concatenated views, in the stored dtype, with a last dimension D."""
+        shape = (*index.shape, self.blocks[0].shape[1])  # said in full, as a process's share of a batch may be empty
         if len(self.blocks) == 1:
-            return self.blocks[0].index_select(0, index.reshape(-1)).view(*index.shape, -1)
+            return self.blocks[0].index_select(0, index.reshape(-1)).view(shape)
         flat = index.reshape(-1)
-        out = torch.empty(flat.numel(), self.blocks[0].shape[1], dtype=self.blocks[0].dtype)
+        out = torch.empty(flat.numel(), shape[-1], dtype=self.blocks[0].dtype)
         start = 0
         for block in self.blocks:
             inside = ((flat >= start) & (flat < start + block.shape[0])).nonzero().squeeze(1)
             out[inside] = block[flat[inside] - start]
             start += block.shape[0]
-        return out.view(*index.shape, -1)
+        return out.view(shape)
 
     def view(self, name: str) -> Tensor:
         """The features (N, D) of one view; a copy only where they lie in several mapped parts."""

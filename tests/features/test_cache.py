@@ -63,6 +63,12 @@ def test_gather_over_uneven_parts():
     assert torch.equal(split.view("plain"), features)
 
 
+def test_gather_of_nothing(pristine):
+    """A process's share of the last batch may be empty."""
+    for mapped in (False, True):
+        assert open_cache(pristine).split("train", mapped=mapped).gather(torch.zeros(2, 0, dtype=torch.long)).shape == (2, 0, 8)
+
+
 def test_some_views(pristine, arrays):
     split = open_cache(pristine).split("train", views=("aug2",))
     assert split.views == ("aug2",)

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lt_bench.engine import evaluate as evaluate_module
+from lt_bench.engine.evaluate import evaluate, process_share
+from lt_bench.features.cache import open_cache
+from lt_bench.strategies.tensors_shared import linear_head
+
+COUNTS = (60, 41, 25, 13, 5, 1)
+
+
+@pytest.fixture(scope="module")
+def test_split(small_cache):
+    return open_cache(small_cache).split("test")
+
+
+@pytest.fixture(scope="module")
+def head(small_cache):
+    stage1 = open_cache(small_cache).head()
+    return linear_head(stage1.weight, stage1.bias)
+
+
+def test_against_numpy(test_split, head):
+    got = evaluate(head, (test_split.view("plain"),), test_split.labels, COUNTS, classifier=head.weight)
+    z = test_split.view("plain").double().numpy() @ head.weight.double().numpy().T + head.bias.double().numpy()
+    labels = test_split.labels.numpy()
+    p = np.exp(z - z.max(1, keepdims=True))
+    p = (p / p.sum(1, keepdims=True))[np.arange(42), labels]
+    assert got.predictions.tolist() == z.argmax(1).tolist()
+    np.testing.assert_allclose(got.true_probability, p, rtol=1e-5)
+    assert got.scalars["accuracy"] == pytest.approx((z.argmax(1) == labels).mean())
+    assert got.scalars["nll"] == pytest.approx(-np.log(p).mean(), rel=1e-5)
+    assert got.predictions.dtype == np.int32
+    assert got.true_probability.dtype == np.float32
+    assert "cosine" in got.vectors
+
+
+@pytest.mark.parametrize("chunk", [1, 6 * 5, 6 * 42, 1 << 22])
+def test_every_sample_counts_once_whatever_the_chunk(test_split, head, chunk, monkeypatch):
+    whole = evaluate(head, (test_split.view("plain"),), test_split.labels, COUNTS)
+    monkeypatch.setattr(evaluate_module, "CHUNK_LOGITS", chunk)
+    got = evaluate(head, (test_split.view("plain"),), test_split.labels, COUNTS)
+    assert got.vectors["class_total"].tolist() == np.bincount(test_split.labels.numpy(), minlength=6).tolist()
+    assert got.vectors["class_total"].sum() == 42
+    assert got.predictions.tolist() == whole.predictions.tolist()
+    for name, value in whole.scalars.items():
+        assert got.scalars[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
+
+
+def test_flip_averages_logits(test_split, head):
+    plain, flip = test_split.view("plain"), test_split.view("flip")
+    got = evaluate(head, (plain, flip), test_split.labels, COUNTS)
+    expected = (head(plain) + head(flip)) / 2
+    assert got.predictions.tolist() == expected.argmax(1).tolist()
+    np.testing.assert_allclose(got.true_probability, expected.softmax(1)[torch.arange(42), test_split.labels].numpy(), rtol=1e-5)
+
+
+def test_float64(test_split, head):
+    module = nn.Linear(8, 6)
+    module.load_state_dict(head.state_dict())
+    got = evaluate(module, (test_split.view("plain"),), test_split.labels, COUNTS, dtype=torch.float64)
+    z = test_split.view("plain").double() @ head.weight.double().T + head.bias.double()
+    assert got.scalars["nll"] == pytest.approx(float(torch.nn.functional.cross_entropy(z, test_split.labels)), abs=1e-12)
+
+
+def test_alone_a_process_has_everything():
+    assert process_share() == (0, 1)
