@@ -76,7 +76,10 @@ def findings(found: BoardRows) -> list[str]:
     if min(int(np.isfinite(values).sum()) for values in read.values()) < _FEWEST:
         return []
     balance, size = (spearman(read[name], read["accuracy"]).text for name in ("loma_column_balance", "loma_column_mean"))
-    spread = {name: "{:.0%} (95 %: {:.0%} to {:.0%})".format(*variation(read[name])) for name in ("loma_column_mean", "rsd_column_mean")}
+    spread = {
+        name: "{:.0f} % (95 %: {:.0f} to {:.0f} %)".format(*(100 * value for value in variation(read[name])))
+        for name in ("loma_column_mean", "rsd_column_mean")
+    }
     return [
         f"Test accuracy against LoMa balance (smaller is more balanced): {balance}; against LoMa size: {size}. An association between strategies, not a cause.",
         f"Over strategies (std / mean), LoMa varies by {spread['loma_column_mean']}, RSD by {spread['rsd_column_mean']}; column reading, which cannot see the bias.",

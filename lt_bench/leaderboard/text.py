@@ -23,7 +23,13 @@ def markdown_table(found: BoardRows, columns: tuple[Column, ...]) -> str:
         lines.append(_line([row.label, *(_MARK.get(cell.place or 0, "{}").format(_escape(cell.text)) for cell in cells)]))
     identity = f"Split `{found.board.split_hash[:16]}`, cache `{found.board.cache_key[:16]}`."
     sources = published_sources(found)
-    parts = [f"## {found.title}", identity, "\n".join(lines), " ".join(notes(found)), *([sources] if sources else [])]
+    parts = [
+        f"## {found.title}",
+        identity,
+        "\n".join(lines),
+        "\n".join(f"- {note}" for note in notes(found)),
+        *([sources] if sources else []),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
