@@ -1,6 +1,8 @@
 """What tests of several rooms share: a home of their own, and a small feature cache."""
 
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,31 @@ def arrays():
 def description():
     """A function from a name and changes to a description of ``arrays``."""
     return small_description
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capsys):
+    """Run ``lt-bench`` in this process, in a folder of its own: ``cli("run", "--strategy", "los")``."""
+    from lt_bench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in os.environ if name.startswith("LT_BENCH_") and name != "LT_BENCH_HOME"]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str) -> Done:
+        capsys.readouterr()
+        code = main(list(arguments))
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run

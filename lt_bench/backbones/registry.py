@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from lt_bench.errors import UserError
 
 if TYPE_CHECKING:
     from lt_bench.backbones.base import Backbone
+
+TORCHVISION, TIMM, VARIANT = "torchvision.", "timm.", "variant."
 
 
 @dataclass(frozen=True)
@@ -20,10 +25,11 @@ class BackboneSpec:
 
     Attributes:
         name: as on the command line.
-        dim: feature dimension D.
-        input_size: height and width of its images, pixels.
+        dim: feature dimension D; 0 where only the built network says.
+        input_size: height and width of its images, pixels; 0 where only the built network says.
         summary: one line for ``lt-bench list backbones``.
-        builder: ``module:function`` that makes it from the number of classes.
+        builder: ``module:function`` that makes it from its name (without the family) and the number of classes.
+        transform: how its own pretrained weights want images, in the words of a manifest; empty where the data set says.
     """
 
     name: str
@@ -31,48 +37,69 @@ class BackboneSpec:
     input_size: int
     summary: str
     builder: str
+    transform: str = ""
 
 
-_SPECS = (
+_OWN = (
     *(
         BackboneSpec(
             f"resnet{depth}",
             64,
             32,
             f"CIFAR ResNet-{depth}, three stages of 16, 32, 64 channels, option A shortcuts",
-            f"cifar:resnet{depth}",
+            "cifar:build",
         )
         for depth in (20, 32, 44, 56)
     ),
-    BackboneSpec("resnet34", 512, 32, "ResNet-34 for small images: 3x3 stem, no max-pool (LOS, weight balancing)", "small:resnet34"),
+    BackboneSpec("resnet34", 512, 32, "ResNet-34 for small images: 3x3 stem, no max-pool (LOS, weight balancing)", "small:build"),
     BackboneSpec(
-        "resnet10s2", 512, 32, "ResNet-10 for small images: 3x3 stem of stride 2, no max-pool; quick on a processor", "small:resnet10s2"
+        "resnet10s2", 512, 32, "ResNet-10 for small images: 3x3 stem of stride 2, no max-pool; quick on a processor", "small:build"
     ),
 )
-_BY_NAME = {spec.name: spec for spec in _SPECS}
+
+
+@cache
+def _by_name() -> dict[str, BackboneSpec]:
+    specs = {spec.name: spec for spec in _OWN}
+    for name, (dim, size, transform) in json.loads(files("lt_bench.backbones").joinpath("torchvision.json").read_text()).items():
+        specs[TORCHVISION + name] = BackboneSpec(TORCHVISION + name, dim, size, f"torchvision's {name}", "torchvision_nets:build", transform)
+    return specs
 
 
 def backbone_names() -> tuple[str, ...]:
-    """Names of all backbones."""
-    return tuple(_BY_NAME)
+    """Names of all backbones but timm's, which are ``timm.`` and any name of timm's."""
+    return tuple(_by_name())
 
 
 def backbone_spec(name: str) -> BackboneSpec:
-    """The spec of a backbone.
+    """The spec of a backbone; ``-`` and ``_`` are the same, but for timm's names.
 
     Raises:
         UserError: no such backbone; names the nearest.
     """
-    wanted = name.lower().replace("-", "_")
-    if wanted in _BY_NAME:
-        return _BY_NAME[wanted]
-    near = difflib.get_close_matches(wanted, _BY_NAME, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_BY_NAME)}"
+    if name.startswith(TIMM):
+        return BackboneSpec(name, 0, 0, f"timm's {name.removeprefix(TIMM)}", "timm_nets:build")
+    if name.startswith(VARIANT):
+        return BackboneSpec(name, 0, 0, "a network of published checkpoints alone", "variants:build")
+    specs = _by_name()
+    wanted = name.lower().replace("-", "_").replace("torchvision/", TORCHVISION)
+    if wanted in specs:
+        return specs[wanted]
+    if TORCHVISION + wanted in specs:
+        raise UserError(f"no backbone is called {name!r}; did you mean {TORCHVISION}{wanted}?")
+    near = difflib.get_close_matches(wanted, specs, n=1, cutoff=0.5)
+    own = ", ".join(spec.name for spec in _OWN)
+    hint = f"did you mean {near[0]}?" if near else f"there are {own}, {TORCHVISION}NAME and {TIMM}NAME: `lt-bench list backbones`"
     raise UserError(f"no backbone is called {name!r}; {hint}")
 
 
 def build_backbone(name: str, num_classes: int) -> Backbone:
-    """A backbone with fresh weights and a linear classifier for ``num_classes`` classes; random numbers come from torch's global generator."""
-    module, function = backbone_spec(name).builder.split(":")
-    builder: Callable[[int], Backbone] = getattr(importlib.import_module(f"lt_bench.backbones.{module}"), function)
-    return builder(num_classes)
+    """A backbone with fresh weights and a linear classifier for ``num_classes`` classes; random numbers come from torch's global generator.
+
+    Raises:
+        UserError: no such backbone, or the package it comes from is not installed.
+    """
+    spec = backbone_spec(name)
+    module, function = spec.builder.split(":")
+    builder: Callable[[str, int], Backbone] = getattr(importlib.import_module(f"lt_bench.backbones.{module}"), function)
+    return builder(spec.name, num_classes)

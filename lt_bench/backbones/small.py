@@ -19,6 +19,8 @@ class SmallResNet(Backbone):
         plain_init: convolutions start as PyTorch's own layers do, as in the official LOS code, instead of torchvision's He initialisation.
     """
 
+    dim = 512
+
     def __init__(self, num_classes: int, layers: tuple[int, int, int, int], stride: int, plain_init: bool) -> None:
         super().__init__()
         network = ResNet(BasicBlock, list(layers), num_classes=num_classes)
@@ -40,11 +42,8 @@ class SmallResNet(Backbone):
         return torch.flatten(self.avgpool(x), 1)
 
 
-def resnet34(num_classes: int) -> SmallResNet:
-    """ResNet-34 of the official LOS and weight-balancing code for CIFAR."""
-    return SmallResNet(num_classes, (3, 4, 6, 3), stride=1, plain_init=True)
-
-
-def resnet10s2(num_classes: int) -> SmallResNet:
-    """One block a stage and a stem of stride 2: 512 features at a thirtieth of the cost of ``resnet34``."""
+def build(name: str, num_classes: int) -> SmallResNet:
+    """``resnet34`` of the official LOS and weight-balancing code for CIFAR; ``resnet10s2``, one block a stage and a stem of stride 2."""
+    if name == "resnet34":
+        return SmallResNet(num_classes, (3, 4, 6, 3), stride=1, plain_init=True)
     return SmallResNet(num_classes, (1, 1, 1, 1), stride=2, plain_init=False)

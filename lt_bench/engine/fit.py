@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lt_bench.engine.pretraining_graph import GraphedStep
 from lt_bench.engine.stacks import HeadJob, batch_orders, stacked_hyperparameters
 from lt_bench.engine.threads import threads_for
 from lt_bench.errors import UserError
@@ -32,7 +33,7 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where fits run: ``auto``, ``cpu`` or ``gpu``, and the number of processes, one device each.
+    """Where fits run: ``auto``, ``cpu`` or ``gpu``, and the number of processes, one device each; whether a single GPU replays steps from CUDA graphs.
 
     Raises:
         UserError: no such accelerator, or not so many devices.
@@ -40,6 +41,7 @@ class Hardware:
 
     accelerator: str = "auto"
     devices: int = 1
+    graphs: bool = True
 
     def __post_init__(self) -> None:
         if self.accelerator not in ("auto", "cpu", "gpu"):
@@ -155,7 +157,8 @@ def fit_stack(
 
 def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, hardware: Hardware, callbacks: list[Callback]) -> None:
     recipe, orders = strategy.recipe, batch_orders(stack)
-    strategy.to(train.device).attach(train, Draws(orders))
+    captures = hardware.graphs and hardware.devices == 1 and train.device.type == "cuda"
+    strategy.to(train.device).attach(train, Draws(orders), GraphedStep if captures else None)
     with torch.no_grad():
         strategy.begin(train)
     order = EpochOrder(

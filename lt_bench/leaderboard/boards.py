@@ -60,7 +60,7 @@ class Row:
 
     def values(self, name: str) -> NDArray[np.float64]:
         """A numeric column for each seed (n,); NaN where a run does not have it."""
-        if name not in self.runs.frame:
+        if name not in self.runs.columns:
             return np.full(len(self.positions), np.nan)
         return self._column(name)[self.positions].astype(np.float64)
 
@@ -127,7 +127,7 @@ class BoardRows:
     @property
     def paths(self) -> list[Path]:
         """Every record file behind this board."""
-        return [Path(str(path)) for row in self.rows for path in row.runs.frame["path"].to_numpy()[row.positions]]
+        return [Path(str(path)) for row in self.rows for path in row.runs.columns["path"][row.positions]]
 
 
 def boards(runs: Runs) -> list[BoardRows]:

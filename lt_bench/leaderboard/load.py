@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from lt_bench.errors import UserError
@@ -21,6 +21,9 @@ from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.identity import canonical_json
 from lt_bench.results.record import SCHEMA_VERSION, RunRecord
 from lt_bench.results.store import read_arrays, record_paths
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,28 +41,21 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Records as a frame, one line a record, sorted by id, and the splits they use by split hash.
+    """Records as columns, one value a record, sorted by id, and the splits they use by split hash.
 
-    The frame's columns are the scalar fields of a record; metrics are named `<view>/<metric>`, e.g. `test/accuracy`; `hyperparameters` and
-    `environment` are canonical JSON; `path` is the record's file ("" for a record that was never stored).
+    Columns are the scalar fields of a record; metrics are named `<view>/<metric>`, e.g. `test/accuracy`; `hyperparameters` and `environment` are
+    canonical JSON; `path` is the record's file ("" for a record that was never stored). Numeric columns have NaN, others None, for what is missing.
     """
 
-    frame: pd.DataFrame
+    columns: dict[str, NDArray[Any]]
     splits: dict[str, Split]
 
     @cached_property
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """The frame's columns as arrays, converted once."""
-        numeric = {name: self.frame[name].dtype.kind in "fiub" for name in self.frame.columns}
-        return {name: self.frame[name].to_numpy(dtype=None if numeric[name] else object) for name in self.frame.columns}
+    def frame(self) -> pd.DataFrame:
+        """The columns as a data frame."""
+        import pandas  # half a second that tables do not need
 
-    def arrays(self, position: int) -> dict[str, NDArray[Any]]:
-        """The side arrays of the record in this line of the frame, read now.
-
-        Raises:
-            UserError: the `.npz` is missing or damaged.
-        """
-        return read_arrays(Path(str(self.frame["path"].iat[position])).with_suffix(".npz"))
+        return pandas.DataFrame(self.columns)
 
     def array(self, position: int, name: str) -> NDArray[Any]:
         """One side array of a record, without reading the others."""
@@ -68,10 +64,6 @@ class Runs:
     def find_array(self, position: int, name: str) -> NDArray[Any] | None:
         """The same, or None where the record does not have it."""
         return read_arrays(Path(str(self.columns["path"][position])).with_suffix(".npz"), (name,), optional=True).get(name)
-
-    def select(self, mask: NDArray[np.bool_]) -> Runs:
-        """The runs where `mask` (one boolean a line) holds."""
-        return Runs(self.frame.loc[mask].reset_index(drop=True), self.splits)
 
 
 def load_records(directory: Path | str) -> Runs:
@@ -112,17 +104,26 @@ def from_records(records: Iterable[RunRecord]) -> Runs:
 def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str) -> Runs:
     if not flat:
         raise UserError(f"{where}: no records; `lt-bench run --strategy los --dataset cifar100_lt` makes the first")
-    alike: dict[tuple[str, ...], list[Iterable[Any]]] = defaultdict(list)  # records with the same fields make columns at C speed
-    for item in flat:
-        alike[tuple(item)].append(item.values())
-    frames = [pd.DataFrame(dict(zip(names, zip(*values, strict=True), strict=True))) for names, values in alike.items()]
-    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame = frame.sort_values("id", kind="stable", ignore_index=True)
-    twice = frame["id"].duplicated()
-    if twice.any():
-        both = frame.loc[frame["id"] == frame.loc[twice, "id"].iloc[0], "path"].tolist()
-        raise UserError(f"{both[0]} and {both[1]} have the same id; delete one of them")
-    return Runs(frame, splits)
+    flat.sort(key=lambda item: item["id"])
+    for first, second in pairwise(flat):
+        if first["id"] == second["id"]:
+            raise UserError(f"{first['path']} and {second['path']} have the same id; delete one of them")
+    names = dict.fromkeys(name for keys in dict.fromkeys(map(tuple, flat)) for name in keys)
+    if len(flat[0]) == len(names) == min(map(len, flat)):
+        values = zip(*map(itemgetter(*names), flat), strict=True)  # all have all fields: columns at C speed
+    else:
+        values = ([item.get(name) for item in flat] for name in names)
+    return Runs({name: _column(list(column)) for name, column in zip(names, values, strict=True)}, splits)
+
+
+def _column(values: list[Any]) -> NDArray[Any]:
+    """Numbers as a numeric array, with NaN for None; anything else as objects."""
+    kinds = set(map(type, values))
+    if kinds <= {int, float, type(None)} and kinds != {type(None)}:
+        return np.array(values if type(None) not in kinds else [math.nan if value is None else value for value in values])
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
 
 
 def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ come with a leading 1 or S that divides H, when heads share their batches.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Unpack
 
@@ -25,6 +26,8 @@ from lt_bench.strategies.gradients_shared import Batch, Gradients
 from lt_bench.strategies.optimizer import HeadSGD
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.tensors_shared import at_least_float32, linear_head, per_class, random_linear, stacked_linear
+
+Capture = Callable[[Callable[[int], None]], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Strategy(LightningModule):
         settings: per data set, what differs from the defaults.
         grid: hyper-parameters and values that tuning tries.
         inferred: True where the formulas themselves could not be read.
+        capturable: whether a step on a GPU can be captured as a CUDA graph: it neither waits for the device nor draws random numbers nor makes tensors from
+            Python numbers. None leaves it to what is overridden: yes for a linear head under cross-entropy that does nothing else in a step.
     """
 
     name: ClassVar[str] = ""
@@ -81,6 +86,7 @@ class Strategy(LightningModule):
     settings: ClassVar[dict[str, dict[str, Any]]] = {}
     grid: ClassVar[dict[str, tuple[Any, ...]]] = {}
     inferred: ClassVar[bool] = False
+    capturable: ClassVar[bool | None] = None
 
     class_counts: Tensor
     class_weight: Tensor | None
@@ -95,6 +101,8 @@ class Strategy(LightningModule):
         self.register_buffer("class_counts", torch.tensor(facts.class_counts, dtype=torch.float64), persistent=False)
         self.register_buffer("class_weight", None, persistent=False)
         self.train_split: FeatureSplit | None = None
+        self.capture: Capture | None = None
+        self.captured: tuple[Tensor, Callable[[int], None]] | None = None
         self.steps_of_epoch = 0
         if self.initial_head != "none":
             weight, bias = self.initial_parameters()
@@ -215,16 +223,21 @@ class Strategy(LightningModule):
         """Logits (H, B, K) of the heads as they are being trained."""
         return self.logits(features)
 
-    def attach(self, train: FeatureSplit, draws: Draws) -> None:
-        """Give the strategy the training features to draw from and its source of randomness; the engine calls it before fitting."""
-        self.train_split, self.draws = train, draws
+    def attach(self, train: FeatureSplit, draws: Draws, capture: Capture | None = None) -> None:
+        """Give the strategy the training features to draw from and its source of randomness; the engine calls it before fitting.
+
+        ``capture`` makes a captured step of a step that takes the batch size; without it every step runs eagerly.
+        """
+        self.train_split, self.draws, self.capture = train, draws, capture
         self.row_labels = train.labels.repeat(len(train.views))
         self.loss_sum = torch.zeros(self.heads, dtype=torch.float64, device=train.device)
 
     def configure_optimizers(self) -> HeadSGD:
         """SGD with one rate per head, times ``relative_rates``."""
         self.gradients = Gradients(self, Strategy)
-        return HeadSGD(self.parameters(), self.recipe, self.heads, self.relative_rates())
+        if not (self.gradients.plain if self.capturable is None else self.capturable):
+            self.capture = None
+        return HeadSGD(self.parameters(), self.recipe, self.heads, self.relative_rates(), captured=self.capture is not None)
 
     def relative_rates(self) -> dict[Tensor, tuple[float, ...]]:
         """Parameters that do not learn at the recipe's rate: by what it is multiplied, one factor per head."""
@@ -237,6 +250,8 @@ class Strategy(LightningModule):
         optimizer.scale(self.recipe.factor(self.current_epoch))
         self.loss_sum.zero_()
         self.steps_of_epoch = 0
+        if type(self).end_epoch is not Strategy.end_epoch or type(self).on_train_epoch_start is not Strategy.on_train_epoch_start:
+            self.captured = None  # what an epoch changed is not seen by an older graph
 
     def training_step(self, order: Tensor, batch_idx: int) -> None:
         """Many optimizer steps: ``order`` (S, n) are rows of the concatenated training views in the order in which they are seen, B at a time."""
@@ -244,8 +259,20 @@ class Strategy(LightningModule):
         assert isinstance(optimizer, HeadSGD)
         self.draws.start(self.current_epoch, batch_idx)
         for index in order.split(self.recipe.batch_size, dim=1):
-            self.fit_step(index, optimizer)
+            if self.capture is None:
+                self.fit_step(index, optimizer)
+            else:
+                self.captured_step(index, optimizer, self.capture)
             self.steps_of_epoch += 1
+
+    def captured_step(self, index: Tensor, optimizer: HeadSGD, capture: Capture) -> None:
+        """``fit_step`` from a captured graph, which reads its batch from a place that stays."""
+        if self.captured is None:
+            place = index.new_zeros(index.shape[0], self.recipe.batch_size)
+            self.captured = place, capture(lambda size: self.fit_step(place[:, :size], optimizer))
+        place, step = self.captured
+        place[:, : index.shape[1]] = index
+        step(index.shape[1])
 
     def fit_step(self, index: Tensor, optimizer: HeadSGD) -> None:
         """One optimizer step on the global batch ``index`` (S, B), of which this process computes every world-size-th column."""
@@ -259,7 +286,7 @@ class Strategy(LightningModule):
         logits, objective = self.gradients(batch)
         with torch.no_grad():
             self.loss_sum += objective
-            optimizer.step()
+            optimizer.update()
             self.project("step")
             self.observe(logits, batch.labels)
 

@@ -30,6 +30,7 @@ class Cosine(CosineStrategy):
     paper = "Gidaris and Komodakis, CVPR 2018; forms of kaidic/LDAM-DRW, zhmiao/OpenLongTailRecognition-OLTR and FlamieZhu/Balanced-Contrastive-Learning"
     initial_head = "random"
     trains = "directions of the weight rows"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     grid = {"form": ("normed", "squashed"), "scale": (8.0, 16.0, 30.0), "lr": (0.01, 0.1, 0.5)}
 

@@ -35,6 +35,7 @@ class DisAlign(CalibrationLayer):
     family = "logit adjustment"
     paper = "Zhang et al., Distribution Alignment: A Unified Framework for Long-tail Visual Recognition, CVPR 2021; code Megvii-BaseDetection/DisAlign"
     trains = "scale and shift per class, confidence"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=256, epochs=10)
     official = ("imagenet_lt",)
     grid = {"rho": (0.4, 0.8, 1.2, 1.5), "lr": (0.01, 0.1, 0.5), "epochs": (10, 30)}

@@ -53,6 +53,7 @@ class DFFDS(Strategy):
     name = "d_ffds"
     family = "re-weighting"
     paper = "Nah, Chng, Lim, Chan, FFDS-Loss (ICIP 2023); code nwjun/FFDS-Loss"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=70, schedule="step", milestones=(30, 50), decay=0.1)
     settings = {
         "cifar10_lt@100": {"gamma_max": 3.0, "groups": 3},

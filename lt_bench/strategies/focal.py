@@ -32,6 +32,7 @@ class Focal(Strategy):
     name = "focal"
     family = "re-weighting"
     paper = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; code kaidic/LDAM-DRW"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     grid = {"gamma": (0.5, 1.0, 2.0), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
 

@@ -55,6 +55,7 @@ class Gradients:
         is_shift = not overridden("transform") or getattr(type(strategy).transform, "is_shift", False)
         self.written_down = is_shift and not overridden("loss", "kernel", "focus", "batch_statistic", "regulariser")
         self.linear = not overridden("logits") and strategy.weight.requires_grad and strategy.bias.requires_grad
+        self.plain = self.linear and self.written_down and not overridden("fit_step", "project", "observe")
         self._kept: dict[Tensor, Tensor] = {p: torch.empty_like(p) for p in (strategy.weight, strategy.bias)} if self.linear else {}
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,7 @@ class IB(InfluenceBalanced):
     name = "ib"
     family = "re-weighting"
     paper = "Park et al., Influence-Balanced Loss for Imbalanced Visual Classification, ICCV 2021; code pseulki/IB-Loss"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     grid = {"calibration": ("ce",), "alpha": (1.0, 10.0, 100.0), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
 

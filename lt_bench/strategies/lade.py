@@ -36,6 +36,7 @@ class LADE(Strategy):
     name = "lade"
     family = "re-weighting"
     paper = "Hong et al., Disentangling Label Distribution for Long-tailed Visual Recognition, CVPR 2021; code hyperconnect/LADE"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     settings = {
         "imagenet_lt": {"alpha": 0.05, "penalty": 0.5},

@@ -38,6 +38,7 @@ class LAS(Strategy):
     paper = "Zhong et al., Improving Calibration for Long-Tailed Recognition, CVPR 2021; code dvlab-research/MiSLAS"
     sampler = "class_aware"
     trains = "weight, bias and a scale per class"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=10)
     official = (
         "cifar10_lt@100", "cifar10_lt@50", "cifar10_lt@10", "cifar100_lt@100", "cifar100_lt@50", "cifar100_lt@10",

@@ -33,6 +33,7 @@ class LDAM(CosineStrategy):
     family = "re-weighting"
     paper = "Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019; code kaidic/LDAM-DRW"
     trains = "directions of the weight rows"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     grid = {"max_margin": (0.1, 0.3, 0.5), "scale": (10.0, 30.0), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
 

@@ -24,6 +24,7 @@ class LWS(Strategy):
     paper = "Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, ICLR 2020; code facebookresearch/classifier-balancing"
     sampler = "class_aware"
     trains = "a scale per class"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=128, epochs=5)
     official = ("imagenet_lt", "inat2018", "places_lt")
     settings = {

@@ -31,6 +31,7 @@ class MARC(CalibrationLayer):
     family = "logit adjustment"
     paper = "Wang et al., Margin Calibration for Long-Tailed Visual Recognition, ACML 2022; code microsoft/robustlearn marc/"
     trains = "scale and shift per class"
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=512, epochs=91, warmup_epochs=36)
     official = ("imagenet_lt", "inat2018", "places_lt")
     settings = {

@@ -25,10 +25,17 @@ class HeadSGD(SGD):
         recipe: the rates, one value or H of them.
         heads: H.
         relative_rates: of the parameters that do not learn at the recipe's rate, by what each head's is multiplied.
+        captured: keep learning rates on the device, where a captured step reads them.
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], recipe: Recipe, heads: int, relative_rates: Mapping[Tensor, tuple[float, ...]] | None = None
+        self,
+        parameters: Iterable[Tensor],
+        recipe: Recipe,
+        heads: int,
+        relative_rates: Mapping[Tensor, tuple[float, ...]] | None = None,
+        *,
+        captured: bool = False,
     ) -> None:
         self._stacked = [parameter for parameter in parameters if parameter.requires_grad]
         groups: dict[tuple[float, float, float], dict[Tensor, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -42,8 +49,9 @@ class HeadSGD(SGD):
         for (lr, momentum, weight_decay), members in groups.items():
             views = [self._view(parameter, run) for parameter, heads_of_it in members.items() for run in _runs(heads_of_it)]
             nesterov = recipe.nesterov and momentum > 0  # without momentum there is nothing to look ahead to
+            rate = torch.tensor(lr, device=views[0].device) if captured else lr
             options.append(
-                {"params": views, "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "initial_lr": lr}
+                {"params": views, "lr": rate, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "initial_lr": lr}
             )
         self._seen: list[Tensor | None] = [None] * len(self._slices)
         super().__init__(options, lr=0.1, fused=True)
@@ -56,7 +64,10 @@ class HeadSGD(SGD):
     def scale(self, factor: float) -> None:
         """Set every learning rate to ``factor`` times that of its recipe."""
         for group in self.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(group["initial_lr"] * factor)
+            else:
+                group["lr"] = group["initial_lr"] * factor
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -32,6 +32,7 @@ class SEQL(Strategy):
     name = "seql"
     family = "re-weighting"
     paper = "Tan et al., Equalization Loss for Long-Tailed Object Recognition, CVPR 2020; code zhangyongshun/BagofTricks-LT (SEQL)"
+    capturable = False
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     settings = {"imagenet_lt": {"threshold": 0.00043}}
     grid = {"gamma": (0.5, 0.9), "threshold": (0.0015, 0.005, 0.015), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}

@@ -32,6 +32,7 @@ class VS(Strategy):
     paper = (
         "Kini et al., Label-Imbalanced and Group-Sensitive Classification under Overparameterization, NeurIPS 2021; code orparask/VS-Loss"
     )
+    capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     settings = {"cifar10_lt@100": {"gamma": 0.2, "tau": 1.2}}
     grid = {"gamma": (0.05, 0.15, 0.3), "tau": (0.5, 1.0, 1.5), "lr": (0.001, 0.01, 0.1)}

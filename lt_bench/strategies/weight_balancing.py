@@ -36,6 +36,7 @@ class WeightBalancing(Strategy):
     name = "weight_balancing"
     family = "parameter regularisation"
     paper = "Alshammari et al., Long-Tailed Recognition via Weight Balancing, CVPR 2022; code ShadeAlsha/LTR-weight-balancing"
+    capturable = True
     recipe = Recipe(lr=0.01, momentum=0.9, weight_decay=0.1, batch_size=64, epochs=10)
     official = ()
     grid = {"kernel": ("ce", "bce"), "weight_decay": (2e-4, 1e-3, 5e-3, 0.02, 0.1), "lr": (0.001, 0.01, 0.05, 0.2)}

@@ -29,7 +29,7 @@ def test_loading_keeps_every_number(tmp_path, builder):
         for view, values in record.metrics.items():
             for name, value in values.items():
                 assert line[f"{view}/{name}"] == value or np.isnan(value)
-        assert np.array_equal(runs.arrays(int(line.name))["test_labels"], arrays["test_labels"])
+        assert np.array_equal(runs.array(int(line.name), "test_labels"), arrays["test_labels"])
     assert list(runs.splits["split-cifar10_lt"].train_counts) == builder.counts
 
 

@@ -1,6 +1,6 @@
-"""Tune every strategy and run all of them, official and tuned, on one or several caches; made to be called again until all is recorded.
+"""Tune every strategy and run it, official and tuned, on one or several caches; made to be called again until all is recorded.
 
-    python benchmarks/gpu/science.py --caches DIR... --results RESULTS --limit 500 [--accelerator gpu]
+    python benchmarks/all_strategies.py --caches DIR... --results RESULTS --limit 500 [--accelerator gpu]
 
 Each cache is a process of its own. What is tuned or recorded already is not done again.
 """
@@ -13,14 +13,13 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the package
 
 
 def one_cache(options: argparse.Namespace) -> None:
     """Tune, then run, on one cache."""
     from lt_bench.engine.fit import Hardware
-    from lt_bench.errors import UserError
     from lt_bench.features.cache import open_cache
     from lt_bench.results.store import Store
     from lt_bench.runs.bench import Suite, suite_plan
@@ -33,32 +32,26 @@ def one_cache(options: argparse.Namespace) -> None:
     deadline = time.monotonic() + options.limit
     cache = open_cache(options.caches[0])
     names = options.strategies.split(",") if options.strategies else list(strategy_names())
-    for name in names:
-        entry = find(name)
-        done = options.results / "tuning" / tuning_name(entry, cache.manifest)
-        if not entry.grid or done.is_file() or time.monotonic() > deadline:
-            continue
-        started = time.monotonic()
-        try:
-            choice = TuneOptions(
-                dataset=cache.manifest.dataset.name, cache=f"{cache.path}/", results=options.results, accelerator=options.accelerator,
-                strategy=StrategyChoice(name), seeds=[0, 1, 2],
-            )  # fmt: skip
-            tune(choice)
-        except UserError as error:
-            print(f"{name}: {error}", flush=True)
-        print(f"{cache.manifest.name}: tuned {name} in {time.monotonic() - started:.1f} s", flush=True)
-    bench, records = Bench(cache, Hardware(options.accelerator, 1)), []
+    bench, store, records = Bench(cache, Hardware(options.accelerator, 1)), Store(options.results), []
     for name in names:
         if time.monotonic() > deadline:
+            print(f"{cache.manifest.name}: time is up before {name}", flush=True)
             break
+        started, entry = time.monotonic(), find(name)
+        if entry.grid and not (options.results / "tuning" / tuning_name(entry, cache.manifest)).is_file():
+            tune(
+                TuneOptions(
+                    dataset=cache.manifest.dataset.name, cache=f"{cache.path}/", results=options.results, accelerator=options.accelerator,
+                    strategy=StrategyChoice(name), seeds=[0, 1, 2],
+                )  # fmt: skip
+            )
+        tuned = time.monotonic()
         suite = Suite(strategies=[name], caches=[], seeds=list(range(options.seeds)), hyperparameters=["official", "tuned"])
         planned, missing = suite_plan(suite, cache, options.results)
-        started = time.monotonic()
-        failures = execute(bench, planned, Store(options.results), records.append)
+        failures = execute(bench, planned, store, records.append)
         for line in [*missing, *failures]:
             print(line, flush=True)
-        print(f"{cache.manifest.name}: {len(planned)} runs of {name} in {time.monotonic() - started:.1f} s", flush=True)
+        print(f"{cache.manifest.name}: {name}: tuned in {tuned - started:.1f} s, {len(planned)} runs in {time.monotonic() - tuned:.1f} s", flush=True)
 
 
 def main() -> None:
@@ -67,7 +60,7 @@ def main() -> None:
     parser.add_argument("--caches", type=Path, nargs="+", required=True)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--limit", type=float, default=500, help="seconds after which nothing new is begun")
-    parser.add_argument("--accelerator", default="gpu")
+    parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--strategies", default="", help="names, comma-separated; all by default")
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
