@@ -128,6 +128,8 @@ def parse(name: str, arguments: list[str]) -> Any:
         raise UserError(_one_line(str(error), parser, name)) from None
     except SystemExit:
         return None
+    if entry is not None:
+        parsed["strategy.name"] = entry.public_name
     for key in [key for key in parsed.keys() if key.startswith("strategy.") and key not in (*said, "strategy.name")]:  # noqa: SIM118
         parsed.pop(key)  # its value is the strategy's for the data set of the cache, which is not known yet
     if PRINT_CONFIG in arguments:
