@@ -62,7 +62,9 @@ _OWN = (
 def _by_name() -> dict[str, BackboneSpec]:
     specs = {spec.name: spec for spec in _OWN}
     for name, (dim, size, transform) in json.loads(files("lt_bench.backbones").joinpath("torchvision.json").read_text()).items():
-        specs[TORCHVISION + name] = BackboneSpec(TORCHVISION + name, dim, size, f"torchvision's {name}", "torchvision_nets:build", transform)
+        specs[TORCHVISION + name] = BackboneSpec(
+            TORCHVISION + name, dim, size, f"torchvision's {name}", "torchvision_nets:build", transform
+        )
     return specs
 
 

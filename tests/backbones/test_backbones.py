@@ -104,5 +104,5 @@ def test_unknown_name():
         backbone_spec("resnet_34")
     with pytest.raises(UserError, match=r"did you mean torchvision\.resnet50\?"):
         backbone_spec("resnet50")
-    with pytest.raises(UserError, match="timm is not installed|timm cannot make it"):
+    with pytest.raises(UserError, match=r"timm is not installed|timm cannot make it"):
         build_backbone("timm.no_such_model", 2)

@@ -1,0 +1,114 @@
+"""Reading what others saved with torch: tensors are read, foreign objects become inert stand-ins, no code of the file runs."""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lt_bench.errors import UserError
+
+_LEGACY_PICKLES = 4  # magic number, protocol, system, object
+
+
+class Dropped:
+    """Stands for an object of a class that is not read; keeps its attributes, so that the tensors of a pickled module can be found."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Whatever it was built from is ignored."""
+
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+
+def read_checkpoint(path: Path) -> Any:
+    """The content of a safetensors file or of one that torch saved, foreign objects as ``Dropped``; pickled modules become state dicts.
+
+    Reading stays with torch's own restricted unpickler (``weights_only=True``), which calls nothing but what rebuilds tensors, and these stand-ins.
+
+    Raises:
+        UserError: absent, damaged, or it names a function that must not be called.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights file; name one with --weights")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        stand_ins: list[Any] = [(_stand_in(name), name) for name in _foreign_names(path)]
+        with torch.serialization.safe_globals(stand_ins):
+            return _plain(torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        reason = next((line.strip() for line in str(error).splitlines() if "nsupported" in line or "locked" in line), "unknown objects")
+        raise UserError(f"{path}: not read for safety ({reason}); save its state_dict alone") from None
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: damaged or not a weights file ({(str(error).splitlines() or ['empty'])[0]})") from None
+
+
+def tensors_at(content: Any, path: str) -> dict[str, Tensor] | None:
+    """The tensors of the state dict under dotted keys of a checkpoint (the whole of it for an empty path), or None where there is none."""
+    for key in path.split(".") if path else ():
+        if not isinstance(content, Mapping) or key not in content:
+            return None
+        content = content[key]
+    if not isinstance(content, Mapping):
+        return None
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    return tensors or None
+
+
+def _stand_in(name: str) -> type:
+    """A class of its own for every name: torch looks stand-ins up by name and class."""
+    return type(name.rpartition(".")[2], (Dropped,), {})
+
+
+def _foreign_names(path: Path) -> list[str]:
+    """``module.name`` of every global that the pickle refers to outside what torch rebuilds tensors with; the pickle is only scanned, not run."""
+    with path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                inner = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
+                if not inner or any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                    raise UserError(f"{path}: a TorchScript archive, which is a program; save its state_dict alone")
+                with archive.open(inner[0]) as pickled:
+                    names = _globals(pickled, 1)
+        else:
+            file.seek(0)
+            names = _globals(file, _LEGACY_PICKLES)
+    return sorted({name for name in names if not name.startswith(("torch._utils._rebuild", "collections.OrderedDict"))})
+
+
+def _globals(file: BinaryIO | Any, pickles: int) -> list[str]:
+    return [
+        str(argument).replace(" ", ".")
+        for _ in range(pickles)
+        for opcode, argument, _position in pickletools.genops(file)
+        if opcode.name == "GLOBAL"
+    ]
+
+
+def _plain(content: Any) -> Any:
+    """A pickled module as its state dict, also inside of dictionaries."""
+    if isinstance(content, Dropped) and "_modules" in content.__dict__:
+        return dict(_module_tensors(content, ""))
+    if isinstance(content, Mapping):
+        return {key: _plain(value) for key, value in content.items()}
+    return content
+
+
+def _module_tensors(module: Dropped, prefix: str):
+    attributes = module.__dict__
+    for name, tensor in {**attributes.get("_parameters", {}), **attributes.get("_buffers", {})}.items():
+        if isinstance(tensor, Tensor):
+            yield prefix + name, tensor.detach()
+    for name, child in attributes.get("_modules", {}).items():
+        if isinstance(child, Dropped):
+            yield from _module_tensors(child, f"{prefix}{name}.")

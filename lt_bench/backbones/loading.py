@@ -1,0 +1,175 @@
+"""A backbone by its name with its weights, wherever they come from: the one way in for extraction and for export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lt_bench.backbones.base import Backbone
+from lt_bench.backbones.checkpoints import read_checkpoint, tensors_at
+from lt_bench.backbones.imported import Import, Linear, Recipe, read_import, without_module
+from lt_bench.backbones.maps import Stated, is_key_map, read_key_map
+from lt_bench.backbones.registry import TIMM, TORCHVISION, backbone_spec, build_backbone
+from lt_bench.backbones.weights import weights_hash
+from lt_bench.errors import UserError
+
+HUB = "hub"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone with its weights.
+
+    Attributes:
+        network: in eval mode; ``network.fc`` is the stage-1 classifier where there is one, else fresh.
+        recipe: how to build it again.
+        head: the stage-1 classifier, weight (K, D) and bias (K,), or None: other classes than the data set's, or none.
+        weights_hash: identity of the weights.
+        stated: the accuracy that the owners state, for a published checkpoint.
+        notes: what a user should know, one line each.
+    """
+
+    network: Backbone
+    recipe: Recipe
+    head: Linear | None
+    weights_hash: str
+    stated: Stated | None = None
+    notes: tuple[str, ...] = ()
+
+
+def load_backbone(name: str, weights: Path | str, num_classes: int, dataset: str = "", train_counts: Sequence[int] = ()) -> Loaded:
+    """Build a backbone and load its weights.
+
+    Args:
+        name: a backbone of the registry, a published source (``paco``; ``ride@0`` for one expert), or a key map file.
+        weights: a local file, or ``hub`` (``hub:VERSION``) for the pretrained weights of torchvision and timm.
+        num_classes: K of the data set.
+        dataset: its name, for published sources.
+        train_counts: (K,) training images per class, for published sources.
+
+    Raises:
+        UserError: no such backbone, file or weights; they do not fit; the hub cannot be reached.
+    """
+    base, _, expert = name.partition("@")
+    if is_key_map(name):
+        if expert and not expert.isdecimal():
+            raise UserError(f"backbone {name!r}: after @ stands the number of an expert, from 0")
+        return _load_import(base, Path(weights), num_classes, dataset, train_counts, int(expert) if expert else None)
+    spec = backbone_spec(name)
+    state = _hub_state(spec.name, str(weights)) if str(weights).partition(":")[0] == HUB else _file_state(Path(weights))
+    network = build_backbone(spec.name, num_classes)
+    head = fill(network, state, str(weights))
+    notes = () if head is not None else (f"{weights}: no classifier for {num_classes} classes there; the cache has no stage-1 head",)
+    return Loaded(network.eval(), Recipe(spec.name), head, weights_hash(state), notes=notes)
+
+
+def fill(network: Backbone, state: Mapping[str, Tensor], origin: str) -> Linear | None:
+    """Copy a state dict, as written here or as its library writes it, into a network; a classifier of other classes is left out.
+
+    Returns:
+        The classifier, if it was copied.
+
+    Raises:
+        UserError: names the first tensor of the encoder that is missing, unknown or of another shape.
+    """
+    state = without_module(state)
+    own = {key: tensor for key, tensor in network.state_dict().items() if not key.startswith("fc.")}
+    ours = network.encoder_prefix and all(key.startswith((network.encoder_prefix, "fc.")) for key in state)
+    prefix, classifier = ("", "fc") if ours else (network.encoder_prefix, network.classifier_key)
+    unused = (f"{classifier}.", *network.unused)
+    encoder = {prefix + key: tensor for key, tensor in state.items() if not key.startswith(unused)}
+    _check_encoder(own, encoder, origin)
+    network.load_state_dict(encoder, strict=False)
+    weight, bias = state.get(f"{classifier}.weight"), state.get(f"{classifier}.bias")
+    if weight is None or weight.shape != network.fc.weight.shape:
+        return None
+    bias = torch.zeros(weight.shape[0]) if bias is None else bias
+    return put_head(network, (weight.float(), bias.float()))
+
+
+def put_head(network: Backbone, head: Linear) -> Linear:
+    """Make ``head`` the classifier of a network, and return it."""
+    with torch.no_grad():
+        network.fc.weight.copy_(head[0])
+        network.fc.bias.copy_(head[1])
+    return head
+
+
+def transform_of(name: str) -> str:
+    """How the pretrained weights of a backbone want images, in the words of a manifest; empty where the data set says."""
+    if name.startswith(TIMM):
+        from lt_bench.backbones.timm_nets import build, transform_words
+
+        return transform_words(build(name, 1))
+    return "" if is_key_map(name) else backbone_spec(name).transform
+
+
+def _load_import(name: str, path: Path, num_classes: int, dataset: str, train_counts: Sequence[int], expert: int | None) -> Loaded:
+    key_map = read_key_map(name)
+    taken = read_import(key_map, path, dataset, train_counts, expert)
+    network = taken.recipe.build(num_classes)
+    for encoder, state in zip(getattr(network, "encoders", [network]), taken.encoders, strict=True):
+        encoder.load_state_dict({encoder.encoder_prefix + key: tensor for key, tensor in state.items()}, strict=False)
+    notes = [f"{path}: layout of {key_map.title or name}; {key_map.tested or 'a map of your own'}"]
+    notes += [f"{path}: not used: {', '.join(taken.unused)}"] if taken.unused else []
+    head = taken.head
+    if head is not None and head[0].shape != network.fc.weight.shape:
+        notes.append(f"{path}: its classifier has {head[0].shape[0]} classes, the data set {num_classes}; the cache has no stage-1 head")
+        head = None
+    if head is not None:
+        put_head(network, head)
+    stated = key_map.stated_on(dataset, taken.recipe.encoder) if expert is None else None
+    return Loaded(network.eval(), taken.recipe, head, _import_hash(taken), stated, tuple(notes))
+
+
+def _import_hash(taken: Import) -> str:
+    """Identity of what was taken from a checkpoint, whatever else its file holds."""
+    tensors = {f"{i}.{key}": tensor for i, state in enumerate(taken.encoders) for key, tensor in state.items()}
+    if taken.head is not None:
+        tensors |= {"head.weight": taken.head[0], "head.bias": taken.head[1]}
+    return weights_hash(tensors)
+
+
+def _file_state(path: Path) -> dict[str, Tensor]:
+    content = read_checkpoint(path)
+    for place in ("state_dict", "model", ""):
+        state = tensors_at(content, place)
+        if state is not None:
+            return state
+    raise UserError(f"{path}: not a state dict; save the tensors by name")
+
+
+def _hub_state(name: str, weights: str) -> dict[str, Tensor]:
+    version = weights.partition(":")[2] or "DEFAULT"
+    try:
+        if name.startswith(TORCHVISION):
+            from lt_bench.backbones.torchvision_nets import hub_state
+        elif name.startswith(TIMM):
+            from lt_bench.backbones.timm_nets import hub_state
+        else:
+            raise UserError(f"{name}: no pretrained weights are published for it; name a file with --weights")
+        return hub_state(name, version)
+    except KeyError:
+        raise UserError(f"{name}: torchvision has no weights called {version}; try --weights hub") from None
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{name}: the hub's weights cannot be fetched ({reason}); download them elsewhere and name the file with --weights"
+        ) from None
+
+
+def _check_encoder(own: Mapping[str, Tensor], given: Mapping[str, Tensor], origin: str) -> None:
+    for key in own:
+        if key not in given and not key.endswith("num_batches_tracked"):
+            raise UserError(f"{origin}: has no {key}; the weights are of another backbone")
+    for key, tensor in given.items():
+        if key not in own:
+            raise UserError(f"{origin}: {key} is unknown to this backbone; the weights are of another one")
+        if tensor.shape != own[key].shape:
+            raise UserError(
+                f"{origin}: {key} has shape {tuple(tensor.shape)}, the backbone {tuple(own[key].shape)}; the weights are of another one"
+            )

@@ -1,0 +1,117 @@
+"""How an image becomes the input of a network, without augmentation: read from and written as the words that stand in a cache's manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms import CenterCrop, InterpolationMode, PILToTensor, Resize
+
+from lt_bench.errors import UserError
+
+Statistics = tuple[float, float, float]
+
+_NUMBER = r"[0-9.eE+-]+"
+_TEXT = re.compile(
+    r"(?P<whole>as it is)?(?P<square>padding to a square)?(?:, |^)?(?:resize (?P<resize>\d+)(?: (?P<how>bicubic|lanczos))?)?"
+    r"(?:, )?(?:centre crop (?P<crop>\d+))?"
+    rf"(?:; mean (?P<mean>{_NUMBER} {_NUMBER} {_NUMBER}), std (?P<std>{_NUMBER} {_NUMBER} {_NUMBER}))"
+)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Pad to a square, resize the shorter side, cut out the centre, normalise; each step only where it is asked for.
+
+    Attributes:
+        mean, std: of RGB in 0..1.
+        resize: the shorter side afterwards, pixels; None leaves the size.
+        crop: side of the square that is cut out of the centre; None cuts nothing.
+        square: whether black borders are added first.
+        interpolation: bilinear, bicubic or lanczos, with antialiasing.
+        size: side of the square input where no resize or crop says it: images of another size are brought to it.
+    """
+
+    mean: Statistics
+    std: Statistics
+    resize: int | None = None
+    crop: int | None = None
+    square: bool = False
+    interpolation: str = "bilinear"
+    size: int | None = None
+
+    @property
+    def words(self) -> str:
+        """The transform as it stands in a manifest: ``resize 256, centre crop 224; mean ..., std ...``."""
+        how = "" if self.interpolation == "bilinear" else f" {self.interpolation}"
+        steps = [
+            *(["padding to a square"] if self.square else []),
+            *([f"resize {self.resize}{how}"] if self.resize else []),
+            *([f"centre crop {self.crop}"] if self.crop else []),
+        ]
+        return f"{', '.join(steps) or 'as it is'}; mean {' '.join(map(str, self.mean))}, std {' '.join(map(str, self.std))}"
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """An RGB image as uint8 (3, H, W), resized and cut but not normalised."""
+        how = InterpolationMode(self.interpolation)
+        if self.square and image.width != image.height:
+            side = max(image.size)
+            left, top = (side - image.width) // 2, (side - image.height) // 2
+            image = ImageOps.expand(image, (left, top, side - image.width - left, side - image.height - top))
+        if self.resize:
+            image = Resize(self.resize, how)(image)
+        if self.crop:
+            image = CenterCrop(self.crop)(image)
+        if self.size and image.size != (self.size, self.size):
+            image = Resize((self.size, self.size), how)(image)
+        return PILToTensor()(image)
+
+    def batch(self, images: Sequence[Image.Image]) -> Tensor:
+        """RGB images as uint8 (B, 3, H, W).
+
+        Raises:
+            UserError: the images come out in different sizes, since nothing here brings them to one.
+        """
+        pixels = [self.pixels(image) for image in images]
+        if len({tuple(one.shape) for one in pixels}) > 1:
+            raise UserError(f"images of different sizes and a transform that leaves them ({self.words}); give them one at a time")
+        return torch.stack(pixels)
+
+
+def read_transform(words: str, size: int | None = None) -> Transform:
+    """The transform that the words of a manifest mean.
+
+    Args:
+        words: as ``Transform.words`` writes them.
+        size: side of the input where the words leave the image as it is.
+
+    Raises:
+        UserError: the words say something else.
+    """
+    found = _TEXT.fullmatch(words)
+    if found is None:
+        raise UserError(f"the transform {words!r} cannot be repeated on new images; export the head alone with --head-only")
+    mean, std = ((float(x[0]), float(x[1]), float(x[2])) for x in (found["mean"].split(), found["std"].split()))
+    resize, crop = (int(found[name]) if found[name] else None for name in ("resize", "crop"))
+    return Transform(mean, std, resize, crop, found["square"] is not None, found["how"] or "bilinear", None if resize or crop else size)
+
+
+class Prepared(torch.nn.Module):
+    """Pixels to inputs: (B, 3, H, W) uint8 0..255 or floating point 0..1, minus the mean, over the standard deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Statistics, std: Statistics) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images."""
+        pixels = images if images.is_floating_point() else images.to(self.mean.dtype) / 255
+        return (pixels - self.mean) / self.std
