@@ -37,6 +37,9 @@ check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(READY) ## write docs/strategies from the source
+	$(BIN)/python -m lt_bench.runs.pages
+
 format: $(READY) ## rewrite the code in the house format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .

@@ -41,9 +41,13 @@ def one_cache(options: argparse.Namespace) -> None:
         if entry.grid and not (options.results / "tuning" / tuning_name(entry, cache.manifest)).is_file():
             tune(
                 TuneOptions(
-                    dataset=cache.manifest.dataset.name, cache=f"{cache.path}/", results=options.results, accelerator=options.accelerator,
-                    strategy=StrategyChoice(name), seeds=[0, 1, 2],
-                )  # fmt: skip
+                    dataset=cache.manifest.dataset.name,
+                    cache=f"{cache.path}/",
+                    results=options.results,
+                    accelerator=options.accelerator,
+                    strategy=StrategyChoice(name),
+                    seeds=[0, 1, 2],
+                )
             )
         tuned = time.monotonic()
         suite = Suite(strategies=[name], caches=[], seeds=list(range(options.seeds)), hyperparameters=["official", "tuned"])
@@ -51,7 +55,10 @@ def one_cache(options: argparse.Namespace) -> None:
         failures = execute(bench, planned, store, records.append)
         for line in [*missing, *failures]:
             print(line, flush=True)
-        print(f"{cache.manifest.name}: {name}: tuned in {tuned - started:.1f} s, {len(planned)} runs in {time.monotonic() - tuned:.1f} s", flush=True)
+        print(
+            f"{cache.manifest.name}: {name}: tuned in {tuned - started:.1f} s, {len(planned)} runs in {time.monotonic() - tuned:.1f} s",
+            flush=True,
+        )
 
 
 def main() -> None:
