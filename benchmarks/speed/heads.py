@@ -1,0 +1,195 @@
+"""Head steps: raw PyTorch, Lightning as it comes, the Trainer path, a stack of 16, and the matrix products of each alone."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.speed.measure import Contestant, Figure, Setting, Slope, race
+from benchmarks.speed.problems import Size, cifar100_lt, imagenet_lt, inat2018, products
+from lt_bench.engine.fit import Hardware, fit_stack
+from lt_bench.engine.stacks import HeadJob
+from lt_bench.engine.threads import threads_for
+from lt_bench.features.cache import FeatureSplit
+from lt_bench.strategies.registry import find
+
+STACK = 16
+SMOOTHING = 0.98
+RATES = {"lr": 5e-4, "momentum": 0.9, "weight_decay": 0.0}
+
+
+def measure(setting: Setting) -> list[Figure]:
+    """All sizes that there is time for."""
+    figures: list[Figure] = []
+    for size in (cifar100_lt(), imagenet_lt(), inat2018()):
+        if setting.left < 5:
+            setting.notes.append(f"head steps at {size.name} size: no time left")
+            continue
+        figures += at_size(setting, size)
+    return figures
+
+
+def at_size(setting: Setting, size: Size) -> list[Figure]:
+    """Everybody on one problem."""
+    large = len(size.counts) > 5000
+    split = size.split(setting.device, rows=None if setting.device == "cuda" else size.steps("cpu") * size.batch)
+    facts = size.facts(1)
+    steps = len(split) // size.batch
+    longer = max(1, size.steps(setting.device) * (3 if setting.quick else 6) // steps)
+    contestants: dict[str, Contestant] = {
+        "products alone": floor(setting, size, 1),
+        "raw PyTorch loop": raw(split, size, setting.device, longer),
+        "Trainer path": ours(setting, split, size, 1, longer),
+    }
+    peers = {"raw PyTorch loop": "products alone", "Trainer path": "raw PyTorch loop"}
+    if setting.device == "cuda":
+        contestants["Trainer path, eager"] = ours(setting, split, size, 1, longer, graphs=False)
+        peers["Trainer path, eager"] = "raw PyTorch loop"
+    if not large:
+        contestants["Lightning as it comes"] = lightning(setting, split, size, facts.num_classes)
+        peers["Lightning as it comes"] = "raw PyTorch loop"
+    figures = race(setting, "head steps", size.label, contestants, peers)
+    figures += over_floor(figures)
+    if large or (setting.device == "cpu" and size.dim > 512):
+        return figures
+    for name, shared in (("own orders", False), ("one order", True)):
+        stack: dict[str, Contestant] = {
+            f"batched products alone, {name}": floor(setting, size, STACK, shared),
+            f"stack of {STACK}, {name}": ours(setting, split, size, STACK, longer, shared=shared),
+        }
+        raced = race(setting, f"stacked head steps, {STACK} heads together", size.label, stack, dict([reversed(list(stack))]))
+        raw_step = next(f for f in figures if f.name == "raw PyTorch loop")
+        figures += [
+            Figure(f.subject, f.size, f.name, f.wall, f.cpu, f.peer, f.ratio, f.cpu_ratio, f"{STACK * raw_step.cpu / f.cpu:.1f} x the heads a second of raw PyTorch (process time), {STACK * raw_step.wall / f.wall:.1f} x (wall)")
+            for f in raced
+        ]  # fmt: skip
+    return figures
+
+
+def over_floor(figures: list[Figure]) -> list[Figure]:
+    """The Trainer path beside the products alone, from the same rounds."""
+    by_name = {figure.name: figure for figure in figures}
+    path, alone = by_name["Trainer path"], by_name["products alone"]
+    return [
+        Figure(
+            path.subject,
+            path.size,
+            path.name,
+            path.wall,
+            path.cpu,
+            alone.name,
+            path.wall / alone.wall,
+            path.cpu / alone.cpu,
+            "ratio of medians",
+        )
+    ]
+
+
+def floor(setting: Setting, size: Size, heads: int, shared: bool = False) -> Contestant:
+    """The two products of a step and nothing else, on as many threads as the fit would use."""
+    features, weight, logits, gradient = products(heads, size.batch, size.dim, len(size.counts), setting.device, shared)
+    steps = size.steps(setting.device) if setting.device == "cuda" or heads == 1 else 40
+
+    def run() -> int:
+        with threads_for(flop(size, heads)):
+            for _ in range(steps):
+                torch.bmm(features, weight.transpose(1, 2), out=logits)
+                torch.bmm(logits.transpose(1, 2), features, out=gradient)
+        return steps
+
+    return run
+
+
+def flop(size: Size, heads: int) -> float:
+    """Of one product."""
+    return 2.0 * size.batch * size.dim * len(size.counts) * heads
+
+
+def raw(split: FeatureSplit, size: Size, device: str, epochs: int) -> Contestant:
+    """What one writes by hand: nn.Linear, cross_entropy, SGD, index gathers; the loss is kept per step and not waited for."""
+    head = nn.Linear(size.dim, len(size.counts), device=device)
+    optimizer = torch.optim.SGD(head.parameters(), lr=RATES["lr"], momentum=RATES["momentum"], weight_decay=RATES["weight_decay"])
+
+    def run() -> int:
+        losses: list[Tensor] = []
+        with threads_for(flop(size, 1)):
+            for _ in range(epochs):
+                order = torch.randperm(len(split), device=device)
+                for batch in order.split(size.batch):
+                    loss = F.cross_entropy(head(split.blocks[0][batch].float()), split.labels[batch], label_smoothing=SMOOTHING)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    losses.append(loss.detach())
+        return len(losses)
+
+    return run
+
+
+def ours(
+    setting: Setting, split: FeatureSplit, size: Size, heads: int, epochs: int, *, shared: bool = False, graphs: bool = True
+) -> Contestant:
+    """``los`` under the Trainer; a stack has own orders (seeds), or one order (values of a hyper-parameter)."""
+    entry, facts = find("los"), size.facts(heads)
+
+    def fit(count: int) -> Callable[[], int]:
+        def jobs(head: int) -> HeadJob:
+            changed = {"batch_size": size.batch, "epochs": count, **({"epsilon": SMOOTHING - 0.01 * head} if shared else {})}
+            return HeadJob(entry, entry.resolve("cifar100_lt", 100, changed), 0 if shared else head)
+
+        def run() -> int:
+            hardware = Hardware("gpu" if setting.device == "cuda" else "cpu", 1, graphs)
+            return fit_stack([jobs(head) for head in range(heads)], facts, split, hardware).steps
+
+        return run
+
+    return Slope(fit(1), fit(1 + max(1, epochs if heads == 1 else epochs // 2)))
+
+
+class AsItComes(LightningModule):
+    """A head as Lightning's introduction writes it."""
+
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(dim, classes)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Cross-entropy, logged."""
+        features, labels = batch
+        loss = F.cross_entropy(self.head(features.float()), labels, label_smoothing=SMOOTHING)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.SGD:
+        """SGD."""
+        return torch.optim.SGD(self.parameters(), lr=RATES["lr"], momentum=RATES["momentum"], weight_decay=RATES["weight_decay"])
+
+
+def lightning(setting: Setting, split: FeatureSplit, size: Size, classes: int) -> Contestant:
+    """Lightning's Trainer with its defaults (but logger and checkpoints), a DataLoader that collates samples."""
+    dataset = TensorDataset(split.blocks[0].cpu(), split.labels.cpu())
+    limit = min(60, len(split) // size.batch)
+
+    def fit(steps: int) -> Callable[[], int]:
+        def run() -> int:
+            logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+            trainer = Trainer(
+                max_epochs=1, limit_train_batches=steps, logger=False, enable_checkpointing=False, accelerator="gpu" if setting.device == "cuda" else "cpu", devices=1
+            )  # fmt: skip
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), threads_for(flop(size, 1)):
+                warnings.simplefilter("ignore")
+                trainer.fit(AsItComes(size.dim, classes), DataLoader(dataset, batch_size=size.batch, shuffle=True))
+            return steps
+
+        return run
+
+    return Slope(fit(max(1, limit // 6)), fit(limit))
