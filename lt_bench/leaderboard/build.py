@@ -17,7 +17,7 @@ from lt_bench.leaderboard.latex import latex_table
 from lt_bench.leaderboard.load import load_records
 from lt_bench.leaderboard.page import page
 from lt_bench.leaderboard.ranking import ranked
-from lt_bench.leaderboard.terminal import board_table
+from lt_bench.leaderboard.terminal import board_table, page_console
 from lt_bench.leaderboard.text import across_table, csv_table, markdown_table
 from lt_bench.results.files import write_text
 
@@ -104,12 +104,12 @@ def print_tables(
 ) -> None:
     """Show every board of a directory of records in the terminal."""
     columns = registered(column_modules)
-    _print(load_boards(results_dir, statistics, statistics_dir), columns, console or Console())
+    _print(load_boards(results_dir, statistics, statistics_dir), columns, console or page_console())
 
 
 def _print(found: list[BoardRows], columns: tuple[Column, ...], console: Console) -> None:
     for board in found:
-        console.print(board_table(board, _main(board, columns)))
+        console.print(board_table(board, _main(board, columns), console.width))
 
 
 def _main(found: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:

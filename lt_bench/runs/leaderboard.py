@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from lt_bench.leaderboard.build import build_leaderboard
+from lt_bench.leaderboard.terminal import page_console
 from lt_bench.runs.options import LeaderboardOptions
 
 
 def leaderboard(options: LeaderboardOptions) -> None:
     """Print every board of the records and write the files."""
-    console = Console()
+    console = page_console()
     written = build_leaderboard(
         options.results, options.out, options.formats, column_modules=options.columns, statistics=options.statistics, console=console
     )

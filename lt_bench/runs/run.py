@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
-from lt_bench.leaderboard.terminal import run_table
+from lt_bench.leaderboard.terminal import page_console, run_table
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.runs.heads import Bench, execute, first_process, leave_processes
@@ -42,9 +40,9 @@ def run(options: RunOptions) -> list[RunRecord]:
     if failures:
         raise UserError("; ".join(failures))
     if first_process():
-        log_records(records, store, options.wandb, options.wandb_project)
-        console = Console()
-        console.print(run_table(records))
+        log_records([record for record in records if record.id not in before], store, options.wandb, options.wandb_project)
+        console = page_console()
+        console.print(run_table(records, console.width))
         if before:
             console.print(f"{len(before)} of {len(planned)} were recorded in {options.results} before and not fitted again")
         console.print(f"records: {', '.join(str(store.path(record)) for record in records)}", soft_wrap=True)
