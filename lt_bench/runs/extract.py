@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import csv
+import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,26 @@ from rich.console import Console
 from torch import Tensor
 
 from lt_bench.backbones.base import Backbone
-from lt_bench.backbones.registry import backbone_spec, build_backbone
-from lt_bench.backbones.weights import load_weights, read_state, weights_hash
-from lt_bench.data.augment import Draws, Normalise, crop, padded
+from lt_bench.backbones.loading import Loaded, load_backbone
+from lt_bench.data.augment import Normalise
+from lt_bench.data.image_list import FileData
+from lt_bench.data.image_list import identity as listed_identity
+from lt_bench.data.load import load_images
 from lt_bench.data.profiles import Profile
-from lt_bench.data.small_images import ImageData, load_small_images
+from lt_bench.data.small_images import ImageData
 from lt_bench.data.splits import Selection
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache, require
-from lt_bench.features.manifest import FORMAT_VERSION, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, cache_key
-from lt_bench.features.seeds import derive_seed
-from lt_bench.features.write import Description, write_cache
+from lt_bench.features.manifest import FORMAT_VERSION, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, cache_key, key_fields
+from lt_bench.features.resumable import Resumable, SplitPlan, identity, only_one
+from lt_bench.features.write import Description
+from lt_bench.runs.extract_inputs import Inputs, inputs_of
+from lt_bench.runs.extract_pace import Pace
+from lt_bench.runs.extract_sources import Batch, FileSource, MemorySource, Source, default_workers
+
+DTYPES = ("float16", "float32", "affine8")
+SHARD_VIEWS = 2250  # views between two points that a killed extraction can go on from
+LISTED, SKIPPED, IMAGES = "listed split", "skipped", "images.csv"
 
 
 def extract(
@@ -31,16 +41,20 @@ def extract(
     dataset: str,
     data_dir: Path,
     backbone: str,
-    weights: Path,
+    weights: Path | str,
     out: Path,
     imbalance_factor: float | None = None,
     profile: Profile = "exponential",
     selection: Selection = "first",
     image_column: str | None = None,
     label_column: str | None = None,
+    split_seed: int = 0,
     views: int = 8,
     dtype: str = "float16",
-    batch_size: int = 250,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    skip_broken: bool = False,
+    val_seen_by_backbone: bool = False,
     accelerator: str = "auto",
     name: str | None = None,
     stage1: str = "",
@@ -49,22 +63,27 @@ def extract(
 ) -> Manifest:
     """Write the feature cache of a data set under a backbone; return at once where it is there already.
 
-    The backbone is in eval mode, in float32. Train: the plain view and ``views`` augmented ones, each seeded by its number; val: plain; test: plain and flipped.
+    The backbone is in eval mode, in float32. Train: the plain view and ``views`` augmented ones, each seeded by its number (files: and by the image's row);
+    val: plain; test: plain and flipped. Killed, the same call goes on from the last shard; two processes that write the same cache wait for each other.
 
     Args:
         dataset: name of the data set.
         data_dir: where its images are.
         backbone: name of the network.
-        weights: its weights with the stage-1 classifier.
+        weights: its weights.
         out: directory of the cache.
         imbalance_factor: IF of the training subset, by default the data set's.
         profile: exponential or step.
         selection: which rows of a class are kept.
-        image_column: column of encoded images in parquet files.
+        image_column: column of encoded images in parquet files, or of paths in tables.
         label_column: column of labels.
+        split_seed: of the split that is made where the data bring none.
         views: augmented views of each training image.
         dtype: float16, float32 or affine8.
-        batch_size: images a forward.
+        batch_size: views a forward; by default 250, and 125 from 64 pixels on.
+        workers: decoding processes; 0 decodes in this one.
+        skip_broken: leave images out that cannot be decoded, and name them, instead of stopping.
+        val_seen_by_backbone: whether stage 1 was trained on the validation images.
         accelerator: auto, cpu or gpu.
         name: of the cache, by default that of ``out``.
         stage1: how the backbone was trained, in words.
@@ -72,72 +91,61 @@ def extract(
         progress: whether to say how far it is.
 
     Raises:
-        UserError: data or weights are missing or do not fit, or ``out`` holds another cache.
+        UserError: data or weights are missing or do not fit, an image is broken, or ``out`` holds another cache.
     """
-    data = load_small_images(
-        dataset, data_dir, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column, label_column=label_column
+    data = load_images(
+        dataset, data_dir, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column,
+        label_column=label_column, split_seed=split_seed,
     )  # fmt: skip
     request = Request(
         data=data, backbone=backbone, weights=weights, out=out, views=views, dtype=dtype, batch_size=batch_size, device=pick_device(accelerator),
-        name=name or out.name, stage1=stage1, command=command, progress=progress,
+        workers=workers, skip_broken=skip_broken, val_seen_by_backbone=val_seen_by_backbone, name=name or out.name, stage1=stage1, command=command,
+        progress=progress,
     )  # fmt: skip
     return extract_images(request)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What ``extract_images`` needs, with the images already loaded; the fields are the arguments of ``extract``."""
+    """What ``extract_images`` needs, with the data set already found; the fields are the arguments of ``extract``."""
 
-    data: ImageData
+    data: ImageData | FileData
     backbone: str
-    weights: Path
+    weights: Path | str
     out: Path
     device: torch.device
     name: str
     views: int = 8
     dtype: str = "float16"
-    batch_size: int = 250
+    batch_size: int | None = None
+    workers: int | None = None
+    skip_broken: bool = False
+    val_seen_by_backbone: bool = False
     stage1: str = ""
     command: str = ""
     progress: bool = True
-    console: Console = field(default_factory=lambda: Console(stderr=True))
 
 
 def extract_images(request: Request) -> Manifest:
-    """Extract from loaded images; see ``extract``."""
+    """Extract from a data set that was found; see ``extract``."""
     if request.views < 0:
         raise UserError(f"views is {request.views}, expected 0 or more")
-    state = read_state(request.weights)
-    description = _description(request, weights_hash(state))
+    if request.dtype not in DTYPES:
+        raise UserError(f"dtype {request.dtype!r} is not one of {', '.join(DTYPES)}")
+    data = request.data
+    loaded = load_backbone(request.backbone, request.weights, len(data.train_counts), data.spec.name, data.train_counts)
+    inputs = inputs_of(data, request.backbone, loaded.recipe.encoder)
+    description = _description(request, loaded, inputs)
     present = _present(request, description)
     if present is not None:
         return present
-    network = build_backbone(request.backbone, len(request.data.train_counts))
-    load_weights(network, state, str(request.weights))
-    network.eval().to(memory_format=torch.channels_last).to(request.device)
-    arrays: dict[str, Tensor] = {"head/weight": network.fc.weight.detach().cpu(), "head/bias": network.fc.bias.detach().cpu()}
-    started, done = time.perf_counter(), 0
-    total = sum(len(request.data.splits[split]) * len(names) for split, names in _views(request).items())
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        for split, names in _views(request).items():
-            images = request.data.splits[split]
-            store = padded(images.images).to(request.device)
-            arrays[f"{split}/labels"], arrays[f"{split}/rows"] = torch.from_numpy(images.labels), torch.from_numpy(images.rows)
-            for view in names:
-                arrays[f"{split}/features/{view}"] = torch.cat(list(_features(network, request, store, view_draws(view, len(images)))))
-                done += len(images)
-                if request.progress and (view == names[-1] or request.console.is_terminal):
-                    rate = done / (time.perf_counter() - started)
-                    request.console.print(f"{request.name}: {split} {view}, {done}/{total} images, {rate:.0f} a second", highlight=False)
-    request.out.parent.mkdir(parents=True, exist_ok=True)
-    return write_cache(request.out, description, arrays)
-
-
-def view_draws(view: str, n: int) -> Draws:
-    """The augmentation of a view: nothing for ``plain``, the mirror image for ``flip``, seeded crops and flips for ``aug<v>``."""
-    if view in ("plain", "flip"):
-        return Draws.plain(n, flip=view == "flip")
-    return Draws.random(n, np.random.default_rng(derive_seed("view", view)))
+    console = Console(stderr=True)
+    if request.progress:
+        for note in loaded.notes:
+            console.print(note, soft_wrap=True, highlight=False)
+    with only_one(request.out, f"{request.out}: another process is extracting this cache; waiting for it"):
+        present = _present(request, description)  # the other process may have made it
+        return present if present is not None else _extracted(request, loaded, inputs, description, console)
 
 
 def pick_device(accelerator: str) -> torch.device:
@@ -153,46 +161,211 @@ def pick_device(accelerator: str) -> torch.device:
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _features(network: Backbone, request: Request, store: Tensor, draws: Draws) -> Iterator[Tensor]:
-    normalise = Normalise(request.data.spec.mean, request.data.spec.std).to(request.device)
-    on_device = draws.to(request.device)
-    with torch.inference_mode():
-        for index in torch.arange(store.shape[0], device=request.device).split(request.batch_size):
-            yield network.features(normalise(crop(store, index, on_device[index]))).float().cpu()
+def _extracted(request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console) -> Manifest:
+    network = loaded.network.to(memory_format=torch.channels_last).to(request.device)  # pyright: ignore[reportCallIssue]
+    source, plans = _source(request, inputs), _plans(request)
+    batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125)
+    shard = max(1, SHARD_VIEWS // (request.views + 1))
+    key = identity(
+        key=cache_key(_key_fields(request, description)), batch=batch, shard=shard, device=request.device.type, torch=torch.__version__
+    )
+    store = Resumable(request.out, key, plans, loaded.network.dim, request.dtype, shard)
+    pace = Pace(request.name, {split: len(plan) * len(plan.views) for split, plan in plans.items()}, console if request.progress else None)
+    forward = _Forward(network, Normalise(inputs.evaluation.mean, inputs.evaluation.std).to(request.device), request.device)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), torch.inference_mode():
+        for split, plan in plans.items():
+            shards = store.shards(split)
+            pace.skip(split, len(plan.views) * (len(plan) - sum(stop - start for start, stop in shards)))
+            _fill(request, store, split, shards, _passed(forward, source, split, plan, shards, batch, pace))
+    if request.progress:
+        console.print(pace.words(decodes=isinstance(request.data, FileData)), highlight=False, soft_wrap=True)
+    return _published(request, store, description, loaded, console)
 
 
-def _views(request: Request) -> dict[str, tuple[str, ...]]:
-    names = {"train": ("plain", *(f"aug{v}" for v in range(1, request.views + 1))), "val": ("plain",), "test": ("plain", "flip")}
-    return {split: views for split, views in names.items() if split in request.data.splits}
+def _passed(
+    forward: _Forward, source: Source, split: str, plan: SplitPlan, shards: Sequence[tuple[int, int]], batch: int, pace: Pace
+) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
+    """Features of every batch of the shards by view; while the device works on one batch, the next is fetched."""
+    flip = "flip" in plan.views
+    views = [view for view in plan.views if view != "flip"]
+    n = max(1, batch // len(plan.views))
+    runs = [(start, min(start + n, stop)) for begin, stop in shards for start in range(begin, stop, n)]
+    waiting: tuple[Batch, Tensor] | None = None
+    for one in pace.timed(source.batches(split, views, runs)):
+        started = forward(one.images, flip)
+        if waiting is not None:
+            yield waiting[0], dict(zip(plan.views, waiting[1].cpu().unbind(1), strict=True))
+        waiting = one, started
+        pace.advance(split, len(one.images) * len(plan.views))
+    if waiting is not None:
+        yield waiting[0], dict(zip(plan.views, waiting[1].cpu().unbind(1), strict=True))
 
 
-def _description(request: Request, digest: str) -> Description:
-    data = request.data
-    profile = "" if data.profile == "exponential" else f" ({data.profile} profile)"
-    statistics = f"mean {' '.join(map(str, data.spec.mean))}, std {' '.join(map(str, data.spec.std))}"
+class _Forward:
+    """Views (n, V, 3, H, W) uint8 to features (n, V, D) float32, a mirrored view last where asked for."""
+
+    def __init__(self, network: Backbone, normalise: Normalise, device: torch.device) -> None:
+        self.network, self.normalise, self.device = network, normalise, device
+
+    def __call__(self, images: Tensor, flip: bool) -> Tensor:
+        on_device = images.to(self.device, non_blocking=True)
+        if flip:
+            on_device = torch.cat([on_device, on_device[:, :1].flip(-1)], dim=1)
+        inputs = self.normalise(on_device.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        return self.network.features(inputs).float().unflatten(0, on_device.shape[:2])
+
+
+def _fill(
+    request: Request, store: Resumable, split: str, shards: Sequence[tuple[int, int]], passed: Iterator[tuple[Batch, dict[str, Tensor]]]
+) -> None:
+    """Write the shards as their batches come."""
+    for start, stop in shards:
+        pieces: list[dict[str, Tensor]] = []
+        broken: dict[int, str] = {}
+        count = 0
+        while count < stop - start:
+            batch, features = next(passed)
+            if batch.broken and not request.skip_broken:
+                i, why = next(iter(batch.broken.items()))
+                raise UserError(f"{_path(request, split, i)}: {why}; mend or remove it, or leave such images out with --skip-broken")
+            broken |= batch.broken
+            pieces.append(features)
+            count += len(batch.images)
+        joined = {view: torch.cat([piece[view] for piece in pieces]) for view in pieces[0]}
+        _check_finite(request, split, start, joined)
+        store.write(split, start, joined, broken)
+
+
+def _check_finite(request: Request, split: str, start: int, features: dict[str, Tensor]) -> None:
+    limit = torch.finfo(torch.float32 if request.dtype == "float32" else torch.float16).max
+    for view, values in features.items():
+        bad = ~(values.abs() <= limit).all(1)
+        if bool(bad.any()):
+            i = start + int(bad.nonzero()[0])
+            raise UserError(
+                f"{_path(request, split, i)}: its features ({view} view) are not finite or beyond {request.dtype}; wrong weights or transform?"
+            )
+
+
+def _path(request: Request, split: str, i: int) -> str:
+    if isinstance(request.data, ImageData):
+        return f"{split} image {i}"
+    images = request.data.splits[split]
+    return str(images.root / images.paths[i])
+
+
+def _published(request: Request, store: Resumable, description: Description, loaded: Loaded, console: Console) -> Manifest:
+    head = (
+        {}
+        if loaded.head is None
+        else {f"head/{name}": t.detach().float().cpu().contiguous() for name, t in zip(("weight", "bias"), loaded.head, strict=True)}
+    )
+    data, texts = request.data, {}
+    if isinstance(data, FileData):
+        broken = {split: store.broken(split) for split in data.splits}
+        skipped = [f"{_path(request, split, i)}: {why}" for split, found in broken.items() for i, why in found.items()]
+        kept = {
+            split: images.take(np.setdiff1d(np.arange(len(images)), list(broken[split]))) if broken[split] else images
+            for split, images in data.splits.items()
+        }
+        texts[IMAGES] = _table(kept, data.class_names)
+        if skipped:
+            description = _without(description, kept, skipped)
+            for line in skipped:
+                console.print(f"left out {line}", soft_wrap=True, highlight=False)
+    return store.publish(description, head, texts)
+
+
+def _without(description: Description, kept: dict, skipped: Sequence[str]) -> Description:
+    """The description of what is left without broken images."""
+    dataset = description.dataset
+    counts = tuple(np.bincount(kept["train"].labels, minlength=dataset.num_classes).tolist())
+    if 0 in counts:
+        raise UserError(
+            f"class {dataset.class_names[counts.index(0)]!r} has no training image that can be decoded; mend them: {'; '.join(skipped[:3])}"
+        )
+    dataset = DatasetInfo(
+        dataset.name,
+        dataset.class_names,
+        counts,
+        listed_identity(kept),
+        dataset.imbalance_factor,
+        dataset.selection,
+        dataset.val_seen_by_backbone,
+    )
+    origin = f"{description.origin}; {len(skipped)} images that cannot be decoded were left out"
     return Description(
-        name=request.name,
-        dataset=DatasetInfo(
-            data.spec.name, data.class_names, data.train_counts, data.split_hash, float(data.imbalance_factor), data.selection + profile, val_seen_by_backbone=False
-        ),
-        backbone=BackboneInfo(request.backbone, digest, backbone_spec(request.backbone).dim, request.stage1),
-        transform={"evaluation": f"{data.spec.evaluation}; {statistics}", "augmentation": data.spec.augmentation},
-        dtype=request.dtype,
-        origin=f"extracted by lt-bench in float32, backbone in eval mode; validation: {data.val_source}, unseen by the backbone",
-        command=request.command,
-        extra={"device": torch.cuda.get_device_name(request.device) if request.device.type == "cuda" else "cpu"},
+        description.name, dataset, description.backbone, description.transform, description.dtype, origin, description.command,
+        {**description.extra, SKIPPED: "; ".join(skipped)},
     )  # fmt: skip
 
 
-def _present(request: Request, description: Description) -> Manifest | None:
-    if not (request.out / MANIFEST_NAME).is_file():
-        return None
-    cache = open_cache(request.out)
-    views: dict[str, Sequence[str]] = {split: list(names) for split, names in _views(request).items()}
-    wanted = {
+def _table(splits: dict, names: Sequence[str]) -> str:
+    """Which image each row of the cache is, in a form that `--dataset table` reads."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["split", "row", "path", "label"])
+    for split, images in splits.items():
+        writer.writerows(
+            [split, row, path, names[label]] for row, path, label in zip(images.rows, images.paths, images.labels, strict=True)
+        )
+    return text.getvalue()
+
+
+def _source(request: Request, inputs: Inputs) -> Source:
+    if isinstance(request.data, ImageData):
+        return MemorySource(request.data, request.device)
+    workers = default_workers(request.device) if request.workers is None else request.workers
+    return FileSource(request.data, inputs.evaluation, inputs.augmentation, upright=inputs.upright, workers=workers)
+
+
+def _plans(request: Request) -> dict[str, SplitPlan]:
+    names = {"train": ("plain", *(f"aug{v}" for v in range(1, request.views + 1))), "val": ("plain",), "test": ("plain", "flip")}
+    splits = request.data.splits
+    return {
+        split: SplitPlan(views, torch.from_numpy(splits[split].labels), torch.from_numpy(splits[split].rows))
+        for split, views in names.items()
+        if split in splits
+    }
+
+
+def _description(request: Request, loaded: Loaded, inputs: Inputs) -> Description:
+    data = request.data
+    profile = "" if data.profile == "exponential" else f" ({data.profile} profile)"
+    extra = {"device": torch.cuda.get_device_name(request.device) if request.device.type == "cuda" else "cpu"}
+    if isinstance(data, FileData):
+        extra[LISTED] = data.split_hash
+    seen = "seen" if request.val_seen_by_backbone else "unseen"
+    return Description(
+        name=request.name,
+        dataset=DatasetInfo(
+            data.spec.name, data.class_names, data.train_counts, data.split_hash, data.imbalance_factor and float(data.imbalance_factor),
+            (data.selection or "given") + profile, val_seen_by_backbone=request.val_seen_by_backbone,
+        ),
+        backbone=BackboneInfo(request.backbone, loaded.weights_hash, loaded.network.dim, request.stage1),
+        transform=inputs.words,
+        dtype=request.dtype,
+        origin=f"extracted by lt-bench in float32, backbone in eval mode; validation: {data.val_source}, {seen} by the backbone",
+        command=request.command,
+        extra=extra,
+    )  # fmt: skip
+
+
+def _key_fields(request: Request, description: Description) -> dict:
+    views = {split: list(plan.views) for split, plan in _plans(request).items()}
+    return {
         "split_hash": description.dataset.split_hash, "weights_hash": description.backbone.weights_hash, "transform": description.transform,
         "dtype": description.dtype, "views": views, "format": FORMAT_VERSION,
     }  # fmt: skip
+
+
+def _present(request: Request, description: Description) -> Manifest | None:
+    """The manifest of the cache that is at ``out`` already, if it is this one; with broken images left out, it is known by what was listed."""
+    if not (request.out / MANIFEST_NAME).is_file():
+        return None
+    cache, wanted = open_cache(request.out), _key_fields(request, description)
+    if request.skip_broken and cache.manifest.created_with.get(LISTED) == wanted["split_hash"]:
+        wanted["split_hash"] = key_fields(cache.manifest)["split_hash"]
     if cache.key != cache_key(wanted):
         require(cache, **wanted)
     return cache.manifest

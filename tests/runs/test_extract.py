@@ -8,7 +8,8 @@ from lt_bench.backbones.weights import save_weights
 from lt_bench.data.small_images import load_small_images
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
-from lt_bench.runs.extract import extract, view_draws
+from lt_bench.runs.extract import extract
+from lt_bench.runs.extract_sources import view_draws
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_views_are_seeded_and_differ():
 
 def test_a_second_call_returns_at_once(request_, tmp_path, monkeypatch):
     manifest = extract(**request_, out=tmp_path / "cache")
-    monkeypatch.setattr("lt_bench.runs.extract._features", lambda *_: pytest.fail("extracted again"))
+    monkeypatch.setattr("lt_bench.runs.extract._extracted", lambda *_: pytest.fail("extracted again"))
     assert extract(**request_, out=tmp_path / "cache") == manifest
     with pytest.raises(UserError, match=r"cache: views is .*expected"):
         extract(**request_ | {"views": 1}, out=tmp_path / "cache")

@@ -1,0 +1,251 @@
+"""Writing a feature cache piece by piece: larger than memory, and what is done survives a SIGKILL.
+
+The files of a cache are laid out beforehand as safetensors of their final size; shards (runs of rows) are written into them in any order. A marker is written
+once a shard is on disk. At the end the files get their checksums and one rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lt_bench.errors import UserError
+from lt_bench.features.manifest import Manifest
+from lt_bench.features.write import DTYPES, Description, encode_affine8, publish, stored_tensor
+
+_NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
+_COPY_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """A split to be written: its views, and of each sample label and row (N,)."""
+
+    views: tuple[str, ...]
+    labels: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return self.labels.numel()
+
+    def keep(self, kept: Tensor) -> SplitPlan:
+        """The samples where ``kept`` (N,) is True."""
+        return SplitPlan(self.views, self.labels[kept], self.rows[kept])
+
+
+class Resumable:
+    """A cache that is being written beside ``directory``; opened again with the same ``identity``, it goes on where it was.
+
+    Args:
+        directory: where the cache will stand.
+        identity: of all that decides its numbers; what another identity left unfinished at ``directory`` is removed.
+        splits: train, test and perhaps val.
+        dim: feature dimension D.
+        dtype: float16, float32 or affine8 (kept as float32 until the end).
+        shard: rows of a shard.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+
+    def __init__(self, directory: Path, identity: str, splits: Mapping[str, SplitPlan], dim: int, dtype: str, shard: int) -> None:
+        self.directory, self.splits, self.dim, self.dtype, self.shard = directory, dict(splits), dim, dtype, shard
+        self.stored = DTYPES.get(dtype, torch.float32)
+        self.work = directory.parent / f".{directory.name}.{identity}.extracting"
+        self.files, self.done = self.work / "files", self.work / "done"
+        try:
+            for old in directory.parent.glob(f".{directory.name}.*.extracting"):
+                if old != self.work:
+                    shutil.rmtree(old)
+            self.files.mkdir(parents=True, exist_ok=True)
+            self.done.mkdir(exist_ok=True)
+            self._layouts: dict[str, _Layout] = {}
+            for split, plan in splits.items():
+                self._layouts[split] = _Layout(self.files / f"{split}.safetensors", split, plan, dim, self.stored)
+                if self._layouts[split].fresh:  # a marker says nothing about a file that was laid out just now
+                    for marker in self.done.glob(f"{split}-*"):
+                        marker.unlink()
+        except OSError as error:
+            raise UserError(f"{directory}: cannot write the cache ({error}); choose another place or free the disk") from None
+
+    def shards(self, split: str) -> list[tuple[int, int]]:
+        """First row and end of the shards of a split that are still to be written."""
+        starts = range(0, len(self.splits[split]), self.shard)
+        return [(start, min(start + self.shard, len(self.splits[split]))) for start in starts if not self._marker(split, start).exists()]
+
+    def write(self, split: str, start: int, features: Mapping[str, Tensor], broken: Mapping[int, str]) -> None:
+        """Write a shard: features (n, D) by view, and why each broken position of it could not be read."""
+        try:
+            self._layouts[split].write(start, {view: tensor.to(self.stored) for view, tensor in features.items()})
+            _write_whole(self._marker(split, start), json.dumps({str(i): why for i, why in broken.items()}))
+        except OSError as error:
+            raise UserError(
+                f"{self.directory}: cannot write the cache ({error}); free the disk, the same command goes on from there"
+            ) from None
+
+    def broken(self, split: str) -> dict[int, str]:
+        """Positions of a split that could not be read, and why, of all shards written."""
+        found = {}
+        for start in range(0, len(self.splits[split]), self.shard):
+            if self._marker(split, start).exists():
+                found |= {int(i): why for i, why in json.loads(self._marker(split, start).read_text(encoding="utf-8")).items()}
+        return found
+
+    def publish(self, description: Description, head: Mapping[str, Tensor], texts: Mapping[str, str]) -> Manifest:
+        """Leave out the broken rows and put the finished cache at ``directory``.
+
+        Args:
+            description: of what is left.
+            head: ``head/weight`` and ``head/bias``, or nothing.
+            texts: further files by name.
+
+        Raises:
+            UserError: the place cannot be written.
+        """
+        try:
+            for split, layout in list(self._layouts.items()):
+                broken = self.broken(split)
+                if broken:
+                    self._layouts[split] = layout.without(broken, self.files / f"{split}-kept.safetensors")
+            arrays = {name: tensor for layout in self._layouts.values() for name, tensor in layout.tensors().items()}
+            if head:
+                save_file(dict(head), self.files / "head.safetensors")
+            parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in {**arrays, **head}.items()}
+            for split, layout in self._layouts.items():
+                wanted = self.files / f"{split}.safetensors"
+                if self.dtype == "affine8":
+                    encoded = _encoded(layout.tensors())
+                    save_file(encoded, self.files / "encoded")
+                    (self.files / "encoded").replace(wanted)
+                    parts |= {name: [(wanted.name, name, tensor)] for name, tensor in encoded.items()}
+                elif layout.path != wanted:
+                    layout.path.replace(wanted)
+            for name, text in texts.items():
+                (self.files / name).write_text(text, encoding="utf-8")
+            for leftover in self.files.glob("*-kept.safetensors"):
+                leftover.unlink()
+            manifest = publish(self.files, self.directory, description, parts)
+        except OSError as error:
+            raise UserError(f"{self.directory}: cannot write the cache ({error}); choose another place or free the disk") from None
+        shutil.rmtree(self.work, ignore_errors=True)
+        return manifest
+
+    def _marker(self, split: str, start: int) -> Path:
+        return self.done / f"{split}-{start:09d}"
+
+
+class _Layout:
+    """One safetensors file of known size: labels and rows, then the features of every view."""
+
+    def __init__(self, path: Path, split: str, plan: SplitPlan, dim: int, dtype: torch.dtype) -> None:
+        self.path, self.split, self.plan, self.dim, self.dtype = path, split, plan, dim, dtype
+        n, offset, header = len(plan), 0, {}
+        shapes = [("labels", torch.int64, [n]), ("rows", torch.int64, [n]), *((f"features/{view}", dtype, [n, dim]) for view in plan.views)]
+        for name, kind, shape in shapes:
+            size = kind.itemsize * n * (dim if len(shape) == 2 else 1)
+            header[f"{split}/{name}"] = {"dtype": _NAMES[kind], "shape": shape, "data_offsets": [offset, offset + size]}
+            offset += size
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        self.offsets = {name: 8 + len(text) + info["data_offsets"][0] for name, info in header.items()}
+        self.fresh = not path.exists() or path.stat().st_size != 8 + len(text) + offset
+        if not self.fresh:
+            return
+        with path.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.truncate(8 + len(text) + offset)
+            for name, values in (("labels", plan.labels), ("rows", plan.rows)):
+                file.seek(self.offsets[f"{split}/{name}"])
+                file.write(_bytes(values.long()))
+
+    def write(self, start: int, features: Mapping[str, Tensor]) -> None:
+        descriptor = os.open(self.path, os.O_WRONLY)
+        try:
+            for view, tensor in features.items():
+                data, at = _bytes(tensor), self.offsets[f"{self.split}/features/{view}"] + start * self.dim * self.dtype.itemsize
+                while data:
+                    count = os.pwrite(descriptor, data, at)
+                    data, at = data[count:], at + count
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every array, mapped."""
+        return {name: stored_tensor(self.path, name) for name in self.offsets}
+
+    def without(self, broken: Mapping[int, str], path: Path) -> _Layout:
+        """A copy at ``path`` without these positions."""
+        kept = torch.ones(len(self.plan), dtype=torch.bool)
+        kept[list(broken)] = False
+        path.unlink(missing_ok=True)
+        copy, index = _Layout(path, self.split, self.plan.keep(kept), self.dim, self.dtype), kept.nonzero().squeeze(1)
+        for view in self.plan.views:
+            features, start = stored_tensor(self.path, f"{self.split}/features/{view}"), 0
+            for rows in index.split(_COPY_ROWS):
+                copy.write(start, {view: features[rows]})
+                start += rows.numel()
+        return copy
+
+
+@contextmanager
+def only_one(directory: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock of the cache at ``directory``, so that two processes never write it at once; prints ``waiting`` when another holds it.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory.parent / f".{directory.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(waiting, flush=True)  # noqa: T201 - a person waits for it
+            lock.acquire()
+    except OSError as error:
+        raise UserError(f"{directory.parent}: cannot be written ({error.strerror or error}); choose another place with --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def identity(**fields: object) -> str:
+    """Eight hex digits of what decides a cache's numbers."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def _encoded(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, tensor in arrays.items():
+        if "/features/" in name:
+            found[name], found[f"{name}.scale"], found[f"{name}.offset"] = (part.contiguous() for part in encode_affine8(tensor))
+        else:
+            found[name] = tensor.clone()
+    return found
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

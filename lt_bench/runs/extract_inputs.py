@@ -1,0 +1,63 @@
+"""How the images of a data set become the inputs of a backbone: whose transform decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lt_bench.backbones.loading import transform_of
+from lt_bench.backbones.registry import backbone_spec
+from lt_bench.backbones.transform import Transform, read_transform
+from lt_bench.data.image_list import FileData
+from lt_bench.data.small_images import ImageData
+from lt_bench.data.specs import DatasetSpec
+from lt_bench.data.transforms import Augmentation, augmentation
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The transform of a data set for a backbone.
+
+    Attributes:
+        words: evaluation, augmentation and, for files, decoding, as they stand in the manifest and make its key.
+        evaluation: the same as steps.
+        augmentation: of files.
+        upright: turn as the EXIF orientation says; a person's own photographs are turned, benchmarks are not, as in their official loaders.
+    """
+
+    words: dict[str, str]
+    evaluation: Transform
+    augmentation: Augmentation
+    upright: bool
+
+
+def inputs_of(data: ImageData | FileData, backbone: str, encoder: str) -> Inputs:
+    """What decides: the data set, as in the papers; the backbone for a person's own images, and where it wants another size than the data set's.
+
+    Args:
+        data: the data set.
+        backbone: as it was asked for.
+        encoder: the network that it is.
+    """
+    spec = data.spec
+    own = "" if isinstance(data, ImageData) else transform_of(backbone)
+    wanted = _size(own) if own else _square_input(spec, encoder)
+    if own and (spec.num_classes is None or wanted != spec.input_size):
+        evaluation, size = own, wanted
+    else:
+        size = wanted if spec.num_classes is None else spec.input_size
+        steps = spec.evaluation if size == spec.input_size else f"resize {round(size * 8 / 7)}, centre crop {size}"
+        evaluation = f"{steps}; mean {' '.join(map(str, spec.mean))}, std {' '.join(map(str, spec.std))}"
+    augmented, upright = augmentation(spec, size), spec.num_classes is None
+    words = {"evaluation": evaluation, "augmentation": spec.augmentation}
+    if isinstance(data, FileData):
+        words |= {"augmentation": augmented.words, "decoding": "RGB, upright by EXIF" if upright else "RGB"}
+    return Inputs(words, read_transform(evaluation, size), augmented, upright)
+
+
+def _square_input(spec: DatasetSpec, encoder: str) -> int:
+    return backbone_spec(encoder).input_size or spec.input_size
+
+
+def _size(words: str) -> int:
+    found = read_transform(words)
+    return found.crop or found.resize or 0
