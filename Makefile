@@ -5,9 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RESULTS ?= results/shipped
+DEVICE ?= cpu
+QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup leaderboard test test-slow check format clean
+.PHONY: help setup leaderboard test test-slow bench check format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ test: $(READY) ## the tests
 
 test-slow: $(READY) ## the slow tests too
 	$(BIN)/python -m pytest -n 2
+
+bench: $(READY) ## what everything costs, beside its floor: benchmarks/results/ (QUICK=--quick for two minutes, DEVICE=cuda for a GPU)
+	$(BIN)/python -m benchmarks.speed --device $(DEVICE) $(QUICK)
 
 check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff check .

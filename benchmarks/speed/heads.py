@@ -62,11 +62,9 @@ def at_size(setting: Setting, size: Size) -> list[Figure]:
     if large or (setting.device == "cpu" and size.dim > 512):
         return figures
     for name, shared in (("own orders", False), ("one order", True)):
-        stack: dict[str, Contestant] = {
-            f"batched products alone, {name}": floor(setting, size, STACK, shared),
-            f"stack of {STACK}, {name}": ours(setting, split, size, STACK, longer, shared=shared),
-        }
-        raced = race(setting, f"stacked head steps, {STACK} heads together", size.label, stack, dict([reversed(list(stack))]))
+        alone, stack = f"batched products alone, {name}", f"stack of {STACK}, {name}"
+        contestants = {alone: floor(setting, size, STACK, shared), stack: ours(setting, split, size, STACK, longer, shared=shared)}
+        raced = race(setting, f"stacked head steps, {STACK} heads together", size.label, contestants, {stack: alone})
         raw_step = next(f for f in figures if f.name == "raw PyTorch loop")
         figures += [
             Figure(f.subject, f.size, f.name, f.wall, f.cpu, f.peer, f.ratio, f.cpu_ratio, f"{STACK * raw_step.cpu / f.cpu:.1f} x the heads a second of raw PyTorch (process time), {STACK * raw_step.wall / f.wall:.1f} x (wall)")

@@ -1,0 +1,116 @@
+"""Time to leaderboard on the shipped cache: every strategy x seeds fitted, measured, recorded and tabulated, beside the matrix products of the fits."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.speed.measure import Figure, Setting
+from benchmarks.speed.problems import products
+from lt_bench.engine.fit import Hardware
+from lt_bench.engine.threads import threads_for
+from lt_bench.features.cache import FeatureCache, open_cache
+from lt_bench.features.locate import shipped
+from lt_bench.leaderboard.build import build_leaderboard
+from lt_bench.results.store import Store
+from lt_bench.runs.heads import Bench, execute
+from lt_bench.runs.planning import Planned, plan
+from lt_bench.strategies.registry import find, strategy_names
+
+SEEDS = 5
+QUICK = {"los", "ce", "cb", "crt", "balanced_softmax", "d_ffds", "weight_balancing", "tau_norm"}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Wall and process seconds."""
+
+    wall: float
+    cpu: float
+
+    def __add__(self, other: Clock) -> Clock:
+        return Clock(self.wall + other.wall, self.cpu + other.cpu)
+
+
+def measure(setting: Setting) -> list[Figure]:
+    """Official epochs; quick runs take eight strategies and at most five epochs. Seconds are totals, not per step."""
+    figures: list[Figure] = []
+    cache = open_cache(min(path.parent for path in shipped("checkpoints").glob("*/manifest.json")))
+    bench = Bench(cache, Hardware("gpu" if setting.device == "cuda" else "cpu"))
+    for split in cache.manifest.views:
+        bench.split(split)
+    total = alone_total = Clock(0, 0)
+    size = f"{cache.path.name}, {SEEDS} seeds"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LT_BENCH_HOME"] = folder
+        store = Store(Path(folder) / "results")
+        for name in strategy_names():
+            if (setting.quick and name not in QUICK) or setting.left < 0:
+                continue
+            planned = planned_of(name, cache, setting.quick)
+            whole = clocked(setting, lambda planned=planned: execute(bench, planned, store, lambda record: None))
+            alone = products_of(setting, planned, cache)
+            total, alone_total = total + whole, alone_total + alone
+            figures.append(figure(size, name, whole, alone))
+        board = clocked(setting, lambda: build_leaderboard(store.directory, Path(folder) / "board", statistics=False))
+    figures.append(figure(size, f"all {len(figures)} strategies above, fitted and recorded", total, alone_total))
+    figures.append(figure(size, "the same and the leaderboard", total + board, alone_total))
+    return figures
+
+
+def planned_of(name: str, cache: FeatureCache, quick: bool) -> list[Planned]:
+    """Its runs, official."""
+    entry, dataset = find(name), cache.manifest.dataset
+    official = entry.resolve(dataset.name, dataset.imbalance_factor)
+    given = {"epochs": 5} if quick and official.get("epochs", 0) > 5 else {}
+    return plan(entry, cache.manifest, given, range(SEEDS))
+
+
+def products_of(setting: Setting, planned: list[Planned], cache: FeatureCache) -> Clock:
+    """The two batched products of every training step, measured over some hundred steps of the same shape."""
+    if planned[0].entry.fitting != "sgd":
+        return Clock(0, 0)
+    chosen, manifest = planned[0].hyperparameters, cache.manifest
+    K, D, B = manifest.dataset.num_classes, manifest.backbone.dim, chosen["batch_size"]
+    features, weight, logits, gradient = products(len(planned), B, D, K, setting.device)
+    steps, sampled = chosen["epochs"] * -(-sum(manifest.dataset.train_counts) // B), 300
+
+    def run() -> None:
+        with threads_for(2 * B * D * K * len(planned)):
+            for _ in range(sampled):
+                torch.bmm(features, weight.transpose(1, 2), out=logits)
+                torch.bmm(logits.transpose(1, 2), features, out=gradient)
+
+    run()
+    some = clocked(setting, run)
+    return Clock(some.wall * steps / sampled, some.cpu * steps / sampled)
+
+
+def clocked(setting: Setting, function: Callable[[], object]) -> Clock:
+    """How long a call takes."""
+    setting.synchronise()
+    wall, cpu = time.perf_counter(), time.process_time()
+    function()
+    setting.synchronise()
+    return Clock(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def figure(size: str, name: str, whole: Clock, alone: Clock) -> Figure:
+    """A total beside its products; a strategy that fits nothing has none."""
+    ratios = (whole.wall / alone.wall, whole.cpu / alone.cpu) if alone.cpu else (None, None)
+    return Figure(
+        "time to leaderboard",
+        size,
+        name,
+        whole.wall,
+        whole.cpu,
+        "products alone" if alone.cpu else None,
+        *ratios,
+        f"products {alone.wall:.2f} s",
+    )
