@@ -40,9 +40,12 @@ VERBS: dict[str, Verb] = {
     "tune": Verb("choose hyper-parameters on unseen validation images", "TuneOptions", "tune:tune"),
     "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "bench:bench"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "leaderboard:leaderboard"),
+    "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "wandb_verb:wandb_verb"),
     "import-features": Verb("embeddings from anywhere to a feature cache", "ImportOptions", "import_features:import_features"),
     "extract": Verb("images to a feature cache", "ExtractOptions", "images:extract_verb"),
     "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "images:pretrain_verb"),
+    "export": Verb("backbone and re-trained head of a record as one classifier", "ExportOptions", "export:export"),
+    "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "predict:predict"),
     "verify": Verb("run a record again and compare", "VerifyOptions", "verify:verify"),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "check:check"),
 }
@@ -63,6 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing to say
         return 0
+    except OSError as error:  # a full disk, a place that cannot be read or written
+        print(f"lt-bench: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_USER_ERROR
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -1,6 +1,9 @@
-"""Inference heads that are not one linear layer. Plain modules of tensors: they use nothing of the suite."""
+"""Inference heads that are not one linear layer, and how any of them is kept in a file. Plain modules of tensors: they use nothing of the suite."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,3 +79,34 @@ class ConfidenceHead(nn.Module):
         """Logits (B, K) of features (B, D)."""
         gate = torch.sigmoid(features @ self.gate_weight + self.gate_bias).unsqueeze(-1)
         return F.linear(features, self.weight, self.bias) * (1 + gate * self.scale) + gate * self.shift
+
+
+def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What a head is (plain JSON) and its tensors, from which ``head_from`` makes it again; None for a module that is none of those known here."""
+    kinds: dict[type, str] = {nn.Linear: "linear", NormalisedLinear: "normalised_linear", ConfidenceHead: "confidence"}
+    kind = kinds.get(type(head))
+    if kind is None:
+        return None
+    parts: dict[str, Any] = {"kind": kind}
+    if isinstance(head, NormalisedLinear):
+        parts["squash"] = head.squash
+    return parts, {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+
+
+def head_from(parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The head that ``head_parts`` took apart, without gradients.
+
+    Raises:
+        KeyError: an unknown kind, or a tensor is missing.
+    """
+    if parts["kind"] == "linear":
+        weight, bias = tensors["weight"], tensors.get("bias")
+        head = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+        head.load_state_dict(dict(tensors))
+    elif parts["kind"] == "normalised_linear":
+        head = NormalisedLinear(tensors["weight"], tensors.get("bias"), tensors.get("scale"), tensors.get("shift"), bool(parts["squash"]))
+    elif parts["kind"] == "confidence":
+        head = ConfidenceHead(**dict(tensors))
+    else:
+        raise KeyError(parts["kind"])
+    return head.requires_grad_(False)

@@ -93,9 +93,25 @@ class LeaderboardOptions:
 
     results: Path = option(Path("results"), "directory of run records")
     out: Path = option(Path("leaderboard"), "where the files are written")
-    formats: list[str] = option(["markdown", "csv", "latex", "html"], "what to write: markdown, csv, latex, html, plots (then in the page too)")
+    formats: list[str] = option(
+        ["markdown", "csv", "latex", "html"], "what to write: markdown, csv, latex, html, plots (then in the page too)"
+    )
     columns: list[str] = option([], "modules of yours that register columns")
     statistics: bool = option(True, "rank groups and intervals over test images, from the stored predictions (kept between calls)")
+
+
+@dataclass
+class WandbOptions:
+    """W&B as a view of the records."""
+
+    action: str = option(
+        "", "push: rebuild every run, table and plot from the records; dashboard: make a workspace and a report", positional=True
+    )
+    results: Path = option(Path("results"), "directory of run records")
+    project: str = option("lt-bench", "W&B project")
+    entity: str | None = option(None, "W&B user or team")
+    online: bool = option(False, "push: send now; otherwise offline runs are written, for `wandb sync`")
+    plots: bool = option(True, "push: with the plots of every board")
 
 
 @dataclass
@@ -185,3 +201,29 @@ class ImportOptions:
     val_fraction: float = option(0.0, "without --val: hold out this share of the training rows per class, at most half a class")
     seed: int = option(0, "of that draw")
     out: Path | None = option(None, "directory of the new cache (default: NAME in the known caches)")
+
+
+@dataclass
+class ExportOptions:
+    """Backbone and re-trained head as one classifier."""
+
+    record: Path | None = option(None, "a record's JSON file")
+    weights: Path | None = option(None, "the weights of the backbone, those that the cache was extracted with")
+    out: Path | None = option(None, "directory of the export (default: STRATEGY-DATASET-ID here)")
+    cache: str | None = option(None, "the record's feature cache, where it is not in a known place")
+    head_only: bool = option(False, "leave the backbone out: the export takes features")
+    onnx: bool = option(False, "also write classifier.onnx; needs the extra `onnx`")
+
+
+@dataclass
+class PredictOptions:
+    """An exported classifier on new inputs."""
+
+    export: Path | None = option(None, "directory that `lt-bench export` wrote", positional=True)
+    inputs: Path | None = option(
+        None, "folder of images (or one image); an array file of features for an export without backbone", positional=True
+    )
+    out: Path = option(Path("predictions.csv"), "the table: path, class, confidence, and the next four classes")
+    batch_size: int = option(64, "inputs at a time")
+    accelerator: str = option("auto", "auto, cpu or gpu")
+    skip_broken: bool = option(False, "leave out images that cannot be read, and name them")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from rich.console import Console
+from torch import nn
 
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
@@ -27,8 +29,7 @@ def verify(options: VerifyOptions) -> None:
     if not options.record.is_file():
         raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
     record = read_record(options.record)
-    cache = _cache_of(record, options.cache)
-    repeated = repeat(record, cache)
+    repeated = refit(record, cache_of(record, options.cache)).record
     differences = compare(record, repeated)
     worst = max(differences, key=lambda name: differences[name])
     Console().print(
@@ -38,15 +39,24 @@ def verify(options: VerifyOptions) -> None:
         raise UserError(f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}")
 
 
-def repeat(record: RunRecord, cache: FeatureCache) -> RunRecord:
-    """The record that the same run gives now."""
+@dataclass(frozen=True)
+class Refitted:
+    """The record that the same run gives now, and its head."""
+
+    record: RunRecord
+    head: nn.Module
+
+
+def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
+    """Fit the head of a record again, from its own hyper-parameters and seed."""
     entry, identity = find(record.identity.strategy), record.identity
     dataset = cache.manifest.dataset
     hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, identity.hyperparameters)
     run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest)
     bench = Bench(cache, Hardware("auto", 1))
     runs, fitted = next(iter(bench.fitted([run])))
-    return record_head(bench, runs[0], fitted, 0)[0]
+    again, _ = record_head(bench, runs[0], fitted, 0)
+    return Refitted(again, fitted.strategy.inference_head(0))
 
 
 def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
@@ -61,7 +71,12 @@ def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
     return differences
 
 
-def _cache_of(record: RunRecord, named: str | None) -> FeatureCache:
+def cache_of(record: RunRecord, named: str | None) -> FeatureCache:
+    """The cache that a record was measured on: the one named, or among the known ones.
+
+    Raises:
+        UserError: it is not here, or the named one is another.
+    """
     key = record.identity.cache_key
     if named is None:
         found = [path for path, manifest in known_caches() if manifest.key == key]
