@@ -18,9 +18,9 @@ class UserError(Exception):
 
 
 def described(error: BaseException) -> str:
-    """An exception in one line: a user error as it is, another by its type and by file and line of where it was raised."""
+    """An exception in one line: a user's or the system's as it is, another by its type and by file and line of where it was raised."""
     message = " ".join(str(error).split())
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | OSError):
         return message
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {at.filename}:{at.lineno} ({at.name}): {message}"

@@ -63,7 +63,7 @@ def bench(options: BenchOptions) -> None:
         failures += _execute(Bench(cache, Hardware(options.accelerator, options.devices)), planned, store, records)
     if first_process():
         log_records(records, store, options.wandb, options.wandb_project)
-        Console().print(f"{len(records)} records of {options.suite} in {options.results}")
+        Console().print(f"{len(records)} records of {options.suite} in {options.results}", soft_wrap=True)
     leave_processes()
     if failures:
         raise UserError(f"{len(failures)} of the suite failed and are not recorded:\n  " + "\n  ".join(failures))
@@ -163,7 +163,8 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
 
 def _execute(bench: Bench, planned: list[Planned], store: Store, records: list[RunRecord]) -> list[str]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not first_process(), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not (first_process() and console.is_terminal), transient=True) as progress:
         task = progress.add_task(bench.cache.manifest.name, total=len(planned))
 
         def done(record: RunRecord) -> None:

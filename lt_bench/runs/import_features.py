@@ -47,7 +47,7 @@ def import_features(options: ImportOptions) -> Manifest:
     elif options.val_fraction > 0:
         splits["train"], splits["val"] = hold_out(splits["train"], options.val_fraction, options.seed)
     arrays = cache_arrays(splits)
-    K = max(1, *(1 + int(arrays[f"{split}/labels"].max()) for split in splits))
+    K = 1 + max(int(arrays[f"{split}/labels"].max()) for split in splits)
     if K > MOST_CLASSES:
         raise UserError(f"labels: found {K - 1}, expected 0..K-1 with at most {MOST_CLASSES:,} classes")
     if options.head is not None:
@@ -68,11 +68,12 @@ def import_features(options: ImportOptions) -> Manifest:
     )  # fmt: skip
     directory = options.out or home() / "caches" / options.name
     manifest = write_cache(directory, description, arrays)
-    Console().print(
+    console = Console(soft_wrap=True)
+    console.print(
         f"wrote {directory}: {manifest.name}, key {manifest.key}, {sum(dataset.train_counts):,} x {manifest.backbone.dim}, views {manifest.views}"
     )
     if seen:
-        Console().print("validation was taken from rows that the backbone may have seen: `lt-bench tune` will refuse it")
+        console.print("validation was taken from rows that the backbone may have seen: `lt-bench tune` will refuse it")
     return manifest
 
 
@@ -97,6 +98,8 @@ def read_split(path: Path, labels: Path | None) -> Arrays:
             raise UserError(
                 f"{path}: {name} have shape {arrays[name].shape} and features {features.shape}, expected one per row, and at least one"
             )
+    if arrays["labels"].min() < 0:
+        raise UserError(f"{path}: labels: found {arrays['labels'].min()}, expected 0..K-1")
     return arrays
 
 
@@ -114,9 +117,7 @@ def read_arrays(path: Path) -> Arrays:
             return dict(load_file(path))
         if path.suffix in (".parquet", ".pq"):
             table = pq.read_table(path)
-            return {
-                name: np.array(table[name].to_pylist()) if name == "features" else table[name].to_numpy() for name in table.column_names
-            }
+            return {name: np.stack(table[name].to_numpy()) if name == "features" else table[name].to_numpy() for name in table.column_names}
     except (ValueError, OSError, EOFError, KeyError, BadZipFile, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     raise UserError(f"{path}: expected .npz, .npy, .safetensors or .parquet")
@@ -132,9 +133,9 @@ def cache_arrays(splits: dict[str, Arrays]) -> dict[str, Tensor]:
         for v, view in enumerate(views):
             name = "plain" if v == 0 else ("flip" if others == "flip" and v == 1 else f"{others}{v}")
             found[f"{split}/features/{name}"] = view
-        found[f"{split}/labels"] = torch.from_numpy(np.ascontiguousarray(arrays["labels"])).long()
+        found[f"{split}/labels"] = torch.from_numpy(np.array(arrays["labels"], dtype=np.int64))
         if "rows" in arrays:
-            found[f"{split}/rows"] = torch.from_numpy(np.ascontiguousarray(arrays["rows"])).long()
+            found[f"{split}/rows"] = torch.from_numpy(np.array(arrays["rows"], dtype=np.int64))
     return found
 
 

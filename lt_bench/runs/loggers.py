@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
+from lt_bench.leaderboard.wandb_view import Destination, write_record
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-
-PER_CLASS = ("class_accuracy", "loma_column", "rsd_column", "loma_row", "rsd_row")
 
 
 def log_records(records: Sequence[RunRecord], store: Store, wandb: str, project: str) -> None:
@@ -26,10 +24,11 @@ def log_records(records: Sequence[RunRecord], store: Store, wandb: str, project:
     """
     for record in records:
         logger = CSVLogger(save_dir=store.directory / "logs", name=record.identity.strategy, version=record.id)
-        log_course(logger, record)
-        logger.finalize("success")
+        if not Path(logger.log_dir).exists():  # a record does not change, so neither does its log
+            log_course(logger, record)
+            logger.finalize("success")
         if wandb != "off":
-            _log_to_wandb(record, store, wandb, project)
+            write_record(record, store.arrays(record), Destination(project, None, wandb == "online", store.directory))
 
 
 def log_course(logger: Logger, record: RunRecord) -> None:
@@ -43,23 +42,3 @@ def log_course(logger: Logger, record: RunRecord) -> None:
     }
     logger.log_metrics({**finals, "fit_s": record.time.fit_s}, step=len(history))
     logger.save()
-
-
-def _log_to_wandb(record: RunRecord, store: Store, mode: str, project: str) -> None:
-    import wandb  # slow to import, and rarely used
-
-    identity, dataset = record.identity, record.dataset
-    logger = WandbLogger(
-        project=project, offline=mode == "offline", save_dir=store.directory, id=record.id, group=identity.strategy, job_type=dataset.name,
-        name=f"{identity.strategy}/{record.cache.name}/s{identity.seed}", tags=[record.strategy.family, record.tuning.kind],
-        config={**dataclasses.asdict(identity), "command": record.command}, reinit="finish_previous", settings=wandb.Settings(silent=True),
-    )  # fmt: skip
-    log_course(logger, record)
-    arrays = store.arrays(record)
-    counts = np.asarray(dataset.train_counts)
-    table = wandb.Table(columns=["class", "train_count", *PER_CLASS])
-    for k in np.argsort(-counts, kind="stable"):
-        table.add_data(dataset.class_names[k], int(counts[k]), *(float(arrays[f"test/{name}"][k]) for name in PER_CLASS))
-    curves = {f"curves/{name}": wandb.plot.line(table, "train_count", name, title=f"{name} by class size") for name in PER_CLASS}
-    logger.experiment.log({"per_class": table, **curves})
-    wandb.finish()

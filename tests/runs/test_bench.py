@@ -1,0 +1,176 @@
+"""``lt-bench bench``: what a suite may say, resuming, and failures that do not end it."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from lt_bench.errors import UserError
+from lt_bench.features.locate import shipped
+from lt_bench.results.store import Store
+from lt_bench.runs import heads
+from lt_bench.runs.bench import read_suite, suite_path
+from lt_bench.runs.options import CacheOptions
+from lt_bench.strategies.registry import find
+
+OWN = '''
+from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies.recipe import Recipe
+
+
+class Good(Strategy):
+    """Good: ``l_i = CE(z_i, y)``."""
+
+    name = "good"
+    recipe = Recipe(lr=0.01, epochs=1)
+
+
+class Bad(Good):
+    """Bad: raises what a mistake in a strategy raises."""
+
+    name = "bad"
+
+    def loss(self, logits, labels, features=None):
+        return logits @ labels
+'''
+
+
+@pytest.fixture
+def suite(tmp_path):
+    def write(text):
+        path = tmp_path / "suite.yaml"
+        path.write_text(textwrap.dedent(text))
+        return str(path)
+
+    return write
+
+
+def recorded(folder):
+    return sorted((record.strategy.name, record.identity.seed, record.tuning.kind) for record in Store(folder).records())
+
+
+def test_a_suite_runs_and_resumes(cli, suite, small_cache, tmp_path, monkeypatch):
+    path = suite("""
+        caches: [{cache: small}]
+        strategies: [joint, {name: los, epochs: 2, lr: 1e-2}, {name: ce, epochs: 2}]
+        seeds: [0, 1]
+    """)
+    assert cli("run", "--strategy", "los", "--cache", "small", "--strategy.epochs", "2", "--strategy.lr", "0.01").code == 0
+    done = cli("bench", path, "--accelerator", "cpu")
+    assert done.code == 0
+    assert "5 records of" in done.out
+    everything = [("ce", 0, "user"), ("ce", 1, "user"), ("joint", 0, "official"), ("los", 0, "user"), ("los", 1, "user")]
+    assert recorded(tmp_path / "results") == everything
+    stamps = {path: path.stat().st_mtime_ns for path in Store(tmp_path / "results").paths()}
+    monkeypatch.setattr("lt_bench.runs.heads.fit_stack", None)  # nothing is left to fit
+    assert cli("bench", path).code == 0
+    assert {path: path.stat().st_mtime_ns for path in Store(tmp_path / "results").paths()} == stamps
+
+
+def test_an_interrupted_suite_goes_on(cli, suite, small_cache, tmp_path, monkeypatch):
+    path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 1}, {name: cb, epochs: 1}], seeds: [0]}")
+    real = heads.fit_stack
+
+    def interrupted(stack, *arguments, **more):
+        if stack[0].entry.name == "cb":
+            raise KeyboardInterrupt
+        return real(stack, *arguments, **more)
+
+    monkeypatch.setattr(heads, "fit_stack", interrupted)
+    assert cli("bench", path).code == 130
+    assert recorded(tmp_path / "results") == [("ce", 0, "user"), ("joint", 0, "official")]
+    monkeypatch.setattr(heads, "fit_stack", real)
+    assert cli("bench", path).code == 0
+    assert len(recorded(tmp_path / "results")) == 3
+
+
+def test_failing_runs_are_named_at_the_end_and_the_others_recorded(cli, suite, small_cache, tmp_path):
+    (tmp_path / "own_of_bench.py").write_text(OWN)
+    path = suite("""
+        caches: [{cache: small}]
+        strategies:
+          - {name: ce, epochs: 2, lr: 1e38, weight_decay: 1e38}
+          - own_of_bench.Bad
+          - {name: los, epsilon: 2}
+          - own_of_bench.Good
+          - joint
+        seeds: [0, 1]
+    """)
+    done = cli("bench", path)
+    assert done.code == 2
+    assert done.err.startswith("lt-bench: 4 of the suite failed and are not recorded:\n")
+    assert "ce (user), seed 0: ce: the fit diverged" in done.err
+    assert "ce (user), seed 1: ce: the fit diverged" in done.err
+    assert "own_of_bench.Bad (inferred): RuntimeError in" in done.err
+    assert "own_of_bench.py:19 (loss)" in done.err
+    assert "los (user): los.epsilon is 2.0" in done.err
+    assert "Traceback" not in done.err
+    good = ("own_of_bench.Good", 0, "inferred"), ("own_of_bench.Good", 1, "inferred")
+    assert recorded(tmp_path / "results") == [("joint", 0, "official"), *good]
+
+
+def test_tuned_rows_need_a_tuning(cli, suite, small_cache, tmp_path):
+    path = suite("{caches: [{cache: small}], strategies: [joint, tau_norm, logit_adjustment], hyperparameters: [official, tuned]}")
+    assert cli("tune", "--strategy", "tau_norm", "--cache", "small").code == 0
+    done = cli("bench", path)
+    assert done.code == 2
+    assert "1 of the suite failed" in done.err
+    assert "logit_adjustment: not tuned on small; run `lt-bench tune --strategy logit_adjustment --cache small`" in done.err
+    names = {(name, kind) for name, _, kind in recorded(tmp_path / "results")}
+    assert {("joint", "official"), ("tau_norm", "tuned")} <= names
+    assert ("logit_adjustment", "tuned") not in names
+
+
+SUITES = {
+    "not YAML": ("caches: [", "not YAML"),
+    "a list": ("- los", "a suite needs `strategies` and `caches`"),
+    "no caches": ("strategies: all", "a suite needs `strategies` and `caches`"),
+    "field": ("{strategies: all, caches: [], strategy: los}", r"no field 'strategy' \(did you mean 'strategies'\?\)"),
+    "caches": ("{strategies: all, caches: [small]}", "caches: expected a list of mappings"),
+    "cache option": ("{strategies: all, caches: [{cach: small}]}", "'cach' is not accepted"),
+    "cache value": ("{strategies: all, caches: [{imbalance_factor: ten}]}", "imbalance_factor.*ten"),
+    "strategies": ("{strategies: los, caches: []}", "Given value: los"),
+    "no name": ("{strategies: [{epsilon: 0.5}], caches: []}", "neither a name nor a mapping with a `name`"),
+    "seeds": ("{strategies: all, caches: [], seeds: [a]}", '"seeds": Expected a int. Got value: a'),
+    "one seed": ("{strategies: all, caches: [], seeds: 3}", '"seeds": Expected a list. Got value: 3'),
+    "kind": ("{strategies: all, caches: [], hyperparameters: [best]}", '"hyperparameters": .*Got value: best'),
+}
+
+
+@pytest.mark.parametrize("fault", SUITES)
+def test_a_suite_that_is_none(cli, suite, fault):
+    text, message = SUITES[fault]
+    path = suite(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_suite(Path(path))
+    assert "\n" not in str(caught.value)
+    assert path in str(caught.value)
+    assert cli("bench", path).code == 2
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("loss", r"unknown strategy 'loss' \(did you mean 'los'\?\)"),
+        ("{name: los, epsilom: 0.5}", "los has no hyper-parameter 'epsilom'"),
+        ("{name: los, epsilon: much}", 'los: "epsilon": Expected a float. Got value: much'),
+    ],
+)
+def test_a_mistake_in_a_strategy_of_the_suite_is_found_before_anything_runs(cli, suite, small_cache, tmp_path, item, message):
+    done = cli("bench", suite(f"{{caches: [{{cache: small}}], strategies: [joint, {item}]}}"))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert re.search(message, done.err), done.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_shipped_suites_can_be_read():
+    for path in shipped("suites").glob("*.yaml"):
+        found = read_suite(path)
+        assert found.description
+        for item in [] if found.strategies == "all" else found.strategies:
+            find(item if isinstance(item, str) else item["name"])
+    suite = read_suite(suite_path("shipped"))
+    assert suite.seeds == [0, 1, 2]
+    assert suite.hyperparameters == ["official", "tuned"]
+    assert suite.caches == [CacheOptions(dataset="cifar100_lt", imbalance_factor=100.0)]

@@ -1,0 +1,246 @@
+"""``lt-bench import-features``: arrays in files become a cache, or a line that names what is wrong."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from lt_bench.features.cache import open_cache
+from lt_bench.results.store import Store
+
+K, D = 4, 5
+COUNTS = (12, 7, 4, 2)
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    found = {}
+    for split, counts in (("train", COUNTS), ("val", (2, 2, 2, 2)), ("test", (3, 3, 3, 3))):
+        labels = rng.permutation(np.repeat(np.arange(K), counts))
+        found[split] = {"features": rng.normal(size=(labels.size, D)).astype(np.float32), "labels": labels}
+    return found
+
+
+def write(path, arrays):
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    elif path.suffix == ".safetensors":
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table({name: list(array) if array.ndim > 1 else array for name, array in arrays.items()}), path)
+    else:
+        np.save(path, arrays["features"])
+        np.save(path.with_name(f"{path.stem}-labels.npy"), arrays["labels"])
+    return str(path)
+
+
+def line(folder, data, suffix=".npz", name="mine", **more):
+    words = ["import-features", "--name", name, "--dtype", "float32"]
+    for split, arrays in data.items():
+        words += [f"--{split}", write(folder / f"{split}{suffix}", arrays)]
+        if suffix == ".npy":
+            words += [f"--{split}-labels", str(folder / f"{split}-labels.npy")]
+    for option, value in more.items():
+        words += [f"--{option.replace('_', '-')}", str(value)]
+    return words
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".parquet"])
+def test_every_format_gives_the_same_cache(cli, data, home, tmp_path, suffix):
+    done = cli(*line(tmp_path, data, suffix))
+    assert (done.code, done.err) == (0, "")
+    cache = open_cache(home / "caches" / "mine")
+    for split, arrays in data.items():
+        assert np.array_equal(cache.split(split).view("plain").numpy(), arrays["features"])
+        assert cache.split(split).labels.tolist() == arrays["labels"].tolist()
+    assert cache.manifest.dataset.train_counts == COUNTS
+    assert cache.manifest.dataset.class_names == ("0", "1", "2", "3")
+    assert cache.manifest.dataset.val_seen_by_backbone is False
+    reference = tmp_path / "reference"
+    assert cli(*line(tmp_path, data, ".npz", out=reference)).code == 0
+    assert open_cache(reference).key == cache.key  # what the arrays are, not the file they came in
+
+
+def test_views_rows_head_and_names(cli, data, home, tmp_path):
+    views = np.stack([data["train"]["features"] + shift for shift in (0, 1, 2)])
+    flipped = np.stack([data["test"]["features"], -data["test"]["features"]])
+    data["train"] |= {"features": views, "rows": np.arange(25) * 10}
+    data["test"] |= {"features": flipped}
+    np.savez(tmp_path / "head.npz", weight=np.ones((K, D), dtype=np.float32), bias=np.arange(K, dtype=np.float32))
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\n\ndog\n")
+    words = line(
+        tmp_path,
+        data,
+        head=tmp_path / "head.npz",
+        class_names=tmp_path / "names.txt",
+        backbone="mine",
+        stage1="in a lab",
+        imbalance_factor=6,
+    )
+    assert cli(*words).code == 0
+    cache = open_cache(home / "caches" / "mine")
+    manifest = cache.manifest
+    assert manifest.views == {"train": ("plain", "aug1", "aug2"), "val": ("plain",), "test": ("plain", "flip")}
+    assert np.array_equal(cache.split("train").view("aug2").numpy(), views[2])
+    assert np.array_equal(cache.split("test").view("flip").numpy(), flipped[1])
+    assert cache.split("train").rows.tolist() == list(range(0, 250, 10))
+    assert torch.equal(cache.head().bias, torch.arange(4.0))
+    assert manifest.dataset.class_names == ("ant", "bee", "cat", "dog")
+    assert (manifest.backbone.name, manifest.backbone.stage1, manifest.dataset.imbalance_factor) == ("mine", "in a lab", 6.0)
+    assert cli("run", "--strategy", "ce", "--cache", "mine", "--strategy.epochs", "1").code == 0
+    (record,) = Store(tmp_path / "results").records()
+    assert record.dataset.class_names == ["ant", "bee", "cat", "dog"]
+
+
+def test_a_split_is_its_content(cli, data, home, tmp_path):
+    def key(**more):
+        out = tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
+        assert cli(*line(tmp_path, data, out=out, **more)).code == 0
+        return open_cache(out).manifest
+
+    first = key()
+    order = np.random.default_rng(1).permutation(25)
+    data["train"] = {name: array[order] for name, array in data["train"].items()}
+    assert key().dataset.split_hash == first.dataset.split_hash  # another order of rows is the same split
+    data["train"]["features"][0, 0] += 1
+    changed = key()
+    assert changed.dataset.split_hash != first.dataset.split_hash
+    assert changed.backbone.weights_hash != first.backbone.weights_hash
+
+
+def test_held_out_validation_is_said_to_be_seen(cli, data, home, tmp_path):
+    del data["val"]
+    done = cli(*line(tmp_path, data, val_fraction=0.3))
+    assert "`lt-bench tune` will refuse it" in done.out
+    cache = open_cache(home / "caches" / "mine")
+    assert cache.manifest.dataset.val_seen_by_backbone is True
+    held = np.bincount(cache.split("val").labels.numpy(), minlength=K)
+    assert held.tolist() == [4, 2, 1, 1]  # a share of each class, rounded, at most half
+    assert (np.asarray(cache.manifest.dataset.train_counts) + held).tolist() == list(COUNTS)
+    rows = torch.cat([cache.split("train").rows, cache.split("val").rows])
+    assert sorted(rows.tolist()) == list(range(25))
+    assert np.array_equal(cache.split("val").view("plain").numpy(), data["train"]["features"][cache.split("val").rows.numpy()])
+    refused = cli("tune", "--strategy", "tau_norm", "--cache", "mine")
+    assert refused.code == 2
+    assert "the backbone was trained on these validation images" in refused.err
+    assert cli(*line(tmp_path, data, name="other", val_fraction=1.5)).code == 2
+
+
+def changed(data, split, **arrays):
+    return {**data, split: {**data[split], **arrays}}
+
+
+def broken(data, what):
+    features, labels = data["train"]["features"], data["train"]["labels"]
+    return {
+        "labels too few": changed(data, "train", labels=labels[:-1]),
+        "labels 2-D": changed(data, "train", labels=labels[:, None]),
+        "labels are floats": changed(data, "train", labels=labels.astype(np.float32)),
+        "labels are words": changed(data, "train", labels=labels.astype(str)),
+        "labels negative": changed(data, "train", labels=np.where(labels == 3, -1, labels)),
+        "labels all negative": changed(data, "train", labels=labels * 0 - 1),
+        "labels huge": changed(data, "test", labels=np.where(data["test"]["labels"] == 0, 10**9, data["test"]["labels"])),
+        "features 1-D": changed(data, "train", features=features[:, 0]),
+        "features are integers": changed(data, "train", features=features.astype(np.int64)),
+        "features are words": changed(data, "train", features=features.astype(str)),
+        "features NaN": changed(data, "val", features=np.where(data["val"]["features"] > 1, np.nan, data["val"]["features"])),
+        "features infinite": changed(data, "test", features=np.where(data["test"]["features"] > 1, np.inf, data["test"]["features"])),
+        "dimension": changed(data, "test", features=data["test"]["features"][:, :3]),
+        "empty": changed(data, "train", features=features[:0], labels=labels[:0]),
+        "rows too few": changed(data, "train", rows=np.arange(3)),
+        "rows are floats": changed(data, "train", rows=np.arange(25.0)),
+    }[what]
+
+
+MESSAGES = {
+    "labels too few": r"train.npz: labels have shape \(24,\) and features \(25, 5\)",
+    "labels 2-D": r"train.npz: labels have shape \(25, 1\)",
+    "labels are floats": "train.npz: labels are float32, expected integers",
+    "labels are words": "train.npz: labels are <U",
+    "labels negative": r"train\.npz: labels: found -1, expected 0\.\.K-1",
+    "labels all negative": r"train\.npz: labels: found -1",
+    "labels huge": "labels: found 1000000000, expected",
+    "features 1-D": r"train.npz: features are float32 of shape \(25,\)",
+    "features are integers": "train.npz: features are int64",
+    "features are words": "train.npz: features are <U",
+    "features NaN": "val/features/plain: NaN or infinity in",
+    "features infinite": "test/features/plain: NaN or infinity in",
+    "dimension": r"test/features/plain has shape \(12, 3\), expected \(12, 5\)",
+    "empty": r"train.npz: labels have shape \(0,\)",
+    "rows too few": r"train.npz: rows have shape \(3,\)",
+    "rows are floats": "train.npz: rows are float64, expected integers",
+}
+
+
+@pytest.mark.parametrize("what", MESSAGES)
+def test_arrays_that_make_no_cache(cli, data, home, tmp_path, what):
+    refuse(cli, line(tmp_path, broken(data, what)), MESSAGES[what], home)
+
+
+def refuse(cli, words, message, home):
+    done = cli(*words)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done.err
+    assert re.search(message, done.err), done.err
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".parquet"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "other"])
+def test_files_that_cannot_be_read(cli, data, home, tmp_path, suffix, damage):
+    words = line(tmp_path, data, suffix)
+    path = tmp_path / f"train{suffix}"
+    path.write_bytes(
+        {"truncated": path.read_bytes()[: path.stat().st_size // 2], "empty": b"", "other": b"these are no arrays" * 10}[damage]
+    )
+    refuse(cli, words, rf"train\{suffix}: cannot be read", home)
+
+
+def test_pickles_are_not_opened(cli, data, home, tmp_path):
+    words = line(tmp_path, data)
+    np.savez(tmp_path / "train.npz", features=np.array([{"a": 1}], dtype=object), labels=np.zeros(1, dtype=int))
+    refuse(cli, words, r"train\.npz: cannot be read \(.*allow_pickle", home)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"name": "a/b"}, "no slashes"),
+        ({"name": "../up"}, "no slashes"),
+        ({"name": ".hidden"}, "no leading dot"),
+        ({"head": "nowhere.npz"}, "nowhere.npz: no such file"),
+        ({"class_names": "nowhere.txt"}, "nowhere.txt: no such file"),
+        ({"dataset": "cifar_100"}, "cifar_100"),
+    ],
+)
+def test_options_that_do_not_fit(cli, data, home, tmp_path, more, message):
+    refuse(cli, line(tmp_path, data, **more), message, home)
+
+
+def test_other_files_and_heads(cli, data, home, tmp_path):
+    (tmp_path / "train.csv").write_text("1,2\n")
+    words = line(tmp_path, data)
+    refuse(cli, [*words, "--head", str(tmp_path / "train.csv")], r"train\.csv: expected \.npz, \.npy, \.safetensors or \.parquet", home)
+    np.savez(tmp_path / "no-weight.npz", bias=np.zeros(K))
+    refuse(cli, [*words, "--head", str(tmp_path / "no-weight.npz")], "no array `weight`; it has bias", home)
+    np.savez(tmp_path / "nan.npz", weight=np.full((K, D), np.nan))
+    refuse(cli, [*words, "--head", str(tmp_path / "nan.npz")], "head/weight holds NaN or infinity", home)
+    np.save(tmp_path / "alone.npy", data["train"]["features"])
+    refuse(cli, [*words, "--train", str(tmp_path / "alone.npy")], r"alone\.npy: no array 'labels'; .*give --\*-labels", home)
+
+
+def test_a_name_that_is_taken(cli, data, home, tmp_path):
+    assert cli(*line(tmp_path, data)).code == 0
+    done = cli(*line(tmp_path, data))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "caches/mine: exists already" in done.err
