@@ -10,9 +10,13 @@ import hashlib
 import json
 import math
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lt_bench.errors import UserError
 from lt_bench.leaderboard.boards import BoardRows
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from wandb import Run
 
 LEDGER = "lt-bench-pushed.json"
+PER_CLASS = ("class_accuracy", "loma_column", "rsd_column", "loma_row", "rsd_row")
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,11 @@ def push(
         write_text(ledger_path, json.dumps(ledger, indent=1, sort_keys=True) + "\n")
         written.append(id)
 
-    boards = load_boards(results_dir)
-    for path in Store(results_dir).paths():
+    boards, store = load_boards(results_dir), Store(results_dir)
+    for path in store.paths():
         data = path.read_bytes()
         record = RunRecord.from_json(json.loads(data), str(path))
-        once(record.id, hashlib.sha256(data).hexdigest(), lambda record=record: _write_record(record, to))
+        once(record.id, hashlib.sha256(data).hexdigest(), lambda record=record: write_record(record, store.arrays(record), to))
     for board in boards:
         name = "board-" + hashlib.sha256(repr(board.board).encode()).hexdigest()[:16]
         content = hashlib.sha256("".join(sorted(str(row.runs.columns["id"][p]) for row in board.rows for p in row.positions)).encode())
@@ -122,12 +127,32 @@ def run_summary(record: RunRecord) -> dict[str, float]:
     return metrics | {"time/fit_s": record.time.fit_s, "time/evaluate_s": record.time.evaluate_s}
 
 
-def _write_record(record: RunRecord, to: Destination) -> None:
-    name = f"{record.strategy.name}/{record.dataset.name}/s{record.identity.seed}"
-    tags = [record.tuning.kind, record.identity.protocol, record.identity.mode]
+def write_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], to: Destination) -> None:
+    """One W&B run of a record: the course of the fit, every metric, and the per-class values of the test view as a table and as curves over class size.
+
+    Args:
+        record: the run; its strategy is the W&B group, its data set the job type.
+        arrays: those stored with it.
+        to: where to.
+
+    Raises:
+        UserError: W&B refuses (no account, no network).
+    """
+    import wandb
+
+    name = f"{record.strategy.name}/{record.cache.name}/s{record.identity.seed}"
+    tags = [record.strategy.family, record.tuning.kind, record.identity.protocol, record.identity.mode]
     run = _start(to, record.id, name, record.strategy.name, record.dataset.name, run_config(record), tags)
     for entry in record.training.history:
         run.log({f"fit/{key}": value for key, value in entry.items() if key != "epoch" and value is not None}, step=int(entry["epoch"]))
+    counts = np.asarray(record.dataset.train_counts)
+    per_class = wandb.Table(columns=["class", "train_count", *PER_CLASS])
+    for k in np.argsort(-counts, kind="stable"):
+        per_class.add_data(record.dataset.class_names[k], int(counts[k]), *(float(arrays[f"test/{metric}"][k]) for metric in PER_CLASS))
+    curves = {
+        f"curves/{metric}": wandb.plot.line(per_class, "train_count", metric, title=f"{metric} by class size") for metric in PER_CLASS
+    }
+    run.log({"per_class": per_class, **curves})
     run.summary.update(run_summary(record))
     run.finish()
 

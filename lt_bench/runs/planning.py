@@ -7,12 +7,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lt_bench.errors import UserError
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.identity import record_id
+from lt_bench.results.record import TuningKind
 from lt_bench.strategies.registry import Entry
 
 PROTOCOL = "clean"
@@ -22,8 +23,8 @@ PROTOCOL = "clean"
 class Tuning:
     """How the hyper-parameters were chosen: ``official``, ``inferred``, ``user`` or ``tuned``; for the last, on what, from how many, with which seeds."""
 
-    kind: str
-    selected_on: str | None = None
+    kind: TuningKind
+    selected_on: Literal["val"] | None = None
     grid_size: int | None = None
     seeds: tuple[int, ...] | None = None
     tuning_id: str | None = None

@@ -172,7 +172,7 @@ def _check(backbone: str, data: ImageData, recipe: Stage1Recipe, checkpoint_ever
 
 def _plan(backbone: str, data: ImageData, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
     return {
-        "backbone": backbone, "dataset": data.spec.name, "imbalance_factor": float(data.imbalance_factor), "split_hash": data.split_hash,
+        "backbone": backbone, "dataset": data.spec.name, "imbalance_factor": None if data.imbalance_factor is None else float(data.imbalance_factor), "split_hash": data.split_hash,
         "recipe": recipe.describe(), "source": recipe.source, "seed": seed, "precision": precision,
     }  # fmt: skip
 

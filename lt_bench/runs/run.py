@@ -40,7 +40,7 @@ def run(options: RunOptions) -> list[RunRecord]:
     if failures:
         raise UserError("; ".join(failures))
     if first_process():
-        log_records([record for record in records if record.id not in before], store, options.wandb, options.wandb_project)
+        log_records(records, store, options.wandb, options.wandb_project)
         console = page_console()
         console.print(run_table(records, console.width))
         if before:

@@ -58,7 +58,7 @@ def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
         found = list(messages(files[record.id]))
         run = next(message.run for message in found if message.WhichOneof("record_type") == "run")
         assert (run.run_id, run.project, run.run_group, run.job_type) == (record.id, "p", record.strategy.name, record.dataset.name)
-        assert list(run.tags) == ["official", "clean", "head"]
+        assert list(run.tags) == [record.strategy.family, "official", "clean", "head"]
         config = items(run.config.update)
         assert config["hyperparameters"] == record.identity.hyperparameters
         assert config["cache_key"] == record.cache.key
