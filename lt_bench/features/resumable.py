@@ -6,18 +6,18 @@ once a shard is on disk. At the end the files get their checksums and one rename
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -204,23 +204,36 @@ class _Layout:
 def only_one(directory: Path, waiting: str) -> Iterator[None]:
     """Hold the lock of the cache at ``directory``, so that two processes never write it at once; prints ``waiting`` when another holds it.
 
+    The lock falls with the process that holds it. Decoding processes of a killed one may hold it for some seconds more.
+
     Raises:
         UserError: the place cannot be written.
     """
+    path = directory.parent / f".{directory.name}.lock"
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory.parent / f".{directory.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(waiting, flush=True)  # noqa: T201 - a person waits for it
-            lock.acquire()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked(path, waiting)
     except OSError as error:
-        raise UserError(f"{directory.parent}: cannot be written ({error.strerror or error}); choose another place with --out") from None
+        raise UserError(f"{path.parent}: cannot be written ({error.strerror or error}); choose another place with --out") from None
     try:
         yield
     finally:
-        lock.release()
+        path.unlink(missing_ok=True)  # still held: whoever waits for it sees that it is gone, and takes a new one
+        os.close(descriptor)
+
+
+def _locked(path: Path, waiting: str) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(waiting, flush=True)  # noqa: T201 - a person waits for it
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        os.close(descriptor)
 
 
 def identity(**fields: object) -> str:

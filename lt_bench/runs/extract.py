@@ -30,6 +30,7 @@ from lt_bench.features.write import Description
 from lt_bench.runs.extract_inputs import Inputs, inputs_of
 from lt_bench.runs.extract_pace import Pace
 from lt_bench.runs.extract_sources import Batch, FileSource, MemorySource, Source, default_workers
+from lt_bench.runs.self_test import self_test
 
 DTYPES = ("float16", "float32", "affine8")
 SHARD_VIEWS = 2250  # views between two points that a killed extraction can go on from
@@ -145,7 +146,10 @@ def extract_images(request: Request) -> Manifest:
             console.print(note, soft_wrap=True, highlight=False)
     with only_one(request.out, f"{request.out}: another process is extracting this cache; waiting for it"):
         present = _present(request, description)  # the other process may have made it
-        return present if present is not None else _extracted(request, loaded, inputs, description, console)
+        manifest = present if present is not None else _extracted(request, loaded, inputs, description, console)
+    if loaded.imported and (told := self_test(open_cache(request.out), loaded)) and request.progress:
+        console.print(told, soft_wrap=True, highlight=False)
+    return manifest
 
 
 def pick_device(accelerator: str) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from pathlib import Path
 
@@ -24,11 +25,13 @@ def extract_verb(options: ExtractOptions) -> Path:
     factor = _check(options)
     if not options.backbone or options.weights is None:
         raise UserError("extract needs --backbone NAME and --weights FILE, the network and its stage-1 weights")
-    name = options.name or cache_name(options.dataset, factor, options.backbone)
+    name = options.name or cache_name(options, factor)
     out = options.out or home() / "caches" / name
     manifest = extract(
         **_image_arguments(options), backbone=options.backbone, weights=options.weights, out=out, name=name, stage1=options.stage1,
-        batch_size=options.batch_size, command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
+        batch_size=options.batch_size, workers=options.workers, split_seed=options.split_seed, skip_broken=options.skip_broken,
+        val_seen_by_backbone=options.val_seen_by_backbone,
+        command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
     )  # fmt: skip
     Console().print(
         f"{out}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}", soft_wrap=True
@@ -55,9 +58,14 @@ def pretrain_verb(options: PretrainOptions) -> None:
     )
 
 
-def cache_name(dataset: str, factor: float | None, backbone: str) -> str:
-    """``cifar100_lt-if100-resnet34``."""
-    return "-".join([dataset, *([] if factor is None else [f"if{factor:g}"]), backbone])
+def cache_name(options: ExtractOptions, factor: float | None) -> str:
+    """``cifar100_lt-if100-resnet34``; a person's own images bring name and hash of their place: ``folder-birds-3f2a9c-resnet18``."""
+    spec = dataset_spec(options.dataset)
+    own = []
+    if spec.num_classes is None and options.data_dir is not None:  # two folders of one name are two data sets
+        whole = options.data_dir.resolve()
+        own = [whole.stem, hashlib.sha256(str(whole).encode()).hexdigest()[:6]]
+    return "-".join([spec.name, *own, *([] if factor is None else [f"if{factor:g}"]), options.backbone.replace("/", "_")])
 
 
 def _check(options: ImageOptions) -> float | None:

@@ -141,8 +141,8 @@ class ImageOptions:
     selection: Literal["first", "seed0"] = option(
         "first", "which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original"
     )
-    image_column: str | None = option(None, "parquet column of encoded images, where it is not `image`")
-    label_column: str | None = option(None, "parquet column of labels, where it is not `label`")
+    image_column: str | None = option(None, "column of encoded images (parquet of CIFAR) or of paths (tables), where it is not `image` or `path`")
+    label_column: str | None = option(None, "column of labels, where it is not `label`")
     views: int = option(8, "augmented views of each training image in the cache")
     dtype: Literal["float16", "float32", "affine8"] = option("float16", "stored precision of the cache")
     accelerator: str = option("auto", "auto, cpu or gpu")
@@ -157,7 +157,27 @@ class ExtractOptions(ImageOptions):
     name: str | None = option(None, "name of the cache (default: DATASET-ifIF-BACKBONE)")
     out: Path | None = option(None, "directory of the cache (default: its name in the known caches)")
     stage1: str = option("", "how the backbone was trained, in words")
-    batch_size: int = option(250, "images a forward")
+    batch_size: int | None = option(None, "views a forward (default: 250 for small images, else 125)")
+    workers: int | None = option(None, "processes that decode image files (default: by the cores; 0: none)")
+    split_seed: int = option(0, "of the split that is made where your data bring none")
+    skip_broken: bool = option(False, "leave out images that cannot be decoded, and name them")
+    val_seen_by_backbone: bool = option(False, "whether stage 1 was trained on the validation images; tuning then refuses them")
+
+
+@dataclass
+class DataOptions:
+    """What is there of a data set, and what is missing."""
+
+    action: str = option("", "check", positional=True)
+    dataset: str = option("", "data set, see `lt-bench list datasets`", positional=True)
+    data_dir: Path | None = option(None, "where the images are")
+    imbalance_factor: float | None = option(None, "n_max / n_min of the long-tailed subset (default: the data set's)")
+    profile: Literal["exponential", "step"] = option("exponential", "shape of the long tail")
+    selection: Literal["first", "seed0"] = option("first", "which images of a class are kept")
+    image_column: str | None = option(None, "column of encoded images or of paths, where it is not `image` or `path`")
+    label_column: str | None = option(None, "column of labels, where it is not `label`")
+    split_seed: int = option(0, "of the split that is made where your data bring none")
+    decode: int = option(8, "images of each split to decode; 0 for none, -1 for all")
 
 
 @dataclass

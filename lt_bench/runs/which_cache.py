@@ -25,13 +25,18 @@ def resolve_cache(options: CacheOptions) -> FeatureCache:
         raise UserError("--dataset is missing: name a data set (`lt-bench list datasets`) or a cache with --cache")
     spec = dataset_spec(options.dataset)
     factor = options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
+    images = options.data_dir is not None and options.backbone is not None and options.weights is not None
+    if (
+        images and spec.num_classes is None
+    ):  # the cache of another person's folder would fit by name; that of these images is found by their split
+        return extracted(options)
     found = fitting_caches(spec.name, factor, options.backbone)
     if len(found) > 1:
         listed = "; ".join(f"{manifest.name} ({manifest.backbone.name}, {path})" for path, manifest in found)
         raise UserError(f"{len(found)} caches of {spec.name} fit, name one with --cache: {listed}")
     if found:
         return open_cache(found[0][0])
-    if options.data_dir is not None and options.backbone is not None and options.weights is not None:
+    if images:
         return extracted(options)
     raise UserError(how_to_get(spec, options))
 
