@@ -15,7 +15,7 @@ from lt_bench.engine.stacks import HeadJob
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies.registry import find, strategy_names
 
-SHORT = {"epochs": 3, "batch_size": 36}
+SHORT = {"epochs": 3, "batch_size": 36, "iterations": 10}
 """145 samples: the last batch has one, so one of two processes has none of it; the last class has one sample, so a share of an epoch lacks it."""
 
 
@@ -23,7 +23,7 @@ def outcome(name: str, directory: Path, devices: int) -> dict:
     """Metrics and the course of the loss of a strategy at two repetitions, in float64: sums in another order shall not hide behind rounding."""
     cache = open_cache(directory)
     entry = find(name)
-    hyperparameters = entry.resolve("none", None, SHORT if entry.fitting == "sgd" else {})
+    hyperparameters = entry.resolve("none", None, {key: value for key, value in SHORT.items() if key in entry.types()})
     jobs = [HeadJob(entry, hyperparameters, repetition) for repetition in (0, 1)]
     fitted = fit_stack(jobs, facts_of(cache, (0, 1)), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
     found: dict = {"history": fitted.history, "steps": fitted.steps}
