@@ -29,7 +29,8 @@ class Loaded:
         recipe: how to build it again.
         head: the stage-1 classifier, weight (K, D) and bias (K,), or None: other classes than the data set's, or none.
         weights_hash: identity of the weights.
-        stated: the accuracy that the owners state, for a published checkpoint.
+        imported: whether it is a published checkpoint, read by a key map.
+        stated: the accuracy that the owners state for it.
         notes: what a user should know, one line each.
     """
 
@@ -37,6 +38,7 @@ class Loaded:
     recipe: Recipe
     head: Linear | None
     weights_hash: str
+    imported: bool = False
     stated: Stated | None = None
     notes: tuple[str, ...] = ()
 
@@ -123,7 +125,7 @@ def _load_import(name: str, path: Path, num_classes: int, dataset: str, train_co
     if head is not None:
         put_head(network, head)
     stated = key_map.stated_on(dataset, taken.recipe.encoder) if expert is None else None
-    return Loaded(network.eval(), taken.recipe, head, _import_hash(taken), stated, tuple(notes))
+    return Loaded(network.eval(), taken.recipe, head, _import_hash(taken), True, stated, tuple(notes))
 
 
 def _import_hash(taken: Import) -> str:
