@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from lt_bench.engine import fit as fit_module
 from lt_bench.engine.fit import Hardware, Passthrough, facts_of, fit_stack, training_views
 from lt_bench.engine.stacks import HeadJob, stacked_hyperparameters
-from lt_bench.engine.threads import threads_for
+from lt_bench.engine.threads import FLOP_PER_THREAD, threads_for
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.features.samplers import EpochOrder
@@ -251,10 +251,10 @@ def test_threads_are_few_for_small_products_and_given_back(monkeypatch):
     counts = [4]
     monkeypatch.setattr(torch, "get_num_threads", lambda: counts[-1])
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
-    with threads_for(1e3):
+    with threads_for(0.01 * FLOP_PER_THREAD):
         assert counts[-1] == 1
     assert counts[-1] == 4
-    with threads_for(1e8):
+    with threads_for(2.5 * FLOP_PER_THREAD):
         assert counts[-1] == 2
-    with threads_for(1e12):
+    with threads_for(100 * FLOP_PER_THREAD):
         assert counts[-1] == 4
