@@ -142,5 +142,8 @@ def show(document: dict[str, Any], path: Path) -> None:
     console = Console()
     console.print(table)
     if document["at_edge"]:
-        console.print(f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another", soft_wrap=True)
+        console.print(
+            f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another",
+            soft_wrap=True,
+        )
     console.print(f"chosen: {document['choice']}; written to {path}; use it with --tuned", soft_wrap=True)
