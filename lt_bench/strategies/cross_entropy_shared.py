@@ -60,13 +60,12 @@ def _with_residual(logits: Tensor, index: Tensor, smoothing: Tensor | float) -> 
     p = torch.softmax(logits, -1)
     partition = logits.amax(-1) - p.amax(-1).log_()
     true = logits.gather(-1, index).squeeze(-1)
-    if isinstance(smoothing, float) and smoothing == 0:
-        p.scatter_add_(-1, index, p.new_full((), -1.0).expand(index.shape))
-        return partition.sub_(true), p
+    if not isinstance(smoothing, Tensor):
+        p.scatter_(-1, index, smoothing - 1.0, reduce="add")
+        if smoothing == 0:
+            return partition.sub_(true), p
+        p.sub_(smoothing / p.shape[-1])
+        return partition.sub_(true, alpha=1 - smoothing).sub_(logits.mean(-1), alpha=smoothing), p
     losses = partition.sub_((1 - smoothing) * true).sub_(smoothing * logits.mean(-1))
-    if isinstance(smoothing, Tensor):
-        smoothing = smoothing.to(p).expand(p.shape[:-1]).unsqueeze(-1)
-        p.sub_(smoothing / p.shape[-1]).scatter_add_(-1, index, smoothing - 1)
-    else:
-        p.sub_(smoothing / p.shape[-1]).scatter_add_(-1, index, p.new_full((), smoothing - 1).expand(index.shape))
-    return losses, p
+    spread = smoothing.to(p).expand(p.shape[:-1]).unsqueeze(-1)
+    return losses, p.sub_(spread / p.shape[-1]).scatter_add_(-1, index, spread - 1)
