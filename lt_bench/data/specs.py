@@ -242,6 +242,7 @@ _SPECS = (
         n_max=3200,
         imbalance_factor=100,
         natural_factor=18,
+        val_per_class=20,
         mean=(0.276, 0.262, 0.261),
         std=(0.239, 0.229, 0.227),
         input_size=32,

@@ -40,7 +40,9 @@ class Pace:
         """Views of a split that an earlier call has written."""
         self.before += views
         if views and self.console:
-            self.console.print(f"{self.name}: {split}, {views:,} of {self.totals[split]:,} views are there already", highlight=False)
+            self.console.print(
+                f"{self.name}: {split}, {views:,} of {self.totals[split]:,} views are there already", highlight=False, soft_wrap=True
+            )
 
     def advance(self, split: str, views: int) -> None:
         """So many views have gone to the backbone; says so every few seconds."""
@@ -51,7 +53,9 @@ class Pace:
             done, total = self.before + self.views, sum(self.totals.values())
             rate = self.views / (now - self.begun)
             self.console.print(
-                f"{self.name}: {split}, {done:,}/{total:,} views, {rate:.0f} a second, {(total - done) / rate:.0f} s left", highlight=False
+                f"{self.name}: {split}, {done:,}/{total:,} views, {rate:.0f} a second, {(total - done) / rate:.0f} s left",
+                highlight=False,
+                soft_wrap=True,
             )
 
     def words(self, decodes: bool) -> str:

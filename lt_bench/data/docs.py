@@ -1,0 +1,87 @@
+"""docs/datasets.md, written from the specs: ``python -m lt_bench.data.docs > docs/datasets.md``. Free of torch."""
+
+from __future__ import annotations
+
+import sys
+
+from lt_bench.data.specs import DatasetSpec, dataset_names, dataset_spec
+from lt_bench.metrics.groups import shot_groups
+
+_HEAD = """# Data sets
+
+Written from `lt_bench/data/specs.py` by `python -m lt_bench.data.docs > docs/datasets.md`; do not edit.
+
+`lt-bench data check NAME --data-dir DIR` says what is there, what is missing and where to get it, and decodes a few images.
+Many, medium and few are classes with more than 100, 20 to 100, and fewer than 20 training images. Counts are those at the default imbalance factor."""
+
+_OWN = """## Your own images
+
+**Class folders** (`--dataset folder --data-dir DIR`): one folder per class, or `train`, `test` and perhaps `val` with class folders in each. Classes are
+numbered in the sorted order of their names, which may hold spaces and any script. Where there is no `test`, 20 % of every class are drawn for it, and 10 % for validation
+where there is no `val`; a class of one image stays in train. The draw depends on `--split-seed` alone and is made before any training. With `train` and `val` alone, `val` is the test set.
+
+**Tables** (`--dataset table --data-dir FILE`): CSV or parquet with columns `path` (relative to the file), `label` (a name, or whole numbers from 0) and perhaps `split`
+(`train`, `val`, `test`); other names with `--image-column` and `--label-column`. Splits are made as above where there are none.
+
+Every cache of image files holds `images.csv`, the split and path of each of its rows; put at the root of the images it can be given as a table again.
+
+**Which images**: everything that Pillow reads. Grey, palette and CMYK images become RGB, alpha is dropped, 16-bit images keep their high byte, animations give their first frame,
+photographs are turned upright by EXIF (benchmarks are not, as in their official loaders). An image that cannot be decoded ends the extraction and is named; `--skip-broken` leaves such images out and names them in the manifest.
+
+**Transforms**: the backbone's own where it has one (torchvision, timm), else resize to 8/7 of its input size and centre crop, with ImageNet's mean and standard deviation; augmented views are random resized crops and flips."""
+
+
+def datasets_page() -> str:
+    """The whole page."""
+    specs = [dataset_spec(name) for name in dataset_names()]
+    benchmarks = [spec for spec in specs if spec.num_classes is not None]
+    return "\n\n".join([_HEAD, _table(benchmarks), *map(_section, benchmarks), _OWN]) + "\n"
+
+
+def _table(specs: list[DatasetSpec]) -> str:
+    lines = [
+        "| name | classes | train | val | test | largest / smallest class | many / medium / few |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for spec in specs:
+        counts = spec.train_counts() or ()
+        groups = shot_groups(counts)
+        val = f"{spec.n_val:,}" if spec.n_val and spec.layout != "inat" else "outside the subset" if spec.val_per_class else "none"
+        cells = (
+            f"`{spec.name}`", f"{spec.num_classes:,}", f"{sum(counts):,}", val, f"{spec.n_test:,}" if spec.n_test else "", f"{max(counts):,} / {min(counts):,}",
+            f"{groups.many.sum()} / {groups.medium.sum()} / {groups.few.sum()}",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _section(spec: DatasetSpec) -> str:
+    factor = (
+        "none, the counts are given"
+        if spec.imbalance_factor is None
+        else f"{spec.imbalance_factor:g} by default, any with `--imbalance-factor`"
+    )
+    if spec.natural_factor is not None:
+        factor += f"; {spec.natural_factor:g} takes all images"
+    facts = [
+        ("Imbalance factor", factor),
+        ("Evaluation", f"{spec.evaluation}; mean {_numbers(spec.mean)}, standard deviation {_numbers(spec.std)}"),
+        ("Augmentation", spec.augmentation),
+        ("Get it", spec.obtain),
+        ("Licence", spec.licence),
+        ("Homepage", f"<{spec.homepage}>"),
+        ("Defined by", spec.paper),
+    ]
+    needs = [f"| `{spec.folder}/{need.path}` | {need.origin} |" for need in spec.needs]
+    return "\n".join(
+        [f"## {spec.title}", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", "", *(f"- {name}: {text}" for name, text in facts), "",
+         "| under `--data-dir` | from |", "|---|---|", *needs]
+    )  # fmt: skip
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(map(str, values))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(datasets_page())

@@ -1,0 +1,227 @@
+"""Tables, list files, iNaturalist's JSON, Tiny-ImageNet and CIFAR's own files."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from images import coloured
+from photos import photo, write_photos
+from PIL import Image
+
+from lt_bench.data import load
+from lt_bench.data.list_files import folder_names
+from lt_bench.data.load import load_images
+from lt_bench.data.small_images import load_small_images
+from lt_bench.data.specs import dataset_spec
+from lt_bench.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_photos(tmp_path, {"im": 12})
+
+
+def table(root, rows, name="t.csv", columns=("path", "label", "split")):
+    frame = pd.DataFrame(rows, columns=columns[: len(rows[0])])
+    (frame.to_csv if name.endswith("csv") else frame.to_parquet)(root / name, index=False)
+    return root / name
+
+
+ROWS = [(f"im/{i}.png", "ñ x" if i % 3 else "b", "train" if i < 6 else "val" if i < 8 else "test") for i in range(12)]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_tables(root, name):
+    data = load_images("table", table(root, ROWS, name))
+    assert data.class_names == ("b", "ñ x")
+    assert {split: images.rows.tolist() for split, images in data.splits.items()} == {
+        "train": [*range(6)],
+        "val": [6, 7],
+        "test": [8, 9, 10, 11],
+    }
+    assert data.splits["test"].labels.tolist() == [1, 0, 1, 1]
+    assert data.splits["train"].image(3).size == (24, 18)
+    whole = load_images("table", table(root, [row[:2] for row in ROWS], name))
+    assert sorted(np.concatenate([images.rows for images in whole.splits.values()])) == [*range(12)]
+    numbered = table(root, [(path, int(label == "b")) for path, label, _ in ROWS], name, ("file", "kind"))
+    assert load_images("table", numbered, image_column="file", label_column="kind").class_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*ROWS, ROWS[2]], "line 14 repeats line 4: im/2.png"),
+        ([*ROWS, (ROWS[2][0], "b", "test")], r"line 14 repeats line 4 with another label \(1 and 0\)"),
+        ([*ROWS, ("im/3.PNG", "b", "test")], r"1 of 13 images are absent, .* \(there is 3.png: upper or lower case\?\)"),
+        ([*ROWS, ("im/99.png", "b", "test")], "1 of 13 images are absent"),
+        ([(p, y, "dev") for p, y, _ in ROWS], "line 2 has split 'dev', expected train, val or test"),
+        ([(p, y, "train") for p, y, _ in ROWS], "no row has split test"),
+        ([(p, None, s) for p, _, s in ROWS], "line 2 has no label"),
+        ([(p, 1 + i % 2, s) for i, (p, _, s) in enumerate(ROWS)], r"labels 1..2, expected 0..1 \(labels from 1\?\)"),
+        ([(p, "one", s) for p, _, s in ROWS], "only one class"),
+        ([(p, s, s) for p, _, s in ROWS], "class 'test' has no training row"),
+        ([("im/0.png",)], "no column label"),
+    ],
+)
+def test_bad_tables_are_one_line(root, rows, message):
+    with pytest.raises(UserError, match=message) as error:
+        load_images("table", table(root, rows))
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_in_place_of_a_table(root):
+    table(root, ROWS)
+    with pytest.raises(UserError, match=r"a folder, not a table; give the table itself, e.g. .*t.csv"):
+        load_images("table", root)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The specs of the large benchmarks with two classes."""
+
+    def spec(name):
+        return replace(dataset_spec(name), num_classes=2, counts_file=None, n_val=None, n_test=None)
+
+    monkeypatch.setattr(load, "dataset_spec", spec)
+
+
+LISTS = {"train": "im/0.png 0\nim/1.png 1\nim/2.png 1\n", "val": "im/3.png 0\n", "test": "im/5.png 1\nim/4.png 0\n"}
+
+
+def lists(root, changes=(), stem="ImageNet_LT"):
+    for split, text in {**LISTS, **dict(changes)}.items():
+        (root / f"{stem}_{split}.txt").write_text(text)
+    return root
+
+
+def test_list_files(root, small):
+    data = load_images("imagenet_lt", lists(root))
+    assert data.train_counts == (1, 2)
+    assert data.splits["test"].paths == ("im/5.png", "im/4.png")
+    assert data.splits["test"].labels.tolist() == [1, 0]
+    assert (data.val_source, data.imbalance_factor) == ("ImageNet_LT_val.txt", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": "im/0.png 1\nim/1.png 2\n"}, r"labels 1..2, expected 0..1 \(labels from 1\?\)"),
+        ({"train": "im/0.png 0\nim/1.png\n"}, "line 2 is not `path label`: im/1.png"),
+        ({"val": "im/0.png 0\n"}, "the lists of imagenet_lt together: line 4 repeats line 1"),
+        ({"val": "im/77.png 0\n"}, "imagenet_lt val: 1 of 1 images are absent"),
+        ({"val": ""}, "lists no image"),
+    ],
+)
+def test_bad_lists_are_one_line(root, small, changes, message):
+    with pytest.raises(UserError, match=message) as error:
+        load_images("imagenet_lt", lists(root, changes))
+    assert "\n" not in str(error.value)
+
+
+def test_other_counts_than_the_benchmarks(root):
+    with pytest.raises(UserError, match="3 training images listed, expected 115,846; class 0 has 1, expected 50"):
+        load_images("imagenet_lt", lists(root))
+
+
+def test_names_from_folders():
+    places = [f"data_256/{letter}/{name}/1.jpg" for letter, name in (("a", "airport"), ("b", "bar"), ("b", "barn/outdoor"))]
+    images = load.ImageList(None, tuple(places), np.arange(3), np.arange(3))  # pyright: ignore[reportArgumentType]
+    assert folder_names(images, 3) == ("airport", "bar", "barn/outdoor")
+    same = load.ImageList(None, ("train/1.jpg", "train/2.jpg"), np.arange(2), np.arange(2))  # pyright: ignore[reportArgumentType]
+    assert folder_names(same, 2) == ("0", "1")
+
+
+def test_inaturalist(root, small):
+    for split, ids in {"train": [5, 3, 8], "val": [1]}.items():
+        document = {
+            "images": [{"id": i, "file_name": f"im/{i}.png"} for i in sorted(ids)],
+            "annotations": [{"image_id": i, "category_id": i % 2} for i in ids],
+            "categories": [{"id": 1, "name": "Rana"}, {"id": 0, "name": "Bufo"}],
+        }
+        (root / f"{split}2018.json").write_text(json.dumps(document))
+    data = load_images("inat2018", root)
+    assert data.class_names == ("Bufo", "Rana")
+    assert data.splits["train"].paths == ("im/5.png", "im/3.png", "im/8.png")
+    assert set(data.splits) == {"train", "test"}
+    by_list = lists(root, {"train": "im/8.png 0\nim/5.png 1\nim/3.png 1\n", "val": "im/1.png 1\n"}, stem="iNaturalist18")
+    assert load_images("inat2018", by_list).split_hash == data.split_hash
+    (root / "iNaturalist18_train.txt").unlink()
+    (root / "train2018.json").write_text('{"images": []}')
+    with pytest.raises(UserError, match="not iNaturalist's layout"):
+        load_images("inat2018", root)
+
+
+def test_tiny_imagenet(tmp_path, monkeypatch):
+    spec = replace(dataset_spec("tiny_imagenet_lt"), num_classes=3, n_max=6)
+    monkeypatch.setattr(load, "dataset_spec", lambda _: spec)
+    root = write_photos(tmp_path / "tiny-imagenet-200", {f"train/{wnid}/images": 6 for wnid in ("n02", "n01", "n03")}, suffix=".JPEG")
+    (root / "val" / "images").mkdir(parents=True)
+    for i in range(3):
+        photo(i).save(root / "val" / "images" / f"val_{i}.JPEG")
+    (root / "val" / "val_annotations.txt").write_text("".join(f"val_{i}.JPEG\tn0{3 - i}\t0\t0\t1\t1\n" for i in range(3)))
+    (root / "words.txt").write_text("n01\tcrane, bird\nn02\tcrane\nn03\tgoldfish\n")
+    data = load_images("tiny_imagenet_lt", tmp_path, imbalance_factor=3, selection="seed0")
+    assert data.class_names == ("crane (n01)", "crane (n02)", "goldfish")
+    assert data.train_counts == (6, 3, 2)
+    assert data.splits["test"].labels.tolist() == [2, 1, 0]
+    order = np.random.RandomState(0).permutation(6)
+    assert data.splits["train"].rows[:6].tolist() == order.tolist()
+    assert not set(data.splits["val"].paths) & set(data.splits["train"].paths)
+    assert len(data.splits["val"]) == 7
+    (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn09\n")
+    with pytest.raises(UserError, match="line 1 names class 'n09'"):
+        load_images("tiny_imagenet_lt", tmp_path, imbalance_factor=3)
+
+
+def test_subset_folders(tmp_path, monkeypatch):
+    spec = replace(dataset_spec("ictext_lt"), num_classes=2, n_max=6)
+    monkeypatch.setattr(load, "dataset_spec", lambda _: spec)
+    write_photos(tmp_path, {"train/A": 7, "train/B": 8, "test/A": 1, "test/B": 1})
+    assert load_images("ictext_lt", tmp_path, imbalance_factor=3).train_counts == (6, 2)
+    assert load_images("ictext_lt", tmp_path, imbalance_factor=18).train_counts == (7, 8)
+
+
+OFFICIAL = np.concatenate([[6, 9, 9, 4, 1, 1, 2, 7, 8, 3], np.repeat(np.arange(10), [10, 8, 9, 9, 9, 10, 9, 9, 9, 8])])
+
+
+def test_cifar_pickles(tmp_path):
+    images = coloured(OFFICIAL, 10, 0)
+    flat = images.transpose(0, 3, 1, 2).reshape(-1, 3072)
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for i in range(5):
+        part = slice(20 * i, 20 * i + 20)
+        (folder / f"data_batch_{i + 1}").write_bytes(pickle.dumps({b"data": flat[part], b"labels": OFFICIAL[part].tolist()}, protocol=2))
+    (folder / "test_batch").write_bytes(pickle.dumps({b"data": flat[:20], b"labels": OFFICIAL[:20].tolist()}, protocol=2))
+    data = load_small_images("cifar10_lt", tmp_path, imbalance_factor=5, selection="seed0")
+    train = data.splits["train"]
+    assert np.array_equal(train.images, images[train.rows].transpose(0, 3, 1, 2))
+    assert train.rows[:10].tolist() == np.flatnonzero(OFFICIAL == 0)[np.random.RandomState(0).permutation(10)].tolist()
+    assert set(train.rows).isdisjoint(data.splits["val"].rows)
+
+
+def test_a_pickle_that_would_run_something_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Image.open, ("x",))
+
+    (tmp_path / "cifar-100-python").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / "cifar-100-python" / name).write_bytes(pickle.dumps({b"data": Evil()}))
+    with pytest.raises(UserError, match=r"names PIL\.Image\.open, which a CIFAR file does not"):
+        load_small_images("cifar100_lt", tmp_path)
+
+
+def test_cifar_class_folders(tmp_path):
+    names = dataset_spec("cifar10_lt").class_names()
+    root = write_photos(tmp_path, {f"{split}/{c}": n for split, n in (("train", 4), ("test", 1)) for c in names}, size=(32, 32))
+    data = load_small_images("cifar10_lt", root, imbalance_factor=4)
+    assert (data.class_names, data.train_counts[0], data.train_counts[-1]) == (names, 4, 1)
+    with pytest.raises(UserError, match="not in the official row order"):
+        load_small_images("cifar10_lt", root, imbalance_factor=4, selection="seed0")
+    photo(size=(31, 32)).save(root / "train" / "airplane" / "0.png")
+    with pytest.raises(UserError, match=r"airplane/1.png: 32x32 pixels, expected 31x32"):
+        load_small_images("cifar10_lt", root, imbalance_factor=4)
