@@ -42,8 +42,10 @@ check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(READY) ## write docs/strategies from the source
+docs: $(READY) ## write docs/strategies, datasets.md and backbones.md from the source
 	$(BIN)/python -m lt_bench.runs.pages
+	$(BIN)/python -m lt_bench.data.docs > docs/datasets.md
+	$(BIN)/python -m lt_bench.backbones.docs > docs/backbones.md
 
 format: $(READY) ## rewrite the code in the house format
 	$(BIN)/ruff check --fix-only --quiet .

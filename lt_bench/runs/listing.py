@@ -58,12 +58,16 @@ def _datasets() -> Table:
 
 
 def _backbones() -> Table:
+    from lt_bench.backbones.maps import key_map_names, read_key_map
     from lt_bench.backbones.registry import backbone_names, backbone_spec
 
     table = _table("backbones", "name", "features", "summary")
     for name in backbone_names():
         spec = backbone_spec(name)
-        table.add_row(name, str(spec.dim), spec.summary)
+        table.add_row(name, str(spec.dim), spec.summary if not spec.transform else f"{spec.summary}: {spec.transform.partition(';')[0]}")
+    table.add_row("timm.NAME", "", "any model of timm, where it is installed")
+    for name in key_map_names():
+        table.add_row(name, "", f"published checkpoints: {read_key_map(name).title}")
     return table
 
 
@@ -97,9 +101,10 @@ def _show_one(console: Console, what: str, name: str) -> None:
             soft_wrap=True,
         )
     else:
+        from lt_bench.backbones.maps import is_key_map, read_key_map
         from lt_bench.backbones.registry import backbone_spec
 
-        console.print(backbone_spec(name))
+        console.print(read_key_map(name) if is_key_map(name) else backbone_spec(name))
 
 
 def _show_strategy(console: Console, name: str) -> None:

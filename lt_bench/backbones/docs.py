@@ -1,0 +1,144 @@
+"""docs/backbones.md, written from the registry and the key maps: ``python -m lt_bench.backbones.docs > docs/backbones.md``. Free of torch."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+
+from lt_bench.backbones.maps import HeadMap, KeyMap, key_map_names, read_key_map
+from lt_bench.backbones.registry import TORCHVISION, BackboneSpec, backbone_names, backbone_spec
+
+_HEAD = """# Backbones
+
+Written from the registry and the key maps by `python -m lt_bench.backbones.docs > docs/backbones.md`; do not edit.
+
+A backbone is frozen: its pooled features, what its last linear layer sees, are extracted once in eval mode. `--weights FILE` is a safetensors file or a state dict that torch
+saved (bare, or under `state_dict` or `model`, with or without `module.` before the names). A classifier of other classes than the data set's, or none, leaves a backbone
+without a stage-1 head; strategies that start from that head say so. Files are read with torch's restricted unpickler: objects of other classes are dropped, and no code in a file runs."""
+
+_PRETRAINED = """## Pretrained networks
+
+torchvision's classifiers, but for SqueezeNet, which ends in a convolution. With `--weights hub` the library's default weights are fetched where the network allows
+(`hub:IMAGENET1K_V1` names others); a file that was fetched elsewhere does the same. Their own transform is used for a person's own images.
+
+```console
+lt-bench extract --dataset folder --data-dir DIR --backbone torchvision.resnet50 --weights hub
+```"""
+
+_TIMM = (
+    """Every model of timm is `timm.NAME`, where timm is installed (`lt-bench[timm]`); its feature dimension and transform are timm's."""
+)
+
+_PUBLISHED = """## Published stage-1 checkpoints
+
+The name of the source is the name of the backbone; the network is found by the shapes in the file.
+
+```console
+lt-bench extract --dataset imagenet_lt --data-dir DIR --backbone paco --weights FILE
+lt-bench run --strategy los --dataset imagenet_lt --data-dir DIR --backbone paco --weights FILE
+```
+
+No released file was at hand: the maps are from the official code (for some, from notes on it), and each is tested on a synthetic checkpoint laid out as that code saves it, against the logits
+that it computes.
+After the extraction the imported head on the extracted features must give the accuracy that the owners state, within a point; by how much it misses is said. `lt-bench bench plug_in` runs LOS
+on those with released weights for ImageNet-LT.
+
+- **Cosine classifiers** store neither their scale nor their norms. Features are brought to unit length, and the scale and the rows' norms are folded into a linear head, so that every strategy starts from the
+  published accuracy. The features of such a cache are therefore of length 1, which changes what a learning rate means.
+- **Several experts** stand side by side in one feature, and the blocks of the head average their logits. That gives the published accuracy; a head that is re-trained on it sees all experts at once, which is another method than one head
+  per expert. `--backbone ride@0` extracts the first expert alone.
+- **Momentum twins, queues, projection heads** are known and left out. Tensors that the map does not know are named.
+- **Labels sorted by frequency** (MiSLAS) are put back; ties were broken by an algorithm that numpy has replaced since, which is repeated here.
+- **Subsets**: a head must be re-trained on the images that its backbone saw. CIFAR checkpoints of PaCo, ProCo, GML, RIDE, LDAM and MiSLAS belong to `--selection seed0`, those of LOS and weight balancing to `--selection first`."""
+
+_OWN_MAP = """## A map of your own
+
+`--backbone my.yaml --weights FILE` reads a map of the same form as those in `lt_bench/backbones/importers`:
+
+```yaml
+state: {"": state_dict}                # where the state dict stands in the file; alternatives with |, a ? for what may be absent
+encoder: [torchvision.resnet50]        # the first of these whose tensors fit
+keys: [["encoder_q.", ""]]             # beginnings of names, and what they become in the encoder; {i} numbers experts
+heads:                                 # the first whose tensors are there
+  - {weight: linear.weight, bias: linear.bias}
+  - {weight: fc.weight, transposed: true, scale: 30}
+ignore: [encoder_k., queue]            # known to be neither
+stated: [{dataset: imagenet_lt, encoder: torchvision.resnet50, accuracy: 57.0, source: README}]
+```"""
+
+
+def backbones_page() -> str:
+    """The whole page."""
+    specs = [backbone_spec(name) for name in backbone_names()]
+    own = [spec for spec in specs if not spec.name.startswith(TORCHVISION)]
+    theirs = [spec for spec in specs if spec.name.startswith(TORCHVISION)]
+    maps = [read_key_map(name) for name in key_map_names()]
+    parts = [
+        _HEAD,
+        "## For small images",
+        _own(own),
+        _PRETRAINED,
+        _torchvision(theirs),
+        _TIMM,
+        _PUBLISHED,
+        _sources(maps),
+        *map(_section, maps),
+        _OWN_MAP,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _own(specs: list[BackboneSpec]) -> str:
+    rows = [f"| `{spec.name}` | {spec.dim} | {spec.input_size} | {spec.summary} |" for spec in specs]
+    command = "```console\nlt-bench pretrain --dataset cifar100_lt --data-dir DIR --backbone resnet32\nlt-bench extract --dataset cifar100_lt --data-dir DIR --backbone resnet32 --weights FILE\n```"
+    return "\n".join(["| name | features | pixels | |", "|---|---|---|---|", *rows, "", command])
+
+
+def _torchvision(specs: list[BackboneSpec]) -> str:
+    by_transform: dict[str, list[BackboneSpec]] = defaultdict(list)
+    for spec in specs:
+        by_transform[spec.transform].append(spec)
+    rows = [
+        f"| {', '.join(f'`{spec.name.removeprefix(TORCHVISION)}` {spec.dim}' for spec in group)} | {transform} |"
+        for transform, group in sorted(by_transform.items(), key=lambda item: -len(item[1]))
+    ]
+    return "\n".join([f"| `{TORCHVISION}`NAME and feature dimension | transform of the default weights |", "|---|---|", *rows])
+
+
+def _sources(maps: list[KeyMap]) -> str:
+    rows = [f"| `{one.name}` | {one.title} | {one.weights} | {one.tested} |" for one in maps]
+    return "\n".join(["| name | source | weights | tested |", "|---|---|---|---|", *rows])
+
+
+def _section(one: KeyMap) -> str:
+    facts = [("Code", one.repository)]
+    if one.keys:
+        facts += [
+            (
+                "State dict at",
+                ", ".join(f"`{place.replace('|', '` or `').rstrip('?').removesuffix('` or `')}`" for place in one.state.values()),
+            ),
+            ("Encoder", ", ".join(f"`{name}`" for name in one.encoder)),
+            ("Names", ", ".join(f"`{before}` to `{after}`" if after else f"`{before}` stripped" for before, after in one.keys)),
+            ("Classifier", "; else ".join(map(_head, one.heads))),
+            ("Left out", ", ".join(f"`{name}`" for name in one.ignore) or "nothing"),
+        ]
+    if one.relabelled:
+        facts.append(("Labels put back on", ", ".join(f"`{name}`" for name in one.relabelled)))
+    facts += [("Stated", f"{stated.accuracy:g} % for `{stated.encoder}` on `{stated.dataset}` ({stated.source})") for stated in one.stated]
+    if one.note:
+        facts.append(("Note", one.note))
+    return "\n".join([f"### {one.name}", "", *(f"- {name}: {text}" for name, text in facts)])
+
+
+def _head(head: HeadMap) -> str:
+    names = f"`{head.weight}`" + (f" and `{head.bias}`" if head.bias else " without bias")
+    if isinstance(head.scale, dict):
+        scale = ", a cosine of scale " + " and ".join(f"{value:g} on `{name}`" for name, value in head.scale.items()) + ", linear elsewhere"
+    else:
+        scale = "" if head.scale is None else f", a cosine of scale {head.scale:g}"
+    return names + (", transposed" if head.transposed else "") + scale
+
+
+if __name__ == "__main__":
+    sys.stdout.write(backbones_page())
