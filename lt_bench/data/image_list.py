@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,16 +76,16 @@ def absent(images: ImageList) -> list[str]:
     """Paths that are not there; every folder is read once, which is quicker than asking for every file."""
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in images.paths:
-        folder, _, name = path.rpartition("/")
-        by_folder[folder].append(name)
+        name = path.rpartition("/")[2]
+        by_folder[path[: len(path) - len(name)]].append(name)
     missing: set[str] = set()
     for folder, names in by_folder.items():
         try:
             here = {entry.name for entry in os.scandir(images.root / folder) if not entry.is_symlink() or entry.is_file()}
         except OSError:
             here = set()
-        missing.update(str(PurePosixPath(folder) / name) for name in names if name not in here)
-    return [path for path in images.paths if str(PurePosixPath(path)) in missing]
+        missing.update(folder + name for name in names if name not in here)
+    return [path for path in images.paths if path in missing]
 
 
 def require_present(images: ImageList, source: str, origin: str = "") -> None:

@@ -13,7 +13,6 @@ from lt_bench.errors import UserError
 from lt_bench.features.locate import home
 from lt_bench.runs.extract import extract
 from lt_bench.runs.options import ExtractOptions, ImageOptions, PretrainOptions
-from lt_bench.runs.pretrain import pretrain
 
 
 def extract_verb(options: ExtractOptions) -> Path:
@@ -45,6 +44,8 @@ def pretrain_verb(options: PretrainOptions) -> None:
     Raises:
         UserError: an option is missing, or anything that ``runs.pretrain.pretrain`` refuses.
     """
+    from lt_bench.runs.pretrain import pretrain  # and with it Lightning, which extraction does without
+
     _check(options)
     done = pretrain(
         **_image_arguments(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,

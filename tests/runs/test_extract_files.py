@@ -21,6 +21,8 @@ from lt_bench.features.resumable import Resumable
 from lt_bench.runs import extract as module
 from lt_bench.runs.extract import extract
 from lt_bench.runs.extract_pace import Pace
+from lt_bench.runs.options import CacheOptions
+from lt_bench.runs.which_cache import resolve_cache
 
 COUNTS = {"chat noir": 12, "собака": 6, "z": 3}
 
@@ -209,3 +211,14 @@ def test_pace_says_what_limits():
     pace.waited = 0
     assert "the backbone limits" in pace.words(decodes=True)
     assert "limits" not in pace.words(decodes=False)
+
+
+def test_the_cache_of_a_folder_is_found_by_its_images(photos, weights, tmp_path):
+    """Another folder of the same name is another data set, and its cache is not taken for this one's."""
+    other = write_photos(tmp_path / "mine", {"a": 4, "b": 4, "c": 2})
+    options = [CacheOptions(dataset="folder", data_dir=folder, backbone="resnet20", weights=weights) for folder in (photos, other)]
+    first, second = (resolve_cache(one) for one in options)
+    assert first.manifest.dataset.class_names == tuple(sorted(COUNTS))
+    assert second.manifest.dataset.class_names == ("a", "b", "c")
+    assert resolve_cache(options[0]).path == first.path
+    assert first.path.name.startswith("folder-mine-")
