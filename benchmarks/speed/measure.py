@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ class Figure:
         size: of the problem.
         name: of the contestant.
         wall: seconds a step, median over the rounds.
-        cpu: seconds of process time a step, all threads, median over the rounds.
+        cpu: seconds of process time a step, all threads and ended child processes, median over the rounds; None where it was not taken.
         peer: the contestant that it is compared with, None for the peer itself.
         ratio: wall time over the peer's, median over the rounds.
         cpu_ratio: the same of process time; on a machine shared with others the truer one.
@@ -46,7 +47,7 @@ class Figure:
     size: str
     name: str
     wall: float
-    cpu: float
+    cpu: float | None
     peer: str | None = None
     ratio: float | None = None
     cpu_ratio: float | None = None
@@ -132,10 +133,16 @@ def timed(setting: Setting, contestant: Contestant) -> tuple[float, float]:
 
 def _clocked(setting: Setting, function: Callable[[], int]) -> tuple[tuple[float, float], int]:
     setting.synchronise()
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), process_seconds()
     steps = function()
     setting.synchronise()
-    return (time.perf_counter() - wall, time.process_time() - cpu), steps
+    return (time.perf_counter() - wall, process_seconds() - cpu), steps
+
+
+def process_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def as_rows(figures: list[Figure]) -> list[dict[str, Any]]:
@@ -152,6 +159,6 @@ def as_table(figures: list[Figure]) -> str:
     for f in figures:
         ratios = ["" if value is None else f"{value:.2f}" for value in (f.ratio, f.cpu_ratio)]
         lines.append(
-            f"| {f.subject} | {f.size} | {f.name} | {f.wall * 1e6:,.1f} | {f.cpu * 1e6:,.1f} | {ratios[0]} | {ratios[1]} | {f.peer or ''} | {f.note} |"
+            f"| {f.subject} | {f.size} | {f.name} | {f.wall * 1e6:,.1f} | {'' if f.cpu is None else f'{f.cpu * 1e6:,.1f}'} | {ratios[0]} | {ratios[1]} | {f.peer or ''} | {f.note} |"
         )
     return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ COMMANDS = {"lt-bench --help": ["--help"], "lt-bench list": ["list"], "lt-bench 
 
 
 def measure(setting: Setting) -> list[Figure]:
-    """A new process each; process time is not that of this process and reads 0."""
+    """A new process each; process time counts it."""
     importlib.import_module("jsonargparse")  # without it there is no command line to start
 
     def started(code: str) -> Contestant:

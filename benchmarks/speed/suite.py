@@ -24,7 +24,7 @@ from lt_bench.runs.planning import Planned, plan
 from lt_bench.strategies.registry import find, strategy_names
 
 SEEDS = 5
-QUICK = {"los", "ce", "crt", "balanced_softmax", "d_ffds", "tau_norm"}
+QUICK = {"los", "ce", "tau_norm"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Clock:
 
 
 def measure(setting: Setting) -> list[Figure]:
-    """Official epochs; quick runs take six strategies. Times are totals, not per step."""
+    """Official epochs; quick runs take three strategies. Times are totals, not per step."""
     figures: list[Figure] = []
     cache = open_cache(min(path.parent for path in shipped("checkpoints").glob("*/manifest.json")))
     bench = Bench(cache, Hardware("gpu" if setting.device == "cuda" else "cpu"))
