@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import re
 import sys
 import time
@@ -34,7 +35,7 @@ def main() -> None:
     seconds = arguments.seconds or (120 if arguments.quick else 1800)
     end = time.monotonic() + 0.9 * seconds
     figures: list[Figure] = []
-    notes: list[str] = []
+    notes = [f"load of the machine over the last minute when the run began: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"]
     chosen = arguments.subjects or SUBJECTS
     for number, subject in enumerate(chosen):
         left = end - time.monotonic()
