@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,8 @@ def read_checkpoint(path: Path) -> Any:
         with torch.serialization.safe_globals(stand_ins):
             return _plain(torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
-        reason = next((line.strip() for line in str(error).splitlines() if "nsupported" in line or "locked" in line), "unknown objects")
+        line = next((line.strip() for line in str(error).splitlines() if "nsupported" in line or "locked" in line), "unknown objects")
+        reason = line.partition(" Please use")[0].rstrip(".")
         raise UserError(f"{path}: not read for safety ({reason}); save its state_dict alone") from None
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: damaged or not a weights file ({(str(error).splitlines() or ['empty'])[0]})") from None
@@ -63,6 +65,20 @@ def tensors_at(content: Any, path: str) -> dict[str, Tensor] | None:
         return None
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     return tensors or None
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by name: bare, or under ``state_dict`` or ``model``.
+
+    Raises:
+        UserError: as ``read_checkpoint``; or there is no state dict.
+    """
+    content = read_checkpoint(path)
+    for place in ("state_dict", "model", ""):
+        state = tensors_at(content, place)
+        if state is not None:
+            return state
+    raise UserError(f"{path}: not a state dict; save the tensors by name")
 
 
 def _stand_in(name: str) -> type:
@@ -88,7 +104,7 @@ def _foreign_names(path: Path) -> list[str]:
 
 def _globals(file: BinaryIO | Any, pickles: int) -> list[str]:
     return [
-        str(argument).replace(" ", ".")
+        re.sub(r"^(__builtin__|builtins)\.", "", str(argument).replace(" ", "."))  # torch calls a builtin by its name alone
         for _ in range(pickles)
         for opcode, argument, _position in pickletools.genops(file)
         if opcode.name == "GLOBAL"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.backbones.base import Backbone
-from lt_bench.backbones.checkpoints import read_checkpoint, tensors_at
+from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.imported import Import, Linear, Recipe, read_import, without_module
 from lt_bench.backbones.maps import Stated, is_key_map, read_key_map
 from lt_bench.backbones.registry import TIMM, TORCHVISION, backbone_spec, build_backbone
@@ -62,7 +62,7 @@ def load_backbone(name: str, weights: Path | str, num_classes: int, dataset: str
             raise UserError(f"backbone {name!r}: after @ stands the number of an expert, from 0")
         return _load_import(base, Path(weights), num_classes, dataset, train_counts, int(expert) if expert else None)
     spec = backbone_spec(name)
-    state = _hub_state(spec.name, str(weights)) if str(weights).partition(":")[0] == HUB else _file_state(Path(weights))
+    state = _hub_state(spec.name, str(weights)) if str(weights).partition(":")[0] == HUB else read_state(Path(weights))
     network = build_backbone(spec.name, num_classes)
     head = fill(network, state, str(weights))
     notes = () if head is not None else (f"{weights}: no classifier for {num_classes} classes there; the cache has no stage-1 head",)
@@ -134,15 +134,6 @@ def _import_hash(taken: Import) -> str:
     if taken.head is not None:
         tensors |= {"head.weight": taken.head[0], "head.bias": taken.head[1]}
     return weights_hash(tensors)
-
-
-def _file_state(path: Path) -> dict[str, Tensor]:
-    content = read_checkpoint(path)
-    for place in ("state_dict", "model", ""):
-        state = tensors_at(content, place)
-        if state is not None:
-            return state
-    raise UserError(f"{path}: not a state dict; save the tensors by name")
 
 
 def _hub_state(name: str, weights: str) -> dict[str, Tensor]:

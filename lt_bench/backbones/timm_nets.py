@@ -41,7 +41,7 @@ def transform_words(network: Wrapped) -> str:
     config = _config(network.network)
     size = int(config["input_size"][-1])
     how = {"bilinear": "", "": ""}.get(config.get("interpolation", ""), f" {config.get('interpolation')}")
-    resize = round(size / float(config.get("crop_pct") or 0.875))
+    resize = int(size / float(config.get("crop_pct") or 0.875))  # rounded down, as timm does
     mean, std = (" ".join(str(float(value)) for value in config[name]) for name in ("mean", "std"))
     return f"resize {resize}{how}, centre crop {size}; mean {mean}, std {std}"
 

@@ -1,64 +1,18 @@
-"""Weights of backbones: reading, writing, identity."""
+"""Weights of backbones: writing and identity; reading is in ``checkpoints``."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lt_bench.errors import UserError
-
-
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a weights file: safetensors, or a state dict saved by torch (also under ``state_dict``), read without running any code in it.
-
-    Raises:
-        UserError: no such file, damaged, or it holds more than tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights file; name one with --weights")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, EOFError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged or not a weights file ({str(error).splitlines()[0]})") from None
-    except pickle.UnpicklingError:
-        raise UserError(f"{path}: holds Python objects beside tensors, which are not read for safety; save its state_dict alone") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: not a state dict; save the tensors by name")
-    return state
-
-
-def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Copy ``state`` into ``network``; ``num_batches_tracked`` counters may be absent.
-
-    Raises:
-        UserError: names the first key that is missing, unknown, or of another shape.
-    """
-    own = network.state_dict()
-    for key in own:
-        if key not in state and not key.endswith("num_batches_tracked"):
-            raise UserError(f"{origin}: has no {key}; the weights are of another backbone")
-    for key, value in state.items():
-        if key not in own:
-            raise UserError(f"{origin}: {key} is unknown to this backbone; the weights are of another one")
-        if value.shape != own[key].shape:
-            raise UserError(
-                f"{origin}: {key} has shape {tuple(value.shape)}, the backbone {tuple(own[key].shape)}; another backbone or number of classes"
-            )
-    network.load_state_dict(state, strict=False)
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:

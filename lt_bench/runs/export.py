@@ -121,6 +121,7 @@ def _write(
         description = _description(record, manifest, parts, loaded, transform)
         (staging / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in staging.iterdir():
+            path.chmod(0o644)  # safetensors writes for the owner alone
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         if out.exists():

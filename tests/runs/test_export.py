@@ -261,7 +261,7 @@ def test_imported_embeddings_export_the_head_alone(small_cache, make_cache, tmp_
     assert "expected (N, 8)" in capsys.readouterr().err
 
 
-def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys):
+def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypatch):
     out, record = exported
     base = ["export", "--record", str(record), "--cache", str(trained[0] / "cache"), "--out", str(tmp_path / "out")]
     other = build_backbone("resnet20", 3)
@@ -282,6 +282,9 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys):
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main([*base, "--head-only", "--onnx"]) == 2
+    assert "--onnx needs onnx and onnxscript" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
 

@@ -9,7 +9,8 @@ import torch
 from images import write_cifar10
 from safetensors.torch import load_file
 
-from lt_bench.backbones.weights import read_state, weights_hash
+from lt_bench.backbones.checkpoints import read_state
+from lt_bench.backbones.weights import weights_hash
 from lt_bench.engine.pretraining_callbacks import EpochLog
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
