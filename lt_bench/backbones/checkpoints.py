@@ -104,7 +104,7 @@ def _foreign_names(path: Path) -> list[str]:
 
 def _globals(file: BinaryIO | Any, pickles: int) -> list[str]:
     return [
-        re.sub(r"^(__builtin__|builtins)\.", "", str(argument).replace(" ", "."))  # torch calls a builtin by its name alone
+        re.sub(r"^__builtin__\.", "builtins.", str(argument).replace(" ", "."))  # the old name is that of protocol 2
         for _ in range(pickles)
         for opcode, argument, _position in pickletools.genops(file)
         if opcode.name == "GLOBAL"
