@@ -25,32 +25,27 @@ class Resampled:
         return _percentiles(self.accuracies[:, row] - self.accuracies[:, other])
 
 
-def resample(
-    correct: NDArray[np.floating], members: NDArray[np.bool_] | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> Resampled:
+def resample(correct: NDArray[np.floating], resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
     """Draw test images with replacement.
 
     Args:
         correct: (R, N) share of a row's seeds that are right on an image.
-        members: (N,) restrict the mean to these images (a shot group); a resample without any is NaN.
         resamples: B.
         seed: of the draws, the same for every board, so that a table is reproducible.
     """
     N = correct.shape[1]
     draws = np.random.default_rng(seed)
     values = correct.T.astype(np.float32)
-    weight = np.ones(N, np.float32) if members is None else members.astype(np.float32)
     step = max(1, 4_000_000 // N)
     parts = []
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         picked = draws.integers(0, N, (rows, N)) + N * np.arange(rows)[:, None]
-        counts = np.bincount(picked.ravel(), minlength=rows * N).reshape(rows, N).astype(np.float32) * weight
-        with np.errstate(invalid="ignore"):
-            parts.append((counts @ values).astype(np.float64) / counts.sum(1, dtype=np.float64)[:, None])
+        counts = np.bincount(picked.ravel(), minlength=rows * N).reshape(rows, N).astype(np.float32)
+        parts.append((counts @ values).astype(np.float64) / N)
     return Resampled(np.concatenate(parts))
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.nanquantile(values, [0.025, 0.975])
+    low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)

@@ -140,7 +140,7 @@ def _range(ends: tuple[float, float] | None) -> str | None:
 
 
 def _over_images(row: Row) -> str | None:
-    return None if row.statistics is None else _range(row.statistics.intervals["accuracy"])
+    return None if row.statistics is None else _range(row.statistics.interval)
 
 
 def _behind(row: Row) -> str | None:

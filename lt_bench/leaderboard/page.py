@@ -92,7 +92,7 @@ def _board(found: BoardRows, columns: tuple[Column, ...], plots: Sequence[tuple[
 
 def _row(row: Row, cells: list[Cell]) -> dict[str, Any]:
     accuracy = row.estimate("test/accuracy")
-    images = None if row.statistics is None else row.statistics.intervals["accuracy"]
+    images = None if row.statistics is None else row.statistics.interval
     environment = json.loads(row.text("environment"))
     facts = {
         "Hyper-parameters": ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(row.hyperparameters.items())),

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.paired import Standing
-from lt_bench.leaderboard.statistics import GROUPS, BoardStatistics, board_statistics
+from lt_bench.leaderboard.statistics import BoardStatistics, board_statistics
 
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """A row's share of its board's statistics: standing, intervals over test images by group, interval of the difference to the best row."""
+    """A row's share of its board's statistics: standing, intervals over test images of its accuracy and of its difference to the best row."""
 
     standing: Standing
-    intervals: dict[str, tuple[float, float] | None]
+    interval: tuple[float, float]
     behind: tuple[float, float] | None
 
 
@@ -32,7 +32,7 @@ def attach(found: BoardRows, statistics: BoardStatistics) -> BoardRows:
             row,
             statistics=RowStatistics(
                 statistics.standings[index],
-                {name: statistics.intervals[name][index] for name in GROUPS},
+                statistics.intervals[index],
                 None if index == 0 else statistics.behind[index],
             ),
             computed={},

@@ -18,20 +18,18 @@ from lt_bench.leaderboard.bootstrap import RESAMPLES, resample
 from lt_bench.leaderboard.paired import LEVEL, POWER_FACTOR, PairedTest, Standing, holm, matched, paired_test, standings
 from lt_bench.results.files import write_text
 
-_VERSION = 1
-GROUPS = ("accuracy", "many", "medium", "few")
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class BoardStatistics:
     """Statistics of a board's R rows, in the order of the board.
 
-    `intervals[g][r]`: 95 % interval over test images of accuracy, many, medium, few (None for an empty group). `behind[r]`: interval of row r
-    minus the best row. `p` holds the Holm-adjusted p-value of every pair i < j in the order of `itertools.combinations`. `resolvable`: the smallest difference found with
+    `intervals[r]`: 95 % interval of row r's accuracy over test images. `behind[r]`: interval of row r minus the best row. `p` holds the Holm-adjusted p-value of every pair i < j in the order of `itertools.combinations`. `resolvable`: the smallest difference found with
     80 % power at the 5 % level by the median pair (before Holm), None with fewer than two rows. Fractions throughout.
     """
 
-    intervals: dict[str, list[tuple[float, float] | None]]
+    intervals: list[tuple[float, float]]
     behind: list[tuple[float, float]]
     tests: list[PairedTest]
     p: list[float]
@@ -63,15 +61,9 @@ def compute(found: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
     labels = found.rows[0].runs.array(found.rows[0].positions[0], "test_labels")
     outcomes = [outcome(row, labels) for row in found.rows]
     correct = np.stack([values.mean(0, dtype=np.float64) for values in outcomes])
-    groups = found.rows[0].split.groups
-    intervals: dict[str, list[tuple[float, float] | None]] = {}
-    behind: list[tuple[float, float]] = []
-    for name in GROUPS:
-        members = None if name == "accuracy" else getattr(groups, name)[labels]
-        drawn = None if members is not None and not members.any() else resample(correct, members, resamples)
-        intervals[name] = [None if drawn is None else drawn.interval(row) for row in range(len(correct))]
-        if name == "accuracy" and drawn is not None:
-            behind = [drawn.difference(row, 0) for row in range(len(correct))]
+    drawn = resample(correct, resamples)
+    intervals = [drawn.interval(row) for row in range(len(correct))]
+    behind = [drawn.difference(row, 0) for row in range(len(correct))]
     tests = [
         paired_test(*matched(outcomes[i], found.rows[i].seeds, outcomes[j], found.rows[j].seeds))
         for i, j in itertools.combinations(range(len(correct)), 2)
@@ -115,7 +107,7 @@ def fingerprint(found: BoardRows) -> str:
 
 def _from_json(data: dict) -> BoardStatistics:
     return BoardStatistics(
-        intervals={name: [None if pair is None else (pair[0], pair[1]) for pair in pairs] for name, pairs in data["intervals"].items()},
+        intervals=[(low, high) for low, high in data["intervals"]],
         behind=[(low, high) for low, high in data["behind"]],
         tests=[PairedTest(**test) for test in data["tests"]],
         p=data["p"],
