@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.data.augment import Draws, Normalise, crop, padded
@@ -116,9 +115,9 @@ class Pretraining(LightningModule):
             self.network.parameters(), lr=torch.tensor(0.0), momentum=_one(o.momentum), weight_decay=_one(o.weight_decay), nesterov=o.nesterov, fused=True
         )  # fmt: skip
 
-    def train_dataloader(self) -> DataLoader[int]:
-        """The first position of each call's run of batches."""
-        return DataLoader(range(0, len(self.labels), self.batch * self.steps_per_call), batch_size=None)  # pyright: ignore[reportArgumentType]
+    def train_dataloader(self) -> range:
+        """The first position of each call's run of batches, the same in every process."""
+        return range(0, len(self.labels), self.batch * self.steps_per_call)
 
     def on_train_start(self) -> None:
         """Put the learning rate, which a checkpoint restores on the host, on the device, and capture where that is possible."""

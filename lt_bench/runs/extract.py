@@ -166,7 +166,7 @@ def pick_device(accelerator: str) -> torch.device:
 
 
 def _extracted(request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console) -> Manifest:
-    network = loaded.network.to(memory_format=torch.channels_last).to(request.device)  # pyright: ignore[reportCallIssue]
+    network = loaded.network.to(memory_format=torch.channels_last).to(request.device)
     source, plans = _source(request, inputs), _plans(request)
     batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125)
     shard = max(1, SHARD_VIEWS // (request.views + 1))

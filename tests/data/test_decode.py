@@ -61,7 +61,8 @@ def test_the_first_frame_of_an_animation(kind):
 def test_broken_images_say_why(tmp_path):
     jpeg = saved(photo(size=(64, 64)), "JPEG")
     for data, why in (
-        (jpeg[: len(jpeg) // 2], "truncated"),
+        (jpeg[: (jpeg.index(b"\xff\xda") + len(jpeg)) // 2], "cannot be decoded: image file is truncated"),  # within the pixels
+        (jpeg[: jpeg.index(b"\xff\xdb") + 9], "cannot be decoded: Truncated File Read"),  # within the quantisation table
         (b"hello", "not an image"),
         (b"", "an empty file"),
         (tmp_path / "no.png", "absent"),

@@ -37,7 +37,17 @@ def images(n=45, classes=3, val=9):
     splits = {"train": ImageSplit(pixels, labels, np.arange(n))}
     if val:
         splits["val"] = ImageSplit(pixels[:val], labels[:val], np.arange(val))
-    return ImageData(dataset_spec("cifar10_lt"), splits, ("a", "b", "c"), (15, 15, 15), 1.0, "exponential", "first", "", "")
+    return ImageData(
+        spec=dataset_spec("cifar10_lt"),
+        splits=splits,
+        class_names=("a", "b", "c"),
+        train_counts=(15, 15, 15),
+        imbalance_factor=1.0,
+        profile="exponential",
+        selection="first",
+        val_source="",
+        split_hash="",
+    )
 
 
 RECIPE = Stage1Recipe(

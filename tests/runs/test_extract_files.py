@@ -213,8 +213,9 @@ def test_pace_says_what_limits():
     assert "limits" not in pace.words(decodes=False)
 
 
-def test_the_cache_of_a_folder_is_found_by_its_images(photos, weights, tmp_path):
+def test_the_cache_of_a_folder_is_found_by_its_images(photos, weights, tmp_path, monkeypatch):
     """Another folder of the same name is another data set, and its cache is not taken for this one's."""
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
     other = write_photos(tmp_path / "mine", {"a": 4, "b": 4, "c": 2})
     options = [CacheOptions(dataset="folder", data_dir=folder, backbone="resnet20", weights=weights) for folder in (photos, other)]
     first, second = (resolve_cache(one) for one in options)
@@ -222,3 +223,4 @@ def test_the_cache_of_a_folder_is_found_by_its_images(photos, weights, tmp_path)
     assert second.manifest.dataset.class_names == ("a", "b", "c")
     assert resolve_cache(options[0]).path == first.path
     assert first.path.name.startswith("folder-mine-")
+    assert {path for path in (tmp_path / "home" / "caches").iterdir() if not path.name.startswith(".")} == {first.path, second.path}
