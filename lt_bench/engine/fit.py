@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -74,12 +75,15 @@ class Fitted:
         strategy: the module; head h of it is that of job h.
         seconds: wall-clock seconds of the fit, all heads together.
         history: per head, one ``{"epoch", "loss", "lr"}`` an epoch; empty where nothing was fitted by batches.
+        steps: optimizer steps.
+        threads: CPU threads of the products.
     """
 
     strategy: Strategy
     seconds: float
     history: list[list[dict[str, float]]]
     steps: int = 0
+    threads: int = 1
 
     def check_finite(self, head: int) -> None:
         """Refuse a head whose fit diverged.
@@ -145,17 +149,18 @@ def fit_stack(
     """
     strategy = stack[0].entry.load()(facts, **stacked_hyperparameters(stack, dtype)).to(dtype)
     started = time.perf_counter()
-    history = History()
+    history, threads = History(), torch.get_num_threads()
     if strategy.fitting == "solve":
         strategy.to(train.device).solve(train)
     elif strategy.fitting == "sgd":
-        _train(strategy, stack, train, hardware, [history, *callbacks])
+        threads = _train(strategy, stack, train, hardware, [history, *callbacks])
     strategy.to(train.device)
     seconds = time.perf_counter() - started
-    return Fitted(strategy, seconds, _per_head(history, strategy), history.steps)
+    return Fitted(strategy, seconds, _per_head(history, strategy), history.steps, threads)
 
 
-def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, hardware: Hardware, callbacks: list[Callback]) -> None:
+def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, hardware: Hardware, callbacks: list[Callback]) -> int:
+    """Fit by batches; returns the CPU threads that were used."""
     recipe, orders = strategy.recipe, batch_orders(stack)
     captures = hardware.graphs and hardware.devices == 1 and train.device.type == "cuda"
     strategy.to(train.device).attach(train, Draws(orders), GraphedStep if captures else None)
@@ -165,8 +170,10 @@ def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, ha
         train.labels, strategy.class_counts.long(), strategy.sampler, orders, training_views(train, recipe.views),
         epochs=recipe.epochs, batch_size=recipe.batch_size,
     )  # fmt: skip
+    # Buffers such as FFDS's group sums differ between processes until an epoch ends, so DDP must not copy the first process's over the others'.
+    processes = DDPStrategy(broadcast_buffers=False) if hardware.devices > 1 else "auto"
     trainer = Trainer(
-        accelerator="cuda" if hardware.on_gpu else "cpu", devices=hardware.devices, strategy="ddp" if hardware.devices > 1 else "auto", max_epochs=recipe.epochs,
+        accelerator="cuda" if hardware.on_gpu else "cpu", devices=hardware.devices, strategy=processes, max_epochs=recipe.epochs,
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         num_sanity_val_steps=0, callbacks=callbacks,
     )  # fmt: skip
@@ -174,8 +181,9 @@ def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, ha
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
         product = 2 * recipe.batch_size * strategy.facts.dim * strategy.facts.num_classes * strategy.heads
-        with threads_for(product), ending_as_interrupt(trainer):
+        with threads_for(product) as threads, ending_as_interrupt(trainer):
             trainer.fit(strategy, DataLoader(Passthrough(), sampler=order, batch_size=None))
+    return threads
 
 
 @contextmanager

@@ -13,11 +13,11 @@ FLOP_PER_THREAD = (
 
 
 @contextmanager
-def threads_for(flop: float) -> Iterator[None]:
+def threads_for(flop: float) -> Iterator[int]:
     """Within the block torch uses at most one CPU thread per ``FLOP_PER_THREAD`` of the ``flop`` of one product."""
     available = torch.get_num_threads()
     torch.set_num_threads(max(1, min(available, int(flop / FLOP_PER_THREAD))))
     try:
-        yield
+        yield torch.get_num_threads()
     finally:
         torch.set_num_threads(available)

@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 
 Protocol = Literal["clean", "images-eval", "images-train"]
 Mode = Literal["head", "end-to-end"]
-TuningKind = Literal["official", "tuned", "inferred", "user"]
+TuningKind = Literal["official", "tuned", "inferred", "author-tuned", "user"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Identity:
     cache_key: str
     protocol: Protocol
     mode: Mode
+    tuning: TuningKind
     seed: int
 
 
@@ -239,6 +240,7 @@ def _contradictions(data: Mapping[str, Any]) -> list[tuple[str, object, object]]
         ("id", data["id"], record_id(identity)),
         ("strategy.name", data["strategy"]["name"], identity["strategy"]),
         ("cache.key", data["cache"]["key"], identity["cache_key"]),
+        ("tuning.kind", data["tuning"]["kind"], identity["tuning"]),
         ("dataset.class_names: its length", len(dataset["class_names"]), dataset["num_classes"]),
         ("dataset.train_counts: its length", len(dataset["train_counts"]), dataset["num_classes"]),
     ]

@@ -66,7 +66,7 @@ def bench(options: BenchOptions) -> None:
         Console().print(f"{len(records)} records of {options.suite} in {options.results}", soft_wrap=True)
     leave_processes()
     if failures:
-        raise UserError(f"{len(failures)} of the suite failed and are not recorded:\n  " + "\n  ".join(failures))
+        raise UserError(f"{len(failures)} of the suite failed and are not recorded: " + "; ".join(failures))
 
 
 def suite_path(name: str) -> Path:

@@ -34,6 +34,7 @@ from lt_bench.results.record import (
 )
 from lt_bench.results.store import Store
 from lt_bench.runs.planning import Planned
+from lt_bench.strategies.registry import Entry
 
 CPU_STACK_BYTES = 1 << 28
 GPU_STACK_BYTES = 8 << 30
@@ -126,23 +127,23 @@ def record_of(
             tuning.kind, tuning.selected_on, tuning.grid_size, None if tuning.seeds is None else list(tuning.seeds), tuning.tuning_id
         ),
         seeds=SeedInfo(
-            run.repetition, fitted.strategy.facts.init_seeds[head], run.repetition, "head seeds, one backbone" if entry.fitting == "sgd" else None
+            run.repetition, fitted.strategy.facts.init_seeds[head], run.repetition, varies(entry)
         ),
         metrics=metrics,
         training=TrainingInfo(
-            len(history), fitted.steps, run.hyperparameters.get("batch_size"), trained_parameters(fitted), history[-1]["loss"] if history else None, history
+            len(history), fitted.steps, run.hyperparameters.get("batch_size"), fitted.strategy.trained_parameters(), history[-1]["loss"] if history else None, history
         ),
         time=TimeInfo(fitted.seconds / fitted.strategy.heads, evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
-        environment=environment(device_name(bench.device), bench.hardware.devices, torch.get_num_threads(), deterministic=False),
+        environment=environment(device_name(bench.device), bench.hardware.devices, fitted.threads, torch.are_deterministic_algorithms_enabled()),
         command=run.command,
     )  # fmt: skip
 
 
-def trained_parameters(fitted: Fitted) -> int:
-    """Parameters of one head that were fitted."""
-    if fitted.strategy.fitting == "none":
-        return 0
-    return sum(parameter.numel() for parameter in fitted.strategy.parameters() if parameter.requires_grad) // fitted.strategy.heads
+def varies(entry: Entry) -> str | None:
+    """What differs between the seeds of a strategy; None where nothing does."""
+    if entry.fitting != "sgd":
+        return None
+    return "initial head and batch order, one backbone" if entry.initial_head == "random" else "batch order, one backbone"
 
 
 def device_name(device: torch.device) -> str:

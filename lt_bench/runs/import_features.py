@@ -58,7 +58,10 @@ def import_features(options: ImportOptions) -> Manifest:
         K = max(K, arrays["head/weight"].shape[0])
     names = read_names(options.class_names) or spec.class_names() or tuple(str(k) for k in range(K))
     counts = torch.bincount(arrays["train/labels"].clamp(0, len(names) - 1), minlength=len(names))  # labels outside are refused on writing
-    weights_hash = hashlib.sha256("".join(digest(arrays[f"{split}/features/plain"]) for split in sorted(splits)).encode()).hexdigest()[:16]
+    made_by = sorted(
+        name for name in arrays if "/features/" in name or name.startswith("head/")
+    )  # every view and the head are the backbone's
+    weights_hash = hashlib.sha256("".join(f"{name} {digest(arrays[name])}\n" for name in made_by).encode()).hexdigest()[:16]
     seen = options.val_seen_by_backbone or (options.val is None and options.val_fraction > 0)
     dataset = DatasetInfo(spec.name, names, tuple(counts.tolist()), split_identity(arrays, splits), options.imbalance_factor, "given", seen)
     description = Description(
@@ -173,7 +176,10 @@ def read_names(path: Path | None) -> tuple[str, ...] | None:
         return None
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: class names are not UTF-8 text; save the file as UTF-8") from None
 
 
 def command_of(options: ImportOptions) -> str:

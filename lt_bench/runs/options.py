@@ -141,7 +141,9 @@ class ImageOptions:
     selection: Literal["first", "seed0"] = option(
         "first", "which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original"
     )
-    image_column: str | None = option(None, "column of encoded images (parquet of CIFAR) or of paths (tables), where it is not `image` or `path`")
+    image_column: str | None = option(
+        None, "column of encoded images (parquet of CIFAR) or of paths (tables), where it is not `image` or `path`"
+    )
     label_column: str | None = option(None, "column of labels, where it is not `label`")
     views: int = option(8, "augmented views of each training image in the cache")
     dtype: Literal["float16", "float32", "affine8"] = option("float16", "stored precision of the cache")

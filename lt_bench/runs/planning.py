@@ -21,7 +21,7 @@ PROTOCOL = "clean"
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the hyper-parameters were chosen: ``official``, ``inferred``, ``user`` or ``tuned``; for the last, on what, from how many, with which seeds."""
+    """How the hyper-parameters were chosen: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, on what, from how many, with which seeds."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -42,13 +42,14 @@ class Planned:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes the record: strategy, hyper-parameters, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
+        """What makes the record: strategy, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
         return {
             "strategy": self.entry.public_name,
             "hyperparameters": json.loads(json.dumps(self.hyperparameters)),
             "cache_key": self.manifest.key,
             "protocol": PROTOCOL,
             "mode": "head",
+            "tuning": self.tuning.kind,
             "seed": self.repetition,
         }
 
@@ -63,10 +64,11 @@ class Planned:
         dataset = self.manifest.dataset
         defaults = self.entry.resolve(dataset.name, dataset.imbalance_factor)
         changed = {key: value for key, value in self.hyperparameters.items() if value != defaults[key]}
+        options = ["--tuned"] if self.tuning.kind == "tuned" else strategy_options(changed)
         return shlex.join(
             [
                 "lt-bench", "run", "--strategy", self.entry.public_name, "--dataset", dataset.name, "--cache", self.manifest.name,
-                "--seeds", str(self.repetition), *strategy_options(changed),
+                "--seeds", str(self.repetition), *options,
             ]
         )  # fmt: skip
 
@@ -91,10 +93,16 @@ def plan(entry: Entry, manifest: Manifest, given: dict[str, Any], seeds: Sequenc
     official = entry.resolve(dataset.name, dataset.imbalance_factor)
     resolved = entry.resolve(dataset.name, dataset.imbalance_factor, given)
     if tuning is None:
-        kind = "official" if entry.is_official(dataset.name, dataset.imbalance_factor) else "inferred"
-        tuning = Tuning(kind if resolved == official else "user")
+        tuning = Tuning(default_kind(entry, manifest) if resolved == official else "user")
     repetitions = seeds if entry.fitting == "sgd" else [0]
     return [Planned(entry, resolved, repetition, tuning, manifest) for repetition in repetitions]
+
+
+def default_kind(entry: Entry, manifest: Manifest) -> TuningKind:
+    """What a strategy's own hyper-parameters are called on a data set."""
+    if entry.selected_on_val:
+        return "author-tuned"
+    return "official" if entry.is_official(manifest.dataset.name, manifest.dataset.imbalance_factor) else "inferred"
 
 
 def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
@@ -115,6 +123,7 @@ def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[
     return None
 
 
-def tuning_name(entry: Entry, manifest: Manifest) -> str:
-    """File name of a strategy's tuning on a cache."""
-    return f"{entry.public_name}-{manifest.key}.json"
+def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> str:
+    """File name of a strategy's tuning on a cache; one with hyper-parameters fixed by hand has another name, and ``--tuned`` never takes it."""
+    suffix = f"-fixed-{record_id(fixed)}" if fixed else ""
+    return f"{entry.public_name}-{manifest.key}{suffix}.json"

@@ -47,7 +47,7 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     scores = validation_scores(bench, planned)
     document = tuning_document(entry, bench, points, planned, scores, options)
     if first_process():
-        path = options.results / "tuning" / tuning_name(entry, cache.manifest)
+        path = options.results / "tuning" / tuning_name(entry, cache.manifest, fixed)
         write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
         show(document, path)
     leave_processes()
@@ -106,7 +106,7 @@ def tuning_document(
     present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())
     document = {
         "schema": 1, "strategy": entry.public_name, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
-        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "seeds": seeds, "grid": grid,
+        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "fixed": fixed, "seeds": seeds, "grid": grid,
         "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
         "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"], "at_edge": edges(points, points[best]),
         "command": shlex.join(
@@ -146,4 +146,5 @@ def show(document: dict[str, Any], path: Path) -> None:
             f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another",
             soft_wrap=True,
         )
-    console.print(f"chosen: {document['choice']}; written to {path}; use it with --tuned", soft_wrap=True)
+    use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else "use it with --tuned"
+    console.print(f"chosen: {document['choice']}; written to {path}; {use}", soft_wrap=True)

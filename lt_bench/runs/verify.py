@@ -30,6 +30,10 @@ def verify(options: VerifyOptions) -> None:
         raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
     record = read_record(options.record)
     repeated = refit(record, cache_of(record, options.cache)).record
+    if repeated.id != record.id:
+        raise UserError(
+            f"{options.record}: this version of {record.identity.strategy} has other hyper-parameters, so the run cannot be repeated; use the record's commit"
+        )
     differences = compare(record, repeated)
     worst = max(differences, key=lambda name: differences[name])
     Console().print(
@@ -53,7 +57,8 @@ def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
     dataset = cache.manifest.dataset
     hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, identity.hyperparameters)
     run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest)
-    bench = Bench(cache, Hardware("auto", 1))
+    on_cpu = record.environment.get("device", "cpu") == "cpu"
+    bench = Bench(cache, Hardware("cpu" if on_cpu else "auto", 1))
     runs, fitted = next(iter(bench.fitted([run])))
     again, _ = record_head(bench, runs[0], fitted, 0)
     return Refitted(again, fitted.strategy.inference_head(0))

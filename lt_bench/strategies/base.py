@@ -68,6 +68,7 @@ class Strategy(LightningModule):
         official: data sets for which hyper-parameters are the official code's or paper's; elsewhere they are called inferred.
         settings: per data set, what differs from the defaults.
         grid: hyper-parameters and values that tuning tries.
+        selected_on_val: True where the defaults are our own choice, made on validation images; never called official or inferred.
         inferred: True where the formulas themselves could not be read.
         capturable: whether a step on a GPU can be captured as a CUDA graph: it neither waits for the device nor draws random numbers nor makes tensors from
             Python numbers. None leaves it to what is overridden: yes for a linear head under cross-entropy that does nothing else in a step.
@@ -85,6 +86,7 @@ class Strategy(LightningModule):
     official: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[dict[str, dict[str, Any]]] = {}
     grid: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    selected_on_val: ClassVar[bool] = False
     inferred: ClassVar[bool] = False
     capturable: ClassVar[bool | None] = None
 
@@ -211,6 +213,14 @@ class Strategy(LightningModule):
     def inference_head(self, head: int = 0) -> nn.Module:
         """Head number ``head`` as a plain module from features (B, D) to logits (B, K) that needs nothing of this suite; post-hoc adjustments folded in."""
         return linear_head(self.weight[head], self.bias[head])
+
+    def trained_parameters(self) -> int:
+        """How many numbers of one head were fitted."""
+        if self.fitting == "none":
+            return 0
+        if self.fitting == "solve":
+            return sum(tensor.numel() for tensor in self.inference_head(0).state_dict().values())
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad) // self.heads
 
     def per_head_classifier(self, head: int = 0) -> Tensor | None:
         """Classifier directions (K, D) of the fitted head, for the analysis of norms and angles; None where there is no such matrix."""

@@ -35,6 +35,7 @@ class ConvexLA(Strategy):
     """
 
     name = "convex_la"
+    selected_on_val = True
     family = "logit adjustment"
     paper = "this suite; loss of Menon et al., Long-tail learning via logit adjustment, ICLR 2021"
     initial_head = "none"
@@ -112,6 +113,7 @@ class MarginalLA(ConvexLA):
     """
 
     name = "marginal_la"
+    selected_on_val = True
     paper = "this suite; bound of Wang et al., Implicit Semantic Data Augmentation for Deep Networks, NeurIPS 2019"
     grid = {"spread": (0.0, 0.1, 0.3, 1.0), "rarity": (0.0, 0.5), "ridge": (1e-3, 2e-3, 4e-3)}
 

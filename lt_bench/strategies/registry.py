@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _NOT_STRATEGIES = {"base", "draws", "optimizer", "recipe", "registry", "__init__"}
 _INHERITED: dict[str, Any] = {
     "sampler": "instance", "initial_head": "joint", "trains": "weight and bias", "fitting": "sgd", "official": (), "settings": {}, "grid": {},
-    "inferred": False, "family": "", "paper": "", "recipe": Recipe(),
+    "inferred": False, "selected_on_val": False, "family": "", "paper": "", "recipe": Recipe(),
 }  # fmt: skip
 
 
@@ -55,6 +55,7 @@ class Entry:
     settings: dict[str, dict[str, Any]]
     grid: dict[str, tuple[Any, ...]]
     inferred: bool
+    selected_on_val: bool
     doc: str
     hyperparameters: tuple[Hyperparameter, ...]
 
@@ -237,9 +238,9 @@ def _at_path(dotted: str) -> Entry:
     module_name, _, class_name = dotted.rpartition(".")
     try:
         spec = importlib.util.find_spec(module_name)
-    except (ImportError, ValueError) as error:
+    except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:  # finding a module imports the packages above it
         raise UserError(
-            f"{dotted}: module {module_name!r} cannot be found ({error}); is it on PYTHONPATH or in the current folder?"
+            f"{dotted}: module {module_name!r} cannot be found ({' '.join(str(error).split())}); is it on PYTHONPATH or in the current folder?"
         ) from None
     if spec is None or spec.origin is None:
         raise UserError(f"{dotted}: module {module_name!r} cannot be found; is it on PYTHONPATH or in the current folder?")
@@ -269,7 +270,7 @@ def describe(cls: type) -> Entry:
             found.append(Hyperparameter(parameter.name, annotation, parameter.default))
     return Entry(
         name=cls.name or cls.__name__, class_path=path, family=cls.family, paper=cls.paper, sampler=cls.sampler, initial_head=cls.initial_head,
-        trains=cls.trains, fitting=cls.fitting, recipe=cls.recipe, official=cls.official, settings=cls.settings, grid=cls.grid, inferred=cls.inferred,
+        trains=cls.trains, fitting=cls.fitting, recipe=cls.recipe, official=cls.official, settings=cls.settings, grid=cls.grid, inferred=cls.inferred, selected_on_val=cls.selected_on_val,
         doc=inspect.getdoc(cls) or cls.__name__, hyperparameters=tuple(found),
     )  # fmt: skip
 

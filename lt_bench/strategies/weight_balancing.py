@@ -78,7 +78,7 @@ class WeightBalancing(Strategy):
 
 
 class WeightBalancingReleased(WeightBalancing):
-    """Weight balancing as its released code runs, slips included.
+    """Weight balancing as its released code runs, but for the schedule, which there starts one epoch late.
 
     ``l_i = w_y * BCE(softmax(z_i), e_y) / K`` (``kernel="bce"``), weight decay 0.1, MaxNorm once an epoch: by the end of the first one decay has made the rows shorter
     than the radius, so the projection never acts and the published result is that of weights and decay alone, its logits within 1 % of uniform. See

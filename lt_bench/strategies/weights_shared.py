@@ -28,9 +28,9 @@ def sum_to_classes(weights: Tensor) -> Tensor:
 def log_prior(counts: Tensor, tau: float | Tensor = 1.0) -> Tensor:
     """log(pi^tau + 1e-12), pi the training frequencies: (K,), or (H, K) for tau (H, 1).
 
-    The form of google-research/logit_adjustment; the 1e-12 keeps a class without samples finite.
+    The form of google-research/logit_adjustment; a class without samples counts as one, or it would win every image.
     """
-    prior = counts / counts.sum()
+    prior = counts.clamp_min(1) / counts.sum()
     return torch.log(prior ** torch.as_tensor(tau, dtype=counts.dtype, device=counts.device) + 1e-12)
 
 

@@ -99,7 +99,8 @@ def test_failing_runs_are_named_at_the_end_and_the_others_recorded(cli, suite, s
     """)
     done = cli("bench", path)
     assert done.code == 2
-    assert done.err.startswith("lt-bench: 4 of the suite failed and are not recorded:\n")
+    assert done.err.startswith("lt-bench: 4 of the suite failed and are not recorded: ")
+    assert done.err.count("\n") == 1
     assert "ce (user), seed 0: ce: the fit diverged" in done.err
     assert "ce (user), seed 1: ce: the fit diverged" in done.err
     assert "own_of_bench.Bad (inferred): RuntimeError in" in done.err

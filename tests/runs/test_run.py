@@ -42,7 +42,7 @@ def test_run_records_every_seed_with_its_arrays(cli, small_cache, tmp_path):
     assert (record.dataset.n_train, record.dataset.n_val, record.dataset.n_test) == (145, 25, 42)
     assert set(record.metrics) == {"test", "train", "val", "test_flip"}
     assert record.tuning.kind == "user"
-    assert (record.seeds.repetition, record.seeds.order, record.seeds.varies) == (1, 1, "head seeds, one backbone")
+    assert (record.seeds.repetition, record.seeds.order, record.seeds.varies) == (1, 1, "batch order, one backbone")
     assert record.training.trained_parameters == 6 * 8 + 6
     assert (record.training.epochs, record.training.steps) == (2, 2 * 3)
     assert [row["epoch"] for row in record.training.history] == [0, 1]

@@ -44,7 +44,7 @@ def test_the_whole_grid_is_recorded_and_the_best_is_chosen(cli, small_cache, tmp
 
 
 def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache, tmp_path):
-    assert cli("tune", "--strategy", "la_loss", "--cache", "small", *FAST, "--seeds", "2,0").code == 0
+    assert cli("tune", "--strategy", "la_loss", "--cache", "small", "--accelerator", "cpu", "--seeds", "2,0").code == 0
     found = document(tmp_path / "results")
     assert cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0").code == 0
     records = {record.identity.seed: record for record in Store(tmp_path / "results").records()}
@@ -58,6 +58,14 @@ def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache
     both = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--strategy.lr", "0.1")
     assert both.code == 2
     assert "--tuned takes the chosen hyper-parameters, and lr was given too" in both.err
+
+
+def test_a_choice_beside_values_fixed_by_hand_is_no_tuned_one(cli, small_cache, tmp_path):
+    assert cli("tune", "--strategy", "la_loss", "--cache", "small", *FAST, "--seeds", "0").code == 0
+    assert document(tmp_path / "results")["fixed"] == {"epochs": 2}
+    done = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned")
+    assert done.code == 2
+    assert "was not tuned" in done.err
 
 
 @pytest.mark.parametrize("damage", ["removed", "poisoned"])
