@@ -94,6 +94,11 @@ class Row:
         return [int(seed) for seed in self.values("seed")]
 
     @property
+    def varied_seeds(self) -> list[int] | None:
+        """The seeds where they vary something, otherwise None."""
+        return None if self.varies is None else self.seeds
+
+    @property
     def split(self) -> Split:
         """Class names and training counts."""
         return self.runs.splits[self.board.split_hash]

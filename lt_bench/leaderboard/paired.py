@@ -2,7 +2,7 @@
 
 The outcome D[s, n] of seed s on test image n is the difference of two rows' correctness (-1, 0 or 1). Both seeds and images are samples, so its
 mean has the variance of a two-way random-effects layout (the multi-reader multi-case analysis of Dorfman, Berbaum and Metz 1992, and its degrees of freedom
-after Hillis 2007): ``Var = (MS_images + max(MS_seeds - MS_residual, 0)) / (S N)``. With one seed this is the paired t test over images.
+after Hillis 2007): ``Var = (MS_images + max(MS_seeds - MS_residual, 0)) / (S N)``. With one line of outcomes this is the paired t test over images.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class PairedTest:
     p: float
 
 
-def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
+def paired_test(first: NDArray[np.bool_ | np.floating], second: NDArray[np.bool_ | np.floating]) -> PairedTest:
     """Compare two rows.
 
     Args:
-        first: (S, N) whether seed s was right on image n; seeds in the same order in both, since they share their random axes.
-        second: (S, N), or (1, N) for a row that trains nothing.
+        first: (S, N) whether seed s was right on image n; seeds in the same order in both, since they share their random axes. (1, N): for a row
+            that trains nothing; or, in both, the shares of runs that were right, and then the test covers images only.
+        second: the same.
     """
     D = first.astype(np.float32) - second.astype(np.float32)
     S, N = D.shape
@@ -57,20 +58,34 @@ def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTe
     return PairedTest(mean, error, degrees, 2.0 * float(stdtr(degrees, -abs(mean) / error)))
 
 
-def matched(
-    first: NDArray[np.bool_], first_seeds: list[int], second: NDArray[np.bool_], second_seeds: list[int]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The outcomes (S, N) of two rows, paired by seed; a row with one run stands beside every seed of the other.
+def compared_seeds(first: list[int] | None, second: list[int] | None) -> list[int]:
+    """The seeds that a comparison of two rows runs over; None for a row that trains nothing, which stands beside every seed of the other."""
+    if first is None or second is None:
+        return sorted(set(first or second or ()))
+    return sorted(set(first) & set(second))
 
-    Rows without two common seeds are paired in order: their seeds are independent then, and the analysis stays valid.
+
+def covers_seeds(first: list[int] | None, second: list[int] | None) -> bool:
+    """Whether the comparison of two rows covers what their seeds vary: neither trains, or it runs over two seeds or more."""
+    return (first is None and second is None) or len(compared_seeds(first, second)) > 1
+
+
+def matched(
+    first: NDArray[np.bool_], first_seeds: list[int] | None, second: NDArray[np.bool_], second_seeds: list[int] | None
+) -> tuple[NDArray[np.bool_ | np.floating], NDArray[np.bool_ | np.floating]]:
+    """The outcomes (S, N) of two rows, paired by seed; a row that trains nothing (seeds None) gives its one line (1, N).
+
+    Where fewer than two seeds can be paired, nothing tells how far a row moves with the seed: both rows become the mean (1, N) over their runs, and a test of these
+    covers test images only (`covers_seeds` says which).
     """
-    if len(first) == 1 or len(second) == 1:
-        return first, second
-    common = sorted(set(first_seeds) & set(second_seeds))
-    if len(common) > 1:
-        return first[[first_seeds.index(seed) for seed in common]], second[[second_seeds.index(seed) for seed in common]]
-    size = min(len(first), len(second))
-    return first[:size], second[:size]
+    seeds = compared_seeds(first_seeds, second_seeds)
+    if len(seeds) < 2:
+        return first.mean(0, keepdims=True), second.mean(0, keepdims=True)
+    return _lines(first, first_seeds, seeds), _lines(second, second_seeds, seeds)
+
+
+def _lines(outcomes: NDArray[np.bool_], has: list[int] | None, seeds: list[int]) -> NDArray[np.bool_]:
+    return outcomes[:1] if has is None else outcomes[[has.index(seed) for seed in seeds]]
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from lt_bench.leaderboard.bootstrap import RESAMPLES, resample
 from lt_bench.leaderboard.paired import LEVEL, POWER_FACTOR, PairedTest, Standing, holm, matched, paired_test, standings
 from lt_bench.results.files import write_text
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def compute(found: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
     intervals = [drawn.interval(row) for row in range(len(correct))]
     behind = [drawn.difference(row, 0) for row in range(len(correct))]
     tests = [
-        paired_test(*matched(outcomes[i], found.rows[i].seeds, outcomes[j], found.rows[j].seeds))
+        paired_test(*matched(outcomes[i], found.rows[i].varied_seeds, outcomes[j], found.rows[j].varied_seeds))
         for i, j in itertools.combinations(range(len(correct)), 2)
     ]
     p = holm(np.array([test.p for test in tests]))

@@ -16,7 +16,8 @@ from lt_bench.leaderboard.across import across, missing_seeds
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.bootstrap import resample
 from lt_bench.leaderboard.load import from_records, load_records
-from lt_bench.leaderboard.paired import holm, matched, paired_test, standings
+from lt_bench.leaderboard.paired import covers_seeds, holm, matched, paired_test, standings
+from lt_bench.leaderboard.ranking import ranked, statistics_note
 from lt_bench.leaderboard.statistics import board_statistics
 from lt_bench.results.store import Store
 
@@ -106,9 +107,56 @@ def test_rows_are_paired_by_seed():
     a, b = matched(first, [0, 1, 2], second, [5, 2, 1, 0])
     assert np.array_equal(a, first)
     assert np.array_equal(b, second[[3, 2, 1]])
-    a, b = matched(first, [0, 1, 2], second, [7, 8, 9, 10])
-    assert np.array_equal(b, second[:3])
-    assert matched(first, [0, 1, 2], second[:1], [0])[1].shape == (1, 2)
+
+
+def test_only_a_row_that_trains_nothing_stands_beside_every_seed():
+    first, second = simulate(np.random.default_rng(7), [0.2, 0.0], 4, 50)
+    a, b = matched(first, [0, 1, 2, 3], second[:1], None)
+    assert np.array_equal(a, first)
+    assert np.array_equal(b, second[:1])
+    for of_first, of_second in (([0, 1, 2, 3], [0]), ([0, 1, 2, 3], [3, 4, 5, 6]), ([0, 1, 2, 3], [4, 5, 6, 7])):
+        a, b = matched(first, of_first, second[: len(of_second)], of_second)
+        assert np.array_equal(a, first.mean(0, keepdims=True))
+        assert np.array_equal(b, second[: len(of_second)].mean(0, keepdims=True))
+        assert not covers_seeds(of_first, of_second)
+    assert covers_seeds([0, 1], None)
+    assert covers_seeds(None, None)
+    assert not covers_seeds([0], None)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_ties_of_rows_whose_seeds_differ_by_a_point(trains):
+    """Skill varies by about 1 point over seeds; the truth is a row's mean over seeds, or what a row that trains nothing has."""
+    rng = np.random.default_rng(8)
+    rejected = []
+    for _ in range(300):
+        first, second = simulate(rng, [0.0, 0.0], 5, 1000, shared=0.0, run=0.04)
+        second = second if trains else rng.random((1, 1000)) < 0.5
+        seeds = list(range(5))
+        rejected.append(paired_test(*matched(first, seeds, second, seeds if trains else None)).p < 0.05)
+    assert np.mean(rejected) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_the_note_names_what_does_not_cover_seeds(builder, tmp_path):
+    def note(*runs):
+        made = [builder.make(name, seed, trains=trains) for name, seeds, trains in runs for seed in seeds]
+        store = Store(tmp_path / str(len(made)))
+        for record, arrays in made:
+            store.write(record, arrays)
+        (found,) = boards(load_records(store.directory))
+        return statistics_note(ranked(found, tmp_path / "cache"))
+
+    weight = "weight and bias"
+    assert "seed variation" not in note(("los", range(2), weight), ("ce", range(2), weight), ("tau_norm", [0], "nothing"))
+    said = note(("los", range(3), weight), ("ce", [0], weight), ("crt", [1], weight), ("tau_norm", [0], "nothing"))
+    assert "the rows with one seed (c" in said
+    assert "ce" in said.partition("one seed (")[2].partition(")")[0]
+    assert "crt" in said.partition("one seed (")[2].partition(")")[0]
+    assert "tau_norm" not in said
+    assert "are over test images only and do not cover seed variation." in said
+    said = note(("los", range(4), weight), ("ce", range(3, 6), weight))
+    assert "rows that share fewer than two seeds (" in said
+    assert "los with ce" in said or "ce with los" in said
 
 
 def test_bootstrap_agrees_with_theory_and_is_paired():
