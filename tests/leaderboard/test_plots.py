@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import stats
 
@@ -16,6 +17,7 @@ from lt_bench.leaderboard.plots.data import binned, chosen, series, vector
 from lt_bench.leaderboard.plots.draw import PLOTS, draw_board
 from lt_bench.leaderboard.plots.style import figure, look, save
 from lt_bench.results.store import Store
+from lt_bench.strategies.ffds_shared import frequency_groups
 
 SKILLS = {"los": 0.8, "ce": 0.0, "crt": 0.3, "joint": -0.2}
 
@@ -119,3 +121,13 @@ def test_chosen_rows(found):
     assert [row.label for row in chosen(found, ["crt"])] == ["crt"]
     with pytest.raises(UserError, match="no such row"):
         chosen(found, ["nope"])
+
+
+@pytest.mark.parametrize(("K", "groups"), [(10, 3), (100, 3), (8, 4), (11, 4), (2, 3)])
+def test_frequency_parts_are_those_of_the_method(K, groups):
+    counts = np.random.default_rng(K).integers(5, 12, K)  # with ties
+    wanted = frequency_groups(torch.tensor(counts), groups).numpy()
+    found = special.frequency_parts(counts, groups)
+    assert [sorted(part) for part in found] == [list(np.nonzero(wanted == group)[0]) for group in range(groups)]
+    if (K, groups) == (10, 3):
+        assert [len(part) for part in found] == [3, 3, 4]

@@ -20,15 +20,19 @@ def dynasmooth(p: NDArray[np.float64], group_mean: NDArray[np.float64], k: float
     return p - (k * (np.sqrt(p) - np.sqrt(group_mean))) ** 2 * (p - group_mean)
 
 
+def frequency_parts(counts: NDArray[np.integer], groups: int) -> list[NDArray[np.intp]]:
+    """Classes from largest to smallest in FFDS's runs, which end at ``floor(K g / groups)``; as `strategies.ffds_shared.frequency_groups`, without torch."""
+    order = np.argsort(-counts, kind="stable")
+    return np.split(order, [len(order) * group // groups for group in range(1, groups)])
+
+
 def probability_before_and_after(found: BoardRows) -> Figure | None:
     """True-class probability of the test images by frequency group, before and after DynaSmooth (with the group means of these images)."""
     row = _smoothed_row(found)
     labels = row.runs.array(int(row.positions[0]), "test_labels")
     p = row.runs.array(int(row.positions[0]), "test_true_probability").astype(np.float64)
     k, groups = float(row.hyperparameters.get("k", _K)), int(row.hyperparameters.get("groups", _GROUPS))
-    order = np.argsort(-row.split.train_counts, kind="stable")
-    parts = np.array_split(order, groups) if len(order) >= groups else [order]
-    before = [p[np.isin(labels, part)] for part in parts]
+    before = [p[np.isin(labels, part)] for part in frequency_parts(row.split.train_counts, groups)]
     before = [values for values in before if len(values)]
     after = [dynasmooth(values, np.full_like(values, values.mean()), k) for values in before]
     made, (axes,) = figure()
