@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from lt_bench.errors import UserError
+from lt_bench.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.leaderboard.boards import Row
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.published import Published, nearest
@@ -43,9 +43,16 @@ class Column:
 
 
 def column_value(row: Row, column: Column) -> Value:
-    """A column's value for a row, computed once."""
+    """A column's value for a row, computed once.
+
+    Raises:
+        UserError: the column's code fails on this row.
+    """
     if column.key not in row.computed:
-        row.computed[column.key] = column.value(row)
+        try:
+            row.computed[column.key] = column.value(row)
+        except (OSError, *FAILURES_OF_CODE) as error:
+            raise UserError(f"column {column.key!r} of row {row.label}: {described(error)}; mend its function") from error
     return row.computed[column.key]
 
 
@@ -67,13 +74,19 @@ def registered(modules: Iterable[str] = ()) -> tuple[Column, ...]:
     """Every column, after importing the user's `modules` (dotted names), which register theirs.
 
     Raises:
-        UserError: a module is not found.
+        UserError: a module is not found, or fails while it is imported.
     """
     for name in modules:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise UserError(f"columns from {name}: {error}; give the dotted name of a module on PYTHONPATH") from error
+            raise UserError(
+                f"columns from {name}: {' '.join(str(error).split())}; give the dotted name of a module on PYTHONPATH"
+            ) from error
+        except SyntaxError as error:  # says its place itself
+            raise UserError(f"columns from {name}: SyntaxError: {' '.join(str(error).split())}; mend this module") from error
+        except (OSError, *FAILURES_OF_CODE) as error:
+            raise UserError(f"columns from {name}: {described(error)}; mend this module") from error
     return tuple(_registered.values())
 
 
@@ -94,6 +107,8 @@ def _seeds(row: Row) -> str:
 
 def _tuning(row: Row) -> str:
     kind = str(row.text("tuning"))
+    if kind == "author-tuned":
+        return "defaults chosen by us on val"
     if kind != "tuned":
         return kind
     size = row.values("grid_size")[0]
@@ -172,10 +187,10 @@ for _column in (
     Column("calibration_error", "ECE", _metric("test/calibration_error"), "lower", "percent", 1, "expected calibration error, 15 bins, points"),
     Column("nll", "NLL", _metric("test/nll"), "lower", digits=3, about="mean negative log-likelihood on test, nats", main=False),
     Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False),
-    Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), "lower", "seconds", 1, "mean seconds to fit one head"),
+    Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), None, "seconds", 1, "seconds of a fit divided by its heads (seeds and settings fitted together as one stack), mean; depends on machine and stack, so it has no best"),
     Column("parameters", "Trained", _count("trained_parameters"), None, "count", 0, "trained parameters", main=False),
     Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),
-    Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; tuned: chosen on validation images"),
+    Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; defaults chosen by us on val: the strategy's defaults are our choice on validation images; tuned: chosen on validation images of this data set"),
     Column("seeds", "Seeds", _seeds, None, "text", 0, "seeds of the runs"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
     Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features", main=False),

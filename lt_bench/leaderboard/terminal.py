@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
 from lt_bench.leaderboard.cells import interval_note, notes, table_cells, value_text
-from lt_bench.leaderboard.columns import Column, Value, registered
+from lt_bench.leaderboard.columns import Column, Value, column_value, registered
 from lt_bench.leaderboard.load import from_records
 from lt_bench.results.record import RunRecord
 
@@ -62,7 +62,7 @@ def run_table(records: Iterable[RunRecord], width: int | None = None) -> Table:
                 values = [value_text(_at_seed(row, column, position), column) for column in columns]
                 lines.append([label if position == 0 else "", str(seed), *values])
             if len(row.positions) > 1:
-                lines.append(["", "mean", *(value_text(column.value(row), column) for column in columns)])
+                lines.append(["", "mean", *(value_text(column_value(row, column), column) for column in columns)])
             sections.append(len(lines))
     titles = ["Strategy", "Seed", *(column.title for column in columns)]
     shown = _fitting([list(cells) for cells in zip(*lines, strict=True)], titles, width)
@@ -113,4 +113,4 @@ def _fitting(cells: list[list[str]], titles: list[str], width: int | None) -> in
 
 def _at_seed(row: Row, column: Column, position: int) -> Value:
     """A column's value for one seed of a row."""
-    return column.value(Row(row.runs, row.board, row.positions[position : position + 1], row.label))
+    return column_value(Row(row.runs, row.board, row.positions[position : position + 1], row.label), column)

@@ -43,7 +43,7 @@ def workspace(entity: str, project: str) -> Workspace:
             ws.Section(name="Fit", panels=[_loss()], is_open=False),
         ],
         runset_settings=ws.RunsetSettings(
-            groupby=[ws.Config("strategy")], filters=ws.And(ws.Tags().isin(["official", "inferred", "tuned", "user"]))
+            groupby=[ws.Config("strategy")], filters=ws.And(ws.Tags().isin(["official", "inferred", "author-tuned", "tuned", "user"]))
         ),
     )
 

@@ -48,6 +48,7 @@ def test_findings_count_a_strategy_once(builder):
     skills = {"a": 0.0, "b": 0.5, "c": 1.0, "d": 1.5, "e": 2.0}
     made = [builder.make(name, 0, skill, loma=6 - skill)[0] for name, skill in skills.items()]
     made += [builder.make("a", 0, 3.0, loma=9.0, kind="tuned", hyperparameters={"x": 1})[0]]
+    made += [builder.make("f", 0, 3.0, loma=9.0, kind="author-tuned")[0]]
     (found,) = boards(from_records(made))
     first, second = findings(found)
     assert "LoMa size: Spearman -1.00, 5 strategies" in first

@@ -4,6 +4,7 @@ import csv
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,58 @@ def test_a_user_adds_a_column_from_a_module(results, tmp_path, monkeypatch):
         registered(["no_such_module"])
     with pytest.raises(UserError, match="exists already"):
         register(Column("accuracy", "Mine", lambda row: None))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("def broken(:", "SyntaxError"),
+        ("open('/no/such/file')", "No such file"),
+        ("from lt_bench.leaderboard.columns import nothing_here", "nothing_here"),
+        ("from lt_bench.leaderboard.columns import Column\nColumn()", "TypeError"),
+    ],
+)
+def test_a_column_module_that_fails_at_import_is_one_line(tmp_path, monkeypatch, code, said):
+    name = f"failing_columns_{said.partition(' ')[0].lower()}"
+    (tmp_path / f"{name}.py").write_text(code + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=said) as caught:
+        registered([name])
+    assert str(caught.value).startswith(f"columns from {name}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [lambda row: row.text("no_such_field"), lambda row: 1 // 0, lambda row: row.nothing, lambda row: Path("/no/file").read_text()]
+)
+def test_a_column_that_fails_on_a_row_is_one_line(results, builder, monkeypatch, value):
+    monkeypatch.setattr(columns_module, "_registered", dict(columns_module._registered))
+    column = register(Column("failing", "Failing", value))
+    with pytest.raises(UserError, match="column 'failing' of row los: ") as caught:
+        print_tables(results, console=Console(width=200, file=io.StringIO()))
+    assert "\n" not in str(caught.value)
+    monkeypatch.setitem(columns_module._registered, "loma", Column("loma", "LoMa", column.value))
+    with pytest.raises(UserError, match="column 'loma' of row los: "):
+        run_table([builder.make("los")[0]])
+
+
+def test_seconds_have_no_best(builder):
+    made = [builder.make(name, 0, fit_s=seconds)[0] for name, seconds in (("a", 1.0), ("b", 2.0))]
+    (found,) = boards(from_records(made))
+    (fit,) = [column for column in registered() if column.key == "fit_s"]
+    cells = [line[0] for line in table_cells(found, (fit,))]
+    assert sorted(cell.text for cell in cells) == ["1.0", "2.0"]
+    assert [cell.place for cell in cells] == [None, None]
+    assert "divided by its heads" in fit.about
+
+
+def test_defaults_of_our_own_choice_are_said_to_be(builder):
+    made = [builder.make("convex_la", 0, kind="author-tuned")[0], builder.make("los", 0)[0]]
+    (found,) = boards(from_records(made))
+    (tuning,) = [column for column in registered() if column.key == "tuning"]
+    shown = {row.label: cell.text for row, (cell,) in zip(found.rows, table_cells(found, (tuning,)), strict=True)}
+    assert shown == {"convex_la (author-tuned)": "defaults chosen by us on val", "los": "official"}
 
 
 def test_no_torch():

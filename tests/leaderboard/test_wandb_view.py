@@ -128,7 +128,7 @@ def test_the_dashboard_is_built_without_a_network():
     assert [section.name for section in workspace.sections] == ["Accuracy", "Logits", "Fit"]
     view = workspace._to_model().spec.section
     assert [(key.section, key.name) for key in view.run_sets[0].grouping] == [("config", "strategy.value")]
-    assert view.run_sets[0].filters["filters"][0]["value"] == ["official", "inferred", "tuned", "user"]
+    assert view.run_sets[0].filters["filters"][0]["value"] == ["official", "inferred", "author-tuned", "tuned", "user"]
     report = wandb_dashboard.report("me", "p")
     grids = [block for block in report.blocks if hasattr(block, "runsets")]
     metrics = {panel.metrics[0].name for grid in grids for panel in grid.panels if hasattr(panel, "metrics") and panel.metrics}

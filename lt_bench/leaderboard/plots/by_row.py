@@ -14,7 +14,13 @@ from lt_bench.leaderboard.plots.data import vector
 from lt_bench.leaderboard.plots.style import COLOURS, figure
 
 _MOST = 60
-_KIND_STYLE = {"official": ("o", COLOURS[0]), "inferred": ("^", COLOURS[3]), "tuned": ("s", COLOURS[1]), "user": ("D", COLOURS[2])}
+_KIND_STYLE = {
+    "official": ("o", COLOURS[0]),
+    "inferred": ("^", COLOURS[3]),
+    "author-tuned": ("v", COLOURS[4]),
+    "tuned": ("s", COLOURS[1]),
+    "user": ("D", COLOURS[2]),
+}
 
 
 def balance_against_accuracy(found: BoardRows) -> Figure | None:
@@ -90,7 +96,7 @@ def accuracy_against_time(found: BoardRows) -> Figure | None:
     axes.set_xscale("log")
     seconds = np.maximum(seconds, seconds[seconds > 0].min())
     _scatter(axes, found.rows, seconds, _accuracy(found))
-    axes.set_xlabel("seconds to fit one head")
+    axes.set_xlabel("seconds of a fit / heads fitted together")
     axes.set_ylabel("test accuracy, %")
     return _finish(made, found, [(axes, seconds, _accuracy(found))])
 
