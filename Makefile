@@ -29,10 +29,10 @@ leaderboard: $(READY) ## run the shipped suite on the shipped features, print th
 	$(BIN)/lt-bench leaderboard --results $(RESULTS) --out leaderboard
 
 test: $(READY) ## the tests
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the slow tests too
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(READY) ## what everything costs, beside its floor: benchmarks/results/ (QUICK=--quick for two minutes, DEVICE=cuda for a GPU)
 	$(BIN)/python -m benchmarks.speed --device $(DEVICE) $(QUICK)
