@@ -133,12 +133,14 @@ def _published(row: Row) -> Published | None:
 
 def _published_text(row: Row) -> str | None:
     found = _published(row)
-    return None if found is None else f"{found.top1:.1f}{found.mark} {found.backbone}"
+    return None if found is None else f"{found.top1:.1f}{found.mark} {found.backbone}{found.remarks}"
 
 
 def _published_difference(row: Row) -> float | None:
     found = _published(row)
-    return None if found is None or found.top1 is None else row.estimate("test/accuracy").mean - found.top1 / 100
+    if found is None or found.top1 is None or found.end_to_end:
+        return None
+    return row.estimate("test/accuracy").mean - found.top1 / 100
 
 
 def _published_source(row: Row) -> str | None:
@@ -194,8 +196,8 @@ for _column in (
     Column("seeds", "Seeds", _seeds, None, "text", 0, "seeds of the runs"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
     Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features", main=False),
-    Column("published", "Published", _published_text, None, "text", 0, "nearest published accuracy and its backbone; † read on an index page; not our measurement"),
-    Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; settings differ unless the backbones agree"),
+    Column("published", "Published", _published_text, None, "text", 0, "nearest published accuracy and its backbone; end-to-end: the network was trained with the method; † read on an index page; not our measurement"),
+    Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; none for end-to-end numbers. Stage 1, augmentation, split, epoch choice and flip averaging mostly differ, even on the same backbone"),
     Column("published_source", "Published in", _published_source, None, "text", 0, "where the published number stands", main=False),
     Column("command", "Command", reproduce, None, "text", 0, "reproduces the row", main=False),
 ):  # fmt: skip

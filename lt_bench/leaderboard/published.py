@@ -1,7 +1,7 @@
 """Published accuracies, shown beside measured ones with their source and never mixed with them.
 
 `published_numbers.csv` has one line for each published accuracy. A line's `source_kind` says how it was read: `paper`, `readme`, `repo_table`, `log`,
-`third_party`, `index` (an index page: marked with a dagger); lines of kind `memory` are never shown.
+`third_party`, `index` (an index page: marked with a dagger); lines of kind `memory`, and those whose notes say SUSPECT, are never shown.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib import resources
 
 DAGGER = "†"
 _NEVER_SHOWN = "memory"
+_SUSPECT = "SUSPECT"
 _KINDS = ("paper", "log", "readme", "repo_table", "third_party", "index")  # nearest to the authors first
 _DATASETS = {
     "CIFAR-100-LT": "cifar100_lt",
@@ -34,12 +35,35 @@ _STRATEGIES = {
     "lort/los": "los",
     "tau_norm(1.9)": "tau_norm",
     "cb_ce": "cb",
-    "wd_stage1": "weight_decay",
+    "wd_stage1": "joint",  # the stage-1 network as it is; our weight_decay is a stage-2 head
     "inverse_freq": "inverse_frequency",
     "cosine_classifier": "cosine",
     "prog_balanced_sampling": "progressive_sampling",
     "balanced_softmax_decoupled": "balanced_softmax",
 }
+
+
+# Trained from scratch where published: a frozen-feature head is an adaptation, and the published number is no target for it.
+_END_TO_END = {
+    "ce", "focal", "cb", "cb_focal", "cb_focal_sigmoid", "ldam", "ldam_drw", "ib", "ib_cb", "ib_fl", "vs", "cdt", "seql", "lade", "la_loss", "ffds", "d_ffds",
+    "caai25_inferred", "cosine", "label_smoothing", "inverse_frequency", "sqrt_inverse", "class_balanced_sampling", "sqrt_sampling",
+    "progressive_sampling", "effective_sampling",
+}  # fmt: skip
+# What the sources of a method (by how their names begin) are about; of other strategies they print a baseline that was copied or run beside the method.
+_SUBJECTS = {
+    "FFDS ICIP'23": ("ffds", "d_ffds"),
+    "google-research/logit_adjustment": ("logit_adjustment", "la_loss"),
+    "open-mmlab/mmpretrain configs/logit_adjustment": ("logit_adjustment", "la_loss"),
+    "jiawei-ren/BalancedMetaSoftmax": ("balanced_softmax", "meta_sampler"),
+    "hyperconnect/LADE": ("lade", "pc_softmax"),
+    "KaihuaTang/Long-Tailed": ("cosine",),
+    "frank-xwang/RIDE": (),
+    "Vanint/SADE": (),
+    "PLTR-SD": (),
+    "CAR CVPR'26": (),
+}
+# Papers about a strategy, or about baselines: the decoupling (Kang et al. 2020) and the weight balancing (Alshammari et al. 2022).
+_HOMES = ("facebookresearch/classifier-balancing", "ShadeAlsha/LTR-weight-balancing")
 
 
 @dataclass(frozen=True)
@@ -65,9 +89,35 @@ class Published:
         return DAGGER if self.source_kind == "index" else ""
 
     @property
+    def end_to_end(self) -> bool:
+        """Whether the network was trained from scratch with the method; balanced softmax exists in both forms, and is re-trained only where the line says `decoupled`."""
+        if self.strategy == "balanced_softmax":
+            return "decoupled" not in f"{self.name} {self.notes}"
+        return self.strategy in _END_TO_END
+
+    @property
+    def autoaugment(self) -> bool:
+        """Whether AutoAugment was used; the official code of balanced softmax does on CIFAR, though its README does not say so."""
+        return "autoaug" in self.notes.lower() or (self.source.startswith("jiawei-ren/") and self.dataset.startswith("cifar"))
+
+    @property
+    def remarks(self) -> str:
+        """What a reader must know beside the number, in brackets."""
+        return " (AutoAugment)" * self.autoaugment + " (end-to-end)" * self.end_to_end
+
+    @property
+    def distance(self) -> int:
+        """How far the source is from the strategy: 0 it is about the strategy or its family of baselines, 1 a collection of runs, 2 about another method."""
+        subjects = next((found for start, found in _SUBJECTS.items() if self.source.startswith(start)), None)
+        if subjects is not None:
+            return 0 if self.strategy in subjects else 2
+        return 0 if self.source.startswith(_HOMES) or self.source_kind not in ("repo_table", "third_party", "index") else 1
+
+    @property
     def citation(self) -> str:
         """Source and its kind."""
-        return f"{self.source} ({self.source_kind.replace('_', ' ')})" + (f"; {self.notes}" if self.notes else "")
+        name = "" if self.name == self.strategy else f"{self.name} in "
+        return f"{name}{self.source} ({self.source_kind.replace('_', ' ')})" + (f"; {self.notes}" if self.notes else "")
 
 
 @functools.cache
@@ -78,7 +128,7 @@ def published() -> tuple[Published, ...]:
 
 
 def parse(text: str) -> tuple[Published, ...]:
-    """Lines of a CSV text in the format of `published_numbers.csv`, without those from memory."""
+    """Lines of a CSV text in the format of `published_numbers.csv`, without those from memory and those under suspicion."""
     return tuple(
         Published(
             name=line["strategy"],
@@ -95,7 +145,7 @@ def parse(text: str) -> tuple[Published, ...]:
             notes=line["notes"],
         )
         for line in csv.DictReader(text.splitlines())
-        if line["source_kind"] != _NEVER_SHOWN
+        if line["source_kind"] != _NEVER_SHOWN and _SUSPECT not in line["notes"]
     )
 
 
@@ -107,9 +157,16 @@ def for_dataset(dataset: str, imbalance_factor: float) -> tuple[Published, ...]:
 
 
 def nearest(strategy: str, dataset: str, imbalance_factor: float, backbone: str) -> Published | None:
-    """The published line of a strategy whose setting is nearest: the same backbone first, then the source nearest to the authors."""
+    """The published line of a strategy whose setting is nearest: the same backbone first, without AutoAugment, then by source.
+
+    A source about the strategy itself comes before a collection of runs, and that before another method's paper with its copied baselines; then the kind of source.
+    """
     fitting = [line for line in for_dataset(dataset, imbalance_factor) if line.strategy == strategy and line.top1 is not None]
-    return min(fitting, key=lambda line: (not same_backbone(line.backbone, backbone), _KINDS.index(line.source_kind)), default=None)
+
+    def order(line: Published) -> tuple[bool, bool, int, int]:
+        return not same_backbone(line.backbone, backbone), line.autoaugment, line.distance, _KINDS.index(line.source_kind)
+
+    return min(fitting, key=order, default=None)
 
 
 def same_backbone(first: str, second: str) -> bool:
