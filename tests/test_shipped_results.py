@@ -1,0 +1,57 @@
+"""The records and the table in benchmarks/results/shipped are what the code makes of them, and the records repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lt_bench.features.locate import known_caches
+from lt_bench.leaderboard.build import build_leaderboard
+from lt_bench.results.store import Store, read_record
+from lt_bench.runs.bench import read_suite, suite_caches, suite_path, suite_plan
+from lt_bench.runs.verify import cache_of, compare, refit
+
+SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "shipped"
+
+
+def test_records_are_valid_and_clean() -> None:
+    store = Store(SHIPPED)
+    assert store.validate() == []
+    records = list(store.records())
+    assert not any(record.environment["dirty"] for record in records)
+    assert {record.identity.cache_key for record in records} <= {manifest.key for _, manifest in known_caches()}
+
+
+def test_records_are_those_of_the_suite() -> None:
+    suite = read_suite(suite_path("shipped"))
+    planned = [run for cache in suite_caches(suite) for run in suite_plan(suite, cache, SHIPPED)[0]]
+    assert {run.id for run in planned} == {record.id for record in Store(SHIPPED).records()}
+
+
+def test_no_hyperparameter_was_chosen_on_test() -> None:
+    for record in Store(SHIPPED).records():
+        assert (record.tuning.kind == "tuned") == (record.tuning.selected_on == "val")
+        assert not record.dataset.val_seen_by_backbone
+
+
+def test_the_table_has_not_drifted(tmp_path: Path) -> None:
+    """`lt-bench leaderboard --results benchmarks/results/shipped --out benchmarks/results/shipped --formats markdown,csv` brings it up to date."""
+    for path in build_leaderboard(SHIPPED, tmp_path, ("markdown", "csv"), statistics_dir=tmp_path):
+        assert path.read_bytes() == (SHIPPED / path.name).read_bytes(), f"{path.name} is not what the records give"
+
+
+@pytest.mark.parametrize("strategy", ["joint", "logit_adjustment", "tau_norm"])
+def test_records_repeat(strategy: str) -> None:
+    path = next(path for path in sorted((SHIPPED / "cifar100_lt").glob(f"{strategy}-*.json")) if read_record(path).tuning.kind != "tuned")
+    record = read_record(path)
+    differences = compare(record, refit(record, cache_of(record, None)).record)
+    assert max(differences.values()) < 1e-6
+
+
+def test_the_figures_of_the_data_readme() -> None:
+    accuracies = {(r.strategy.name, r.tuning.kind): r.metrics["test"] for r in Store(SHIPPED).records()}
+    joint = accuracies["joint", "official"]
+    assert [round(100 * joint[name], 2) for name in ("accuracy",)] == [34.98]
+    assert [round(100 * joint[name], 1) for name in ("many", "medium", "few")] == [63.5, 32.4, 4.8]
+    assert round(100 * accuracies["logit_adjustment", "official"]["accuracy"], 2) == 39.74
