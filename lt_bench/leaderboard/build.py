@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from lt_bench.console import page_console
 from lt_bench.errors import UserError
 from lt_bench.leaderboard.across import across
 from lt_bench.leaderboard.boards import Board, BoardRows, boards
@@ -17,7 +18,7 @@ from lt_bench.leaderboard.latex import latex_table
 from lt_bench.leaderboard.load import load_records
 from lt_bench.leaderboard.page import page
 from lt_bench.leaderboard.ranking import ranked
-from lt_bench.leaderboard.terminal import board_table, page_console
+from lt_bench.leaderboard.terminal import board_table
 from lt_bench.leaderboard.text import across_table, csv_table, markdown_table
 from lt_bench.results.files import write_text
 

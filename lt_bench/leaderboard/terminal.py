@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +17,6 @@ from lt_bench.leaderboard.load import from_records
 from lt_bench.results.record import RunRecord
 
 _PLACE_STYLE = {1: "bold green", 2: "underline"}
-_FILE_WIDTH = 240
 _NARROW = 130  # characters under which a board shows means without their intervals
 _RUN_COLUMNS = ("accuracy", "many", "medium", "few", "loma", "rsd", "loma_balance", "loma_balance_train", "gap", "fit_s")
 
@@ -75,12 +73,6 @@ def run_table(records: Iterable[RunRecord], width: int | None = None) -> Table:
     for number, line in enumerate(lines, 1):
         table.add_row(*line[:shown], style="bold" if line[1] == "mean" else None, end_section=number in sections)
     return table
-
-
-def page_console() -> Console:
-    """The terminal; where the output goes to a file or a pipe, as wide as the tables want to be."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_FILE_WIDTH)
 
 
 def _turned(title: str, row: Row, lines: list[list[str]], titles: list[str]) -> Table:

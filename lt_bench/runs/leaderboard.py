@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lt_bench.console import page_console
 from lt_bench.leaderboard.build import build_leaderboard
-from lt_bench.leaderboard.terminal import page_console
 from lt_bench.runs.options import LeaderboardOptions
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from lt_bench.console import page_console
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.errors import UserError
 from lt_bench.features.locate import find_cache, known_caches
@@ -15,6 +17,7 @@ from lt_bench.features.manifest import read_manifest
 from lt_bench.runs.options import ListOptions
 from lt_bench.strategies.registry import find, strategy_names, suggestion, type_name
 
+_WIDE = 110
 KINDS = ("strategies", "datasets", "backbones", "caches")
 
 
@@ -26,23 +29,34 @@ def show_list(options: ListOptions) -> None:
     """
     if options.what and options.what not in KINDS:
         raise UserError(f"cannot list {options.what!r}{suggestion(options.what, KINDS)}; one of {', '.join(KINDS)}")
-    console = Console()
+    console = page_console()
     if options.name:
         _show_one(console, options.what, options.name)
         return
     for kind in [options.what] if options.what else KINDS:
-        console.print(_TABLES[kind]())
+        table = _kept_whole(_TABLES[kind]())
+        if console.width < _WIDE and kind == "strategies":  # a narrow terminal has no room for all; the page of one strategy has
+            table.columns = [column for column in table.columns if column.header not in ("trains", "sampler")]
+        console.print(table)
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, no_wrap=column in ("name", "key"), overflow="fold" if column != "paper" else "ellipsis")
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _kept_whole(table: Table, columns: tuple[str, ...] = ("name", "key", "sampler")) -> Table:
+    """The table with columns that no width may cut: what stands there is typed again."""
+    for column in table.columns:
+        if column.header in columns:
+            column.min_width = max((cell_len(str(cell)) for cell in column.cells), default=1)
     return table
 
 
 def _strategies() -> Table:
-    table = _table("strategies", "name", "family", "trains", "sampler", "paper")
+    table = _table("strategies", "name", "family", "trains", "sampler", "source")
     for name in strategy_names():
         entry = find(name)
         paper = f"{entry.paper.split(',')[0]} {''.join(re.findall(r'[0-9]{4}', entry.paper)[:1])}".strip()
@@ -72,12 +86,12 @@ def _backbones() -> Table:
 
 
 def _caches() -> Table:
-    table = _table("caches", "name", "data set", "IF", "backbone", "N x D", "views", "key")
+    table = _table("caches", "name", "IF", "N x D", "views", "key")
     for _, manifest in known_caches():
         dataset, backbone = manifest.dataset, manifest.backbone
         factor = "" if dataset.imbalance_factor is None else f"{dataset.imbalance_factor:g}"
         size = f"{sum(dataset.train_counts):,} x {backbone.dim}"
-        table.add_row(manifest.name, dataset.name, factor, backbone.name, size, str(len(manifest.views["train"])), manifest.key)
+        table.add_row(manifest.name, factor, size, str(len(manifest.views["train"])), manifest.key)
     return table
 
 

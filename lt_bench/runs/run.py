@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from lt_bench.console import page_console
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
-from lt_bench.leaderboard.terminal import page_console, run_table
+from lt_bench.leaderboard.terminal import run_table
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.runs.heads import Bench, execute, first_process, leave_processes
