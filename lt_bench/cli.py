@@ -104,7 +104,7 @@ def _overview() -> str:
             *lines,
             "",
             "`lt-bench VERB --help` shows a verb's options. Every option can stand in a YAML file (--config FILE), in the environment",
-            "(LT_BENCH_RUN__SEEDS=0,1 for `run --seeds 0,1`) or on the command line; the later wins. --print_config shows what is in force.",
+            "(LT_BENCH_RUN__SEEDS=0,1 for `run --seeds 0,1`) or on the command line; the later wins. --print_config prints what was said.",
         ]
     )
 

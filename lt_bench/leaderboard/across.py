@@ -38,7 +38,8 @@ def across(found: list[BoardRows]) -> list[Across]:
     alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
     for board in found:
         alike[board.board.protocol, board.board.mode].append(board)
-    return [_compare(group) for _, group in sorted(alike.items()) if len(group) > 1]
+    compared = [_compare(group) for _, group in sorted(alike.items()) if len(group) > 1]
+    return [result for result in compared if len(result.labels) != 1]  # a row alone on all boards is ranked against nobody
 
 
 def _compare(found: list[BoardRows]) -> Across:

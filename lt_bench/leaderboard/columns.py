@@ -179,7 +179,7 @@ for _column in (
     Column("worst_class", "Worst", _metric("test/worst_class"), "higher", "percent", 1, "accuracy of the worst class, %", main=False),
     Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
     Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),
-    Column("gap", "Gap", train_test_gap, "lower", "percent", 1, "train minus test macro accuracy, points"),
+    Column("gap", "Gap", train_test_gap, None, "percent", 1, "train minus test macro accuracy, points"),
     Column("loma", "LoMa", _metric("test/loma_column_mean"), None, about="mean over classes of LoMa on test, column reading"),
     Column("loma_balance", "LoMa bal.", _metric("test/loma_column_balance"), "lower", digits=3, about="std / |mean| of LoMa over classes, on test"),
     Column("loma_balance_train", "LoMa bal. train", _metric("train/loma_column_balance"), "lower", digits=3, about="the same on the plain train view", main=False),
