@@ -42,7 +42,9 @@ VERBS: dict[str, Verb] = {
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "leaderboard:leaderboard"),
     "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "wandb_verb:wandb_verb"),
     "import-features": Verb("embeddings from anywhere to a feature cache", "ImportOptions", "import_features:import_features"),
-    "data": Verb("data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data_check:data_verb"),
+    "data": Verb(
+        "data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data_check:data_verb"
+    ),
     "extract": Verb("images to a feature cache", "ExtractOptions", "images:extract_verb"),
     "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "images:pretrain_verb"),
     "export": Verb("backbone and re-trained head of a record as one classifier", "ExportOptions", "export:export"),
