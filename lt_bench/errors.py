@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 FAILURES_OF_CODE = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, NotImplementedError, RuntimeError, TypeError, ValueError,
+    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 """What a strategy's code that is wrong, or that runs out of memory, may raise."""
 
