@@ -1,5 +1,6 @@
 """What tests of several rooms share: a home of their own, and a small feature cache."""
 
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
@@ -126,3 +127,16 @@ def cli(tmp_path, monkeypatch, capsys):
         return Done(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def builder():
+    """Records of made-up runs, for the tests of results and leaderboard."""
+    path = Path(__file__).parent / "leaderboard" / "builder.py"
+    spec = importlib.util.spec_from_file_location("lt_bench_test_builder", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.Builder()

@@ -1,24 +1,8 @@
-"""Records come from the one builder, tests/leaderboard/builder.py."""
+"""Every test here has a home of its own."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
-
-
-@pytest.fixture(scope="session")
-def builder():
-    path = Path(__file__).parents[1] / "leaderboard" / "builder.py"
-    spec = importlib.util.spec_from_file_location("lt_bench_test_builder", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.Builder()
 
 
 @pytest.fixture(autouse=True)
