@@ -10,10 +10,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -22,9 +24,10 @@ from lt_bench.engine.pretraining_graph import GraphedStep
 from lt_bench.engine.stacks import HeadJob, batch_orders, stacked_hyperparameters
 from lt_bench.engine.threads import threads_for
 from lt_bench.errors import UserError
-from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.features.cache import FeatureCache
 from lt_bench.features.samplers import EpochOrder
 from lt_bench.features.seeds import derive_seed
+from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.base import Facts, Strategy
 from lt_bench.strategies.draws import Draws
 
@@ -106,10 +109,11 @@ class Passthrough(Dataset[Tensor]):
 
 @dataclass
 class History(Callback):
-    """Mean training loss per epoch and head; one synchronisation an epoch."""
+    """Mean training loss per epoch and head, with one synchronisation an epoch; and the seconds of a fit that is resumed."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     steps: int = 0
+    started: float = field(default_factory=time.perf_counter)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Average the epoch's losses over steps and, where there are several, add up the processes' shares."""
@@ -119,6 +123,20 @@ class History(Callback):
             torch.distributed.all_reduce(loss)
         self.steps += pl_module.steps_of_epoch
         self.rows.append({"epoch": trainer.current_epoch, "loss": loss.tolist(), "factor": pl_module.recipe.factor(trainer.current_epoch)})
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed fit goes on with."""
+        return {"rows": self.rows, "steps": self.steps, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with it."""
+        self.rows, self.steps = state_dict["rows"], state_dict["steps"]
+        self.started = time.perf_counter() - state_dict["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the fit so far, those before it was resumed included."""
+        return time.perf_counter() - self.started
 
 
 def facts_of(cache: FeatureCache, repetitions: Sequence[int]) -> Facts:
@@ -131,11 +149,12 @@ def facts_of(cache: FeatureCache, repetitions: Sequence[int]) -> Facts:
 def fit_stack(
     stack: Sequence[HeadJob],
     facts: Facts,
-    train: FeatureSplit,
+    train: FeatureSource,
     hardware: Hardware = Hardware(),
     *,
     callbacks: Sequence[Callback] = (),
     dtype: torch.dtype = torch.float32,
+    resume: Path | None = None,
 ) -> Fitted:
     """Fit the heads of one stack.
 
@@ -146,20 +165,21 @@ def fit_stack(
         hardware: accelerator and number of processes.
         callbacks: further Lightning callbacks.
         dtype: of the parameters and products.
+        resume: the checkpoint of a fit that was broken off, where there is one; a ``Checkpoint`` among the callbacks writes it.
     """
     strategy = stack[0].entry.load()(facts, **stacked_hyperparameters(stack, dtype)).to(dtype)
-    started = time.perf_counter()
     history, threads = History(), torch.get_num_threads()
     if strategy.fitting == "solve":
         strategy.to(train.device).solve(train)
     elif strategy.fitting == "sgd":
-        threads = _train(strategy, stack, train, hardware, [history, *callbacks])
+        threads = _train(strategy, stack, train, hardware, [history, *callbacks], resume)
     strategy.to(train.device)
-    seconds = time.perf_counter() - started
-    return Fitted(strategy, seconds, _per_head(history, strategy), history.steps, threads)
+    return Fitted(strategy, history.seconds, _per_head(history, strategy), history.steps, threads)
 
 
-def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, hardware: Hardware, callbacks: list[Callback]) -> int:
+def _train(
+    strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSource, hardware: Hardware, callbacks: list[Callback], resume: Path | None
+) -> int:
     """Fit by batches; returns the CPU threads that were used."""
     recipe, orders = strategy.recipe, batch_orders(stack)
     captures = hardware.graphs and hardware.devices == 1 and train.device.type == "cuda"
@@ -174,15 +194,16 @@ def _train(strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSplit, ha
     processes = DDPStrategy(broadcast_buffers=False) if hardware.devices > 1 else "auto"
     trainer = Trainer(
         accelerator="cuda" if hardware.on_gpu else "cpu", devices=hardware.devices, strategy=processes, max_epochs=recipe.epochs,
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-        num_sanity_val_steps=0, callbacks=callbacks,
+        logger=False, enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks), enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0, callbacks=callbacks,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
-        product = 2 * recipe.batch_size * strategy.facts.dim * strategy.facts.num_classes * strategy.heads
+        product = recipe.batch_size * (2 * strategy.facts.dim * strategy.facts.num_classes * strategy.heads + train.work)
         with threads_for(product) as threads, ending_as_interrupt(trainer):
-            trainer.fit(strategy, DataLoader(Passthrough(), sampler=order, batch_size=None))
+            loader = DataLoader(Passthrough(), sampler=order, batch_size=None)
+            trainer.fit(strategy, loader, ckpt_path=None if resume is None else str(resume), weights_only=True)
     return threads
 
 
@@ -199,7 +220,7 @@ def ending_as_interrupt(trainer: Trainer) -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def training_views(train: FeatureSplit, views: str) -> tuple[int, ...]:
+def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
     """Positions of the stored views that ``Recipe.views`` means."""
     if views == "plain":
         return (train.views.index("plain"),)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from lt_bench.errors import UserError
 from lt_bench.features.manifest import ArrayInfo, Manifest, key_fields, read_manifest
@@ -40,6 +41,8 @@ class FeatureSplit:
     blocks: tuple[Tensor, ...]
     labels: Tensor
     rows: Tensor
+    trained: ClassVar[tuple[nn.Parameter, ...]] = ()
+    work: ClassVar[float] = 0.0
 
     def __len__(self) -> int:
         return self.labels.numel()

@@ -19,7 +19,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lt_bench.errors import UserError
-from lt_bench.features.cache import FeatureSplit, Head
+from lt_bench.features.cache import Head
+from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.cross_entropy_shared import smoothed_cross_entropy
 from lt_bench.strategies.draws import Draws
 from lt_bench.strategies.gradients_shared import Batch, Gradients
@@ -102,7 +103,7 @@ class Strategy(LightningModule):
         self.draws = Draws()
         self.register_buffer("class_counts", torch.tensor(facts.class_counts, dtype=torch.float64), persistent=False)
         self.register_buffer("class_weight", None, persistent=False)
-        self.train_split: FeatureSplit | None = None
+        self.train_split: FeatureSource | None = None
         self.capture: Capture | None = None
         self.captured: tuple[Tensor, Callable[[int], None]] | None = None
         self.steps_of_epoch = 0
@@ -192,7 +193,7 @@ class Strategy(LightningModule):
 
     # ---- what is gathered over an epoch ----------------------------------------------------------------------------------------------------------
 
-    def begin(self, train: FeatureSplit) -> None:
+    def begin(self, train: FeatureSource) -> None:
         """Called once before fitting with the training features (all views that batches come from), on every process alike."""
 
     def observe(self, logits: Tensor, labels: Tensor) -> None:
@@ -205,7 +206,7 @@ class Strategy(LightningModule):
     def end_epoch(self, epoch: int) -> None:
         """Called after the last step of ``epoch`` (from 0), once ``statistics`` are those of all processes."""
 
-    def solve(self, train: FeatureSplit) -> None:
+    def solve(self, train: FeatureSource) -> None:
         """Fit without batches (``fitting = "solve"``); called once, with the same features on every process."""
 
     # ---- at inference ----------------------------------------------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ class Strategy(LightningModule):
         """Logits (H, B, K) of the heads as they are being trained."""
         return self.logits(features)
 
-    def attach(self, train: FeatureSplit, draws: Draws, capture: Capture | None = None) -> None:
+    def attach(self, train: FeatureSource, draws: Draws, capture: Capture | None = None) -> None:
         """Give the strategy the training features to draw from and its source of randomness; the engine calls it before fitting.
 
         ``capture`` makes a captured step of a step that takes the batch size; without it every step runs eagerly.
@@ -247,7 +248,9 @@ class Strategy(LightningModule):
         self.gradients = Gradients(self, Strategy)
         if not (self.gradients.plain if self.capturable is None else self.capturable):
             self.capture = None
-        return HeadSGD(self.parameters(), self.recipe, self.heads, self.relative_rates(), captured=self.capture is not None)
+        network = () if self.train_split is None else self.train_split.trained
+        rates = self.relative_rates()
+        return HeadSGD(self.parameters(), self.recipe, self.heads, rates, network=network, captured=self.capture is not None)
 
     def relative_rates(self) -> dict[Tensor, tuple[float, ...]]:
         """Parameters that do not learn at the recipe's rate: by what it is multiplied, one factor per head."""

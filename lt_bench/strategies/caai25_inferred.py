@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.source import FeatureSource
 from lt_bench.heads import NormalisedLinear, on_sphere
 from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, stacked_linear
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
@@ -75,7 +75,7 @@ class CAAI25Inferred(Strategy):
         self.turn = nn.Buffer(torch.zeros((), dtype=torch.long))
         self.itself = nn.Buffer(torch.eye(min(facts.num_classes, ROWS_OF_UNIFORMITY), dtype=torch.bool), persistent=False)
 
-    def begin(self, train: FeatureSplit) -> None:
+    def begin(self, train: FeatureSource) -> None:
         """R starts at the mean norm of the plain view."""
         self.radius.fill_(
             float(torch.stack([rows.float().norm(dim=1).sum() for rows in train.view("plain").split(1 << 14)]).sum() / len(train))

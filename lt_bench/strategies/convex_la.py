@@ -7,7 +7,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.base import Facts, Strategy, check_range, per_class, smoothed_cross_entropy
 from lt_bench.strategies.lbfgs_shared import Moments, minimise, moments
 from lt_bench.strategies.recipe import RecipeOptions
@@ -62,7 +62,7 @@ class ConvexLA(Strategy):
         self.weight = torch.nn.Parameter(torch.zeros(self.heads, facts.num_classes, facts.dim), requires_grad=False)
         self.bias = torch.nn.Parameter(torch.zeros(self.heads, facts.num_classes), requires_grad=False)
 
-    def solve(self, train: FeatureSplit) -> None:
+    def solve(self, train: FeatureSource) -> None:
         """One solution per head; heads with the same hyper-parameters share it."""
         found: dict[tuple[float, ...], tuple[Tensor, Tensor]] = {}
         of_features = moments(train, self.facts.num_classes)

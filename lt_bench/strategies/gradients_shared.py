@@ -42,7 +42,7 @@ class Gradients:
     sees only the slots that were overridden. The gradient of a linear head lies in buffers that are kept.
 
     Args:
-        strategy: whose slots are looked at; on its device already.
+        strategy: whose slots are looked at; on its device already, its training features attached.
         base: the class that defines the slots.
     """
 
@@ -51,11 +51,13 @@ class Gradients:
             return any(getattr(type(strategy), name) is not getattr(base, name) for name in names)
 
         self._strategy = strategy
-        self._trained = [parameter for parameter in strategy.parameters() if parameter.requires_grad]
+        network = () if strategy.train_split is None else strategy.train_split.trained
+        self._trained = [*(parameter for parameter in strategy.parameters() if parameter.requires_grad), *network]
         is_shift = not overridden("transform") or getattr(type(strategy).transform, "is_shift", False)
         self.written_down = is_shift and not overridden("loss", "kernel", "focus", "batch_statistic", "regulariser")
-        self.linear = not overridden("logits") and strategy.weight.requires_grad and strategy.bias.requires_grad
-        self.plain = self.linear and self.written_down and not overridden("fit_step", "project", "observe")
+        linear = not overridden("logits") and strategy.weight.requires_grad and strategy.bias.requires_grad
+        self.linear = linear and not network  # into a network that is trained too, autograd goes all the way
+        self.plain = linear and self.written_down and not overridden("fit_step", "project", "observe")
         self._kept: dict[Tensor, Tensor] = {p: torch.empty_like(p) for p in (strategy.weight, strategy.bias)} if self.linear else {}
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -114,7 +116,9 @@ class Gradients:
         for parameter, gradient in zip(self._trained, gradients, strict=True):
             kept = self._kept.get(parameter)
             if kept is None:
-                parameter.grad = None if gradient is None else gradient.contiguous()
+                if gradient is not None and gradient.stride() != parameter.stride():
+                    gradient = torch.empty_like(parameter).copy_(gradient)
+                parameter.grad = gradient
             elif gradient is not None:
                 kept += gradient
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.errors import UserError
-from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, per_class, smoothed_cross_entropy
 from lt_bench.strategies.recipe import RecipeOptions
 from lt_bench.strategies.weights_shared import inverse_power_weights
@@ -57,7 +57,7 @@ class InfluenceBalanced(Strategy):
         return self.weighted(losses, labels) * alpha.to(losses) / (influence.detach() if self.detach_influence else influence)
 
     @torch.no_grad()
-    def begin(self, train: FeatureSplit) -> None:
+    def begin(self, train: FeatureSource) -> None:
         """Calibrate alpha on the first view of the training features."""
         if self.calibration == "none":
             return

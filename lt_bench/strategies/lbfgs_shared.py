@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.source import FeatureSource
 
 CHUNK_LOGITS = 1 << 22
 FLOOR = 0.01
@@ -26,14 +26,14 @@ class Moments:
     within: Tensor
 
 
-def chunks(train: FeatureSplit, num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+def chunks(train: FeatureSource, num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The plain view in float64, as many rows at a time as make ``CHUNK_LOGITS`` logits."""
     size = max(1, CHUNK_LOGITS // num_classes)
     for rows, labels in zip(train.view("plain").split(size), train.labels.split(size), strict=True):
         yield rows.double(), labels
 
 
-def moments(train: FeatureSplit, num_classes: int) -> Moments:
+def moments(train: FeatureSource, num_classes: int) -> Moments:
     """Mean and covariances of the plain view."""
     view, n = train.view("plain"), len(train)
     counts = torch.bincount(train.labels, minlength=num_classes).clamp_min(1).unsqueeze(1)
@@ -49,7 +49,7 @@ def moments(train: FeatureSplit, num_classes: int) -> Moments:
 
 
 def minimise(
-    losses: Losses, train: FeatureSplit, of_features: Moments, num_classes: int, ridge: float, iterations: int
+    losses: Losses, train: FeatureSource, of_features: Moments, num_classes: int, ridge: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
     """The head that minimises the mean of ``losses`` plus ridge / 2 ||W||^2: weight (K, D) and bias (K,), float64.
 

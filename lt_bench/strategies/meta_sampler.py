@@ -7,7 +7,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.base import Facts, check_range, stacked_linear
 from lt_bench.strategies.optimizer import HeadSGD
@@ -74,7 +74,7 @@ class MetaSampler(BalancedSoftmax):
         self.members = torch.empty(0, dtype=torch.long)
         self.counts = self.starts = self.present = self.members
 
-    def begin(self, train: FeatureSplit) -> None:
+    def begin(self, train: FeatureSource) -> None:
         """Where each class's samples are."""
         self.members = torch.argsort(train.labels, stable=True)
         self.counts = torch.bincount(train.labels, minlength=self.facts.num_classes)

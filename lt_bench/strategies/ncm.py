@@ -7,7 +7,7 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.source import FeatureSource
 from lt_bench.heads import NormalisedLinear, on_sphere
 from lt_bench.strategies.base import Facts, Strategy, linear_head
 from lt_bench.strategies.recipe import RecipeOptions
@@ -45,7 +45,7 @@ class NCM(Strategy):
         self.means = nn.Buffer(torch.zeros(facts.num_classes, facts.dim))
         self.centre = nn.Buffer(torch.zeros(facts.dim))
 
-    def solve(self, train: FeatureSplit) -> None:
+    def solve(self, train: FeatureSource) -> None:
         """Two passes, sums in float64: the mean of all, and the mean of each class."""
         features, labels = train.view("plain"), train.labels
         if self.form == "cl2n":

@@ -25,6 +25,7 @@ class HeadSGD(SGD):
         recipe: the rates, one value or H of them.
         heads: H.
         relative_rates: of the parameters that do not learn at the recipe's rate, by what each head's is multiplied.
+        network: parameters that are no stack, of a network that is fitted with its one head, at the rates of that head.
         captured: keep learning rates on the device, where a captured step reads them.
     """
 
@@ -35,6 +36,7 @@ class HeadSGD(SGD):
         heads: int,
         relative_rates: Mapping[Tensor, tuple[float, ...]] | None = None,
         *,
+        network: Iterable[Tensor] = (),
         captured: bool = False,
     ) -> None:
         self._stacked = [parameter for parameter in parameters if parameter.requires_grad]
@@ -44,10 +46,15 @@ class HeadSGD(SGD):
             factors = (relative_rates or {}).get(parameter, (1.0,) * heads)
             for head, ((lr, momentum, weight_decay), factor) in enumerate(zip(rates, factors, strict=True)):
                 groups[lr * factor, momentum, weight_decay][parameter].append(head)
+        network = tuple(network)
+        if network:
+            groups[rates[0]]  # there is such a group, even where no parameter of the head learns at the recipe's rate
         self._slices: list[tuple[Tensor, Tensor, slice]] = []
         options: list[dict[str, Any]] = []
         for (lr, momentum, weight_decay), members in groups.items():
             views = [self._view(parameter, run) for parameter, heads_of_it in members.items() for run in _runs(heads_of_it)]
+            if (lr, momentum, weight_decay) == rates[0]:
+                views += [self._view(parameter, slice(None)) for parameter in network]
             nesterov = recipe.nesterov and momentum > 0  # without momentum there is nothing to look ahead to
             rate = torch.tensor(lr, device=views[0].device) if captured else lr
             options.append(
