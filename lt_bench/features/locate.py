@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from functools import cache
 from pathlib import Path
 
 from lt_bench.errors import UserError
@@ -26,23 +28,37 @@ def shipped(folder: str) -> Path:
 
 
 def known_caches() -> list[tuple[Path, Manifest]]:
-    """Every readable cache in the known places, home first, sorted by name within a place."""
+    """Every readable cache in the known places, home first, sorted by name within a place; a damaged one is left out and named on stderr, once."""
     found = []
-    for place in (home() / "caches", shipped("checkpoints")):
-        if place.is_dir():
-            manifests = sorted(place.glob(f"[!.]*/{MANIFEST_NAME}"))  # hidden ones are still being written
-            found += [(path.parent, read_manifest(path.parent)) for path in manifests]
+    for directory in _known_directories():
+        try:
+            found.append((directory, read_manifest(directory)))
+        except UserError as error:
+            _say_left_out(str(error))
     return found
+
+
+def _known_directories() -> list[Path]:
+    places = (home() / "caches", shipped("checkpoints"))
+    return [path.parent for place in places for path in sorted(place.glob(f"[!.]*/{MANIFEST_NAME}"))]  # hidden ones are still being written
+
+
+@cache
+def _say_left_out(why: str) -> None:
+    print(f"lt-bench: left out {why}", file=sys.stderr)  # noqa: T201
 
 
 def find_cache(name: str) -> Path:
     """The cache at a path, or of this name or key in the known places.
 
     Raises:
-        UserError: there is none; lists those there are.
+        UserError: there is none, or the one in the folder of this name is damaged; lists those there are.
     """
     if (Path(name) / MANIFEST_NAME).is_file() or "/" in name:
         return Path(name)
+    for directory in _known_directories():
+        if directory.name == name:
+            read_manifest(directory)
     caches = known_caches()
     for path, manifest in caches:
         if name in (manifest.name, manifest.key, path.name):

@@ -59,8 +59,16 @@ def test_fitting(own_home, make_cache):
     assert [manifest.name for _, manifest in fitting_caches("cifar10_lt", 50, "invented")] == ["fifty"]
 
 
-def test_a_damaged_cache_is_named(own_home, make_cache):
-    path = make_cache(own_home / "caches" / "broken")
+def test_a_damaged_cache_is_named_and_does_not_hide_the_others(own_home, make_cache, capsys):
+    path, whole = (make_cache(own_home / "caches" / name) for name in ("broken", "whole"))
     (path / "manifest.json").write_text("{")
+    for _ in range(2):
+        assert whole in [found for found, _ in known_caches()]
+        assert path not in [found for found, _ in known_caches()]
+    assert find_cache("whole") == whole
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "left out" in said
+    assert "broken/manifest.json: damaged manifest" in said
     with pytest.raises(UserError, match=r"broken/manifest\.json: damaged manifest"):
-        known_caches()
+        find_cache("broken")
