@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,44 @@ class Draws:
 
     def __getitem__(self, index: Tensor | slice) -> Draws:
         return Draws(self.corner[index], self.flip[index])
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Views of n small images by name: what is cut out of the padded image, and whether it is flipped.
+
+    Attributes:
+        names: V names, ``plain`` first.
+        corner: of each view and image (V, n, 2); (V, 1, 2) where a view is the same cut of all images.
+        flip: (V, n) or (V, 1).
+    """
+
+    names: tuple[str, ...]
+    corner: Tensor
+    flip: Tensor
+
+    @staticmethod
+    def every() -> Cuts:
+        """The plain view, then each of the 162 cuts that ``Draws.random`` draws, once: one of them at random is a fresh augmentation."""
+        side = range(2 * PADDING + 1)
+        cuts = [(top, left, flip) for flip in (False, True) for top in side for left in side]
+        names = tuple(f"{top}+{left}{' flip' if flip else ''}" for top, left, flip in cuts)
+        corner = torch.tensor([(PADDING, PADDING), *((top, left) for top, left, _ in cuts)])
+        return Cuts(("plain", *names), corner[:, None], torch.tensor([False, *(flip for *_, flip in cuts)])[:, None])
+
+    @staticmethod
+    def of(draws: Mapping[str, Draws]) -> Cuts:
+        """Given views of n images, by name."""
+        return Cuts(tuple(draws), torch.stack([one.corner for one in draws.values()]), torch.stack([one.flip for one in draws.values()]))
+
+    def to(self, device: torch.device) -> Cuts:
+        """The same on another device."""
+        return Cuts(self.names, self.corner.to(device), self.flip.to(device))
+
+    def draws(self, view: Tensor, image: Tensor) -> Draws:
+        """The cuts of views (B,) of images (B,)."""
+        place = image if self.corner.shape[1] > 1 else torch.zeros_like(image)
+        return Draws(self.corner[view, place], self.flip[view, place])
 
 
 def padded(images: np.ndarray | Tensor) -> Tensor:
