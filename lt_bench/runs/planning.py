@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,8 @@ from lt_bench.errors import UserError
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.identity import record_id
-from lt_bench.results.record import TuningKind
+from lt_bench.results.record import Mode, Protocol, TuningKind
 from lt_bench.strategies.registry import Entry
-
-PROTOCOL = "clean"
 
 
 @dataclass(frozen=True)
@@ -31,24 +29,47 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a head is fitted on, and how.
+
+    Attributes:
+        protocol: ``clean`` (a cache), ``images-eval`` or ``images-train``.
+        mode: ``head``, or ``end-to-end``.
+        words: of the command line, beside those of ``clean`` on a cache.
+        recipe: hyper-parameters of the optimisation where it is not the strategy's own.
+        identity: what else makes a run another one, by name.
+    """
+
+    protocol: Protocol = "clean"
+    mode: Mode = "head"
+    words: tuple[str, ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
+
+
+CLEAN = Setting()
+
+
+@dataclass(frozen=True)
 class Planned:
-    """One run: a strategy with all its hyper-parameters on a cache at a repetition."""
+    """One run: a strategy with all its hyper-parameters on a cache, or on images, at a repetition."""
 
     entry: Entry
     hyperparameters: dict[str, Any]
     repetition: int
     tuning: Tuning
     manifest: Manifest
+    setting: Setting = CLEAN
 
     @property
     def identity(self) -> dict[str, Any]:
         """What makes the record: strategy, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
         return {
             "strategy": self.entry.public_name,
-            "hyperparameters": json.loads(json.dumps(self.hyperparameters)),
+            "hyperparameters": json.loads(json.dumps({**self.hyperparameters, **self.setting.identity})),
             "cache_key": self.manifest.key,
-            "protocol": PROTOCOL,
-            "mode": "head",
+            "protocol": self.setting.protocol,
+            "mode": self.setting.mode,
             "tuning": self.tuning.kind,
             "seed": self.repetition,
         }
@@ -62,12 +83,13 @@ class Planned:
     def command(self) -> str:
         """The one line that reproduces the record."""
         dataset = self.manifest.dataset
-        defaults = self.entry.resolve(dataset.name, dataset.imbalance_factor)
+        defaults = self.entry.resolve(dataset.name, dataset.imbalance_factor, self.setting.recipe)
         changed = {key: value for key, value in self.hyperparameters.items() if value != defaults[key]}
         options = ["--tuned"] if self.tuning.kind == "tuned" else strategy_options(changed)
+        where = self.setting.words or ("--cache", self.manifest.name)
         return shlex.join(
             [
-                "lt-bench", "run", "--strategy", self.entry.public_name, "--dataset", dataset.name, "--cache", self.manifest.name,
+                "lt-bench", "run", "--strategy", self.entry.public_name, "--dataset", dataset.name, *where,
                 "--seeds", str(self.repetition), *options,
             ]
         )  # fmt: skip
@@ -81,7 +103,14 @@ def strategy_options(hyperparameters: dict[str, Any]) -> list[str]:
     return words
 
 
-def plan(entry: Entry, manifest: Manifest, given: dict[str, Any], seeds: Sequence[int], tuning: Tuning | None = None) -> list[Planned]:
+def plan(
+    entry: Entry,
+    manifest: Manifest,
+    given: dict[str, Any],
+    seeds: Sequence[int],
+    tuning: Tuning | None = None,
+    setting: Setting = CLEAN,
+) -> list[Planned]:
     """One run per seed; a strategy that has no randomness runs once, as repetition 0.
 
     Raises:
@@ -90,12 +119,13 @@ def plan(entry: Entry, manifest: Manifest, given: dict[str, Any], seeds: Sequenc
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {','.join(map(str, seeds)) or '(none)'}: expected distinct numbers from 0, e.g. 0,1,2")
     dataset = manifest.dataset
-    official = entry.resolve(dataset.name, dataset.imbalance_factor)
-    resolved = entry.resolve(dataset.name, dataset.imbalance_factor, given)
+    official = entry.resolve(dataset.name, dataset.imbalance_factor, setting.recipe)
+    resolved = entry.resolve(dataset.name, dataset.imbalance_factor, {**setting.recipe, **given})
     if tuning is None:
-        tuning = Tuning(default_kind(entry, manifest) if resolved == official else "user")
+        kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # what is called official was of re-training
+        tuning = Tuning(kind if resolved == official else "user")
     repetitions = seeds if entry.fitting == "sgd" else [0]
-    return [Planned(entry, resolved, repetition, tuning, manifest) for repetition in repetitions]
+    return [Planned(entry, resolved, repetition, tuning, manifest, setting) for repetition in repetitions]
 
 
 def default_kind(entry: Entry, manifest: Manifest) -> TuningKind:
