@@ -1,4 +1,4 @@
-"""Images of any size, known by file: the one thing that every reader of a layout makes. Free of torch."""
+"""Images of any size, known by file or by row of a table: the one thing that every reader of a layout makes. Free of torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,19 +24,29 @@ class ImageList:
     """The images of one split; none is opened yet.
 
     Attributes:
-        root: folder that the paths are relative to.
-        paths: (N,) with forward slashes.
+        root: folder that the paths are relative to; the table, for images that it holds itself.
+        paths: (N,) with forward slashes; for images in a table the SHA-256 of their bytes.
         labels: (N,) int64, 0..K-1.
         rows: (N,) row of each in its source (list file, table, or sorted folder).
+        encoded: the images of a table that holds them, by row of the table.
     """
 
     root: Path
     paths: tuple[str, ...]
     labels: NDArray[np.int64]
     rows: Rows
+    encoded: pa.ChunkedArray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def name(self, i: int) -> str:
+        """What to call image i before a person: its file, or its row of the table."""
+        return str(self.root / self.paths[i]) if self.encoded is None else f"{self.root}: row {self.rows[i]}"
+
+    def source(self, i: int) -> Path | bytes:
+        """Image i as it is stored: its file, or its bytes."""
+        return self.root / self.paths[i] if self.encoded is None else self.encoded[int(self.rows[i])].as_py()
 
     def image(self, i: int, upright: bool = True) -> Image.Image:
         """Image i as RGB.
@@ -44,15 +55,13 @@ class ImageList:
             UserError: it cannot be decoded; names the file.
         """
         try:
-            return decode(self.root / self.paths[i], upright)
+            return decode(self.source(i), upright)
         except BrokenImage as error:
-            raise UserError(
-                f"{self.root / self.paths[i]}: {error}; mend or remove it, or leave such images out with --skip-broken"
-            ) from None
+            raise UserError(f"{self.name(i)}: {error}; mend or remove it, or leave such images out with --skip-broken") from None
 
     def take(self, index: NDArray[np.integer]) -> ImageList:
         """The images at ``index``, in that order."""
-        return ImageList(self.root, tuple(self.paths[i] for i in index), self.labels[index], self.rows[index])
+        return ImageList(self.root, tuple(self.paths[i] for i in index), self.labels[index], self.rows[index], self.encoded)
 
 
 @dataclass(frozen=True)

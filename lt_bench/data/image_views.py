@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -60,7 +59,7 @@ class ImageViews(Dataset[tuple[Tensor, str]]):
     def __getitem__(self, i: int) -> tuple[Tensor, str]:
         """Views (V, 3, H, W) uint8 and an empty text; black ones and what is wrong where the image cannot be decoded."""
         try:
-            image = decode(Path(self.images.root, self.images.paths[i]), self.upright)
+            image = decode(self.images.source(i), self.upright)
         except BrokenImage as error:
             size = self.augmentation.size
             return torch.zeros(len(self.views), 3, size, size, dtype=torch.uint8), str(error)

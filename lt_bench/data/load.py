@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from lt_bench.data.image_list import FileData, ImageList, check_rows, identity, 
 from lt_bench.data.inat import read_inat
 from lt_bench.data.list_files import class_counts, folder_names, read_list
 from lt_bench.data.profiles import Profile, profile_counts
+from lt_bench.data.reading import Reading, factor_of
 from lt_bench.data.small_images import ImageData, load_small_images
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.data.splits import Selection, rows_outside, select_rows
@@ -21,44 +23,28 @@ from lt_bench.errors import UserError
 LIST_NAMES = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat2018": "iNaturalist18"}
 
 
-def load_images(
-    dataset: str,
-    data_dir: str | Path,
-    *,
-    imbalance_factor: float | None = None,
-    profile: Profile = "exponential",
-    selection: Selection = "first",
-    image_column: str | None = None,
-    label_column: str | None = None,
-    split_seed: int = 0,
-) -> ImageData | FileData:
+def load_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) -> ImageData | FileData:
     """Find and check the images of a data set; files of any size are listed, small images are decoded.
 
     Args:
         dataset: name of the data set.
         data_dir: where its images are; for a table, the file.
-        imbalance_factor: IF of the training subset, for data that take one; by default the spec's.
-        profile: exponential or step.
-        selection: which rows of a class are kept, for data that take a factor.
-        image_column: column of images (parquet of CIFAR) or paths (tables).
-        label_column: column of labels.
-        split_seed: of the split that is made where the data bring none.
+        reading: see ``Reading``.
 
     Raises:
         UserError: something is missing or wrong, in one line.
     """
     spec, root = dataset_spec(dataset), Path(data_dir)
     if spec.layout == "small_images":
-        return load_small_images(
-            dataset, root, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column, label_column=label_column
-        )  # fmt: skip
+        return load_small_images(dataset, root, **reading)
     if spec.layout == "embeddings":
         raise UserError("embeddings have no images; bring features in with `lt-bench import-features`")
-    if imbalance_factor is not None and spec.imbalance_factor is None:
+    if reading.get("imbalance_factor") is not None and spec.imbalance_factor is None:
         raise UserError(f"{spec.name} has its own class counts and takes no imbalance factor; leave it out")
     if spec.layout in ("tiny_imagenet", "subset_folders"):
-        return _subset(spec, data_root(spec, root), imbalance_factor or spec.imbalance_factor or 1, profile, selection)
-    splits, names, source = _given(spec, root, image_column, label_column, split_seed)
+        profile, selection = reading.get("profile", "exponential"), reading.get("selection", "first")
+        return _subset(spec, data_root(spec, root), factor_of(reading, spec), profile, selection)
+    splits, names, source = _given(spec, root, reading)
     counts = class_counts(splits["train"].labels, len(names))
     return FileData(spec, names, counts, None, "exponential", None, source, identity(splits), splits)
 
@@ -69,14 +55,13 @@ def data_root(spec: DatasetSpec, data_dir: Path) -> Path:
     return inner if spec.folder and inner.is_dir() else data_dir
 
 
-def _given(
-    spec: DatasetSpec, data_dir: Path, image_column: str | None, label_column: str | None, seed: int
-) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
+def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Data used as they are: splits, class names, source of validation images."""
+    seed = reading.get("split_seed", 0)
     if spec.layout == "folders":
         return read_class_folders(data_dir, seed=seed)
     if spec.layout == "table":
-        return read_table(data_dir, image_column, label_column, seed)
+        return read_table(data_dir, reading.get("image_column"), reading.get("label_column"), reading.get("split_column"), seed)
     root = data_root(spec, data_dir)
     splits, names = listed_splits(spec, root)
     for split, images in splits.items():

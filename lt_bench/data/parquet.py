@@ -95,13 +95,7 @@ def open_table(path: Path, image_column: str | None = None, label_column: str | 
         table = pq.read_table(path, columns=list(dict.fromkeys((image, label))))
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
-    encoded = table.column(image)
-    if pa.types.is_struct(encoded.type):
-        if encoded.type.get_field_index("bytes") < 0:
-            raise UserError(f"{path}: column {image} is a struct without a field 'bytes'")
-        encoded = pa.chunked_array([chunk.field("bytes") for chunk in encoded.chunks], type=encoded.type.field("bytes").type)
-    if not (pa.types.is_binary(encoded.type) or pa.types.is_large_binary(encoded.type)):
-        raise UserError(f"{path}: column {image} holds {encoded.type}, expected encoded images; name the column with --image-column")
+    encoded = encoded_images(path, image, table.column(image))
     if not pa.types.is_integer(table.column(label).type):
         raise UserError(f"{path}: column {label} holds {table.column(label).type}, expected integers; name the column with --label-column")
     if table.num_rows == 0 or table.column(label).null_count:
@@ -109,7 +103,25 @@ def open_table(path: Path, image_column: str | None = None, label_column: str | 
     labels = table.column(label).to_numpy().astype(np.int64)
     if labels.min() < 0:
         raise UserError(f"{path}: row {int(labels.argmin())} has label {labels.min()}, expected 0 or more")
-    return ImageTable(path, labels, _class_names(schema, label), encoded)
+    return ImageTable(path, labels, class_names(schema, label), encoded)
+
+
+def encoded_images(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The bytes of a column of encoded images: itself, or the field ``bytes`` of a column of structs.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    if pa.types.is_struct(column.type):
+        at = column.type.get_field_index("bytes")
+        if at < 0:
+            raise UserError(f"{path}: column {name} is a struct without a field 'bytes'")
+        column = pa.chunked_array(
+            [chunk.flatten()[at] for chunk in column.chunks], type=column.type.field(at).type
+        )  # flatten: no bytes where no struct
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        raise UserError(f"{path}: column {name} holds {column.type}, expected encoded images; name the column with --image-column")
+    return column
 
 
 def _column(path: Path, schema: pa.Schema, wanted: str | None, usual: Sequence[str], kind: str) -> str:
@@ -119,7 +131,8 @@ def _column(path: Path, schema: pa.Schema, wanted: str | None, usual: Sequence[s
     raise UserError(f"{path}: no column {wanted or ' or '.join(usual)}, it has {', '.join(schema.names)}; name it with --{kind}-column")
 
 
-def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+def class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """Class names in label order from the metadata of a parquet file (``classes``, or those of the Hugging Face hub), or None."""
     metadata = schema.metadata or {}
     if b"classes" in metadata:
         return tuple(metadata[b"classes"].decode().split(","))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from lt_bench.data.cifar_files import ArrayTable, is_pickled, open_folders, open_pickles
 from lt_bench.data.described import Described
 from lt_bench.data.parquet import ImageTable, open_table
-from lt_bench.data.profiles import Profile, profile_counts
+from lt_bench.data.profiles import profile_counts
+from lt_bench.data.reading import Reading, factor_of
 from lt_bench.data.specs import DatasetSpec, dataset_spec
-from lt_bench.data.splits import Rows, Selection, image_rows, rows_outside, select_rows, split_hash
+from lt_bench.data.splits import Rows, image_rows, rows_outside, select_rows, split_hash
 from lt_bench.errors import UserError
 
 # The official training files begin with these labels; seed0 is defined on that row order.
@@ -42,16 +44,7 @@ class ImageData(Described):
     splits: dict[str, ImageSplit]
 
 
-def load_small_images(
-    dataset: str,
-    data_dir: str | Path,
-    *,
-    imbalance_factor: float | None = None,
-    profile: Profile = "exponential",
-    selection: Selection = "first",
-    image_column: str | None = None,
-    label_column: str | None = None,
-) -> ImageData:
+def load_small_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) -> ImageData:
     """Load a data set of small images.
 
     Looked for in the spec's subfolder of ``data_dir`` (``cifar100``) and then in ``data_dir`` itself: ``train.parquet``, ``test.parquet`` and, where present,
@@ -61,11 +54,7 @@ def load_small_images(
     Args:
         dataset: name of a data set of small images.
         data_dir: where the files are.
-        imbalance_factor: IF of the training subset; by default the spec's.
-        profile: exponential or step.
-        selection: ``first`` rows of a class in file order, or ``seed0``, which needs the balanced original in its official order.
-        image_column: column of encoded images.
-        label_column: column of labels.
+        reading: see ``Reading``.
 
     Raises:
         UserError: a file is missing or garbled, labels are not 0..K-1, or the subset cannot be drawn from this source.
@@ -73,12 +62,13 @@ def load_small_images(
     spec = dataset_spec(dataset)
     if spec.layout != "small_images" or spec.num_classes is None:
         raise UserError(f"{spec.name} is not a set of small images; {spec.obtain}")
-    tables: dict[str, ImageTable | ArrayTable] = {**_tables(spec, Path(data_dir), image_column, label_column)}
+    profile, selection = reading.get("profile", "exponential"), reading.get("selection", "first")
+    tables: dict[str, ImageTable | ArrayTable] = {**_tables(spec, Path(data_dir), reading.get("image_column"), reading.get("label_column"))}
     for table in tables.values():
         _check_labels(table, spec.num_classes)
     train = tables["train"]
-    factor = spec.imbalance_factor if imbalance_factor is None else imbalance_factor
-    counts = profile_counts(profile, int(np.bincount(train.labels).max()), factor or 1, spec.num_classes)
+    factor = factor_of(reading, spec)
+    counts = profile_counts(profile, int(np.bincount(train.labels).max()), factor, spec.num_classes)
     if selection == "seed0":
         _check_official_order(spec.name, train)
     rows = {"train": select_rows(train.labels, counts, selection), "test": np.arange(len(tables["test"].labels))}
@@ -93,7 +83,7 @@ def load_small_images(
         splits=splits,
         class_names=train.class_names or spec.class_names() or tuple(str(c) for c in range(spec.num_classes)),
         train_counts=counts,
-        imbalance_factor=factor or 1,
+        imbalance_factor=factor,
         profile=profile,
         selection=selection,
         val_source=source if "val" in splits else "none",

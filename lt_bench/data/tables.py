@@ -1,26 +1,48 @@
-"""Tables of images: CSV or parquet with a path, a label and perhaps a split in every row. Free of torch."""
+"""Tables of images: CSV or parquet with a path (or, in parquet, the image itself), a label and perhaps a split in every row. Free of torch."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE, hold_out, words
 from lt_bench.data.image_list import ImageList, check_labels, check_rows, image_list, require_present
+from lt_bench.data.parquet import IMAGE_COLUMNS, class_names, encoded_images
 from lt_bench.errors import UserError
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 PATH_COLUMN, LABEL_COLUMN, SPLIT_COLUMN = "path", "label", "split"
 
 
-def read_table(
-    path: Path, path_column: str | None = None, label_column: str | None = None, seed: int = 0
-) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
-    """Read a table of images; paths are relative to its folder.
+@dataclass(frozen=True)
+class _Table:
+    """A table as it was read: all columns but encoded images, those, and the class names that its metadata give for whole numbers."""
 
-    Labels are class names, numbered in sorted order, or whole numbers 0..K-1. Without a column ``split``, test and val are held out; without val rows, val is.
+    frame: pd.DataFrame
+    encoded: pa.ChunkedArray | None = None
+    names: tuple[str, ...] | None = None
+
+
+def read_table(
+    path: Path, image_column: str | None = None, label_column: str | None = None, split_column: str | None = None, seed: int = 0
+) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
+    """Read a table of images.
+
+    Images are paths relative to the table's folder or, in parquet, encoded images: bytes, or structs with a field ``bytes`` as the Hugging Face hub writes them.
+    Labels are class names, numbered in sorted order, or whole numbers 0..K-1. Without a column of splits, test and val are held out; without val rows, val is.
+
+    Args:
+        path: CSV, TSV or parquet.
+        image_column: by default ``path``, else ``image`` or ``img``.
+        label_column: by default ``label``.
+        split_column: by default ``split``, where there is one.
+        seed: of the split that is made where there is none.
 
     Returns:
         The splits, the class names, and where validation images come from, in words.
@@ -28,21 +50,18 @@ def read_table(
     Raises:
         UserError: a column missing, an empty cell, an unknown split, a row twice, labels that leave gaps, images absent; one line each.
     """
-    frame = _frame(path)
-    columns = [
-        _column(path, frame, name, option)
-        for name, option in ((path_column or PATH_COLUMN, "image"), (label_column or LABEL_COLUMN, "label"))
-    ]
-    for column in columns:
-        empty = np.flatnonzero(frame[column].isna())
-        if empty.size:
-            raise UserError(f"{path}: line {empty[0] + 2} has no {column}")
-    paths = [str(p).replace("\\", "/") for p in frame[columns[0]]]
-    labels, names = _labels(path, pd.Series(frame[columns[1]]))
-    check_rows(paths, labels, str(path), first_line=2)
-    whole = image_list(path.parent, paths, labels)
-    require_present(whole, str(path))
-    index, origin = _splits(path, frame, labels, seed)
+    label_column = label_column or LABEL_COLUMN
+    table = _read(path, image_column, label_column)
+    frame = table.frame
+    _require_column(path, frame, label_column, "label")
+    empty = np.flatnonzero(frame[label_column].isna())
+    if empty.size:
+        raise UserError(f"{path}: line {empty[0] + 2} has no {label_column}")
+    labels, names = _labels(path, pd.Series(frame[label_column]), table.names)
+    whole = _listed(path, frame, image_column or PATH_COLUMN, labels) if table.encoded is None else _embedded(path, table.encoded, labels)
+    if split_column:
+        _require_column(path, frame, split_column, "split")
+    index, origin = _splits(path, frame, split_column or SPLIT_COLUMN, labels, seed)
     splits = {name: whole.take(rows) for name, rows in index.items() if rows.size}
     lacking = np.setdiff1d(np.arange(len(names)), splits["train"].labels)
     if lacking.size:
@@ -52,37 +71,79 @@ def read_table(
     return splits, names, origin
 
 
-def _frame(path: Path) -> pd.DataFrame:
+def _read(path: Path, image_column: str | None, label_column: str) -> _Table:
     if not path.is_file():
         tables = sorted(p.name for p in path.glob("*") if p.suffix in (".csv", ".parquet")) if path.is_dir() else []
         hint = f"; give the table itself, e.g. {path / tables[0]}" if tables else ""
         raise UserError(f"{path}: {'a folder, not a table' if path.is_dir() else 'no such table'}{hint}")
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(
-                path, keep_default_na=False, na_values=[""], encoding="utf-8-sig", sep="\t" if path.suffix == ".tsv" else ","
-            )
+        table = _parquet(path, image_column, label_column) if path.suffix.lower() in (".parquet", ".pq") else _Table(_csv(path))
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
         raise UserError(f"{path}: not a readable table ({' '.join(str(error).split())})") from None
-    if frame.empty:
+    if table.frame.empty:
         raise UserError(f"{path}: has no rows")
-    return frame
+    return table
 
 
-def _column(path: Path, frame: pd.DataFrame, name: str, option: str) -> str:
+def _csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8-sig", sep="\t" if path.suffix == ".tsv" else ",")
+
+
+def _parquet(path: Path, image_column: str | None, label_column: str) -> _Table:
+    schema = pq.read_schema(path)
+    usual = () if PATH_COLUMN in schema.names else IMAGE_COLUMNS
+    image = next((name for name in ((image_column,) if image_column else usual) if name in schema.names), None)
+    if image is None or _is_text(schema.field(image).type):
+        return _Table(pd.read_parquet(path), names=class_names(schema, label_column))
+    others = pd.read_parquet(path, columns=[name for name in schema.names if name != image])
+    encoded = encoded_images(path, image, pq.read_table(path, columns=[image]).column(image))
+    return _Table(others, encoded, class_names(schema, label_column))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
+
+
+def _listed(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray) -> ImageList:
+    """Images known by their files."""
+    _require_column(path, frame, column, "image")
+    empty = np.flatnonzero(frame[column].isna())
+    if empty.size:
+        raise UserError(f"{path}: line {empty[0] + 2} has no {column}")
+    paths = [str(p).replace("\\", "/") for p in frame[column]]
+    check_rows(paths, labels, str(path), first_line=2)
+    whole = image_list(path.parent, paths, labels)
+    require_present(whole, str(path))
+    return whole
+
+
+def _embedded(path: Path, encoded: pa.ChunkedArray, labels: np.ndarray) -> ImageList:
+    """Images that the table holds; each is known by the SHA-256 of its bytes, so that a split is its content."""
+    first: dict[str, int] = {}
+    for row, value in enumerate(encoded):
+        data = value.as_py()
+        if not data:
+            raise UserError(f"{path}: row {row} has no image; mend or remove the row (rows count from 0)")
+        digest = hashlib.sha256(data).hexdigest()
+        if first.setdefault(digest, row) != row:
+            other = "" if labels[row] == labels[first[digest]] else f" with another label ({labels[first[digest]]} and {labels[row]})"
+            raise UserError(
+                f"{path}: row {row} holds the image of row {first[digest]} again{other}; every image stands once (rows count from 0)"
+            )
+    return ImageList(path, tuple(first), labels, np.arange(len(labels)), encoded)
+
+
+def _require_column(path: Path, frame: pd.DataFrame, name: str, option: str) -> None:
     if name not in frame.columns:
         raise UserError(f"{path}: no column {name}, it has {', '.join(map(str, frame.columns))}; name it with --{option}-column")
-    return name
 
 
-def _labels(path: Path, column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+def _labels(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     if pd.api.types.is_integer_dtype(column):
         labels = column.to_numpy(dtype=np.int64)
         K = np.unique(labels).size
         check_labels(labels, K, str(path))
-        return labels, tuple(str(k) for k in range(K))
+        return labels, known if known and len(known) == K else tuple(str(k) for k in range(K))
     names = sorted(set(column.astype(str)))
     if len(names) < 2:
         raise UserError(f"{path}: only one class ({names[0]!r}), expected two at least")
@@ -90,11 +151,11 @@ def _labels(path: Path, column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]
     return np.array([number[name] for name in column.astype(str)], dtype=np.int64), tuple(names)
 
 
-def _splits(path: Path, frame: pd.DataFrame, labels: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], str]:
-    if SPLIT_COLUMN not in frame.columns:
+def _splits(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], str]:
+    if column not in frame.columns:
         shares = {"test": TEST_SHARE, "val": VAL_SHARE}
         return hold_out(labels, shares, seed), f"held out: {words(shares, seed)}"
-    given = frame[SPLIT_COLUMN].astype(str).str.strip().str.lower()
+    given = frame[column].astype(str).str.strip().str.lower()
     for line, name in enumerate(given, start=2):
         if name not in SPLIT_NAMES:
             raise UserError(f"{path}: line {line} has split {name!r}, expected train, val or test")

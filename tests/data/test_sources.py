@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from images import coloured
+from images import coloured, encode
 from photos import photo, write_photos
 from PIL import Image
 
@@ -76,6 +78,64 @@ def test_a_folder_in_place_of_a_table(root):
     table(root, ROWS)
     with pytest.raises(UserError, match=r"a folder, not a table; give the table itself, e.g. .*t.csv"):
         load_images("table", root)
+
+
+def embedded(path, kind="struct", labels=None, **columns):
+    """A parquet file that holds its twelve images, of different sizes, as the Hugging Face hub writes them."""
+    images = [encode(np.asarray(photo(i, size=(20 + i, 18)))) for i in range(12)]
+    values = [{"bytes": data, "path": None} for data in images] if kind == "struct" else images
+    table = pa.table({"image": values, "label": [i % 2 for i in range(12)] if labels is None else labels, **columns})
+    names = {"info": {"features": {"label": {"names": ["ñ x", "b"], "_type": "ClassLabel"}}}}
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(names)}), path, row_group_size=5)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["struct", "bytes"])
+def test_tables_that_hold_their_images(tmp_path, kind):
+    data = load_images("table", embedded(tmp_path / "t.parquet", kind))
+    assert data.class_names == ("ñ x", "b")
+    assert sorted(np.concatenate([images.rows for images in data.splits.values()])) == [*range(12)]
+    test = data.splits["test"]
+    assert [test.image(i).size for i in range(len(test))] == [(20 + row, 18) for row in test.rows]
+    assert np.array_equal(np.asarray(test.image(1)), np.asarray(photo(int(test.rows[1]), size=(20 + int(test.rows[1]), 18))))
+    again = load_images("table", embedded(tmp_path / "again.parquet", kind))
+    assert (again.split_hash, load_images("table", tmp_path / "t.parquet", split_seed=1).split_hash != again.split_hash) == (
+        data.split_hash,
+        True,
+    )
+    frame = (
+        pd.read_parquet(tmp_path / "t.parquet")
+        .rename(columns={"image": "picture", "label": "kind"})
+        .assign(part=["train", "test", "val"] * 4)
+    )
+    frame.to_parquet(tmp_path / "named.parquet", index=False)
+    named = load_images("table", tmp_path / "named.parquet", image_column="picture", label_column="kind", split_column="part")
+    assert {split: images.rows.tolist() for split, images in named.splits.items()} == {
+        "train": [0, 3, 6, 9], "test": [1, 4, 7, 10], "val": [2, 5, 8, 11]
+    }  # fmt: skip
+
+
+def test_bad_tables_that_hold_their_images(tmp_path):
+    path = embedded(tmp_path / "t.parquet", labels=["a", "b"] * 6)
+    assert load_images("table", path).class_names == ("a", "b")
+    frame = pd.read_parquet(path)
+    for change, message in (
+        ({3: None}, "row 3 has no image"),
+        ({3: {"bytes": None, "path": "3.png"}}, "row 3 has no image"),
+        ({5: frame.image[0]}, r"row 5 holds the image of row 0 again with another label \(0 and 1\)"),
+        ({4: frame.image[0]}, r"row 4 holds the image of row 0 again; every image stands once"),
+    ):
+        bad = frame.assign(image=[change.get(i, value) for i, value in enumerate(frame.image)])
+        bad.to_parquet(tmp_path / "bad.parquet", index=False)
+        with pytest.raises(UserError, match=message):
+            load_images("table", tmp_path / "bad.parquet")
+    with pytest.raises(UserError, match="no column part, it has label; name it with --split-column"):
+        load_images("table", path, split_column="part")
+    with pytest.raises(UserError, match="no column picture, it has image, label; name it with --image-column"):
+        load_images("table", path, image_column="picture")
+    frame.assign(image=[{"bytes": b"x" * (i + 1), "path": ""} for i in range(12)]).to_parquet(tmp_path / "text.parquet", index=False)
+    with pytest.raises(UserError, match=r"text.parquet: row \d+: not an image; mend or remove it"):
+        load_images("table", tmp_path / "text.parquet").splits["train"].image(0)
 
 
 @pytest.fixture

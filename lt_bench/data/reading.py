@@ -1,0 +1,38 @@
+"""How the images of a data set are to be read: the choices that every reader of a layout takes. Free of torch."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from lt_bench.data.profiles import Profile
+from lt_bench.data.specs import DatasetSpec
+from lt_bench.data.splits import Selection
+
+
+class Reading(TypedDict, total=False):
+    """Choices; one that is left out, or None, takes its default.
+
+    Attributes:
+        imbalance_factor: IF of the training subset, for data that take one; by default the spec's.
+        profile: exponential (default) or step.
+        selection: which rows of a class are kept, for data that take a factor: the ``first`` (default) in file order, or ``seed0``, which needs the balanced
+            original in its official order.
+        image_column: column of encoded images in parquet files, or of paths in tables.
+        label_column: column of labels.
+        split_column: column of train, val and test, for tables.
+        split_seed: of the split that is made where the data bring none; 0 by default.
+    """
+
+    imbalance_factor: float | None
+    profile: Profile
+    selection: Selection
+    image_column: str | None
+    label_column: str | None
+    split_column: str | None
+    split_seed: int
+
+
+def factor_of(reading: Reading, spec: DatasetSpec) -> float:
+    """The imbalance factor in force: the one asked for, else the data set's, else 1."""
+    given = reading.get("imbalance_factor")
+    return given if given is not None else spec.imbalance_factor or 1
