@@ -1,7 +1,7 @@
 """Writing a feature cache piece by piece: larger than memory, and what is done survives a SIGKILL.
 
 The files of a cache are laid out beforehand as safetensors of their final size; shards (runs of rows) are written into them in any order. A marker is written
-once a shard is on disk. At the end the files get their checksums and one rename.
+once a shard is on disk. At the end the files get their checksums and one rename. Several processes, on one file system, may write shards of one cache.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from lt_bench.features.write import DTYPES, Description, encode_affine8, publish
 
 _NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
 _COPY_ROWS = 4096
+PATIENCE = 60  # seconds for a file of another machine to show
 
 
 @dataclass(frozen=True)
@@ -55,35 +57,49 @@ class Resumable:
         dim: feature dimension D.
         dtype: float16, float32 or affine8 (kept as float32 until the end).
         shard: rows of a shard.
+        lay_out: whether to begin; False in all but one of the processes that write it together, which open it once it is laid out.
 
     Raises:
-        UserError: the place cannot be written.
+        UserError: the place cannot be written, or what another process laid out cannot be seen.
     """
 
-    def __init__(self, directory: Path, identity: str, splits: Mapping[str, SplitPlan], dim: int, dtype: str, shard: int) -> None:
+    def __init__(
+        self, directory: Path, identity: str, splits: Mapping[str, SplitPlan], dim: int, dtype: str, shard: int, *, lay_out: bool = True
+    ) -> None:
         self.directory, self.splits, self.dim, self.dtype, self.shard = directory, dict(splits), dim, dtype, shard
         self.stored = DTYPES.get(dtype, torch.float32)
         self.work = directory.parent / f".{directory.name}.{identity}.extracting"
-        self.files, self.done = self.work / "files", self.work / "done"
+        self.files, self.done, self._stop = self.work / "files", self.work / "done", self.work / "stopped"
+        self._layouts = {
+            split: _Layout(self.files / f"{split}.safetensors", split, plan, dim, self.stored) for split, plan in splits.items()
+        }
+        if lay_out:
+            self._lay_out()
+        elif not _appear([self.done]):
+            raise UserError(
+                f"{directory}: the nodes do not see the same files there; choose a place on a file system that all of them share"
+            )
+
+    def _lay_out(self) -> None:
+        """Make what is not there yet, and remove what is another's."""
         try:
-            for old in directory.parent.glob(f".{directory.name}.*.extracting"):
+            for old in self.directory.parent.glob(f".{self.directory.name}.*.extracting"):
                 if old != self.work:
                     shutil.rmtree(old)
             self.files.mkdir(parents=True, exist_ok=True)
             self.done.mkdir(exist_ok=True)
-            self._layouts: dict[str, _Layout] = {}
-            for split, plan in splits.items():
-                self._layouts[split] = _Layout(self.files / f"{split}.safetensors", split, plan, dim, self.stored)
-                if self._layouts[split].fresh:  # a marker says nothing about a file that was laid out just now
+            self._stop.unlink(missing_ok=True)
+            for split, layout in self._layouts.items():
+                if layout.write_header():  # a marker says nothing about a file that was laid out just now
                     for marker in self.done.glob(f"{split}-*"):
                         marker.unlink()
         except OSError as error:
-            raise UserError(f"{directory}: cannot write the cache ({error}); choose another place or free the disk") from None
+            raise UserError(f"{self.directory}: cannot write the cache ({error}); choose another place or free the disk") from None
 
     def shards(self, split: str) -> list[tuple[int, int]]:
         """First row and end of the shards of a split that are still to be written."""
-        starts = range(0, len(self.splits[split]), self.shard)
-        return [(start, min(start + self.shard, len(self.splits[split]))) for start in starts if not self._marker(split, start).exists()]
+        n = len(self.splits[split])
+        return [(start, min(start + self.shard, n)) for start in self._starts(split) if not self._marker(split, start).exists()]
 
     def write(self, split: str, start: int, features: Mapping[str, Tensor], broken: Mapping[int, str]) -> None:
         """Write a shard: features (n, D) by view, and why each broken position of it could not be read."""
@@ -95,16 +111,39 @@ class Resumable:
                 f"{self.directory}: cannot write the cache ({error}); free the disk, the same command goes on from there"
             ) from None
 
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """A UserError within lets all processes know that they need not go on."""
+        try:
+            yield
+        except UserError:
+            with suppress(OSError):
+                self._stop.touch()
+            raise
+
+    def stopped(self) -> bool:
+        """Whether one of the processes has failed."""
+        return self._stop.exists()
+
+    def views_written(self) -> int:
+        """Views of all shards that are on disk, whichever process wrote them."""
+        return sum(
+            (min(start + self.shard, len(plan)) - start) * len(plan.views)
+            for split, plan in self.splits.items()
+            for start in self._starts(split)
+            if self._marker(split, start).exists()
+        )
+
     def broken(self, split: str) -> dict[int, str]:
         """Positions of a split that could not be read, and why, of all shards written."""
         found = {}
-        for start in range(0, len(self.splits[split]), self.shard):
+        for start in self._starts(split):
             if self._marker(split, start).exists():
                 found |= {int(i): why for i, why in json.loads(self._marker(split, start).read_text(encoding="utf-8")).items()}
         return found
 
     def publish(self, description: Description, head: Mapping[str, Tensor], texts: Mapping[str, str]) -> Manifest:
-        """Leave out the broken rows and put the finished cache at ``directory``.
+        """Leave out the broken rows and put the finished cache at ``directory``, which one process does when all have written their shards.
 
         Args:
             description: of what is left.
@@ -112,8 +151,11 @@ class Resumable:
             texts: further files by name.
 
         Raises:
-            UserError: the place cannot be written.
+            UserError: the place cannot be written, or a shard is missing.
         """
+        for split in self.splits:
+            if not _appear([self._marker(split, start) for start in self._starts(split)]):
+                raise UserError(f"{self.directory}: not all shards of {split} are there; the same command writes the others")
         try:
             for split, layout in list(self._layouts.items()):
                 broken = self.broken(split)
@@ -142,6 +184,9 @@ class Resumable:
         shutil.rmtree(self.work, ignore_errors=True)
         return manifest
 
+    def _starts(self, split: str) -> range:
+        return range(0, len(self.splits[split]), self.shard)
+
     def _marker(self, split: str, start: int) -> Path:
         return self.done / f"{split}-{start:09d}"
 
@@ -158,17 +203,23 @@ class _Layout:
             header[f"{split}/{name}"] = {"dtype": _NAMES[kind], "shape": shape, "data_offsets": [offset, offset + size]}
             offset += size
         text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        self.offsets = {name: 8 + len(text) + info["data_offsets"][0] for name, info in header.items()}
-        self.fresh = not path.exists() or path.stat().st_size != 8 + len(text) + offset
-        if not self.fresh:
-            return
-        with path.open("wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            file.truncate(8 + len(text) + offset)
-            for name, values in (("labels", plan.labels), ("rows", plan.rows)):
-                file.seek(self.offsets[f"{split}/{name}"])
+        self.header = text + b" " * (-len(text) % 8)
+        self.size = 8 + len(self.header) + offset
+        self.offsets = {name: 8 + len(self.header) + info["data_offsets"][0] for name, info in header.items()}
+
+    def write_header(self) -> bool:
+        """Lay the file out, labels and rows included, unless it is; says whether it was laid out now."""
+        if self.path.exists() and self.path.stat().st_size == self.size:
+            return False
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        with partial.open("wb") as file:
+            file.write(struct.pack("<Q", len(self.header)) + self.header)
+            file.truncate(self.size)
+            for name, values in (("labels", self.plan.labels), ("rows", self.plan.rows)):
+                file.seek(self.offsets[f"{self.split}/{name}"])
                 file.write(_bytes(values.long()))
+        partial.replace(self.path)
+        return True
 
     def write(self, start: int, features: Mapping[str, Tensor]) -> None:
         descriptor = os.open(self.path, os.O_WRONLY)
@@ -192,12 +243,23 @@ class _Layout:
         kept[list(broken)] = False
         path.unlink(missing_ok=True)
         copy, index = _Layout(path, self.split, self.plan.keep(kept), self.dim, self.dtype), kept.nonzero().squeeze(1)
+        copy.write_header()
         for view in self.plan.views:
             features, start = stored_tensor(self.path, f"{self.split}/features/{view}"), 0
             for rows in index.split(_COPY_ROWS):
                 copy.write(start, {view: features[rows]})
                 start += rows.numel()
         return copy
+
+
+def _appear(paths: Sequence[Path]) -> bool:
+    """Whether all paths are there; a network file system may show what another machine made some seconds late."""
+    end = time.monotonic() + PATIENCE
+    while not all(path.exists() for path in paths):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 @contextmanager

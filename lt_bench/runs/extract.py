@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +24,16 @@ from lt_bench.data.load import load_images
 from lt_bench.data.profiles import Profile
 from lt_bench.data.small_images import ImageData
 from lt_bench.data.splits import Selection
+from lt_bench.engine.group import Group, together
+from lt_bench.engine.nodes import layout, started_by_a_launcher
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache, require
 from lt_bench.features.manifest import FORMAT_VERSION, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, cache_key, key_fields
 from lt_bench.features.resumable import Resumable, SplitPlan, identity, only_one
 from lt_bench.features.write import Description
 from lt_bench.runs.extract_inputs import Inputs, inputs_of
-from lt_bench.runs.extract_pace import Pace
-from lt_bench.runs.extract_sources import Batch, FileSource, MemorySource, Source, default_workers
+from lt_bench.runs.extract_pace import Pace, Spent, words
+from lt_bench.runs.extract_sources import Batch, FileSource, MemorySource, Run, Source, default_workers
 from lt_bench.runs.self_test import self_test
 
 DTYPES = ("float16", "float32", "affine8")
@@ -57,6 +61,7 @@ def extract(
     skip_broken: bool = False,
     val_seen_by_backbone: bool = False,
     accelerator: str = "auto",
+    devices: int = 1,
     name: str | None = None,
     stage1: str = "",
     command: str = "",
@@ -65,7 +70,10 @@ def extract(
     """Write the feature cache of a data set under a backbone; return at once where it is there already.
 
     The backbone is in eval mode, in float32. Train: the plain view and ``views`` augmented ones, each seeded by its number (files: and by the image's row);
-    val: plain; test: plain and flipped. Killed, the same call goes on from the last shard; two processes that write the same cache wait for each other.
+    val: plain; test: plain and flipped. Killed, the same call goes on from the last shards; two calls that write the same cache wait for each other.
+
+    With several devices, or under torchrun, every process takes its share of the shards, and what they write is byte for byte what one would; ``out`` has to
+    be on a file system that all nodes share. Lightning starts the other processes by running the program again, so call this from a script that may be.
 
     Args:
         dataset: name of the data set.
@@ -86,6 +94,7 @@ def extract(
         skip_broken: leave images out that cannot be decoded, and name them, instead of stopping.
         val_seen_by_backbone: whether stage 1 was trained on the validation images.
         accelerator: auto, cpu or gpu.
+        devices: processes on this node, one device each; under torchrun its number counts.
         name: of the cache, by default that of ``out``.
         stage1: how the backbone was trained, in words.
         command: how to make the cache again.
@@ -100,7 +109,7 @@ def extract(
     )  # fmt: skip
     request = Request(
         data=data, backbone=backbone, weights=weights, out=out, views=views, dtype=dtype, batch_size=batch_size, device=pick_device(accelerator),
-        workers=workers, skip_broken=skip_broken, val_seen_by_backbone=val_seen_by_backbone, name=name or out.name, stage1=stage1, command=command,
+        devices=devices, workers=workers, skip_broken=skip_broken, val_seen_by_backbone=val_seen_by_backbone, name=name or out.name, stage1=stage1, command=command,
         progress=progress,
     )  # fmt: skip
     return extract_images(request)
@@ -116,6 +125,7 @@ class Request:
     out: Path
     device: torch.device
     name: str
+    devices: int = 1
     views: int = 8
     dtype: str = "float16"
     batch_size: int | None = None
@@ -137,19 +147,26 @@ def extract_images(request: Request) -> Manifest:
     loaded = load_backbone(request.backbone, request.weights, len(data.train_counts), data.spec.name, data.train_counts)
     inputs = inputs_of(data, request.backbone, loaded.recipe.encoder)
     description = _description(request, loaded, inputs)
-    present = _present(request, description)
-    if present is not None:
-        return present
-    console = Console(stderr=True)
-    if request.progress:
+    where = layout(request.devices)
+    if where.world == 1 or not started_by_a_launcher():
+        present = _present(request, description)
+        if present is not None:
+            return present
+    with together(where, request.device.type) as group:
+        mine = replace(request, device=group.device, progress=request.progress and group.first)
+        console = Console(stderr=True, quiet=not mine.progress)
         for note in loaded.notes:
             console.print(note, soft_wrap=True, highlight=False)
-    with only_one(request.out, f"{request.out}: another process is extracting this cache; waiting for it"):
-        present = _present(request, description)  # the other process may have made it
-        manifest = present if present is not None else _extracted(request, loaded, inputs, description, console)
-    if loaded.imported and (told := self_test(open_cache(request.out), loaded)) and request.progress:
-        console.print(told, soft_wrap=True, highlight=False)
-    return manifest
+        with _alone(mine.out) if group.first else nullcontext():
+            present = group.first_does(lambda: _present(mine, description))  # another call may have made it
+            manifest = present if present is not None else _extracted(mine, loaded, inputs, description, console, group)
+        if group.first and loaded.imported and (told := self_test(open_cache(mine.out), loaded)):
+            console.print(told, soft_wrap=True, highlight=False)
+        return manifest
+
+
+def _alone(out: Path) -> AbstractContextManager[None]:
+    return only_one(out, f"{out}: another process is extracting this cache; waiting for it")
 
 
 def pick_device(accelerator: str) -> torch.device:
@@ -165,25 +182,50 @@ def pick_device(accelerator: str) -> torch.device:
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _extracted(request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console) -> Manifest:
+def _extracted(request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console, group: Group) -> Manifest:
     network = loaded.network.to(memory_format=torch.channels_last).to(request.device)
-    source, plans = _source(request, inputs), _plans(request)
+    source, plans = _source(request, inputs, group.local), _plans(request)
     batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125)
     shard = max(1, SHARD_VIEWS // (request.views + 1))
     key = identity(
         key=cache_key(_key_fields(request, description)), batch=batch, shard=shard, device=request.device.type, torch=torch.__version__
     )
-    store = Resumable(request.out, key, plans, loaded.network.dim, request.dtype, shard)
-    pace = Pace(request.name, {split: len(plan) * len(plan.views) for split, plan in plans.items()}, console if request.progress else None)
+    store_of = partial(Resumable, request.out, key, plans, loaded.network.dim, request.dtype, shard)
+    left = group.first_does(lambda: _left(store_of()))
+    opened: list[Resumable] = []
+    group.all_do(lambda: opened.append(store_of(lay_out=False)))
+    store = opened[0]
+    totals = {split: len(plan) * len(plan.views) for split, plan in plans.items()}
+    pace = Pace(request.name, totals, console if request.progress else None, store.views_written if group.world > 1 else None)
+    for split, plan in plans.items():
+        pace.skip(split, len(plan.views) * (len(plan) - sum(stop - start for start, stop in left[split])))
     forward = _Forward(network, Normalise(inputs.evaluation.mean, inputs.evaluation.std).to(request.device), request.device)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), torch.inference_mode():
-        for split, plan in plans.items():
-            shards = store.shards(split)
-            pace.skip(split, len(plan.views) * (len(plan) - sum(stop - start for start, stop in shards)))
-            _fill(request, store, split, shards, _passed(forward, source, split, plan, shards, batch, pace))
-    if request.progress:
-        console.print(pace.words(decodes=isinstance(request.data, FileData)), highlight=False, soft_wrap=True)
-    return _published(request, store, description, loaded, console)
+
+    def write() -> Spent:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), torch.inference_mode():
+            for split, shards in _share(left, group).items():
+                passed = _passed(forward, source, split, plans[split], shards, batch, pace)
+                with store.stopping():
+                    _fill(request, store, split, shards, passed)
+        return pace.spent()
+
+    spent = group.all_do(write)
+    console.print(words(request.name, spent, decodes=isinstance(request.data, FileData)), highlight=False, soft_wrap=True)
+    return group.first_does(lambda: _published(request, store, description, loaded, console))
+
+
+def _left(store: Resumable) -> dict[str, list[Run]]:
+    return {split: store.shards(split) for split in store.splits}
+
+
+def _share(left: Mapping[str, Sequence[Run]], group: Group) -> dict[str, list[Run]]:
+    """The shards of this process: every world-th of all that are left, so that no process has more than one shard more than another."""
+    numbered = enumerate((split, shard) for split, shards in left.items() for shard in shards)
+    mine: dict[str, list[Run]] = {split: [] for split in left}
+    for number, (split, shard) in numbered:
+        if number % group.world == group.rank:
+            mine[split].append(shard)
+    return mine
 
 
 def _passed(
@@ -222,8 +264,10 @@ class _Forward:
 def _fill(
     request: Request, store: Resumable, split: str, shards: Sequence[tuple[int, int]], passed: Iterator[tuple[Batch, dict[str, Tensor]]]
 ) -> None:
-    """Write the shards as their batches come."""
+    """Write the shards as their batches come, unless another process has failed."""
     for start, stop in shards:
+        if store.stopped():
+            return
         pieces: list[dict[str, Tensor]] = []
         broken: dict[int, str] = {}
         count = 0
@@ -316,10 +360,10 @@ def _table(splits: dict, names: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _source(request: Request, inputs: Inputs) -> Source:
+def _source(request: Request, inputs: Inputs, processes: int) -> Source:
     if isinstance(request.data, ImageData):
         return MemorySource(request.data, request.device)
-    workers = default_workers(request.device) if request.workers is None else request.workers
+    workers = default_workers(request.device, processes) if request.workers is None else request.workers
     return FileSource(request.data, inputs.evaluation, inputs.augmentation, upright=inputs.upright, workers=workers)
 
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from rich.console import Console
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one process did: views, the seconds that it took, and those of them spent waiting for pixels."""
+
+    views: int
+    seconds: float
+    waited: float
 
 
 class Pace:
@@ -18,10 +28,11 @@ class Pace:
         name: what is extracted.
         totals: views of each split.
         console: where to say how far it is, or None for silence.
+        written: views that all processes have finished, earlier calls included, where there are several; None for this one alone.
     """
 
-    def __init__(self, name: str, totals: Mapping[str, int], console: Console | None) -> None:
-        self.name, self.totals, self.console = name, totals, console
+    def __init__(self, name: str, totals: Mapping[str, int], console: Console | None, written: Callable[[], int] | None = None) -> None:
+        self.name, self.totals, self.console, self.written = name, totals, console, written
         self.begun, self.waited, self.views, self.before = time.perf_counter(), 0.0, 0, 0
         self.said = self.begun
 
@@ -50,23 +61,26 @@ class Pace:
         now = time.perf_counter()
         if self.console and now - self.said > (2 if self.console.is_terminal else 30):
             self.said = now
-            done, total = self.before + self.views, sum(self.totals.values())
-            rate = self.views / (now - self.begun)
-            self.console.print(
-                f"{self.name}: {split}, {done:,}/{total:,} views, {rate:.0f} a second, {(total - done) / rate:.0f} s left",
-                highlight=False,
-                soft_wrap=True,
-            )
+            done, total = self.written() if self.written else self.before + self.views, sum(self.totals.values())
+            rate = (done - self.before) / (now - self.begun)
+            left = f", {rate:.0f} a second, {(total - done) / rate:.0f} s left" if rate > 0 else ""
+            self.console.print(f"{self.name}: {split}, {done:,}/{total:,} views{left}", highlight=False, soft_wrap=True)
 
-    def words(self, decodes: bool) -> str:
-        """What was done in which time; with ``decodes``, whether decoding or the backbone limits."""
-        elapsed = time.perf_counter() - self.begun
-        share = self.waited / elapsed if elapsed else 0.0
-        limit = (
-            f"decoding limits ({share:.0%} of the time waiting for it; try more --workers)"
-            if share > 0.3
-            else f"the backbone limits ({share:.0%} of the time waiting for images)"
-        )
-        return f"{self.name}: {self.views:,} views in {elapsed:.1f} s, {self.views / max(elapsed, 1e-9):.0f} a second" + (
-            f"; {limit}" if decodes and self.views else ""
-        )
+    def spent(self) -> Spent:
+        """Of this process up to now."""
+        return Spent(self.views, time.perf_counter() - self.begun, self.waited)
+
+
+def words(name: str, spent: Sequence[Spent], decodes: bool) -> str:
+    """What all processes did in which time; with ``decodes``, whether decoding or the backbone limits."""
+    views, elapsed = sum(one.views for one in spent), max(one.seconds for one in spent)
+    share = sum(one.waited for one in spent) / max(1e-9, sum(one.seconds for one in spent))
+    limit = (
+        f"decoding limits ({share:.0%} of the time waiting for it; try more --workers)"
+        if share > 0.3
+        else f"the backbone limits ({share:.0%} of the time waiting for images)"
+    )
+    together = f" on {len(spent)} processes" if len(spent) > 1 else ""
+    return f"{name}: {views:,} views in {elapsed:.1f} s{together}, {views / max(elapsed, 1e-9):.0f} a second" + (
+        f"; {limit}" if decodes and views else ""
+    )

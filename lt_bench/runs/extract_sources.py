@@ -79,7 +79,7 @@ def view_draws(view: str, n: int) -> Draws:
     return Draws.plain(n) if view == "plain" else Draws.random(n, np.random.default_rng(derive_seed("view", view)))
 
 
-def default_workers(device: torch.device) -> int:
-    """Decoding processes: one per core beside a GPU, half of the cores where the backbone needs them too; at most 16."""
+def default_workers(device: torch.device, processes: int = 1) -> int:
+    """Decoding processes for each of the ``processes`` of a node: one per core beside GPUs, half of the cores where the backbone needs them too; at most 16."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(16, cores if device.type == "cuda" else cores // 2))
+    return max(1, min(16, (cores if device.type == "cuda" else cores // 2) // processes))

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lt_bench.data.specs import dataset_spec
+from lt_bench.engine.nodes import is_first
 from lt_bench.errors import UserError
 from lt_bench.features.locate import home
 from lt_bench.runs.extract import extract
@@ -29,10 +30,10 @@ def extract_verb(options: ExtractOptions) -> Path:
     manifest = extract(
         **_image_arguments(options), backbone=options.backbone, weights=options.weights, out=out, name=name, stage1=options.stage1,
         batch_size=options.batch_size, workers=options.workers, split_seed=options.split_seed, skip_broken=options.skip_broken,
-        val_seen_by_backbone=options.val_seen_by_backbone,
+        val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
         command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
     )  # fmt: skip
-    Console().print(
+    Console(quiet=not is_first()).print(
         f"{out}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}", soft_wrap=True
     )
     return out

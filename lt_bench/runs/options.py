@@ -57,6 +57,7 @@ class RunOptions(FitOptions):
     strategy: StrategyChoice = field(default_factory=StrategyChoice)
     seeds: list[int] = option([0], "repetitions, e.g. 0,1,2: initial head and batch order")
     tuned: bool = option(False, "use the hyper-parameters that `lt-bench tune` chose on validation for this cache")
+    analysis: bool = option(False, "also record classifier norm, feature norm and cosine per class over the epochs")
 
 
 @dataclass
@@ -161,6 +162,7 @@ class ExtractOptions(ImageOptions):
     stage1: str = option("", "how the backbone was trained, in words")
     batch_size: int | None = option(None, "views a forward (default: 250 for small images, else 125)")
     workers: int | None = option(None, "processes that decode image files (default: by the cores; 0: none)")
+    devices: int = option(1, "processes, one device each, that share the images; torchrun for several nodes, --out on a file system of all")
     split_seed: int = option(0, "of the split that is made where your data bring none")
     skip_broken: bool = option(False, "leave out images that cannot be decoded, and name them")
     val_seen_by_backbone: bool = option(False, "whether stage 1 was trained on the validation images; tuning then refuses them")

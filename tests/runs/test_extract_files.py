@@ -20,7 +20,7 @@ from lt_bench.features.cache import open_cache
 from lt_bench.features.resumable import Resumable
 from lt_bench.runs import extract as module
 from lt_bench.runs.extract import extract
-from lt_bench.runs.extract_pace import Pace
+from lt_bench.runs.extract_pace import Pace, Spent, words
 from lt_bench.runs.options import CacheOptions
 from lt_bench.runs.which_cache import resolve_cache
 
@@ -207,10 +207,13 @@ def test_pace_says_what_limits():
     pace = Pace("x", {"train": 3}, None)
     for one in pace.timed(slow()):
         pace.advance("train", one)
-    assert "decoding limits" in pace.words(decodes=True)
+    assert "decoding limits" in words("x", [pace.spent()], decodes=True)
     pace.waited = 0
-    assert "the backbone limits" in pace.words(decodes=True)
-    assert "limits" not in pace.words(decodes=False)
+    assert "the backbone limits" in words("x", [pace.spent()], decodes=True)
+    assert "limits" not in words("x", [pace.spent()], decodes=False)
+    assert words("x", [Spent(30, 2.0, 0.1), Spent(10, 1.0, 0.8)], decodes=True) == (
+        "x: 40 views in 2.0 s on 2 processes, 20 a second; the backbone limits (30% of the time waiting for images)"
+    )
 
 
 def test_the_cache_of_a_folder_is_found_by_its_images(photos, weights, tmp_path, monkeypatch):
