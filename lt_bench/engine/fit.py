@@ -80,6 +80,7 @@ class Fitted:
         history: per head, one ``{"epoch", "loss", "lr"}`` an epoch; empty where nothing was fitted by batches.
         steps: optimizer steps.
         threads: CPU threads of the products.
+        best_epochs: per head, the figures of ``engine.best_epoch``; empty where they were not asked for.
     """
 
     strategy: Strategy
@@ -87,6 +88,7 @@ class Fitted:
     history: list[list[dict[str, float]]]
     steps: int = 0
     threads: int = 1
+    best_epochs: list[dict[str, float]] = field(default_factory=list)
 
     def check_finite(self, head: int) -> None:
         """Refuse a head whose fit diverged.

@@ -16,6 +16,11 @@ from lt_bench.engine.pretraining import EVALUATION_BATCH, Precision
 Network = Literal["frozen", "drifting", "trained"]
 
 
+def prepare(network: Backbone, mode: Network) -> None:
+    """Put a network into the mode that it is in during a fit."""
+    network.requires_grad_(mode == "trained").train(mode != "frozen")
+
+
 class ImageSource:
     """Features of small images, which lie uint8 on the device.
 
@@ -23,7 +28,7 @@ class ImageSource:
     every position, holds its augmentation too: fits of the same repetition see the same pixels, on any number of processes and after a resume.
 
     Args:
-        network: the backbone, on the device.
+        network: the backbone, on the device; ``prepare`` puts it into the mode.
         store: images as ``data.augment.padded`` gives them, (N, H + 8, W + 8, 3) on the device.
         labels: (N,) on the device.
         spec: of the data set, for the normalisation.
@@ -51,7 +56,6 @@ class ImageSource:
         self._network, self._store, self._labels, self._mode, self._precision = network, store, labels, mode, precision
         self._views = (views or Cuts.every()).to(store.device)
         self._normalise = Normalise(spec.mean, spec.std).to(store.device)
-        network.requires_grad_(mode == "trained").train(mode != "frozen")
         self._encode: Callable[[Tensor], Tensor] = torch.compile(network.features, dynamic=False) if compiled else network.features
 
     @property

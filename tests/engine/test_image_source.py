@@ -7,7 +7,7 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.data.augment import Cuts, Draws, padded
 from lt_bench.data.specs import dataset_spec
 from lt_bench.engine.fit import Hardware, fit_stack
-from lt_bench.engine.image_source import ImageSource
+from lt_bench.engine.image_source import ImageSource, prepare
 from lt_bench.engine.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.features.samplers import EpochOrder
@@ -43,8 +43,9 @@ LABELS = torch.arange(len(COUNTS)).repeat_interleave(torch.tensor(COUNTS))
 PIXELS = np.random.default_rng(0).integers(0, 256, (len(LABELS), 3, 8, 8), dtype=np.uint8)
 
 
-def source(backbone, **options):
-    return ImageSource(backbone, padded(PIXELS), LABELS, SPEC, **options)
+def source(backbone, mode="frozen", **options):
+    prepare(backbone, mode)
+    return ImageSource(backbone, padded(PIXELS), LABELS, SPEC, mode=mode, **options)
 
 
 def facts(backbone, seeds=(1,)):

@@ -1,0 +1,95 @@
+"""What runs are fitted and measured on: a feature cache, or images through a backbone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from lt_bench.engine.best_epoch import BestTestEpoch
+from lt_bench.engine.evaluate import Measured, evaluate
+from lt_bench.engine.fit import Fitted, Hardware
+from lt_bench.engine.stacks import HeadJob, head_bytes, stacks
+from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.manifest import Manifest
+from lt_bench.runs.planning import Planned
+from lt_bench.strategies.registry import Entry
+
+CPU_STACK_BYTES = 1 << 28
+GPU_STACK_BYTES = 8 << 30
+
+
+class Workbench(ABC):
+    """A place where planned runs are fitted, and their heads measured.
+
+    Attributes:
+        manifest: what the features are of; its key is part of every record's identity.
+        hardware: of the fits.
+        best_test_epoch: also test after every epoch, and record the best as figures of their own.
+    """
+
+    manifest: Manifest
+    hardware: Hardware
+    best_test_epoch: bool
+
+    @abstractmethod
+    def split(self, name: str) -> FeatureSplit:
+        """Features to measure on: all views of a split."""
+
+    @abstractmethod
+    def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
+        """Fit the planned runs, stack by stack; yields each stack as it is done, without looking whether its heads are finite."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where features and heads live."""
+        return self.hardware.device
+
+    def has(self, split: str) -> bool:
+        """Whether there is this split."""
+        return split in self.manifest.views
+
+    def stacked(self, planned: Sequence[Planned]) -> Iterator[tuple[list[Planned], list[HeadJob]]]:
+        """Which runs are fitted as one stack."""
+        budget = CPU_STACK_BYTES if self.device.type == "cpu" else GPU_STACK_BYTES
+        jobs = {run.id: HeadJob(run.entry, run.hyperparameters, run.repetition) for run in planned}
+        by_job = {id(jobs[run.id]): run for run in planned}
+        batch = max((int(run.hyperparameters.get("batch_size", 1)) for run in planned), default=1)
+        bytes_of_one = head_bytes(self.manifest.dataset.num_classes, self.manifest.backbone.dim, batch)
+        for stack in stacks(list(jobs.values()), bytes_of_one, budget):
+            yield [by_job[id(job)] for job in stack], stack
+
+    def best_epochs(self, features: Callable[[], Tensor]) -> list[BestTestEpoch]:
+        """What keeps the best test epoch of a fit, where that is asked for."""
+        if not self.best_test_epoch:
+            return []
+        return [BestTestEpoch(features, self.split("test").labels, self.manifest.dataset.train_counts)]
+
+    def measure(
+        self,
+        head: nn.Module,
+        split: str,
+        classifier: Tensor | None = None,
+        classifier_input: Callable[[Tensor], Tensor] | None = None,
+        *,
+        flip: bool = False,
+    ) -> Measured:
+        """Evaluate a head on the plain view of a split, or on the average with its flipped view."""
+        features = self.split(split)
+        views = ("plain", "flip") if flip else ("plain",)
+        inputs = tuple(features.view(view) for view in views)
+        counts = self.manifest.dataset.train_counts
+        return evaluate(head, inputs, features.labels, counts, classifier=classifier, classifier_input=classifier_input)
+
+    def varies(self, entry: Entry) -> str | None:
+        """What differs between the seeds of a strategy; None where nothing does."""
+        if entry.fitting != "sgd":
+            return None
+        return "initial head and batch order, one backbone" if entry.initial_head == "random" else "batch order, one backbone"
+
+    def trained_parameters(self, fitted: Fitted) -> int:
+        """How many numbers of one head, and of the network where it is trained with it, were fitted."""
+        return fitted.strategy.trained_parameters()
