@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,7 @@ def evaluate(
     train_counts: tuple[int, ...],
     *,
     classifier: Tensor | None = None,
+    classifier_input: Callable[[Tensor], Tensor] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Measured:
     """Evaluate ``head`` on features.
@@ -49,6 +51,7 @@ def evaluate(
         labels: (N,).
         train_counts: (K,) training images per class, for many, medium and few.
         classifier: (K, D) directions for the norm and angle decomposition.
+        classifier_input: features (B, D) as those directions meet them; as they are where it is None.
         dtype: in which the products run.
     """
     n, device = labels.numel(), labels.device
@@ -61,7 +64,7 @@ def evaluate(
     for rows in mine.split(size):
         inputs = [view[rows].to(dtype) for view in views]
         logits = torch.stack([head(features) for features in inputs]).mean(0) if len(inputs) > 1 else head(inputs[0])
-        outcomes = evaluation.update(logits, labels[rows], inputs[0])
+        outcomes = evaluation.update(logits, labels[rows], inputs[0] if classifier_input is None else classifier_input(inputs[0]))
         predictions[rows] = outcomes.predictions.int()
         probability[rows] = outcomes.log_likelihood.exp().float()
     if world > 1:

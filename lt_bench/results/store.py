@@ -20,6 +20,9 @@ Arrays = Mapping[str, NDArray[Any]]
 # Per-sample arrays of the test view, in the order of the test rows, and the type each is stored in.
 SAMPLE_ARRAYS: dict[str, type[np.generic]] = {"test_predictions": np.int32, "test_labels": np.int32, "test_true_probability": np.float32}
 
+# The course of a fit over E measured epochs, where it was asked for: `course/epoch` (E,), the others (E, K).
+COURSE, COURSE_EPOCH = "course/", "course/epoch"
+
 # Folders beside those of the datasets: what `lt-bench tune` chose, and the CSV logs of fits.
 NOT_DATASETS = {"tuning", "logs"}
 
@@ -45,7 +48,8 @@ class Store:
 
         Args:
             record: the run.
-            arrays: `test_predictions`, `test_labels` (N,), `test_true_probability` (N,), and vectors (K,) named `<view>/<name>`.
+            arrays: `test_predictions`, `test_labels` (N,), `test_true_probability` (N,), and vectors (K,) named `<view>/<name>`; with an analysis of
+                the fit also `course/epoch` (E,) and `course/<name>` (E, K).
 
         Raises:
             UserError: the record or an array is not valid, or this id exists with other content.
@@ -60,6 +64,10 @@ class Store:
         write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
         write_atomic(path, lambda file: file.write(_text(data).encode()))
         return path
+
+    def has_course(self, id: str) -> bool:  # noqa: A002
+        """Whether the course of the fit was stored with this record."""
+        return bool(read_arrays(self.path(self.load(id)).with_suffix(".npz"), (COURSE_EPOCH,), optional=True))
 
     def load(self, id: str) -> RunRecord:  # noqa: A002
         """The record with this id.
@@ -188,7 +196,7 @@ def _checked_arrays(record: RunRecord, arrays: Arrays) -> dict[str, NDArray[Any]
         array = np.asarray(arrays[name]).astype(SAMPLE_ARRAYS.get(name, np.float64))
         if name not in wanted and "/" not in name:
             raise UserError(f"{check_where}: {name}: per-class vectors are named '<view>/<name>'")
-        shape = wanted.get(name, (record.dataset.num_classes,))
+        shape = wanted.get(name, _course_shape(name, arrays) + (() if name == COURSE_EPOCH else (record.dataset.num_classes,)))
         if array.shape != shape:
             raise UserError(f"{check_where}: {name} has shape {array.shape}, expected {shape}")
         result[name] = array
@@ -198,6 +206,11 @@ def _checked_arrays(record: RunRecord, arrays: Arrays) -> dict[str, NDArray[Any]
             f"{check_where}: test_predictions give accuracy {accuracy:.6f}, metrics.test.accuracy says {record.metrics['test']['accuracy']:.6f}"
         )
     return result
+
+
+def _course_shape(name: str, arrays: Arrays) -> tuple[int, ...]:
+    """(E,) for the course of a fit, () for what has no epochs."""
+    return (np.size(arrays.get(COURSE_EPOCH, ())),) if name.startswith(COURSE) else ()
 
 
 def _equal(before: NDArray[Any] | None, after: NDArray[Any] | None) -> bool:

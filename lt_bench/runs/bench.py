@@ -34,6 +34,7 @@ class Suite:
         caches: the options that find a cache, each.
         seeds: repetitions.
         hyperparameters: whether each strategy runs with its official ones, with those tuned on validation, or both.
+        analysis: also record classifier norm, feature norm and cosine per class over the epochs.
         description: in words.
     """
 
@@ -41,6 +42,7 @@ class Suite:
     caches: list[CacheOptions]
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     hyperparameters: list[Literal["official", "tuned"]] = field(default_factory=lambda: ["official"])
+    analysis: bool = False
     description: str = ""
 
 
@@ -60,7 +62,7 @@ def bench(options: BenchOptions) -> None:
     for cache in suite_caches(suite):
         planned, missing = suite_plan(suite, cache, options.results)
         failures += missing
-        failures += _execute(Bench(cache, Hardware(options.accelerator, options.devices)), planned, store, records)
+        failures += _execute(Bench(cache, Hardware(options.accelerator, options.devices)), planned, store, records, suite.analysis)
     if first_process():
         log_records(records, store, options.wandb, options.wandb_project)
         Console().print(f"{len(records)} records of {options.suite} in {options.results}", soft_wrap=True)
@@ -161,7 +163,7 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
     return list(planned.values()), missing
 
 
-def _execute(bench: Bench, planned: list[Planned], store: Store, records: list[RunRecord]) -> list[str]:
+def _execute(bench: Bench, planned: list[Planned], store: Store, records: list[RunRecord], analysis: bool) -> list[str]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not (first_process() and console.is_terminal), transient=True) as progress:
@@ -171,4 +173,4 @@ def _execute(bench: Bench, planned: list[Planned], store: Store, records: list[R
             records.append(record)
             progress.update(task, advance=1)
 
-        return execute(bench, planned, store, done)
+        return execute(bench, planned, store, done, analysis=analysis)

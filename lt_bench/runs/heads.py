@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Callback
-from torch import nn
 
-from lt_bench.engine.evaluate import Measured, evaluate
+from lt_bench.engine.course import Course
 from lt_bench.engine.fit import Fitted, Hardware, facts_of, fit_stack
-from lt_bench.engine.stacks import HeadJob, head_bytes, stacks
 from lt_bench.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.features.cache import FeatureCache, FeatureSplit
 from lt_bench.results.environment import environment
@@ -34,19 +33,23 @@ from lt_bench.results.record import (
 )
 from lt_bench.results.store import Store
 from lt_bench.runs.planning import Planned
-from lt_bench.strategies.registry import Entry
+from lt_bench.runs.workbench import Workbench
 
-CPU_STACK_BYTES = 1 << 28
-GPU_STACK_BYTES = 8 << 30
+BEST_EPOCH = "test_best_epoch"
 
 
 @dataclass
-class Bench:
+class Bench(Workbench):
     """A cache opened for fitting: its splits are loaded once, on the device of the fits."""
 
     cache: FeatureCache
     hardware: Hardware
+    best_test_epoch: bool = False
     _splits: dict[str, FeatureSplit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """What the features are of."""
+        self.manifest = self.cache.manifest
 
     def split(self, name: str) -> FeatureSplit:
         """A split with all its views, loaded on first use."""
@@ -54,32 +57,20 @@ class Bench:
             self._splits[name] = self.cache.split(name, device=self.device)
         return self._splits[name]
 
-    @property
-    def device(self) -> torch.device:
-        """Where features and heads live."""
-        return self.hardware.device
-
     def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
         """Fit the planned runs, stack by stack; yields each stack as it is done, without looking whether its heads are finite."""
-        budget = CPU_STACK_BYTES if self.device.type == "cpu" else GPU_STACK_BYTES
-        jobs = {run.id: HeadJob(run.entry, run.hyperparameters, run.repetition) for run in planned}
-        by_job = {id(jobs[run.id]): run for run in planned}
-        dataset, dim = self.cache.manifest.dataset, self.cache.manifest.backbone.dim
-        batch = max((int(run.hyperparameters.get("batch_size", 1)) for run in planned), default=1)
-        for stack in stacks(list(jobs.values()), head_bytes(dataset.num_classes, dim, batch), budget):
+        for runs, stack in self.stacked(planned):
             facts = facts_of(self.cache, [job.repetition for job in stack])
-            yield [by_job[id(job)] for job in stack], fit_stack(stack, facts, self.split("train"), self.hardware, callbacks=callbacks)
-
-    def measure(self, head: nn.Module, split: str, classifier: torch.Tensor | None, *, flip: bool = False) -> Measured:
-        """Evaluate a head on the plain view of a split, or on the average with its flipped view."""
-        features = self.split(split)
-        views = ("plain", "flip") if flip else ("plain",)
-        counts = self.cache.manifest.dataset.train_counts
-        return evaluate(head, tuple(features.view(view) for view in views), features.labels, counts, classifier=classifier)
+            best = self.best_epochs(lambda: self.split("test").view("plain"))
+            fitted = fit_stack(stack, facts, self.split("train"), self.hardware, callbacks=[*best, *callbacks])
+            fitted.best_epochs = best[0].best if best else []
+            yield runs, fitted
 
 
-def record_head(bench: Bench, run: Planned, fitted: Fitted, head: int) -> tuple[RunRecord, dict[str, np.ndarray]]:
-    """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays.
+def record_head(
+    bench: Workbench, run: Planned, fitted: Fitted, head: int, course: Course | None = None
+) -> tuple[RunRecord, dict[str, np.ndarray]]:
+    """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays, those of ``course`` too.
 
     Raises:
         UserError: its fit diverged.
@@ -87,12 +78,13 @@ def record_head(bench: Bench, run: Planned, fitted: Fitted, head: int) -> tuple[
     started = time.perf_counter()
     fitted.check_finite(head)
     module, classifier = fitted.strategy.inference_head(head), fitted.strategy.per_head_classifier(head)
-    test = bench.measure(module, "test", classifier)
-    views = {"test": test, "train": bench.measure(module, "train", classifier)}
-    if bench.cache.has("val"):
-        views["val"] = bench.measure(module, "val", classifier)
+    met = functools.partial(fitted.strategy.classifier_input, head=head)
+    test = bench.measure(module, "test", classifier, met)
+    views = {"test": test, "train": bench.measure(module, "train", classifier, met)}
+    if bench.has("val"):
+        views["val"] = bench.measure(module, "val", classifier, met)
     if "flip" in bench.split("test").views:
-        views["test_flip"] = bench.measure(module, "test", None, flip=True)
+        views["test_flip"] = bench.measure(module, "test", flip=True)
     arrays = {
         "test_predictions": test.predictions,
         "test_labels": bench.split("test").labels.cpu().numpy().astype(np.int32),
@@ -100,15 +92,20 @@ def record_head(bench: Bench, run: Planned, fitted: Fitted, head: int) -> tuple[
     }
     for view in ("test", "train"):
         arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
+    if course is not None:
+        arrays |= course.arrays(head)
     seconds = time.perf_counter() - started
-    return record_of(bench, run, fitted, head, {view: measured.scalars for view, measured in views.items()}, seconds), arrays
+    metrics = {view: measured.scalars for view, measured in views.items()}
+    if fitted.best_epochs:
+        metrics[BEST_EPOCH] = fitted.best_epochs[head]
+    return record_of(bench, run, fitted, head, metrics, seconds), arrays
 
 
 def record_of(
-    bench: Bench, run: Planned, fitted: Fitted, head: int, metrics: dict[str, dict[str, float]], evaluate_seconds: float
+    bench: Workbench, run: Planned, fitted: Fitted, head: int, metrics: dict[str, dict[str, float]], evaluate_seconds: float
 ) -> RunRecord:
     """The record of one head."""
-    manifest, entry = bench.cache.manifest, run.entry
+    manifest, entry = bench.manifest, run.entry
     dataset, backbone, history = manifest.dataset, manifest.backbone, fitted.history[head] if fitted.history else []
     sizes = {split: manifest.arrays[f"{split}/labels"].shape[0] for split in manifest.views}
     tuning = run.tuning
@@ -127,11 +124,11 @@ def record_of(
             tuning.kind, tuning.selected_on, tuning.grid_size, None if tuning.seeds is None else list(tuning.seeds), tuning.tuning_id
         ),
         seeds=SeedInfo(
-            run.repetition, fitted.strategy.facts.init_seeds[head], run.repetition, varies(entry)
+            run.repetition, fitted.strategy.facts.init_seeds[head], run.repetition, bench.varies(entry)
         ),
         metrics=metrics,
         training=TrainingInfo(
-            len(history), fitted.steps, run.hyperparameters.get("batch_size"), fitted.strategy.trained_parameters(), history[-1]["loss"] if history else None, history
+            len(history), fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history
         ),
         time=TimeInfo(fitted.seconds / fitted.strategy.heads, evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
         environment=environment(device_name(bench.device), bench.hardware.devices, fitted.threads, torch.are_deterministic_algorithms_enabled()),
@@ -139,19 +136,14 @@ def record_of(
     )  # fmt: skip
 
 
-def varies(entry: Entry) -> str | None:
-    """What differs between the seeds of a strategy; None where nothing does."""
-    if entry.fitting != "sgd":
-        return None
-    return "initial head and batch order, one backbone" if entry.initial_head == "random" else "batch order, one backbone"
-
-
 def device_name(device: torch.device) -> str:
     """``cpu``, or the accelerator's own name."""
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
-def execute(bench: Bench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None]) -> list[str]:
+def execute(
+    bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+) -> list[str]:
     """Fit, measure and record what is not recorded yet; a failing strategy or seed does not end the others.
 
     Args:
@@ -159,39 +151,56 @@ def execute(bench: Bench, planned: Sequence[Planned], store: Store, done: Callab
         planned: the runs.
         store: where records go; only the first process writes.
         done: called with every record, also with those that were there before.
+        analysis: also store the ``Course`` of each fit.
 
     Returns:
         One line for every run that failed; failures are never stored.
 
     Raises:
-        UserError: the store cannot be written, or holds a damaged record.
+        UserError: the store cannot be written, holds a damaged record, or one without the course or the best test epoch that are asked for.
     """
     missing = []
     for run in planned:
         if store.has(run.id):
-            done(store.load(run.id))
+            if analysis and not store.has_course(run.id):
+                raise UserError(
+                    f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --analysis, and records never change; "
+                    "use another --results directory"
+                )
+            record = store.load(run.id)
+            if bench.best_test_epoch and record.training.epochs and BEST_EPOCH not in record.metrics:
+                raise UserError(
+                    f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --best-test-epoch, and records never "
+                    "change; use another --results directory"
+                )
+            done(record)
         else:
             missing.append(run)
     if missing:
         require_writable(store.directory)
     failures = []
     for group in _by_strategy(missing):
+        course = Course() if analysis else None
         name = f"{group[0].entry.public_name} ({group[0].tuning.kind})"
         try:
-            for runs, fitted in bench.fitted(group):
-                failures += [f"{name}, seed {run.repetition}: {error}" for run, error in _record_each(bench, runs, fitted, store, done)]
+            for runs, fitted in bench.fitted(group, [] if course is None else [course]):
+                if course is not None and not course.epochs:
+                    course.measure(fitted.strategy, 0, bench.split("train"))
+                failures += [
+                    f"{name}, seed {run.repetition}: {error}" for run, error in _record_each(bench, runs, fitted, store, done, course)
+                ]
         except (UserError, *FAILURES_OF_CODE) as error:
             failures.append(f"{name}: {described(error)}")
     return failures
 
 
 def _record_each(
-    bench: Bench, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None]
+    bench: Workbench, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None], course: Course | None
 ) -> Iterator[tuple[Planned, str]]:
     """Record the heads of a stack; yields those that cannot be measured, and why."""
     for head, run in enumerate(runs):
         try:
-            record, arrays = record_head(bench, run, fitted, head)
+            record, arrays = record_head(bench, run, fitted, head, course)
             if first_process():
                 store.write(record, arrays)
         except (UserError, OSError, *FAILURES_OF_CODE) as error:

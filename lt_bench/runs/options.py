@@ -58,6 +58,28 @@ class RunOptions(FitOptions):
     seeds: list[int] = option([0], "repetitions, e.g. 0,1,2: initial head and batch order")
     tuned: bool = option(False, "use the hyper-parameters that `lt-bench tune` chose on validation for this cache")
     analysis: bool = option(False, "also record classifier norm, feature norm and cosine per class over the epochs")
+    best_test_epoch: bool = option(
+        False, "also test after every epoch and record the best, which the test set chose: for comparison with papers"
+    )
+    protocol: Literal["clean", "images-eval", "images-train"] = option(
+        "clean",
+        "clean: frozen cached features; images-eval, images-train: fresh augmentations through the backbone in eval or training mode",
+    )
+    mode: Literal["head", "end-to-end"] = option("head", "end-to-end: the strategy's loss trains the backbone too")
+    recipe: str | None = option(
+        None, "end-to-end: stage-1 recipe (los, ldam, decoupling, fast) in place of the strategy's own optimisation"
+    )
+    epochs: int | None = option(None, "end-to-end: instead of the recipe's")
+    phase1: Path | None = option(
+        None, "end-to-end: begin with this checkpoint (pretrain --keep-epochs); with --recipe, at its place in the schedule"
+    )
+    precision: Literal["bf16", "fp32"] | None = option(None, "on images, of training (default: bf16 on a GPU, fp32 on a CPU)")
+    compiled: bool = option(False, "on images: torch.compile the backbone")
+    profile: Literal["exponential", "step"] = option("exponential", "on images: shape of the long tail")
+    selection: Literal["first", "seed0"] = option("first", "on images: which of a class are kept")
+    checkpoints: Path = option(Path("end-to-end"), "end-to-end: directory of checkpoints and weights, a folder for each run")
+    checkpoint_every: int = option(5, "end-to-end: epochs between checkpoints, from which the same command goes on after a kill")
+    keep_epochs: list[int] = option([], "end-to-end: epochs whose checkpoint stays as epoch-N.ckpt, a phase 1 for others")
 
 
 @dataclass
@@ -122,6 +144,9 @@ class VerifyOptions:
     record: Path = option(Path(), "a record's JSON file", positional=True)
     tolerance: float = option(1e-6, "largest absolute difference of a metric that passes")
     cache: str | None = option(None, "the record's feature cache, where it is not in a known place")
+    data_dir: Path | None = option(None, "of a record fitted on images: where they are")
+    weights: Path | None = option(None, "of a record fitted on images: the backbone's stage-1 weights")
+    phase1: Path | None = option(None, "of an end-to-end record: the checkpoint that it began with")
 
 
 @dataclass
@@ -195,12 +220,17 @@ class PretrainOptions(ImageOptions):
     out: Path = option(Path("stage1"), "directory of the run: plan, checkpoint, log, weights")
     cache: Path | None = option(None, "directory of the feature cache (default: OUT/cache)")
     precision: Literal["bf16", "fp32"] | None = option(None, "default: bf16 on a GPU, fp32 on a CPU")
-    devices: int = option(1, "processes (DDP)")
+    devices: int = option(1, "processes (DDP), one device each; torchrun for several nodes, --out on a file system of all")
+    workers: int | None = option(None, "processes that decode image files, for each device (default: by the cores; 0: none)")
+    split_seed: int = option(0, "of the split that is made where your data bring none")
     compiled: bool = option(False, "torch.compile the network")
     deterministic: bool = option(
         True, "cuDNN's deterministic algorithms; without them a resumed run on a GPU may differ in the last digits"
     )
     half_weights: bool = option(False, "store the weights as float16")
+    keep_epochs: list[int] = option([], "epochs whose checkpoint stays as OUT/epoch-N.ckpt, a phase 1 for `run --mode end-to-end`")
+    wandb: Wandb = option("off", "also log the epochs to Weights & Biases: off, offline (no account needed) or online")
+    wandb_project: str = option("lt-bench", "W&B project")
 
 
 @dataclass

@@ -1,19 +1,26 @@
-"""``lt-bench run``: re-train one strategy on one cache, evaluate, record, show."""
+"""``lt-bench run``: train one strategy on one cache, or on images, evaluate, record, show."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from lt_bench.console import page_console
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
+from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.terminal import run_table
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.runs.heads import Bench, execute, first_process, leave_processes
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import RunOptions
-from lt_bench.runs.planning import plan, tuned_choice
+from lt_bench.runs.planning import CLEAN, Setting, Tuning, plan, tuned_choice
 from lt_bench.runs.which_cache import resolve_cache
-from lt_bench.strategies.registry import find
+from lt_bench.runs.workbench import Workbench
+from lt_bench.strategies.registry import Entry, find
+
+END_TO_END_ONLY = ("recipe", "epochs", "phase1", "keep_epochs")
+IMAGES_ONLY = ("precision", "compiled")
 
 
 def run(options: RunOptions) -> list[RunRecord]:
@@ -23,21 +30,12 @@ def run(options: RunOptions) -> list[RunRecord]:
         UserError: anything in the options that cannot be done; nothing is recorded of a run that failed.
     """
     entry = find(options.strategy.name)
-    cache = resolve_cache(options)
-    given, tuning = options.strategy.hyperparameters, None
-    if options.tuned:
-        choice = tuned_choice(entry, cache.manifest, options.results)
-        if choice is None:
-            raise UserError(
-                f"{entry.name} was not tuned on cache {cache.manifest.name}; run `lt-bench tune --strategy {entry.name} --cache {cache.path}` first"
-            )
-        if given:
-            raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
-        given, tuning = choice
-    planned = plan(entry, cache.manifest, given, options.seeds, tuning)
+    bench, setting, tuned_on = where(entry, options)
+    given, tuning = chosen(entry, options, tuned_on)
+    planned = plan(entry, bench.manifest, given, options.seeds, tuning, setting)
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
-    failures = execute(Bench(cache, Hardware(options.accelerator, options.devices)), planned, store, records.append)
+    failures = execute(bench, planned, store, records.append, analysis=options.analysis)
     if failures:
         raise UserError("; ".join(failures))
     if first_process():
@@ -49,3 +47,46 @@ def run(options: RunOptions) -> list[RunRecord]:
         console.print(f"records: {', '.join(str(store.path(record)) for record in records)}", soft_wrap=True)
     leave_processes()
     return records
+
+
+def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manifest | None]:
+    """On what to fit, how, and the manifest of the cache whose tuning would be taken.
+
+    Raises:
+        UserError: an option that has no meaning here, or whatever stands in the way of the cache or the images.
+    """
+    on_images = options.mode == "end-to-end" or options.protocol != "clean"
+    for name in (*(END_TO_END_ONLY if options.mode == "head" else ()), *(() if on_images else IMAGES_ONLY)):
+        if getattr(options, name):
+            raise UserError(
+                f"--{name.replace('_', '-')} is for {'--mode end-to-end' if name in END_TO_END_ONLY else 'fitting on images'}; leave it out"
+            )
+    if not on_images:
+        cache = resolve_cache(options)
+        return Bench(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), CLEAN, cache.manifest
+    from lt_bench.runs.image_runs import image_bench  # and with it the image side, which a cache does without
+
+    return image_bench(entry, options)
+
+
+def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
+    """The hyper-parameters that were given, or those that `tune` chose.
+
+    Raises:
+        UserError: there are no tuned ones, or given ones too.
+    """
+    given = options.strategy.hyperparameters
+    if not options.tuned:
+        return given, None
+    if tuned_on is None:
+        raise UserError(
+            "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
+        )
+    choice = tuned_choice(entry, tuned_on, options.results)
+    if choice is None:
+        raise UserError(
+            f"{entry.name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.name} --cache {tuned_on.name}` first"
+        )
+    if given:
+        raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
+    return choice

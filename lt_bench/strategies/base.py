@@ -228,6 +228,10 @@ class Strategy(LightningModule):
         module = self.inference_head(head)
         return module.weight.detach() if isinstance(module, nn.Linear) else None
 
+    def classifier_input(self, features: Tensor, head: int = 0) -> Tensor:
+        """Features (B, D) as the rows of ``per_head_classifier`` meet them, before any normalisation, for the same analysis; an adapter changes them."""
+        return features
+
     # ---- Lightning -------------------------------------------------------------------------------------------------------------------------------
 
     def forward(self, features: Tensor) -> Tensor:

@@ -130,3 +130,7 @@ class CAAI25Inferred(Strategy):
     def per_head_classifier(self, head: int = 0) -> Tensor:
         """The rows as trained."""
         return self.weight[head].detach()
+
+    def classifier_input(self, features: Tensor, head: int = 0) -> Tensor:
+        """The adapted feature."""
+        return features * self.gamma[head].detach() + self.beta[head].detach()

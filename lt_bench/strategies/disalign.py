@@ -56,3 +56,7 @@ class DisAlign(CalibrationLayer):
         """Not linear: the confidence depends on the sample."""
         gate_weight, gate_bias = self.gate_weight[head].squeeze(1), self.gate_bias[head].squeeze()
         return ConfidenceHead(self.weight[head], self.bias[head], self.scale[head], self.shift[head], gate_weight, gate_bias)
+
+    def per_head_classifier(self, head: int = 0) -> Tensor:
+        """The rows of stage 1; how far a sample's logits are scaled depends on the sample."""
+        return self.weight[head].detach()

@@ -74,3 +74,7 @@ class NCM(Strategy):
     def per_head_classifier(self, head: int = 0) -> Tensor:
         """The class means."""
         return self.means
+
+    def classifier_input(self, features: Tensor, head: int = 0) -> Tensor:
+        """The feature, centred for ``cl2n``."""
+        return features - self.centre if self.form == "cl2n" else features

@@ -22,12 +22,19 @@ from lt_bench.strategies.ffds_shared import frequency_groups
 SKILLS = {"los": 0.8, "ce": 0.0, "crt": 0.3, "joint": -0.2}
 
 
+def course(points):
+    """An invented course over ``points`` measured epochs."""
+    values = np.linspace(1.0, 2.0, points)[:, None] * np.linspace(0.5, 0.2, 10)
+    return {"course/epoch": 2 * np.arange(points)} | {f"course/{name}": values for name in ("weight_norm", "feature_norm", "cosine")}
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory, builder):
     store = Store(tmp_path_factory.mktemp("results"))
     for index, (strategy, skill) in enumerate(SKILLS.items()):
         for seed in range(2):
-            store.write(*builder.make(strategy, seed, skill, loma=3.0 + index, fit_s=1.0 + index))
+            record, arrays = builder.make(strategy, seed, skill, loma=3.0 + index, fit_s=1.0 + index)
+            store.write(record, arrays | course(1 if strategy == "joint" else 11))
     for epsilon in (0.1, 0.5, 0.9):
         store.write(*builder.make("los", 0, epsilon, kind="user", hyperparameters={"epsilon": epsilon, "learning_rate": 0.1}))
     (result,) = boards(load_records(store.directory))

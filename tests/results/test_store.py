@@ -105,6 +105,7 @@ def test_wrong_arrays_are_refused(store, builder):
         ("test_labels", arrays["test_labels"][:-1]),
         ("test/class_accuracy", np.zeros(3)),
         ("loma", np.zeros(10)),
+        ("course/cosine", np.zeros((2, 10))),
         ("test_predictions", 0 * arrays["test_labels"]),
     ):
         with pytest.raises(UserError, match=name):

@@ -26,6 +26,26 @@ def records(folder):
     return {record.identity.seed: record for record in Store(folder).records()}
 
 
+def test_an_analysis_records_the_course_of_the_fit(cli, small_cache, tmp_path):
+    for strategy, epochs in (("los", [0, 1, 2]), ("joint", [0])):
+        fast = FAST if strategy == "los" else FAST[:2] + FAST[-2:]
+        assert cli("run", "--strategy", strategy, *fast, "--analysis", "true").code == 0
+        store = Store(tmp_path / "results")
+        arrays = store.arrays(next(record for record in store.records() if record.strategy.name == strategy))
+        assert arrays["course/epoch"].tolist() == epochs
+        for name in ("weight_norm", "feature_norm", "cosine"):
+            assert arrays[f"course/{name}"].shape == (len(epochs), 6)
+            np.testing.assert_allclose(arrays[f"course/{name}"][-1], arrays[f"train/{name}"], rtol=1e-6)
+    assert store.validate() == []
+
+
+def test_an_analysis_of_what_was_recorded_without_one_is_refused(cli, small_cache):
+    assert cli("run", "--strategy", "los", *FAST).code == 0
+    done = cli("run", "--strategy", "los", *FAST, "--analysis", "true")
+    assert done.code == 2
+    assert "recorded without --analysis" in done.err
+
+
 def test_run_records_every_seed_with_its_arrays(cli, small_cache, tmp_path):
     done = cli("run", "--strategy", "los", *FAST, "--seeds", "0,1", "--strategy.epsilon", "0.9")
     assert (done.code, done.err) == (0, "")

@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.plots import by_class, by_row, special
+from lt_bench.leaderboard.plots import by_class, by_row, over_epochs, special
 from lt_bench.leaderboard.plots.style import look, save
 from lt_bench.leaderboard.statistics import fingerprint
 from lt_bench.results.files import write_text
@@ -26,6 +26,7 @@ PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str]] = {
     ),
     "rsd_across": (by_row.rsd_across, "Is RSD nearly invariant? LoMa and RSD over classes for every row."),
     "norms_by_size": (by_class.norms_by_size, "Classifier norm, feature norm and cosine per class."),
+    "norms_over_epochs": (over_epochs.norms_over_epochs, "Classifier norm and cosine over the epochs, by group (runs with `--analysis`)."),
     "gap_by_size": (by_class.gap_by_size, "Train minus test accuracy per class."),
     "head_against_tail": (by_row.head_against_tail, "Head against tail: what is paid for what is won."),
     "accuracy_against_time": (by_row.accuracy_against_time, "Accuracy against seconds to fit."),

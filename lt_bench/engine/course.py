@@ -1,0 +1,104 @@
+"""The course of a fit: norms of the classifier's rows and their angles to the features, class by class, over the epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lt_bench.errors import UserError
+from lt_bench.features.source import FeatureSource
+from lt_bench.strategies.base import Strategy
+
+POINTS = 20
+ROWS = 1 << 14
+MEASURES = ("weight_norm", "feature_norm", "cosine")
+
+
+class Course(Callback):
+    """Per class and head: classifier norm, mean feature norm and mean cosine to the own row, on the plain training view, before the first and after chosen epochs.
+
+    They are those of ``metrics.decomposition.NormDecomposition``, so the last point equals the record's ``train/...`` vectors. At most ``POINTS`` + 1 epochs, evenly
+    spread; O(H K) numbers each. As a mean of cosines is the product of the row's direction with the class mean of unit features, those means are made once where
+    features stay as they are. A strategy that takes no epochs has one point, its head.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+        self._values: list[Tensor] = []
+        self._profile: tuple[Tensor, Tensor] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """A new fit: forget the one before."""
+        self.load_state_dict({"epochs": [], "values": []})
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed fit goes on with."""
+        return {"epochs": self.epochs, "values": self._values}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with it."""
+        self.epochs, self._values, self._profile = list(state_dict["epochs"]), list(state_dict["values"]), None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure what the epochs before have made."""
+        assert isinstance(pl_module, Strategy)
+        total, done = pl_module.recipe.epochs, trainer.current_epoch
+        if done not in self.epochs and (done == 0 or done * POINTS // total > (done - 1) * POINTS // total):
+            self.measure(pl_module, done)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the end."""
+        assert isinstance(pl_module, Strategy)
+        self.measure(pl_module, pl_module.recipe.epochs)
+
+    @torch.no_grad()
+    def measure(self, strategy: Strategy, epoch: int, train: FeatureSource | None = None) -> None:
+        """Add a point: the heads as they are after ``epoch`` epochs, on ``train`` or the features they are fitted on.
+
+        Raises:
+            UserError: the strategy has no classifier matrix.
+        """
+        train = strategy.train_split if train is None else train
+        assert train is not None
+        moving = bool(train.trained) or type(strategy).classifier_input is not Strategy.classifier_input
+        points = []
+        for head in range(strategy.heads):
+            weight = strategy.per_head_classifier(head)
+            if weight is None:
+                raise UserError(
+                    f"{strategy.name} has no matrix of classifier directions (per_head_classifier), so its norms cannot be analysed"
+                )
+            if moving or self._profile is None:
+                self._profile = _profile(strategy, train, head)
+            feature_norm, direction = self._profile
+            rows = weight.double().to(direction.device)
+            norm = torch.linalg.vector_norm(rows, dim=1)
+            cosine = (rows * direction).sum(1) / norm.clamp_min(torch.finfo(torch.float64).tiny)
+            points.append(torch.stack([norm, feature_norm, cosine]))
+        self._values.append(torch.stack(points).cpu())
+        self.epochs.append(epoch)
+
+    def arrays(self, head: int) -> dict[str, NDArray[np.float64]]:
+        """Of one head: ``course/epoch`` (E,), and (E, K) of each of ``MEASURES``; NaN for a class without training samples."""
+        values = torch.stack([point[head] for point in self._values]).numpy()
+        measured = {f"course/{name}": values[:, number] for number, name in enumerate(MEASURES)}
+        return {"course/epoch": np.asarray(self.epochs, dtype=np.float64), **measured}
+
+
+def _profile(strategy: Strategy, train: FeatureSource, head: int) -> tuple[Tensor, Tensor]:
+    """Mean norm (K,) and mean unit vector (K, D) of each class's features as the classifier of ``head`` meets them, in float64."""
+    K, view = strategy.facts.num_classes, train.view("plain")
+    norms = torch.zeros(K, dtype=torch.float64, device=view.device)
+    units = torch.zeros(K, view.shape[1], dtype=torch.float64, device=view.device)
+    for rows, labels in zip(view.split(ROWS), train.labels.split(ROWS), strict=True):
+        features = strategy.classifier_input(rows.to(strategy.dtype), head).double()
+        length = torch.linalg.vector_norm(features, dim=1)
+        norms.index_add_(0, labels, length)
+        units.index_add_(0, labels, features / length.clamp_min(torch.finfo(torch.float64).tiny).unsqueeze(1))
+    counts = torch.bincount(train.labels, minlength=K)
+    return norms / counts, units / counts.unsqueeze(1)
