@@ -41,6 +41,10 @@ def load_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) 
         raise UserError("embeddings have no images; bring features in with `lt-bench import-features`")
     if reading.get("imbalance_factor") is not None and spec.imbalance_factor is None:
         raise UserError(f"{spec.name} has its own class counts and takes no imbalance factor; leave it out")
+    if spec.needs and len(missing_files(spec, data_root(spec, root))) == len(spec.needs):
+        raise UserError(
+            f"{root}: nothing of {spec.name} is there; `lt-bench data check {spec.name} --data-dir {root}` says what it needs and where to get it"
+        )
     if spec.layout in ("tiny_imagenet", "subset_folders"):
         profile, selection = reading.get("profile", "exponential"), reading.get("selection", "first")
         return _subset(spec, data_root(spec, root), factor_of(reading, spec), profile, selection)
@@ -53,6 +57,14 @@ def data_root(spec: DatasetSpec, data_dir: Path) -> Path:
     """The spec's subfolder of ``data_dir`` where there is one, else ``data_dir`` itself."""
     inner = data_dir / spec.folder
     return inner if spec.folder and inner.is_dir() else data_dir
+
+
+def missing_files(spec: DatasetSpec, root: Path) -> list[str]:
+    """Which of the files and folders that a data set needs are not there; of small images any one form is enough, which their reader looks for."""
+    if spec.layout == "small_images":
+        return []
+    listed = spec.layout == "inat" and (root / f"{LIST_NAMES[spec.name]}_train.txt").is_file()  # lists in place of the official JSON
+    return [need.path for need in spec.needs if not (root / need.path).exists() and not (listed and need.path.endswith(".json"))]
 
 
 def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[str, ImageList], tuple[str, ...], str]:

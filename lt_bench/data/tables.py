@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lt_bench.data.parquet import IMAGE_COLUMNS, class_names, encoded_images
 from lt_bench.errors import UserError
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 PATH_COLUMN, LABEL_COLUMN, SPLIT_COLUMN = "path", "label", "split"
 
 
@@ -76,8 +78,13 @@ def _read(path: Path, image_column: str | None, label_column: str) -> _Table:
         tables = sorted(p.name for p in path.glob("*") if p.suffix in (".csv", ".parquet")) if path.is_dir() else []
         hint = f"; give the table itself, e.g. {path / tables[0]}" if tables else ""
         raise UserError(f"{path}: {'a folder, not a table' if path.is_dir() else 'no such table'}{hint}")
+    kind = path.suffix.lower()
+    if kind not in (*PARQUET, *TEXT):
+        raise UserError(f"{path}: not a table by its name, expected {', '.join((*TEXT, *PARQUET))}")
     try:
-        table = _parquet(path, image_column, label_column) if path.suffix.lower() in (".parquet", ".pq") else _Table(_csv(path))
+        table = _parquet(path, image_column, label_column) if kind in PARQUET else _Table(_csv(path))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save the table as UTF-8") from None
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
         raise UserError(f"{path}: not a readable table ({' '.join(str(error).split())})") from None
     if table.frame.empty:
@@ -86,7 +93,10 @@ def _read(path: Path, image_column: str | None, label_column: str) -> _Table:
 
 
 def _csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8-sig", sep="\t" if path.suffix == ".tsv" else ",")
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    separator = max(",\t;", key=header.count)  # spreadsheets write semicolons where the comma is the decimal point
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8-sig", sep=separator)
 
 
 def _parquet(path: Path, image_column: str | None, label_column: str) -> _Table:
@@ -110,11 +120,19 @@ def _listed(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray) ->
     empty = np.flatnonzero(frame[column].isna())
     if empty.size:
         raise UserError(f"{path}: line {empty[0] + 2} has no {column}")
-    paths = [str(p).replace("\\", "/") for p in frame[column]]
+    paths = [_relative(str(p), path.parent) for p in frame[column]]
     check_rows(paths, labels, str(path), first_line=2)
     whole = image_list(path.parent, paths, labels)
     require_present(whole, str(path))
     return whole
+
+
+def _relative(name: str, folder: Path) -> str:
+    """A path as it is known: relative to the table's folder where it lies in it, with forward slashes and without detours."""
+    name = os.path.normpath(name.replace("\\", "/"))
+    if Path(name).is_absolute() and Path(name).is_relative_to(folder.absolute()):
+        return Path(name).relative_to(folder.absolute()).as_posix()
+    return name
 
 
 def _embedded(path: Path, encoded: pa.ChunkedArray, labels: np.ndarray) -> ImageList:
@@ -139,11 +157,10 @@ def _require_column(path: Path, frame: pd.DataFrame, name: str, option: str) -> 
 
 
 def _labels(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    if pd.api.types.is_integer_dtype(column):
-        labels = column.to_numpy(dtype=np.int64)
-        K = np.unique(labels).size
-        check_labels(labels, K, str(path))
-        return labels, known if known and len(known) == K else tuple(str(k) for k in range(K))
+    if pd.api.types.is_float_dtype(column) and bool((column % 1 == 0).all()):
+        column = column.astype(np.int64)
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return _numbered(path, column, known)
     names = sorted(set(column.astype(str)))
     if len(names) < 2:
         raise UserError(f"{path}: only one class ({names[0]!r}), expected two at least")
@@ -151,10 +168,28 @@ def _labels(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tup
     return np.array([number[name] for name in column.astype(str)], dtype=np.int64), tuple(names)
 
 
+def _numbered(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels that are numbers; they must be 0..K-1, all of them."""
+    if not pd.api.types.is_integer_dtype(column):
+        raise UserError(f"{path}: labels are fractions such as {column.iloc[0]}, expected class names or whole numbers from 0")
+    labels = column.to_numpy(dtype=np.int64)
+    found = np.unique(labels)
+    gaps = np.setdiff1d(np.arange(found[-1] + 1), found) if found[0] >= 0 and found[-1] < 10 * len(labels) else []
+    if found[0] == 0 and len(gaps):
+        raise UserError(
+            f"{path}: labels 0..{found[-1]}, and no row has label {gaps[0]}; number the classes without gaps, or give their names"
+        )
+    check_labels(labels, found.size, str(path))
+    return labels, known if known and len(known) == found.size else tuple(str(k) for k in range(found.size))
+
+
 def _splits(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], str]:
     if column not in frame.columns:
         shares = {"test": TEST_SHARE, "val": VAL_SHARE}
         return hold_out(labels, shares, seed), f"held out: {words(shares, seed)}"
+    empty = np.flatnonzero(frame[column].isna())
+    if empty.size:
+        raise UserError(f"{path}: line {empty[0] + 2} has no {column}, expected train, val or test")
     given = frame[column].astype(str).str.strip().str.lower()
     for line, name in enumerate(given, start=2):
         if name not in SPLIT_NAMES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lt_bench.data.image_list import FileData, absent
-from lt_bench.data.load import data_root, listed_splits, load_images
+from lt_bench.data.load import data_root, listed_splits, load_images, missing_files
 from lt_bench.data.small_images import ImageData
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.errors import UserError
@@ -32,16 +33,17 @@ def data_verb(options: DataOptions) -> None:
         )
     spec, console = dataset_spec(options.dataset), Console()
     _say(console, f"{spec.name}: {spec.title}, {spec.summary}")
-    for name, value in (("get it", spec.obtain), ("homepage", spec.homepage), ("licence", spec.licence), ("evaluation", spec.evaluation)):
-        if value:
-            _say(console, f"{name}: {value}")
+    if spec.num_classes is not None:  # else it is the user's own
+        for name in ("obtain", "homepage", "licence", "evaluation"):
+            _say(console, f"{name.replace('obtain', 'get it')}: {getattr(spec, name)}")
     if options.data_dir is None:
         _show_needs(console, spec, None)
         raise UserError(f"{spec.name}: where are its images? give --data-dir DIR")
-    missing = _show_needs(console, spec, data_root(spec, options.data_dir)) if spec.needs else []
+    if spec.needs:
+        _show_needs(console, spec, data_root(spec, options.data_dir))
     if spec.layout in ("lists", "inat"):
         _show_listed(console, spec, data_root(spec, options.data_dir))
-    if missing:
+    if missing := missing_files(spec, data_root(spec, options.data_dir)):
         raise UserError(f"{options.data_dir}: {len(missing)} of what {spec.name} needs are missing: {', '.join(missing)}")
     data = load_images(
         options.dataset, options.data_dir, imbalance_factor=options.imbalance_factor, profile=options.profile, selection=options.selection,
@@ -50,21 +52,15 @@ def data_verb(options: DataOptions) -> None:
     _show_splits(console, data)
     if isinstance(data, FileData):
         _decode(console, data, options.decode)
-    _say(console, f"{spec.name} is complete")
+    _say(console, f"{spec.name} is complete; next: {_next(data, options)}")
 
 
-def _show_needs(console: Console, spec: DatasetSpec, root: Path | None) -> list[str]:
-    """The table of files; returns those that are missing. Small images need any one of their forms."""
+def _show_needs(console: Console, spec: DatasetSpec, root: Path | None) -> None:
+    """The table of files."""
     table = Table("needed", "", "from", box=SIMPLE_HEAD)
-    there = {need.path: root is not None and (root / need.path).exists() for need in spec.needs}
     for need in spec.needs:
-        table.add_row(need.path, "there" if there[need.path] else "missing", need.origin)
+        table.add_row(need.path, "there" if root is not None and (root / need.path).exists() else "missing", need.origin)
     console.print(table)
-    if spec.layout == "small_images":
-        return []  # the loader says what is missing of which form
-    if spec.layout == "inat" and root is not None and (root / "iNaturalist18_train.txt").is_file():
-        return [need.path for need in spec.needs if not there[need.path] and not need.path.endswith(".json")]
-    return [path for path, found in there.items() if not found]
 
 
 def _show_listed(console: Console, spec: DatasetSpec, root: Path) -> None:
@@ -102,8 +98,36 @@ def _show_splits(console: Console, data: ImageData | FileData) -> None:
         f"{counts.size:,} classes of {counts.max():,} to {counts.min():,} training images ({counts.max() / counts.min():.1f} times)",
     )
     _say(console, f"many / medium / few (above 100, below 20): {groups.many.sum()} / {groups.medium.sum()} / {groups.few.sum()} classes")
+    if spec.num_classes is None:
+        _say(
+            console,
+            f"largest: {_classes(data, np.argsort(-counts, kind='stable'))}; smallest: {_classes(data, np.argsort(counts, kind='stable'))}",
+        )
     _say(console, f"validation: {data.val_source}")
     _say(console, f"split hash: {data.split_hash}")
+
+
+def _classes(data: ImageData | FileData, order: np.ndarray, most: int = 3) -> str:
+    return ", ".join(f"{data.class_names[k]} ({data.train_counts[k]:,})" for k in order[:most])
+
+
+def _next(data: ImageData | FileData, options: DataOptions) -> str:
+    """The command that goes on from here."""
+    backbone = "torchvision.resnet50" if data.spec.num_classes is None else "NAME"
+    words = [
+        "lt-bench",
+        "run",
+        "--strategy",
+        "crt",
+        "--dataset",
+        data.spec.name,
+        "--data-dir",
+        str(options.data_dir),
+        "--backbone",
+        backbone,
+        "--weights",
+    ]
+    return f"{shlex.join(words)} FILE"
 
 
 def _decode(console: Console, data: FileData, count: int) -> None:

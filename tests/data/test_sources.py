@@ -61,6 +61,10 @@ def test_tables(root, name):
         ([*ROWS, ("im/99.png", "b", "test")], "1 of 13 images are absent"),
         ([(p, y, "dev") for p, y, _ in ROWS], "line 2 has split 'dev', expected train, val or test"),
         ([(p, y, "train") for p, y, _ in ROWS], "no row has split test"),
+        ([(p, y, None if i == 3 else s) for i, (p, y, s) in enumerate(ROWS)], "line 5 has no split"),
+        ([*ROWS, ("./im/../im/2.png", "b", "test")], "line 14 repeats line 4"),
+        ([(p, 2 * (i % 2), s) for i, (p, _, s) in enumerate(ROWS)], r"labels 0..2, and no row has label 1"),
+        ([(p, 0.5 + i % 2, s) for i, (p, _, s) in enumerate(ROWS)], "labels are fractions such as 0.5"),
         ([(p, None, s) for p, _, s in ROWS], "line 2 has no label"),
         ([(p, 1 + i % 2, s) for i, (p, _, s) in enumerate(ROWS)], r"labels 1..2, expected 0..1 \(labels from 1\?\)"),
         ([(p, "one", s) for p, _, s in ROWS], "only one class"),
@@ -72,6 +76,22 @@ def test_bad_tables_are_one_line(root, rows, message):
     with pytest.raises(UserError, match=message) as error:
         load_images("table", table(root, rows))
     assert "\n" not in str(error.value)
+
+
+def test_tables_as_spreadsheets_and_scripts_write_them(root):
+    plain = load_images("table", table(root, ROWS))
+    (root / "semicolons.csv").write_text("\ufeff" + (root / "t.csv").read_text().replace(",", ";"))
+    assert load_images("table", root / "semicolons.csv").split_hash == plain.split_hash
+    absolute = table(root, [(str(root / path), label, split) for path, label, split in ROWS], "a.csv")
+    assert load_images("table", absolute).split_hash == plain.split_hash
+    floats = table(root, [(path, float(label == "b"), split) for path, label, split in ROWS], "f.csv")
+    assert load_images("table", floats).class_names == ("0", "1")
+    (root / "latin.csv").write_bytes("path,label\nim/0.png,é\n".encode("latin1"))
+    with pytest.raises(UserError, match=r"latin\.csv: not UTF-8 text"):
+        load_images("table", root / "latin.csv")
+    (root / "t.xlsx").write_text("x")
+    with pytest.raises(UserError, match=r"t\.xlsx: not a table by its name, expected \.csv"):
+        load_images("table", root / "t.xlsx")
 
 
 def test_a_folder_in_place_of_a_table(root):
@@ -184,6 +204,12 @@ def test_bad_lists_are_one_line(root, small, changes, message):
 def test_other_counts_than_the_benchmarks(root):
     with pytest.raises(UserError, match="3 training images listed, expected 115,846; class 0 has 1, expected 50"):
         load_images("imagenet_lt", lists(root))
+
+
+def test_nothing_of_a_benchmark_is_there(root):
+    for name in ("imagenet_lt", "inat2018", "tiny_imagenet_lt"):
+        with pytest.raises(UserError, match=f"nothing of {name} is there; `lt-bench data check {name} --data-dir .*` says what it needs"):
+            load_images(name, root)
 
 
 def test_names_from_folders():
