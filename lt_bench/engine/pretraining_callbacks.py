@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from lt_bench.engine.pretraining import Pretraining
+from lt_bench.engine.stage1 import Stage1
 
 LOG_COLUMNS: tuple[str, ...] = ("epoch", "lr", "loss", "train_accuracy", "val_accuracy", "seconds")
 
@@ -49,7 +49,7 @@ class KeepCheckpoint(Checkpoint):
 
 
 class EpochLog(Callback):
-    """Writes one CSV row an epoch and shows progress: a bar in a terminal, else a line now and then.
+    """Writes one CSV row an epoch, which the Trainer's loggers get too, and shows progress: a bar in a terminal, else a line now and then.
 
     Args:
         path: the CSV file; rows of epochs before the one that training resumes at are kept.
@@ -84,7 +84,7 @@ class EpochLog(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch."""
-        assert isinstance(pl_module, Pretraining)
+        assert isinstance(pl_module, Stage1)
         done, figures = trainer.current_epoch + 1, pl_module.epoch_figures()
         seconds = time.perf_counter() - self.started
         validate = done % self.validate_every == 0 or done == trainer.max_epochs
@@ -97,6 +97,11 @@ class EpochLog(Callback):
         if trainer.is_global_zero:
             self._write()
             self._show(trainer, done, figures["loss"], accuracy, seconds)
+        logged = {**figures, "lr": pl_module.learning_rate(done - 1), "seconds": seconds} | (
+            {} if accuracy is None else {"val_accuracy": accuracy}
+        )
+        for logger in trainer.loggers:
+            logger.log_metrics({f"stage1/{name}": value for name, value in logged.items()}, step=done)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the terminal back."""

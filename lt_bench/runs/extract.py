@@ -298,8 +298,7 @@ def _check_finite(request: Request, split: str, start: int, features: dict[str, 
 def _path(request: Request, split: str, i: int) -> str:
     if isinstance(request.data, ImageData):
         return f"{split} image {i}"
-    images = request.data.splits[split]
-    return str(images.root / images.paths[i])
+    return request.data.splits[split].name(i)
 
 
 def _published(request: Request, store: Resumable, description: Description, loaded: Loaded, console: Console) -> Manifest:

@@ -51,10 +51,11 @@ def pretrain_verb(options: PretrainOptions) -> None:
     done = pretrain(
         **_image_arguments(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
         cache=options.cache, precision=options.precision, devices=options.devices, compiled=options.compiled, deterministic=options.deterministic,
-        half_weights=options.half_weights,
+        half_weights=options.half_weights, keep_epochs=options.keep_epochs, workers=options.workers, split_seed=options.split_seed,
+        wandb=options.wandb, wandb_project=options.wandb_project,
         command=_command("pretrain", options, backbone=options.backbone, recipe=options.recipe, seed=options.seed),
     )  # fmt: skip
-    Console().print(
+    Console(quiet=not is_first()).print(
         f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {done.cache}",
         soft_wrap=True,
     )

@@ -12,21 +12,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.strategies import DDPStrategy
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
 from lt_bench.backbones.weights import save_weights
+from lt_bench.data.image_list import FileData
+from lt_bench.data.load import load_images
 from lt_bench.data.profiles import Profile
-from lt_bench.data.small_images import ImageData, load_small_images
+from lt_bench.data.small_images import ImageData
 from lt_bench.data.splits import Selection
-from lt_bench.engine.pretraining import Precision, Pretraining
+from lt_bench.engine.fit import ending_as_interrupt
+from lt_bench.engine.nodes import Layout, layout
+from lt_bench.engine.pretraining import Pretraining
 from lt_bench.engine.pretraining_callbacks import EpochLog, KeepCheckpoint
+from lt_bench.engine.pretraining_files import FileInputs, FilePretraining
 from lt_bench.engine.pretraining_recipes import Stage1Recipe, stage1_recipe
+from lt_bench.engine.stage1 import Precision, Stage1
 from lt_bench.errors import UserError
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.seeds import derive_seed
 from lt_bench.runs.extract import Request, extract_images, pick_device
+from lt_bench.runs.extract_inputs import inputs_of
+from lt_bench.runs.extract_sources import default_workers
+from lt_bench.runs.loggers import stage1_logger
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
 
@@ -55,6 +66,7 @@ def pretrain(
     selection: Selection = "first",
     image_column: str | None = None,
     label_column: str | None = None,
+    split_seed: int = 0,
     seed: int = 0,
     epochs: int | None = None,
     cache: Path | None = None,
@@ -63,12 +75,15 @@ def pretrain(
     precision: Precision | None = None,
     accelerator: str = "auto",
     devices: int = 1,
+    workers: int | None = None,
     compiled: bool = False,
     deterministic: bool = True,
     half_weights: bool = False,
     checkpoint_every: int = 5,
     keep_epochs: Sequence[int] = (),
     validate_every: int = 10,
+    wandb: str = "off",
+    wandb_project: str = "lt-bench",
     command: str = "",
     progress: bool = True,
 ) -> Pretrained:
@@ -76,6 +91,9 @@ def pretrain(
 
     ``out`` gets ``plan.json`` (what is trained), ``last.ckpt`` (while it trains), ``log.csv`` and ``weights.safetensors``. Called again, it goes on from the
     last checkpoint, or returns at once where everything is there; a killed run that is resumed ends with the same weights as one that was not.
+
+    With several devices, or under torchrun, all processes train and then extract together; ``out`` has to be on a file system that all nodes share. Lightning
+    starts the other processes by running the program again, so call this from a script that may be.
 
     Args:
         dataset: name of the data set.
@@ -86,8 +104,9 @@ def pretrain(
         imbalance_factor: IF of the training subset, by default the data set's.
         profile: exponential or step.
         selection: which rows of a class are kept.
-        image_column: column of encoded images in parquet files.
+        image_column: column of encoded images in parquet files, or of paths in tables.
         label_column: column of labels.
+        split_seed: of the split that is made where the data bring none.
         seed: of the initial weights, the batch order and the augmentation.
         epochs: instead of the recipe's.
         cache: directory of the feature cache, by default ``out``/cache.
@@ -95,63 +114,90 @@ def pretrain(
         dtype: of the cache: float16, float32 or affine8.
         precision: bf16 or fp32; by default bf16 on CUDA and fp32 elsewhere.
         accelerator: auto, cpu or gpu.
-        devices: processes (DDP).
+        devices: processes on this node (DDP), one device each; under torchrun its number counts.
+        workers: processes that decode image files for each of them; 0 decodes in the training process.
         compiled: compile the network.
         deterministic: cuDNN's deterministic algorithms; without them a resumed run on CUDA may differ in the last digits.
         half_weights: store matrices and kernels as float16; the cache is extracted from what is stored.
         checkpoint_every: epochs between checkpoints.
         keep_epochs: epochs (from 1) whose checkpoint stays as ``epoch-<n>.ckpt``.
         validate_every: epochs between validations for the log.
+        wandb: also log the epochs to Weights & Biases: off, offline (no account needed) or online.
+        wandb_project: W&B project.
         command: how to do this again, for the manifest.
         progress: whether to show progress.
 
     Raises:
         UserError: arguments or data do not fit, ``out`` holds another run, or training diverged.
     """
-    plan = stage1_recipe(recipe).with_epochs(epochs)
+    plan, where = stage1_recipe(recipe).with_epochs(epochs), layout(devices)
     device = pick_device(accelerator)
     precision = precision or ("bf16" if device.type == "cuda" else "fp32")
-    data = load_small_images(
-        dataset, data_dir, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column, label_column=label_column
+    data = load_images(
+        dataset, data_dir, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column,
+        label_column=label_column, split_seed=split_seed,
     )  # fmt: skip
     _check(backbone, data, plan, checkpoint_every)
     out.mkdir(parents=True, exist_ok=True)
-    _keep_plan(out, _plan(backbone, data, plan, seed, precision))
+    told = _plan(backbone, data, plan, seed, precision)
+    _keep_plan(out, told)
     weights = out / WEIGHTS
     if not weights.is_file():
         network = fresh_network(backbone, len(data.train_counts), seed)
         if compiled:
             network.compile(dynamic=False)
-        module = Pretraining(network, data, plan, seed=seed, precision=precision)
-        trainer = Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu", devices=devices, strategy="ddp" if devices > 1 else "auto",
-            sync_batchnorm=devices > 1 and device.type == "cuda", max_epochs=plan.optimisation.epochs, logger=False, enable_progress_bar=False,
-            enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
-            callbacks=[EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)],
-        )  # fmt: skip
+        module = _module(network, data, backbone, plan, seed, precision, default_workers(device, devices) if workers is None else workers)
+        callbacks = [EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)]
+        logger = stage1_logger(out, told, wandb, wandb_project)
+        trainer = _trainer(device, where, plan, callbacks, logger)
         _fit(trainer, module, out / LAST, deterministic)
-        if not trainer.is_global_zero:
-            raise SystemExit(0)  # the first process alone extracts
-        save_weights(module.network, weights, half_weights)
-        (out / LAST).unlink(missing_ok=True)
+        if trainer.is_global_zero:
+            save_weights(module.network, weights, half_weights)
+            (out / LAST).unlink(missing_ok=True)
+        if logger:
+            logger.experiment.finish()
+        trainer.strategy.barrier()
     request = Request(
-        data=data, backbone=backbone, weights=weights, out=cache or out / "cache", device=device, name=(cache or out).name, views=views, dtype=dtype,
-        stage1=f"{plan.describe()}, {precision}, seed {seed}, last epoch", command=command, progress=progress,
+        data=data, backbone=backbone, weights=weights, out=cache or out / "cache", device=device, devices=devices, workers=workers,
+        name=(cache or out).name, views=views, dtype=dtype, stage1=f"{plan.describe()}, {precision}, seed {seed}, last epoch", command=command,
+        progress=progress,
     )  # fmt: skip
     return Pretrained(weights, out / LOG, request.out, extract_images(request))
 
 
-def _fit(trainer: Trainer, module: Pretraining, last: Path, deterministic: bool) -> None:
-    with warnings.catch_warnings(), torch.backends.cudnn.flags(
-        enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=True
-    ):  # fmt: skip
+def _module(
+    network: Backbone, data: ImageData | FileData, backbone: str, plan: Stage1Recipe, seed: int, precision: Precision, workers: int
+) -> Stage1:
+    if isinstance(data, ImageData):
+        return Pretraining(network, data, plan, seed=seed, precision=precision)
+    inputs = inputs_of(data, backbone, backbone_spec(backbone).name)
+    reading = FileInputs(inputs.evaluation, inputs.augmentation, inputs.upright, workers)
+    return FilePretraining(network, data, reading, plan, seed=seed, precision=precision)
+
+
+def _trainer(device: torch.device, where: Layout, plan: Stage1Recipe, callbacks: list[Callback], logger: WandbLogger | None) -> Trainer:
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu", devices=where.devices, num_nodes=where.nodes,
+        # Images and figures are buffers that differ between processes or never change, so nothing is to be copied from the first.
+        strategy=DDPStrategy(broadcast_buffers=False) if where.world > 1 else "auto", sync_batchnorm=where.world > 1 and device.type == "cuda",
+        max_epochs=plan.optimisation.epochs, logger=logger or False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, num_sanity_val_steps=0, callbacks=callbacks,
+    )  # fmt: skip
+
+
+def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> None:
+    with (
+        warnings.catch_warnings(),
+        torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=True),
+        ending_as_interrupt(trainer),
+    ):
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # positions come from memory
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
         trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     for name, tensor in module.network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
+            if not trainer.is_global_zero:
+                raise SystemExit(2)  # the first process says it
             raise UserError(f"{last.parent}: training diverged, {name} is not finite; remove the directory and use a smaller learning rate")
 
 
@@ -162,15 +208,15 @@ def fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
         return build_backbone(backbone, num_classes)
 
 
-def _check(backbone: str, data: ImageData, recipe: Stage1Recipe, checkpoint_every: int) -> None:
-    wanted, height = backbone_spec(backbone).input_size, data.splits["train"].images.shape[2]
-    if height != wanted:
+def _check(backbone: str, data: ImageData | FileData, recipe: Stage1Recipe, checkpoint_every: int) -> None:
+    wanted = backbone_spec(backbone).input_size
+    if isinstance(data, ImageData) and (height := data.splits["train"].images.shape[2]) != wanted:
         raise UserError(f"{backbone} is for images of {wanted} pixels, {data.spec.name} has {height}")
     if recipe.optimisation.epochs < 1 or checkpoint_every < 1:
         raise UserError("epochs and checkpoint_every must be at least 1")
 
 
-def _plan(backbone: str, data: ImageData, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
+def _plan(backbone: str, data: ImageData | FileData, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
     return {
         "backbone": backbone, "dataset": data.spec.name, "imbalance_factor": None if data.imbalance_factor is None else float(data.imbalance_factor), "split_hash": data.split_hash,
         "recipe": recipe.describe(), "source": recipe.source, "seed": seed, "precision": precision,
