@@ -25,8 +25,8 @@ class WholeNetwork(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epochs of phase 1 as done; what is restored from a checkpoint of the fit itself comes after this."""
-        progress = trainer.fit_loop.epoch_progress.current
-        progress.ready = progress.started = progress.processed = progress.completed = self.start
+        for stage in ("ready", "started", "processed", "completed"):
+            setattr(trainer.fit_loop.epoch_progress.current, stage, self.start)
 
     def state_dict(self) -> dict[str, Any]:
         """The backbone's."""

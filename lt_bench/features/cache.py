@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -41,8 +40,6 @@ class FeatureSplit:
     blocks: tuple[Tensor, ...]
     labels: Tensor
     rows: Tensor
-    trained: ClassVar[tuple[nn.Parameter, ...]] = ()
-    work: ClassVar[float] = 0.0
 
     def __len__(self) -> int:
         return self.labels.numel()
@@ -51,6 +48,16 @@ class FeatureSplit:
     def device(self) -> torch.device:
         """Where the features live."""
         return self.blocks[0].device
+
+    @property
+    def trained(self) -> tuple[nn.Parameter, ...]:
+        """No parameter: stored features are frozen."""
+        return ()
+
+    @property
+    def work(self) -> float:
+        """Nothing is computed for them."""
+        return 0.0
 
     def gather(self, index: Tensor) -> Tensor:
         """Rows ``index`` (any shape, values v * N + i) of the concatenated views, in the stored dtype, with a last dimension D."""

@@ -16,8 +16,8 @@ from lt_bench.data.augment import Cuts, Draws, padded
 from lt_bench.data.small_images import ImageData
 from lt_bench.engine.fit import Fitted, Hardware, fit_stack
 from lt_bench.engine.image_source import ImageSource, Network, prepare
-from lt_bench.engine.pretraining import Precision
 from lt_bench.engine.stacks import HeadJob
+from lt_bench.engine.stage1 import Precision
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.seeds import derive_seed

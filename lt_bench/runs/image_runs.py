@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 from lt_bench.backbones.loading import load_backbone
@@ -11,8 +10,8 @@ from lt_bench.backbones.registry import backbone_spec, build_backbone
 from lt_bench.data.load import load_images
 from lt_bench.data.small_images import ImageData
 from lt_bench.engine.fit import Hardware
-from lt_bench.engine.pretraining import Precision
 from lt_bench.engine.pretraining_recipes import stage1_recipe
+from lt_bench.engine.stage1 import Precision
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache, require
 from lt_bench.features.locate import find_cache
@@ -27,17 +26,11 @@ from lt_bench.strategies.registry import Entry
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
-@dataclass(frozen=True)
-class OnImages:
-    """Where and how runs on images are fitted; ``tuned_on`` is the manifest of the cache that was named."""
-
-    bench: ImageBench
-    setting: Setting
-    tuned_on: Manifest | None = None
+OnImages = tuple[ImageBench, Setting, Manifest | None]
 
 
-def on_images(entry: Entry, options: RunOptions) -> OnImages:
-    """The bench that the options mean.
+def image_bench(entry: Entry, options: RunOptions) -> OnImages:
+    """The bench that the options mean, how runs on it are set, and the manifest of the cache that was named.
 
     Raises:
         UserError: an option is missing, makes no sense in this mode, or does not fit the images.
@@ -90,7 +83,7 @@ def _stage2(entry: Entry, options: RunOptions, data: ImageData, hardware: Hardwa
     bench = ImageBench(
         data, loaded.network, manifest, hardware, drifting, loaded.head is not None, precision, options.compiled, options.best_test_epoch
     )
-    return OnImages(bench, Setting(options.protocol, words=words), None if cache is None else cache.manifest)
+    return bench, Setting(options.protocol, words=words), None if cache is None else cache.manifest
 
 
 def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Hardware, precision: Precision) -> OnImages:
@@ -135,7 +128,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
         backbone=backbone, phase1=phase1, start=start, directory=options.checkpoints, checkpoint_every=options.checkpoint_every,
         keep_epochs=options.keep_epochs,
     )  # fmt: skip
-    return OnImages(bench, Setting("images-train", "end-to-end", words, recipe, identity))
+    return bench, Setting("images-train", "end-to-end", words, recipe, identity), None
 
 
 def _manifest(options: RunOptions, data: ImageData, backbone: BackboneInfo, transform: dict[str, str], precision: Precision) -> Manifest:
@@ -145,7 +138,8 @@ def _manifest(options: RunOptions, data: ImageData, backbone: BackboneInfo, tran
     dataset = DatasetInfo(
         data.spec.name, data.class_names, data.train_counts, data.split_hash, factor, (data.selection or "given") + profile
     )
-    views = {split: {"train": ("plain", "fresh"), "test": ("plain", "flip")}.get(split, ("plain",)) for split in data.splits}
+    more = {"train": ("fresh",), "test": ("flip",)}
+    views: dict[str, tuple[str, ...]] = {split: ("plain", *more.get(split, ())) for split in data.splits}
     arrays = {f"{name}/labels": ArrayInfo((len(split),), "int64", ()) for name, split in data.splits.items()}
     name = f"images of {data.spec.name} through {backbone.name}"
     return Manifest(name, dataset, backbone, transform, DTYPES[precision], views, arrays)
