@@ -89,6 +89,9 @@ def _dispatch(arguments: list[str]) -> int:
     options = parse(name, rest)
     if options is None:
         return 0
+    from lt_bench.runs.early import check
+
+    check(options)
     module, _, function = VERBS[name].action.partition(":")
     getattr(importlib.import_module(f"lt_bench.runs.{module}"), function)(options)
     return 0

@@ -1,62 +1,79 @@
-"""Which cache a verb runs on: named, the only one that fits, or extracted first where the images are there."""
+"""Which cache a verb runs on: named, the only one that fits, or extracted first where the images are there. Free of torch until one is opened."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.errors import UserError
-from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, fitting_caches
+from lt_bench.features.manifest import Manifest, read_manifest
+from lt_bench.runs.early import require_images
 from lt_bench.runs.options import CacheOptions, ExtractOptions
+
+if TYPE_CHECKING:
+    from lt_bench.features.cache import FeatureCache
 
 
 def resolve_cache(options: CacheOptions) -> FeatureCache:
-    """The cache that the options mean.
+    """The cache that the options mean, extracted first where it is not there.
+
+    Raises:
+        UserError: as ``find_fitting``, or anything that stands in the way of extracting.
+    """
+    from lt_bench.features.cache import open_cache
+
+    found = find_fitting(options)
+    return extracted(options) if found is None else open_cache(found)
+
+
+def find_fitting(options: CacheOptions) -> Path | None:
+    """The directory of the cache that the options mean; None where it is to be made of the images that they name.
 
     Raises:
         UserError: it is of another data set or imbalance factor than asked for; several fit and none is named; none fits, with what is needed to make one.
     """
     if options.cache is not None:
-        cache = open_cache(find_cache(options.cache))
-        _check(cache, options)
-        return cache
+        path = find_cache(options.cache)
+        _check(path, read_manifest(path), options)
+        return path
     if not options.dataset:
         raise UserError("--dataset is missing: name a data set (`lt-bench list datasets`) or a cache with --cache")
     spec = dataset_spec(options.dataset)
     factor = options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
     images = options.data_dir is not None and options.backbone is not None and options.weights is not None
-    if (
-        images and spec.num_classes is None
-    ):  # the cache of another person's folder would fit by name; that of these images is found by their split
-        return extracted(options)
-    found = fitting_caches(spec.name, factor, options.backbone)
+    # The cache of another person's folder would fit by name; that of these images is found by their split.
+    found = [] if images and spec.num_classes is None else fitting_caches(spec.name, factor, options.backbone)
     if len(found) > 1:
         listed = "; ".join(f"{manifest.name} ({manifest.backbone.name}, {path})" for path, manifest in found)
         raise UserError(f"{len(found)} caches of {spec.name} fit, name one with --cache: {listed}")
     if found:
-        return open_cache(found[0][0])
-    if images:
-        return extracted(options)
-    raise UserError(how_to_get(spec, options))
+        return found[0][0]
+    if not images:
+        raise UserError(how_to_get(spec, options))
+    require_images(spec.name, options.data_dir, options.backbone, options.weights)
+    return None
 
 
 def extracted(options: CacheOptions) -> FeatureCache:
     """The cache of the images, backbone and weights that the options name, extracted now."""
+    from lt_bench.features.cache import open_cache
     from lt_bench.runs.images import extract_verb  # the image side is not needed where a cache is
 
     wanted = {field.name: getattr(options, field.name) for field in dataclasses.fields(CacheOptions) if field.name != "cache"}
     return open_cache(extract_verb(ExtractOptions(**wanted)))
 
 
-def _check(cache: FeatureCache, options: CacheOptions) -> None:
-    info = cache.manifest.dataset
+def _check(path: Path, manifest: Manifest, options: CacheOptions) -> None:
+    info = manifest.dataset
     if options.dataset and info.name != options.dataset:
-        raise UserError(f"{cache.path}: a cache of {info.name}, and --dataset is {options.dataset}; name the right cache or data set")
+        raise UserError(f"{path}: a cache of {info.name}, and --dataset is {options.dataset}; name the right cache or data set")
     if options.imbalance_factor is not None and info.imbalance_factor != options.imbalance_factor:
-        raise UserError(f"{cache.path}: imbalance factor {info.imbalance_factor}, and --imbalance-factor is {options.imbalance_factor:g}")
-    if options.backbone is not None and cache.manifest.backbone.name != options.backbone:
-        raise UserError(f"{cache.path}: features of {cache.manifest.backbone.name}, and --backbone is {options.backbone}")
+        raise UserError(f"{path}: imbalance factor {info.imbalance_factor}, and --imbalance-factor is {options.imbalance_factor:g}")
+    if options.backbone is not None and manifest.backbone.name != options.backbone:
+        raise UserError(f"{path}: features of {manifest.backbone.name}, and --backbone is {options.backbone}")
 
 
 def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
