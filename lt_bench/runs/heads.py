@@ -63,7 +63,8 @@ class Bench(Workbench):
             facts = facts_of(self.cache, [job.repetition for job in stack])
             best = self.best_epochs(lambda: self.split("test").view("plain"))
             fitted = fit_stack(stack, facts, self.split("train"), self.hardware, callbacks=[*best, *callbacks])
-            fitted.best_epochs = best[0].best if best else []
+            for one in best:
+                one.hand_over(fitted)
             yield runs, fitted
 
 

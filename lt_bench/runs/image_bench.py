@@ -102,7 +102,8 @@ class ImageBench(Workbench):
             fitted = fit_stack(jobs, facts, source, self.hardware, callbacks=[*best, *callbacks], resume=resume)
         if mode != "frozen":
             self._measured.clear()
-        fitted.best_epochs = best[0].best if best else []
+        for one in best:
+            one.hand_over(fitted)
         return fitted
 
     def _images(self, split: str) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from torch import nn
@@ -14,22 +16,22 @@ from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record
-from lt_bench.runs.heads import Bench, record_head
-from lt_bench.runs.options import VerifyOptions
-from lt_bench.runs.planning import Planned, Tuning
+from lt_bench.runs.heads import BEST_EPOCH, Bench, record_head
+from lt_bench.runs.options import RunOptions, StrategyChoice, VerifyOptions
+from lt_bench.runs.planning import Planned, Tuning, plan
 from lt_bench.strategies.registry import find
 
 
 def verify(options: VerifyOptions) -> None:
-    """Fit a record's head again from its own hyper-parameters and seed on the same cache, and compare every metric.
+    """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
 
     Raises:
-        UserError: the cache is not here; or a metric differs by more than the tolerance.
+        UserError: the cache is not here, or the images and weights are not named; or a metric differs by more than the tolerance.
     """
     if not options.record.is_file():
         raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
     record = read_record(options.record)
-    repeated = refit(record, cache_of(record, options.cache)).record
+    repeated = repeat_on_images(record, options) if on_images(record) else refit(record, cache_of(record, options.cache)).record
     if repeated.id != record.id:
         raise UserError(
             f"{options.record}: this version of {record.identity.strategy} has other hyper-parameters, so the run cannot be repeated; use the record's commit"
@@ -57,11 +59,55 @@ def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
     dataset = cache.manifest.dataset
     hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, identity.hyperparameters)
     run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest)
-    on_cpu = record.environment.get("device", "cpu") == "cpu"
-    bench = Bench(cache, Hardware("cpu" if on_cpu else "auto", 1))
+    bench = Bench(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
     runs, fitted = next(iter(bench.fitted([run])))
     again, _ = record_head(bench, runs[0], fitted, 0)
     return Refitted(again, fitted.strategy.inference_head(0))
+
+
+def on_images(record: RunRecord) -> bool:
+    """Whether a record was fitted on images and not on a cache."""
+    return record.identity.protocol != "clean"
+
+
+def accelerator_of(record: RunRecord) -> str:
+    """``cpu`` where it was fitted on one."""
+    return "cpu" if record.environment.get("device", "cpu") == "cpu" else "auto"
+
+
+def repeat_on_images(record: RunRecord, options: VerifyOptions) -> RunRecord:
+    """Fit a record again on images.
+
+    Raises:
+        UserError: the images, weights or phase 1 are not named, or are others.
+    """
+    from lt_bench.runs.image_runs import image_bench  # and with it the image side, which a cache does without
+
+    entry, identity, dataset = find(record.identity.strategy), record.identity, record.dataset
+    own = {name: value for name, value in identity.hyperparameters.items() if name not in ("stage1_recipe", "phase1")}
+    recipe = identity.hyperparameters.get("stage1_recipe")
+    with tempfile.TemporaryDirectory() as place:
+        bench, setting, _ = image_bench(
+            entry,
+            RunOptions(
+                dataset=dataset.name, data_dir=options.data_dir, imbalance_factor=dataset.imbalance_factor, backbone=record.backbone.name,
+                selection="seed0" if str(dataset.selection).startswith("seed0") else "first",
+                profile="step" if "(step" in str(dataset.selection) else "exponential",
+                weights=options.weights, phase1=options.phase1, strategy=StrategyChoice(entry.public_name, own), mode=identity.mode,
+                protocol=identity.protocol, recipe=None if recipe == "own" else recipe, precision="bf16" if record.cache.dtype == "bfloat16" else "fp32",
+                accelerator=accelerator_of(record), best_test_epoch=BEST_EPOCH in record.metrics, checkpoints=Path(place),
+            ),
+        )  # fmt: skip
+        if bench.manifest.key != identity.cache_key or any(
+            identity.hyperparameters.get(name) != value for name, value in setting.identity.items()
+        ):
+            raise UserError(
+                f"the record was fitted on other images or weights than those named: key {identity.cache_key}, here {bench.manifest.key}; "
+                "name the right --data-dir, --weights and --phase1"
+            )
+        (run,) = plan(entry, bench.manifest, own, [identity.seed], Tuning(record.tuning.kind), setting)
+        runs, fitted = next(iter(bench.fitted([run])))
+        return record_head(bench, runs[0], fitted, 0)[0]
 
 
 def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
@@ -83,6 +129,11 @@ def cache_of(record: RunRecord, named: str | None) -> FeatureCache:
         UserError: it is not here, or the named one is another.
     """
     key = record.identity.cache_key
+    if on_images(record):
+        raise UserError(
+            f"record {record.id} was fitted on images ({record.identity.mode}, {record.identity.protocol}), so no cache holds its features; an end-to-end run leaves "
+            "weights.safetensors, from which `lt-bench extract` makes one"
+        )
     if named is None:
         found = [path for path, manifest in known_caches() if manifest.key == key]
         if not found:
