@@ -25,7 +25,7 @@ def test_records_are_valid_and_clean() -> None:
 
 def test_records_are_those_of_the_suite() -> None:
     suite = read_suite(suite_path("shipped"))
-    planned = [run for cache in suite_caches(suite) for run in suite_plan(suite, cache, SHIPPED)[0]]
+    planned = [run for cache in suite_caches(suite)[0] for run in suite_plan(suite, cache, SHIPPED)[0]]
     assert {run.id for run in planned} == {record.id for record in Store(SHIPPED).records()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -9,18 +10,17 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import shipped
-from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-from lt_bench.runs.heads import Bench, execute, first_process, leave_processes
+from lt_bench.runs.heads import Bench, first_process, leave_processes, unrecorded
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import BenchOptions, CacheOptions
 from lt_bench.runs.planning import Planned, plan, tuned_choice
+from lt_bench.runs.suite_units import Display, fit_units, units_of, workers_for
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import Entry, find, strategy_names, suggestion
 
@@ -58,17 +58,33 @@ def bench(options: BenchOptions) -> None:
     if not options.suite:
         raise UserError("bench needs a suite: a YAML file, or the name of a shipped one")
     suite = read_suite(suite_path(options.suite))
-    store, records, failures = Store(options.results), [], []
-    for cache in suite_caches(suite):
-        planned, missing = suite_plan(suite, cache, options.results)
-        failures += missing
-        failures += _execute(Bench(cache, Hardware(options.accelerator, options.devices)), planned, store, records, suite.analysis)
+    hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
+    workers, store = workers_for(options, hardware), Store(options.results)
+    caches, absent = suite_caches(suite)
+    benches = [Bench(cache, hardware) for cache in caches]
+    plans = [suite_plan(suite, one.cache, options.results) for one in benches]
+    failures = [line for _, untuned in plans for line in untuned]
+    display, units = Display(), []
+    for one, (planned, _) in zip(benches, plans, strict=True):
+        missing = unrecorded(one, planned, store, lambda record: None, analysis=suite.analysis)
+        display.expects(one, len(planned), len(planned) - len(missing))
+        units += units_of(one, missing, options, suite.analysis)
+    with display.progress:
+        failures += fit_units(units, workers, options, display)
     if first_process():
+        records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)]
         log_records(records, store, options.wandb, options.wandb_project)
         Console().print(f"{len(records)} records of {options.suite} in {options.results}", soft_wrap=True)
     leave_processes()
+    for name, why in absent.items():
+        print(f"not here: {name}: {why}", file=sys.stderr)  # noqa: T201
     if failures:
         raise UserError(f"{len(failures)} of the suite failed and are not recorded: " + "; ".join(failures))
+    if absent:
+        raise UserError(
+            f"{options.suite} is incomplete: {len(absent)} of its {len(suite.caches)} caches are not here ({', '.join(absent)}); "
+            "get what the lines above name, and the same command goes on from there"
+        )
 
 
 def suite_path(name: str) -> Path:
@@ -110,9 +126,17 @@ def read_suite(path: Path) -> Suite:
     return Suite(**parser.instantiate(_parsed(parser, document, str(path))).as_dict())
 
 
-def suite_caches(suite: Suite) -> list[FeatureCache]:
-    """The caches of a suite, opened."""
-    return [resolve_cache(options) for options in suite.caches]
+def suite_caches(suite: Suite) -> tuple[list[FeatureCache], dict[str, str]]:
+    """The caches of a suite, opened, and extracted first where the images are here; and why others cannot be had, by their names."""
+    found: list[FeatureCache] = []
+    absent: dict[str, str] = {}
+    for options in suite.caches:
+        try:
+            found.append(resolve_cache(options))
+        except UserError as error:
+            factor = "" if options.imbalance_factor is None else f"IF {options.imbalance_factor:g}"
+            absent[" ".join(filter(None, (options.cache, options.dataset, factor, options.backbone)))] = str(error)
+    return found, absent
 
 
 def typed(entry: Entry, given: dict[str, Any], where: str) -> dict[str, Any]:
@@ -161,16 +185,3 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
             for run in plan(entry, cache.manifest, chosen, suite.seeds, tuning):
                 planned.setdefault(run.id, run)
     return list(planned.values()), missing
-
-
-def _execute(bench: Bench, planned: list[Planned], store: Store, records: list[RunRecord], analysis: bool) -> list[str]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not (first_process() and console.is_terminal), transient=True) as progress:
-        task = progress.add_task(bench.cache.manifest.name, total=len(planned))
-
-        def done(record: RunRecord) -> None:
-            records.append(record)
-            progress.update(task, advance=1)
-
-        return execute(bench, planned, store, done, analysis=analysis)

@@ -160,6 +160,20 @@ def execute(
     Raises:
         UserError: the store cannot be written, holds a damaged record, or one without the course or the best test epoch that are asked for.
     """
+    failures = []
+    for group in by_strategy(unrecorded(bench, planned, store, done, analysis=analysis)):
+        failures += fit_and_record(bench, group, store, done, analysis=analysis)
+    return failures
+
+
+def unrecorded(
+    bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+) -> list[Planned]:
+    """The runs that are still to be fitted; ``done`` is called with the records of the others.
+
+    Raises:
+        UserError: as ``execute``.
+    """
     missing = []
     for run in planned:
         if store.has(run.id):
@@ -179,20 +193,30 @@ def execute(
             missing.append(run)
     if missing:
         require_writable(store.directory)
-    failures = []
-    for group in _by_strategy(missing):
-        course = Course() if analysis else None
-        name = f"{group[0].entry.public_name} ({group[0].tuning.kind})"
-        try:
-            for runs, fitted in bench.fitted(group, [] if course is None else [course]):
-                if course is not None and not course.epochs:
-                    course.measure(fitted.strategy, 0, bench.split("train"))
-                failures += [
-                    f"{name}, seed {run.repetition}: {error}" for run, error in _record_each(bench, runs, fitted, store, done, course)
-                ]
-        except (UserError, *FAILURES_OF_CODE) as error:
-            failures.append(f"{name}: {described(error)}")
+    return missing
+
+
+def fit_and_record(
+    bench: Workbench, runs: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+) -> list[str]:
+    """Fit, measure and record runs of one strategy; one line for every run that failed."""
+    failures, name = [], title(runs[0])
+    course = Course() if analysis else None
+    try:
+        for stack, fitted in bench.fitted(runs, [] if course is None else [course]):
+            if course is not None and not course.epochs:
+                course.measure(fitted.strategy, 0, bench.split("train"))
+            failures += [
+                f"{name}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done, course)
+            ]
+    except (UserError, *FAILURES_OF_CODE) as error:
+        failures.append(f"{name}: {described(error)}")
     return failures
+
+
+def title(run: Planned) -> str:
+    """Strategy and how its hyper-parameters were chosen, as tables and messages name it."""
+    return f"{run.entry.public_name} ({run.tuning.kind})"
 
 
 def _record_each(
@@ -202,7 +226,7 @@ def _record_each(
     for head, run in enumerate(runs):
         try:
             record, arrays = record_head(bench, run, fitted, head, course)
-            if first_process():
+            if first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
                 store.write(record, arrays)
         except (UserError, OSError, *FAILURES_OF_CODE) as error:
             yield run, described(error)
@@ -235,7 +259,8 @@ def first_process() -> bool:
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
-def _by_strategy(planned: Sequence[Planned]) -> list[list[Planned]]:
+def by_strategy(planned: Sequence[Planned]) -> list[list[Planned]]:
+    """The runs grouped by strategy and how its hyper-parameters were chosen."""
     groups: dict[tuple[str, str], list[Planned]] = {}
     for run in planned:
         groups.setdefault((run.entry.class_path, run.tuning.kind), []).append(run)

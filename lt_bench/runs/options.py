@@ -97,6 +97,12 @@ class BenchOptions:
     suite: str = option("", "suite file (YAML) or the name of a shipped one", positional=True)
     results: Path = option(Path("results"), "directory of run records")
     accelerator: str = option("auto", "Lightning accelerator: auto, cpu, gpu")
+    workers: int | None = option(
+        None,
+        "processes that share the runs of the suite, each with its share of the CPU threads and one GPU (default: one for each GPU, or one)",
+    )
+    slurm: str | None = option(None, "run the suite as jobs on this partition of SLURM, --workers at a time; needs the extra `slurm`")
+    slurm_options: list[str] = option([], "more for submitit, e.g. timeout_min=60,cpus_per_task=8,slurm_account=lab")
     devices: int = option(1, "processes of one fit (DDP)")
     wandb: Wandb = option("off", "also log every run to Weights & Biases: off, offline or online")
     wandb_project: str = option("lt-bench", "W&B project")

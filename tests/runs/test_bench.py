@@ -68,6 +68,26 @@ def test_a_suite_runs_and_resumes(cli, suite, small_cache, tmp_path, monkeypatch
     assert {path: path.stat().st_mtime_ns for path in Store(tmp_path / "results").paths()} == stamps
 
 
+def test_what_is_not_here_is_listed_and_the_rest_runs(cli, suite, small_cache, tmp_path):
+    (tmp_path / "data").mkdir()
+    path = suite("""
+        caches:
+          - {dataset: imagenet_lt, backbone: paco, weights: stage1/paco.pth.tar, data_dir: data}
+          - {cache: small}
+          - {cache: nowhere}
+        strategies: [joint]
+    """)
+    done = cli("bench", path)
+    assert done.code == 2
+    assert recorded(tmp_path / "results") == [("joint", 0, "official")]
+    paco, nowhere, last = done.err.splitlines()
+    assert "not here: imagenet_lt paco: stage1/paco.pth.tar: no such weights file of PaCo" in paco
+    assert "linked from the repository" in paco
+    assert "Parametric-Contrastive-Learning" in paco
+    assert "no cache 'nowhere'" in nowhere
+    assert "incomplete: 2 of its 3 caches are not here (imagenet_lt paco, nowhere)" in last
+
+
 def test_an_interrupted_suite_goes_on(cli, suite, small_cache, tmp_path, monkeypatch):
     path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 1}, {name: cb, epochs: 1}], seeds: [0]}")
     real = heads.fit_stack

@@ -1,0 +1,140 @@
+"""The stacks of a suite that are still to be fitted: done in this process, by several workers, or as jobs of SLURM; one display over all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from lt_bench.engine.fit import Hardware
+from lt_bench.errors import UserError
+from lt_bench.features.cache import open_cache
+from lt_bench.results.store import Store
+from lt_bench.runs.heads import Bench, by_strategy, first_process, fit_and_record, title
+from lt_bench.runs.options import BenchOptions
+from lt_bench.runs.planning import Planned
+from lt_bench.runs.workers import ATTEMPTS, Death, Workers
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """What a worker does at a time: one stack on one cache. What is stacked does not depend on the workers, so neither do the results."""
+
+    cache: Path
+    accelerator: str
+    devices: int
+    runs: tuple[Planned, ...]
+    results: Path
+    analysis: bool
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        seeds = ", ".join(str(run.repetition) for run in self.runs)
+        return f"{title(self.runs[0])}, seed{'s' if len(self.runs) > 1 else ''} {seeds}"
+
+
+def units_of(bench: Bench, missing: Sequence[Planned], options: BenchOptions, analysis: bool) -> list[Unit]:
+    """The stacks in which these runs are fitted."""
+    stacks = [runs for group in by_strategy(missing) for runs, _ in bench.stacked(group)]
+    return [Unit(bench.cache.path, options.accelerator, options.devices, tuple(runs), options.results, analysis) for runs in stacks]
+
+
+class Fitter:
+    """Fits and records units; it keeps the features of one cache, that of the unit before."""
+
+    def __init__(self) -> None:
+        self._bench: Bench | None = None
+
+    def __call__(self, unit: Unit) -> list[str]:
+        """One line for every run that failed."""
+        try:
+            if self._bench is None or self._bench.cache.path != unit.cache:
+                self._bench = Bench(open_cache(unit.cache), Hardware(unit.accelerator, unit.devices))
+            return fit_and_record(self._bench, unit.runs, Store(unit.results), lambda record: None, analysis=unit.analysis)
+        except UserError as error:
+            return [f"{unit.name}: {error}"]
+
+
+class Display:
+    """Runs done of each cache, and what each worker is at; only on a terminal, and only of the first process."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        console = Console(stderr=True)
+        self.progress = Progress(*columns, console=console, disable=not (first_process() and console.is_terminal), transient=True)
+        self._caches: dict[Path, TaskID] = {}
+        self._workers: dict[int, TaskID] = {}
+
+    def expects(self, bench: Bench, total: int, recorded: int) -> None:
+        """So many runs are asked for on a cache, of which some were recorded before."""
+        self._caches[bench.cache.path] = self.progress.add_task(bench.manifest.name, total=total, completed=recorded)
+
+    def begins(self, worker: int, unit: Unit) -> None:
+        """A worker is given a unit."""
+        if worker not in self._workers:
+            self._workers[worker] = self.progress.add_task("")
+        self.progress.reset(self._workers[worker], description=f"  {unit.name}", total=len(unit.runs), visible=True)
+
+    def ends(self, worker: int, unit: Unit, done: int) -> None:
+        """A worker has nothing to do."""
+        self.progress.update(self._caches[unit.cache], advance=done)
+        if worker in self._workers:
+            self.progress.update(self._workers[worker], visible=False)
+
+
+def fit_units(units: Sequence[Unit], workers: int, options: BenchOptions, display: Display) -> list[str]:
+    """Do all units; one line for every run that failed, in the order of the units."""
+    failures: dict[Unit, list[str]] = {}
+    for worker, unit, outcome in _outcomes(units, min(workers, len(units)), options, display):
+        died = isinstance(outcome, Death)
+        failures[unit] = [f"{unit.name}: its worker died {ATTEMPTS} times ({outcome})"] if died else outcome
+        display.ends(worker, unit, 0 if died else len(unit.runs) - len(outcome))
+    return [line for unit in units for line in failures[unit]]
+
+
+def _outcomes(
+    units: Sequence[Unit], workers: int, options: BenchOptions, display: Display
+) -> Iterator[tuple[int, Unit, list[str] | Death]]:
+    if options.slurm is not None:
+        from lt_bench.runs.slurm import submitted  # its library is an extra
+
+        yield from ((0, unit, outcome) for unit, outcome in submitted(Fitter(), units, options))
+    elif workers > 1:
+        with Workers(Fitter(), environments(workers, Hardware(options.accelerator)), display.begins) as running:
+            yield from running.outcomes(units)
+    else:
+        fit = Fitter()
+        for unit in units:
+            display.begins(0, unit)
+            yield 0, unit, fit(unit)
+
+
+def workers_for(options: BenchOptions, hardware: Hardware) -> int:
+    """How many processes share a suite: as asked for, else one for each CUDA device, else one.
+
+    Raises:
+        UserError: less than one, or several of several processes each.
+    """
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"workers is {options.workers}, expected at least 1")
+    if options.devices > 1 and ((options.workers or 1) > 1 or options.slurm is not None):
+        raise UserError("--devices shares every fit between processes, --workers and --slurm spread the fits; use one of them")
+    if options.workers is not None:
+        return options.workers
+    return torch.cuda.device_count() if hardware.on_gpu and hardware.devices == 1 else 1
+
+
+def environments(workers: int, hardware: Hardware) -> list[dict[str, str]]:
+    """Of each worker: its share of the CPU threads and, on GPUs, the one device that it sees, in turn where there are fewer devices than workers."""
+    threads = str(max(1, torch.get_num_threads() // workers))
+    shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    if not hardware.on_gpu:
+        return [shared] * workers
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(torch.cuda.device_count())))).split(",")
+    return [{**shared, "CUDA_VISIBLE_DEVICES": visible[number % len(visible)]} for number in range(workers)]
