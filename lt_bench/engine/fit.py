@@ -77,7 +77,7 @@ class Fitted:
     Attributes:
         strategy: the module; head h of it is that of job h.
         seconds: wall-clock seconds of the fit, all heads together.
-        history: per head, one ``{"epoch", "loss", "lr"}`` an epoch; empty where nothing was fitted by batches.
+        history: per head, one ``{"epoch", "loss", "lr"}`` an epoch, or the one row that an iterative solver leaves; else empty.
         steps: optimizer steps.
         threads: CPU threads of the products.
         best_epochs: per head, the figures of ``engine.best_epoch``; empty where they were not asked for.
@@ -231,6 +231,8 @@ def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
 
 
 def _per_head(history: History, strategy: Strategy) -> list[list[dict[str, float]]]:
+    if strategy.fitting == "solve":
+        return [[{"epoch": 0, **row}] for row in strategy.solved]
     rates = strategy.recipe.per_head("lr", strategy.heads)
     return [
         [{"epoch": row["epoch"], "loss": row["loss"][head], "lr": rates[head] * row["factor"]} for row in history.rows]

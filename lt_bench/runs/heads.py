@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from lt_bench.results.record import (
 from lt_bench.results.store import Store
 from lt_bench.runs.planning import Planned
 from lt_bench.runs.workbench import Workbench
+from lt_bench.strategies.lbfgs_shared import CONVERGED
 
 BEST_EPOCH = "test_best_epoch"
 
@@ -129,7 +131,7 @@ def record_of(
         ),
         metrics=metrics,
         training=TrainingInfo(
-            len(history), fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history
+            len(history) if entry.fitting == "sgd" else 0, fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history
         ),
         time=TimeInfo(fitted.seconds / fitted.strategy.heads, evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
         environment=environment(device_name(bench.device), bench.hardware.devices, fitted.threads, torch.are_deterministic_algorithms_enabled()),
@@ -217,6 +219,17 @@ def fit_and_record(
 def title(run: Planned) -> str:
     """Strategy and how its hyper-parameters were chosen, as tables and messages name it."""
     return f"{run.entry.public_name} ({run.tuning.kind})"
+
+
+def say_unconverged(runs: Sequence[Planned], fitted: Fitted) -> None:
+    """One line on stderr for every solution that is not yet the minimum."""
+    for run, row in zip(runs, fitted.strategy.solved, strict=False):
+        if row["gradient_norm"] > CONVERGED and first_process():
+            print(  # noqa: T201
+                f"lt-bench: {run.entry.public_name}: the solver stopped after {row['iterations']:g} iterations at a gradient norm of "
+                f"{row['gradient_norm']:.1g}, above {CONVERGED:g}; raise --strategy.iterations",
+                file=sys.stderr,
+            )
 
 
 def _record_each(

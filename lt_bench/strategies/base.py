@@ -107,6 +107,7 @@ class Strategy(LightningModule):
         self.capture: Capture | None = None
         self.captured: tuple[Tensor, Callable[[int], None]] | None = None
         self.steps_of_epoch = 0
+        self.solved: list[dict[str, float]] = []
         if self.initial_head != "none":
             weight, bias = self.initial_parameters()
             self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
@@ -207,7 +208,10 @@ class Strategy(LightningModule):
         """Called after the last step of ``epoch`` (from 0), once ``statistics`` are those of all processes."""
 
     def solve(self, train: FeatureSource) -> None:
-        """Fit without batches (``fitting = "solve"``); called once, with the same features on every process."""
+        """Fit without batches (``fitting = "solve"``); called once, with the same features on every process.
+
+        An iterative solver appends one row per head to ``solved``: ``loss``, ``gradient_norm`` and ``iterations``, which the record keeps.
+        """
 
     # ---- at inference ----------------------------------------------------------------------------------------------------------------------------
 

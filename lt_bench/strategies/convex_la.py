@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.base import Facts, Strategy, check_range, per_class, smoothed_cross_entropy
-from lt_bench.strategies.lbfgs_shared import Moments, minimise, moments
+from lt_bench.strategies.lbfgs_shared import Moments, Solution, minimise, moments
 from lt_bench.strategies.recipe import RecipeOptions
 from lt_bench.strategies.weights_shared import log_prior
 
@@ -64,7 +64,7 @@ class ConvexLA(Strategy):
 
     def solve(self, train: FeatureSource) -> None:
         """One solution per head; heads with the same hyper-parameters share it."""
-        found: dict[tuple[float, ...], tuple[Tensor, Tensor]] = {}
+        found: dict[tuple[float, ...], Solution] = {}
         of_features = moments(train, self.facts.num_classes)
         for head, key in enumerate(self.keys()):
             if key not in found:
@@ -72,10 +72,10 @@ class ConvexLA(Strategy):
                     lambda rows, labels, weight, bias, head=head: self.losses(rows, labels, weight, bias, head, of_features),
                     train, of_features, self.facts.num_classes, float(self.ridge[head]), self.iterations,
                 )  # fmt: skip
-            weight, bias = found[key]
             with torch.no_grad():
-                self.weight[head].copy_(weight)
-                self.bias[head].copy_(bias)
+                self.weight[head].copy_(found[key].weight)
+                self.bias[head].copy_(found[key].bias)
+            self.solved.append(found[key].report)
 
     def keys(self) -> list[tuple[float, ...]]:
         """What the solution of each head depends on."""

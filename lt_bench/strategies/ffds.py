@@ -46,7 +46,7 @@ class DFFDS(Strategy):
         epsilon: label smoothing.
         beta: of the effective number.
         weight_scale: ``classes``, ``paper`` or ``code``, see above.
-        freq_focus: whether gamma follows class size; off, it is 0.
+        freq_focus: whether gamma follows class size; off, every class has gamma_max.
         recipe: fields of ``Recipe``.
     """
 
@@ -90,7 +90,8 @@ class DFFDS(Strategy):
         groups = min(groups, facts.num_classes)
         self.k, self.epsilon = kept(k), kept(epsilon)
         self.final_weight = nn.Buffer(scaled_weights(self.class_counts, beta, weight_scale), persistent=False)
-        gamma = frequency_focus(self.class_counts, gamma_min, gamma_max, curve) if freq_focus else torch.zeros_like(self.class_counts)
+        low = gamma_min if freq_focus else gamma_max
+        gamma = frequency_focus(self.class_counts, low, gamma_max, curve)
         self.gamma = nn.Buffer(gamma, persistent=False)
         self.group_of_class = nn.Buffer(frequency_groups(self.class_counts, groups), persistent=False)
         self.group_mean = nn.Buffer(torch.full((self.heads, groups), torch.nan, dtype=torch.float64))

@@ -13,8 +13,34 @@ from lt_bench.features.source import FeatureSource
 CHUNK_LOGITS = 1 << 22
 FLOOR = 0.01
 """Part of the mean variance added to every direction before whitening, so that empty directions are not blown up."""
+CONVERGED = 1e-3
+"""Gradient norm up to which a solution counts as the minimum: on CIFAR-100-LT features the objective is then within 1e-6 of it, and no prediction changes."""
 
 Losses = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where L-BFGS ended: weight (K, D) and bias (K,), float64.
+
+    Attributes:
+        weight: (K, D).
+        bias: (K,).
+        loss: the objective there, the ridge included.
+        gradient_norm: Euclidean norm of its gradient in whitened coordinates.
+        iterations: that were taken.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    loss: float
+    gradient_norm: float
+    iterations: int
+
+    @property
+    def report(self) -> dict[str, float]:
+        """What a record keeps."""
+        return {"loss": self.loss, "gradient_norm": self.gradient_norm, "iterations": float(self.iterations)}
 
 
 @dataclass(frozen=True)
@@ -48,10 +74,8 @@ def moments(train: FeatureSource, num_classes: int) -> Moments:
     return Moments(mean, total / n, within / n)
 
 
-def minimise(
-    losses: Losses, train: FeatureSource, of_features: Moments, num_classes: int, ridge: float, iterations: int
-) -> tuple[Tensor, Tensor]:
-    """The head that minimises the mean of ``losses`` plus ridge / 2 ||W||^2: weight (K, D) and bias (K,), float64.
+def minimise(losses: Losses, train: FeatureSource, of_features: Moments, num_classes: int, ridge: float, iterations: int) -> Solution:
+    """The head that minimises the mean of ``losses`` plus ridge / 2 ||W||^2.
 
     L-BFGS from zero with a strong-Wolfe line search, in whitened coordinates (W = V T with T^-2 the total covariance, the bias taken at the mean feature), where the
     problem is well conditioned: without, 150 iterations on CIFAR-100-LT end further from the optimum than 50 with. The optimum is the same.
@@ -96,5 +120,7 @@ def minimise(
 
     with torch.enable_grad():
         optimizer.step(closure)
+        loss = float(closure())
         weight, bias = head()
-    return weight.detach(), bias.detach()
+    assert free.grad is not None
+    return Solution(weight.detach(), bias.detach(), loss, float(free.grad.norm()), optimizer.state[free]["n_iter"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from lt_bench.errors import UserError
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.base import Facts, check_range, stacked_linear
@@ -34,6 +35,7 @@ class MetaSampler(BalancedSoftmax):
         meta_lr: learning rate of Adam on v.
         init_power: how strongly rare classes are favoured at the start.
         meta_batch_size: samples of the balanced batch.
+        meta_source: where they are drawn from, ``train``; ``val``, as the official code does on ImageNet-LT and Places-LT, is refused, see above.
         recipe: fields of ``Recipe``.
     """
 
@@ -58,12 +60,18 @@ class MetaSampler(BalancedSoftmax):
         meta_lr: float = 0.01,
         init_power: float = 0.3,
         meta_batch_size: int = 512,
+        meta_source: Literal["train", "val"] = "train",
         **recipe: Unpack[RecipeOptions],
     ) -> None:
         super().__init__(facts, **recipe)
         check_range(self.name, "meta_lr", meta_lr, 0.0, 10.0)
         check_range(self.name, "init_power", init_power, 0.0, 2.0)
         check_range(self.name, "meta_batch_size", meta_batch_size, 1, 1 << 20)
+        if meta_source != "train":
+            raise UserError(
+                f"{self.name}.meta_source is {meta_source!r}: the official code trains on validation labels there, and here validation images only choose "
+                "hyper-parameters; use train"
+            )
         self.meta_lr, self.meta_batch_size = self.one_per_head(meta_lr).float(), meta_batch_size
         counts = self.class_counts.clamp_min(1)
         rarity = (counts / counts.sum()) ** -self.one_per_head(init_power)[:, None]

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,8 @@ from scipy.optimize import minimize
 
 import lt_bench.strategies.convex_la as module
 from lt_bench.runs.check_subject import default, fit, problem
+from lt_bench.runs.heads import say_unconverged
+from lt_bench.strategies.lbfgs_shared import CONVERGED
 from lt_bench.strategies.registry import find
 
 COUNTS = (30, 12, 4)
@@ -110,3 +114,25 @@ def test_heads_with_the_same_hyperparameters_are_solved_once(monkeypatch):
     assert len(calls) == 2
     assert torch.equal(fitted.weight[0], fitted.weight[1])
     assert not torch.allclose(fitted.weight[0], fitted.weight[2])
+
+
+def test_the_record_keeps_how_close_to_the_minimum_the_solver_came():
+    on, entry = problem(COUNTS, DIM), find("convex_la")
+    rows = {count: fit(on, default(entry, ridge=1e-3, iterations=count)).history[0] for count in (2, 200)}
+    assert [len(row) for row in rows.values()] == [1, 1]
+    assert rows[200][0]["gradient_norm"] < CONVERGED < rows[2][0]["gradient_norm"]
+    assert rows[200][0]["loss"] < rows[2][0]["loss"]
+    assert rows[2][0]["iterations"] == 2
+    head = fit(on, default(entry, ridge=1e-3), torch.float64).strategy.inference_head()
+    flat = np.concatenate([head.weight.numpy().ravel(), head.bias.numpy()])
+    assert rows[200][0]["loss"] == pytest.approx(numpy_objective(flat, on, 1.0, 1e-3), rel=1e-6)
+
+
+def test_an_unconverged_solution_is_said_in_one_line(capsys):
+    on, entry = problem(COUNTS, DIM), find("convex_la")
+    runs = [SimpleNamespace(entry=entry)]
+    for count, lines in ((2, 1), (200, 0)):
+        say_unconverged(runs, fit(on, default(entry, ridge=1e-3, iterations=count)))
+        said = capsys.readouterr().err
+        assert said.count("\n") == lines
+        assert ("convex_la: the solver stopped after 2 iterations" in said) == bool(lines)

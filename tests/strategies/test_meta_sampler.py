@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lt_bench.errors import UserError
 from lt_bench.runs.check_subject import build, default, fit, problem
 from lt_bench.strategies.registry import find
 
@@ -83,3 +84,8 @@ def test_without_balanced_softmax_the_learned_rates_favour_the_rare_class(monkey
     fitted = fit(on, default(find("meta_sampler"), init_power=0.0, meta_lr=0.1, lr=1.0, batch_size=16, meta_batch_size=64)).strategy
     rates = fitted.rate_logit[0].sigmoid()
     assert rates[1] > 1.3 * rates[0]
+
+
+def test_the_balanced_batch_never_comes_from_validation():
+    with pytest.raises(UserError, match="only choose hyper-parameters"):
+        ready(meta_source="val")
