@@ -46,7 +46,7 @@ def one_cache(options: argparse.Namespace) -> None:
                     results=options.results,
                     accelerator=options.accelerator,
                     strategy=StrategyChoice(name),
-                    seeds=[0, 1, 2],
+                    seeds=list(range(options.tuning_seeds)),
                 )
             )
         tuned = time.monotonic()
@@ -70,12 +70,13 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--strategies", default="", help="names, comma-separated; all by default")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tuning-seeds", type=int, default=1, help="seeds of every point of a grid")
     options = parser.parse_args()
     if len(options.caches) == 1:
         one_cache(options)
         return
     shared = ["--results", str(options.results), "--limit", str(options.limit), "--accelerator", options.accelerator]
-    shared += ["--strategies", options.strategies, "--seeds", str(options.seeds)]
+    shared += ["--strategies", options.strategies, "--seeds", str(options.seeds), "--tuning-seeds", str(options.tuning_seeds)]
     processes = [subprocess.Popen([sys.executable, __file__, "--caches", str(cache), *shared]) for cache in options.caches]
     sys.exit(max(process.wait() for process in processes))
 
