@@ -4,15 +4,18 @@ import torch
 from torch.nn import functional as F
 
 from lt_bench.backbones.base import Backbone
-from lt_bench.data.augment import Cuts, Draws, padded
+from lt_bench.data.augment import Cuts, padded
+from lt_bench.data.augment import Draws as Crops
 from lt_bench.data.specs import dataset_spec
 from lt_bench.engine.fit import Hardware, fit_stack
 from lt_bench.engine.image_source import ImageSource, prepare
 from lt_bench.engine.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.features.samplers import EpochOrder
-from lt_bench.strategies.base import Facts
-from lt_bench.strategies.registry import find
+from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies.draws import Draws
+from lt_bench.strategies.gradients_shared import Batch, Gradients
+from lt_bench.strategies.registry import find, strategy_names
 
 COUNTS = (20, 8, 3)
 SPEC = dataset_spec("cifar10_lt")
@@ -80,7 +83,7 @@ def test_every_cut_is_one_view():
 
 @pytest.mark.parametrize("strategy", ["los", "crt", "d_ffds", "meta_sampler", "ib"])
 def test_on_the_views_of_a_cache_it_gives_the_head_of_the_cache(strategy):
-    draws = {"plain": Draws.plain(len(LABELS)), **{f"aug{v}": Draws.random(len(LABELS), np.random.default_rng(v)) for v in (1, 2)}}
+    draws = {"plain": Crops.plain(len(LABELS)), **{f"aug{v}": Crops.random(len(LABELS), np.random.default_rng(v)) for v in (1, 2)}}
     backbone = network()
     images = source(backbone, views=Cuts.of(draws))
     block = torch.cat([images.view(view) for view in images.views])
@@ -151,3 +154,32 @@ def test_bf16_stays_near_fp32():
     exact, mixed = (source(network(), precision=precision).gather(index) for precision in ("fp32", "bf16"))
     assert mixed.dtype == torch.float32
     assert 0 < float((exact - mixed).norm() / exact.norm()) < 0.02
+
+
+TRAINED = [name for name in strategy_names() if find(name).fitting == "sgd" and name != "meta_sampler"]  # that one has a step of its own
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_loss_reaches_the_network_with_the_gradient_that_it_gives_a_head(name):
+    entry, backbone, n = find(name), network(), len(LABELS)
+    images, frozen = source(backbone, "trained"), ImageSource(backbone, padded(PIXELS), LABELS, SPEC)
+    strategy = entry.load()(facts(backbone), **entry.resolve("none"))
+    index = torch.arange(0, n, 2)[None] + 5 * n
+    labels, features = LABELS[index % n], images.gather(index)
+
+    def gradients(train, given):
+        strategy.attach(train, Draws((0,)))
+        strategy.draws.start(0, 0)
+        strategy.draws.share(index.shape[1], 0, 1)
+        logits, objective = Gradients(strategy, Strategy)(Batch(given, labels, labels))
+        return logits, objective, {key: p.grad.clone() for key, p in strategy.named_parameters() if p.grad is not None}
+
+    one, other = gradients(frozen, features.detach()), gradients(images, features)
+    assert torch.equal(one[0], other[0])
+    assert torch.allclose(one[1], other[1])
+    assert one[2].keys() == other[2].keys()
+    for key, gradient in one[2].items():
+        assert torch.allclose(gradient, other[2][key], rtol=1e-4, atol=1e-6), key
+    reached = backbone.conv.weight.grad
+    assert bool(torch.isfinite(reached).all())
+    assert float(reached.abs().max()) > 0
