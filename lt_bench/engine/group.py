@@ -99,10 +99,11 @@ def together(where: Layout, accelerator: str) -> Iterator[Group]:
     if distributed.is_initialized():
         device = torch.device(accelerator, int(os.environ["LOCAL_RANK"])) if accelerator == "cuda" else torch.device("cpu")
         channel = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        assert isinstance(channel, distributed.ProcessGroup)
         yield Group(distributed.get_rank(), distributed.get_world_size(), where.devices, device, channel)
         return
     from lightning.fabric import Fabric  # costs seconds, and one process does without
-    from lightning.fabric.strategies import DDPStrategy
+    from lightning.fabric.strategies.ddp import DDPStrategy
 
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)  # it says which process died

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import uuid
@@ -9,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -21,9 +22,8 @@ from lt_bench.backbones.registry import backbone_spec, build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.data.image_list import FileData
 from lt_bench.data.load import load_images
-from lt_bench.data.profiles import Profile
+from lt_bench.data.reading import Reading
 from lt_bench.data.small_images import ImageData
-from lt_bench.data.splits import Selection
 from lt_bench.engine.fit import ending_as_interrupt
 from lt_bench.engine.nodes import Layout, layout
 from lt_bench.engine.pretraining import Pretraining
@@ -61,12 +61,6 @@ def pretrain(
     out: Path,
     backbone: str = "resnet34",
     recipe: str = "los",
-    imbalance_factor: float | None = None,
-    profile: Profile = "exponential",
-    selection: Selection = "first",
-    image_column: str | None = None,
-    label_column: str | None = None,
-    split_seed: int = 0,
     seed: int = 0,
     epochs: int | None = None,
     cache: Path | None = None,
@@ -86,6 +80,7 @@ def pretrain(
     wandb_project: str = "lt-bench",
     command: str = "",
     progress: bool = True,
+    **reading: Unpack[Reading],
 ) -> Pretrained:
     """Train a backbone on the long-tailed images and extract its feature cache.
 
@@ -101,12 +96,6 @@ def pretrain(
         out: directory of the run.
         backbone: name of the network.
         recipe: name of the stage-1 recipe.
-        imbalance_factor: IF of the training subset, by default the data set's.
-        profile: exponential or step.
-        selection: which rows of a class are kept.
-        image_column: column of encoded images in parquet files, or of paths in tables.
-        label_column: column of labels.
-        split_seed: of the split that is made where the data bring none.
         seed: of the initial weights, the batch order and the augmentation.
         epochs: instead of the recipe's.
         cache: directory of the feature cache, by default ``out``/cache.
@@ -126,6 +115,7 @@ def pretrain(
         wandb_project: W&B project.
         command: how to do this again, for the manifest.
         progress: whether to show progress.
+        reading: how the images are read, see ``Reading``.
 
     Raises:
         UserError: arguments or data do not fit, ``out`` holds another run, or training diverged.
@@ -133,10 +123,7 @@ def pretrain(
     plan, where = stage1_recipe(recipe).with_epochs(epochs), layout(devices)
     device = pick_device(accelerator)
     precision = precision or ("bf16" if device.type == "cuda" else "fp32")
-    data = load_images(
-        dataset, data_dir, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column,
-        label_column=label_column, split_seed=split_seed,
-    )  # fmt: skip
+    data = load_images(dataset, data_dir, **reading)
     _check(backbone, data, plan, checkpoint_every)
     out.mkdir(parents=True, exist_ok=True)
     told = _plan(backbone, data, plan, seed, precision)
@@ -146,17 +133,13 @@ def pretrain(
         network = fresh_network(backbone, len(data.train_counts), seed)
         if compiled:
             network.compile(dynamic=False)
-        module = _module(network, data, backbone, plan, seed, precision, default_workers(device, devices) if workers is None else workers)
+        decoding = default_workers(device, where.devices) if workers is None else workers
+        module = _module(network, data, backbone, plan, seed, precision, decoding)
         callbacks = [EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)]
-        logger = stage1_logger(out, told, wandb, wandb_project)
-        trainer = _trainer(device, where, plan, callbacks, logger)
-        _fit(trainer, module, out / LAST, deterministic)
-        if trainer.is_global_zero:
-            save_weights(module.network, weights, half_weights)
-            (out / LAST).unlink(missing_ok=True)
-        if logger:
-            logger.experiment.finish()
-        trainer.strategy.barrier()
+        trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, told, wandb, wandb_project))
+        _train(trainer, module, out, deterministic, half_weights)
+        del trainer, module, network
+        gc.collect()  # ends the processes that decoded for training, before others are forked
     request = Request(
         data=data, backbone=backbone, weights=weights, out=cache or out / "cache", device=device, devices=devices, workers=workers,
         name=(cache or out).name, views=views, dtype=dtype, stage1=f"{plan.describe()}, {precision}, seed {seed}, last epoch", command=command,
@@ -183,6 +166,17 @@ def _trainer(device: torch.device, where: Layout, plan: Stage1Recipe, callbacks:
         max_epochs=plan.optimisation.epochs, logger=logger or False, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False, num_sanity_val_steps=0, callbacks=callbacks,
     )  # fmt: skip
+
+
+def _train(trainer: Trainer, module: Stage1, out: Path, deterministic: bool, half_weights: bool) -> None:
+    """Train to the end; the weights are there when this returns, in every process."""
+    _fit(trainer, module, out / LAST, deterministic)
+    if trainer.is_global_zero:
+        save_weights(module.network, out / WEIGHTS, half_weights)
+        (out / LAST).unlink(missing_ok=True)
+    if isinstance(trainer.logger, WandbLogger):
+        trainer.logger.experiment.finish()
+    trainer.strategy.barrier()
 
 
 def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> None:
