@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.boards import BoardRows, seed_text
 from lt_bench.leaderboard.findings import ranks
 
 
@@ -46,7 +46,7 @@ def _compare(found: list[BoardRows]) -> Across:
     tables = [_accuracies(board) for board in found]
     names = sorted(set().union(*tables))
     missing = tuple(
-        f"{name} on {board.title}: {'missing' if name not in table else f'{len(table[name])} settings, and the test set does not choose one'}"
+        f"{name} on {board.short}: {'missing' if name not in table else f'{len(table[name])} settings, and the test set does not choose one'}"
         for name in names
         for board, table in zip(found, tables, strict=True)
         if len(table.get(name, ())) != 1
@@ -57,16 +57,23 @@ def _compare(found: list[BoardRows]) -> Across:
     order = sorted(range(len(dense)), key=lambda row: (float(places[row].mean()), dense[row]))
     wins = (accuracy == accuracy.max(0)).sum(1) if dense else np.zeros(0, np.int64)
     return Across(
-        tuple(board.title for board in found), tuple(dense[row] for row in order), accuracy[order], places[order], wins[order], missing
+        tuple(board.short for board in found), tuple(dense[row] for row in order), accuracy[order], places[order], wins[order], missing
     )
 
 
 def missing_seeds(found: BoardRows) -> list[str]:
-    """One line for each row that lacks seeds which other rows of its board have; rows that train nothing need only one, a user's own settings none."""
+    """One line that names the rows which lack seeds that others of the board have, none where nothing is missing.
+
+    Rows that train nothing need one seed only, a user's own settings none.
+    """
     trained = [row for row in found.rows if row.varies is not None and row.text("tuning") != "user"]
     wanted = sorted({seed for row in trained for seed in row.seeds})
-    lacking = {row.label: sorted(set(wanted) - set(row.seeds)) for row in trained}
-    return [f"{label} on {found.title}: seed {', '.join(map(str, seeds))} missing" for label, seeds in lacking.items() if seeds]
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for row in trained:
+        if missing := sorted(set(wanted) - set(row.seeds)):
+            lacking[seed_text(missing)].append(row.label)
+    named = "; ".join(f"{seeds} of {', '.join(labels)}" for seeds, labels in lacking.items())
+    return [f"Seeds that other rows have and that are missing: {named}."] if named else []
 
 
 def _accuracies(found: BoardRows) -> dict[str, list[float]]:

@@ -116,18 +116,28 @@ class BoardRows:
     resolvable: float | None = None
 
     @property
+    def task(self) -> str:
+        """Dataset and imbalance, for instance `cifar100_lt, IF 100`."""
+        factor = self.rows[0].values("imbalance_factor")[0]
+        return self.board.dataset if np.isnan(factor) else f"{self.board.dataset}, IF {factor:g}"
+
+    @property
+    def features(self) -> str:
+        """Split, backbone and feature cache: what tells two boards of one task apart, for instance `seed0 split b2b2aeb2, resnet32 cache 6f0b35a8`."""
+        selection = self.rows[0].text("selection")
+        drawn = f"{selection} split" if selection and selection != "given" else "split"
+        return f"{drawn} {self.board.split_hash[:8]}, {self.rows[0].text('backbone')} cache {self.board.cache_key[:8]}"
+
+    @property
     def title(self) -> str:
-        """Dataset, imbalance, backbone, protocol and mode in words."""
-        row = self.rows[0]
-        factor = row.values("imbalance_factor")[0]
-        parts = [
-            self.board.dataset,
-            "" if np.isnan(factor) else f"IF {factor:g}",
-            str(row.text("backbone")),
-            self.board.protocol,
-            self.board.mode,
-        ]
-        return ", ".join(part for part in parts if part)
+        """Dataset, imbalance, split, backbone, cache and protocol; the mode where it is not a re-trained head."""
+        mode = [] if self.board.mode == "head" else [self.board.mode]
+        return ", ".join([self.task, self.features, self.board.protocol, *mode])
+
+    @property
+    def short(self) -> str:
+        """A title for the head of a column: task, backbone, cache."""
+        return f"{self.task}, {self.rows[0].text('backbone')} {self.board.cache_key[:8]}"
 
     @property
     def paths(self) -> list[Path]:
@@ -174,6 +184,12 @@ def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[in
     rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key]) for key, positions in members.items()]
     accuracy = {id(row): float(np.mean(row.values("test/accuracy"))) for row in rows}
     return BoardRows(board, sorted(rows, key=lambda row: (-accuracy[id(row)], row.label)))
+
+
+def seed_text(seeds: list[int]) -> str:
+    """`0-4` where they follow each other, else `0,2,5`."""
+    consecutive = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]}-{seeds[-1]}" if consecutive and len(seeds) > 1 else ",".join(map(str, seeds))
 
 
 def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from lt_bench.console import page_console
 from lt_bench.errors import UserError
 from lt_bench.leaderboard.across import across
+from lt_bench.leaderboard.against_published import published_csv, published_markdown
 from lt_bench.leaderboard.boards import Board, BoardRows, boards
 from lt_bench.leaderboard.cells import usable
 from lt_bench.leaderboard.columns import Column, registered
@@ -25,7 +26,7 @@ from lt_bench.results.files import write_text
 if TYPE_CHECKING:
     from lt_bench.leaderboard.plots.draw import Drawn
 
-TABLES = ("markdown", "csv", "latex", "html")
+TABLES = ("markdown", "csv", "latex", "html", "published")
 FORMATS = (*TABLES, "plots")
 
 
@@ -42,7 +43,8 @@ def build_leaderboard(
 
     Args:
         results_dir: where `lt-bench run` put its records.
-        out_dir: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.html` (plots inside where they are drawn) and `plots/<board>/*.svg|png`.
+        out_dir: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.html` (plots inside where they are drawn), `PUBLISHED.md` and `published.csv`
+            (measured beside published), and `plots/<board>/*.svg|png`.
         formats: which of `FORMATS`; plots, some seconds a board, only where asked for.
         column_modules: dotted names of modules that register columns.
         statistics: rank groups, intervals over test images and the smallest resolvable difference, from the stored predictions.
@@ -71,6 +73,11 @@ def build_leaderboard(
     drawn = _draw(found, Path(out_dir) / "plots") if "plots" in wanted else {}
     shown = {board: [(plot.svg, plot.caption) for plot in plots] for board, plots in drawn.items()}
     files = [write_text(Path(out_dir) / name, text()) for kind, (name, text) in texts.items() if kind in wanted]
+    if "published" in wanted:
+        files += [
+            write_text(Path(out_dir) / "PUBLISHED.md", published_markdown(found)),
+            write_text(Path(out_dir) / "published.csv", published_csv(found)),
+        ]
     return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png)]
 
 

@@ -103,6 +103,15 @@ def interval_note(rows: list[Row]) -> str:
     return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."
 
 
+_LEGEND = ("gap", "loma", "loma_balance", "rsd", "calibration_error", "fit_s", "published", "published_difference")
+
+
+def legend(columns: tuple[Column, ...]) -> str:
+    """One line that says what the less usual columns of a table are."""
+    said = [f"{column.title} = {column.about}" for key in _LEGEND for column in columns if column.key == key]
+    return "; ".join(said) + "." if said else ""
+
+
 def notes(found: BoardRows) -> list[str]:
     """Everything a reader of this board's table must know."""
     return [note for note in (interval_note(found.rows), statistics_note(found), *findings(found), *missing_seeds(found)) if note]

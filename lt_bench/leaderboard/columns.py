@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from lt_bench.errors import FAILURES_OF_CODE, UserError, described
-from lt_bench.leaderboard.boards import Row
+from lt_bench.leaderboard.boards import Row, seed_text
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.published import Published, nearest
 
@@ -99,12 +99,6 @@ def train_test_gap(row: Row) -> Estimate:
     return seed_interval(row.values("train/macro_accuracy") - row.values("test/macro_accuracy"), row.varies)
 
 
-def _seeds(row: Row) -> str:
-    seeds = row.seeds
-    consecutive = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
-    return f"{seeds[0]}-{seeds[-1]}" if consecutive and len(seeds) > 1 else ",".join(map(str, seeds))
-
-
 def _tuning(row: Row) -> str:
     kind = str(row.text("tuning"))
     if kind == "author-tuned":
@@ -145,6 +139,12 @@ def _published_difference(row: Row) -> float | None:
 
 def _published_source(row: Row) -> str | None:
     found = _published(row)
+    return None if found is None else found.short
+
+
+def published_citation(row: Row) -> str | None:
+    """Where the row's published number stands, in full; None where there is none."""
+    found = _published(row)
     return None if found is None else found.citation
 
 
@@ -179,25 +179,25 @@ for _column in (
     Column("worst_class", "Worst", _metric("test/worst_class"), "higher", "percent", 1, "accuracy of the worst class, %", main=False),
     Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
     Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),
-    Column("gap", "Gap", train_test_gap, None, "percent", 1, "train minus test macro accuracy, points"),
-    Column("loma", "LoMa", _metric("test/loma_column_mean"), None, about="mean over classes of LoMa on test, column reading"),
-    Column("loma_balance", "LoMa bal.", _metric("test/loma_column_balance"), "lower", digits=3, about="std / |mean| of LoMa over classes, on test"),
+    Column("gap", "Gap", train_test_gap, None, "percent", 1, "macro accuracy on the plain train view minus on test, points; no best value"),
+    Column("loma", "LoMa", _metric("test/loma_column_mean"), None, about="logits magnitude: a class's mean logit on its own test images minus that on all others, mean over classes (column reading)"),
+    Column("loma_balance", "LoMa bal.", _metric("test/loma_column_balance"), "lower", digits=3, about="std / |mean| of LoMa over classes, on test; 0 is perfect balance"),
     Column("loma_balance_train", "LoMa bal. train", _metric("train/loma_column_balance"), "lower", digits=3, about="the same on the plain train view", main=False),
-    Column("rsd", "RSD", _metric("test/rsd_column_mean"), None, digits=3, about="mean over classes of sigma within / LoMa on test, column reading"),
+    Column("rsd", "RSD", _metric("test/rsd_column_mean"), None, digits=3, about="regularized standard deviation: spread of a class's logit within own and other test images / LoMa, mean over classes"),
     Column("loma_row", "LoMa row", _metric("test/loma_row_mean"), None, about="mean over classes of LoMa on test, row reading", main=False),
     Column("rsd_row", "RSD row", _metric("test/rsd_row_mean"), None, digits=3, about="mean over classes of RSD on test, row reading", main=False),
     Column("calibration_error", "ECE", _metric("test/calibration_error"), "lower", "percent", 1, "expected calibration error, 15 bins, points"),
     Column("nll", "NLL", _metric("test/nll"), "lower", digits=3, about="mean negative log-likelihood on test, nats", main=False),
     Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False),
-    Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), None, "seconds", 1, "seconds of a fit divided by its heads (seeds and settings fitted together as one stack), mean; depends on machine and stack, so it has no best"),
+    Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), None, "seconds", 1, "seconds of a fit divided by its heads (seeds and settings fitted together as one stack); depends on the machine"),
     Column("parameters", "Trained", _count("trained_parameters"), None, "count", 0, "trained parameters", main=False),
     Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),
     Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; defaults chosen by us on val: the strategy's defaults are our choice on validation images; tuned: chosen on validation images of this data set"),
-    Column("seeds", "Seeds", _seeds, None, "text", 0, "seeds of the runs"),
+    Column("seeds", "Seeds", lambda row: seed_text(row.seeds), None, "text", 0, "seeds of the runs"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
     Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features", main=False),
-    Column("published", "Published", _published_text, None, "text", 0, "nearest published accuracy and its backbone; end-to-end: the network was trained with the method; † read on an index page; not our measurement"),
-    Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; none for end-to-end numbers. Stage 1, augmentation, split, epoch choice and flip averaging mostly differ, even on the same backbone"),
+    Column("published", "Published", _published_text, None, "text", 0, "published accuracy of the nearest setting and its backbone, not our measurement; end-to-end: the whole network was trained with the method; † read on an index page"),
+    Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; none for end-to-end numbers; settings mostly differ (see measured beside published)"),
     Column("published_source", "Published in", _published_source, None, "text", 0, "where the published number stands", main=False),
     Column("command", "Command", reproduce, None, "text", 0, "reproduces the row", main=False),
 ):  # fmt: skip

@@ -32,30 +32,118 @@ def paired_test(first: NDArray[np.bool_ | np.floating], second: NDArray[np.bool_
     """Compare two rows.
 
     Args:
-        first: (S, N) whether seed s was right on image n; seeds in the same order in both, since they share their random axes. (1, N): for a row
-            that trains nothing; or, in both, the shares of runs that were right, and then the test covers images only.
+        first: (S, N) whether seed s was right on image n; seeds in the same order in both, since they share their random axes. (1, N) for a row
+            that trains nothing.
         second: the same.
     """
     D = first.astype(np.float32) - second.astype(np.float32)
     S, N = D.shape
+    found = mean_squares(D)
+    total, spread = found.images, found.images**2 / (N - 1)
+    if S > 1 and found.seeds > found.residual:
+        total += found.seeds - found.residual
+        spread += found.seeds**2 / (S - 1) + found.residual**2 / ((S - 1) * (N - 1))
+    return _tested(float(D.mean(dtype=np.float64)), total / (S * N), spread / (S * N) ** 2, N - 1)
+
+
+@dataclass(frozen=True)
+class MeanSquares:
+    """Mean squares of outcomes (S, N) over images, over seeds and of the residual; the latter two are 0 for one seed."""
+
+    images: float
+    seeds: float
+    residual: float
+
+
+def mean_squares(outcomes: NDArray[np.bool_ | np.floating]) -> MeanSquares:
+    """The two-way analysis of variance of (S, N) outcomes, one a cell."""
+    D = outcomes.astype(np.float32, copy=False)
+    S, N = D.shape
     mean = float(D.mean(dtype=np.float64))
     images, seeds = D.mean(0, dtype=np.float64), D.mean(1, dtype=np.float64)
     ss_images = S * float(np.sum((images - mean) ** 2))
-    ms_images = ss_images / (N - 1)
-    total, spread = ms_images, ms_images**2 / (N - 1)
-    if S > 1:
-        ss_seeds = N * float(np.sum((seeds - mean) ** 2))
-        ss_all = float(np.sum(D * D, dtype=np.float64)) - S * N * mean**2
-        ms_seeds = ss_seeds / (S - 1)
-        ms_residual = max(ss_all - ss_images - ss_seeds, 0.0) / ((S - 1) * (N - 1))
-        if ms_seeds > ms_residual:
-            total += ms_seeds - ms_residual
-            spread += ms_seeds**2 / (S - 1) + ms_residual**2 / ((S - 1) * (N - 1))
-    error = math.sqrt(total / (S * N))
+    if S == 1:
+        return MeanSquares(ss_images / (N - 1), 0.0, 0.0)
+    ss_seeds = N * float(np.sum((seeds - mean) ** 2))
+    ss_all = float(np.sum(D * D, dtype=np.float64)) - S * N * mean**2
+    return MeanSquares(ss_images / (N - 1), ss_seeds / (S - 1), max(ss_all - ss_images - ss_seeds, 0.0) / ((S - 1) * (N - 1)))
+
+
+def _tested(difference: float, variance: float, spread: float, most_degrees: int) -> PairedTest:
+    """Student's t test of a difference with a variance of several parts: ``degrees = variance^2 / spread`` (Satterthwaite), `spread` the sum of ``part^2 / its degrees``."""
+    error = math.sqrt(variance)
     if error == 0.0:
-        return PairedTest(mean, 0.0, float(N - 1), 1.0 if mean == 0.0 else 0.0)
-    degrees = total**2 / spread
-    return PairedTest(mean, error, degrees, 2.0 * float(stdtr(degrees, -abs(mean) / error)))
+        return PairedTest(difference, 0.0, float(most_degrees), 1.0 if difference == 0.0 else 0.0)
+    degrees = variance**2 / spread
+    return PairedTest(difference, error, degrees, 2.0 * float(stdtr(degrees, -abs(difference) / error)))
+
+
+@dataclass(frozen=True)
+class SeedNoise:
+    """How far a row's runs move with the seed: mean square over seeds of (S, N) outcomes, the residual mean square in it, degrees of freedom of the former."""
+
+    mean_square: float
+    residual: float
+    degrees: float
+
+
+def seed_noise(outcomes: NDArray[np.bool_]) -> SeedNoise | None:
+    """Of one row's (S, N) outcomes; None for a single seed."""
+    if len(outcomes) < 2:
+        return None
+    found = mean_squares(outcomes)
+    return SeedNoise(found.seeds, found.residual, len(outcomes) - 1.0)
+
+
+def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
+    """What is expected of a row with one seed, from the other rows of its board: the mean over them, weighted by degrees of freedom.
+
+    The degrees of freedom are those of a variance that scatters as these do, ``2 mean^2 / variance``, at most their sum: the more the rows differ in how much their
+    seeds matter, the wider the test. Fewer than three rows do not tell how much they differ: one degree. None without rows.
+    """
+    if not rows:
+        return None
+    weights = np.array([row.degrees for row in rows])
+    values = np.array([row.mean_square for row in rows])
+    mean = float(np.average(values, weights=weights))
+    scatter = float(np.average((values - mean) ** 2, weights=weights)) * len(rows) / max(len(rows) - 1, 1)
+    degrees = float(weights.sum()) if len(rows) > 2 else 1.0
+    if scatter > 0:
+        degrees = min(degrees, max(2 * mean**2 / scatter, 1.0))
+    return SeedNoise(mean, float(np.average([row.residual for row in rows], weights=weights)), degrees)
+
+
+def unpaired_test(
+    first: NDArray[np.bool_], first_noise: SeedNoise | None, second: NDArray[np.bool_], second_noise: SeedNoise | None
+) -> PairedTest:
+    """Compare two rows that share fewer than two seeds: images are paired, seeds are not.
+
+    ``Var = MS_images / N + sum over rows of max(MS_seeds - MS_residual, 0) / (S N)``, the first of the difference of the rows' means over their runs. The second part is positive
+    and unpaired, so it does not count on runs of equal seed being alike.
+
+    Args:
+        first: (S, N) whether seed s was right on image n.
+        first_noise: the row's own, or `pooled_noise` for a row with one seed; None for a row that trains nothing.
+        second: the same, its seeds others.
+        second_noise: the same.
+    """
+    D = first.mean(0, keepdims=True, dtype=np.float64) - second.mean(0, keepdims=True, dtype=np.float64)
+    N = D.shape[1]
+    variance = mean_squares(D).images / N
+    spread = variance**2 / (N - 1)
+    shared: dict[SeedNoise, float] = {}
+    for outcomes, noise in ((first, first_noise), (second, second_noise)):
+        if noise is not None and noise.mean_square > noise.residual:
+            shared[noise] = shared.get(noise, 0.0) + 1 / (len(outcomes) * N)
+    for noise, factor in shared.items():  # two rows may stand on one estimate
+        variance += factor * (noise.mean_square - noise.residual)
+        spread += (factor * noise.mean_square) ** 2 / noise.degrees
+    return _tested(float(D.mean()), variance, spread, N - 1)
+
+
+def untested(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
+    """Two rows of which nothing tells how far they move with the seed: their difference, an infinite error, p = 1."""
+    return PairedTest(float(first.mean(dtype=np.float64) - second.mean(dtype=np.float64)), math.inf, 1.0, 1.0)
 
 
 def compared_seeds(first: list[int] | None, second: list[int] | None) -> list[int]:
@@ -70,18 +158,25 @@ def covers_seeds(first: list[int] | None, second: list[int] | None) -> bool:
     return (first is None and second is None) or len(compared_seeds(first, second)) > 1
 
 
-def matched(
-    first: NDArray[np.bool_], first_seeds: list[int] | None, second: NDArray[np.bool_], second_seeds: list[int] | None
-) -> tuple[NDArray[np.bool_ | np.floating], NDArray[np.bool_ | np.floating]]:
-    """The outcomes (S, N) of two rows, paired by seed; a row that trains nothing (seeds None) gives its one line (1, N).
+def compared(
+    first: NDArray[np.bool_],
+    first_seeds: list[int] | None,
+    second: NDArray[np.bool_],
+    second_seeds: list[int] | None,
+    expected: SeedNoise | None,
+) -> PairedTest:
+    """Compare two rows by the test that fits their seeds (None for a row that trains nothing, which gives its first line (1, N)).
 
-    Where fewer than two seeds can be paired, nothing tells how far a row moves with the seed: both rows become the mean (1, N) over their runs, and a test of these
-    covers test images only (`covers_seeds` says which).
+    Paired by seed where they share two or more; else unpaired over seeds, a row with one seed standing on `expected` (`pooled_noise` of the board);
+    where that is None too, they are not told apart at all (`untested`).
     """
     seeds = compared_seeds(first_seeds, second_seeds)
-    if len(seeds) < 2:
-        return first.mean(0, keepdims=True), second.mean(0, keepdims=True)
-    return _lines(first, first_seeds, seeds), _lines(second, second_seeds, seeds)
+    if covers_seeds(first_seeds, second_seeds):
+        return paired_test(_lines(first, first_seeds, seeds), _lines(second, second_seeds, seeds))
+    noises = [None if has is None else seed_noise(outcomes) or expected for outcomes, has in ((first, first_seeds), (second, second_seeds))]
+    if any(noise is None and has is not None for noise, has in zip(noises, (first_seeds, second_seeds), strict=True)):
+        return untested(first, second)
+    return unpaired_test(first, noises[0], second, noises[1])
 
 
 def _lines(outcomes: NDArray[np.bool_], has: list[int] | None, seeds: list[int]) -> NDArray[np.bool_]:

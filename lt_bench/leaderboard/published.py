@@ -1,13 +1,14 @@
 """Published accuracies, shown beside measured ones with their source and never mixed with them.
 
 `published_numbers.csv` has one line for each published accuracy. A line's `source_kind` says how it was read: `paper`, `readme`, `repo_table`, `log`,
-`third_party`, `index` (an index page: marked with a dagger); lines of kind `memory`, and those whose notes say SUSPECT, are never shown.
+`third_party`, `index` (an index page: marked with a dagger); `published_sources.csv` says what else is known of a source; lines of kind `memory`, and those whose notes say SUSPECT, are never shown.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
+import re
 from dataclasses import dataclass
 from importlib import resources
 
@@ -15,6 +16,14 @@ DAGGER = "†"
 _NEVER_SHOWN = "memory"
 _SUSPECT = "SUSPECT"
 _KINDS = ("paper", "log", "readme", "repo_table", "third_party", "index")  # nearest to the authors first
+_KIND_WORDS = {
+    "paper": "paper",
+    "log": "log",
+    "readme": "README",
+    "repo_table": "repository table",
+    "third_party": "re-run by others",
+    "index": "index page",
+}
 _DATASETS = {
     "CIFAR-100-LT": "cifar100_lt",
     "CIFAR-10-LT": "cifar10_lt",
@@ -114,10 +123,55 @@ class Published:
         return 0 if self.source.startswith(_HOMES) or self.source_kind not in ("repo_table", "third_party", "index") else 1
 
     @property
+    def about(self) -> Source:
+        """What is known of the source."""
+        return next((found for found in sources() if self.source.startswith(found.begins)), Source(self.source, self.source, "", "", False))
+
+    @property
+    def short(self) -> str:
+        """A citation of some words, for instance `FFDS, Table 1a (paper)`."""
+        return f"{self.about.short} ({_KIND_WORDS[self.source_kind]}){self.mark}"
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs of the training of the network, where the notes say them ("200ep")."""
+        found = re.search(r"\b(\d+)ep\b", self.notes)
+        return int(found.group(1)) if found else None
+
+    @property
+    def flip_averaged(self) -> bool:
+        """Whether test images were averaged with their mirror images."""
+        return self.about.flip_averaged
+
+    @property
     def citation(self) -> str:
-        """Source and its kind."""
+        """The whole source: published name, place, kind, notes."""
         name = "" if self.name == self.strategy else f"{self.name} in "
         return f"{name}{self.source} ({self.source_kind.replace('_', ' ')})" + (f"; {self.notes}" if self.notes else "")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that publishes results, known by how its name `begins` (`published_sources.csv`).
+
+    `subset` is how its code draws a long-tailed CIFAR subset (`seed0`, `first`, `unseeded`), `epoch_choice` what chooses its epoch; "" where that is not known.
+    """
+
+    begins: str
+    short: str
+    subset: str
+    epoch_choice: str
+    flip_averaged: bool
+
+
+@functools.cache
+def sources() -> tuple[Source, ...]:
+    """Every source, in the order of the file."""
+    text = resources.files("lt_bench.leaderboard").joinpath("published_sources.csv").read_text(encoding="utf-8")
+    return tuple(
+        Source(line["begins"], line["short"], line["subset"], line["epoch_choice"], line["flip_averaged"] == "yes")
+        for line in csv.DictReader(text.splitlines())
+    )
 
 
 @functools.cache

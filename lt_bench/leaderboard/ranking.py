@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.paired import Standing, covers_seeds
+from lt_bench.leaderboard.paired import Standing
 from lt_bench.leaderboard.statistics import BoardStatistics, board_statistics
 
 
@@ -48,21 +47,22 @@ def statistics_note(found: BoardRows) -> str:
     if found.rows[0].statistics is None:
         return ""
     note = "Rank: possible places and groups; rows that share a letter cannot be told apart (paired over seeds and test images, Holm-corrected over all pairs, 5 %)."
-    note = " ".join([note, *_over_images_only(found)])
+    note = " ".join([note, *_one_seed(found)])
     if found.resolvable is None:
         return note
     return f"{note} Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {100 * found.resolvable:.2f} points."
 
 
-def _over_images_only(found: BoardRows) -> list[str]:
-    """A sentence for comparisons that do not cover what seeds vary: rows with one seed, and pairs of rows that share fewer than two."""
+def _one_seed(found: BoardRows) -> list[str]:
+    """A sentence about rows with one seed: how they are compared, or that they are not."""
     trained = [row for row in found.rows if row.varies is not None]
     once = [row.label for row in trained if len(row.seeds) == 1]
-    apart = [
-        f"{one.label} with {other.label}"
-        for one, other in itertools.combinations([row for row in trained if len(row.seeds) > 1], 2)
-        if not covers_seeds(one.seeds, other.seeds)
+    if not once or len(found.rows) < 2:
+        return []
+    if len(once) == len(trained):
+        return [
+            "No row that trains has a second seed, so nothing tells how far they move with it and none is told apart: run with --seeds 0,1,2."
+        ]
+    return [
+        f"Rows with one seed ({', '.join(once)}) are compared with the seed spread of the other rows, widened by how much that differs between rows."
     ]
-    of = [f"the rows with one seed ({', '.join(once)})"] * (len(once) > 0 and len(found.rows) > 1)
-    of += [f"rows that share fewer than two seeds ({'; '.join(apart)})"] * (len(apart) > 0)
-    return [f"Comparisons of {' and of '.join(of)} are over test images only and do not cover seed variation."] if of else []

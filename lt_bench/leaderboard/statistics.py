@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from lt_bench.errors import UserError
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.bootstrap import RESAMPLES, resample
-from lt_bench.leaderboard.paired import LEVEL, POWER_FACTOR, PairedTest, Standing, holm, matched, paired_test, standings
+from lt_bench.leaderboard.paired import LEVEL, POWER_FACTOR, PairedTest, Standing, compared, holm, pooled_noise, seed_noise, standings
 from lt_bench.results.files import write_text
 
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class BoardStatistics:
     """Statistics of a board's R rows, in the order of the board.
 
     `intervals[r]`: 95 % interval of row r's accuracy over test images. `behind[r]`: interval of row r minus the best row. `p` holds the Holm-adjusted p-value of every pair i < j in the order of `itertools.combinations`. `resolvable`: the smallest difference found with
-    80 % power at the 5 % level by the median pair (before Holm), None with fewer than two rows. Fractions throughout.
+    80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested. Fractions throughout.
     """
 
     intervals: list[tuple[float, float]]
@@ -64,13 +65,14 @@ def compute(found: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
     drawn = resample(correct, resamples)
     intervals = [drawn.interval(row) for row in range(len(correct))]
     behind = [drawn.difference(row, 0) for row in range(len(correct))]
-    tests = [
-        paired_test(*matched(outcomes[i], found.rows[i].varied_seeds, outcomes[j], found.rows[j].varied_seeds))
-        for i, j in itertools.combinations(range(len(correct)), 2)
-    ]
+    seeds = [row.varied_seeds for row in found.rows]
+    noises = [seed_noise(values) for values, has in zip(outcomes, seeds, strict=True) if has is not None]
+    expected = pooled_noise([noise for noise in noises if noise is not None])
+    tests = [compared(outcomes[i], seeds[i], outcomes[j], seeds[j], expected) for i, j in itertools.combinations(range(len(correct)), 2)]
     p = holm(np.array([test.p for test in tests]))
     better = _better(len(correct), tests, p)
-    resolvable = POWER_FACTOR * float(np.median([test.error for test in tests])) if tests else None
+    errors = [test.error for test in tests if math.isfinite(test.error)]
+    resolvable = POWER_FACTOR * float(np.median(errors)) if errors else None
     return BoardStatistics(intervals, behind, tests, p.tolist(), standings(better), resolvable)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
-from lt_bench.leaderboard.cells import interval_note, notes, table_cells, value_text
+from lt_bench.leaderboard.cells import interval_note, legend, notes, table_cells, value_text
 from lt_bench.leaderboard.columns import Column, Value, column_value, registered
 from lt_bench.leaderboard.load import from_records
 from lt_bench.results.record import RunRecord
@@ -36,6 +36,7 @@ def board_table(found: BoardRows, columns: tuple[Column, ...], width: int | None
     left_out = [column.title for column in columns[shown:]]
     caption = [
         *notes(found),
+        legend(columns[:shown]),
         *([f"Left out for the width of the terminal: {', '.join(left_out)}; the files have them."] if left_out else []),
     ]
     table = _table(found.title, "\n".join(caption))

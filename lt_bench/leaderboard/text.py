@@ -7,8 +7,8 @@ import io
 
 from lt_bench.leaderboard.across import Across
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
-from lt_bench.leaderboard.cells import notes, number, scale, table_cells
-from lt_bench.leaderboard.columns import Column, column_value, registered
+from lt_bench.leaderboard.cells import legend, notes, number, scale, table_cells
+from lt_bench.leaderboard.columns import Column, published_citation
 from lt_bench.leaderboard.intervals import Estimate
 
 _MARK = {1: "**{}**", 2: "<u>{}</u>"}
@@ -27,7 +27,7 @@ def markdown_table(found: BoardRows, columns: tuple[Column, ...]) -> str:
         f"## {found.title}",
         identity,
         "\n".join(lines),
-        "\n".join(f"- {note}" for note in notes(found)),
+        "\n".join(f"- {note}" for note in (*notes(found), legend(columns)) if note),
         *([sources] if sources else []),
     ]
     return "\n\n".join(parts) + "\n"
@@ -35,9 +35,8 @@ def markdown_table(found: BoardRows, columns: tuple[Column, ...]) -> str:
 
 def published_sources(found: BoardRows) -> str:
     """Where the published numbers of a board's table stand, one Markdown list item each."""
-    source = next(column for column in registered() if column.key == "published_source")
-    cited = [(row.label, column_value(row, source)) for row in found.rows]
-    items = dict.fromkeys(f"- {label.partition(' ')[0]}: {_escape(str(text))}" for label, text in cited if text is not None)
+    cited = [(row.label, published_citation(row)) for row in found.rows]
+    items = dict.fromkeys(f"- {label.partition(' ')[0]}: {_escape(text)}" for label, text in cited if text is not None)
     return "Published (not our measurements; † read on an index page):\n\n" + "\n".join(items) if items else ""
 
 

@@ -32,7 +32,7 @@ def test_the_page_holds_what_the_records_say(results, tmp_path):
     path = build_leaderboard(results, tmp_path / "out", formats=["html"])[0]
     html = path.read_text()
     data = read_data(html)
-    assert [(board["dataset"], board["setting"].split(",")[0]) for board in data["boards"]] == [
+    assert [(board["dataset"], board["setting"].rpartition(", ")[2]) for board in data["boards"]] == [
         ("cifar100_lt, IF 100", "clean"),
         ("cifar10_lt, IF 100", "clean"),
         ("cifar10_lt, IF 100", "images-eval"),
@@ -48,6 +48,8 @@ def test_the_page_holds_what_the_records_say(results, tmp_path):
             assert row["images"][0] < row["mean"] < row["images"][1]
         published = [line[-1] for line in board["published"]]
         assert all(published)
+        assert dict(map(tuple, board["chips"]))["split"] == board["split"]
+    assert len({board["setting"] for board in data["boards"]}) == 3
     assert "memory" not in json.dumps([board["published"] for board in data["boards"]])
     assert build_leaderboard(results, tmp_path / "again", formats=["html"])[0].read_bytes() == path.read_bytes()
 

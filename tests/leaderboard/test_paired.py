@@ -16,7 +16,17 @@ from lt_bench.leaderboard.across import across, missing_seeds
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.bootstrap import resample
 from lt_bench.leaderboard.load import from_records, load_records
-from lt_bench.leaderboard.paired import covers_seeds, holm, matched, paired_test, standings
+from lt_bench.leaderboard.paired import (
+    SeedNoise,
+    compared,
+    covers_seeds,
+    holm,
+    paired_test,
+    pooled_noise,
+    seed_noise,
+    standings,
+    unpaired_test,
+)
 from lt_bench.leaderboard.ranking import ranked, statistics_note
 from lt_bench.leaderboard.statistics import board_statistics
 from lt_bench.results.store import Store
@@ -103,25 +113,76 @@ def test_letters_are_shared_exactly_by_what_cannot_be_told_apart(flags):
 
 
 def test_rows_are_paired_by_seed():
-    first, second = np.arange(6).reshape(3, 2) > 2, np.arange(8).reshape(4, 2) > 3
-    a, b = matched(first, [0, 1, 2], second, [5, 2, 1, 0])
-    assert np.array_equal(a, first)
-    assert np.array_equal(b, second[[3, 2, 1]])
+    first, second = simulate(np.random.default_rng(7), [0.2, 0.0], 4, 50)
+    assert compared(first[:3], [0, 1, 2], second, [5, 2, 1, 0], None) == paired_test(first[:3], second[[3, 2, 1]])
 
 
 def test_only_a_row_that_trains_nothing_stands_beside_every_seed():
     first, second = simulate(np.random.default_rng(7), [0.2, 0.0], 4, 50)
-    a, b = matched(first, [0, 1, 2, 3], second[:1], None)
-    assert np.array_equal(a, first)
-    assert np.array_equal(b, second[:1])
+    assert compared(first, [0, 1, 2, 3], second[:1], None, None) == paired_test(first, second[:1])
+    noise = SeedNoise(0.3, 0.2, 8.0)
     for of_first, of_second in (([0, 1, 2, 3], [0]), ([0, 1, 2, 3], [3, 4, 5, 6]), ([0, 1, 2, 3], [4, 5, 6, 7])):
-        a, b = matched(first, of_first, second[: len(of_second)], of_second)
-        assert np.array_equal(a, first.mean(0, keepdims=True))
-        assert np.array_equal(b, second[: len(of_second)].mean(0, keepdims=True))
         assert not covers_seeds(of_first, of_second)
+        other = second[: len(of_second)]
+        own = seed_noise(other) or noise
+        assert compared(first, of_first, other, of_second, noise) == unpaired_test(first, seed_noise(first), other, own)
     assert covers_seeds([0, 1], None)
     assert covers_seeds(None, None)
     assert not covers_seeds([0], None)
+
+
+def test_one_seed_alone_is_told_apart_from_nothing():
+    first, second = np.ones((1, 50), bool), np.zeros((1, 50), bool)
+    assert compared(first, [0], second, [0], None).p == 1.0
+    assert compared(first, [0], second, None, None).p == 1.0
+    assert compared(first, None, second, None, None).p == 0.0
+
+
+def test_seed_noise_and_its_pool_by_hand():
+    outcomes = np.array([[1, 1, 0, 1], [1, 0, 0, 0]], bool)
+    found = seed_noise(outcomes)
+    rows, columns = outcomes.mean(1, keepdims=True), outcomes.mean(0, keepdims=True)
+    assert found is not None
+    assert found.mean_square == pytest.approx(4 * np.var(rows, ddof=1))
+    assert found.residual == pytest.approx(np.sum((outcomes - rows - columns + outcomes.mean()) ** 2) / 3)
+    assert seed_noise(outcomes[:1]) is None
+    assert pooled_noise([]) is None
+    pool = pooled_noise([SeedNoise(1.0, 0.1, 2.0), SeedNoise(1.0, 0.3, 2.0), SeedNoise(1.0, 0.2, 2.0)])
+    assert pool == SeedNoise(1.0, pytest.approx(0.2), 6.0)
+    scattered = pooled_noise([SeedNoise(value, 0.1, 2.0) for value in (0.5, 1.0, 3.0)])
+    assert scattered is not None
+    assert scattered.degrees == pytest.approx(2 * 1.5**2 / np.var([0.5, 1.0, 3.0], ddof=1))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "run", "differing", "images"),
+    [(3, 0.15, 0.0, 400), (3, 0.15, 0.7, 400), (5, 0.15, 1.0, 400), (5, 0.0, 0.0, 400), (3, 0.05, 0.7, 2000)],
+)
+def test_ties_with_a_row_of_one_seed(seeds, run, differing, images):
+    """How far runs move with the seed differs by row (lognormal); four rows with more seeds stand in for the one with one seed."""
+    rng = np.random.default_rng(9)
+    trials, by_images, mixed, single = 250, 0, 0, 0
+    for _ in range(trials):
+        difficulty = 1.5 * rng.standard_normal(images)
+        moves = run * np.exp(differing * rng.standard_normal(6))
+        logits = moves[:, None, None] * rng.standard_normal((6, seeds, 1)) + difficulty
+        rows = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+        expected = pooled_noise([noise for noise in map(seed_noise, rows[2:]) if noise])
+        mixed += compared(rows[0, :1], [0], rows[5], list(range(seeds)), expected).p < 0.05
+        single += compared(rows[0, :1], [0], rows[1, :1], [0], expected).p < 0.05
+        by_images += stats.ttest_rel(rows[0, 0].astype(float), rows[1, 0].astype(float)).pvalue < 0.05
+    limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)
+    assert mixed / trials < limit
+    assert single / trials < limit
+    if images == 2000:
+        assert by_images / trials > limit  # what the seed term is for
+
+
+def test_a_row_of_one_seed_that_is_truly_better_is_found():
+    rng = np.random.default_rng(10)
+    rows = simulate(rng, [0.8] + [0.0] * 5, 3, 1000, run=0.05)
+    expected = pooled_noise([noise for noise in map(seed_noise, rows[1:]) if noise])
+    assert compared(rows[0, :1], [0], rows[1], [0, 1, 2], expected).p < 0.01
 
 
 @pytest.mark.parametrize("trains", [True, False])
@@ -133,11 +194,11 @@ def test_ties_of_rows_whose_seeds_differ_by_a_point(trains):
         first, second = simulate(rng, [0.0, 0.0], 5, 1000, shared=0.0, run=0.04)
         second = second if trains else rng.random((1, 1000)) < 0.5
         seeds = list(range(5))
-        rejected.append(paired_test(*matched(first, seeds, second, seeds if trains else None)).p < 0.05)
+        rejected.append(compared(first, seeds, second, seeds if trains else None, None).p < 0.05)
     assert np.mean(rejected) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
 
 
-def test_the_note_names_what_does_not_cover_seeds(builder, tmp_path):
+def test_the_note_names_rows_with_one_seed(builder, tmp_path):
     def note(*runs):
         made = [builder.make(name, seed, trains=trains) for name, seeds, trains in runs for seed in seeds]
         store = Store(tmp_path / str(len(made)))
@@ -147,16 +208,11 @@ def test_the_note_names_what_does_not_cover_seeds(builder, tmp_path):
         return statistics_note(ranked(found, tmp_path / "cache"))
 
     weight = "weight and bias"
-    assert "seed variation" not in note(("los", range(2), weight), ("ce", range(2), weight), ("tau_norm", [0], "nothing"))
+    assert "one seed" not in note(("los", range(2), weight), ("ce", range(2), weight), ("tau_norm", [0], "nothing"))
     said = note(("los", range(3), weight), ("ce", [0], weight), ("crt", [1], weight), ("tau_norm", [0], "nothing"))
-    assert "the rows with one seed (c" in said
-    assert "ce" in said.partition("one seed (")[2].partition(")")[0]
-    assert "crt" in said.partition("one seed (")[2].partition(")")[0]
-    assert "tau_norm" not in said
-    assert "are over test images only and do not cover seed variation." in said
-    said = note(("los", range(4), weight), ("ce", range(3, 6), weight))
-    assert "rows that share fewer than two seeds (" in said
-    assert "los with ce" in said or "ce with los" in said
+    assert {*said.partition("with one seed (")[2].partition(")")[0].split(", ")} == {"ce", "crt"}
+    assert "the seed spread of the other rows" in said
+    assert "run with --seeds 0,1,2" in note(("los", [0], weight), ("ce", [0], weight))
 
 
 def test_bootstrap_agrees_with_theory_and_is_paired():
@@ -254,10 +310,11 @@ def test_across_boards(builder):
     assert across(found[:1]) == []
 
 
-def test_missing_seeds_are_named(builder):
-    made = [builder.make("los", seed)[0] for seed in range(3)] + [
-        builder.make("ce", 1)[0],
-        builder.make("tau_norm", 0, trains="nothing")[0],
-    ]
+def test_missing_seeds_are_named_in_one_line(builder):
+    made = [builder.make("los", seed)[0] for seed in range(3)]
+    made += [builder.make(name, 1)[0] for name in ("ce", "crt")] + [builder.make("tau_norm", 0, trains="nothing")[0]]
     (found,) = boards(from_records(made))
-    assert [line.partition(" on ")[0] + line[-17:] for line in missing_seeds(found)] == ["ce" + "seed 0, 2 missing"]
+    (line,) = missing_seeds(found)
+    assert line.startswith("Seeds that other rows have and that are missing: 0,2 of c")
+    assert {*line.removesuffix(".").partition(" of ")[2].split(", ")} == {"ce", "crt"}
+    assert missing_seeds(boards(from_records(made[:3]))[0]) == []

@@ -9,7 +9,7 @@ from lt_bench.leaderboard import published as module
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.columns import registered
 from lt_bench.leaderboard.load import from_records
-from lt_bench.leaderboard.published import for_dataset, nearest, parse, published, same_backbone
+from lt_bench.leaderboard.published import for_dataset, nearest, parse, published, same_backbone, sources
 from lt_bench.strategies.registry import strategy_names
 
 HEAD = "strategy,dataset,imbalance_factor,backbone,top1,many,medium,few,source,source_kind,notes\n"
@@ -122,9 +122,27 @@ def test_columns_show_source_dagger_and_difference(builder, monkeypatch):
     column = {column.key: column.value for column in registered()}
     assert column["published"](row["los"]) == "53.9 ResNet-34 (inferred)"
     assert column["published"](row["crt"]) == "45.0† ResNet-34"
-    assert column["published_source"](row["crt"]) == "an index (index)"
+    assert column["published_source"](row["crt"]) == "an index (index page)†"
+    assert columns_module.published_citation(row["crt"]) == "an index (index)"
     assert column["published"](row["ce"]) is None
     assert column["published"](row["focal"]) == "44.0 ResNet-34 (end-to-end)"
     assert column["published_difference"](row["focal"]) is None
     accuracy = row["los"].estimate("test/accuracy").mean
     assert abs(columns_module._published_difference(row["los"]) - (accuracy - 0.539)) < 1e-12
+
+
+def test_every_source_has_a_short_citation():
+    for line in published():
+        assert line.about in sources(), line.source
+        assert len(line.short) < 50
+    assert {source.subset for source in sources()} <= {"seed0", "first", "unseeded", ""}
+    los = nearest("los", "cifar100_lt", 100.0, "resnet34")
+    assert los is not None
+    assert los.short == "PLTR-SD, Table 4 (re-run by others)"
+
+
+def test_what_the_notes_say():
+    line = parse(HEAD + "crt,CIFAR-100-LT,100,ResNet-32,40.3,,,,zhangyongshun/BagofTricks-LT documents,repo_table,100-err; 200ep R32\n")[0]
+    assert (line.epochs, line.flip_averaged, line.about.subset) == (200, False, "")
+    line = parse(HEAD + "l2_norm,CIFAR-100-LT,100,ResNet-34,51.0,,,,ShadeAlsha/LTR-weight-balancing demo notebooks (hflip TTA),log,\n")[0]
+    assert (line.epochs, line.flip_averaged, line.about.subset, line.about.epoch_choice) == (None, True, "first", "best test epoch")

@@ -2,6 +2,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const state = { board: 0, sort: null, descending: true, open: new Set() };
+const MISSING = "–";
 
 function make(tag, attributes, ...children) {
   const node = document.createElement(tag);
@@ -13,24 +14,40 @@ function make(tag, attributes, ...children) {
   return node;
 }
 
-function drawn(tag, attributes) {
+function drawn(tag, attributes, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
   return node;
 }
 
-// Accuracy on the board's common scale: pale bar over test images, dark line over seeds, dot at the mean.
+function titled(text) {
+  const title = drawn("title", {});
+  title.textContent = text;
+  return title;
+}
+
+// Accuracy on the board's common scale: pale bar over test images, dark line over seeds, dot at the mean, dashed line at the untouched stage-1 head.
 function interval(row, board) {
   const [low, high] = board.scale;
-  const at = (value) => (4 + (142 * (value - low)) / (high - low || 1)).toFixed(1);
-  const svg = drawn("svg", { class: "interval", viewBox: "0 0 150 18", role: "img" });
-  const title = drawn("title", {});
-  title.textContent = "pale: 95 % over test images; line: 95 % over seeds";
-  svg.append(title);
-  if (row.images) svg.append(drawn("line", { class: "images", x1: at(row.images[0]), x2: at(row.images[1]), y1: 9, y2: 9 }));
-  if (row.seeds) svg.append(drawn("line", { class: "seeds", x1: at(row.seeds[0]), x2: at(row.seeds[1]), y1: 9, y2: 9 }));
-  svg.append(drawn("circle", { cx: at(row.mean), cy: 9, r: 3.5 }));
+  const at = (value) => (5 + (150 * (value - low)) / (high - low || 1)).toFixed(1);
+  const svg = drawn("svg", { class: "interval", viewBox: "0 0 160 20", role: "img" });
+  svg.append(titled("pale: 95 % over test images; line: 95 % over seeds" + (board.baseline === null ? "" : "; dashed: the untouched stage-1 head")));
+  if (board.baseline !== null) svg.append(drawn("line", { class: "baseline", x1: at(board.baseline), x2: at(board.baseline), y1: 0, y2: 20 }));
+  if (row.images) svg.append(drawn("line", { class: "images", x1: at(row.images[0]), x2: at(row.images[1]), y1: 10, y2: 10 }));
+  if (row.seeds) svg.append(drawn("line", { class: "seeds", x1: at(row.seeds[0]), x2: at(row.seeds[1]), y1: 10, y2: 10 }));
+  svg.append(drawn("circle", { cx: at(row.mean), cy: 10, r: 4.5 }));
   return svg;
+}
+
+// Possible places among all rows of the board, then the letters of the groups.
+function rank(row, board) {
+  const { first, last, letters } = row.standing;
+  const step = 44 / board.rows.length;
+  const svg = drawn("svg", { class: "places", viewBox: "0 0 44 8", role: "img" }, titled(`places ${first} to ${last} of ${board.rows.length} are possible`));
+  svg.append(drawn("rect", { class: "track", x: 0, y: 2, width: 44, height: 4, rx: 2 }));
+  svg.append(drawn("rect", { class: "span", x: (step * (first - 1)).toFixed(1), y: 1, width: Math.max(step * (last - first + 1), 3).toFixed(1), height: 6, rx: 2 }));
+  return make("span", { class: "rank" }, make("span", {}, first === last ? String(first) : first + "–" + last), svg, make("span", { class: "letters" }, letters));
 }
 
 // A long strategy name may break after an underscore.
@@ -38,27 +55,46 @@ function breakable(text) {
   return text.split("_").flatMap((part, index) => (index ? ["_", make("wbr"), part] : [part]));
 }
 
-function cellNode(cell, column) {
+function cellNode(row, index, column, board) {
+  const cell = row.cells[index];
   const [value, spread] = cell.t.split(" ± ");
   const kind = cell.p === 1 ? "best" : cell.p === 2 ? "second" : "";
-  const secondary = column.phone ? "" : "secondary";
-  const node = make("td", { class: [column.style === "text" ? "text" : "", secondary].join(" ").trim() || null, title: cell.s || null });
+  const bar = ["many", "medium", "few"].includes(column.key) && cell.v !== null;
+  const classes = [column.style === "text" ? "text" : "", column.phone ? "" : "secondary", bar ? "bar" : column.key === "accuracy" ? "" : "minor"].join(" ").trim();
+  const node = make("td", { class: classes || null, title: cell.s || null, style: bar ? "--share:" + cell.v.toFixed(3) : null });
+  if (column.key === "rank" && row.standing) return node.append(rank(row, board)), node;
   node.append(make("span", { class: kind || null }, value));
   if (spread) node.append(make("span", { class: "pm" }, " ± " + spread));
   return node;
 }
 
 function detail(row, board, width) {
-  const facts = make("dl", { class: "facts" });
+  const inside = make("div", { class: "inside" });
+  const command = board.columns.findIndex((column) => column.key === "command");
+  if (command >= 0) inside.append(make("h3", {}, "Reproduce"), commandLine(row.cells[command].t));
+  const measured = make("dl", { class: "facts" });
   board.columns.forEach((column, index) => {
-    if (row.cells[index].t !== "–") facts.append(fact(column.about ? column.title + ": " + column.about : column.title, row.cells[index].t, column.key === "command"));
+    if (index !== command && row.cells[index].t !== MISSING) measured.append(fact(column.title, row.cells[index].t, row.cells[index].t.length > 80, column.about));
   });
-  for (const [name, value] of Object.entries(row.facts)) facts.append(fact(name, value, value.length > 60));
-  return make("tr", { class: "detail" }, make("td", { colspan: width }, facts));
+  const facts = make("dl", { class: "facts" });
+  for (const [name, value] of Object.entries(row.facts)) facts.append(fact(name, value, value.length > 44));
+  inside.append(make("h3", {}, "Measured"), measured, make("h3", {}, "Strategy and provenance"), facts);
+  return make("tr", { class: "detail" }, make("td", { colspan: width }, inside));
 }
 
-function fact(name, value, wide) {
-  return make("div", { class: wide ? "wide" : null }, make("dt", {}, name), make("dd", {}, wide ? make("code", {}, value) : value));
+function fact(name, value, wide, about) {
+  return make("div", { class: wide ? "wide" : null }, make("dt", { title: about || null }, name), make("dd", {}, value));
+}
+
+function commandLine(text) {
+  const copy = make("button", { type: "button" }, "copy");
+  copy.addEventListener("click", () => {
+    const done = () => (copy.textContent = "copied");
+    if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, () => getSelection().selectAllChildren(line));
+    else getSelection().selectAllChildren(line);
+  });
+  const line = make("code", {}, text);
+  return make("p", { class: "command" }, line, copy);
 }
 
 function sorted(board) {
@@ -81,19 +117,26 @@ function header(board, index, title, about, classes) {
     state.descending = active ? !state.descending : !lower;
     state.sort = index;
     table();
+    byId("measured").querySelectorAll("th button")[position].focus();
   };
-  return make("th", { class: classes || null, scope: "col", title: about || null, "aria-sort": active ? (state.descending ? "descending" : "ascending") : null }, make("button", { type: "button", onclick: sort }, title));
+  const node = make("th", { class: classes || null, scope: "col", title: about || null, "aria-sort": active ? (state.descending ? "descending" : "ascending") : null }, make("button", { type: "button", onclick: sort }, title));
+  const position = header.count++;
+  return node;
 }
 
 function table() {
   const board = data.boards[state.board];
   const everything = byId("all").checked;
   const shown = board.columns.map((column, index) => ({ column, index })).filter(({ column }) => everything || column.main);
+  header.count = 0;
   const head = make("tr", {}, header(board, -1, "Strategy", "", ""));
   for (const { column, index } of shown) {
     const classes = [column.style === "text" ? "text" : "", column.phone ? "" : "secondary"].join(" ").trim();
     head.append(header(board, index, column.title, column.about, classes));
-    if (column.key === "accuracy") head.append(make("th", { class: "text", scope: "col" }, "95 %"));
+    if (column.key === "accuracy") {
+      const ends = board.scale.map((end) => make("span", {}, (100 * end).toFixed(1)));
+      head.append(make("th", { class: "text", scope: "col", title: "95 % intervals on one scale: pale over test images, dark over seeds" }, make("span", { class: "ends" }, ends[0], make("span", {}, "95 %"), ends[1])));
+    }
   }
   const rows = sorted(board);
   const body = make("tbody", {});
@@ -102,49 +145,77 @@ function table() {
       state.open.has(row.label) ? state.open.delete(row.label) : state.open.add(row.label);
       table();
     };
-    const line = make("tr", { class: "row", onclick: toggle });
-    line.append(make("td", {}, make("button", { class: "name", type: "button", "aria-expanded": String(state.open.has(row.label)) }, ...breakable(row.label))));
+    const open = state.open.has(row.label);
+    const line = make("tr", { class: row.standing && row.standing.first === 1 ? "row top" : "row", onclick: () => getSelection().isCollapsed && toggle() });
+    const name = make("button", { class: "name", type: "button", "aria-expanded": String(open) }, ...breakable(row.name));
+    line.append(make("td", {}, name, row.tag ? make("span", { class: "pill" }, row.tag) : null, row.rest ? make("span", { class: "pm" }, " " + row.rest) : null));
     for (const { column, index } of shown) {
-      line.append(cellNode(row.cells[index], column));
+      line.append(cellNode(row, index, column, board));
       if (column.key === "accuracy") line.append(make("td", { class: "text" }, interval(row, board)));
     }
     body.append(line);
-    if (state.open.has(row.label)) body.append(detail(row, board, head.children.length));
+    if (open) body.append(detail(row, board, head.children.length));
   }
+  const before = byId("measured").scrollLeft;
   byId("measured").replaceChildren(make("table", { class: everything ? "everything" : null }, make("thead", {}, head), body));
-  byId("count").textContent = rows.length + " of " + board.rows.length + " rows. Click a row for its details, a heading to sort.";
+  byId("measured").scrollLeft = before;
+  byId("count").textContent = rows.length + " of " + board.rows.length + " rows. Click a row for its details, a heading to sort." + (board.rows[0].standing ? " A blue edge: may be the best." : "") + (everything ? "" : " All columns show every interval.");
+}
+
+// Columns of numbers stand at the right, long texts wrap.
+function grid(columns, rows) {
+  const numeric = columns.map((_, index) => index > 0 && rows.every((cells) => /^[+\d.,–†±\s-]*( to [\d.]+)?$/.test(cells[index])));
+  const long = columns.map((_, index) => rows.some((cells) => cells[index].length > 60));
+  const kind = (index) => (numeric[index] ? null : long[index] ? "text wrap" : "text");
+  const head = make("tr", {}, ...columns.map((name, index) => make("th", { class: kind(index), scope: "col" }, name)));
+  const body = rows.map((cells) => make("tr", {}, ...cells.map((text, index) => make("td", { class: kind(index) }, text))));
+  return make("div", { class: "scroll tall" }, make("table", { class: "everything" }, make("thead", {}, head), make("tbody", {}, ...body)));
 }
 
 function plain(title, note, columns, rows) {
-  const head = make("tr", {}, ...columns.map((name, index) => make("th", { class: index ? null : "text", scope: "col" }, name)));
-  const body = rows.map((cells) => make("tr", {}, ...cells.map((text) => make("td", { class: /^[\d.,–†-]+$/.test(text) ? null : "text" }, text))));
-  return [make("h2", {}, title), make("p", { class: "soft" }, note), make("div", { class: "scroll" }, make("table", { class: "everything" }, make("thead", {}, head), make("tbody", {}, ...body)))];
+  return [make("h2", {}, title), make("p", { class: "soft" }, note), grid(columns, rows)];
 }
 
 // Several panels side by side need the whole width.
 function figure(plot) {
   const image = make("img", { src: plot.src, alt: plot.caption });
-  const node = make("figure", {}, image, make("figcaption", {}, plot.caption));
+  const enlarge = () => {
+    const large = byId("large");
+    large.querySelector("img").src = plot.src;
+    large.querySelector("img").alt = plot.caption;
+    large.querySelector("p").textContent = plot.caption;
+    large.showModal();
+  };
+  const node = make("figure", { onclick: enlarge }, image, make("figcaption", {}, plot.caption));
   image.addEventListener("load", () => node.classList.toggle("wide", image.naturalWidth > 1.75 * image.naturalHeight));
   return node;
 }
 
+function card(label, value, more) {
+  return make("div", { class: "card" }, make("div", { class: "label" }, label), make("div", { class: "value" }, value), make("div", { class: "more" }, more));
+}
+
 function show() {
   const board = data.boards[state.board];
-  byId("identity").textContent = board.title + " · split " + board.split + " · cache " + board.cache;
+  byId("identity").replaceChildren(...board.chips.map(([name, value]) => make("span", { class: "chip" }, name + " ", make("b", {}, value))));
+  byId("stage1").textContent = board.stage1 ? "Stage 1: " + board.stage1 : "";
+  byId("summary").replaceChildren(...board.summary.map((parts) => card(...parts)));
   byId("notes").replaceChildren(...board.notes.map((note) => make("li", {}, note)));
+  byId("legend").querySelector("dl").replaceChildren(...board.columns.filter((column) => column.about).map((column) => make("div", {}, make("dt", {}, column.title), make("dd", {}, column.about))));
   byId("plots").replaceChildren(
     ...(board.plots.length ? [make("h2", {}, "Plots")] : []),
     make("div", { class: "figures" }, ...board.plots.map((plot) => figure(plot))),
   );
-  const across = data.across.map((part) => plain("Across boards", part.note, part.columns, part.rows)).flat();
-  byId("across").replaceChildren(...across);
-  byId("published").replaceChildren(...(board.published.length ? plain("Published", "Printed in papers and repositories, not measured here; settings differ. † read on an index page.", ["Strategy", "Backbone", "Top-1", "Many", "Medium", "Few", "Source"], board.published) : []));
+  byId("across").replaceChildren(...data.across.map((part) => plain("Across boards", part.note, part.columns, part.rows)).flat());
+  byId("beside").replaceChildren(...(board.beside[1].length ? plain("Measured beside published", data.besideNote, ...board.beside) : []));
+  const all = board.published.length ? make("details", { class: "fold" }, make("summary", {}, "All " + board.published.length + " published results on this dataset"), grid(["Strategy", "Backbone", "Top-1", "Many", "Medium", "Few", "Source"], board.published)) : null;
+  byId("published").replaceChildren(...(all ? [make("h2", {}, "Published"), make("p", { class: "soft" }, "Printed in papers and repositories, not measured here; settings differ. † read on an index page."), all] : []));
   table();
 }
 
 function choose(index) {
   state.board = index;
+  state.sort = null;
   state.open.clear();
   const board = data.boards[index];
   byId("dataset").value = board.dataset;
@@ -161,6 +232,7 @@ byId("dataset").addEventListener("change", (event) => choose(data.boards.findInd
 byId("protocol").addEventListener("change", (event) => choose(Number(event.target.value)));
 byId("filter").addEventListener("input", table);
 byId("all").addEventListener("change", table);
+byId("large").addEventListener("click", (event) => event.target.tagName !== "IMG" && byId("large").close());
 const root = document.documentElement;
 root.dataset.theme = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 byId("theme").addEventListener("click", () => (root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark"));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, order_by_size, series, vector
@@ -113,15 +113,20 @@ def _lines(found: BoardRows, panels: list[tuple[str, str, float]]) -> Figure | N
     made, all_axes = figure(len(panels), width=4.6 if len(panels) < 3 else 3.7)
     for axes, (name, title, factor) in zip(all_axes, panels, strict=True):
         drawn = series(found, rows, name)
-        for index, row in enumerate(rows):
-            for one in drawn:
-                if one.row is row:
-                    _line(axes, index, row.label, binned_sizes(counts), factor * binned(one.values))
+        if len(drawn) > 1 and all(np.allclose(one.values, drawn[0].values, equal_nan=True) for one in drawn):
+            axes.plot(binned_sizes(counts), factor * binned(drawn[0].values), color="#1b1f24", marker=".")
+            axes.set_title("the same for all rows: frozen features", fontsize=8.5, color="#5b6470")
+        else:
+            for index, row in enumerate(rows):
+                for one in drawn:
+                    if one.row is row:
+                        _line(axes, index, row.label, binned_sizes(counts), factor * binned(one.values))
         _finish(axes, title)
         values = np.concatenate([factor * binned(one.values) for one in drawn])
         values = values[np.isfinite(values)]
         if factor == 1.0 and len(values) and values.min() > 0 and values.max() > 20 * values.min():
             axes.set_yscale("log")  # collapsed logits are a hundred times smaller than the rest
+            axes.yaxis.set_major_formatter("{x:g}")
     _legend(made, all_axes[0])
     return made
 
@@ -133,6 +138,7 @@ def _line(axes: Axes, index: int, label: str, x: np.ndarray, y: np.ndarray) -> N
 def _finish(axes: Axes, title: str) -> None:
     axes.set_xscale("log")
     axes.invert_xaxis()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training images of the class", fontsize=8.5)
@@ -141,4 +147,6 @@ def _finish(axes: Axes, title: str) -> None:
 
 def _legend(made: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
     made.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))

@@ -48,11 +48,11 @@ def probability_before_and_after(found: BoardRows) -> Figure | None:
         for box in boxes["boxes"]:
             box.set(facecolor=colour, edgecolor="#5b6470")
         boxes["boxes"][0].set_label(name)
-    axes.set_xticks(
-        np.arange(len(before)),
-        ["largest classes", *[f"group {index}" for index in range(2, len(before))], "smallest classes"][: len(before)],
-    )
-    axes.set_ylabel(f"true-class probability, {row.label}, seed {row.seeds[0]}")
+    axes.set_xticks(np.arange(len(before)), [str(index + 1) for index in range(len(before))])
+    axes.set_xlabel("frequency group, largest classes first")
+    axes.grid(axis="x", visible=False)
+    axes.set_ylabel("true-class probability on test")
+    axes.set_title(f"{row.label}, seed {row.seeds[0]}", fontsize=9)
     made.legend(loc="outside upper center", ncols=2)
     return made
 

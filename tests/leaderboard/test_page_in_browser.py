@@ -1,0 +1,146 @@
+"""The page as a reader meets it, in headless Chromium: `apt-get install chromium` and `uv pip install --group browser`; left out where either is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lt_bench.leaderboard.build import build_leaderboard
+from lt_bench.results.store import Store
+
+pytest.importorskip("playwright")
+picture = pytest.importorskip("benchmarks.picture")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(picture.PROGRAM is None, reason="no Chromium here")]
+
+ROWS = "#measured tr.row"
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory, builder):
+    """Two datasets, of which one has two protocols; plots inside."""
+    folder = tmp_path_factory.mktemp("page")
+    store = Store(folder / "results")
+    for made in (builder, replace(builder, dataset="cifar100_lt", cache_key="cache-b"), replace(builder, protocol="images-eval")):
+        for seed in range(2):
+            for name, skill in (("los", 1.0), ("balanced_softmax", 0.8), ("ce", 0.0)):
+                store.write(*made.make(name, seed, skill))
+        store.write(*made.make("joint", 0, 0.0, trains="nothing"))
+        store.write(*made.make("tau_norm", 0, 0.5, trains="nothing", kind="tuned"))
+    return build_leaderboard(store.directory, folder, ("html", "plots"), statistics_dir=folder)[0].as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with picture.chromium() as started:
+        yield started
+
+
+@pytest.fixture(params=[{"width": 1440, "height": 900}, {"width": 390, "height": 844}], ids=["desk", "phone"])
+def opened(browser, html, request):
+    """The page at both widths; whatever it says on the console, fails at or asks from a network fails the test."""
+    said = []
+    page = browser.new_page(viewport=request.param, color_scheme="light")
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else said.append(asked.url))
+    page.goto(html)
+    yield page
+    page.close()
+    assert said == []
+
+
+def names(page):
+    return page.locator("#measured button.name").all_inner_texts()
+
+
+def numbers(page, title):
+    head = page.locator("#measured thead th").all_inner_texts()
+    position = next(index for index, text in enumerate(head) if text.split(" ")[0] == title)
+    return [float(row.locator("td").nth(position).inner_text().split(" ")[0]) for row in page.locator(ROWS).all()]
+
+
+def test_a_heading_sorts_and_sorts_back(opened):
+    before = names(opened)
+    assert numbers(opened, "Accuracy") == sorted(numbers(opened, "Accuracy"), reverse=True)
+    few = opened.locator("#measured th button", has_text="Few")
+    few.click()
+    assert numbers(opened, "Few") == sorted(numbers(opened, "Few"), reverse=True)
+    assert opened.locator("#measured th[aria-sort=descending]").inner_text().startswith("Few")
+    opened.locator("#measured th button", has_text="Few").click()
+    assert numbers(opened, "Few") == sorted(numbers(opened, "Few"))
+    assert sorted(before) == sorted(names(opened))
+    opened.keyboard.press("Enter")  # the heading keeps the focus
+    assert numbers(opened, "Few") == sorted(numbers(opened, "Few"), reverse=True)
+
+
+def test_the_filter_keeps_what_fits(opened):
+    opened.locator("#filter").fill("tuned")
+    assert names(opened) == ["tau_norm"]
+    assert opened.locator("#count").inner_text().startswith("1 of 5 rows")
+    opened.locator("#filter").fill("nothing like it")
+    assert names(opened) == []
+    opened.locator("#filter").fill("")
+    assert len(names(opened)) == 5
+
+
+def test_dataset_and_protocol_are_switched(opened):
+    assert opened.locator("#dataset").input_value() == "cifar100_lt, IF 100"
+    opened.locator("#dataset").select_option("cifar10_lt, IF 100")
+    options = opened.locator("#protocol option").all_inner_texts()
+    assert [text.rpartition(", ")[2] for text in options] == ["clean", "images-eval"]
+    opened.locator("#protocol").select_option(index=1)
+    assert "protocol images-eval" in opened.locator("#identity").inner_text()
+    assert "images-eval" in opened.url  # the address leads back to this board
+    opened.reload()
+    assert "protocol images-eval" in opened.locator("#identity").inner_text()
+
+
+def test_a_detail_opens_by_click_and_by_key_and_closes(opened):
+    opened.locator(ROWS).first.click()
+    detail = opened.locator("tr.detail")
+    assert "lt-bench run --strategy" in detail.inner_text()
+    assert "epsilon" in detail.inner_text()
+    opened.locator("#measured button.name").first.press("Enter")
+    assert detail.count() == 0
+
+
+def test_both_themes(opened):
+    background = lambda: opened.evaluate("getComputedStyle(document.body).backgroundColor")  # noqa: E731
+    light = background()
+    opened.locator("#theme").click()
+    dark = background()
+    assert sum(map(int, light[4:-1].split(","))) > 600 > 200 > sum(map(int, dark[4:-1].split(",")))
+    opened.locator("#theme").click()
+    assert background() == light
+
+
+def test_the_width_is_that_of_the_screen(opened):
+    opened.locator(ROWS).first.click()
+    wide = opened.viewport_size["width"]
+    assert opened.evaluate("document.documentElement.scrollWidth") == wide
+    shown = opened.locator("#measured thead th >> visible=true").count()
+    assert (shown > 9) if wide > 1000 else (shown == 5)
+    table = opened.locator("#measured table").bounding_box()
+    assert wide > 1000 or table["width"] <= wide  # on a phone the columns that are shown fit
+    opened.locator("#all").check()
+    assert opened.locator("#measured thead th >> visible=true").count() > 20
+    assert opened.evaluate("document.documentElement.scrollWidth") == wide
+
+
+def test_plots_are_drawn_and_grow(opened):
+    figures = opened.locator("figure")
+    assert figures.count() > 9
+    assert opened.evaluate("[...document.querySelectorAll('figure img')].every((image) => image.complete && image.naturalWidth > 100)")
+    figures.first.click()
+    assert opened.locator("#large").is_visible()
+    opened.keyboard.press("Escape")
+    assert not opened.locator("#large").is_visible()
+
+
+def test_the_legend_and_published_numbers(opened):
+    opened.locator("#legend summary").click()
+    assert "logits magnitude" in opened.locator("#legend").inner_text()
+    assert "Measured beside published" in opened.locator("#beside").inner_text()
+    opened.locator("#published summary").click()
+    assert opened.locator("#published tbody tr").count() > 20
