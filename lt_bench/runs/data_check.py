@@ -16,7 +16,7 @@ from lt_bench.data.small_images import ImageData
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.errors import UserError
 from lt_bench.metrics.groups import shot_groups
-from lt_bench.runs.options import DataOptions
+from lt_bench.runs.options import DataOptions, reading
 
 
 def data_verb(options: DataOptions) -> None:
@@ -45,10 +45,7 @@ def data_verb(options: DataOptions) -> None:
         _show_listed(console, spec, data_root(spec, options.data_dir))
     if missing := missing_files(spec, data_root(spec, options.data_dir)):
         raise UserError(f"{options.data_dir}: {len(missing)} of what {spec.name} needs are missing: {', '.join(missing)}")
-    data = load_images(
-        options.dataset, options.data_dir, imbalance_factor=options.imbalance_factor, profile=options.profile, selection=options.selection,
-        image_column=options.image_column, label_column=options.label_column, split_seed=options.split_seed,
-    )  # fmt: skip
+    data = load_images(options.dataset, options.data_dir, **reading(options))
     _show_splits(console, data)
     if isinstance(data, FileData):
         _decode(console, data, options.decode)

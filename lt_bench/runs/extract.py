@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -21,9 +22,8 @@ from lt_bench.data.augment import Normalise
 from lt_bench.data.image_list import FileData
 from lt_bench.data.image_list import identity as listed_identity
 from lt_bench.data.load import load_images
-from lt_bench.data.profiles import Profile
+from lt_bench.data.reading import Reading
 from lt_bench.data.small_images import ImageData
-from lt_bench.data.splits import Selection
 from lt_bench.engine.group import Group, together
 from lt_bench.engine.nodes import layout, started_by_a_launcher
 from lt_bench.errors import UserError
@@ -48,12 +48,6 @@ def extract(
     backbone: str,
     weights: Path | str,
     out: Path,
-    imbalance_factor: float | None = None,
-    profile: Profile = "exponential",
-    selection: Selection = "first",
-    image_column: str | None = None,
-    label_column: str | None = None,
-    split_seed: int = 0,
     views: int = 8,
     dtype: str = "float16",
     batch_size: int | None = None,
@@ -66,6 +60,7 @@ def extract(
     stage1: str = "",
     command: str = "",
     progress: bool = True,
+    **reading: Unpack[Reading],
 ) -> Manifest:
     """Write the feature cache of a data set under a backbone; return at once where it is there already.
 
@@ -81,12 +76,6 @@ def extract(
         backbone: name of the network.
         weights: its weights.
         out: directory of the cache.
-        imbalance_factor: IF of the training subset, by default the data set's.
-        profile: exponential or step.
-        selection: which rows of a class are kept.
-        image_column: column of encoded images in parquet files, or of paths in tables.
-        label_column: column of labels.
-        split_seed: of the split that is made where the data bring none.
         views: augmented views of each training image.
         dtype: float16, float32 or affine8.
         batch_size: views a forward; by default 250, and 125 from 64 pixels on.
@@ -99,14 +88,12 @@ def extract(
         stage1: how the backbone was trained, in words.
         command: how to make the cache again.
         progress: whether to say how far it is.
+        reading: how the images are read, see ``Reading``.
 
     Raises:
         UserError: data or weights are missing or do not fit, an image is broken, or ``out`` holds another cache.
     """
-    data = load_images(
-        dataset, data_dir, imbalance_factor=imbalance_factor, profile=profile, selection=selection, image_column=image_column,
-        label_column=label_column, split_seed=split_seed,
-    )  # fmt: skip
+    data = load_images(dataset, data_dir, **reading)
     request = Request(
         data=data, backbone=backbone, weights=weights, out=out, views=views, dtype=dtype, batch_size=batch_size, device=pick_device(accelerator),
         devices=devices, workers=workers, skip_broken=skip_broken, val_seen_by_backbone=val_seen_by_backbone, name=name or out.name, stage1=stage1, command=command,

@@ -19,7 +19,7 @@ from lt_bench.features.manifest import ArrayInfo, BackboneInfo, DatasetInfo, Man
 from lt_bench.runs.end_to_end import EndToEndBench, check_end_to_end, check_trains_head, read_phase1
 from lt_bench.runs.extract_inputs import inputs_of
 from lt_bench.runs.image_bench import ImageBench
-from lt_bench.runs.options import RunOptions
+from lt_bench.runs.options import RunOptions, reading
 from lt_bench.runs.planning import Setting
 from lt_bench.strategies.registry import Entry
 
@@ -48,9 +48,7 @@ def _images(options: RunOptions) -> ImageData:
         raise UserError(f"fitting on images needs {', '.join('--' + name.replace('_', '-') for name in missing)} too")
     assert options.data_dir is not None
     assert options.backbone is not None
-    data = load_images(
-        options.dataset, options.data_dir, imbalance_factor=options.imbalance_factor, profile=options.profile, selection=options.selection
-    )  # fmt: skip
+    data = load_images(options.dataset, options.data_dir, **reading(options))
     if not isinstance(data, ImageData):
         raise UserError(f"{data.spec.name} is a set of image files; fitting on images is for small images that lie in memory (CIFAR)")
     wanted, height = backbone_spec(options.backbone).input_size, data.splits["train"].images.shape[2]

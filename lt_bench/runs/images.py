@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import shlex
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from lt_bench.data.reading import Reading
 from lt_bench.data.specs import dataset_spec
 from lt_bench.engine.nodes import is_first
 from lt_bench.errors import UserError
 from lt_bench.features.locate import home
 from lt_bench.runs.extract import extract
-from lt_bench.runs.options import ExtractOptions, ImageOptions, PretrainOptions
+from lt_bench.runs.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 
 
 def extract_verb(options: ExtractOptions) -> Path:
@@ -28,8 +30,8 @@ def extract_verb(options: ExtractOptions) -> Path:
     name = options.name or cache_name(options, factor)
     out = options.out or home() / "caches" / name
     manifest = extract(
-        **_image_arguments(options), backbone=options.backbone, weights=options.weights, out=out, name=name, stage1=options.stage1,
-        batch_size=options.batch_size, workers=options.workers, split_seed=options.split_seed, skip_broken=options.skip_broken,
+        **_writing(options), backbone=options.backbone, weights=options.weights, out=out, name=name, stage1=options.stage1,
+        batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
         command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
     )  # fmt: skip
@@ -49,9 +51,9 @@ def pretrain_verb(options: PretrainOptions) -> None:
 
     _check(options)
     done = pretrain(
-        **_image_arguments(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
+        **_writing(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
         cache=options.cache, precision=options.precision, devices=options.devices, compiled=options.compiled, deterministic=options.deterministic,
-        half_weights=options.half_weights, keep_epochs=options.keep_epochs, workers=options.workers, split_seed=options.split_seed,
+        half_weights=options.half_weights, keep_epochs=options.keep_epochs, workers=options.workers,
         wandb=options.wandb, wandb_project=options.wandb_project,
         command=_command("pretrain", options, backbone=options.backbone, recipe=options.recipe, seed=options.seed),
     )  # fmt: skip
@@ -68,10 +70,12 @@ def cache_name(options: ExtractOptions, factor: float | None) -> str:
     if spec.num_classes is None and options.data_dir is not None:  # two folders of one name are two data sets
         whole = options.data_dir.resolve()
         own = [whole.stem, hashlib.sha256(str(whole).encode()).hexdigest()[:6]]
-    return "-".join([spec.name, *own, *([] if factor is None else [f"if{factor:g}"]), options.backbone.replace("/", "_")])
+    subset = [] if factor is None else [f"if{factor:g}"]
+    subset += [value for value, usual in ((options.profile, "exponential"), (options.selection, "first")) if value != usual]
+    return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_")])
 
 
-def _check(options: ImageOptions) -> float | None:
+def _check(options: WritingOptions) -> float | None:
     """The imbalance factor in force."""
     if not options.dataset or options.data_dir is None:
         raise UserError("--dataset and --data-dir are needed: a data set (`lt-bench list datasets`) and where its images are")
@@ -79,33 +83,17 @@ def _check(options: ImageOptions) -> float | None:
     return options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
 
 
-def _image_arguments(options: ImageOptions) -> dict:
-    names = (
-        "dataset",
-        "data_dir",
-        "imbalance_factor",
-        "profile",
-        "selection",
-        "image_column",
-        "label_column",
-        "views",
-        "dtype",
-        "accelerator",
-    )
-    return {name: getattr(options, name) for name in names}
+def _writing(options: WritingOptions) -> dict[str, Any]:
+    names = ("dataset", "data_dir", "views", "dtype", "accelerator")
+    return {**reading(options), **{name: getattr(options, name) for name in names}}
 
 
-def _command(verb: str, options: ImageOptions, **more: object) -> str:
+def _command(verb: str, options: WritingOptions, **more: object) -> str:
     """The line that does it again, DIR standing for where the images are."""
-    given = {
-        "dataset": options.dataset,
-        "imbalance-factor": options.imbalance_factor,
-        "selection": options.selection,
-        "views": options.views,
-        "dtype": options.dtype,
-    }
+    given = {"dataset": options.dataset, **reading(options), "views": options.views, "dtype": options.dtype, **more}
+    usual = {name: getattr(WritingOptions(), name) for name in Reading.__annotations__}
     words = ["lt-bench", verb, "--data-dir", "DIR"]
-    for name, value in {**given, **more}.items():
-        if value is not None:
-            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    for name, value in given.items():
+        if value is not None and (name not in usual or value != usual[name]):
+            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     return shlex.join(words)

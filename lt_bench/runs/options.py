@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from lt_bench.data.reading import Reading
+
 T = TypeVar("T")
 
 Wandb = Literal["off", "offline", "online"]
@@ -28,15 +30,29 @@ class StrategyChoice:
 
 
 @dataclass
-class CacheOptions:
-    """Which features."""
+class ImageOptions:
+    """Which images."""
 
     dataset: str = option("", "data set, see `lt-bench list datasets`")
-    cache: str | None = option(None, "feature cache: a directory, or the name or key of a known one (default: the only one that fits)")
+    data_dir: Path | None = option(None, "where the images are")
     imbalance_factor: float | None = option(None, "n_max / n_min of the long-tailed subset (default: the data set's, 100 for CIFAR)")
+    profile: Literal["exponential", "step"] = option("exponential", "images: shape of the long tail")
+    selection: Literal["first", "seed0"] = option(
+        "first", "images: which of a class are kept: the first, or the standard seed-0 shuffle of the balanced original"
+    )
+    image_column: str | None = option(None, "parquet and tables: column of images or of paths, where it is not `image` or `path`")
+    label_column: str | None = option(None, "parquet and tables: column of labels, where it is not `label`")
+    split_column: str | None = option(None, "tables: column of train, val and test, where it is not `split`")
+    split_seed: int = option(0, "images: of the split that is made where your data bring none")
+
+
+@dataclass
+class CacheOptions(ImageOptions):
+    """Which features."""
+
+    cache: str | None = option(None, "feature cache: a directory, or the name or key of a known one (default: the only one that fits)")
     backbone: str | None = option(None, "backbone, see `lt-bench list backbones`")
     weights: Path | None = option(None, "its stage-1 weights: a safetensors file, a state dict, or a published checkpoint")
-    data_dir: Path | None = option(None, "where the images are")
 
 
 @dataclass
@@ -75,8 +91,6 @@ class RunOptions(FitOptions):
     )
     precision: Literal["bf16", "fp32"] | None = option(None, "on images, of training (default: bf16 on a GPU, fp32 on a CPU)")
     compiled: bool = option(False, "on images: torch.compile the backbone")
-    profile: Literal["exponential", "step"] = option("exponential", "on images: shape of the long tail")
-    selection: Literal["first", "seed0"] = option("first", "on images: which of a class are kept")
     checkpoints: Path = option(Path("end-to-end"), "end-to-end: directory of checkpoints and weights, a folder for each run")
     checkpoint_every: int = option(5, "end-to-end: epochs between checkpoints, from which the same command goes on after a kill")
     keep_epochs: list[int] = option([], "end-to-end: epochs whose checkpoint stays as epoch-N.ckpt, a phase 1 for others")
@@ -163,27 +177,16 @@ class CheckOptions:
 
 
 @dataclass
-class ImageOptions:
-    """Which images."""
+class WritingOptions(ImageOptions):
+    """Which images, and how their features are stored."""
 
-    dataset: str = option("", "data set, see `lt-bench list datasets`")
-    data_dir: Path | None = option(None, "where the images are")
-    imbalance_factor: float | None = option(None, "n_max / n_min of the long-tailed subset (default: the data set's, 100 for CIFAR)")
-    profile: Literal["exponential", "step"] = option("exponential", "shape of the long tail")
-    selection: Literal["first", "seed0"] = option(
-        "first", "which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original"
-    )
-    image_column: str | None = option(
-        None, "column of encoded images (parquet of CIFAR) or of paths (tables), where it is not `image` or `path`"
-    )
-    label_column: str | None = option(None, "column of labels, where it is not `label`")
     views: int = option(8, "augmented views of each training image in the cache")
     dtype: Literal["float16", "float32", "affine8"] = option("float16", "stored precision of the cache")
     accelerator: str = option("auto", "auto, cpu or gpu")
 
 
 @dataclass
-class ExtractOptions(ImageOptions):
+class ExtractOptions(WritingOptions):
     """Images to a feature cache."""
 
     backbone: str = option("", "backbone, see `lt-bench list backbones`")
@@ -194,7 +197,6 @@ class ExtractOptions(ImageOptions):
     batch_size: int | None = option(None, "views a forward (default: 250 for small images, else 125)")
     workers: int | None = option(None, "processes that decode image files (default: by the cores; 0: none)")
     devices: int = option(1, "processes, one device each, that share the images; torchrun for several nodes, --out on a file system of all")
-    split_seed: int = option(0, "of the split that is made where your data bring none")
     skip_broken: bool = option(False, "leave out images that cannot be decoded, and name them")
     val_seen_by_backbone: bool = option(False, "whether stage 1 was trained on the validation images; tuning then refuses them")
 
@@ -211,12 +213,13 @@ class DataOptions:
     selection: Literal["first", "seed0"] = option("first", "which images of a class are kept")
     image_column: str | None = option(None, "column of encoded images or of paths, where it is not `image` or `path`")
     label_column: str | None = option(None, "column of labels, where it is not `label`")
+    split_column: str | None = option(None, "tables: column of train, val and test, where it is not `split`")
     split_seed: int = option(0, "of the split that is made where your data bring none")
     decode: int = option(8, "images of each split to decode; 0 for none, -1 for all")
 
 
 @dataclass
-class PretrainOptions(ImageOptions):
+class PretrainOptions(WritingOptions):
     """Stage 1: train a backbone on the long-tailed images, then extract its cache."""
 
     backbone: str = option("resnet34", "backbone, see `lt-bench list backbones`")
@@ -228,7 +231,6 @@ class PretrainOptions(ImageOptions):
     precision: Literal["bf16", "fp32"] | None = option(None, "default: bf16 on a GPU, fp32 on a CPU")
     devices: int = option(1, "processes (DDP), one device each; torchrun for several nodes, --out on a file system of all")
     workers: int | None = option(None, "processes that decode image files, for each device (default: by the cores; 0: none)")
-    split_seed: int = option(0, "of the split that is made where your data bring none")
     compiled: bool = option(False, "torch.compile the network")
     deterministic: bool = option(
         True, "cuDNN's deterministic algorithms; without them a resumed run on a GPU may differ in the last digits"
@@ -287,3 +289,11 @@ class PredictOptions:
     batch_size: int = option(64, "inputs at a time")
     accelerator: str = option("auto", "auto, cpu or gpu")
     skip_broken: bool = option(False, "leave out images that cannot be read, and name them")
+
+
+def reading(options: ImageOptions | DataOptions) -> Reading:
+    """What the options say on how images are read."""
+    return Reading(
+        imbalance_factor=options.imbalance_factor, profile=options.profile, selection=options.selection, image_column=options.image_column,
+        label_column=options.label_column, split_column=options.split_column, split_seed=options.split_seed,
+    )  # fmt: skip

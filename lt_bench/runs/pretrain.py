@@ -163,7 +163,7 @@ def _trainer(device: torch.device, where: Layout, plan: Stage1Recipe, callbacks:
         accelerator="gpu" if device.type == "cuda" else "cpu", devices=where.devices, num_nodes=where.nodes,
         # Images and figures are buffers that differ between processes or never change, so nothing is to be copied from the first.
         strategy=DDPStrategy(broadcast_buffers=False) if where.world > 1 else "auto", sync_batchnorm=where.world > 1 and device.type == "cuda",
-        max_epochs=plan.optimisation.epochs, logger=logger or False, enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=plan.optimisation.epochs, logger=logger or False, log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False, num_sanity_val_steps=0, callbacks=callbacks,
     )  # fmt: skip
 

@@ -46,6 +46,7 @@ def find_fitting(options: CacheOptions) -> Path | None:
     images = options.data_dir is not None and options.backbone is not None and options.weights is not None
     # The cache of another person's folder would fit by name; that of these images is found by their split.
     found = [] if images and spec.num_classes is None else fitting_caches(spec.name, factor, options.backbone)
+    found = [(path, manifest) for path, manifest in found if _fits_subset(manifest, options)]
     if len(found) > 1:
         listed = "; ".join(f"{manifest.name} ({manifest.backbone.name}, {path})" for path, manifest in found)
         raise UserError(f"{len(found)} caches of {spec.name} fit, name one with --cache: {listed}")
@@ -63,7 +64,15 @@ def extracted(options: CacheOptions) -> FeatureCache:
     from lt_bench.runs.images import extract_verb  # the image side is not needed where a cache is
 
     wanted = {field.name: getattr(options, field.name) for field in dataclasses.fields(CacheOptions) if field.name != "cache"}
-    return open_cache(extract_verb(ExtractOptions(**wanted)))
+    return open_cache(extract_verb(ExtractOptions(**wanted, accelerator=getattr(options, "accelerator", "auto"))))
+
+
+def _fits_subset(manifest: Manifest, options: CacheOptions) -> bool:
+    """Whether a cache is of the subset that was asked for, where another than the usual one was."""
+    selection = manifest.dataset.selection
+    return (options.selection == "first" or selection.startswith(options.selection)) and (
+        options.profile == "exponential" or "step" in selection
+    )
 
 
 def _check(path: Path, manifest: Manifest, options: CacheOptions) -> None:
