@@ -36,6 +36,12 @@ def test_help_and_list_import_no_torch(small_cache):
     assert not modules & {"torch", "lightning", "torchvision", "torchmetrics", "wandb", "pandas", "matplotlib", "scipy"}
 
 
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "lt_bench", "nothing"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lt-bench: ")
+
+
 def test_help_names_every_verb(cli):
     done = cli("--help")
     assert done.code == 0

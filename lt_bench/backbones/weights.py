@@ -42,6 +42,7 @@ def save_weights(network: nn.Module, path: Path, half: bool = False) -> str:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         save_file(state, partial)
+        partial.chmod(0o644)  # safetensors writes for the owner alone
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)

@@ -54,8 +54,11 @@ def pretrain_verb(options: PretrainOptions) -> None:
         **_writing(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
         cache=options.cache, precision=options.precision, devices=options.devices, compiled=options.compiled, deterministic=options.deterministic,
         half_weights=options.half_weights, keep_epochs=options.keep_epochs, workers=options.workers,
-        wandb=options.wandb, wandb_project=options.wandb_project,
-        command=_command("pretrain", options, backbone=options.backbone, recipe=options.recipe, seed=options.seed),
+        wandb=options.wandb, wandb_project=options.wandb_project, start=options.weights,
+        command=_command(
+            "pretrain", options, backbone=options.backbone, weights=options.weights and options.weights.name, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
+            precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
+        ),
     )  # fmt: skip
     Console(quiet=not is_first()).print(
         f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {done.cache}",
@@ -94,6 +97,8 @@ def _command(verb: str, options: WritingOptions, **more: object) -> str:
     usual = {name: getattr(WritingOptions(), name) for name in Reading.__annotations__}
     words = ["lt-bench", verb, "--data-dir", "DIR"]
     for name, value in given.items():
-        if value is not None and (name not in usual or value != usual[name]):
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value is not None and value is not False and (name not in usual or value != usual[name]):
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     return shlex.join(words)
