@@ -1,10 +1,11 @@
-"""A directory of run records: `DIR/<dataset>/<strategy>-<id>.json` with a side `.npz`. Records are written once and never changed."""
+"""A directory of run records: `DIR/<dataset>/<strategy>-<id>.json` with a side `.npz`. Records are written once; what was measured never changes."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from lt_bench.errors import UserError
 from lt_bench.results.files import write_atomic
-from lt_bench.results.record import RunRecord
+from lt_bench.results.record import RunRecord, TuningInfo
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -64,6 +65,22 @@ class Store:
         write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
         write_atomic(path, lambda file: file.write(_text(data).encode()))
         return path
+
+    def retuned(self, id: str, tuning: TuningInfo) -> RunRecord:  # noqa: A002
+        """The record with this id, brought up to date on how its hyper-parameters were chosen.
+
+        A later tuning over a wider grid may end at the same choice: the same run, which then says the size of the grid that stands behind it now.
+
+        Raises:
+            UserError: there is no such record, its file is damaged, or the tuning is of another kind.
+        """
+        record = self.load(id)
+        if record.tuning == tuning:
+            return record
+        record = replace(record, tuning=tuning)
+        data = record.to_json()
+        write_atomic(self.path(record), lambda file: file.write(_text(data).encode()))
+        return record
 
     def has_course(self, id: str) -> bool:  # noqa: A002
         """Whether the course of the fit was stored with this record."""

@@ -111,7 +111,6 @@ def record_of(
     manifest, entry = bench.manifest, run.entry
     dataset, backbone, history = manifest.dataset, manifest.backbone, fitted.history[head] if fitted.history else []
     sizes = {split: manifest.arrays[f"{split}/labels"].shape[0] for split in manifest.views}
-    tuning = run.tuning
     return RunRecord(
         identity=Identity(**run.identity),
         strategy=StrategyInfo(
@@ -123,9 +122,7 @@ def record_of(
         ),
         backbone=BackboneInfo(backbone.name, backbone.weights_hash, backbone.dim, backbone.stage1),
         cache=CacheInfo(manifest.key, manifest.name, manifest.dtype, list(manifest.views["train"])),
-        tuning=TuningInfo(
-            tuning.kind, tuning.selected_on, tuning.grid_size, None if tuning.seeds is None else list(tuning.seeds), tuning.tuning_id
-        ),
+        tuning=tuning_info(run),
         seeds=SeedInfo(
             run.repetition, fitted.strategy.facts.init_seeds[head], run.repetition, bench.varies(entry)
         ),
@@ -137,6 +134,13 @@ def record_of(
         environment=environment(device_name(bench.device), bench.hardware.devices, fitted.threads, torch.are_deterministic_algorithms_enabled()),
         command=run.command,
     )  # fmt: skip
+
+
+def tuning_info(run: Planned) -> TuningInfo:
+    """How the run's hyper-parameters were chosen, as its record says it."""
+    tuning = run.tuning
+    seeds = None if tuning.seeds is None else list(tuning.seeds)
+    return TuningInfo(tuning.kind, tuning.selected_on, tuning.grid_size, seeds, tuning.tuning_id)
 
 
 def device_name(device: torch.device) -> str:
@@ -184,7 +188,7 @@ def unrecorded(
                     f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --analysis, and records never change; "
                     "use another --results directory"
                 )
-            record = store.load(run.id)
+            record = store.retuned(run.id, tuning_info(run)) if first_process() else store.load(run.id)
             if bench.best_test_epoch and record.training.epochs and BEST_EPOCH not in record.metrics:
                 raise UserError(
                     f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --best-test-epoch, and records never "

@@ -134,3 +134,19 @@ def test_unknown_id_and_missing_directory(store):
         store.load("0" * 16)
     with pytest.raises(UserError, match="no such directory"):
         store.paths()
+
+
+def test_a_wider_grid_with_the_same_choice_is_said_and_nothing_else_changes(store, builder):
+    record, arrays = builder.make(kind="tuned")
+    path = store.write(record, arrays)
+    before = json.loads(path.read_bytes())
+    wider = dataclasses.replace(record.tuning, grid_size=48, tuning_id="t2")
+    assert store.retuned(record.id, wider).tuning == wider
+    after = json.loads(path.read_bytes())
+    assert after == before | {"tuning": dataclasses.asdict(wider)}
+    assert store.validate() == []
+    stamp = path.stat().st_mtime_ns
+    store.retuned(record.id, wider)
+    assert path.stat().st_mtime_ns == stamp
+    with pytest.raises(UserError, match=r"tuning\.kind"):
+        store.retuned(record.id, dataclasses.replace(wider, kind="user"))

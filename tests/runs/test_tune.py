@@ -55,6 +55,12 @@ def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache
         assert record.identity.hyperparameters.items() >= found["choice"].items()
         assert (record.tuning.kind, record.tuning.selected_on, record.tuning.grid_size) == ("tuned", "val", len(found["grid"]))
         assert (record.tuning.seeds, record.tuning.tuning_id) == ([2, 0], found["id"])
+    wider = found | {"grid": found["grid"] + [found["grid"][0]], "id": "b" * 16}  # a later tuning with the same choice
+    next((tmp_path / "results" / "tuning").glob("*.json")).write_text(json.dumps(wider))
+    assert cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0").code == 0
+    for again in Store(tmp_path / "results").records():
+        assert (again.tuning.grid_size, again.tuning.tuning_id) == (len(wider["grid"]), "b" * 16)
+        assert (again.id, again.time) == (records[again.identity.seed].id, records[again.identity.seed].time)  # not fitted again
     both = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--strategy.lr", "0.1")
     assert both.code == 2
     assert "--tuned takes the chosen hyper-parameters, and lr was given too" in both.err
