@@ -65,7 +65,7 @@ class Course(Callback):
         """
         train = strategy.train_split if train is None else train
         assert train is not None
-        moving = bool(train.trained) or type(strategy).classifier_input is not Strategy.classifier_input
+        moving = train.moves or type(strategy).classifier_input is not Strategy.classifier_input
         points = []
         for head in range(strategy.heads):
             weight = strategy.per_head_classifier(head)

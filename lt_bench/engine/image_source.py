@@ -80,6 +80,11 @@ class ImageSource:
             parameter for name, parameter in self._network.named_parameters() if self._mode == "trained" and not name.startswith("fc.")
         )
 
+    @property
+    def moves(self) -> bool:
+        """Whether weights or statistics of the network change."""
+        return self._mode != "frozen"
+
     def __len__(self) -> int:
         return self._labels.numel()
 

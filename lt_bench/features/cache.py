@@ -55,6 +55,11 @@ class FeatureSplit:
         return ()
 
     @property
+    def moves(self) -> bool:
+        """They stay as they are."""
+        return False
+
+    @property
     def work(self) -> float:
         """Nothing is computed for them."""
         return 0.0

@@ -32,6 +32,11 @@ class FeatureSource(Protocol):
         ...
 
     @property
+    def moves(self) -> bool:
+        """Whether the features of a view change in the course of a fit."""
+        ...
+
+    @property
     def work(self) -> float:
         """Floating-point operations that the features of one sample cost, roughly; 0 where they are read from memory."""
         ...
