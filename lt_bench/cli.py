@@ -174,7 +174,10 @@ def _parser(name: str, cls: type, prefix: str, entry: Entry | None, dataset: str
 
 def _add_strategy(parser: ArgumentParser, entry: Entry | None, dataset: str) -> None:
     """``--strategy NAME`` and, once it is known, ``--strategy.OPTION`` for each of its hyper-parameters."""
-    text = "strategy, see `lt-bench list strategies`, or package.module.Class of your own; with it, --help shows its own options"
+    text = (
+        "strategy, see `lt-bench list strategies`, or package.module.Class of your own; with it, --help shows its own options; "
+        "`run` takes several, a,b,c, with their own hyper-parameters"
+    )
     parser.add_argument("--strategy.name", type=str, default="" if entry is None else entry.public_name, help=text)
     if entry is None:
         return
@@ -184,8 +187,13 @@ def _add_strategy(parser: ArgumentParser, entry: Entry | None, dataset: str) -> 
 
 
 def _strategy_entry(cls: type, arguments: list[str], config: dict[str, Any], prefix: str) -> Entry | None:
-    """The strategy that flags, environment or YAML name; its options become the parser's."""
-    if not any(field.name == "strategy" and "help" not in field.metadata for field in dataclasses.fields(cls)):
+    """The strategy that flags, environment or YAML name; its options become the parser's. None where there is none, or several.
+
+    Raises:
+        UserError: no such strategy; several where one is wanted, or with hyper-parameters.
+    """
+    choice = next((field for field in dataclasses.fields(cls) if field.name == "strategy" and "help" not in field.metadata), None)
+    if choice is None:
         return None
     name = (
         _first_value(arguments, {}, "strategy.name") or os.environ.get(f"{prefix}_STRATEGY") or os.environ.get(f"{prefix}_STRATEGY__NAME")
@@ -195,7 +203,15 @@ def _strategy_entry(cls: type, arguments: list[str], config: dict[str, Any], pre
         return None
     from lt_bench.strategies.registry import find
 
-    return find(name)
+    if "," not in name or "several" not in choice.metadata:
+        return find(name)
+    for one in name.split(","):
+        find(one)
+    given = [argument.partition("=")[0] for argument in arguments if argument.startswith("--strategy.")]
+    given = [option for option in (*given, *(f"--strategy.{key}" for key in config.get("strategy", {}))) if option != "--strategy.name"]
+    if given:
+        raise UserError(f"{given[0]}: several strategies run with their own hyper-parameters; name one strategy to set them")
+    return None
 
 
 def _first_value(arguments: list[str], config: dict[str, Any], key: str) -> str:
@@ -309,9 +325,9 @@ def _options(cls: type, parsed: dict[str, Any], entry: Entry | None) -> Any:
     if isinstance(parsed.get("strategy"), dict):
         from lt_bench.runs.options import StrategyChoice
 
-        if entry is None:
-            raise UserError("--strategy is missing; `lt-bench list strategies` shows them")
         given = parsed["strategy"]
+        if not given["name"]:
+            raise UserError("--strategy is missing; `lt-bench list strategies` shows them")
         parsed["strategy"] = StrategyChoice(given.pop("name"), given)
     return cls(**parsed)
 

@@ -70,7 +70,7 @@ class FitOptions(CacheOptions):
 class RunOptions(FitOptions):
     """Re-train, evaluate, record."""
 
-    strategy: StrategyChoice = field(default_factory=StrategyChoice)
+    strategy: StrategyChoice = field(default_factory=StrategyChoice, metadata={"several": True})
     seeds: list[int] = option([0], "repetitions, e.g. 0,1,2: initial head and batch order")
     tuned: bool = option(False, "use the hyper-parameters that `lt-bench tune` chose on validation for this cache")
     analysis: bool = option(False, "also record classifier norm, feature norm and cosine per class over the epochs")
@@ -223,6 +223,7 @@ class PretrainOptions(WritingOptions):
     """Stage 1: train a backbone on the long-tailed images, then extract its cache."""
 
     backbone: str = option("resnet34", "backbone, see `lt-bench list backbones`")
+    weights: Path | None = option(None, "weights to start from: a file, or hub for the published ones (default: fresh)")
     recipe: str = option("los", "stage-1 recipe: los, ldam, mixup, decoupling or fast")
     seed: int = option(0, "of initial weights, batch order and augmentation")
     epochs: int | None = option(None, "instead of the recipe's")

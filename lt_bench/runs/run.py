@@ -11,7 +11,7 @@ from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.terminal import run_table
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-from lt_bench.runs.heads import Bench, execute, first_process, leave_processes
+from lt_bench.runs.heads import Bench, execute, first_process, join_processes, leave_processes
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import RunOptions
 from lt_bench.runs.planning import CLEAN, Setting, Tuning, plan, tuned_choice
@@ -24,29 +24,38 @@ IMAGES_ONLY = ("precision", "compiled")
 
 
 def run(options: RunOptions) -> list[RunRecord]:
-    """Fit the strategy once per seed and record each; seeds recorded before are not fitted again.
+    """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again.
 
     Raises:
         UserError: anything in the options that cannot be done; nothing is recorded of a run that failed.
     """
-    entry = find(options.strategy.name)
-    bench, setting, tuned_on = where(entry, options)
-    given, tuning = chosen(entry, options, tuned_on)
-    planned = plan(entry, bench.manifest, given, options.seeds, tuning, setting)
+    entries = [find(name) for name in dict.fromkeys(options.strategy.name.split(","))]
+    join_processes(Hardware(options.accelerator, options.devices))
+    bench, setting, tuned_on = where(entries[0], options)
+    if len(entries) > 1 and setting != CLEAN:
+        raise UserError("several strategies in one run are for cached features; name one with --strategy")
+    planned = []
+    for entry in entries:
+        given, tuning = chosen(entry, options, tuned_on)
+        planned += plan(entry, bench.manifest, given, options.seeds, tuning, setting)
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
     failures = execute(bench, planned, store, records.append, analysis=options.analysis)
+    if first_process() and records:
+        _show(options, records, store, len(before), len(planned))
     if failures:
         raise UserError("; ".join(failures))
-    if first_process():
-        log_records(records, store, options.wandb, options.wandb_project)
-        console = page_console()
-        console.print(run_table(records, console.width))
-        if before:
-            console.print(f"{len(before)} of {len(planned)} were recorded in {options.results} before and not fitted again")
-        console.print(f"records: {', '.join(str(store.path(record)) for record in records)}", soft_wrap=True)
     leave_processes()
     return records
+
+
+def _show(options: RunOptions, records: list[RunRecord], store: Store, before: int, planned: int) -> None:
+    log_records(records, store, options.wandb, options.wandb_project)
+    console = page_console()
+    console.print(run_table(records, console.width))
+    if before:
+        console.print(f"{before} of {planned} were recorded in {options.results} before and not fitted again")
+    console.print(f"records: {', '.join(str(store.path(record)) for record in records)}", soft_wrap=True)
 
 
 def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manifest | None]:

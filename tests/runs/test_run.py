@@ -90,6 +90,29 @@ def test_joint_is_the_stage_1_head(cli, small_cache, tmp_path):
     assert (record.seeds.varies, record.training.steps, record.tuning.kind) == (None, 0, "official")
 
 
+def test_several_strategies_in_one_run(cli, small_cache, tmp_path):
+    done = cli("run", "--strategy", "ncm,joint,tau_norm", "--cache", "small", "--accelerator", "cpu")
+    assert done.code == 0, done.err
+    assert sorted(record.strategy.name for record in Store(tmp_path / "results").records()) == ["joint", "ncm", "tau_norm"]
+    assert all(name in done.out for name in ("joint", "ncm", "tau_norm"))
+    for words, message in (
+        (("ncm,jiont",), "unknown strategy 'jiont' (did you mean 'joint'?)"),
+        (("ncm,los", "--strategy.lr", "0.1"), "--strategy.lr: several strategies run with their own hyper-parameters"),
+    ):
+        wrong = cli("run", "--strategy", *words, "--cache", "small")
+        assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+        assert message in wrong.err
+
+
+def test_one_of_several_that_fails_does_not_end_the_others(cli, make_cache, tmp_path):
+    make_cache(tmp_path / "bare", without=("head", "val"))
+    done = cli("run", "--strategy", "joint,ncm", "--cache", str(tmp_path / "bare"))
+    assert done.code == 2
+    assert "joint starts from the stage-1 head and this cache has none" in done.err
+    assert "ncm" in done.out
+    assert [record.strategy.name for record in Store(tmp_path / "results").records()] == ["ncm"]
+
+
 def test_what_is_recorded_is_not_fitted_again(cli, tmp_path, small_cache, monkeypatch):
     line = ("run", "--strategy", "ce", *FAST)
     assert cli(*line, "--seeds", "0,1").code == 0
