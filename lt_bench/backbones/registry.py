@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -87,12 +87,20 @@ def backbone_spec(name: str) -> BackboneSpec:
     wanted = name.lower().replace("-", "_").replace("torchvision/", TORCHVISION)
     if wanted in specs:
         return specs[wanted]
-    if TORCHVISION + wanted in specs:
-        raise UserError(f"no backbone is called {name!r}; did you mean {TORCHVISION}{wanted}?")
-    near = difflib.get_close_matches(wanted, specs, n=1, cutoff=0.5)
+    near = _near(wanted, specs)
     own = ", ".join(spec.name for spec in _OWN)
-    hint = f"did you mean {near[0]}?" if near else f"there are {own}, {TORCHVISION}NAME and {TIMM}NAME: `lt-bench list backbones`"
+    hint = f"did you mean {near}?" if near else f"there are {own}, {TORCHVISION}NAME and {TIMM}NAME: `lt-bench list backbones`"
     raise UserError(f"no backbone is called {name!r}; {hint}")
+
+
+def _near(wanted: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant, with or without its family and its separators; ours before torchvision's."""
+    family = TORCHVISION if wanted.startswith(TORCHVISION) else ""
+    squeezed = {name.removeprefix(TORCHVISION).replace("_", ""): name for name in reversed([*names]) if name.startswith(family)}
+    wanted = wanted.removeprefix(TORCHVISION).replace("_", "")
+    close = [wanted] if wanted in squeezed else difflib.get_close_matches(wanted, squeezed, n=1, cutoff=0.5)
+    begun = [short for short in squeezed if short.startswith(wanted)]
+    return squeezed[(close or begun)[0]] if close or begun else None
 
 
 def build_backbone(name: str, num_classes: int) -> Backbone:

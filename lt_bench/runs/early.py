@@ -7,8 +7,9 @@ from pathlib import Path
 from lt_bench.backbones.maps import is_key_map, read_key_map
 from lt_bench.backbones.registry import backbone_spec
 from lt_bench.data.specs import dataset_spec
+from lt_bench.engine.pretraining_recipes import stage1_recipe
 from lt_bench.errors import UserError
-from lt_bench.runs.options import ExportOptions, ExtractOptions, PredictOptions, RunOptions, TuneOptions, VerifyOptions
+from lt_bench.runs.options import ExportOptions, ExtractOptions, PredictOptions, PretrainOptions, RunOptions, TuneOptions, VerifyOptions
 
 HUB = "hub"
 
@@ -23,6 +24,9 @@ def check(options: object) -> None:
         _check_run(options)
     elif isinstance(options, ExtractOptions):
         require_images(options.dataset, options.data_dir, options.backbone, options.weights)
+    elif isinstance(options, PretrainOptions):
+        require_images(options.dataset, options.data_dir, options.backbone, options.weights)
+        stage1_recipe(options.recipe)
     elif isinstance(options, ExportOptions | VerifyOptions):
         _require_file(options.record, "no such file; expected the JSON file of a record, whose path a run prints")
         _require_file(getattr(options, "weights", None), "no such weights file; name that of the backbone with --weights")

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from lt_bench.backbones.base import Backbone
+from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.data.image_list import FileData
@@ -61,6 +62,7 @@ def pretrain(
     out: Path,
     backbone: str = "resnet34",
     recipe: str = "los",
+    start: Path | None = None,
     seed: int = 0,
     epochs: int | None = None,
     cache: Path | None = None,
@@ -96,6 +98,7 @@ def pretrain(
         out: directory of the run.
         backbone: name of the network.
         recipe: name of the stage-1 recipe.
+        start: weights to start from, a file or ``hub``; a classifier of other classes stays fresh. By default all are.
         seed: of the initial weights, the batch order and the augmentation.
         epochs: instead of the recipe's.
         cache: directory of the feature cache, by default ``out``/cache.
@@ -126,11 +129,14 @@ def pretrain(
     data = load_images(dataset, data_dir, **reading)
     _check(backbone, data, plan, checkpoint_every)
     out.mkdir(parents=True, exist_ok=True)
-    told = _plan(backbone, data, plan, seed, precision)
+    begun = None if start is None else load_backbone(backbone, start, len(data.train_counts))
+    told = _plan(backbone, data, plan, seed, precision) | {"start": None if begun is None else begun.weights_hash}
     _keep_plan(out, told)
     weights = out / WEIGHTS
     if not weights.is_file():
         network = fresh_network(backbone, len(data.train_counts), seed)
+        if begun is not None:
+            _take(begun, network)
         if compiled:
             network.compile(dynamic=False)
         decoding = default_workers(device, where.devices) if workers is None else workers
@@ -140,9 +146,10 @@ def pretrain(
         _train(trainer, module, out, deterministic, half_weights)
         del trainer, module, network
         gc.collect()  # ends the processes that decoded for training, before others are forked
+    origin = "" if begun is None else f"started from {start} (weights {begun.weights_hash}), "
     request = Request(
         data=data, backbone=backbone, weights=weights, out=cache or out / "cache", device=device, devices=devices, workers=workers,
-        name=(cache or out).name, views=views, dtype=dtype, stage1=f"{plan.describe()}, {precision}, seed {seed}, last epoch", command=command,
+        name=(cache or out).name, views=views, dtype=dtype, stage1=f"{plan.describe()}, {precision}, seed {seed}, {origin}last epoch", command=command,
         progress=progress,
     )  # fmt: skip
     return Pretrained(weights, out / LOG, request.out, extract_images(request))
@@ -200,6 +207,12 @@ def fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("backbone", seed))
         return build_backbone(backbone, num_classes)
+
+
+def _take(begun: Loaded, network: Backbone) -> None:
+    """Start from these weights, their classifier too where it is of the same classes."""
+    state = begun.network.state_dict()
+    network.load_state_dict({name: state[name] for name in state if begun.head is not None or not name.startswith("fc.")}, strict=False)
 
 
 def _check(backbone: str, data: ImageData | FileData, recipe: Stage1Recipe, checkpoint_every: int) -> None:

@@ -102,7 +102,13 @@ def test_resnet34_starts_like_plain_layers():
 def test_unknown_name():
     with pytest.raises(UserError, match="did you mean resnet34"):
         backbone_spec("resnet_34")
-    with pytest.raises(UserError, match=r"did you mean torchvision\.resnet50\?"):
-        backbone_spec("resnet50")
+    for name, meant in (
+        ("resnet50", "torchvision.resnet50"),
+        ("ResNet-18", "torchvision.resnet18"),
+        ("vitb16", "torchvision.vit_b_16"),
+        ("resnt34", "resnet34"),
+    ):
+        with pytest.raises(UserError, match=rf"did you mean {meant}\?"):
+            backbone_spec(name)
     with pytest.raises(UserError, match=r"timm is not installed|timm cannot make it"):
         build_backbone("timm.no_such_model", 2)

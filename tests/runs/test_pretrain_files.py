@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.transform import Transform
+from lt_bench.backbones.weights import save_weights
 from lt_bench.data.augmented_images import AugmentedBatches, AugmentedImages
 from lt_bench.data.load import load_images
 from lt_bench.data.transforms import Augmentation
@@ -118,6 +119,20 @@ def test_chunks_and_processes_change_no_pixel(photos, monkeypatch):
         assert [len(batch) for batch in found] == [5, 2]
         for batch, items in zip(found, order, strict=True):
             assert torch.equal(batch, torch.stack([dataset[item][0] for item in items]))
+
+
+def test_it_starts_from_given_weights(photos, whole, tmp_path):
+    run = pretrain(**options(photos, tmp_path / "run", epochs=1, start=whole.weights, recipe="decoupling"))
+    assert f"(weights {whole.manifest.backbone.weights_hash})" in run.manifest.backbone.stage1
+    first = float(log_of(run.log)[0]["loss"])
+    assert first == pytest.approx(float(log_of(whole.log)[-1]["loss"]), rel=0.2)
+    for other in (run.weights, None):
+        with pytest.raises(UserError, match="holds a run with start"):
+            pretrain(**options(photos, tmp_path / "run", epochs=1, recipe="decoupling", start=other))
+    torch.manual_seed(1)
+    save_weights(build_backbone("resnet20", 7), tmp_path / "seven.safetensors")
+    run = pretrain(**options(photos, tmp_path / "other", epochs=1, start=tmp_path / "seven.safetensors"))
+    assert open_cache(run.cache).head().weight.shape == (3, 64)
 
 
 def test_a_broken_image_is_named(photos, tmp_path):
