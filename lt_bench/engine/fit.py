@@ -20,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lt_bench.engine.nodes import Layout, layout
 from lt_bench.engine.pretraining_graph import GraphedStep
 from lt_bench.engine.stacks import HeadJob, batch_orders, stacked_hyperparameters
 from lt_bench.engine.threads import threads_for
@@ -37,10 +38,10 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where fits run: ``auto``, ``cpu`` or ``gpu``, and the number of processes, one device each; whether a single GPU replays steps from CUDA graphs.
+    """Where fits run: ``auto``, ``cpu`` or ``gpu``, and the number of processes on each node, one device each; whether a single GPU replays steps from CUDA graphs.
 
     Raises:
-        UserError: no such accelerator, or not so many devices.
+        UserError: no such accelerator, not so many devices, or another number than torchrun's.
     """
 
     accelerator: str = "auto"
@@ -52,12 +53,14 @@ class Hardware:
             raise UserError(f"accelerator {self.accelerator!r} is not one of auto, cpu, gpu")
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise UserError("no CUDA device is available; use --accelerator cpu")
-        if self.devices < 1:
-            raise UserError(f"devices is {self.devices}, expected at least 1")
-        if self.on_gpu and self.devices > torch.cuda.device_count():
-            raise UserError(
-                f"devices is {self.devices}, and this machine has {torch.cuda.device_count()}; ask for fewer, or --accelerator cpu"
-            )
+        devices = self.layout.devices
+        if self.on_gpu and devices > torch.cuda.device_count():
+            raise UserError(f"devices is {devices}, and this machine has {torch.cuda.device_count()}; ask for fewer, or --accelerator cpu")
+
+    @property
+    def layout(self) -> Layout:
+        """Nodes and processes of a fit: torchrun's where that started this process."""
+        return layout(self.devices)
 
     @property
     def on_gpu(self) -> bool:
@@ -183,8 +186,8 @@ def _train(
     strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSource, hardware: Hardware, callbacks: list[Callback], resume: Path | None
 ) -> int:
     """Fit by batches; returns the CPU threads that were used."""
-    recipe, orders = strategy.recipe, batch_orders(stack)
-    captures = hardware.graphs and hardware.devices == 1 and train.device.type == "cuda"
+    recipe, orders, where = strategy.recipe, batch_orders(stack), hardware.layout
+    captures = hardware.graphs and where.world == 1 and train.device.type == "cuda"
     strategy.to(train.device).attach(train, Draws(orders), GraphedStep if captures else None)
     with torch.no_grad():
         strategy.begin(train)
@@ -193,9 +196,9 @@ def _train(
         epochs=recipe.epochs, batch_size=recipe.batch_size,
     )  # fmt: skip
     # Buffers such as FFDS's group sums differ between processes until an epoch ends, so DDP must not copy the first process's over the others'.
-    processes = DDPStrategy(broadcast_buffers=False) if hardware.devices > 1 else "auto"
+    processes = DDPStrategy(broadcast_buffers=False) if where.world > 1 else "auto"
     trainer = Trainer(
-        accelerator="cuda" if hardware.on_gpu else "cpu", devices=hardware.devices, strategy=processes, max_epochs=recipe.epochs,
+        accelerator="cuda" if hardware.on_gpu else "cpu", devices=where.devices, num_nodes=where.nodes, strategy=processes, max_epochs=recipe.epochs,
         logger=False, enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks), enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0, callbacks=callbacks,
     )  # fmt: skip

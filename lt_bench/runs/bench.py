@@ -16,7 +16,7 @@ from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import shipped
 from lt_bench.results.store import Store
-from lt_bench.runs.heads import Bench, first_process, leave_processes, unrecorded
+from lt_bench.runs.heads import Bench, first_process, join_processes, leave_processes, unrecorded
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import BenchOptions, CacheOptions
 from lt_bench.runs.planning import Planned, plan, tuned_choice
@@ -60,6 +60,7 @@ def bench(options: BenchOptions) -> None:
     suite = read_suite(suite_path(options.suite))
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
     workers, store = workers_for(options, hardware), Store(options.results)
+    join_processes(hardware)
     caches, absent = suite_caches(suite)
     benches = [Bench(cache, hardware) for cache in caches]
     plans = [suite_plan(suite, one.cache, options.results) for one in benches]

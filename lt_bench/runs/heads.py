@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,9 +16,13 @@ import torch
 from lightning.pytorch import Callback
 
 from lt_bench.engine.course import Course
+from lt_bench.engine.evaluate import process_share
 from lt_bench.engine.fit import Fitted, Hardware, facts_of, fit_stack
+from lt_bench.engine.group import Group
+from lt_bench.engine.nodes import under_torchrun
 from lt_bench.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.features.room import room
 from lt_bench.results.environment import environment
 from lt_bench.results.record import (
     BackboneInfo,
@@ -54,9 +58,10 @@ class Bench(Workbench):
         self.manifest = self.cache.manifest
 
     def split(self, name: str) -> FeatureSplit:
-        """A split with all its views, loaded on first use."""
+        """A split with all its views, loaded on first use; mapped, and streamed to the device, where it would not fit into memory."""
         if name not in self._splits:
-            self._splits[name] = self.cache.split(name, device=self.device)
+            mapped = self.cache.mappable and self.cache.bytes_of(name) > room(self.device)
+            self._splits[name] = self.cache.split(name, device=self.device, mapped=mapped)
         return self._splits[name]
 
     def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
@@ -64,7 +69,9 @@ class Bench(Workbench):
         for runs, stack in self.stacked(planned):
             facts = facts_of(self.cache, [job.repetition for job in stack])
             best = self.best_epochs(lambda: self.split("test").view("plain"))
-            fitted = fit_stack(stack, facts, self.split("train"), self.hardware, callbacks=[*best, *callbacks])
+            train = self.split("train")
+            hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident)  # what is streamed cannot be captured
+            fitted = fit_stack(stack, facts, train, hardware, callbacks=[*best, *callbacks])
             for one in best:
                 one.hand_over(fitted)
             yield runs, fitted
@@ -131,7 +138,7 @@ def record_of(
             len(history) if entry.fitting == "sgd" else 0, fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history
         ),
         time=TimeInfo(fitted.seconds / fitted.strategy.heads, evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
-        environment=environment(device_name(bench.device), bench.hardware.devices, fitted.threads, torch.are_deterministic_algorithms_enabled()),
+        environment=environment(device_name(bench.device), bench.hardware.layout.world, fitted.threads, torch.are_deterministic_algorithms_enabled()),
         command=run.command,
     )  # fmt: skip
 
@@ -180,7 +187,16 @@ def unrecorded(
     Raises:
         UserError: as ``execute``.
     """
-    missing = []
+    rank, world = process_share()
+    group = Group(rank, world, bench.hardware.layout.devices, bench.device)
+    found = group.first_does(
+        lambda: _recorded(bench, planned, store, done, analysis)
+    )  # results may lie where only the first process sees them
+    return [run for run in planned if run.id not in found]
+
+
+def _recorded(bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], analysis: bool) -> set[str]:
+    found = set()
     for run in planned:
         if store.has(run.id):
             if analysis and not store.has_course(run.id):
@@ -195,11 +211,10 @@ def unrecorded(
                     "change; use another --results directory"
                 )
             done(record)
-        else:
-            missing.append(run)
-    if missing:
+            found.add(run.id)
+    if len(found) < len(planned):
         require_writable(store.directory)
-    return missing
+    return found
 
 
 def fit_and_record(
@@ -263,6 +278,15 @@ def require_writable(directory: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"{directory}: results cannot be written there ({error.strerror}); choose another place with --results") from None
+
+
+def join_processes(hardware: Hardware) -> None:
+    """Under torchrun, meet the other processes before anything is looked up or written, so that one decides for all; Lightning takes the group as it is."""
+    if not under_torchrun() or hardware.layout.world == 1 or torch.distributed.is_initialized():
+        return
+    if hardware.on_gpu:
+        torch.cuda.set_device(hardware.device)
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if hardware.on_gpu else "gloo")
 
 
 def leave_processes() -> None:

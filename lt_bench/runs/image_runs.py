@@ -66,7 +66,7 @@ def _stage2(entry: Entry, options: RunOptions, data: ImageData, hardware: Hardwa
         raise UserError(
             f"{entry.name} fits nothing by batches, so BatchNorm would not move: under images-train it is the same as under images-eval"
         )
-    if drifting and options.devices > 1:
+    if drifting and hardware.layout.world > 1:
         raise UserError("images-train normalises by the statistics of a whole batch, which one process sees; use --devices 1")
     name = str(options.backbone)
     loaded = load_backbone(name, options.weights, len(data.train_counts), data.spec.name, data.train_counts)
@@ -97,7 +97,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
         raise UserError("--mode end-to-end needs --recipe NAME, a stage-1 recipe; or --phase1 FILE, to go on by the strategy's own recipe")
     if options.recipe is None and options.epochs is not None:
         raise UserError("--epochs shortens a stage-1 recipe; without --recipe it is --strategy.epochs")
-    if options.devices > 1:
+    if hardware.layout.world > 1:
         raise UserError("end-to-end training normalises by the statistics of a whole batch, which one process sees; use --devices 1")
     backbone, K = str(options.backbone), len(data.train_counts)
     plan = None if options.recipe is None else stage1_recipe(options.recipe).with_epochs(options.epochs)

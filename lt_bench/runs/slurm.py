@@ -66,9 +66,10 @@ def parameters(options: BenchOptions) -> dict[str, Any]:
 
 
 def _executor(options: BenchOptions) -> Any:
+    told = parameters(options)
     try:
         executor = _import().AutoExecutor(folder=options.results / "slurm", cluster="slurm")
-        executor.update_parameters(**parameters(options))
+        executor.update_parameters(**told)
     except (RuntimeError, NameError, AssertionError, ValueError) as error:
         raise UserError(f"SLURM cannot be used here: {' '.join(str(error).split())}") from None
     return executor

@@ -123,11 +123,11 @@ def workers_for(options: BenchOptions, hardware: Hardware) -> int:
     """
     if options.workers is not None and options.workers < 1:
         raise UserError(f"workers is {options.workers}, expected at least 1")
-    if options.devices > 1 and ((options.workers or 1) > 1 or options.slurm is not None):
+    if hardware.layout.world > 1 and ((options.workers or 1) > 1 or options.slurm is not None):
         raise UserError("--devices shares every fit between processes, --workers and --slurm spread the fits; use one of them")
     if options.workers is not None:
         return options.workers
-    return torch.cuda.device_count() if hardware.on_gpu and hardware.devices == 1 else 1
+    return torch.cuda.device_count() if hardware.on_gpu and hardware.layout.world == 1 else 1
 
 
 def environments(workers: int, hardware: Hardware) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ from lt_bench.features.cache import FeatureCache
 from lt_bench.results.environment import environment
 from lt_bench.results.files import write_text
 from lt_bench.results.identity import canonical_json
-from lt_bench.runs.heads import Bench, device_name, first_process, leave_processes, require_writable
+from lt_bench.runs.heads import Bench, device_name, first_process, join_processes, leave_processes, require_writable
 from lt_bench.runs.options import TuneOptions
 from lt_bench.runs.planning import Planned, plan, strategy_options, tuning_name
 from lt_bench.runs.which_cache import resolve_cache
@@ -37,11 +37,13 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     Raises:
         UserError: no validation split, one that the backbone was trained on, or a strategy without a grid.
     """
-    entry, cache = find(options.strategy.name), resolve_cache(options)
+    entry, hardware = find(options.strategy.name), Hardware(options.accelerator, options.devices)
+    join_processes(hardware)
+    cache = resolve_cache(options)
     check_validation(cache)
     fixed = options.strategy.hyperparameters
     points = grid_points(entry, fixed)
-    bench = Bench(cache, Hardware(options.accelerator, options.devices))
+    bench = Bench(cache, hardware)
     require_writable(options.results / "tuning")
     planned = [run for point in points for run in plan(entry, cache.manifest, {**fixed, **point}, options.seeds)]
     scores = validation_scores(bench, planned)
@@ -114,7 +116,7 @@ def tuning_document(
         ),
     }  # fmt: skip
     identity = hashlib.sha256(canonical_json(document).encode()).hexdigest()[:16]
-    return {**document, "id": identity, "environment": environment(device=device_name(bench.device), devices=bench.hardware.devices)}
+    return {**document, "id": identity, "environment": environment(device=device_name(bench.device), devices=bench.hardware.layout.world)}
 
 
 def edges(points: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
