@@ -81,7 +81,7 @@ class AugmentedBatches:
             while count < len(batch):
                 images, messages = next(chunks)
                 if broken := next(filter(None, messages), ""):
-                    raise UserError(f"{broken}; mend or remove it")
+                    raise UserError(f"{broken}; mend or remove it, or leave such images out with --skip-broken")
                 found.append(images)
                 count += len(images)
             yield found

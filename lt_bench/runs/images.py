@@ -53,7 +53,7 @@ def pretrain_verb(options: PretrainOptions) -> None:
     done = pretrain(
         **_writing(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
         cache=options.cache, precision=options.precision, devices=options.devices, compiled=options.compiled, deterministic=options.deterministic,
-        half_weights=options.half_weights, keep_epochs=options.keep_epochs, workers=options.workers,
+        half_weights=options.half_weights, keep_epochs=options.keep_epochs, workers=options.workers, skip_broken=options.skip_broken,
         wandb=options.wandb, wandb_project=options.wandb_project, start=options.weights,
         command=_command(
             "pretrain", options, backbone=options.backbone, weights=options.weights and options.weights.name, recipe=options.recipe, seed=options.seed, epochs=options.epochs,

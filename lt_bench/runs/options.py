@@ -232,6 +232,7 @@ class PretrainOptions(WritingOptions):
     precision: Literal["bf16", "fp32"] | None = option(None, "default: bf16 on a GPU, fp32 on a CPU")
     devices: int = option(1, "processes (DDP), one device each; torchrun for several nodes, --out on a file system of all")
     workers: int | None = option(None, "processes that decode image files, for each device (default: by the cores; 0: none)")
+    skip_broken: bool = option(False, "leave out images that cannot be decoded, and name them")
     compiled: bool = option(False, "torch.compile the network")
     deterministic: bool = option(
         True, "cuDNN's deterministic algorithms; without them a resumed run on a GPU may differ in the last digits"

@@ -16,17 +16,19 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
+from rich.console import Console
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
 from lt_bench.backbones.weights import save_weights
+from lt_bench.data.broken import without_broken
 from lt_bench.data.image_list import FileData
 from lt_bench.data.load import load_images
 from lt_bench.data.reading import Reading
 from lt_bench.data.small_images import ImageData
 from lt_bench.engine.fit import ending_as_interrupt
-from lt_bench.engine.nodes import Layout, layout
+from lt_bench.engine.nodes import Layout, is_first, layout
 from lt_bench.engine.pretraining import Pretraining
 from lt_bench.engine.pretraining_callbacks import EpochLog, KeepCheckpoint
 from lt_bench.engine.pretraining_files import FileInputs, FilePretraining
@@ -72,6 +74,7 @@ def pretrain(
     accelerator: str = "auto",
     devices: int = 1,
     workers: int | None = None,
+    skip_broken: bool = False,
     compiled: bool = False,
     deterministic: bool = True,
     half_weights: bool = False,
@@ -108,6 +111,7 @@ def pretrain(
         accelerator: auto, cpu or gpu.
         devices: processes on this node (DDP), one device each; under torchrun its number counts.
         workers: processes that decode image files for each of them; 0 decodes in the training process.
+        skip_broken: leave images out that cannot be decoded, and name them, instead of stopping; all are decoded once to find them.
         compiled: compile the network.
         deterministic: cuDNN's deterministic algorithms; without them a resumed run on CUDA may differ in the last digits.
         half_weights: store matrices and kernels as float16; the cache is extracted from what is stored.
@@ -126,7 +130,11 @@ def pretrain(
     plan, where = stage1_recipe(recipe).with_epochs(epochs), layout(devices)
     device = pick_device(accelerator)
     precision = precision or ("bf16" if device.type == "cuda" else "fp32")
-    data = load_images(dataset, data_dir, **reading)
+    data, workers = load_images(dataset, data_dir, **reading), default_workers(device, where.devices) if workers is None else workers
+    if skip_broken and isinstance(data, FileData):
+        data, left_out = without_broken(data, workers)
+        for line in left_out if progress and is_first() else ():
+            Console(stderr=True).print(f"left out {line}", soft_wrap=True, highlight=False)
     _check(backbone, data, plan, checkpoint_every)
     out.mkdir(parents=True, exist_ok=True)
     begun = None if start is None else load_backbone(backbone, start, len(data.train_counts))
@@ -139,8 +147,7 @@ def pretrain(
             _take(begun, network)
         if compiled:
             network.compile(dynamic=False)
-        decoding = default_workers(device, where.devices) if workers is None else workers
-        module = _module(network, data, backbone, plan, seed, precision, decoding)
+        module = _module(network, data, backbone, plan, seed, precision, workers)
         callbacks = [EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)]
         trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, told, wandb, wandb_project))
         _train(trainer, module, out, deterministic, half_weights)

@@ -139,8 +139,11 @@ def test_a_broken_image_is_named(photos, tmp_path):
     copy = write_photos(tmp_path / "mine", {"a": 24, "b": 12, "c": 6}, suffix=".jpg", size=(40, 36))
     broken = load_images("folder", copy).splits["train"].paths[7]
     (copy / broken).write_bytes(b"no image")
-    with pytest.raises(UserError, match=f"{broken}: not an image; mend or remove it"):
-        pretrain(**options(copy, tmp_path / "run"))
+    with pytest.raises(UserError, match=f"{broken}: not an image; mend or remove it, or .*--skip-broken"):
+        pretrain(**options(copy, tmp_path / "run", epochs=1))
+    run = pretrain(**options(copy, tmp_path / "other", epochs=1, skip_broken=True))
+    assert sum(run.manifest.dataset.train_counts) == len(load_images("folder", copy).splits["train"]) - 1
+    assert broken not in (run.cache / "images.csv").read_text()
 
 
 def test_flips_alone_are_of_the_evaluation_view(photos):
