@@ -39,7 +39,7 @@ class Column:
 
 
 def _percent(view: str, name: str) -> Callable[[RunRecord], float]:
-    return lambda record: 100 * record.metrics[view][name]
+    return lambda record: 100 * record.metrics.get(view, {}).get(name, float("nan"))
 
 
 COLUMNS = (
@@ -47,7 +47,7 @@ COLUMNS = (
     Column("Many", _percent("test", "many")),
     Column("Medium", _percent("test", "medium")),
     Column("Few", _percent("test", "few")),
-    Column("Train", _percent("train", "macro_accuracy")),
+    Column("Train, macro", _percent("train", "macro_accuracy")),
     Column("Flip-averaged", _percent("test_flip", "accuracy")),
     Column("Best test epoch (chosen on test)", _percent("test_best_epoch", "accuracy")),
     Column("Fit s", lambda record: record.time.fit_s, 1),
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--precision", choices=("bf16", "fp32"))
     parser.add_argument("--accelerator", default="auto")
+    parser.add_argument("--best-test-epoch", action="store_true", help="test after every epoch too, which takes about as long as an epoch")
     options = parser.parse_args()
     rows = {(name, protocol): fitted(options, name, protocol) for name in options.strategies.split(",") for protocol in PROTOCOLS}
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ def fitted(options: argparse.Namespace, name: str, protocol: str) -> list[RunRec
     return run(
         RunOptions(
             strategy=StrategyChoice(name), dataset=options.dataset, imbalance_factor=options.imbalance_factor, backbone=options.backbone,
-            cache=options.cache, protocol=protocol, seeds=[int(seed) for seed in options.seeds.split(",")], best_test_epoch=True,
+            cache=options.cache, protocol=protocol, seeds=[int(seed) for seed in options.seeds.split(",")], best_test_epoch=options.best_test_epoch,
             results=options.results, accelerator=options.accelerator, **on_images,
         )  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
@@ -112,7 +113,7 @@ def page(options: argparse.Namespace, rows: dict[tuple[str, str], list[RunRecord
         "| :-- | :-- |" + " --: |" * len(COLUMNS),
     ]
     for (name, protocol), records in rows.items():
-        cells = [_cell(estimate(records, column), column.digits) for column in COLUMNS]
+        cells = [_cell(estimate(records, column), column) for column in COLUMNS]
         lines.append(f"| {name} | {protocol} | " + " | ".join(cells) + " |")
     environment = ", ".join(f"{key} {value}" for key, value in sorted(first.environment.items()) if isinstance(value, str | int))
     lines += ["", f"Made by `benchmarks/freezing.py`. {environment}."]
@@ -120,8 +121,11 @@ def page(options: argparse.Namespace, rows: dict[tuple[str, str], list[RunRecord
     return "\n".join(lines) + "\n"
 
 
-def _cell(found: Estimate, digits: int) -> str:
-    return f"{found.mean:.{digits}f}" + ("" if found.half is None else f" ± {found.half:.{digits}f}")
+def _cell(found: Estimate, column: Column) -> str:
+    if np.isnan(found.mean):
+        return "-"
+    interval = found.half is not None and column.digits > 1  # seconds of one stack are those of each of its heads
+    return f"{found.mean:.{column.digits}f}" + (f" ± {found.half:.{column.digits}f}" if interval else "")
 
 
 def table_csv(rows: dict[tuple[str, str], list[RunRecord]]) -> str:

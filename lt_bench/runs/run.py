@@ -72,7 +72,8 @@ def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manife
             )
     if not on_images:
         cache = resolve_cache(options)
-        return Bench(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), CLEAN, cache.manifest
+        setting = Setting(words=("--cache", cache.manifest.name, "--best-test-epoch")) if options.best_test_epoch else CLEAN
+        return Bench(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), setting, cache.manifest
     from lt_bench.runs.image_runs import image_bench  # and with it the image side, which a cache does without
 
     return image_bench(entry, options)
