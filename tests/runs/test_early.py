@@ -10,7 +10,7 @@ MISTAKES = {
     "run --strategy los --dataset inat2018": "no feature cache of inat2018 is here",
     "run --strategy los --dataset folder --data-dir . --backbone resnet_20 --weights x": "did you mean resnet20?",
     "run --strategy los --dataset imagenet_lt --data-dir . --backbone paco --weights x": "x: no such weights file of PaCo",
-    "run --strategy los --dataset cifar100_lt --cache cifar100_lt-if100-resnet32 --backbone resnet20": "features of resnet32",
+    "run --strategy los --dataset cifar100_lt --cache cifar100_lt-if100-resnet10s2 --backbone resnet20": "features of resnet10s2",
     "tune --strategy los --dataset nope": "no data set is called 'nope'",
     "extract --dataset folder --data-dir nowhere": "nowhere: no such place",
     "extract --dataset folder --data-dir . --backbone resnet18 --weights hub": "did you mean torchvision.resnet18?",
