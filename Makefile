@@ -9,7 +9,7 @@ DEVICE ?= cpu
 QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup leaderboard test test-slow check docs format bench clean
+.PHONY: help setup leaderboard test test-slow check docs picture format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ docs: $(READY) ## write docs/strategies, datasets.md and backbones.md from the s
 	$(BIN)/python -m lt_bench.runs.pages
 	$(BIN)/python -m lt_bench.data.docs > docs/datasets.md
 	$(BIN)/python -m lt_bench.backbones.docs > docs/backbones.md
+
+picture: $(READY) ## docs/leaderboard.png from the shipped records (needs Chromium: apt-get install chromium)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group browser
+	$(BIN)/lt-bench leaderboard --results benchmarks/results/shipped --out build/leaderboard --formats html
+	$(BIN)/python -m benchmarks.picture build/leaderboard/leaderboard.html docs/leaderboard.png
 
 format: $(READY) ## rewrite the code in the house format
 	$(BIN)/ruff check --fix-only --quiet .

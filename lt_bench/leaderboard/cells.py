@@ -67,12 +67,20 @@ def fixed(value: float, decimals: int) -> str:
 def table_cells(found: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
     """Cells of every row and column, with first and second places where the column has a better end."""
     values = [[column_value(row, column) for column in columns] for row in found.rows]
-    result = [[Cell(value, value_text(value, column)) for value, column in zip(line, columns, strict=True)] for line in values]
+    result = [[Cell(column_value(row, column), _text(row, column)) for column in columns] for row in found.rows]
     for index, column in enumerate(columns):
         for position, place in _places([line[index] for line in values], column).items():
             cell = result[position][index]
             result[position][index] = Cell(cell.value, cell.text, place)
     return result
+
+
+def _text(row: Row, column: Column) -> str:
+    """A cell's text, made once: every table asks for it."""
+    key = f"{column.key} as text"
+    if key not in row.computed:
+        row.computed[key] = value_text(column_value(row, column), column)
+    return row.computed[key]
 
 
 def _places(values: list[Value], column: Column) -> dict[int, int]:
@@ -92,7 +100,7 @@ def _places(values: list[Value], column: Column) -> dict[int, int]:
 
 def usable(found: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns that at least one row of the board has a value for."""
-    return tuple(column for column in columns if any(value_text(column_value(row, column), column) != MISSING for row in found.rows))
+    return tuple(column for column in columns if any(_text(row, column) != MISSING for row in found.rows))
 
 
 def interval_note(rows: list[Row]) -> str:
@@ -114,4 +122,9 @@ def legend(columns: tuple[Column, ...]) -> str:
 
 def notes(found: BoardRows) -> list[str]:
     """Everything a reader of this board's table must know."""
-    return [note for note in (interval_note(found.rows), statistics_note(found), *findings(found), *missing_seeds(found)) if note]
+    kept = found.rows[0].computed
+    if "notes" not in kept:
+        kept["notes"] = [
+            note for note in (interval_note(found.rows), statistics_note(found), *findings(found), *missing_seeds(found)) if note
+        ]
+    return kept["notes"]

@@ -203,6 +203,7 @@ def parse(text: str) -> tuple[Published, ...]:
     )
 
 
+@functools.cache
 def for_dataset(dataset: str, imbalance_factor: float) -> tuple[Published, ...]:
     """The published lines of a dataset at an imbalance factor (NaN: any)."""
     return tuple(
@@ -210,6 +211,7 @@ def for_dataset(dataset: str, imbalance_factor: float) -> tuple[Published, ...]:
     )
 
 
+@functools.cache
 def nearest(strategy: str, dataset: str, imbalance_factor: float, backbone: str) -> Published | None:
     """The published line of a strategy whose setting is nearest: the same backbone first, without AutoAugment, then by source.
 

@@ -137,7 +137,8 @@ class LeaderboardOptions:
     results: Path = option(Path("results"), "directory of run records")
     out: Path = option(Path("leaderboard"), "where the files are written")
     formats: list[str] = option(
-        ["markdown", "csv", "latex", "html"], "what to write: markdown, csv, latex, html, plots (then in the page too)"
+        ["markdown", "csv", "latex", "html", "published"],
+        "what to write: markdown, csv, latex, html, published (measured beside published), plots (then in the page too)",
     )
     columns: list[str] = option([], "modules of yours that register columns")
     statistics: bool = option(True, "rank groups and intervals over test images, from the stored predictions (kept between calls)")

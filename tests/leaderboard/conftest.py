@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from lt_bench.leaderboard.published import for_dataset, nearest
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     """Statistics are kept in the suite's home; tests have their own."""
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def published_lines(monkeypatch):
+    """Put lines in the place of the published ones: ``published_lines(lines)``."""
+
+    def forget():
+        for cached in (for_dataset, nearest):
+            cached.cache_clear()
+
+    def put(lines):
+        forget()
+        monkeypatch.setattr("lt_bench.leaderboard.published.published", lambda: lines)
+
+    yield put
+    forget()

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from lt_bench.leaderboard import against_published as module
-from lt_bench.leaderboard import published as published_module
 from lt_bench.leaderboard.against_published import beside_published, beside_table, published_csv, published_markdown
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.load import from_records
@@ -23,9 +21,8 @@ LINES = parse(
 
 
 @pytest.fixture
-def found(builder, monkeypatch):
-    for one in (published_module, module):
-        monkeypatch.setattr(one, "published", lambda: LINES, raising=False)
+def found(builder, published_lines):
+    published_lines(LINES)
     wide = replace(builder, dataset="cifar100_lt")
     flipped = wide.make("l2_norm", 0, 1.0)[0]
     flipped.metrics["test_flip"] = {"accuracy": 0.6}

@@ -96,8 +96,8 @@ def test_every_end_to_end_name_is_a_strategy_of_ours():
     assert set(strategy_names()) >= module._END_TO_END
 
 
-def test_nearest_setting(monkeypatch):
-    monkeypatch.setattr(module, "published", lambda: LINES)
+def test_nearest_setting(published_lines):
+    published_lines(LINES)
     find = lambda backbone, factor=100.0: nearest("los", "cifar100_lt", factor, backbone)  # noqa: E731
     assert find("resnet34").top1 == 53.9  # the same backbone beats the better source
     assert find("resnet32").top1 == 51.0  # the paper beats the table
@@ -112,8 +112,8 @@ def test_backbone_spelling():
     assert not same_backbone("ResNet-34", "resnet32")
 
 
-def test_columns_show_source_dagger_and_difference(builder, monkeypatch):
-    monkeypatch.setattr(module, "published", lambda: LINES)
+def test_columns_show_source_dagger_and_difference(builder, published_lines):
+    published_lines(LINES)
     from dataclasses import replace
 
     wide = replace(builder, dataset="cifar100_lt")

@@ -181,7 +181,7 @@ function figure(plot) {
   const image = make("img", { src: plot.src, alt: plot.caption });
   const enlarge = () => {
     const large = byId("large");
-    large.querySelector("img").src = plot.src;
+    large.querySelector("img").setAttribute("src", plot.src);
     large.querySelector("img").alt = plot.caption;
     large.querySelector("p").textContent = plot.caption;
     large.showModal();
