@@ -46,8 +46,13 @@ class FeatureSplit:
 
     @property
     def device(self) -> torch.device:
-        """Where the features live."""
-        return self.blocks[0].device
+        """Where labels live and features come out."""
+        return self.labels.device
+
+    @property
+    def resident(self) -> bool:
+        """Whether the features live on the device too; else they are streamed to it."""
+        return self.blocks[0].device == self.device
 
     @property
     def trained(self) -> tuple[nn.Parameter, ...]:
@@ -67,23 +72,26 @@ class FeatureSplit:
     def gather(self, index: Tensor) -> Tensor:
         """Rows ``index`` (any shape, values v * N + i) of the concatenated views, in the stored dtype, with a last dimension D."""
         shape = (*index.shape, self.blocks[0].shape[1])  # said in full, as a process's share of a batch may be empty
+        flat = index.reshape(-1).to(self.blocks[0].device)
         if len(self.blocks) == 1:
-            return self.blocks[0].index_select(0, index.reshape(-1)).view(shape)
-        flat = index.reshape(-1)
+            return self.blocks[0].index_select(0, flat).to(self.device).view(shape)
         out = torch.empty(flat.numel(), shape[-1], dtype=self.blocks[0].dtype)
         start = 0
         for block in self.blocks:
             inside = ((flat >= start) & (flat < start + block.shape[0])).nonzero().squeeze(1)
             out[inside] = block[flat[inside] - start]
             start += block.shape[0]
-        return out.view(shape)
+        return out.to(self.device).view(shape)
 
     def view(self, name: str) -> Tensor:
-        """The features (N, D) of one view; a copy only where they lie in several mapped parts."""
+        """The features (N, D) of one view; a copy only where they lie in several mapped parts, or not on the device."""
         n, v = len(self), self.views.index(name)
-        if len(self.blocks) == 1:
-            return self.blocks[0][v * n : (v + 1) * n]
-        return self.gather(torch.arange(v * n, (v + 1) * n))
+        runs, start = [], 0
+        for block in self.blocks:
+            first, last = max(0, v * n - start), min(block.shape[0], (v + 1) * n - start)
+            runs += [block[first:last]] if first < last else []
+            start += block.shape[0]
+        return (runs[0] if len(runs) == 1 else torch.cat(runs)).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ class FeatureCache:
             name: train, val or test.
             views: which views, by default all stored ones.
             device: where features and labels shall live.
-            mapped: leave the features on disk and map them (CPU only; not for ``affine8``), for caches larger than memory.
+            mapped: leave the features on disk and map them (not for ``affine8``), for caches larger than memory; labels live on the device.
 
         Raises:
             UserError: no such split or view; a file missing, truncated or altered, by name.
@@ -127,6 +135,16 @@ class FeatureCache:
         labels, rows = (torch.cat(list(self._parts(f"{name}/{field}"))) for field in ("labels", "rows"))
         self._check_labels(name, labels)
         return FeatureSplit(name, names, blocks, labels.to(device), rows.to(device))
+
+    def bytes_of(self, name: str) -> int:
+        """What the features of a split take in memory."""
+        infos = [self._info(f"{name}/features/{view}") for view in self.manifest.views[name]]
+        return sum(info.shape[0] * info.shape[1] * (4 if info.dtype == "float32" else 2) for info in infos)
+
+    @property
+    def mappable(self) -> bool:
+        """Whether it is stored as it is read."""
+        return self.manifest.dtype != "affine8"
 
     def head(self) -> Head | None:
         """The stage-1 classifier, or None where the cache has none."""
@@ -165,7 +183,7 @@ class FeatureCache:
         return block
 
     def _mapped_blocks(self, keys: Sequence[str]) -> tuple[Tensor, ...]:
-        if self.manifest.dtype == "affine8":
+        if not self.mappable:
             raise UserError(f"{self.path}: an affine8 cache cannot be mapped, it is decoded on loading; read it into memory")
         return tuple(part for key in keys for part in self._parts(key))
 

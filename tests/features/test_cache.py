@@ -37,6 +37,17 @@ def test_mapped_is_loaded(pristine):
     assert torch.equal(loaded.gather(index), mapped.gather(index))
     for view in loaded.views:
         assert torch.equal(loaded.view(view), mapped.view(view))
+    assert mapped.view("aug1").data_ptr() == mapped.blocks[1].data_ptr()  # nothing is copied
+    assert loaded.resident
+    assert mapped.resident
+    assert cache.bytes_of("train") == loaded.blocks[0].nbytes
+
+
+def test_what_is_mapped_can_be_streamed_to_a_device(pristine):
+    streamed = open_cache(pristine).split("train", mapped=True, device="meta")
+    assert (streamed.device.type, streamed.blocks[0].device.type, streamed.resident) == ("meta", "cpu", False)
+    assert streamed.view("plain").device.type == "meta"
+    assert streamed.labels.device.type == "meta"
 
 
 def test_gather_finds_view_and_row(pristine, arrays):
