@@ -81,9 +81,39 @@ class ConfidenceHead(nn.Module):
         return F.linear(features, self.weight, self.bias) * (1 + gate * self.scale) + gate * self.shift
 
 
+class LinearAndCosine(nn.Module):
+    """A linear classifier plus the cosine between the centred feature and one direction a class: ``W h + b + P (h - c) / ||h - c||``.
+
+    Args:
+        weight: (K, D) of the classifier, and its ``bias`` (K,).
+        bias: see ``weight``.
+        prototypes: P (K, D), directions times the weight of the cosine.
+        centre: c (D,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    prototypes: Tensor
+    centre: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, prototypes: Tensor, centre: Tensor) -> None:
+        super().__init__()
+        for name, tensor in {"weight": weight, "bias": bias, "prototypes": prototypes, "centre": centre}.items():
+            self.register_buffer(name, tensor.detach().clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, K) of features (B, D)."""
+        return F.linear(features, self.weight, self.bias) + F.linear(on_sphere(features - self.centre), self.prototypes)
+
+
 def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """What a head is (plain JSON) and its tensors, from which ``head_from`` makes it again; None for a module that is none of those known here."""
-    kinds: dict[type, str] = {nn.Linear: "linear", NormalisedLinear: "normalised_linear", ConfidenceHead: "confidence"}
+    kinds: dict[type, str] = {
+        nn.Linear: "linear",
+        NormalisedLinear: "normalised_linear",
+        ConfidenceHead: "confidence",
+        LinearAndCosine: "linear_and_cosine",
+    }
     kind = kinds.get(type(head))
     if kind is None:
         return None
@@ -107,6 +137,8 @@ def head_from(parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Mod
         head = NormalisedLinear(tensors["weight"], tensors.get("bias"), tensors.get("scale"), tensors.get("shift"), bool(parts["squash"]))
     elif parts["kind"] == "confidence":
         head = ConfidenceHead(**dict(tensors))
+    elif parts["kind"] == "linear_and_cosine":
+        head = LinearAndCosine(**dict(tensors))
     else:
         raise KeyError(parts["kind"])
     return head.requires_grad_(False)

@@ -46,7 +46,7 @@ class CAAI25Inferred(Strategy):
     trains = "weight and a per-dimension affine adapter"
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     inferred = True
-    grid = {"margin": (0.0, 0.1, 0.2, 0.3), "uniformity": (0.0, 0.1, 1.0, 10.0), "scale": (8.0, 16.0, 30.0)}
+    grid = {"margin": (0.0, 0.2), "uniformity": (0.0, 1.0), "scale": (8.0, 16.0, 30.0)}
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class CB(Strategy):
     family = "re-weighting"
     paper = "Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019; code kaidic/LDAM-DRW"
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
-    grid = {"lr": (0.0003, 0.001, 0.01, 0.1), "beta": (0.99, 0.999, 0.9999), "weight_decay": (2e-4, 5e-3)}
+    grid = {"lr": (0.0003, 0.001, 0.01), "beta": (0.999, 0.9999, 0.99999), "weight_decay": (2e-4, 5e-3)}
 
     def __init__(
         self, facts: Facts, *, beta: float = 0.9999, reduction: Literal["samples", "weights"] = "weights", **recipe: Unpack[RecipeOptions]

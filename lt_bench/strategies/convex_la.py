@@ -40,7 +40,7 @@ class ConvexLA(Strategy):
     paper = "this suite; loss of Menon et al., Long-tail learning via logit adjustment, ICLR 2021"
     initial_head = "none"
     fitting = "solve"
-    grid = {"tau": (0.8, 1.0, 1.2), "ridge": (3e-4, 1e-3, 3e-3, 1e-2), "epsilon": (0.0, 0.1)}
+    grid = {"tau": (1.0, 1.4), "ridge": (1e-3, 3e-3, 1e-2, 3e-2)}
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class MarginalLA(ConvexLA):
     name = "marginal_la"
     selected_on_val = True
     paper = "this suite; bound of Wang et al., Implicit Semantic Data Augmentation for Deep Networks, NeurIPS 2019"
-    grid = {"spread": (0.0, 0.1, 0.3, 1.0), "rarity": (0.0, 0.5), "ridge": (1e-3, 2e-3, 4e-3)}
+    grid = {"spread": (0.1, 0.3, 1.0, 3.0), "ridge": (2e-3, 1e-2)}
 
     def __init__(
         self,

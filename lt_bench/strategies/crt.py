@@ -28,4 +28,4 @@ class CRT(Strategy):
         "inat2018": {"lr": 0.2, "weight_decay": 1e-4, "batch_size": 512, "epochs": 30, "schedule": "cosine", "warmup_epochs": 0},
         "places_lt": {"lr": 0.1, "weight_decay": 5e-4, "batch_size": 256, "epochs": 10, "schedule": "cosine", "warmup_epochs": 0},
     }
-    grid = {"lr": (0.01, 0.1, 0.2, 0.5), "weight_decay": (5e-4, 5e-3, 2e-2)}
+    grid = {"lr": (0.01, 0.1, 0.5, 2.0), "weight_decay": (5e-4, 5e-3, 2e-2)}

@@ -65,7 +65,7 @@ class DFFDS(Strategy):
         "ictext_lt@18": {"gamma_min": 1.2, "gamma_max": 3.8, "groups": 5, "k": 0.7, "curve": "linear", "batch_size": 256},
         "ictext_lt@100": {"gamma_min": 0.7, "gamma_max": 2.4, "groups": 5, "k": 0.7, "batch_size": 256},
     }
-    grid = {"lr": (0.001, 0.01, 0.1), "gamma_max": (0.5, 1.5, 3.0, 4.5), "weight_decay": (2e-4, 5e-3)}
+    grid = {"lr": (0.001, 0.01, 0.1), "gamma_max": (0.0, 0.5, 1.5, 4.5), "weight_decay": (2e-4, 5e-3)}
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ class GCL(CosineStrategy):
     sampler = "class_balanced"
     trains = "directions of the weight rows"
     recipe = Recipe(lr=0.002, weight_decay=2e-4, batch_size=64, epochs=30)
-    grid = {"noise": (0.0, 0.5, 1.0), "scale": (10.0, 20.0), "lr": (0.002, 0.02, 0.1), "gamma": (0.0, 1.0)}
+    grid = {"noise": (0.0, 0.5, 1.0), "scale": (10.0, 20.0), "lr": (0.002, 0.1)}
 
     def __init__(
         self,

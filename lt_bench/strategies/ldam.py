@@ -35,7 +35,7 @@ class LDAM(CosineStrategy):
     trains = "directions of the weight rows"
     capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
-    grid = {"max_margin": (0.1, 0.3, 0.5), "scale": (10.0, 30.0), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
+    grid = {"max_margin": (0.1, 0.5), "scale": (10.0, 30.0), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
 
     def __init__(self, facts: Facts, *, max_margin: float = 0.5, scale: float = 30.0, **recipe: Unpack[RecipeOptions]) -> None:
         super().__init__(facts, scale=scale, **recipe)
@@ -69,7 +69,7 @@ class LDAMDRW(LDAM):
 
     name = "ldam_drw"
     reduction = "weights"
-    grid = {"max_margin": (0.1, 0.3, 0.5), "deferral": (0.0, 0.8), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
+    grid = {"max_margin": (0.1, 0.5), "deferral": (0.0, 0.8), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ class LOS(Strategy):
     recipe = Recipe(lr=5e-4, momentum=0.9, weight_decay=0.0, batch_size=64, epochs=20)
     official = ("cifar100_lt",)
     settings = {"imagenet_lt": {"epsilon": 0.99}, "inat2018": {"epsilon": 0.99}}
-    grid = {"epsilon": (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99), "lr": (5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3, 5e-2)}
+    grid = {"epsilon": (0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.99), "lr": (5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3)}
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class MARC(CalibrationLayer):
         "inat2018": {"lr": 0.05, "weight_decay": 1e-4, "batch_size": 256, "epochs": 30, "warmup_epochs": 0},
         "places_lt": {"lr": 0.05, "batch_size": 128, "epochs": 10, "warmup_epochs": 0},
     }
-    grid = {"rho": (0.4, 0.8, 1.2, 1.5), "lr": (0.01, 0.05, 0.1, 0.5), "weight_decay": (0.0, 5e-4, 5e-3)}
+    grid = {"rho": (0.4, 0.8, 1.2, 1.5), "lr": (0.01, 0.05, 0.5), "weight_decay": (0.0, 5e-4)}
 
     def __init__(
         self, facts: Facts, *, rho: float = 1.2, reduction: Literal["samples", "weights"] = "weights", **recipe: Unpack[RecipeOptions]

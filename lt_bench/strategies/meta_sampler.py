@@ -51,7 +51,7 @@ class MetaSampler(BalancedSoftmax):
         "imagenet_lt": {"lr": 0.5, "epochs": 20, "meta_lr": 1e-3, "init_power": 0.1, "meta_batch_size": 1024},
         "places_lt": {"lr": 0.02, "batch_size": 256, "epochs": 10, "meta_lr": 1e-3, "init_power": 0.3},
     }
-    grid = {"lr": (0.01, 0.1, 0.4), "weight_decay": (5e-4, 5e-3), "init_power": (0.0, 0.3, 0.5)}
+    grid = {"lr": (0.01, 0.1, 0.4), "weight_decay": (5e-4, 5e-3), "init_power": (0.0, 0.3)}
 
     def __init__(
         self,

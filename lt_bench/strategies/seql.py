@@ -35,7 +35,7 @@ class SEQL(Strategy):
     capturable = False
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     settings = {"imagenet_lt": {"threshold": 0.00043}}
-    grid = {"gamma": (0.5, 0.9), "threshold": (0.0015, 0.005, 0.015), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
+    grid = {"gamma": (0.5, 0.9), "threshold": (0.0015, 0.005, 0.015), "lr": (0.001, 0.01, 0.1)}
 
     def __init__(self, facts: Facts, *, gamma: float = 0.9, threshold: float = 0.005, **recipe: Unpack[RecipeOptions]) -> None:
         super().__init__(facts, **recipe)

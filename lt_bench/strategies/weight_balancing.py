@@ -95,7 +95,7 @@ class WeightBalancingReleased(WeightBalancing):
 
     name = "weight_balancing_released"
     official = ("cifar100_lt@100",)
-    grid = {"weight_decay": (1e-3, 5e-3, 0.02, 0.1), "lr": (0.001, 0.01, 0.05, 0.2)}
+    grid = {"weight_decay": (2e-4, 1e-3, 5e-3, 0.02), "lr": (0.001, 0.01, 0.05, 0.2)}
 
     def __init__(
         self,

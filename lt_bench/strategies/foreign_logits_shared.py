@@ -1,0 +1,35 @@
+"""Where the logit of a class lies on the samples of other classes, and how far it spreads there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lt_bench.features.source import FeatureSource
+
+CHUNK_LOGITS = 1 << 22
+FLOOR = 1e-3
+"""Of the mean spread: the least that a class is taken to have, so that a logit that never moves is not blown up."""
+
+
+def logits_on_others(weight: Tensor, bias: Tensor, train: FeatureSource) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (ddof 0) of ``w_c h + b_c`` over the plain view of the training samples that are not of class c: (K,) each, float64.
+
+    Args:
+        weight: (K, D).
+        bias: (K,).
+        train: the training features.
+    """
+    weight, bias, view = weight.double(), bias.double(), train.view("plain")
+    K, rows_at_once = weight.shape[0], max(1, CHUNK_LOGITS // weight.shape[0])
+    shift = weight @ view.to(torch.float32).mean(0).double() + bias  # sums of squares about the mean keep their digits
+    sums, squares = torch.zeros(2, K, dtype=torch.float64, device=view.device)
+    for rows, labels in zip(view.split(rows_at_once), train.labels.split(rows_at_once), strict=True):
+        logits = rows.double() @ weight.T + bias - shift
+        logits.scatter_(1, labels.unsqueeze(1), 0.0)
+        sums += logits.sum(0)
+        squares += logits.square().sum(0)
+    others = (len(train) - torch.bincount(train.labels, minlength=K)).clamp_min(1)
+    mean = sums / others
+    spread = (squares / others - mean.square()).clamp_min(0).sqrt()
+    return mean + shift, spread.clamp_min((FLOOR * spread.mean()).clamp_min(torch.finfo(torch.float32).tiny))

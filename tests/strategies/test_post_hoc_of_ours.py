@@ -1,0 +1,72 @@
+"""standardised_la and prototype_la against numpy, and their limits."""
+
+import numpy as np
+import pytest
+import torch
+
+from lt_bench.heads import head_from, head_parts
+from lt_bench.runs.check_subject import default, fit, problem
+from lt_bench.strategies.foreign_logits_shared import logits_on_others
+from lt_bench.strategies.registry import find
+
+COUNTS = (30, 12, 4)
+
+
+def fitted_head(name, on, **changes):
+    return fit(on, default(find(name), **changes), torch.float64).strategy.inference_head()
+
+
+def parts(on):
+    h, y = on.train.view("plain").double().numpy(), on.train.labels.numpy()
+    W, b = on.facts.head.weight.double().numpy(), on.facts.head.bias.double().numpy()
+    z, n = h @ W.T + b, np.bincount(y)
+    sigma = np.array([z[y != c, c].std() for c in range(len(n))])
+    return h, y, z, n, sigma
+
+
+@pytest.mark.parametrize("name", ["standardised_la", "prototype_la"])
+def test_off_it_is_logit_adjustment(name):
+    on = problem(COUNTS, 4)
+    features, _ = on.sample(20, torch.float64)
+    off = {"power": 0.0, "shift": 0.0} if name == "standardised_la" else {"mix": 0.0}
+    ours, plain = fitted_head(name, on, tau=0.7, **off), fitted_head("logit_adjustment", on, tau=0.7)
+    torch.testing.assert_close(ours(features), plain(features), rtol=0, atol=1e-10)
+
+
+def test_standardised_logits_have_equal_spreads():
+    on = problem(COUNTS, 4)
+    h, y, z, n, sigma = parts(on)
+    mu = np.array([z[y != c, c].mean() for c in range(3)])
+    mean, spread = logits_on_others(on.facts.head.weight, on.facts.head.bias, on.train)
+    np.testing.assert_allclose(spread.numpy(), sigma, rtol=1e-6)
+    np.testing.assert_allclose(mean.numpy(), mu, rtol=1e-6)
+    logits = fitted_head("standardised_la", on, power=1.0, shift=0.5, tau=0.5)(torch.from_numpy(h)).numpy()
+    expected = (z - 0.5 * mu) / (sigma / sigma.mean()) - 0.5 * np.log(n / n.sum())
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    np.testing.assert_allclose([logits[y != c, c].std() for c in range(3)], sigma.mean(), rtol=1e-5)
+
+
+def test_the_prototypes_are_class_means_seen_from_their_own_mean():
+    on = problem(COUNTS, 4)
+    h, y, z, n, sigma = parts(on)
+    means = np.stack([h[y == c].mean(0) for c in range(3)])
+    centre = means.mean(0)
+    unit = (means - centre) / np.linalg.norm(means - centre, axis=1, keepdims=True)
+    cosine = (h - centre) @ unit.T / np.linalg.norm(h - centre, axis=1, keepdims=True)
+    head = fitted_head("prototype_la", on, mix=2.5, tau=0.5)
+    expected = z - 0.5 * np.log(n / n.sum()) + 2.5 * sigma.mean() * cosine
+    features = torch.from_numpy(h)
+    np.testing.assert_allclose(head(features).numpy(), expected, atol=1e-5)
+    kept = head_parts(head)
+    assert kept is not None
+    torch.testing.assert_close(head_from(*kept)(features), head(features))
+
+
+def test_a_class_without_samples_gets_no_cosine_and_a_still_logit_is_not_blown_up():
+    on = problem((9, 0, 4), 4)
+    head = fitted_head("prototype_la", on)
+    assert head.prototypes[1].abs().max() == 0
+    still = torch.zeros_like(on.facts.head.weight[:1])
+    weight = torch.cat([still, on.facts.head.weight[1:]])
+    _, spread = logits_on_others(weight, on.facts.head.bias, on.train)
+    assert 0 < float(spread[0]) <= 1.1e-3 * float(spread.mean())
