@@ -35,10 +35,11 @@ def seed_interval(values: NDArray[np.floating], varies: str | None) -> Estimate:
     run does not have) makes the mean NaN.
     """
     n = len(values)
-    mean = float(np.mean(values))
+    mean = float(values.mean())
     if n < 2 or varies is None or math.isnan(mean):
         return Estimate(mean, None, None, n)
-    half = _quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    apart = values - mean
+    half = _quantile(n - 1) * math.sqrt(float(apart @ apart) / (n - 1) / n)
     return Estimate(mean, mean - half, mean + half, n)
 
 

@@ -20,11 +20,18 @@ def dashboard(entity: str, project: str) -> list[str]:
     """Save the workspace and the report to W&B and return their addresses.
 
     Raises:
-        UserError: wandb-workspaces is not installed.
+        UserError: wandb-workspaces is not installed, or W&B refuses: no account, no network, no such entity.
     """
-    made, text = workspace(entity, project), report(entity, project)
-    made.save()
-    text.save()
+    _require()
+    import wandb
+
+    try:
+        made, text = workspace(entity, project), report(entity, project)
+        made.save()
+        text.save()
+    except (wandb.Error, OSError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"W&B did not take the dashboard of {entity}/{project}: {said}; `wandb login`, then again") from error
     return [str(made.url), str(text.url)]
 
 

@@ -140,6 +140,14 @@ def test_the_dashboard_is_built_without_a_network():
         assert [(key.section, key.name) for key in runs._to_model().grouping] == [("config", "strategy.value")]
 
 
+def test_a_dashboard_without_an_account_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"me/p: .*API key.*; `wandb login`, then again"):
+        wandb_dashboard.dashboard("me", "p")
+
+
 def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(wandb_dashboard.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"lt-bench\[dashboard\]"):
