@@ -200,6 +200,7 @@ def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> N
         ending_as_interrupt(trainer),
     ):
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # positions come from memory
+        warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
         trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
     for name, tensor in module.network.state_dict().items():
