@@ -289,6 +289,18 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypa
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
 
 
+def test_onnx_gives_the_same_logits(exported, trained, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    where = ["--cache", str(trained[0] / "cache"), "--weights", str(trained[0] / "w.safetensors"), "--out", str(tmp_path / "out")]
+    assert main(["export", "--record", str(exported[1]), *where, "--onnx"]) == 0
+    session = runtime.InferenceSession(tmp_path / "out" / "classifier.onnx", providers=["CPUExecutionProvider"])
+    pixels = trained[1][:5].float() / 255
+    (found,) = session.run(["logits"], {"input": pixels.numpy()})
+    with torch.inference_mode():
+        assert np.allclose(found, load_classifier(tmp_path / "out")(pixels).numpy(), atol=1e-4)
+
+
 def test_a_damaged_export_is_named(exported, tmp_path, capsys):
     import shutil
 

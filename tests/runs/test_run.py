@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lt_bench.features.cache import open_cache
+from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.results.identity import record_id
 from lt_bench.results.store import Store
 
@@ -111,6 +111,19 @@ def test_one_of_several_that_fails_does_not_end_the_others(cli, make_cache, tmp_
     assert "joint starts from the stage-1 head and this cache has none" in done.err
     assert "ncm" in done.out
     assert [record.strategy.name for record in Store(tmp_path / "results").records()] == ["ncm"]
+
+
+def test_a_cache_larger_than_memory_is_read_from_disk(cli, small_cache, tmp_path, monkeypatch):
+    line = ("run", "--strategy", "ce,ncm", "--cache", "small", "--accelerator", "cpu")
+    assert cli(*line, "--results", "loaded").code == 0
+    monkeypatch.setattr("lt_bench.runs.heads.room", lambda device: 0)
+    seen = []
+    real = FeatureCache.split
+    monkeypatch.setattr(FeatureCache, "split", lambda self, name, **more: seen.append(more["mapped"]) or real(self, name, **more))
+    assert cli(*line, "--results", "mapped").code == 0
+    assert set(seen) == {True}
+    loaded, mapped = ({r.strategy.name: r.metrics for r in Store(tmp_path / name).records()} for name in ("loaded", "mapped"))
+    assert loaded == mapped
 
 
 def test_what_is_recorded_is_not_fitted_again(cli, tmp_path, small_cache, monkeypatch):
