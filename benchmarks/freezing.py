@@ -22,11 +22,11 @@ sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the pa
 
 from lt_bench.leaderboard.intervals import Estimate, seed_interval  # noqa: E402
 from lt_bench.results.files import write_text  # noqa: E402
-from lt_bench.results.record import RunRecord  # noqa: E402
+from lt_bench.results.record import Protocol, RunRecord  # noqa: E402
 from lt_bench.runs.options import RunOptions, StrategyChoice  # noqa: E402
 from lt_bench.runs.run import run  # noqa: E402
 
-PROTOCOLS = ("clean", "images-eval", "images-train")
+PROTOCOLS: tuple[Protocol, ...] = ("clean", "images-eval", "images-train")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def main() -> None:
     write_text(options.out.with_name(options.out.name + ".csv"), table_csv(rows))
 
 
-def fitted(options: argparse.Namespace, name: str, protocol: str) -> list[RunRecord]:
+def fitted(options: argparse.Namespace, name: str, protocol: Protocol) -> list[RunRecord]:
     """The records of a strategy under a protocol, one per seed."""
     on_images = {} if protocol == "clean" else {"data_dir": options.data_dir, "weights": options.weights, "precision": options.precision}
     return run(
@@ -85,7 +85,7 @@ def fitted(options: argparse.Namespace, name: str, protocol: str) -> list[RunRec
             strategy=StrategyChoice(name), dataset=options.dataset, imbalance_factor=options.imbalance_factor, backbone=options.backbone,
             cache=options.cache, protocol=protocol, seeds=[int(seed) for seed in options.seeds.split(",")], best_test_epoch=options.best_test_epoch,
             results=options.results, accelerator=options.accelerator, **on_images,
-        )  # pyright: ignore[reportArgumentType]
+        )
     )  # fmt: skip
 
 
