@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lt_bench.engine.evaluate import profile_of
 from lt_bench.errors import UserError
 from lt_bench.features.source import FeatureSource
+from lt_bench.metrics.decomposition import Profile, decomposed
 from lt_bench.strategies.base import Strategy
 
 POINTS = 20
-ROWS = 1 << 14
 MEASURES = ("weight_norm", "feature_norm", "cosine")
 
 
@@ -30,7 +32,7 @@ class Course(Callback):
     def __init__(self) -> None:
         self.epochs: list[int] = []
         self._values: list[Tensor] = []
-        self._profile: tuple[Tensor, Tensor] | None = None
+        self._profile: Profile | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """A new fit: forget the one before."""
@@ -74,12 +76,10 @@ class Course(Callback):
                     f"{strategy.name} has no matrix of classifier directions (per_head_classifier), so its norms cannot be analysed"
                 )
             if moving or self._profile is None:
-                self._profile = _profile(strategy, train, head)
-            feature_norm, direction = self._profile
-            rows = weight.double().to(direction.device)
-            norm = torch.linalg.vector_norm(rows, dim=1)
-            cosine = (rows * direction).sum(1) / norm.clamp_min(torch.finfo(torch.float64).tiny)
-            points.append(torch.stack([norm, feature_norm, cosine]))
+                met = functools.partial(strategy.classifier_input, head=head)
+                self._profile = profile_of(train.view("plain"), train.labels, strategy.facts.num_classes, strategy.dtype, met)
+            found = decomposed(weight.to(self._profile.units.device), self._profile)
+            points.append(torch.stack([found[name] for name in MEASURES]))
         self._values.append(torch.stack(points).cpu())
         self.epochs.append(epoch)
 
@@ -88,17 +88,3 @@ class Course(Callback):
         values = torch.stack([point[head] for point in self._values]).numpy()
         measured = {f"course/{name}": values[:, number] for number, name in enumerate(MEASURES)}
         return {"course/epoch": np.asarray(self.epochs, dtype=np.float64), **measured}
-
-
-def _profile(strategy: Strategy, train: FeatureSource, head: int) -> tuple[Tensor, Tensor]:
-    """Mean norm (K,) and mean unit vector (K, D) of each class's features as the classifier of ``head`` meets them, in float64."""
-    K, view = strategy.facts.num_classes, train.view("plain")
-    norms = torch.zeros(K, dtype=torch.float64, device=view.device)
-    units = torch.zeros(K, view.shape[1], dtype=torch.float64, device=view.device)
-    for rows, labels in zip(view.split(ROWS), train.labels.split(ROWS), strict=True):
-        features = strategy.classifier_input(rows.to(strategy.dtype), head).double()
-        length = torch.linalg.vector_norm(features, dim=1)
-        norms.index_add_(0, labels, length)
-        units.index_add_(0, labels, features / length.clamp_min(torch.finfo(torch.float64).tiny).unsqueeze(1))
-    counts = torch.bincount(train.labels, minlength=K)
-    return norms / counts, units / counts.unsqueeze(1)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lt_bench.metrics.decomposition import FeatureProfile, Profile, decomposed
 from lt_bench.metrics.evaluation import Evaluation
 
 CHUNK_LOGITS = 1 << 22
@@ -40,7 +41,7 @@ def evaluate(
     train_counts: tuple[int, ...],
     *,
     classifier: Tensor | None = None,
-    classifier_input: Callable[[Tensor], Tensor] | None = None,
+    profile: Profile | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Measured:
     """Evaluate ``head`` on features.
@@ -51,12 +52,12 @@ def evaluate(
         labels: (N,).
         train_counts: (K,) training images per class, for many, medium and few.
         classifier: (K, D) directions for the norm and angle decomposition.
-        classifier_input: features (B, D) as those directions meet them; as they are where it is None.
+        profile: of the features as those directions meet them; made of the first view where it is None.
         dtype: in which the products run.
     """
     n, device = labels.numel(), labels.device
     head = head.to(device=device, dtype=dtype)
-    evaluation = Evaluation(train_counts, None if classifier is None else classifier.to(device=device, dtype=dtype)).to(device)
+    evaluation = Evaluation(train_counts).to(device)
     predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
     rank, world = process_share()
     mine = torch.arange(rank, n, world, device=device)
@@ -64,13 +65,38 @@ def evaluate(
     for rows in mine.split(size):
         inputs = [view[rows].to(dtype) for view in views]
         logits = torch.stack([head(features) for features in inputs]).mean(0) if len(inputs) > 1 else head(inputs[0])
-        outcomes = evaluation.update(logits, labels[rows], inputs[0] if classifier_input is None else classifier_input(inputs[0]))
+        outcomes = evaluation.update(logits, labels[rows])
         predictions[rows] = outcomes.predictions.int()
         probability[rows] = outcomes.log_likelihood.exp().float()
     if world > 1:
         torch.distributed.all_reduce(predictions)
         torch.distributed.all_reduce(probability)
-    return Measured(evaluation.scalars(), evaluation.vectors(), predictions.cpu().numpy(), probability.cpu().numpy())
+    vectors = evaluation.vectors()
+    if classifier is not None:
+        found = decomposed(classifier.to(device), profile_of(views[0], labels, len(train_counts), dtype) if profile is None else profile)
+        vectors |= {name: value.cpu().numpy() for name, value in found.items()}
+    return Measured(evaluation.scalars(), vectors, predictions.cpu().numpy(), probability.cpu().numpy())
+
+
+@torch.inference_mode()
+def profile_of(
+    features: Tensor, labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32, met: Callable[[Tensor], Tensor] | None = None
+) -> Profile:
+    """Lengths and directions of features (N, D) by class, all of them on every process.
+
+    Args:
+        features: (N, D).
+        labels: (N,).
+        num_classes: K.
+        dtype: that a head meets them in.
+        met: what becomes of features (B, D) before a classifier's rows meet them; nothing where it is None.
+    """
+    profile = FeatureProfile(num_classes, features.shape[1]).to(labels.device)
+    profile.sync_on_compute = False  # nothing was shared out
+    for rows, own in zip(features.split(1 << 14), labels.split(1 << 14), strict=True):
+        rows = rows.to(device=labels.device, dtype=dtype)
+        profile.update(rows if met is None else met(rows), own)
+    return profile.compute()
 
 
 def process_share() -> tuple[int, int]:

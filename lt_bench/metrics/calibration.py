@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lt_bench.errors import UserError
-from lt_bench.metrics._batches import row_chunks
+from lt_bench.metrics._batches import in_float64, row_chunks
 
 
 class Outcomes(NamedTuple):
@@ -28,7 +28,7 @@ def sample_outcomes(logits: Tensor, labels: Tensor) -> Outcomes:
     largest, predictions = logits.max(1)
     largest = largest.double()
     # Shifted by the largest logit, the exponentials cannot overflow and that of the prediction is 1.
-    sums = [(logits[rows] - largest[rows, None]).exp_().sum(1) for rows in row_chunks(logits)]
+    sums = [in_float64(logits[rows]).sub_(largest[rows, None]).exp_().sum(1) for rows in row_chunks(logits)]
     total = torch.cat(sums) if sums else largest
     own = logits.gather(1, labels.long()[:, None]).squeeze(1).double()
     return Outcomes(predictions, 1 / total, own - largest - total.log())

@@ -22,7 +22,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lt_bench.errors import UserError
-from lt_bench.metrics._batches import check_logits, check_num_classes, class_counts, class_sums, row_chunks
+from lt_bench.metrics._batches import check_logits, check_num_classes, class_counts, class_sums, in_float64, row_chunks
 
 Sigma = Literal["within", "all"]
 
@@ -102,12 +102,13 @@ def _add(state: Tensor, batch: Tensor) -> Tensor:
 
 def _column_moments(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Moments (3, K) of every column, and the sum (B,) of every row, of logits (B, K), B > 0."""
-    chunks = [logits[rows] for rows in row_chunks(logits)]
-    shift = chunks[0].mean(0, dtype=torch.float64)
+    chunks = list(row_chunks(logits))
+    shift = logits[chunks[0]].mean(0, dtype=torch.float64)
     sums, squares, row_sums = torch.zeros_like(shift), torch.zeros_like(shift), []
-    for chunk in chunks:
-        row_sums.append(chunk.sum(1, dtype=torch.float64))
-        centred = chunk - shift
+    for rows in chunks:
+        chunk = in_float64(logits[rows])
+        row_sums.append(chunk.sum(1))
+        centred = chunk.sub_(shift)
         sums += centred.sum(0)
         squares += centred.square_().sum(0)
     offset = sums / len(logits)

@@ -39,6 +39,7 @@ from lt_bench.results.record import (
 from lt_bench.results.store import Store
 from lt_bench.runs.planning import Planned
 from lt_bench.runs.workbench import Workbench
+from lt_bench.strategies.base import Strategy
 from lt_bench.strategies.lbfgs_shared import CONVERGED
 
 BEST_EPOCH = "test_best_epoch"
@@ -87,12 +88,14 @@ def record_head(
     """
     started = time.perf_counter()
     fitted.check_finite(head)
-    module, classifier = fitted.strategy.inference_head(head), fitted.strategy.per_head_classifier(head)
-    met = functools.partial(fitted.strategy.classifier_input, head=head)
+    strategy = fitted.strategy
+    module, classifier = strategy.inference_head(head), strategy.per_head_classifier(head)
+    as_they_are = type(strategy).classifier_input is Strategy.classifier_input
+    met = None if as_they_are else functools.partial(strategy.classifier_input, head=head)
     test = bench.measure(module, "test", classifier, met)
     views = {"test": test, "train": bench.measure(module, "train", classifier, met)}
     if bench.has("val"):
-        views["val"] = bench.measure(module, "val", classifier, met)
+        views["val"] = bench.measure(module, "val")
     if "flip" in bench.split("test").views:
         views["test_flip"] = bench.measure(module, "test", flip=True)
     arrays = {

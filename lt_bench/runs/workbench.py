@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,11 +11,12 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from lt_bench.engine.best_epoch import BestTestEpoch
-from lt_bench.engine.evaluate import Measured, evaluate
+from lt_bench.engine.evaluate import Measured, evaluate, profile_of
 from lt_bench.engine.fit import Fitted, Hardware
 from lt_bench.engine.stacks import HeadJob, head_bytes, stacks
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.manifest import Manifest
+from lt_bench.metrics.decomposition import Profile
 from lt_bench.runs.planning import Planned
 from lt_bench.strategies.registry import Entry
 
@@ -77,12 +79,35 @@ class Workbench(ABC):
         *,
         flip: bool = False,
     ) -> Measured:
-        """Evaluate a head on the plain view of a split, or on the average with its flipped view."""
+        """Evaluate a head on the plain view of a split, or on the average with its flipped view.
+
+        Args:
+            head: from features (B, D) to logits (B, K).
+            split: train, val or test.
+            classifier: (K, D) directions for the norm and angle decomposition.
+            classifier_input: features (B, D) as those directions meet them; as they are where it is None.
+            flip: average the logits with those of the flipped view.
+        """
         features = self.split(split)
         views = ("plain", "flip") if flip else ("plain",)
         inputs = tuple(features.view(view) for view in views)
         counts = self.manifest.dataset.train_counts
-        return evaluate(head, inputs, features.labels, counts, classifier=classifier, classifier_input=classifier_input)
+        profile = None if classifier is None else self._profile(split, features, classifier_input)
+        return evaluate(head, inputs, features.labels, counts, classifier=classifier, profile=profile)
+
+    def _profile(self, split: str, features: FeatureSplit, met: Callable[[Tensor], Tensor] | None) -> Profile:
+        """Of the plain view; made once for all heads that meet the features as they are."""
+        known = self._profiles.get(split)
+        if met is None and known is not None and known[0] is features:
+            return known[1]
+        profile = profile_of(features.view("plain"), features.labels, self.manifest.dataset.num_classes, met=met)
+        if met is None:
+            self._profiles[split] = features, profile
+        return profile
+
+    @functools.cached_property
+    def _profiles(self) -> dict[str, tuple[FeatureSplit, Profile]]:
+        return {}
 
     def varies(self, entry: Entry) -> str | None:
         """What differs between the seeds of a strategy; None where nothing does."""
