@@ -132,9 +132,17 @@ class Strategy(LightningModule):
             raise UserError(f"the stage-1 head has shape {tuple(head.weight.shape)}, expected ({K}, {D}) = (classes, feature dimension)")
         return head.weight.float().repeat(self.heads, 1, 1), head.bias.float().repeat(self.heads, 1)
 
+    def inputs(self, features: Tensor) -> Tensor:
+        """What ``linear_map`` is applied to (1, S or H; B; D), made of features and of nothing that is trained."""
+        return features
+
+    def linear_map(self) -> tuple[Tensor, Tensor | None]:
+        """Weight (H, K, D) and bias (H, K), or none, as the logits are made with them."""
+        return self.weight, self.bias
+
     def logits(self, features: Tensor) -> Tensor:
-        """Logits z (H, B, K) of features (1, S or H; B; D)."""
-        return stacked_linear(features, self.weight, self.bias)
+        """Logits z (H, B, K) of features (1, S or H; B; D). Where they are linear in ``inputs``, override ``linear_map`` instead: fits are faster then."""
+        return stacked_linear(self.inputs(features), *self.linear_map())
 
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """T: what the loss sees instead of the logits (..., B, K)."""
@@ -148,8 +156,12 @@ class Strategy(LightningModule):
         """Loss per sample (..., B) of transformed logits; softmax cross-entropy with the smoothed target by default."""
         return smoothed_cross_entropy(logits, labels, self.smoothing(labels))
 
+    def of_cross_entropy(self, losses: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
+        """What becomes of ``kernel``'s losses (..., B), with its gradient: a focusing factor times them, for example. Nothing by default."""
+        return losses
+
     def focus(self, logits: Tensor, labels: Tensor, features: Tensor | None) -> Tensor | None:
-        """The part of w that depends on the sample (..., B), None for 1; ``logits`` are the transformed ones."""
+        """The part of w that depends on the sample (..., B), None for 1; ``logits`` are the transformed ones. One without gradient is marked ``constant``."""
         return None
 
     def loss(self, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> Tensor:
@@ -164,7 +176,7 @@ class Strategy(LightningModule):
             (B,) or (H, B).
         """
         transformed = self.transform(at_least_float32(logits), labels)
-        losses = self.kernel(transformed, labels)
+        losses = self.of_cross_entropy(self.kernel(transformed, labels), labels, features)
         focus = self.focus(transformed, labels, features)
         if focus is not None:
             losses = losses * focus

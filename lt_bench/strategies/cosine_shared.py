@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.heads import NormalisedLinear, on_sphere
-from lt_bench.strategies.base import Facts, Strategy, check_range, stacked_linear
+from lt_bench.strategies.base import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import RecipeOptions
 from lt_bench.strategies.weights_shared import kept
 
@@ -37,10 +37,14 @@ class CosineStrategy(Strategy):
         weight, bias = super().initial_parameters()
         return F.normalize(weight, dim=-1), torch.zeros_like(bias)
 
-    def logits(self, features: Tensor) -> Tensor:
-        """Scaled cosines (H, B, K)."""
+    def inputs(self, features: Tensor) -> Tensor:
+        """Features on the unit sphere."""
+        return on_sphere(features, self.squash)
+
+    def linear_map(self) -> tuple[Tensor, None]:
+        """Scaled directions."""
         scale = self.scale.unsqueeze(-1) if isinstance(self.scale, Tensor) else self.scale
-        return stacked_linear(on_sphere(features, self.squash), F.normalize(self.weight, dim=-1) * scale, None)
+        return F.normalize(self.weight, dim=-1) * scale, None
 
     def inference_head(self, head: int = 0) -> nn.Module:
         """Scaled cosines."""

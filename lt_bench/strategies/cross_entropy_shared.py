@@ -23,49 +23,69 @@ def shift(transform: Transform) -> Transform:
     return transform
 
 
+def constant(focus: Transform) -> Transform:
+    """Marks a ``focus`` that is a constant for the gradient. The mark is that of the function, as with ``shift``."""
+    focus.__dict__["is_constant"] = True
+    return focus
+
+
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> Tensor:
     """-sum_k q_k log softmax(z)_k with q = (1 - s) one-hot + s / K, per sample (..., B); s is a float or broadcastable to (..., B).
 
     Raises:
         UserError: s is trained; its gradient is not written down here.
     """
-    return _SmoothedCrossEntropy.apply(logits, labels.expand(logits.shape[:-1]).unsqueeze(-1), smoothing)
+    return _SmoothedCrossEntropy.apply(logits, labels, smoothing)
 
 
-def cross_entropy_and_residual(logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> tuple[Tensor, Tensor]:
-    """The same losses (..., B), and their gradient for the logits, softmax(z) - q (..., B, K).
+class CrossEntropy:
+    """The losses of a batch, and then their gradient for the logits once it is known how much each loss counts.
 
-    log sum exp z is max z - log max p: the largest probability is at least 1 / K, so its logarithm is safe, and no second exponential is needed.
+    Args:
+        logits: z (..., B, K).
+        labels: broadcastable to (..., B).
+        smoothing: s, a float or broadcastable to (..., B).
+
+    Attributes:
+        losses: -sum_k q_k log softmax(z)_k (..., B).
     """
-    return _with_residual(logits, labels.expand(logits.shape[:-1]).unsqueeze(-1), smoothing)
+
+    def __init__(self, logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> None:
+        self._index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+        largest = logits.amax(-1, keepdim=True)
+        self._exponentials = (logits - largest).exp_()
+        self._total = self._exponentials.sum(-1, keepdim=True)
+        partition, true = self._total.log().add_(largest), logits.gather(-1, self._index)
+        self._smoothing: Tensor | float = smoothing
+        if isinstance(smoothing, Tensor):
+            self._smoothing = smoothing.to(logits).expand(logits.shape[:-1]).unsqueeze(-1)
+            partition.sub_((1 - self._smoothing) * true).sub_(self._smoothing * logits.mean(-1, keepdim=True))
+        elif smoothing == 0:
+            partition.sub_(true)
+        else:
+            partition.sub_(true, alpha=1 - smoothing).sub_(logits.mean(-1, keepdim=True), alpha=smoothing)
+        self.losses = partition.squeeze(-1)
+
+    def residual(self, slope: Tensor | float = 1.0) -> Tensor:
+        """``slope`` (..., B) times softmax(z) - q, (..., B, K); made in place of the exponentials, so it can be had once."""
+        slope = slope.unsqueeze(-1) if isinstance(slope, Tensor) else torch.full_like(self._total, slope)
+        residual = self._exponentials.mul_(slope / self._total)
+        if isinstance(self._smoothing, Tensor) or self._smoothing != 0:
+            residual.sub_(slope * (self._smoothing / residual.shape[-1]))
+        return residual.scatter_add_(-1, self._index, slope * (self._smoothing - 1))
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
     """One node where autograd would make ten."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, index: Tensor, smoothing: Tensor | float) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> Tensor:
         if ctx.needs_input_grad[2]:
             raise UserError(
                 "smoothed_cross_entropy takes its smoothing for a constant; where it is trained, write the loss with log_softmax"
             )
-        losses, residual = _with_residual(logits, index, smoothing)
-        ctx.save_for_backward(residual)
-        return losses
+        both = CrossEntropy(logits, labels, smoothing)
+        ctx.save_for_backward(both.residual())
+        return both.losses
 
     backward: Any = staticmethod(once_differentiable(lambda ctx, outward: (ctx.saved_tensors[0] * outward.unsqueeze(-1), None, None)))
-
-
-def _with_residual(logits: Tensor, index: Tensor, smoothing: Tensor | float) -> tuple[Tensor, Tensor]:
-    p = torch.softmax(logits, -1)
-    partition = logits.amax(-1) - p.amax(-1).log_()
-    true = logits.gather(-1, index).squeeze(-1)
-    if not isinstance(smoothing, Tensor):
-        p.scatter_(-1, index, smoothing - 1.0, reduce="add")
-        if smoothing == 0:
-            return partition.sub_(true), p
-        p.sub_(smoothing / p.shape[-1])
-        return partition.sub_(true, alpha=1 - smoothing).sub_(logits.mean(-1), alpha=smoothing), p
-    losses = partition.sub_((1 - smoothing) * true).sub_(smoothing * logits.mean(-1))
-    spread = smoothing.to(p).expand(p.shape[:-1]).unsqueeze(-1)
-    return losses, p.sub_(spread / p.shape[-1]).scatter_add_(-1, index, spread - 1)

@@ -41,9 +41,8 @@ class Focal(Strategy):
         check_range(self.name, "gamma", gamma, 0.0, 10.0)
         self.gamma = kept(gamma)
 
-    def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def of_cross_entropy(self, losses: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
         """(1 - p)^gamma times cross-entropy."""
-        losses = super().kernel(logits, labels)
         return focusing(losses, self.gamma) * losses
 
 
@@ -83,9 +82,8 @@ class CBFocal(Focal):
         self.probability = probability
         self.balance = nn.Buffer(sum_to_classes(effective_number_weights(self.class_counts, beta)), persistent=False)
 
-    def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def of_cross_entropy(self, losses: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
         """The focused and weighted cross-entropy."""
-        losses = Strategy.kernel(self, logits, labels)
         weighted = losses * per_class(self.balance.to(losses), labels)
         return focusing(weighted if self.probability == "weighted" else losses, self.gamma) * weighted
 
@@ -124,3 +122,7 @@ class CBFocalSigmoid(CBFocal):
         wrong = logits.scatter(-1, index, -logits.gather(-1, index))  # logit of the wrong answer, for every class
         losses = (F.softplus(wrong) * torch.exp(-gamma * F.softplus(-wrong))).sum(-1)
         return losses * per_class(self.balance.to(losses), labels)
+
+    def of_cross_entropy(self, losses: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
+        """Focus and weight are in the kernel, whose losses are no cross-entropy."""
+        return losses

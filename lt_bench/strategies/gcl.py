@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lt_bench.strategies.base import Facts, check_range
 from lt_bench.strategies.cosine_shared import CosineStrategy, less_on_true
+from lt_bench.strategies.cross_entropy_shared import constant, shift
 from lt_bench.strategies.focal_shared import focusing
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.weights_shared import kept, over_samples
@@ -40,6 +41,7 @@ class GCL(CosineStrategy):
     paper = "Li et al., Long-tailed Visual Recognition via Gaussian Clouded Logit Adjustment, CVPR 2022; code Keke921/GCLLoss"
     sampler = "class_balanced"
     trains = "directions of the weight rows"
+    capturable = False
     recipe = Recipe(lr=0.002, weight_decay=2e-4, batch_size=64, epochs=30)
     grid = {"noise": (0.0, 0.5, 1.0), "scale": (10.0, 20.0), "lr": (0.002, 0.1)}
 
@@ -61,6 +63,7 @@ class GCL(CosineStrategy):
         self.cloud = nn.Buffer(noise * spread, persistent=False)
         self.margin, self.gamma = kept(margin), kept(gamma)
 
+    @shift
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The noise taken from every logit and the margin from the true one, both times s."""
         scale = self.scale.unsqueeze(-1) if isinstance(self.scale, Tensor) else self.scale
@@ -68,6 +71,7 @@ class GCL(CosineStrategy):
         clouded = logits - scale * drawn * over_samples(self.cloud).to(logits)
         return less_on_true(clouded, labels, torch.as_tensor(self.scale * self.margin, dtype=logits.dtype, device=logits.device))
 
+    @constant
     def focus(self, logits: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
         """(1 - p)^gamma, a constant for the gradient."""
         return focusing(self.kernel(logits, labels).detach(), self.gamma)

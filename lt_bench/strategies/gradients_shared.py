@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lt_bench.strategies.cross_entropy_shared import cross_entropy_and_residual
-from lt_bench.strategies.tensors_shared import at_least_float32, gathered, per_class
+from lt_bench.strategies.cross_entropy_shared import CrossEntropy
+from lt_bench.strategies.tensors_shared import at_least_float32, gathered, per_class, stacked_linear
 
 if TYPE_CHECKING:
     from lt_bench.strategies.base import Strategy
@@ -53,63 +53,121 @@ class Gradients:
         self._strategy = strategy
         network = () if strategy.train_split is None else strategy.train_split.trained
         self._trained = [*(parameter for parameter in strategy.parameters() if parameter.requires_grad), *network]
-        is_shift = not overridden("transform") or getattr(type(strategy).transform, "is_shift", False)
-        self.written_down = is_shift and not overridden("loss", "kernel", "focus", "batch_statistic", "regulariser")
-        linear = not overridden("logits") and strategy.weight.requires_grad and strategy.bias.requires_grad
-        self.linear = linear and not network  # into a network that is trained too, autograd goes all the way
-        self.plain = linear and self.written_down and not overridden("fit_step", "project", "observe")
-        self._kept: dict[Tensor, Tensor] = {p: torch.empty_like(p) for p in (strategy.weight, strategy.bias)} if self.linear else {}
+        self._shifts = not overridden("transform") or getattr(type(strategy).transform, "is_shift", False)
+        self._shapes = overridden("of_cross_entropy")
+        self._further = overridden("batch_statistic", "regulariser")
+        self._weighs = overridden("focus")
+        own = overridden("loss", "kernel") or (self._weighs and not getattr(type(strategy).focus, "is_constant", False))
+        # Into a network that is trained too, autograd goes all the way; and what looks at its features is autograd's.
+        self.written_down = not own and not (network and self._shapes)
+        self._maps = overridden("linear_map")
+        self.linear = (
+            not overridden("logits") and not network and (self._maps or (strategy.weight.requires_grad and strategy.bias.requires_grad))
+        )
+        changed = self._maps or self._shapes or self._weighs or self._further or overridden("inputs", "fit_step", "project", "observe")
+        self.plain = self.linear and self.written_down and self._shifts and not changed
+        self._kept: dict[Tensor, Tensor] = {}
+        if self.linear and not self._maps:
+            self._kept = {p: torch.empty_like(p) for p in (strategy.weight, strategy.bias)}
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (H, B, K), and this process's share of the objective (H,) without the regulariser, both detached."""
-        with torch.set_grad_enabled(not self.linear):
+        if self.linear:
+            logits, objective = self._through_linear(batch)
+        else:
             logits = self._strategy.logits(batch.features)
-        objective = self._written(logits, batch) if self.written_down else self._by_autograd(logits, batch)
+            objective, terms = self._terms(logits, batch)
+            self._set(terms.gradients(self._trained))
         if batch.world > 1:
             for parameter in self._trained:
                 if parameter.grad is not None:
                     torch.distributed.all_reduce(parameter.grad)
         return logits.detach(), objective
 
-    def _written(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Gradients where the loss is cross-entropy of shifted logits."""
+    def _through_linear(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Where logits are one product of what the features give: the gradient for the logits, then one more product."""
         strategy = self._strategy
         with torch.no_grad():
-            transformed = strategy.transform(at_least_float32(logits.detach()), batch.labels)
-            losses, residual = cross_entropy_and_residual(transformed, batch.labels, strategy.smoothing(batch.labels))
-            denominator = strategy.denominator(batch.labels_of_all)
-            if strategy.class_weight is not None:
-                weight = per_class(strategy.class_weight.to(losses.dtype), batch.labels)
-                losses.mul_(weight)
-                residual.mul_(weight.unsqueeze(-1))
-            objective = losses.sum(-1) / denominator
-            residual = residual.div_(denominator[:, None, None] if isinstance(denominator, Tensor) else denominator).to(logits.dtype)
-            if self.linear:
-                self._through_linear(residual, batch.features)
-        if not self.linear:
-            self._set(torch.autograd.grad(logits, self._trained, residual, allow_unused=True))
-        return objective
+            inputs = strategy.inputs(batch.features)
+        with torch.set_grad_enabled(self._maps):
+            weight, bias = strategy.linear_map()
+        with torch.no_grad():
+            logits = stacked_linear(inputs, weight, bias)
+        objective, terms = self._terms(logits, batch)
+        residual, *direct = terms.gradients((logits, *self._trained))
+        assert residual is not None
+        with torch.no_grad():
+            of_weight = self._kept.get(weight, None) if not self._maps else None
+            of_weight = product(residual, inputs, weight.shape, of_weight)
+            of_bias = None if bias is None else torch.sum(residual, 1, out=self._kept.get(bias))
+        if not self._maps:
+            for parameter, gradient in self._kept.items():
+                parameter.grad = gradient
+            self._set(direct)
+            return logits, objective
+        mapped = _Terms()
+        for value, gradient in ((weight, of_weight), (bias, of_bias)):
+            if value is not None and value.requires_grad:
+                mapped.add(value, gradient)
+        self._set([_sum(one, other) for one, other in zip(mapped.gradients(self._trained), direct, strict=True)])
+        return logits, objective
 
-    def _by_autograd(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Gradients where slots of the loss were overridden."""
-        strategy = self._strategy
-        if self.linear:
+    def _terms(self, logits: Tensor, batch: Batch) -> tuple[Tensor, _Terms]:
+        """The objective (H,) without the regulariser, and what is to be differentiated; gradients for the logits that are known already lie in it."""
+        strategy, terms = self._strategy, _Terms()
+        if self.linear and not (self.written_down and self._shifts and not self._further):
             logits.requires_grad_()
-        objective = strategy.loss(logits, batch.labels, batch.features).sum(-1) / strategy.denominator(batch.labels_of_all)
+        objective = self._written(logits, batch, terms) if self.written_down else self._left_to_autograd(logits, batch, terms)
         if strategy.needs_whole_batch:
             everything = gathered(logits, batch.rank, batch.world, batch.labels_of_all.shape[-1])
             statistic = strategy.batch_statistic(everything, batch.labels_of_all)
-            objective = objective if statistic is None else objective + statistic / batch.world
-        penalty = strategy.regulariser()
-        total = (objective if penalty is None else objective + penalty / batch.world).sum()
-        if not self.linear:
-            self._set(torch.autograd.grad(total, self._trained, allow_unused=True))
-            return objective.detach()
-        residual, *direct = torch.autograd.grad(total, (logits, *self._trained), allow_unused=True)
-        with torch.no_grad():
-            self._through_linear(residual, batch.features)
-            self._set(direct)
+            if statistic is not None:
+                terms.add((statistic / batch.world).sum())
+                objective = objective + statistic.detach() / batch.world
+        if self._further:
+            penalty = strategy.regulariser()
+            if penalty is not None:
+                terms.add((penalty / batch.world).sum())
+        return objective, terms
+
+    def _left_to_autograd(self, logits: Tensor, batch: Batch, terms: _Terms) -> Tensor:
+        """Where slots of the loss itself were overridden."""
+        strategy = self._strategy
+        objective = strategy.loss(logits, batch.labels, batch.features).sum(-1) / strategy.denominator(batch.labels_of_all)
+        terms.add(objective.sum())
         return objective.detach()
+
+    def _written(self, logits: Tensor, batch: Batch, terms: _Terms) -> Tensor:
+        """Where the loss is a function of cross-entropy: autograd sees at most the transform, and one number per sample."""
+        strategy, labels = self._strategy, batch.labels
+        with torch.set_grad_enabled(not self._shifts):
+            transformed = strategy.transform(at_least_float32(logits.detach() if self._shifts else logits), labels)
+        with torch.no_grad():
+            entropy = CrossEntropy(transformed.detach(), labels, strategy.smoothing(labels))
+            losses, denominator = entropy.losses, strategy.denominator(batch.labels_of_all)
+            per_sample = self._per_sample(transformed.detach(), losses.dtype, batch)
+        if self._shapes:
+            losses.requires_grad_()
+            shaped = strategy.of_cross_entropy(losses, labels, batch.features)
+            objective = (shaped if per_sample is None else shaped * per_sample).sum(-1) / denominator
+            slope = terms.slope(objective.sum(), losses, self._trained)
+        else:
+            objective = (losses if per_sample is None else losses * per_sample).sum(-1) / denominator
+            slope = _over(1.0 if per_sample is None else per_sample, denominator)
+        with torch.no_grad():
+            residual = entropy.residual(slope.to(losses.dtype) if isinstance(slope, Tensor) else slope)
+            if self._shifts:
+                terms.known(logits, residual.to(logits.dtype))
+            else:
+                terms.add(transformed, residual)
+        return objective.detach()
+
+    def _per_sample(self, transformed: Tensor, dtype: torch.dtype, batch: Batch) -> Tensor | None:
+        """What each loss counts (H, B), a constant; None for 1."""
+        strategy = self._strategy
+        weight = None if strategy.class_weight is None else per_class(strategy.class_weight.to(dtype), batch.labels)
+        focus = strategy.focus(transformed, batch.labels, batch.features) if self._weighs else None
+        return focus if weight is None else weight if focus is None else focus * weight
 
     def _set(self, gradients: Sequence[Tensor | None]) -> None:
         """Autograd's part. The fused optimizer reads a gradient in the order of its parameter, so it has to lie in that order."""
@@ -122,13 +180,60 @@ class Gradients:
             elif gradient is not None:
                 kept += gradient
 
-    def _through_linear(self, residual: Tensor, features: Tensor) -> None:
-        """The gradient of the head's weight and bias, given that for the logits (H, B, K)."""
-        for parameter, gradient in self._kept.items():
-            parameter.grad = gradient
-        weight, bias = self._kept.values()
-        H, K, D = weight.shape
-        S, B, _ = features.shape
-        columns = residual.transpose(1, 2).reshape(S, H // S * K, B)
-        torch.bmm(columns, features, out=weight.view(S, H // S * K, D))
-        torch.sum(residual, 1, out=bias)
+
+class _Terms:
+    """A sum of which the gradient is asked for: tensors with the gradient that is known for each, and gradients that need no more work."""
+
+    def __init__(self) -> None:
+        self._outputs: list[Tensor] = []
+        self._weights: list[Tensor | None] = []
+        self._known: dict[Tensor, Tensor] = {}
+
+    def add(self, output: Tensor, weight: Tensor | None = None) -> None:
+        """``output`` counts with ``weight``, or is itself a term."""
+        if output.requires_grad:
+            self._outputs.append(output)
+            self._weights.append(weight)
+
+    def known(self, tensor: Tensor, gradient: Tensor) -> None:
+        """``tensor`` has this gradient: the answer where it is asked for, the start of a way back where it was computed."""
+        if tensor.grad_fn is None:
+            self._known[tensor] = gradient
+        else:
+            self.add(tensor, gradient)
+
+    def slope(self, objective: Tensor, losses: Tensor, others: Sequence[Tensor]) -> Tensor:
+        """The gradient of ``objective`` for ``losses``; those for ``others`` are kept."""
+        slope, *rest = torch.autograd.grad(objective, (losses, *others), allow_unused=True)
+        self._known |= {other: gradient for other, gradient in zip(others, rest, strict=True) if gradient is not None}
+        return torch.zeros_like(losses) if slope is None else slope
+
+    def gradients(self, tensors: Sequence[Tensor]) -> list[Tensor | None]:
+        """One for each of ``tensors``, None where nothing depends on it."""
+        found: Sequence[Tensor | None] = [None] * len(tensors)
+        if self._outputs:
+            asked = [number for number, tensor in enumerate(tensors) if tensor.requires_grad]
+            some = torch.autograd.grad(self._outputs, [tensors[number] for number in asked], self._weights, allow_unused=True)
+            found = list(found)
+            for number, gradient in zip(asked, some, strict=True):
+                found[number] = gradient
+        return [_sum(gradient, self._known.get(tensor)) for tensor, gradient in zip(tensors, found, strict=True)]
+
+
+def product(residual: Tensor, features: Tensor, shape: torch.Size, out: Tensor | None = None) -> Tensor:
+    """The gradient of weights (H, K, D), given that of logits (H, B, K) that they made of features (S, B, D)."""
+    H, K, D = shape
+    S, B, _ = features.shape
+    columns = residual.transpose(1, 2).reshape(S, H // S * K, B)
+    found = torch.bmm(columns, features, out=None if out is None else out.view(S, H // S * K, D))
+    return found.view(shape)
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
+def _over(value: Tensor | float, denominator: Tensor | float) -> Tensor | float:
+    return value / (denominator.unsqueeze(-1) if isinstance(denominator, Tensor) else denominator)

@@ -42,7 +42,7 @@ class InfluenceBalanced(Strategy):
         """w_y times cross-entropy."""
         return losses * per_class(self.balance.to(losses), labels)
 
-    def loss(self, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> Tensor:
+    def of_cross_entropy(self, losses: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
         """Cross-entropy over influence, per sample; ||p - e_y||_1 is 2 (1 - p_y), so no pass over the classes is needed for it.
 
         Raises:
@@ -50,7 +50,6 @@ class InfluenceBalanced(Strategy):
         """
         if features is None:
             raise UserError(f"{self.name}: the influence of a sample needs its features; call loss(logits, labels, features)")
-        losses = smoothed_cross_entropy(at_least_float32(logits), labels, 0.0)
         norms = features.to(losses.dtype).abs().sum(-1)
         influence = -2 * torch.expm1(-losses) * (norms if norms.dim() == 1 else self.spread(norms)) + SMALLEST_INFLUENCE
         alpha = self.used_alpha if losses.dim() > 1 else self.used_alpha[0]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range
+from lt_bench.strategies.cross_entropy_shared import shift
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 SMALL = 1e-9
@@ -54,6 +55,7 @@ class LADE(Strategy):
         self.penalty = nn.Buffer(self.one_per_head(penalty).unsqueeze(1).clone(), persistent=False)
         self.prior = nn.Buffer(self.class_counts / self.class_counts.sum(), persistent=False)
 
+    @shift
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """z + log pi."""
         return logits + (self.prior + SMALL).log().to(logits)

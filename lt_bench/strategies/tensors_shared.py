@@ -31,9 +31,8 @@ def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     H, K, D = weight.shape
     S, B, _ = features.shape
     if S == H:
-        return (
-            torch.bmm(features, weight.transpose(1, 2)) if bias is None else torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
-        )
+        out = torch.bmm(features, weight.transpose(1, 2))
+        return out if bias is None else out.add_(bias[:, None])  # baddbmm copies the bias first, which costs more
     shared = torch.bmm(features, weight.reshape(S, H // S * K, D).transpose(1, 2))  # one product for all heads of an order
     out = shared.view(S, B, H // S, K).transpose(1, 2).reshape(H, B, K)
     return out if bias is None else out.add_(bias[:, None])

@@ -8,7 +8,7 @@ from lt_bench.features.cache import Head
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.base import Facts, Strategy
 from lt_bench.strategies.ce import CE
-from lt_bench.strategies.cross_entropy_shared import cross_entropy_and_residual, shift, smoothed_cross_entropy
+from lt_bench.strategies.cross_entropy_shared import CrossEntropy, shift, smoothed_cross_entropy
 from lt_bench.strategies.draws import Draws
 from lt_bench.strategies.gradients_shared import Batch, Gradients
 from lt_bench.strategies.registry import find, strategy_names
@@ -34,9 +34,10 @@ def test_cross_entropy_and_its_residual(smoothing, scale):
     expected = reference(logits, labels, smoothing)
     weight = torch.rand(3, 8, dtype=torch.float64)
     (gradient,) = torch.autograd.grad((expected * weight).sum(), logits)
-    losses, residual = cross_entropy_and_residual(logits.detach(), labels, smoothing)
-    torch.testing.assert_close(losses, expected.detach())
-    torch.testing.assert_close(residual * weight.unsqueeze(-1), gradient)
+    entropy = CrossEntropy(logits.detach(), labels, smoothing)
+    torch.testing.assert_close(entropy.losses, expected.detach())
+    torch.testing.assert_close(entropy.residual(weight), gradient)
+    torch.testing.assert_close(CrossEntropy(logits.detach(), labels, smoothing).residual(0.5), 0.5 * gradient / weight.unsqueeze(-1))
     node = smoothed_cross_entropy(logits, labels, smoothing)
     torch.testing.assert_close(node, expected)
     torch.testing.assert_close(torch.autograd.grad((node * weight).sum(), logits)[0], gradient)
@@ -44,8 +45,9 @@ def test_cross_entropy_and_its_residual(smoothing, scale):
 
 def test_a_logit_left_out_has_no_gradient():
     logits = torch.tensor([[1.0, 2.0, -torch.inf]])
-    losses, residual = cross_entropy_and_residual(logits, torch.tensor([0]), 0.0)
-    torch.testing.assert_close(losses, torch.tensor([1.0]).exp().add(1).log())
+    entropy = CrossEntropy(logits, torch.tensor([0]), 0.0)
+    residual = entropy.residual()
+    torch.testing.assert_close(entropy.losses, torch.tensor([1.0]).exp().add(1).log())
     assert residual[0, 2] == 0
     torch.testing.assert_close(residual.sum(-1), torch.zeros(1))
 
@@ -97,7 +99,27 @@ class Moved(CE):
         return logits + labels.unsqueeze(-1)
 
 
-OWN = (RowsInTheLoss, Tempered, Decayed, Moved)
+class Sharpened(CE):
+    """Raises its losses to a power that is trained, and forms its logits from scaled rows and squared features."""
+
+    name = "sharpened"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.power = torch.nn.Parameter(torch.full((self.heads, 1), 1.5))
+        self.length = torch.nn.Parameter(torch.full((self.heads, 1), 2.0))
+
+    def inputs(self, features):
+        return features.square()
+
+    def linear_map(self):
+        return self.weight * self.length.unsqueeze(-1), self.bias
+
+    def of_cross_entropy(self, losses, labels, features):
+        return losses**self.power
+
+
+OWN = (RowsInTheLoss, Tempered, Decayed, Moved, Sharpened)
 FITTED = [name for name in strategy_names() if find(name).fitting == "sgd"]
 
 
@@ -137,10 +159,15 @@ def test_gradients_are_those_of_autograd(make_class, orders):
 
 
 def test_what_is_written_down():
-    """The gradient of overridden slots is left to autograd."""
+    """The gradient of an overridden loss is left to autograd, and a step that does anything of its own is not plain."""
     plain = [Gradients(make(find(name).load()), Strategy) for name in ("ce", "los", "cb", "balanced_softmax", "la_loss")]
-    assert all(gradients.linear and gradients.written_down for gradients in plain)
-    for cls in (RowsInTheLoss, Tempered, Decayed, find("focal").load(), find("vs").load()):
+    assert all(gradients.plain for gradients in plain)
+    assert Gradients(make(Moved), Strategy).plain
+    for cls in (Tempered, Decayed, Sharpened, *(find(name).load() for name in ("focal", "vs", "cosine", "gcl", "ib", "lade"))):
+        gradients = Gradients(make(cls), Strategy)
+        assert gradients.linear
+        assert gradients.written_down
+        assert not gradients.plain
+    for cls in (RowsInTheLoss, find("cb_focal_sigmoid").load(), find("ffds").load()):
         assert not Gradients(make(cls), Strategy).written_down
-    assert Gradients(make(Moved), Strategy).written_down
     assert not Gradients(make(find("lws").load()), Strategy).linear

@@ -51,6 +51,8 @@ def stacked(name: str, parameter: str, *values: float) -> list[HeadJob]:
     shared = {"epochs": 2, "batch_size": 40, "warmup_epochs": 0, "lr": 0.05}
     if name == "seql":
         shared["threshold"] = 0.1  # by default no class of 149 samples is rare
+    if name == "ldam_drw":
+        shared["deferral"] = 0.5  # by default the weights come in the last fifth of the epochs, and two have none
     return [
         HeadJob(entry, entry.resolve("cifar10_lt", 100, {**shared, parameter: value}), repetition)
         for repetition in (0, 1)
