@@ -191,10 +191,8 @@ def unrecorded(
         UserError: as ``execute``.
     """
     rank, world = process_share()
-    group = Group(rank, world, bench.hardware.layout.devices, bench.device)
-    found = group.first_does(
-        lambda: _recorded(bench, planned, store, done, analysis)
-    )  # results may lie where only the first process sees them
+    group = Group(rank, world, bench.hardware.layout.devices, bench.device)  # results may lie where only the first process sees them
+    found = group.first_does(lambda: _recorded(bench, planned, store, done, analysis))
     return [run for run in planned if run.id not in found]
 
 

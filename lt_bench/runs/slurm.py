@@ -17,6 +17,9 @@ R = TypeVar("R")
 POLL = 2.0
 """Seconds between looks at the files that finished jobs leave."""
 
+TIMEOUT = 240
+"""Minutes of a job where ``--slurm-options`` say none; submitit's own 5 are too few for a large head."""
+
 
 def submitted(do: Callable[[U], R], units: Sequence[U], options: BenchOptions) -> Iterator[tuple[U, R | Death]]:
     """What ``do`` returned for each unit, in the order in which the jobs end; ``Death`` for one whose job died ``ATTEMPTS`` times. Leaving early cancels the jobs.
@@ -54,7 +57,9 @@ def parameters(options: BenchOptions) -> dict[str, Any]:
     Raises:
         UserError: one that is not NAME=VALUE.
     """
-    found: dict[str, Any] = {"name": "lt-bench", "slurm_partition": options.slurm, "slurm_array_parallelism": options.workers}
+    found: dict[str, Any] = {
+        "name": "lt-bench", "timeout_min": TIMEOUT, "slurm_partition": options.slurm, "slurm_array_parallelism": options.workers
+    }  # fmt: skip
     if options.accelerator == "gpu":
         found["gpus_per_node"] = 1
     for word in options.slurm_options:

@@ -46,7 +46,9 @@ def test_every_sample_counts_once_whatever_the_chunk(test_split, head, chunk, mo
     assert got.vectors["class_total"].sum() == 42
     assert got.predictions.tolist() == whole.predictions.tolist()
     for name, value in whole.scalars.items():
-        assert got.scalars[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
+        assert got.scalars[name] == pytest.approx(value, rel=1e-5, abs=1e-6, nan_ok=True), (
+            name
+        )  # a row alone is multiplied by other code than many
 
 
 def test_flip_averages_logits(test_split, head):

@@ -79,7 +79,7 @@ def test_two_nodes_under_torchrun(cli, small_cache, tmp_path):
     """Two torchrun agents with a process each, on a suite in which one strategy fits nothing."""
     (tmp_path / "suite.yaml").write_text("{caches: [{cache: small}], strategies: [tau_norm, {name: ce, epochs: 2}], seeds: [0, 1]}")
     port, command = free_port(), (str(Path(sys.executable).with_name("lt-bench")), "bench", "suite.yaml", *CPU)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--no-python"]
     agents = [
         subprocess.Popen(
             [*torchrun, "--node-rank", str(rank), "--master-addr", "127.0.0.1", "--master-port", str(port), *command, "--results", "two"]
