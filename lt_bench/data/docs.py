@@ -11,8 +11,8 @@ _HEAD = """# Data sets
 
 Written from `lt_bench/data/specs.py` by `python -m lt_bench.data.docs > docs/datasets.md`; do not edit.
 
-`lt-bench data check NAME --data-dir DIR` says what is there, what is missing and where to get it, and decodes a few images.
-Many, medium and few are classes with more than 100, 20 to 100, and fewer than 20 training images. Counts are those at the default imbalance factor."""
+`lt-bench data check NAME --data-dir DIR` says what is there, what is missing and where to get it, and decodes a few images; `lt-bench extract --dataset NAME --data-dir DIR
+--backbone BACKBONE --weights FILE` makes the cache. Many, medium and few are classes with more than 100, 20 to 100, and fewer than 20 training images. Counts are those at the default imbalance factor."""
 
 _OWN = """## Your own images
 
@@ -21,7 +21,8 @@ numbered in the sorted order of their names, which may hold spaces and any scrip
 where there is no `val`; a class of one image stays in train. The draw depends on `--split-seed` alone and is made before any training. With `train` and `val` alone, `val` is the test set.
 
 **Tables** (`--dataset table --data-dir FILE`): CSV or parquet with columns `path` (relative to the file), `label` (a name, or whole numbers from 0) and perhaps `split`
-(`train`, `val`, `test`); other names with `--image-column` and `--label-column`. Splits are made as above where there are none.
+(`train`, `val`, `test`); other names with `--image-column`, `--label-column` and `--split-column`. A parquet file may hold the images themselves, as bytes or as the structs of the
+Hugging Face hub, in a column `image` or `img`; such a file is read into memory. Splits are made as above where there are none.
 
 Every cache of image files holds `images.csv`, the split and path of each of its rows; put at the root of the images it can be given as a table again.
 

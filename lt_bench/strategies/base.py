@@ -126,7 +126,8 @@ class Strategy(LightningModule):
         head = self.facts.head
         if head is None:
             raise UserError(
-                f"{self.name} starts from the stage-1 head and this cache has none; import one with the features (head_weight, head_bias)"
+                f"{self.name} starts from the stage-1 head and this cache has none; take a strategy that begins without one (balanced_softmax, crt, "
+                "ffds, ncm, ...), train one with the backbone (lt-bench pretrain), or import a head with the features (import-features --head)"
             )
         if tuple(head.weight.shape) != (K, D) or tuple(head.bias.shape) != (K,):
             raise UserError(f"the stage-1 head has shape {tuple(head.weight.shape)}, expected ({K}, {D}) = (classes, feature dimension)")
