@@ -42,7 +42,8 @@ class PrototypeLA(Strategy):
     paper = "this suite; adjustment of Menon et al., ICLR 2021, class means of Kang et al., ICLR 2020"
     trains = "class means"
     fitting = "solve"
-    grid = {"mix": (0.0, 3.0, 6.0, 9.0, 12.0, 18.0), "tau": (0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)}
+    settings = {"cifar10_lt": {"mix": 6.0, "tau": 2.5}}
+    grid = {"mix": (0.0, 3.0, 6.0, 9.0, 12.0, 18.0), "tau": (0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 2.0, 2.5, 3.0)}
 
     def __init__(self, facts: Facts, *, mix: float = 9.0, tau: float = 1.2, **recipe: Unpack[RecipeOptions]) -> None:
         super().__init__(facts, **recipe)

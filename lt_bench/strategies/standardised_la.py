@@ -38,7 +38,8 @@ class StandardisedLA(Strategy):
     paper = "this suite; adjustment of Menon et al., Long-tail learning via logit adjustment, ICLR 2021"
     trains = "a scale and a shift per class"
     fitting = "solve"
-    grid = {"power": (0.0, 0.25, 0.5, 0.75, 1.0), "shift": (0.0, 0.5, 1.0), "tau": (0.2, 0.4, 0.6, 0.7, 0.8, 1.0, 1.2, 1.4)}
+    settings = {"cifar10_lt": {"tau": 1.2}}
+    grid = {"power": (0.0, 0.25, 0.5, 0.75, 1.0), "shift": (0.0, 0.5, 1.0), "tau": (0.2, 0.4, 0.6, 0.7, 0.8, 1.0, 1.2, 1.6, 2.0, 2.5)}
 
     def __init__(self, facts: Facts, *, power: float = 0.75, shift: float = 0.5, tau: float = 0.7, **recipe: Unpack[RecipeOptions]) -> None:
         super().__init__(facts, **recipe)
