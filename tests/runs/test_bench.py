@@ -1,17 +1,23 @@
 """``lt-bench bench``: what a suite may say, resuming, and failures that do not end it."""
 
 import re
+import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+import submitit
 
+from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.locate import shipped
 from lt_bench.results.store import Store
 from lt_bench.runs import heads
 from lt_bench.runs.bench import read_suite, suite_path
-from lt_bench.runs.options import CacheOptions
+from lt_bench.runs.options import BenchOptions, CacheOptions
+from lt_bench.runs.suite_units import environments, workers_for
+from lt_bench.runs.workers import Death, Workers
 from lt_bench.strategies.registry import find
 
 OWN = '''
@@ -195,3 +201,134 @@ def test_the_shipped_suites_can_be_read():
     assert suite.seeds == [0, 1, 2]
     assert suite.hyperparameters == ["official", "tuned"]
     assert suite.caches == [CacheOptions(dataset="cifar100_lt", imbalance_factor=100.0)]
+
+
+DYING = '''
+import os
+import signal
+from pathlib import Path
+
+from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.recipe import Recipe
+
+
+class Once(Strategy):
+    """Once: the first process that fits it is killed."""
+
+    name = "once"
+    recipe = Recipe(lr=0.01, epochs=1)
+
+    def begin(self, train):
+        if not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Always(Once):
+    """Always: every process that fits it is killed."""
+
+    name = "always"
+
+    def begin(self, train):
+        os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+@pytest.fixture
+def dying(tmp_path):
+    """A module of strategies that kill their process."""
+    (tmp_path / "dying.py").write_text(DYING)
+    yield
+    sys.modules.pop("dying", None)
+
+
+def measured(folder):
+    """Everything of records that does not tell where and when they were made, and their arrays."""
+    store, found = Store(folder), {}
+    for record in store.records():
+        arrays = {name: array.tobytes() for name, array in store.arrays(record).items()}
+        found[record.id] = record.metrics, record.seeds, record.training, record.command, arrays
+    return found
+
+
+def test_two_workers_record_what_one_does_and_outlive_a_killed_one(cli, suite, small_cache, dying, tmp_path):
+    path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 2}, dying.Once], seeds: [0, 1]}")
+    done = cli("bench", path, "--workers", "2", "--accelerator", "cpu", "--results", "two")
+    assert (done.code, done.err) == (0, "")
+    assert (tmp_path / "killed").exists()
+    assert cli("bench", path, "--workers", "1", "--accelerator", "cpu", "--results", "one").code == 0
+    assert len(measured("one")) == 5
+    np.testing.assert_equal(measured("two"), measured("one"))
+    assert Store("two").validate() == []
+
+
+def test_what_kills_every_worker_is_named_and_not_recorded(cli, suite, small_cache, tmp_path, monkeypatch):
+    class Deadly(Workers):
+        def outcomes(self, units):
+            for unit in units:
+                yield 0, unit, Death("SIGKILL") if "ce" in unit.name else self._do(unit)
+
+    monkeypatch.setattr("lt_bench.runs.suite_units.Workers", Deadly)
+    path = suite("{caches: [{cache: small}], strategies: [{name: ce, epochs: 1}, joint], seeds: [0, 1]}")
+    done = cli("bench", path, "--workers", "2")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "1 of the suite failed and are not recorded: ce (user), seeds 0, 1: its worker died 2 times (SIGKILL)" in done.err
+    assert recorded(tmp_path / "results") == [("joint", 0, "official")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--workers", "0"), "workers is 0, expected at least 1"),
+        (("--workers", "2", "--devices", "2"), "--devices shares every fit between processes"),
+        (("--slurm", "x", "--devices", "2"), "--devices shares every fit between processes"),
+        (("--slurm", "x"), "SLURM cannot be used here: Could not detect"),
+        (("--slurm", "x", "--slurm-options", "timeout_min"), "'timeout_min' is not NAME=VALUE"),
+        (("--slurm", "x", "--slurm-options", "time=3"), "SLURM cannot be used here: "),
+    ],
+)
+def test_workers_that_cannot_be(cli, suite, small_cache, tmp_path, options, message):
+    done = cli("bench", suite("{caches: [{cache: small}], strategies: [joint], seeds: [0]}"), *options)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err
+
+
+def on_cluster(monkeypatch, cluster):
+    """submitit's stand-ins for SLURM: ``debug`` runs jobs in this process, ``local`` as processes of this machine."""
+    real = submitit.AutoExecutor
+    monkeypatch.setattr(submitit, "AutoExecutor", lambda **options: real(**options | {"cluster": cluster}))
+
+
+def test_a_worker_has_its_share_of_threads_and_one_gpu(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 7)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    assert environments(3, Hardware()) == [threads] * 3
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert environments(3, Hardware()) == [{**threads, "CUDA_VISIBLE_DEVICES": device} for device in "010"]
+    assert workers_for(BenchOptions(), Hardware()) == 2
+    assert workers_for(BenchOptions(devices=2), Hardware(devices=2)) == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in environments(2, Hardware())] == ["5", "3"]
+
+
+def test_jobs_of_slurm(cli, suite, small_cache, tmp_path, monkeypatch):
+    on_cluster(monkeypatch, "debug")
+    path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 1}], seeds: [0]}")
+    done = cli("bench", path, "--slurm", "gpu", "--workers", "3", "--slurm-options", "timeout_min=60,slurm_account=lab")
+    assert (done.code, done.err) == (0, "")
+    assert recorded(tmp_path / "results") == [("ce", 0, "user"), ("joint", 0, "official")]
+    assert list((tmp_path / "results" / "slurm").iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_job_is_submitted_again(cli, suite, small_cache, dying, tmp_path, monkeypatch):
+    on_cluster(monkeypatch, "local")
+    monkeypatch.setattr("lt_bench.runs.slurm.POLL", 0.2)
+    path = suite("{caches: [{cache: small}], strategies: [joint, dying.Once, dying.Always], seeds: [0]}")
+    done = cli("bench", path, "--slurm", "cpu")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "dying.Always (inferred), seed 0: its worker died 2 times (" in done.err
+    assert recorded(tmp_path / "results") == [("dying.Once", 0, "inferred"), ("joint", 0, "official")]
