@@ -76,8 +76,9 @@ class Course(Callback):
                     f"{strategy.name} has no matrix of classifier directions (per_head_classifier), so its norms cannot be analysed"
                 )
             if moving or self._profile is None:
-                met = functools.partial(strategy.classifier_input, head=head)
-                self._profile = profile_of(train.view("plain"), train.labels, strategy.facts.num_classes, strategy.dtype, met)
+                met, dtype = functools.partial(strategy.classifier_input, head=head), strategy.dtype
+                assert isinstance(dtype, torch.dtype)
+                self._profile = profile_of(train.view("plain"), train.labels, strategy.facts.num_classes, dtype, met)
             found = decomposed(weight.to(self._profile.units.device), self._profile)
             points.append(torch.stack([found[name] for name in MEASURES]))
         self._values.append(torch.stack(points).cpu())

@@ -13,14 +13,17 @@ from lt_bench.metrics._batches import check_num_classes, check_pair, class_count
 
 
 class Profile(NamedTuple):
-    """Sums over the samples of each class, float64: all that the decomposition of any classifier needs to know of the features."""
+    """Sums over the samples of each class: all that the decomposition of any classifier needs to know of the features.
 
-    count: Tensor
-    """long (K,): samples."""
+    Attributes:
+        samples: how many, long (K,).
+        norms: sum of ||h||, float64 (K,).
+        units: sum of h / ||h||, float64 (K, D); a zero vector adds nothing.
+    """
+
+    samples: Tensor
     norms: Tensor
-    """(K,): sum of ||h||."""
     units: Tensor
-    """(K, D): sum of h / ||h||; a zero vector adds nothing."""
 
 
 class FeatureProfile(Metric):
@@ -96,7 +99,7 @@ def decomposed(weight: Tensor, profile: Profile) -> dict[str, Tensor]:
     rows = weight.double()
     norm = torch.linalg.vector_norm(rows, dim=1)
     cosines = torch.linalg.vecdot(rows, profile.units) / _positive(norm)
-    return {"weight_norm": norm, "feature_norm": profile.norms / profile.count, "cosine": cosines / profile.count}
+    return {"weight_norm": norm, "feature_norm": profile.norms / profile.samples, "cosine": cosines / profile.samples}
 
 
 def _positive(length: Tensor) -> Tensor:
