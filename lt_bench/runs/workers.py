@@ -45,7 +45,7 @@ class Workers(Generic[U, R]):
     def __enter__(self) -> Workers[U, R]:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         for process, connection in self._running.values():
             connection.close()
             process.terminate()
