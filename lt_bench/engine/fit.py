@@ -235,7 +235,7 @@ def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
 
 def _per_head(history: History, strategy: Strategy) -> list[list[dict[str, float]]]:
     if strategy.fitting == "solve":
-        return [[{"epoch": 0, **row}] for row in strategy.solved]
+        return [[{"epoch": 0, **row}] for row in strategy.solved] or [[] for _ in range(strategy.heads)]
     rates = strategy.recipe.per_head("lr", strategy.heads)
     return [
         [{"epoch": row["epoch"], "loss": row["loss"][head], "lr": rates[head] * row["factor"]} for row in history.rows]

@@ -119,7 +119,7 @@ def record_of(
 ) -> RunRecord:
     """The record of one head."""
     manifest, entry = bench.manifest, run.entry
-    dataset, backbone, history = manifest.dataset, manifest.backbone, fitted.history[head] if fitted.history else []
+    dataset, backbone, history = manifest.dataset, manifest.backbone, fitted.history[head]
     sizes = {split: manifest.arrays[f"{split}/labels"].shape[0] for split in manifest.views}
     return RunRecord(
         identity=Identity(**run.identity),
@@ -226,7 +226,8 @@ def fit_and_record(
     course = Course() if analysis else None
     try:
         for stack, fitted in bench.fitted(runs, [] if course is None else [course]):
-            if course is not None and not course.epochs:
+            if course is not None and not fitted.steps:  # no Trainer has told it that a fit began
+                course.begin()
                 course.measure(fitted.strategy, 0, bench.split("train"))
             failures += [
                 f"{name}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done, course)
