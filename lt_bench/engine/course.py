@@ -35,7 +35,11 @@ class Course(Callback):
         self._profile: Profile | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """A new fit: forget the one before."""
+        """A new fit."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the fit before."""
         self.load_state_dict({"epochs": [], "values": []})
 
     def state_dict(self) -> dict[str, Any]:

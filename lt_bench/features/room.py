@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+PROCESS, MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+VERSION_1, VERSION_2 = ("memory.limit_in_bytes", "memory.usage_in_bytes"), ("memory.max", "memory.current")
 SHARE = 0.5  # of what is free; the rest is for heads, logits and other programs
 
 
@@ -26,8 +29,31 @@ def _available() -> int:
 
 
 def _left_in_group() -> int:
-    group = Path("/sys/fs/cgroup")
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        with suppress(OSError, ValueError):
-            return max(0, int((group / limit).read_text(encoding="ascii")) - int((group / used).read_text(encoding="ascii")))
+    """Under the tightest limit of this process's control group and those around it, each of which binds."""
+    return min((_left(group, names) for group, names in _groups()), default=1 << 62)
+
+
+def _groups() -> Iterator[tuple[Path, tuple[str, str]]]:
+    """Folders of the control groups for memory, version 1 or 2, and what limit and use are called there."""
+    with suppress(OSError):
+        for line in PROCESS.read_text(encoding="ascii").splitlines():
+            _, controllers, name = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            top, names = (MOUNTED, VERSION_2) if not controllers else (MOUNTED / "memory", VERSION_1)
+            own = top / name.lstrip("/")
+            yield from ((group, names) for group in (own, *own.parents) if group.is_relative_to(top))
+
+
+def _left(group: Path, names: tuple[str, str]) -> int:
+    with suppress(OSError, ValueError):
+        limit, used = (int((group / name).read_text(encoding="ascii")) for name in names)
+        return max(0, limit - used + _cached_files(group))
     return 1 << 62
+
+
+def _cached_files(group: Path) -> int:
+    """Bytes of the use that are copies of files not read lately, which the kernel gives up before it refuses memory; version 1 counts groups within apart."""
+    lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+    found = dict(line.split() for line in lines)
+    return int(found.get("total_inactive_file", found.get("inactive_file", "0")))

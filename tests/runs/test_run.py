@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from lt_bench.engine.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.results.identity import record_id
 from lt_bench.results.store import Store
+from lt_bench.runs.heads import Bench, fit_and_record
+from lt_bench.runs.planning import plan
+from lt_bench.strategies.registry import find
 
 FAST = ("--cache", "small", "--strategy.epochs", "2", "--accelerator", "cpu")
 
@@ -37,6 +41,17 @@ def test_an_analysis_records_the_course_of_the_fit(cli, small_cache, tmp_path):
             assert arrays[f"course/{name}"].shape == (len(epochs), 6)
             np.testing.assert_allclose(arrays[f"course/{name}"][-1], arrays[f"train/{name}"], rtol=1e-6)
     assert store.validate() == []
+
+
+def test_stacks_that_take_no_epochs_have_each_their_own_course(small_cache, tmp_path):
+    bench, store = Bench(open_cache(small_cache), Hardware("cpu")), Store(tmp_path / "results")
+    runs = [
+        run for most in (1, 2) for run in plan(find("convex_la"), bench.manifest, {"iterations": most}, [0])
+    ]  # integers are not stacked
+    assert fit_and_record(bench, runs, store, lambda record: None, analysis=True) == []
+    for run in runs:
+        arrays = store.arrays(store.load(run.id))
+        np.testing.assert_allclose(arrays["course/weight_norm"][-1], arrays["train/weight_norm"], rtol=1e-6)
 
 
 def test_an_analysis_of_what_was_recorded_without_one_is_refused(cli, small_cache):

@@ -1,0 +1,30 @@
+import pytest
+
+from lt_bench.features import room
+
+
+def group(folder, names, limit, used, stat):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in (*zip(names, (limit, used), strict=True), ("memory.stat", stat)):
+        (folder / name).write_text(f"{value}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "top", "names", "field"),
+    [("0::/job/step", "", room.VERSION_2, "inactive_file"), ("4:memory:/job/step", "memory", room.VERSION_1, "total_inactive_file")],
+)
+def test_a_job_has_what_its_group_and_those_around_it_leave_copies_of_files_aside(line, top, names, field, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(room, "MOUNTED", tmp_path / "mounted")
+    (tmp_path / "cgroup").write_text(f"9:cpu:/elsewhere\n{line}\n")
+    job = tmp_path / "mounted" / top / "job"
+    group(job, names, 1000, 700, f"anon 400\n{field} 300")
+    group(job / "step", names, "max", 700, f"anon 400\n{field} 300")
+    assert room._left_in_group() == 600
+    group(job / "step", names, 800, 700, f"anon 400\n{field} 300")
+    assert room._left_in_group() == 400
+
+
+def test_without_groups_nothing_binds(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "PROCESS", tmp_path / "absent")
+    assert room._left_in_group() == 1 << 62
