@@ -21,12 +21,17 @@ def resolve_cache(options: CacheOptions) -> FeatureCache:
     """The cache that the options mean, extracted first where it is not there.
 
     Raises:
-        UserError: as ``find_fitting``, or anything that stands in the way of extracting.
+        UserError: as ``find_fitting``, or anything that stands in the way of extracting; ``--weights`` are not those of the cache that fits.
     """
     from lt_bench.features.cache import open_cache
 
     found = find_fitting(options)
-    return extracted(options) if found is None else open_cache(found)
+    if found is None:
+        return extracted(options)
+    cache = open_cache(found)
+    if options.weights is not None:
+        _check_weights(cache, options.weights)
+    return cache
 
 
 def find_fitting(options: CacheOptions) -> Path | None:
@@ -83,6 +88,20 @@ def _check(path: Path, manifest: Manifest, options: CacheOptions) -> None:
         raise UserError(f"{path}: imbalance factor {info.imbalance_factor}, and --imbalance-factor is {options.imbalance_factor:g}")
     if options.backbone is not None and manifest.backbone.name != options.backbone:
         raise UserError(f"{path}: features of {manifest.backbone.name}, and --backbone is {options.backbone}")
+    if not _fits_subset(manifest, options):
+        raise UserError(
+            f"{path}: selection {info.selection}, and --selection is {options.selection}, --profile {options.profile}; name the right cache"
+        )
+
+
+def _check_weights(cache: FeatureCache, weights: Path) -> None:
+    """Features of other weights than those named would be measured in silence."""
+    from lt_bench.backbones.loading import load_backbone
+    from lt_bench.features.cache import require
+
+    info, backbone = cache.manifest.dataset, cache.manifest.backbone.name
+    require_images(info.name, None, backbone, weights)
+    require(cache, weights_hash=load_backbone(backbone, weights, info.num_classes, info.name, info.train_counts).weights_hash)
 
 
 def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:

@@ -16,10 +16,11 @@ from lt_bench.results.store import Store
 from lt_bench.runs.extract import extract
 from lt_bench.runs.extract_sources import view_draws
 from lt_bench.runs.image_runs import image_bench
-from lt_bench.runs.options import RunOptions, StrategyChoice, VerifyOptions
+from lt_bench.runs.options import CacheOptions, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.runs.pretrain import fresh_network, pretrain
 from lt_bench.runs.run import run
 from lt_bench.runs.verify import cache_of, compare, verify
+from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import find
 
 SHORT = {"epochs": 2, "batch_size": 32, "lr": 0.05}
@@ -235,3 +236,14 @@ def test_what_makes_no_sense_is_one_line(options, changes, message, tmp_path):
         run(dataclasses.replace(options(), **changes))
     assert "\n" not in str(error.value) or "dataset" in changes
     assert not (tmp_path / "results").exists()
+
+
+def test_a_cache_is_not_taken_for_that_of_other_weights_or_another_subset(cache, weights, tmp_path):
+    named = CacheOptions(cache=str(cache.path), weights=weights)
+    assert resolve_cache(named).key == cache.key
+    other = tmp_path / "other.safetensors"
+    save_weights(fresh_network("resnet20", 10, 4), other)
+    with pytest.raises(UserError, match="weights_hash is"):
+        resolve_cache(dataclasses.replace(named, weights=other))
+    with pytest.raises(UserError, match="selection first, and --selection is seed0"):
+        resolve_cache(dataclasses.replace(named, selection="seed0"))
