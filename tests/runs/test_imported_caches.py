@@ -22,20 +22,20 @@ from lt_bench.results.store import Store
 from lt_bench.runs.extract import Request, extract_images
 from lt_bench.runs.self_test import self_test
 
-COUNTS = (4, 3, 2, 2, 1, 1, 1)
+COUNTS = (2, 1, 1, 1, 1, 1, 1)
 
 
 def small_data(dataset, official):
     """Random images; three of four test labels are what the official code says of their image."""
     spec = replace(dataset_spec("cifar10_lt"), name=dataset, num_classes=K)
     generator = np.random.default_rng(0)
-    train, test = (generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8) for n in (sum(COUNTS), 12))
+    train, test = (generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8) for n in (sum(COUNTS), 8))
     with torch.inference_mode():
         said = official(Normalise(spec.mean, spec.std)(torch.from_numpy(test))).argmax(1).numpy()
-    labels = np.where(np.arange(12) % 4, said, (said + 1) % K)
+    labels = np.where(np.arange(8) % 4, said, (said + 1) % K)
     splits = {
         "train": ImageSplit(train, np.repeat(np.arange(K), COUNTS), np.arange(len(train))),
-        "test": ImageSplit(test, labels, np.arange(12)),
+        "test": ImageSplit(test, labels, np.arange(8)),
     }
     return ImageData(spec, tuple(map(str, range(K))), COUNTS, None, "exponential", "first", "none", "0" * 16, splits)
 
