@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lt_bench.features.source import FeatureSource
 
-CHUNK_LOGITS = 1 << 22
+CHUNK_NUMBERS = 1 << 22
 FLOOR = 1e-3
 """Of the mean spread: the least that a class is taken to have, so that a logit that never moves is not blown up."""
 
@@ -21,7 +21,7 @@ def logits_on_others(weight: Tensor, bias: Tensor, train: FeatureSource) -> tupl
         train: the training features.
     """
     weight, bias, view = weight.double(), bias.double(), train.view("plain")
-    K, rows_at_once = weight.shape[0], max(1, CHUNK_LOGITS // weight.shape[0])
+    K, rows_at_once = weight.shape[0], max(1, CHUNK_NUMBERS // max(weight.shape))
     shift = weight @ view.to(torch.float32).mean(0).double() + bias  # sums of squares about the mean keep their digits
     sums, squares = torch.zeros(2, K, dtype=torch.float64, device=view.device)
     for rows, labels in zip(view.split(rows_at_once), train.labels.split(rows_at_once), strict=True):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lt_bench.features.source import FeatureSource
 
-CHUNK_LOGITS = 1 << 22
+CHUNK_NUMBERS = 1 << 22
 FLOOR = 0.01
 """Part of the mean variance added to every direction before whitening, so that empty directions are not blown up."""
 CONVERGED = 1e-3
@@ -53,9 +53,10 @@ class Moments:
 
 
 def chunks(train: FeatureSource, num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The plain view in float64, as many rows at a time as make ``CHUNK_LOGITS`` logits."""
-    size = max(1, CHUNK_LOGITS // num_classes)
-    for rows, labels in zip(train.view("plain").split(size), train.labels.split(size), strict=True):
+    """The plain view in float64, as many rows at a time as make ``CHUNK_NUMBERS`` logits or features."""
+    view = train.view("plain")
+    size = max(1, CHUNK_NUMBERS // max(num_classes, view.shape[1]))
+    for rows, labels in zip(view.split(size), train.labels.split(size), strict=True):
         yield rows.double(), labels
 
 
