@@ -17,7 +17,20 @@ import torch
 from benchmarks.speed.measure import Figure, Setting, as_rows, as_table
 from lt_bench.results.environment import environment
 
-SUBJECTS = ("heads", "graphs", "metrics", "cache", "startup", "memory", "processes", "extraction", "pretrain", "frozen", "suite", "leaderboard")
+SUBJECTS = (
+    "heads",
+    "graphs",
+    "metrics",
+    "cache",
+    "startup",
+    "memory",
+    "processes",
+    "extraction",
+    "pretrain",
+    "frozen",
+    "suite",
+    "leaderboard",
+)
 ON_REQUEST = ("inat",)  # a quarter of an hour and 2 GB of the disk
 OUT = Path(__file__).resolve().parents[1] / "results"
 
