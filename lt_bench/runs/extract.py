@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -20,7 +17,6 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.data.augment import Normalise
 from lt_bench.data.image_list import FileData
-from lt_bench.data.image_list import identity as listed_identity
 from lt_bench.data.load import load_images
 from lt_bench.data.reading import Reading
 from lt_bench.data.small_images import ImageData
@@ -33,12 +29,13 @@ from lt_bench.features.resumable import Resumable, SplitPlan, identity, only_one
 from lt_bench.features.write import Description
 from lt_bench.runs.extract_inputs import Inputs, inputs_of
 from lt_bench.runs.extract_pace import Pace, Spent, words
+from lt_bench.runs.extract_publish import published, sample_name
 from lt_bench.runs.extract_sources import Batch, FileSource, MemorySource, Run, Source, default_workers
 from lt_bench.runs.self_test import self_test
 
 DTYPES = ("float16", "float32", "affine8")
 SHARD_VIEWS = 2250  # views between two points that a killed extraction can go on from
-LISTED, SKIPPED, IMAGES = "listed split", "skipped", "images.csv"
+LISTED = "listed split"
 
 
 def extract(
@@ -198,7 +195,7 @@ def _extracted(request: Request, loaded: Loaded, inputs: Inputs, description: De
 
     spent = group.all_do(write)
     console.print(words(request.name, spent, decodes=isinstance(request.data, FileData)), highlight=False, soft_wrap=True)
-    return group.first_does(lambda: _published(request, store, description, loaded, console))
+    return group.first_does(lambda: published(request.data, store, description, loaded.head, console))
 
 
 def _left(store: Resumable) -> dict[str, list[Run]]:
@@ -262,7 +259,9 @@ def _fill(
             batch, features = next(passed)
             if batch.broken and not request.skip_broken:
                 i, why = next(iter(batch.broken.items()))
-                raise UserError(f"{_path(request, split, i)}: {why}; mend or remove it, or leave such images out with --skip-broken")
+                raise UserError(
+                    f"{sample_name(request.data, split, i)}: {why}; mend or remove it, or leave such images out with --skip-broken"
+                )
             broken |= batch.broken
             pieces.append(features)
             count += len(batch.images)
@@ -278,72 +277,8 @@ def _check_finite(request: Request, split: str, start: int, features: dict[str, 
         if bool(bad.any()):
             i = start + int(bad.nonzero()[0])
             raise UserError(
-                f"{_path(request, split, i)}: its features ({view} view) are not finite or beyond {request.dtype}; wrong weights or transform?"
+                f"{sample_name(request.data, split, i)}: its features ({view} view) are not finite or beyond {request.dtype}; wrong weights or transform?"
             )
-
-
-def _path(request: Request, split: str, i: int) -> str:
-    if isinstance(request.data, ImageData):
-        return f"{split} image {i}"
-    return request.data.splits[split].name(i)
-
-
-def _published(request: Request, store: Resumable, description: Description, loaded: Loaded, console: Console) -> Manifest:
-    head = (
-        {}
-        if loaded.head is None
-        else {f"head/{name}": t.detach().float().cpu().contiguous() for name, t in zip(("weight", "bias"), loaded.head, strict=True)}
-    )
-    data, texts = request.data, {}
-    if isinstance(data, FileData):
-        broken = {split: store.broken(split) for split in data.splits}
-        skipped = [f"{_path(request, split, i)}: {why}" for split, found in broken.items() for i, why in found.items()]
-        kept = {
-            split: images.take(np.setdiff1d(np.arange(len(images)), list(broken[split]))) if broken[split] else images
-            for split, images in data.splits.items()
-        }
-        texts[IMAGES] = _table(kept, data.class_names)
-        if skipped:
-            description = _without(description, kept, skipped)
-            for line in skipped:
-                console.print(f"left out {line}", soft_wrap=True, highlight=False)
-    return store.publish(description, head, texts)
-
-
-def _without(description: Description, kept: dict, skipped: Sequence[str]) -> Description:
-    """The description of what is left without broken images."""
-    dataset = description.dataset
-    counts = tuple(np.bincount(kept["train"].labels, minlength=dataset.num_classes).tolist())
-    if 0 in counts:
-        raise UserError(
-            f"class {dataset.class_names[counts.index(0)]!r} has no training image that can be decoded; mend them: {'; '.join(skipped[:3])}"
-        )
-    dataset = DatasetInfo(
-        dataset.name,
-        dataset.class_names,
-        counts,
-        listed_identity(kept),
-        dataset.imbalance_factor,
-        dataset.selection,
-        dataset.val_seen_by_backbone,
-    )
-    origin = f"{description.origin}; {len(skipped)} images that cannot be decoded were left out"
-    return Description(
-        description.name, dataset, description.backbone, description.transform, description.dtype, origin, description.command,
-        {**description.extra, SKIPPED: "; ".join(skipped)},
-    )  # fmt: skip
-
-
-def _table(splits: dict, names: Sequence[str]) -> str:
-    """Which image each row of the cache is, in a form that `--dataset table` reads."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", "row", "path", "label"])
-    for split, images in splits.items():
-        writer.writerows(
-            [split, row, path, names[label]] for row, path, label in zip(images.rows, images.paths, images.labels, strict=True)
-        )
-    return text.getvalue()
 
 
 def _source(request: Request, inputs: Inputs, processes: int) -> Source:
