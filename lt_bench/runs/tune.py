@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lt_bench.engine.fit import Hardware
+from lt_bench.engine.fit import Hardware, facts_of
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.results.environment import environment
@@ -42,12 +42,12 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     cache = resolve_cache(options)
     check_validation(cache)
     fixed = options.strategy.hyperparameters
-    points = grid_points(entry, fixed)
+    points, refused = accepted(entry, cache, fixed, grid_points(entry, fixed))
     bench = Bench(cache, hardware)
     require_writable(options.results / "tuning")
     planned = [run for point in points for run in plan(entry, cache.manifest, {**fixed, **point}, options.seeds)]
     scores = validation_scores(bench, planned)
-    document = tuning_document(entry, bench, points, planned, scores, options)
+    document = tuning_document(entry, bench, points, planned, scores, options, refused)
     if first_process():
         path = options.results / "tuning" / tuning_name(entry, cache.manifest, fixed)
         write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
@@ -79,6 +79,29 @@ def grid_points(entry: Entry, fixed: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(free, values, strict=True)) for values in itertools.product(*free.values())]
 
 
+def accepted(
+    entry: Entry, cache: FeatureCache, fixed: dict[str, Any], points: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The points that the strategy can be built with here, and the others with its reason: settings of a data set may contradict some of a grid.
+
+    Raises:
+        UserError: it takes none of them; the reason is that of the first.
+    """
+    dataset, facts = cache.manifest.dataset, facts_of(cache, [0])
+    taken, refused, first = [], [], None
+    for point in points:
+        try:
+            entry.load()(facts, **entry.resolve(dataset.name, dataset.imbalance_factor, {**fixed, **point}))
+        except UserError as error:
+            first = first or error
+            refused.append({"hyperparameters": {**fixed, **point}, "reason": str(error)})
+        else:
+            taken.append(point)
+    if first is not None and not taken:
+        raise first
+    return taken, refused
+
+
 def validation_scores(bench: Bench, planned: list[Planned]) -> dict[str, float]:
     """Macro accuracy on validation by run id; a head whose fit diverged scores 0."""
     scores: dict[str, float] = {}
@@ -94,9 +117,10 @@ def validation_scores(bench: Bench, planned: list[Planned]) -> dict[str, float]:
 
 
 def tuning_document(
-    entry: Entry, bench: Bench, points: list[dict[str, Any]], planned: list[Planned], scores: dict[str, float], options: TuneOptions
-) -> dict[str, Any]:
-    """Everything that was tried and what was chosen; the first of equal points wins, the grid's order being the author's."""
+    entry: Entry, bench: Bench, points: list[dict[str, Any]], planned: list[Planned], scores: dict[str, float], options: TuneOptions,
+    refused: list[dict[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """Everything that was tried, what was left out and why, and what was chosen; the first of equal points wins, the grid's order being the author's."""
     manifest, fixed = bench.cache.manifest, options.strategy.hyperparameters
     seeds = [run.repetition for run in planned[: len(planned) // len(points)]]
     per_point = [scores[run.id] for run in planned]
@@ -115,6 +139,8 @@ def tuning_document(
             ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", manifest.name, "--seeds", ",".join(map(str, seeds)), *strategy_options(fixed)]
         ),
     }  # fmt: skip
+    if refused:
+        document["refused"] = refused
     identity = hashlib.sha256(canonical_json(document).encode()).hexdigest()[:16]
     return {**document, "id": identity, "environment": environment(device=device_name(bench.device), devices=bench.hardware.layout.world)}
 
@@ -143,6 +169,8 @@ def show(document: dict[str, Any], path: Path) -> None:
         table.add_row(*values, f"{100 * row['mean']:.2f}", " ".join(f"{100 * value:.2f}" for value in row["macro_accuracy"]))
     console = Console()
     console.print(table)
+    if refused := document.get("refused"):
+        console.print(f"{len(refused)} more points of the grid are refused, the first because {refused[0]['reason']}", soft_wrap=True)
     if document["at_edge"]:
         console.print(
             f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another",

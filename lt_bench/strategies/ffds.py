@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lt_bench.strategies.base import Facts, Strategy, check_range, per_class, smoothed_cross_entropy
 from lt_bench.strategies.ffds_shared import (
     add_by_group,
+    check_focus,
     clamped_cross_entropy,
     frequency_focus,
     frequency_groups,
@@ -39,14 +40,14 @@ class DFFDS(Strategy):
     Args:
         facts: what the data know.
         gamma_min: focusing of the smallest class.
-        gamma_max: focusing of the largest class.
+        gamma_max: focusing of the largest class, at least gamma_min.
         curve: FreqFocus along x (``linear``), x^3 (``convex``) or tanh 4x (``concave``).
         groups: M groups of classes.
         k: strength of DynaSmooth; 0 turns it off.
         epsilon: label smoothing.
         beta: of the effective number.
         weight_scale: ``classes``, ``paper`` or ``code``, see above.
-        freq_focus: whether gamma follows class size; off, every class has gamma_max.
+        freq_focus: whether gamma follows class size; off, every class has the same, given as both gamma_min and gamma_max.
         recipe: fields of ``Recipe``.
     """
 
@@ -87,12 +88,11 @@ class DFFDS(Strategy):
             check_range(self.name, name, value, 0.0, high)
         check_range(self.name, "beta", beta, 0.0, 1 - 1e-9)
         check_range(self.name, "groups", groups, 1, float("inf"))
+        check_focus(self.name, gamma_min, gamma_max, freq_focus)
         groups = min(groups, facts.num_classes)
         self.k, self.epsilon = kept(k), kept(epsilon)
         self.final_weight = nn.Buffer(scaled_weights(self.class_counts, beta, weight_scale), persistent=False)
-        low = gamma_min if freq_focus else gamma_max
-        gamma = frequency_focus(self.class_counts, low, gamma_max, curve)
-        self.gamma = nn.Buffer(gamma, persistent=False)
+        self.gamma = nn.Buffer(frequency_focus(self.class_counts, gamma_min, gamma_max, curve), persistent=False)
         self.group_of_class = nn.Buffer(frequency_groups(self.class_counts, groups), persistent=False)
         self.group_mean = nn.Buffer(torch.full((self.heads, groups), torch.nan, dtype=torch.float64))
         self.sums = nn.Buffer(torch.zeros(self.heads, groups, dtype=torch.float64))

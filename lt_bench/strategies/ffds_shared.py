@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lt_bench.errors import UserError
 from lt_bench.strategies.base import per_class
 from lt_bench.strategies.weights_shared import effective_number_weights, sum_to_classes
 
@@ -21,6 +22,23 @@ def frequency_groups(counts: Tensor, groups: int) -> Tensor:
     rank = torch.empty(K, dtype=torch.long)
     rank[torch.argsort(counts.cpu(), descending=True, stable=True)] = torch.arange(K)
     return torch.searchsorted(ends, rank, right=True)
+
+
+def check_focus(strategy: str, low: float | Tensor, high: float | Tensor, follows_size: bool) -> None:
+    """Refuse a gamma that falls with class size, and two of them where it does not follow class size.
+
+    Raises:
+        UserError: naming both values.
+    """
+    for one, other in zip(
+        *(value.flatten().tolist() for value in torch.broadcast_tensors(*map(torch.as_tensor, (low, high)))), strict=True
+    ):
+        if one > other:
+            raise UserError(f"{strategy}.gamma_max is {other:g}, below gamma_min {one:g}: the largest class has the strongest focusing")
+        if one != other and not follows_size:
+            raise UserError(
+                f"{strategy} without freq_focus has one gamma for all classes: give gamma_min and gamma_max the same value (they are {one:g} and {other:g})"
+            )
 
 
 def frequency_focus(counts: Tensor, low: float | Tensor, high: float | Tensor, curve: Curve) -> Tensor:

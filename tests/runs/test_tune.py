@@ -155,3 +155,16 @@ def test_the_same_tuning_twice_is_the_same(cli, small_cache, tmp_path):
         assert cli("tune", "--strategy", "d_ffds", "--cache", "small", *FAST, "--seeds", "0,1", "--results", results).code == 0
     assert document(tmp_path / "one") == document(tmp_path / "two")
     assert torch.equal(open_cache(small_cache).split("val").labels, torch.arange(5).repeat_interleave(5))
+
+
+def test_a_point_that_the_strategy_refuses_is_left_out_with_the_reason(cli, small_cache, tmp_path):
+    fixed = ("--strategy.gamma_min", "1.0", "--strategy.lr", "0.01", "--strategy.weight_decay", "0.001")
+    done = cli("tune", "--strategy", "d_ffds", "--cache", "small", *FAST, *fixed, "--seeds", "0")
+    assert (done.code, done.err) == (0, "")
+    assert "2 more points of the grid are refused, the first because d_ffds.gamma_max is 0, below gamma_min 1" in done.out
+    found = document(tmp_path / "results")
+    assert [row["hyperparameters"]["gamma_max"] for row in found["grid"]] == [1.5, 4.5]
+    assert [row["hyperparameters"]["gamma_max"] for row in found["refused"]] == [0.0, 0.5]
+    done = cli("tune", "--strategy", "d_ffds", "--cache", "small", *FAST, *fixed[2:], "--strategy.gamma_min", "9", "--seeds", "0")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "gamma_max is 0, below gamma_min 9" in done.err

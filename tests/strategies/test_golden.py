@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lt_bench.errors import UserError
 from lt_bench.features.cache import Head
 from lt_bench.strategies.base import Facts, Strategy, per_class
 from lt_bench.strategies.ffds_shared import smooth_probability, true_probability
@@ -117,6 +118,19 @@ def test_ffds_true_and_smoothed_probabilities():
 )
 def test_ffds_gamma_per_class(curve, expected):
     assert make("ffds", gamma_max=3.0, groups=3, curve=curve).gamma.tolist() == pytest.approx(expected, **CLOSE)
+
+
+def test_ffds_without_freq_focus_has_one_gamma():
+    strategy = make("ffds", gamma_min=1.5, gamma_max=1.5, freq_focus=False)
+    assert strategy.gamma.tolist() == pytest.approx([1.5] * 10)
+    with pytest.raises(UserError, match="give gamma_min and gamma_max the same value"):
+        make("d_ffds", freq_focus=False)
+
+
+@pytest.mark.parametrize("high", [1.0, torch.tensor([[3.0], [1.0]])], ids=["one", "per head"])
+def test_ffds_refuses_a_gamma_that_falls_with_class_size(high):
+    with pytest.raises(UserError, match="gamma_max is 1, below gamma_min 2"):
+        make("d_ffds", gamma_min=2.0, gamma_max=high)
 
 
 def test_las_epsilon_per_class():
