@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lt_bench.errors import UserError
+from lt_bench.files import give_usual_mode
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
@@ -42,7 +43,7 @@ def save_weights(network: nn.Module, path: Path, half: bool = False) -> str:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         save_file(state, partial)
-        partial.chmod(0o644)  # safetensors writes for the owner alone
+        give_usual_mode(partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)

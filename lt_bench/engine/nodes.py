@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from lt_bench.errors import UserError
+from lt_bench.launched import under_torchrun
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,3 @@ def layout(devices: int) -> Layout:
     if world % local:
         raise UserError(f"torchrun started {world} processes, {local} of them on this node; give every node as many")
     return Layout(world // local, local)
-
-
-def under_torchrun() -> bool:
-    """Whether torchrun started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def started_by_a_launcher() -> bool:
-    """Whether torchrun or Lightning started this process as one of several."""
-    return "LOCAL_RANK" in os.environ
-
-
-def is_first() -> bool:
-    """Whether this is the only process, or the first of several; torchrun counts them in RANK, Lightning by node and place on it."""
-    variables = ("RANK",) if under_torchrun() else ("NODE_RANK", "LOCAL_RANK")
-    return all(os.environ.get(name, "0") == "0" for name in variables)

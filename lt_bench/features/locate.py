@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lt_bench.errors import UserError
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest, read_manifest
+from lt_bench.launched import is_first
 
 
 def home() -> Path:
@@ -45,7 +46,8 @@ def _known_directories() -> list[Path]:
 
 @cache
 def _say_left_out(why: str) -> None:
-    print(f"lt-bench: left out {why}", file=sys.stderr)  # noqa: T201
+    if is_first():
+        print(f"lt-bench: left out {why}", file=sys.stderr)  # noqa: T201
 
 
 def find_cache(name: str) -> Path:

@@ -14,11 +14,16 @@ VERSION_1, VERSION_2 = ("memory.limit_in_bytes", "memory.usage_in_bytes"), ("mem
 SHARE = 0.5  # of what is free; the rest is for heads, logits and other programs
 
 
-def room(device: torch.device) -> int:
-    """Bytes that features may take on a device: a share of its free memory, on the CPU within the limit of the control group (jobs, containers)."""
+def room(device: torch.device, processes: int = 1) -> int:
+    """Bytes that features may take on a device: a share of its free memory, on the CPU within the limit of the control group (jobs, containers).
+
+    Args:
+        device: where they are to lie.
+        processes: how many on this node load them; they share its memory, while every GPU is one process's own.
+    """
     if device.type == "cuda":
         return int(SHARE * torch.cuda.mem_get_info(device)[0])
-    return int(SHARE * min(_available(), _left_in_group()))
+    return int(SHARE * min(_available(), _left_in_group())) // processes
 
 
 def _available() -> int:

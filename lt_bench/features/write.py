@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lt_bench.errors import UserError
 from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
+from lt_bench.files import give_usual_mode
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 SPLITS = ("train", "val", "test")
@@ -116,8 +117,8 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
         created_with={**{name: _version(name) for name in ("lt-bench", "torch", "torchvision")}, **description.extra},
     )  # fmt: skip
     (staging / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
-    for path in staging.iterdir():
-        path.chmod(0o644)  # safetensors writes for the owner alone
+    for path in list(staging.iterdir()):
+        give_usual_mode(path)
         _fsync(path)
     _fsync(staging)
     staging.rename(directory)

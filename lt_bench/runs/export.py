@@ -25,6 +25,7 @@ from lt_bench.classifier import DESCRIPTION, FORMAT, HEAD_PROGRAM, ONNX, PROGRAM
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.errors import UserError
 from lt_bench.features.manifest import Manifest
+from lt_bench.files import give_usual_mode
 from lt_bench.heads import head_parts
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record
@@ -120,8 +121,8 @@ def _write(
             _save_onnx(network, example, staging / ONNX)
         description = _description(record, manifest, parts, loaded, transform)
         (staging / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        for path in staging.iterdir():
-            path.chmod(0o644)  # safetensors writes for the owner alone
+        for path in list(staging.iterdir()):
+            give_usual_mode(path)
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         if out.exists():

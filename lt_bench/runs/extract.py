@@ -21,12 +21,13 @@ from lt_bench.data.load import load_images
 from lt_bench.data.reading import Reading
 from lt_bench.data.small_images import ImageData
 from lt_bench.engine.group import Group, together
-from lt_bench.engine.nodes import layout, started_by_a_launcher
+from lt_bench.engine.nodes import layout
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache, require
 from lt_bench.features.manifest import FORMAT_VERSION, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, cache_key, key_fields
 from lt_bench.features.resumable import Resumable, SplitPlan, identity, only_one
 from lt_bench.features.write import Description
+from lt_bench.launched import started_by_a_launcher
 from lt_bench.runs.extract_inputs import Inputs, inputs_of
 from lt_bench.runs.extract_pace import Pace, Spent, words
 from lt_bench.runs.extract_publish import published, sample_name

@@ -19,10 +19,10 @@ from lt_bench.engine.course import Course
 from lt_bench.engine.evaluate import process_share
 from lt_bench.engine.fit import Fitted, Hardware, facts_of, fit_stack
 from lt_bench.engine.group import Group
-from lt_bench.engine.nodes import under_torchrun
 from lt_bench.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.features.cache import FeatureCache, FeatureSplit
 from lt_bench.features.room import room
+from lt_bench.launched import under_torchrun
 from lt_bench.results.environment import environment
 from lt_bench.results.record import (
     BackboneInfo,
@@ -61,7 +61,7 @@ class Bench(Workbench):
     def split(self, name: str) -> FeatureSplit:
         """A split with all its views, loaded on first use; mapped, and streamed to the device, where it would not fit into memory."""
         if name not in self._splits:
-            mapped = self.cache.mappable and self.cache.bytes_of(name) > room(self.device)
+            mapped = self.cache.mappable and self.cache.bytes_of(name) > room(self.device, self.hardware.layout.devices)
             self._splits[name] = self.cache.split(name, device=self.device, mapped=mapped)
         return self._splits[name]
 

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from lt_bench.data.reading import Reading
 from lt_bench.data.specs import dataset_spec
-from lt_bench.engine.nodes import is_first
 from lt_bench.errors import UserError
 from lt_bench.features.locate import home
+from lt_bench.launched import is_first
 from lt_bench.runs.extract import extract
 from lt_bench.runs.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from lt_bench.engine.nodes import is_first
 from lt_bench.errors import UserError
+from lt_bench.launched import is_first
 from lt_bench.leaderboard.wandb_view import Destination, write_record
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store

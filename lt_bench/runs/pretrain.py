@@ -28,7 +28,7 @@ from lt_bench.data.load import load_images
 from lt_bench.data.reading import Reading
 from lt_bench.data.small_images import ImageData
 from lt_bench.engine.fit import ending_as_interrupt
-from lt_bench.engine.nodes import Layout, is_first, layout
+from lt_bench.engine.nodes import Layout, layout
 from lt_bench.engine.pretraining import Pretraining
 from lt_bench.engine.pretraining_callbacks import EpochLog, KeepCheckpoint
 from lt_bench.engine.pretraining_files import FileInputs, FilePretraining
@@ -37,6 +37,7 @@ from lt_bench.engine.stage1 import Precision, Stage1
 from lt_bench.errors import UserError
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.seeds import derive_seed
+from lt_bench.launched import is_first
 from lt_bench.runs.extract import Request, extract_images, pick_device
 from lt_bench.runs.extract_inputs import inputs_of
 from lt_bench.runs.extract_sources import default_workers

@@ -72,3 +72,11 @@ def test_a_damaged_cache_is_named_and_does_not_hide_the_others(own_home, make_ca
     assert "broken/manifest.json: damaged manifest" in said
     with pytest.raises(UserError, match=r"broken/manifest\.json: damaged manifest"):
         find_cache("broken")
+
+
+def test_only_the_first_process_names_a_damaged_cache(own_home, make_cache, capsys, monkeypatch):
+    path = make_cache(own_home / "caches" / "broken")
+    (path / "manifest.json").write_text("{ ")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert path not in [found for found, _ in known_caches()]
+    assert capsys.readouterr().err == ""

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from lt_bench.features import room
 
@@ -28,3 +29,11 @@ def test_a_job_has_what_its_group_and_those_around_it_leave_copies_of_files_asid
 def test_without_groups_nothing_binds(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "PROCESS", tmp_path / "absent")
     assert room._left_in_group() == 1 << 62
+
+
+def test_processes_of_a_node_share_its_memory(monkeypatch):
+    monkeypatch.setattr(room, "_available", lambda: 12_000)
+    monkeypatch.setattr(room, "_left_in_group", lambda: 8_000)
+    assert [room.room(torch.device("cpu"), n) for n in (1, 2, 4)] == [4_000, 2_000, 1_000]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6_000, 9_000))
+    assert room.room(torch.device("cuda", 1), 4) == 3_000  # every process has a GPU of its own
