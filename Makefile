@@ -48,7 +48,6 @@ docs: $(READY) ## write docs/strategies, datasets.md and backbones.md from the s
 	$(BIN)/python -m lt_bench.backbones.docs > docs/backbones.md
 
 picture: $(READY) ## docs/leaderboard.png from the shipped records (needs Chromium: apt-get install chromium)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group browser
 	$(BIN)/lt-bench leaderboard --results benchmarks/results/shipped --out build/leaderboard --formats html
 	$(BIN)/python -m benchmarks.picture build/leaderboard/leaderboard.html docs/leaderboard.png
 

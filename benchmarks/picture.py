@@ -1,6 +1,6 @@
 """A picture of the leaderboard page for the README: `make picture`, or `python -m benchmarks.picture PAGE.html PICTURE.png`.
 
-Needs a Chromium on this machine (`apt-get install chromium`) and playwright (`uv pip install --group browser`).
+Needs a Chromium on this machine (`apt-get install chromium`); playwright, which drives it, comes with `make setup`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""timm's models as backbones, where timm is installed."""
+"""timm's models as backbones."""
 
 import pytest
+import timm
 import torch
 
 from lt_bench.backbones.loading import load_backbone, transform_of
 from lt_bench.backbones.transform import read_transform
 from lt_bench.backbones.weights import save_weights
-
-timm = pytest.importorskip("timm")
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "test_vit", "mobilenetv3_small_050"])

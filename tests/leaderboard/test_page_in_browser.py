@@ -1,4 +1,4 @@
-"""The page as a reader meets it, in headless Chromium: `apt-get install chromium` and `uv pip install --group browser`; left out where either is missing."""
+"""The page as a reader meets it, in headless Chromium; left out where no Chromium is on the machine (`apt-get install chromium`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks import picture
 from lt_bench.leaderboard.build import build_leaderboard
 from lt_bench.results.store import Store
 
-pytest.importorskip("playwright")
-picture = pytest.importorskip("benchmarks.picture")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(picture.PROGRAM is None, reason="no Chromium here")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        picture.PROGRAM is None, reason="no chromium, chromium-browser or google-chrome on the path: apt-get install chromium"
+    ),
+]
 
 ROWS = "#measured tr.row"
 
