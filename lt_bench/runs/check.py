@@ -29,6 +29,7 @@ from lt_bench.runs.check_subject import (
 )
 from lt_bench.runs.options import CheckOptions
 from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.gradients_shared import Batch, Gradients
 from lt_bench.strategies.registry import Entry, find
 
 HEADS = 3
@@ -149,6 +150,24 @@ def gradients(entry: Entry) -> None:
                 math.isclose(slope, analytic, rel_tol=1e-4, abs_tol=1e-6),
                 f"{when}, the gradient with respect to {name} is {analytic:.6g} along a direction, finite differences give {slope:.6g}",
             )
+
+
+def gradient_of_a_step(entry: Entry) -> None:
+    """What a step takes for the gradient is the gradient of the loss: nothing is trained, or left out, past the slots that say so."""
+    on = problem()
+    features, labels = on.sample(9, torch.float64)
+    strategy = build(entry, on, torch.float64)
+    parameters = trainable(strategy)
+    restart(strategy)
+    expected = torch.autograd.grad(
+        objective(strategy, features.unsqueeze(0), labels.unsqueeze(0)).sum(), list(parameters.values()), allow_unused=True
+    )
+    restart(strategy)
+    Gradients(strategy, Strategy)(Batch(features.unsqueeze(0), labels.unsqueeze(0), labels.unsqueeze(0)))
+    for (name, parameter), gradient in zip(parameters.items(), expected, strict=True):
+        if gradient is not None:
+            found = torch.zeros_like(gradient) if parameter.grad is None else parameter.grad
+            require_close(f"the gradient of a step with respect to {name} and that of the loss", found, gradient, 1e-6)
 
 
 def slope_along(value: Callable[[], Tensor], parameter: nn.Parameter, direction: Tensor, step: float = 1e-6) -> float:
@@ -335,7 +354,7 @@ def require_close(what: str, one: Tensor, other: Tensor, tolerance: float) -> No
 CHECKS: dict[str, Callable[[Entry], None]] = {
     function.__name__: function
     for function in (
-        grid_and_settings, per_sample, gradients, stack_of_three, half_precision, sizes, batches, extreme_logits, saved_and_restored, fits, inference_head,
+        grid_and_settings, per_sample, gradients, gradient_of_a_step, stack_of_three, half_precision, sizes, batches, extreme_logits, saved_and_restored, fits, inference_head,
     )
 }  # fmt: skip
 ANY_FITTING = (grid_and_settings, stack_of_three, inference_head)

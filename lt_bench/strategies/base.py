@@ -150,7 +150,10 @@ class Strategy(LightningModule):
         return logits
 
     def smoothing(self, labels: Tensor) -> Tensor | float:
-        """q: the mass spread evenly over all K classes, the true one included (torch's ``label_smoothing``); a float or broadcastable to (..., B)."""
+        """q: the mass spread evenly over all K classes, the true one included (torch's ``label_smoothing``); a float or broadcastable to (..., B).
+
+        It may be made of parameters, which then get their gradient.
+        """
         return 0.0
 
     def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:

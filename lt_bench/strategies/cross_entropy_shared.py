@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lt_bench.errors import UserError
-
 Transform = Callable[..., Tensor]
 
 
@@ -30,11 +28,7 @@ def constant(focus: Transform) -> Transform:
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> Tensor:
-    """-sum_k q_k log softmax(z)_k with q = (1 - s) one-hot + s / K, per sample (..., B); s is a float or broadcastable to (..., B).
-
-    Raises:
-        UserError: s is trained; its gradient is not written down here.
-    """
+    """-sum_k q_k log softmax(z)_k with q = (1 - s) one-hot + s / K, per sample (..., B); s is a float or broadcastable to (..., B), and may be trained."""
     return _SmoothedCrossEntropy.apply(logits, labels, smoothing)
 
 
@@ -57,6 +51,7 @@ class CrossEntropy:
         self._total = self._exponentials.sum(-1, keepdim=True)
         partition, true = self._total.log().add_(largest), logits.gather(-1, self._index)
         self._smoothing: Tensor | float = smoothing
+        self._logits, self._true = logits, true
         if isinstance(smoothing, Tensor):
             self._smoothing = smoothing.to(logits).expand(logits.shape[:-1]).unsqueeze(-1)
             partition.sub_((1 - self._smoothing) * true).sub_(self._smoothing * logits.mean(-1, keepdim=True))
@@ -65,6 +60,11 @@ class CrossEntropy:
         else:
             partition.sub_(true, alpha=1 - smoothing).sub_(logits.mean(-1, keepdim=True), alpha=smoothing)
         self.losses = partition.squeeze(-1)
+
+    @property
+    def of_smoothing(self) -> Tensor:
+        """The derivative of ``losses`` for s (..., B): z_y less the mean logit."""
+        return (self._true - self._logits.mean(-1, keepdim=True)).squeeze(-1)
 
     def residual(self, slope: Tensor | float = 1.0) -> Tensor:
         """``slope`` (..., B) times softmax(z) - q, (..., B, K); made in place of the exponentials, so it can be had once."""
@@ -80,12 +80,16 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> Tensor:
-        if ctx.needs_input_grad[2]:
-            raise UserError(
-                "smoothed_cross_entropy takes its smoothing for a constant; where it is trained, write the loss with log_softmax"
-            )
         both = CrossEntropy(logits, labels, smoothing)
-        ctx.save_for_backward(both.residual())
+        ctx.trained = smoothing.shape if isinstance(smoothing, Tensor) and ctx.needs_input_grad[2] else None
+        ctx.save_for_backward(*(() if ctx.trained is None else (both.of_smoothing,)), both.residual())
         return both.losses
 
-    backward: Any = staticmethod(once_differentiable(lambda ctx, outward: (ctx.saved_tensors[0] * outward.unsqueeze(-1), None, None)))
+    backward: Any = staticmethod(once_differentiable(lambda ctx, outward: _slopes(ctx, outward)))
+
+
+def _slopes(ctx: Any, outward: Tensor) -> tuple[Tensor, None, Tensor | None]:
+    """The gradients for logits, labels and smoothing."""
+    *of_smoothing, residual = ctx.saved_tensors
+    found = (of_smoothing[0] * outward).sum_to_size(ctx.trained) if of_smoothing else None
+    return residual * outward.unsqueeze(-1), None, found

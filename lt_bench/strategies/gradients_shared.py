@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lt_bench.errors import UserError
 from lt_bench.strategies.cross_entropy_shared import CrossEntropy
 from lt_bench.strategies.tensors_shared import at_least_float32, gathered, per_class, stacked_linear
+from lt_bench.strategies.terms_shared import Terms, total
 
 if TYPE_CHECKING:
     from lt_bench.strategies.base import Strategy
@@ -58,13 +60,15 @@ class Gradients:
         self._further = overridden("batch_statistic", "regulariser")
         self._weighs = overridden("focus")
         own = overridden("loss", "kernel") or (self._weighs and not getattr(type(strategy).focus, "is_constant", False))
+        own = own or (strategy.class_weight is not None and strategy.class_weight.requires_grad)
         # Into a network that is trained too, autograd goes all the way; and what looks at its features is autograd's.
         self.written_down = not own and not (network and self._shapes)
         self._maps = overridden("linear_map")
         self.linear = (
             not overridden("logits") and not network and (self._maps or (strategy.weight.requires_grad and strategy.bias.requires_grad))
         )
-        changed = self._maps or self._shapes or self._weighs or self._further or overridden("inputs", "fit_step", "project", "observe")
+        changed = self._maps or self._shapes or self._weighs or self._further or len(self._trained) > 2
+        changed = changed or overridden("inputs", "fit_step", "project", "observe")
         self.plain = self.linear and self.written_down and self._shifts and not changed
         self._kept: dict[Tensor, Tensor] = {}
         if self.linear and not self._maps:
@@ -87,8 +91,8 @@ class Gradients:
     def _through_linear(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Where logits are one product of what the features give: the gradient for the logits, then one more product."""
         strategy = self._strategy
-        with torch.no_grad():
-            inputs = strategy.inputs(batch.features)
+        inputs = strategy.inputs(batch.features)
+        refuse_trained(inputs, strategy, "inputs", "override logits instead")
         with torch.set_grad_enabled(self._maps):
             weight, bias = strategy.linear_map()
         with torch.no_grad():
@@ -105,16 +109,16 @@ class Gradients:
                 parameter.grad = gradient
             self._set(direct)
             return logits, objective
-        mapped = _Terms()
+        mapped = Terms()
         for value, gradient in ((weight, of_weight), (bias, of_bias)):
             if value is not None and value.requires_grad:
                 mapped.add(value, gradient)
-        self._set([_sum(one, other) for one, other in zip(mapped.gradients(self._trained), direct, strict=True)])
+        self._set([total(one, other) for one, other in zip(mapped.gradients(self._trained), direct, strict=True)])
         return logits, objective
 
-    def _terms(self, logits: Tensor, batch: Batch) -> tuple[Tensor, _Terms]:
+    def _terms(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Terms]:
         """The objective (H,) without the regulariser, and what is to be differentiated; gradients for the logits that are known already lie in it."""
-        strategy, terms = self._strategy, _Terms()
+        strategy, terms = self._strategy, Terms()
         if self.linear and not (self.written_down and self._shifts and not self._further):
             logits.requires_grad_()
         objective = self._written(logits, batch, terms) if self.written_down else self._left_to_autograd(logits, batch, terms)
@@ -130,20 +134,22 @@ class Gradients:
                 terms.add((penalty / batch.world).sum())
         return objective, terms
 
-    def _left_to_autograd(self, logits: Tensor, batch: Batch, terms: _Terms) -> Tensor:
+    def _left_to_autograd(self, logits: Tensor, batch: Batch, terms: Terms) -> Tensor:
         """Where slots of the loss itself were overridden."""
         strategy = self._strategy
         objective = strategy.loss(logits, batch.labels, batch.features).sum(-1) / strategy.denominator(batch.labels_of_all)
         terms.add(objective.sum())
         return objective.detach()
 
-    def _written(self, logits: Tensor, batch: Batch, terms: _Terms) -> Tensor:
+    def _written(self, logits: Tensor, batch: Batch, terms: Terms) -> Tensor:
         """Where the loss is a function of cross-entropy: autograd sees at most the transform, and one number per sample."""
         strategy, labels = self._strategy, batch.labels
-        with torch.set_grad_enabled(not self._shifts):
-            transformed = strategy.transform(at_least_float32(logits.detach() if self._shifts else logits), labels)
+        transformed = strategy.transform(at_least_float32(logits.detach() if self._shifts else logits), labels)
+        if self._shifts:
+            refuse_trained(transformed, strategy, "transform", "leave out @shift")
+        smoothing = strategy.smoothing(labels)
         with torch.no_grad():
-            entropy = CrossEntropy(transformed.detach(), labels, strategy.smoothing(labels))
+            entropy = CrossEntropy(transformed.detach(), labels, smoothing)
             losses, denominator = entropy.losses, strategy.denominator(batch.labels_of_all)
             per_sample = self._per_sample(transformed.detach(), losses.dtype, batch)
         if self._shapes:
@@ -155,6 +161,8 @@ class Gradients:
             objective = (losses if per_sample is None else losses * per_sample).sum(-1) / denominator
             slope = _over(1.0 if per_sample is None else per_sample, denominator)
         with torch.no_grad():
+            if isinstance(smoothing, Tensor) and smoothing.requires_grad:
+                terms.add(smoothing, (slope * entropy.of_smoothing).to(smoothing).sum_to_size(smoothing.shape))
             residual = entropy.residual(slope.to(losses.dtype) if isinstance(slope, Tensor) else slope)
             if self._shifts:
                 terms.known(logits, residual.to(logits.dtype))
@@ -181,45 +189,6 @@ class Gradients:
                 kept += gradient
 
 
-class _Terms:
-    """A sum of which the gradient is asked for: tensors with the gradient that is known for each, and gradients that need no more work."""
-
-    def __init__(self) -> None:
-        self._outputs: list[Tensor] = []
-        self._weights: list[Tensor | None] = []
-        self._known: dict[Tensor, Tensor] = {}
-
-    def add(self, output: Tensor, weight: Tensor | None = None) -> None:
-        """``output`` counts with ``weight``, or is itself a term."""
-        if output.requires_grad:
-            self._outputs.append(output)
-            self._weights.append(weight)
-
-    def known(self, tensor: Tensor, gradient: Tensor) -> None:
-        """``tensor`` has this gradient: the answer where it is asked for, the start of a way back where it was computed."""
-        if tensor.grad_fn is None:
-            self._known[tensor] = gradient
-        else:
-            self.add(tensor, gradient)
-
-    def slope(self, objective: Tensor, losses: Tensor, others: Sequence[Tensor]) -> Tensor:
-        """The gradient of ``objective`` for ``losses``; those for ``others`` are kept."""
-        slope, *rest = torch.autograd.grad(objective, (losses, *others), allow_unused=True)
-        self._known |= {other: gradient for other, gradient in zip(others, rest, strict=True) if gradient is not None}
-        return torch.zeros_like(losses) if slope is None else slope
-
-    def gradients(self, tensors: Sequence[Tensor]) -> list[Tensor | None]:
-        """One for each of ``tensors``, None where nothing depends on it."""
-        found: Sequence[Tensor | None] = [None] * len(tensors)
-        if self._outputs:
-            asked = [number for number, tensor in enumerate(tensors) if tensor.requires_grad]
-            some = torch.autograd.grad(self._outputs, [tensors[number] for number in asked], self._weights, allow_unused=True)
-            found = list(found)
-            for number, gradient in zip(asked, some, strict=True):
-                found[number] = gradient
-        return [_sum(gradient, self._known.get(tensor)) for tensor, gradient in zip(tensors, found, strict=True)]
-
-
 def product(residual: Tensor, features: Tensor, shape: torch.Size, out: Tensor | None = None) -> Tensor:
     """The gradient of weights (H, K, D), given that of logits (H, B, K) that they made of features (S, B, D)."""
     H, K, D = shape
@@ -229,10 +198,14 @@ def product(residual: Tensor, features: Tensor, shape: torch.Size, out: Tensor |
     return found.view(shape)
 
 
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other
+def refuse_trained(tensor: Tensor, strategy: Strategy, slot: str, instead: str) -> None:
+    """Refuse a slot that is promised to be made of nothing that is trained, where it would silently get no gradient.
+
+    Raises:
+        UserError: it depends on a parameter.
+    """
+    if tensor.requires_grad:
+        raise UserError(f"{strategy.name or type(strategy).__name__}: {slot} depends on what is trained, and is promised not to: {instead}")
 
 
 def _over(value: Tensor | float, denominator: Tensor | float) -> Tensor | float:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.cross_entropy_shared import shift
 
 
 class Sound(Strategy):
@@ -70,6 +71,25 @@ class Forgets(Sound):
 
     def end_epoch(self, epoch):
         self.count += 1
+
+
+class HidesInInputs(Sound):
+    """``z_i = W (a h_i) + b`` with a trained where nothing trained belongs."""
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.length = nn.Parameter(torch.ones(self.heads, 1, 1))
+
+    def inputs(self, features):
+        return features * self.length
+
+
+class NoShift(Sound):
+    """``T(z) = 2 z``, marked as a shift."""
+
+    @shift
+    def transform(self, logits, labels):
+        return 2 * logits
 
 
 class StillTrainable(Sound):

@@ -17,6 +17,8 @@ BROKEN = {
     "StillTrainable": ("inference_head", "still trainable"),
     "NothingTrainable": ("gradients", 'fitting = "none"'),
     "DeadParameter": ("gradients", "extra is trainable but the loss does not depend on it"),
+    "HidesInInputs": ("gradient_of_a_step", "inputs depends on what is trained"),
+    "NoShift": ("gradient_of_a_step", "the gradient of a step with respect to weight and that of the loss differ"),
     "BadGrid": ("grid_and_settings", "'temperature'"),
     "Crashes": ("per_sample", "broken.py"),
 }

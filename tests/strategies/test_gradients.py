@@ -52,10 +52,18 @@ def test_a_logit_left_out_has_no_gradient():
     torch.testing.assert_close(residual.sum(-1), torch.zeros(1))
 
 
-def test_a_trained_smoothing_is_refused():
-    smoothing = torch.tensor(0.1, requires_grad=True)
-    with pytest.raises(UserError, match="smoothing"):
-        smoothed_cross_entropy(torch.randn(2, 3, requires_grad=True), torch.tensor([0, 1]), smoothing)
+@pytest.mark.parametrize("shape", [(), (3, 1), (3, 8)], ids=["one", "per head", "per sample"])
+def test_cross_entropy_gives_a_trained_smoothing_its_gradient(shape):
+    torch.manual_seed(6)
+    logits = torch.randn(3, 8, 6, dtype=torch.float64, requires_grad=True)
+    smoothing, labels = torch.full(shape, 0.2, dtype=torch.float64, requires_grad=True), torch.randint(6, (3, 8))
+    weight = torch.rand(3, 8, dtype=torch.float64)
+    for found, expected in zip(
+        torch.autograd.grad((smoothed_cross_entropy(logits, labels, smoothing) * weight).sum(), (logits, smoothing)),
+        torch.autograd.grad((reference(logits, labels, smoothing) * weight).sum(), (logits, smoothing)),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 class RowsInTheLoss(CE):
@@ -119,7 +127,70 @@ class Sharpened(CE):
         return losses**self.power
 
 
-OWN = (RowsInTheLoss, Tempered, Decayed, Moved, Sharpened)
+class SmoothedByTraining(CE):
+    """Trains one smoothing per class and head."""
+
+    name = "smoothed_by_training"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.rate = torch.nn.Parameter(torch.randn(self.heads, facts.num_classes, generator=torch.Generator().manual_seed(1)))
+
+    def smoothing(self, labels):
+        return self.rate.sigmoid().gather(-1, labels)
+
+
+class SmoothedAndShaped(SmoothedByTraining):
+    """The same, and a power of its losses, weighted by class."""
+
+    name = "smoothed_and_shaped"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.class_weight = 1 / self.class_counts
+
+    def of_cross_entropy(self, losses, labels, features):
+        return losses**1.5
+
+
+class WeightedByTraining(CE):
+    """Trains the weight of each class."""
+
+    name = "weighted_by_training"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.class_weight = torch.nn.Parameter(torch.linspace(0.5, 2, facts.num_classes))
+
+
+class TrainedInputs(CE):
+    """Breaks the promise that inputs are made of nothing trained."""
+
+    name = "trained_inputs"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.length = torch.nn.Parameter(torch.ones(()))
+
+    def inputs(self, features):
+        return features * self.length
+
+
+class TrainedShift(CE):
+    """Marks as a shift what is trained."""
+
+    name = "trained_shift"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.offset = torch.nn.Parameter(torch.zeros(facts.num_classes))
+
+    @shift
+    def transform(self, logits, labels):
+        return logits + self.offset
+
+
+OWN = (RowsInTheLoss, Tempered, Decayed, Moved, Sharpened, SmoothedByTraining, SmoothedAndShaped, WeightedByTraining)
 FITTED = [name for name in strategy_names() if find(name).fitting == "sgd"]
 
 
@@ -158,6 +229,13 @@ def test_gradients_are_those_of_autograd(make_class, orders):
         features = features.flip(1) + 0.1
 
 
+@pytest.mark.parametrize(("cls", "words"), [(TrainedInputs, "inputs .*override logits"), (TrainedShift, "transform .*leave out @shift")])
+def test_what_is_promised_to_be_untrained_and_is_not_is_refused(cls, words):
+    labels = torch.zeros(H, B, dtype=torch.long)
+    with pytest.raises(UserError, match=words):
+        Gradients(make(cls), Strategy)(Batch(torch.randn(1, B, D, dtype=torch.float64), labels, labels))
+
+
 def test_what_is_written_down():
     """The gradient of an overridden loss is left to autograd, and a step that does anything of its own is not plain."""
     plain = [Gradients(make(find(name).load()), Strategy) for name in ("ce", "los", "cb", "balanced_softmax", "la_loss")]
@@ -168,6 +246,8 @@ def test_what_is_written_down():
         assert gradients.linear
         assert gradients.written_down
         assert not gradients.plain
-    for cls in (RowsInTheLoss, find("cb_focal_sigmoid").load(), find("ffds").load()):
+    assert Gradients(make(SmoothedByTraining), Strategy).written_down
+    assert not Gradients(make(SmoothedByTraining), Strategy).plain
+    for cls in (RowsInTheLoss, WeightedByTraining, find("cb_focal_sigmoid").load(), find("ffds").load()):
         assert not Gradients(make(cls), Strategy).written_down
     assert not Gradients(make(find("lws").load()), Strategy).linear
