@@ -7,7 +7,6 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.errors import UserError
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.base import Facts, check_range, stacked_linear
@@ -28,14 +27,15 @@ class MetaSampler(BalancedSoftmax):
     Official code (jiawei-ren/BalancedMetaSoftmax-Classification ``data/MetaSampler.py``, ``run_networks.py`` meta_forward) and differences, all inferred: there the
     Gumbel-softmax runs over all N samples, here over classes with log (r n), the same law for the draw at a cost of K instead of N; the inner step there carries the
     optimizer's momentum, here it is plain. On ImageNet-LT and Places-LT the official balanced batch is drawn from the validation split, whose labels are thereby
-    trained on; here it always comes from the training split, as on CIFAR there. Places-LT: init_power 0.3, rate 0.001, 512 balanced samples.
+    trained on; here it never is: it comes from the training split, as on CIFAR there. ``held_out`` keeps what that split gives there, a balanced batch of images the
+    head is not trained on; it is ours. Places-LT: init_power 0.3, rate 0.001, 512 balanced samples.
 
     Args:
         facts: what the data know.
         meta_lr: learning rate of Adam on v.
         init_power: how strongly rare classes are favoured at the start.
         meta_batch_size: samples of the balanced batch.
-        meta_source: where they are drawn from, ``train``; ``val``, as the official code does on ImageNet-LT and Places-LT, is refused, see above.
+        meta_source: where they are drawn from: all of ``train``, or a tenth of each class's training images, at least one of two or more, that is ``held_out`` for them.
         recipe: fields of ``Recipe``.
     """
 
@@ -60,19 +60,14 @@ class MetaSampler(BalancedSoftmax):
         meta_lr: float = 0.01,
         init_power: float = 0.3,
         meta_batch_size: int = 512,
-        meta_source: Literal["train", "val"] = "train",
+        meta_source: Literal["train", "held_out"] = "train",
         **recipe: Unpack[RecipeOptions],
     ) -> None:
         super().__init__(facts, **recipe)
         check_range(self.name, "meta_lr", meta_lr, 0.0, 10.0)
         check_range(self.name, "init_power", init_power, 0.0, 2.0)
         check_range(self.name, "meta_batch_size", meta_batch_size, 1, 1 << 20)
-        if meta_source != "train":
-            raise UserError(
-                f"{self.name}.meta_source is {meta_source!r}: the official code trains on validation labels there, and here validation images only choose "
-                "hyper-parameters; use train"
-            )
-        self.meta_lr, self.meta_batch_size = self.one_per_head(meta_lr).float(), meta_batch_size
+        self.meta_lr, self.meta_batch_size, self.holds_out = self.one_per_head(meta_lr).float(), meta_batch_size, meta_source == "held_out"
         counts = self.class_counts.clamp_min(1)
         rarity = (counts / counts.sum()) ** -self.one_per_head(init_power)[:, None]
         rate = rarity / (rarity.amin(1, keepdim=True) + rarity.amax(1, keepdim=True))
@@ -80,13 +75,18 @@ class MetaSampler(BalancedSoftmax):
         self.mean, self.square = nn.Buffer(torch.zeros_like(self.rate_logit)), nn.Buffer(torch.zeros_like(self.rate_logit))
         self.steps = nn.Buffer(torch.zeros((), dtype=torch.float32))
         self.members = torch.empty(0, dtype=torch.long)
-        self.counts = self.starts = self.present = self.members
+        self.starts = self.counts = self.meta_starts = self.meta_counts = self.present = self.members
 
     def begin(self, train: FeatureSource) -> None:
-        """Where each class's samples are."""
+        """Where each class's samples are: those to train on come first, those held out last."""
         self.members = torch.argsort(train.labels, stable=True)
-        self.counts = torch.bincount(train.labels, minlength=self.facts.num_classes)
-        self.starts, self.present = self.counts.cumsum(0) - self.counts, self.counts.nonzero().squeeze(1)
+        every = torch.bincount(train.labels, minlength=self.facts.num_classes)
+        held = (every / 10).ceil().long() * (every > 1) * self.holds_out
+        self.starts, self.counts, self.present = every.cumsum(0) - every, every - held, every.nonzero().squeeze(1)
+        self.meta_starts, self.meta_counts = (
+            torch.where(held > 0, self.starts + self.counts, self.starts),
+            torch.where(held > 0, held, every),
+        )
 
     def fit_step(self, index: Tensor, optimizer: HeadSGD) -> None:
         """Draw the batch, move the rates, train on the batch; of ``index`` only the views are used. All processes draw and move alike."""
@@ -97,12 +97,11 @@ class MetaSampler(BalancedSoftmax):
             noise = self.draw(index.shape[1], self.facts.num_classes)
             scores = self.rate_logit.sigmoid().log().unsqueeze(1) + self.counts.log() - noise.clamp_min(1e-20).log().neg().log()
             classes = scores.argmax(-1)
-            rows = views * len(split) + self.member(classes)
+            rows = views * len(split) + self.member(classes, self.starts, self.counts)
             balanced = self.present[(self.draw(self.meta_batch_size, 1).squeeze(-1) * self.present.numel()).long()]
             seen = views[:, torch.arange(self.meta_batch_size, device=index.device) % index.shape[1]] * len(split)
-            influence = self.influence(
-                split.gather(rows).to(self.dtype), classes, split.gather(seen + self.member(balanced)).to(self.dtype), balanced
-            )
+            seen = seen + self.member(balanced, self.meta_starts, self.meta_counts)
+            influence = self.influence(split.gather(rows).to(self.dtype), classes, split.gather(seen).to(self.dtype), balanced)
             soft = scores.softmax(-1)
             through = influence.float() * soft.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
             gradient = torch.zeros_like(self.rate_logit).scatter_add_(1, classes, through) - torch.einsum("hb,hbk->hk", through, soft)
@@ -114,10 +113,10 @@ class MetaSampler(BalancedSoftmax):
         self.draws.share(samples, 0, 1)
         return self.draws.uniform(torch.empty(self.heads, samples, width, device=self.members.device))
 
-    def member(self, classes: Tensor) -> Tensor:
-        """A random sample, 0 to N - 1, of each of the classes (H, B)."""
-        within = (self.draw(classes.shape[1], 1).squeeze(-1) * self.counts[classes]).long()
-        return self.members[self.starts[classes] + within.minimum(self.counts[classes] - 1)]
+    def member(self, classes: Tensor, starts: Tensor, counts: Tensor) -> Tensor:
+        """A random sample, 0 to N - 1, of each of the classes (H, B), which have ``counts`` from ``starts`` on in ``members``."""
+        within = (self.draw(classes.shape[1], 1).squeeze(-1) * counts[classes]).long()
+        return self.members[starts[classes] + within.minimum(counts[classes] - 1)]
 
     def influence(self, features: Tensor, labels: Tensor, meta_features: Tensor, meta_labels: Tensor) -> Tensor:
         """How the loss on the balanced batch changes with the weight s_i of each sample of the drawn one, after one step of the head: (H, B)."""

@@ -3,7 +3,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lt_bench.errors import UserError
 from lt_bench.runs.check_subject import build, default, fit, problem
 from lt_bench.strategies.registry import find
 
@@ -86,6 +85,23 @@ def test_without_balanced_softmax_the_learned_rates_favour_the_rare_class(monkey
     assert rates[1] > 1.3 * rates[0]
 
 
-def test_the_balanced_batch_never_comes_from_validation():
-    with pytest.raises(UserError, match="only choose hyper-parameters"):
-        ready(meta_source="val")
+@pytest.mark.parametrize(("source", "held"), [("train", [0, 0, 0]), ("held_out", [3, 1, 1])])
+def test_what_is_held_out_is_never_trained_on_and_the_balanced_batch_is_drawn_from_it_alone(source, held):
+    on, strategy = ready(meta_source=source, meta_batch_size=3000)
+    trained, met = [], []
+    base = type(strategy).__mro__[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "fit_step", lambda self, index, optimizer: trained.append(index), raising=False)
+        patch.setattr(type(on.train), "gather", lambda self, rows: met.append(rows) or self.view("plain")[rows % len(self)])
+        strategy.fit_step(torch.zeros(1, 3000, dtype=torch.long), None)
+    trained, met = set(trained[0].flatten().tolist()), set(met[1].flatten().tolist())
+    first = torch.arange(sum(COUNTS))[torch.cat([torch.arange(n) < n - out for n, out in zip(COUNTS, held, strict=True)])].tolist()
+    assert trained == set(first)
+    assert met == (set(range(sum(COUNTS))) - trained if any(held) else trained)
+
+
+def test_a_class_of_one_sample_is_in_both():
+    on = problem((12, 1), 3)
+    strategy = build(find("meta_sampler"), on, torch.float64, default(find("meta_sampler"), meta_source="held_out"))
+    assert (strategy.counts.tolist(), strategy.meta_counts.tolist()) == ([10, 1], [2, 1])
+    assert (strategy.starts.tolist(), strategy.meta_starts.tolist()) == ([0, 12], [10, 12])
