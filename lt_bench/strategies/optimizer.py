@@ -52,7 +52,7 @@ class HeadSGD(SGD):
         self._slices: list[tuple[Tensor, Tensor, slice]] = []
         options: list[dict[str, Any]] = []
         for (lr, momentum, weight_decay), members in groups.items():
-            views = [self._view(parameter, run) for parameter, heads_of_it in members.items() for run in _runs(heads_of_it)]
+            views = [self._view(parameter, run) for parameter, heads_of_it in members.items() for run in _runs(parameter, heads_of_it)]
             if (lr, momentum, weight_decay) == rates[0]:
                 views += [self._view(parameter, slice(None)) for parameter in network]
             nesterov = recipe.nesterov and momentum > 0  # without momentum there is nothing to look ahead to
@@ -61,6 +61,7 @@ class HeadSGD(SGD):
                 {"params": views, "lr": rate, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "initial_lr": lr}
             )
         self._seen: list[Tensor | None] = [None] * len(self._slices)
+        self._lists: list[tuple[list[Tensor], list[Tensor], list[Tensor | None]]] = []
         super().__init__(options, lr=0.1, fused=True)
 
     def _view(self, parameter: Tensor, run: slice) -> Tensor:
@@ -85,20 +86,26 @@ class HeadSGD(SGD):
 
     def update(self) -> None:
         """``step`` without torch's hooks and profiler marks, which cost more than the update of a small head; call it without gradients."""
+        changed = False
         for number, (parameter, view, run) in enumerate(self._slices):
             if parameter.grad is not self._seen[number]:  # a gradient that is kept in place is sliced once
-                self._seen[number] = parameter.grad
+                self._seen[number], changed = parameter.grad, True
                 view.grad = None if parameter.grad is None else parameter.grad[run]
-        for group in self.param_groups:
-            views = [view for view in group["params"] if view.grad is not None]
-            momenta = [self.state[view].get("momentum_buffer") for view in views]
+        if changed or not self._lists:
+            self._lists = [self._listed(group) for group in self.param_groups]
+        for group, (views, gradients, momenta) in zip(self.param_groups, self._lists, strict=True):
             sgd(
-                views, [view.grad for view in views], momenta, fused=True, lr=group["lr"], momentum=group["momentum"], weight_decay=group["weight_decay"],
+                views, gradients, momenta, fused=True, lr=group["lr"], momentum=group["momentum"], weight_decay=group["weight_decay"],
                 dampening=0.0, nesterov=group["nesterov"], maximize=False,
             )  # fmt: skip
-            if group["momentum"] != 0:
+            if group["momentum"] != 0 and changed:
                 for view, momentum in zip(views, momenta, strict=True):
                     self.state[view]["momentum_buffer"] = momentum
+
+    def _listed(self, group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor], list[Tensor | None]]:
+        """What torch's function takes of a group: parameters that have a gradient, those, and their momenta, which it makes where they are None."""
+        views = [view for view in group["params"] if view.grad is not None]
+        return views, [view.grad for view in views], [self.state[view].get("momentum_buffer") for view in views]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of the stacked parameters."""
@@ -109,11 +116,11 @@ class HeadSGD(SGD):
                 parameter.grad.zero_()
 
 
-def _runs(members: list[int]) -> list[slice]:
-    """Maximal runs of consecutive head numbers, so that heads with equal rates are updated as one block."""
+def _runs(parameter: Tensor, members: list[int]) -> list[slice]:
+    """Maximal runs of consecutive head numbers, so that heads with equal rates are updated as one block; single ones where heads do not lie next to each other."""
     runs: list[slice] = []
     for head in members:
-        if runs and runs[-1].stop == head:
+        if runs and runs[-1].stop == head and parameter.is_contiguous():
             runs[-1] = slice(runs[-1].start, head + 1)
         else:
             runs.append(slice(head, head + 1))
