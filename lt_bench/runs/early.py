@@ -9,7 +9,17 @@ from lt_bench.backbones.registry import backbone_spec
 from lt_bench.data.specs import dataset_spec
 from lt_bench.engine.pretraining_recipes import stage1_recipe
 from lt_bench.errors import UserError
-from lt_bench.runs.options import ExportOptions, ExtractOptions, PredictOptions, PretrainOptions, RunOptions, TuneOptions, VerifyOptions
+from lt_bench.leaderboard.wandb_account import require_account
+from lt_bench.runs.options import (
+    BenchOptions,
+    ExportOptions,
+    ExtractOptions,
+    PredictOptions,
+    PretrainOptions,
+    RunOptions,
+    TuneOptions,
+    VerifyOptions,
+)
 
 HUB = "hub"
 
@@ -34,6 +44,8 @@ def check(options: object) -> None:
         for path, kind in ((options.export, "exported classifier; `lt-bench export` makes one"), (options.inputs, "folder or image")):
             if path is not None and not path.exists():
                 raise UserError(f"{path}: no such {kind}")
+    if isinstance(options, RunOptions | BenchOptions | PretrainOptions) and options.wandb == "online":
+        require_account()
 
 
 def require_images(dataset: str, data_dir: Path | None, backbone: str | None, weights: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -138,6 +139,17 @@ def test_the_dashboard_is_built_without_a_network():
         assert (runs.entity, runs.project) == ("me", "p")
         runs.entity = runs.project = ""  # with them it would ask the server for the project's id
         assert [(key.section, key.name) for key in runs._to_model().grouping] == [("config", "strategy.value")]
+
+
+@pytest.mark.parametrize(("key", "reason"), [("", "No API key configured"), ("short", "40\\+ characters")])
+def test_a_run_that_is_to_be_logged_online_asks_for_the_account_first(cli, tmp_path, monkeypatch, key, reason):
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = cli("run", "--strategy", "joint", "--dataset", "cifar100_lt", "--wandb", "online")
+    assert done.code == 2
+    assert re.search(reason, done.err.splitlines()[-1])
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_dashboard_without_an_account_is_one_line(tmp_path, monkeypatch):
