@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -29,21 +30,35 @@ class _Reasons(Dataset[str]):
         return ""
 
 
-def without_broken(data: FileData, workers: int) -> tuple[FileData, tuple[str, ...]]:
-    """Decode every image once, in ``workers`` processes.
+def broken_images(data: FileData, workers: int, rank: int = 0, world: int = 1) -> dict[str, dict[int, str]]:
+    """Decode images once, in ``workers`` processes: every ``world``-th of each split from number ``rank``.
 
     Returns:
-        The data set without those that cannot be decoded, and for each of them what is wrong.
+        By split the positions of those that cannot be decoded, and why.
+    """
+    found = {}
+    for split, images in data.splits.items():
+        mine = range(rank, len(images), world)
+        loader = DataLoader(_Reasons(images), batch_size=32, sampler=mine, num_workers=workers, collate_fn=list)
+        reasons = (reason for batch in loader for reason in batch)
+        found[split] = {i: reason for i, reason in zip(mine, reasons, strict=True) if reason}
+    return found
+
+
+def without_broken(data: FileData, broken: Sequence[Mapping[str, Mapping[int, str]]]) -> tuple[FileData, tuple[str, ...]]:
+    """Leave out the images that ``broken_images`` found, one element for each process that looked.
+
+    Returns:
+        The data set without them, and for each of them what is wrong.
 
     Raises:
         UserError: a class has no training image left.
     """
     splits, left_out = {}, []
     for name, images in data.splits.items():
-        loader = DataLoader(_Reasons(images), batch_size=32, num_workers=workers, collate_fn=list)
-        reasons = [reason for batch in loader for reason in batch]
-        splits[name] = images.take(np.flatnonzero([not reason for reason in reasons])) if any(reasons) else images
-        left_out += filter(None, reasons)
+        reasons = dict(sorted(item for share in broken for item in share[name].items()))
+        splits[name] = images.take(np.setdiff1d(np.arange(len(images)), list(reasons))) if reasons else images
+        left_out += reasons.values()
     if not left_out:
         return data, ()
     counts = np.bincount(splits["train"].labels, minlength=len(data.class_names))

@@ -206,21 +206,21 @@ def _train(
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
         product = recipe.batch_size * (2 * strategy.facts.dim * strategy.facts.num_classes * strategy.heads + train.work)
-        with threads_for(product) as threads, ending_as_interrupt(trainer):
+        with threads_for(product) as threads, ending_as_interrupt():
             loader = DataLoader(Passthrough(), sampler=order, batch_size=None)
             trainer.fit(strategy, loader, ckpt_path=None if resume is None else str(resume), weights_only=True)
     return threads
 
 
 @contextmanager
-def ending_as_interrupt(trainer: Trainer) -> Iterator[None]:
+def ending_as_interrupt() -> Iterator[None]:
     """Lightning ends an interrupted fit with ``sys.exit`` and leaves SIGINT ignored; callers see a KeyboardInterrupt, and the next one works too."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
-        if not trainer.interrupted:
-            raise
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise  # of a process that another's error ended
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
 

@@ -51,6 +51,12 @@ class Group:
         """The results of every process's call, by rank; a UserError of one ends all of them."""
         return self._outcomes(do)
 
+    def each_does(self, do: Callable[[], T]) -> T:
+        """This process's own result, which no other gets; a UserError of one ends all of them."""
+        found: list[T] = []
+        self.all_do(lambda: found.append(do()))
+        return found[0]
+
     def _outcomes(self, do: Callable[[], T] | None) -> list[T]:
         found: tuple[T | None, str] = (None, "")
         try:
@@ -78,13 +84,28 @@ class Group:
         raise SystemExit(2)  # the first process says why
 
 
+def joined(device: torch.device, local: int = 1) -> Group:
+    """The processes that have met already, with a channel of their own over gloo; one alone where none have. All of them call this.
+
+    Args:
+        device: of this process.
+        local: processes on this node.
+    """
+    if not distributed.is_initialized():
+        return Group(0, 1, 1, device)
+    channel = distributed.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(channel, distributed.ProcessGroup)
+    return Group(distributed.get_rank(), distributed.get_world_size(), local, device, channel)
+
+
 @contextmanager
-def together(where: Layout, accelerator: str) -> Iterator[Group]:
-    """The group of the processes of ``where``, which are started if nobody has; those of a Trainer that has run are taken as they are.
+def together(where: Layout, accelerator: str, *, trains: bool = False) -> Iterator[Group]:
+    """The group of the processes of ``where``, which are started if nobody has; those that have met already are taken as they are.
 
     Args:
         where: nodes and devices.
         accelerator: ``cpu`` or ``cuda``.
+        trains: whether a Trainer is to run within, which takes these processes as its own; gradients go over NCCL on CUDA.
 
     Raises:
         UserError: not so many devices.
@@ -98,9 +119,7 @@ def together(where: Layout, accelerator: str) -> Iterator[Group]:
         )
     if distributed.is_initialized():
         device = torch.device(accelerator, int(os.environ["LOCAL_RANK"])) if accelerator == "cuda" else torch.device("cpu")
-        channel = distributed.new_group(backend="gloo", timeout=PATIENCE)
-        assert isinstance(channel, distributed.ProcessGroup)
-        yield Group(distributed.get_rank(), distributed.get_world_size(), where.devices, device, channel)
+        yield joined(device, where.devices)
         return
     from lightning.fabric import Fabric  # costs seconds, and one process does without
     from lightning.fabric.strategies.ddp import DDPStrategy
@@ -109,7 +128,7 @@ def together(where: Layout, accelerator: str) -> Iterator[Group]:
     logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)  # it says which process died
     fabric = Fabric(
         accelerator=accelerator, devices=where.devices, num_nodes=where.nodes,
-        strategy=DDPStrategy(process_group_backend="gloo", timeout=PATIENCE),
+        strategy=DDPStrategy(process_group_backend="cpu:gloo,cuda:nccl" if trains and accelerator == "cuda" else "gloo", timeout=PATIENCE),
     )  # fmt: skip
     fabric.launch()
     try:

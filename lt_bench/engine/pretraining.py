@@ -15,7 +15,7 @@ from lt_bench.data.augment import Draws, Normalise, crop, padded
 from lt_bench.data.small_images import ImageData
 from lt_bench.engine.pretraining_graph import GraphedStep
 from lt_bench.engine.pretraining_recipes import Stage1Recipe
-from lt_bench.engine.stage1 import EVALUATION_BATCH, Precision, Stage1, epoch_order, mixing_weights, share
+from lt_bench.engine.stage1 import EVALUATION_BATCH, Precision, Stage1, batch_share, epoch_order, mixing_weights, share
 from lt_bench.features.seeds import derive_seed
 
 
@@ -117,7 +117,7 @@ class Pretraining(Stage1):
             self._one_step(min(self.batch, n - begin))
 
     def _step(self, batch: int) -> None:
-        where = self.position + torch.arange(self.global_rank, batch, self.trainer.world_size, device=self.device)
+        where = self.position + batch_share(batch, self.global_rank, self.trainer.world_size, bool(self.recipe.mixup), self.device)
         index = self.order[where]
         images = self.normalise(crop(self.store, index, Draws(self.corner[where], self.flip[where])))
         self.descend(images, self.labels[index], self.mix[where[:1]], batch)

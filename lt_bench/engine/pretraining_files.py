@@ -15,13 +15,14 @@ from lt_bench.data.augmented_images import AugmentedBatches, AugmentedImages, It
 from lt_bench.data.image_list import FileData
 from lt_bench.data.image_views import ImageViews, chunks
 from lt_bench.data.transforms import Augmentation
+from lt_bench.engine.group import Group
 from lt_bench.engine.pretraining_recipes import Stage1Recipe
-from lt_bench.engine.stage1 import Precision, Stage1, epoch_order, mixing_weights, share
+from lt_bench.engine.stage1 import Precision, Stage1, batch_share, epoch_order, mixing_weights, share
 from lt_bench.errors import UserError
 from lt_bench.features.seeds import derive_seed
 
 Batch = tuple[list[Tensor], Tensor, Tensor, int]
-"""This process's share of a batch: chunks of images uint8, labels (b,), mixing weight (1,), and the size of the global batch."""
+"""This process's share of a batch (``batch_share``): chunks of images uint8, their labels, mixing weight (1,), and the size of the global batch."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class FilePretraining(Stage1):
         train, inputs = self.data.splits["train"], self.inputs
         dataset = AugmentedImages(train, inputs.evaluation.pixels, inputs.augmentation, upright=inputs.upright)
         batches = AugmentedBatches(dataset, inputs.workers, pinned=self.device.type == "cuda")
-        return Epochs(batches, self._epoch, -(-self.samples // self.batch))
+        return Epochs(batches, self._epoch, -(-self.samples // self.batch), self.group)
 
     def _epoch(self) -> Epoch:
         return Epoch.make(
@@ -102,21 +103,23 @@ class Epoch:
     def make(labels: Tensor, seed: int, epoch: int, batch: int, mixup: float, rank: int = 0, world: int = 1) -> Epoch:
         """The share of process ``rank`` of ``world``."""
         whole = epoch_order(len(labels), seed, epoch).split(batch)
-        mine = [part[rank::world] for part in whole]
+        mine = [part[batch_share(len(part), rank, world, bool(mixup))] for part in whole]
         items = [[(i, derive_seed("augment", seed, epoch, i)) for i in part.tolist()] for part in mine]
         return Epoch(items, [labels[part] for part in mine], mixing_weights(len(whole), seed, epoch, mixup), [len(part) for part in whole])
 
 
 class Epochs:
-    """What Lightning iterates over once an epoch."""
+    """What Lightning iterates over once an epoch. An image that one process cannot decode ends all of them, before they wait for its gradients."""
 
-    def __init__(self, batches: AugmentedBatches, epoch: Callable[[], Epoch], length: int) -> None:
-        self._batches, self._epoch, self._length = batches, epoch, length
+    def __init__(self, batches: AugmentedBatches, epoch: Callable[[], Epoch], length: int, group: Group) -> None:
+        self._batches, self._epoch, self._length, self._group = batches, epoch, length, group
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self._epoch()  # asked for with the first batch, when the Trainer has counted
-        for number, parts in enumerate(self._batches.epoch(epoch.items)):
+        batches = self._batches.epoch(epoch.items)
+        for number in range(len(self)):
+            parts = self._group.each_does(lambda: next(batches))
             yield parts, epoch.labels[number], epoch.mix[number : number + 1], epoch.totals[number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.data.augment import Normalise
+from lt_bench.engine.group import Group, joined
 from lt_bench.engine.pretraining_recipes import Stage1Recipe
 from lt_bench.errors import UserError
 from lt_bench.features.seeds import derive_seed
@@ -92,20 +94,22 @@ class Stage1(LightningModule, ABC):
         """One optimizer step on this process's share of a batch.
 
         Args:
-            images: normalised (b, 3, H, W).
-            labels: (b,).
+            images: normalised, at the positions of ``batch_share``: (b, 3, H, W), or (b + 1, 3, H, W) where the recipe mixes.
+            labels: of each.
             weight: (1,) of each image in its mixture with the one before it; used where the recipe mixes.
             batch: size of the global batch.
         """
         optimizer = self._optimizer()
         optimizer.zero_grad(set_to_none=True)
+        before = labels[:-1]
         if self.recipe.mixup:
-            images = weight.view(1, 1, 1, 1) * images + (1 - weight).view(1, 1, 1, 1) * images.roll(1, 0)
+            images = weight.view(1, 1, 1, 1) * images[1:] + (1 - weight).view(1, 1, 1, 1) * images[:-1]
+            labels = labels[1:]
         with self.autocast():
             logits = self.network(images)
         loss = F.cross_entropy(logits.float(), labels, reduction="sum")
         if self.recipe.mixup:
-            mixed = F.cross_entropy(logits.float(), labels.roll(1, 0), reduction="sum")
+            mixed = F.cross_entropy(logits.float(), before, reduction="sum")
             loss = (weight * loss + (1 - weight) * mixed).squeeze(0)
         self.manual_backward(
             loss * (self.trainer.world_size / batch)
@@ -134,13 +138,21 @@ class Stage1(LightningModule, ABC):
                 torch.distributed.broadcast(buffer, 0)
         self.network.eval()
         metric = ClassAccuracy(self.num_classes).to(self.device)
+        self.group.each_does(lambda: self._test(metric))
+        self.network.train()
+        correct, total = metric.compute()
+        return float((correct[total > 0] / total[total > 0]).double().mean())
+
+    @functools.cached_property
+    def group(self) -> Group:
+        """The processes that train together: what stops one of them stops all, with one line."""
+        return joined(self.device)
+
+    def _test(self, metric: ClassAccuracy) -> None:
         for images, labels in self.val_batches():
             with self.autocast():
                 logits = self.network.forward(self.normalise(images))  # never compiled
             metric.update(logits.argmax(1), labels)
-        self.network.train()
-        correct, total = metric.compute()
-        return float((correct[total > 0] / total[total > 0]).double().mean())
 
     def _optimizer(self) -> torch.optim.Optimizer:
         return self.trainer.optimizers[0]
@@ -158,6 +170,15 @@ def mixing_weights(batches: int, seed: int, epoch: int, alpha: float) -> Tensor:
     """Mixing weight of every batch of an epoch, float32; 1 without mixup."""
     generator = np.random.default_rng(derive_seed("mixup", seed, epoch))
     return torch.from_numpy((generator.beta(alpha, alpha, batches) if alpha else np.ones(batches)).astype(np.float32))
+
+
+def batch_share(batch: int, rank: int, world: int, mixes: bool, device: torch.device | None = None) -> Tensor:
+    """Positions in a global batch that process ``rank`` of ``world`` takes: a run of them.
+
+    Where the recipe mixes, each image is mixed with the one before it in the global batch, so the position before the run leads it (before the first is the
+    last), and the partners are the same on any number of processes.
+    """
+    return torch.arange(batch * rank // world - mixes, batch * (rank + 1) // world, device=device) % batch
 
 
 def share(n: int) -> tuple[int, int]:

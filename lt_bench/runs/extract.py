@@ -177,9 +177,7 @@ def _extracted(request: Request, loaded: Loaded, inputs: Inputs, description: De
     )
     store_of = partial(Resumable, request.out, key, plans, loaded.network.dim, request.dtype, shard)
     left = group.first_does(lambda: _left(store_of()))
-    opened: list[Resumable] = []
-    group.all_do(lambda: opened.append(store_of(lay_out=False)))
-    store = opened[0]
+    store = group.each_does(lambda: store_of(lay_out=False))
     totals = {split: len(plan) * len(plan.views) for split, plan in plans.items()}
     pace = Pace(request.name, totals, console if request.progress else None, store.views_written if group.world > 1 else None)
     for split, plan in plans.items():

@@ -22,12 +22,13 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
 from lt_bench.backbones.weights import save_weights
-from lt_bench.data.broken import without_broken
+from lt_bench.data.broken import broken_images, without_broken
 from lt_bench.data.image_list import FileData
 from lt_bench.data.load import load_images
 from lt_bench.data.reading import Reading
 from lt_bench.data.small_images import ImageData
 from lt_bench.engine.fit import ending_as_interrupt
+from lt_bench.engine.group import Group, together
 from lt_bench.engine.nodes import Layout, layout
 from lt_bench.engine.pretraining import Pretraining
 from lt_bench.engine.pretraining_callbacks import EpochLog, KeepCheckpoint
@@ -35,9 +36,9 @@ from lt_bench.engine.pretraining_files import FileInputs, FilePretraining
 from lt_bench.engine.pretraining_recipes import Stage1Recipe, stage1_recipe
 from lt_bench.engine.stage1 import Precision, Stage1
 from lt_bench.errors import UserError
-from lt_bench.features.manifest import Manifest
+from lt_bench.features.manifest import MANIFEST_NAME, Manifest
 from lt_bench.features.seeds import derive_seed
-from lt_bench.launched import is_first
+from lt_bench.launched import started_by_a_launcher
 from lt_bench.runs.extract import Request, extract_images, pick_device
 from lt_bench.runs.extract_inputs import inputs_of
 from lt_bench.runs.extract_sources import default_workers
@@ -45,6 +46,7 @@ from lt_bench.runs.loggers import stage1_logger
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
 
+Images = ImageData | FileData
 PLAN, LAST, LOG, WEIGHTS = "plan.json", "last.ckpt", "log.csv", "weights.safetensors"
 
 
@@ -132,40 +134,55 @@ def pretrain(
     device = pick_device(accelerator)
     precision = precision or ("bf16" if device.type == "cuda" else "fp32")
     data, workers = load_images(dataset, data_dir, **reading), default_workers(device, where.devices) if workers is None else workers
-    if skip_broken and isinstance(data, FileData):
-        data, left_out = without_broken(data, workers)
-        for line in left_out if progress and is_first() else ():
-            Console(stderr=True).print(f"left out {line}", soft_wrap=True, highlight=False)
     _check(backbone, data, plan, checkpoint_every)
-    out.mkdir(parents=True, exist_ok=True)
     begun = None if start is None else load_backbone(backbone, start, len(data.train_counts))
-    told = _plan(backbone, data, plan, seed, precision) | {"start": None if begun is None else begun.weights_hash}
-    _keep_plan(out, told)
-    weights = out / WEIGHTS
-    if not weights.is_file():
-        network = fresh_network(backbone, len(data.train_counts), seed)
-        if begun is not None:
-            _take(begun, network)
-        if compiled:
-            network.compile(dynamic=False)
-        module = _module(network, data, backbone, plan, seed, precision, workers)
-        callbacks = [EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)]
-        trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, told, wandb, wandb_project))
-        _train(trainer, module, out, deterministic, half_weights)
-        del trainer, module, network
-        gc.collect()  # ends the processes that decoded for training, before others are forked
-    origin = "" if begun is None else f"started from {start} (weights {begun.weights_hash}), "
-    request = Request(
-        data=data, backbone=backbone, weights=weights, out=cache or out / "cache", device=device, devices=devices, workers=workers,
-        name=(cache or out).name, views=views, dtype=dtype, stage1=f"{plan.describe()}, {precision}, seed {seed}, {origin}last epoch", command=command,
-        progress=progress,
-    )  # fmt: skip
-    return Pretrained(weights, out / LOG, request.out, extract_images(request))
+    weights, features = out / WEIGHTS, cache or out / "cache"
+    complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_a_launcher()
+    with together(Layout(1, 1) if complete else where, device.type, trains=True) as group:
+        data = _agreed(group, data, workers, skip_broken, progress)
+        told = _plan(backbone, data, plan, seed, precision) | {"start": None if begun is None else begun.weights_hash}
+        group.first_does(lambda: _keep_plan(out, told))
+        if not group.first_does(weights.is_file):
+            network = fresh_network(backbone, len(data.train_counts), seed)
+            if begun is not None:
+                _take(begun, network)
+            if compiled:
+                network.compile(dynamic=False)
+            module = _module(network, data, backbone, plan, seed, precision, workers)
+            callbacks = [EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)]
+            trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, told, wandb, wandb_project))
+            _train(trainer, module, out, deterministic, half_weights)
+            del trainer, module, network
+            gc.collect()  # ends the processes that decoded for training, before others are forked
+        origin = "" if begun is None else f"started from {start} (weights {begun.weights_hash}), "
+        request = Request(
+            data=data, backbone=backbone, weights=weights, out=features, device=device, devices=devices, workers=workers, name=(cache or out).name,
+            views=views, dtype=dtype, stage1=f"{plan.describe()}, {precision}, seed {seed}, {origin}last epoch", command=command, progress=progress,
+        )  # fmt: skip
+        return Pretrained(weights, out / LOG, features, extract_images(request))
 
 
-def _module(
-    network: Backbone, data: ImageData | FileData, backbone: str, plan: Stage1Recipe, seed: int, precision: Precision, workers: int
-) -> Stage1:
+def _agreed(group: Group, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
+    """The images that all processes train on, without those that any of them cannot decode where such are to be left out."""
+    hashes = group.all_do(lambda: data.split_hash)
+    group.first_does(lambda: _check_same(hashes))
+    if not skip_broken or isinstance(data, ImageData):
+        return data
+    found = group.all_do(lambda: broken_images(data, workers, group.rank, group.world))
+    kept, left_out = group.each_does(lambda: without_broken(data, found))
+    for line in left_out if progress and group.first else ():
+        Console(stderr=True).print(f"left out {line}", soft_wrap=True, highlight=False)
+    return kept
+
+
+def _check_same(hashes: Sequence[str]) -> None:
+    if len(set(hashes)) > 1:
+        raise UserError(
+            f"the processes do not see the same images (split hashes {', '.join(hashes)}); is --data-dir the same on all nodes?"
+        )
+
+
+def _module(network: Backbone, data: Images, backbone: str, plan: Stage1Recipe, seed: int, precision: Precision, workers: int) -> Stage1:
     if isinstance(data, ImageData):
         return Pretraining(network, data, plan, seed=seed, precision=precision)
     inputs = inputs_of(data, backbone, backbone_spec(backbone).name)
@@ -198,7 +215,7 @@ def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> N
     with (
         warnings.catch_warnings(),
         torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=True),
-        ending_as_interrupt(trainer),
+        ending_as_interrupt(),
     ):
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # positions come from memory
         warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
@@ -224,7 +241,7 @@ def _take(begun: Loaded, network: Backbone) -> None:
     network.load_state_dict({name: state[name] for name in state if begun.head is not None or not name.startswith("fc.")}, strict=False)
 
 
-def _check(backbone: str, data: ImageData | FileData, recipe: Stage1Recipe, checkpoint_every: int) -> None:
+def _check(backbone: str, data: Images, recipe: Stage1Recipe, checkpoint_every: int) -> None:
     wanted = backbone_spec(backbone).input_size
     if isinstance(data, ImageData) and (height := data.splits["train"].images.shape[2]) != wanted:
         raise UserError(f"{backbone} is for images of {wanted} pixels, {data.spec.name} has {height}")
@@ -232,7 +249,7 @@ def _check(backbone: str, data: ImageData | FileData, recipe: Stage1Recipe, chec
         raise UserError("epochs and checkpoint_every must be at least 1")
 
 
-def _plan(backbone: str, data: ImageData | FileData, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
+def _plan(backbone: str, data: Images, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
     return {
         "backbone": backbone, "dataset": data.spec.name, "imbalance_factor": None if data.imbalance_factor is None else float(data.imbalance_factor), "split_hash": data.split_hash,
         "recipe": recipe.describe(), "source": recipe.source, "seed": seed, "precision": precision,
@@ -240,6 +257,7 @@ def _plan(backbone: str, data: ImageData | FileData, recipe: Stage1Recipe, seed:
 
 
 def _keep_plan(out: Path, plan: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
     path = out / PLAN
     if path.is_file():
         try:

@@ -96,16 +96,22 @@ def test_training_is_that_of_a_plain_loop(photos, tmp_path):
     assert torch.allclose(found.weight, network.fc.weight.detach(), atol=1e-6)
 
 
-def test_processes_share_every_batch():
+@pytest.mark.parametrize("mixup", [0.0, 0.5])
+def test_processes_share_every_batch(mixup):
     labels = torch.arange(23) % 3
-    shares = [Epoch.make(labels, 5, 2, 8, 0.5, rank, 3) for rank in range(3)]
-    alone = Epoch.make(labels, 5, 2, 8, 0.5)
-    for number in range(3):
-        assert sorted(item for share in shares for item in share.items[number]) == sorted(alone.items[number])
-        assert {share.totals[number] for share in shares} == {alone.totals[number]} == {[8, 8, 7][number]}
+    shares = [Epoch.make(labels, 5, 2, 8, mixup, rank, 3) for rank in range(3)]
+    alone, plain = (Epoch.make(labels, 5, 2, 8, alpha) for alpha in (mixup, 0.0))
+    for number, size in enumerate((8, 8, 7)):
+        batch = plain.items[number]
+        own = [share.items[number][mixup > 0 :] for share in shares]
+        assert [item for part in own for item in part] == batch
+        assert {share.totals[number] for share in shares} == {alone.totals[number]} == {size} == {len(batch)}
+        if mixup:  # whoever is first in a share is mixed with who is before it in the whole batch
+            assert all(share.items[number][0] == batch[batch.index(part[0]) - 1] for share, part in zip(shares, own, strict=True))
+            assert alone.items[number] == [batch[-1], *batch]
     assert torch.equal(shares[0].mix, shares[2].mix)
-    assert sorted(i for part in alone.items for i, _ in part) == list(range(23))
-    assert {seed for part in alone.items for _, seed in part}.isdisjoint({s for p in Epoch.make(labels, 5, 3, 8, 0).items for _, s in p})
+    assert sorted(i for part in plain.items for i, _ in part) == list(range(23))
+    assert {seed for part in plain.items for _, seed in part}.isdisjoint({s for p in Epoch.make(labels, 5, 3, 8, 0).items for _, s in p})
 
 
 def test_chunks_and_processes_change_no_pixel(photos, monkeypatch):
