@@ -11,6 +11,8 @@ from torch import Tensor
 from lt_bench.features.source import FeatureSource
 
 CHUNK_NUMBERS = 1 << 22
+HELD_NUMBERS = 1 << 25
+"""Features up to which a float64 copy (256 MiB) is kept over a solution; larger ones are converted anew for every evaluation."""
 FLOOR = 0.01
 """Part of the mean variance added to every direction before whitening, so that empty directions are not blown up."""
 CONVERGED = 1e-3
@@ -81,6 +83,8 @@ def minimise(losses: Losses, train: FeatureSource, of_features: Moments, num_cla
     L-BFGS from zero with a strong-Wolfe line search, in whitened coordinates (W = V T with T^-2 the total covariance, the bias taken at the mean feature), where the
     problem is well conditioned: without, 150 iterations on CIFAR-100-LT end further from the optimum than 50 with. The optimum is the same.
 
+    An evaluation is two float64 products of N x D x K, which are most of its time: 43 of 70 ms on one core at 10,847 x 512 x 100.
+
     Args:
         losses: per sample (B,) from features (B, D), labels (B,), weight and bias.
         train: the training features.
@@ -107,12 +111,14 @@ def minimise(losses: Losses, train: FeatureSource, of_features: Moments, num_cla
         weight = free[:, :-1] @ whiten
         return weight, free[:, -1] - weight @ of_features.mean
 
+    held = list(chunks(train, num_classes)) if len(train) * whiten.shape[0] <= HELD_NUMBERS else None
+
     def closure() -> Tensor:
         optimizer.zero_grad()
         weight, bias = (tensor.detach().requires_grad_() for tensor in head())
         objective = ridge / 2 * weight.square().sum()
         objective.backward()
-        for rows, labels in chunks(train, num_classes):
+        for rows, labels in held or chunks(train, num_classes):
             part = losses(rows, labels, weight, bias).sum() / len(train)
             part.backward()
             objective = objective.detach() + part.detach()

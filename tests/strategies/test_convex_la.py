@@ -100,6 +100,8 @@ def test_the_width_of_the_noise_has_the_given_mean_and_ratio():
 def test_the_solution_depends_neither_on_seed_nor_on_how_rows_are_split(monkeypatch):
     on = problem(COUNTS, DIM)
     whole = solution("marginal_la", on)
+    monkeypatch.setattr("lt_bench.strategies.lbfgs_shared.HELD_NUMBERS", 0)
+    np.testing.assert_array_equal(solution("marginal_la", on), whole)
     monkeypatch.setattr("lt_bench.strategies.lbfgs_shared.CHUNK_NUMBERS", 15)
     np.testing.assert_allclose(solution("marginal_la", problem(COUNTS, DIM, heads=3)), whole, atol=1e-5)
 
