@@ -10,7 +10,7 @@ come with a leading 1 or S that divides H, when heads share their batches.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Unpack
 
@@ -26,9 +26,8 @@ from lt_bench.strategies.draws import Draws
 from lt_bench.strategies.gradients_shared import Batch, Gradients
 from lt_bench.strategies.optimizer import HeadSGD
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.replay_shared import Capture, Replay
 from lt_bench.strategies.tensors_shared import at_least_float32, linear_head, per_class, random_linear, stacked_linear
-
-Capture = Callable[[Callable[[int], None]], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Strategy(LightningModule):
         self.register_buffer("class_weight", None, persistent=False)
         self.train_split: FeatureSource | None = None
         self.capture: Capture | None = None
-        self.captured: tuple[Tensor, Callable[[int], None]] | None = None
+        self.captured: Replay | None = None
         self.steps_of_epoch = 0
         self.solved: list[dict[str, float]] = []
         if self.initial_head != "none":
@@ -274,7 +273,8 @@ class Strategy(LightningModule):
             self.capture = None
         network = () if self.train_split is None else self.train_split.trained
         rates = self.relative_rates()
-        return HeadSGD(self.parameters(), self.recipe, self.heads, rates, network=network, captured=self.capture is not None)
+        self.optimizer = HeadSGD(self.parameters(), self.recipe, self.heads, rates, network=network, captured=self.capture is not None)
+        return self.optimizer
 
     def relative_rates(self) -> dict[Tensor, tuple[float, ...]]:
         """Parameters that do not learn at the recipe's rate: by what it is multiplied, one factor per head."""
@@ -282,34 +282,26 @@ class Strategy(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """The learning rate of the epoch."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, HeadSGD)
-        optimizer.scale(self.recipe.factor(self.current_epoch))
+        self.optimizer.scale(self.recipe.factor(self.current_epoch))
         self.loss_sum.zero_()
         self.steps_of_epoch = 0
-        if type(self).end_epoch is not Strategy.end_epoch or type(self).on_train_epoch_start is not Strategy.on_train_epoch_start:
+        if self.differs_by_epoch():
             self.captured = None  # what an epoch changed is not seen by an older graph
+
+    def differs_by_epoch(self) -> bool:
+        """Whether something else than the learning rate may change between epochs."""
+        return type(self).end_epoch is not Strategy.end_epoch or type(self).on_train_epoch_start is not Strategy.on_train_epoch_start
 
     def training_step(self, order: Tensor, batch_idx: int) -> None:
         """Many optimizer steps: ``order`` (S, n) are rows of the concatenated training views in the order in which they are seen, B at a time."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, HeadSGD)
         self.draws.start(self.current_epoch, batch_idx)
-        for index in order.split(self.recipe.batch_size, dim=1):
-            if self.capture is None:
-                self.fit_step(index, optimizer)
-            else:
-                self.captured_step(index, optimizer, self.capture)
-            self.steps_of_epoch += 1
-
-    def captured_step(self, index: Tensor, optimizer: HeadSGD, capture: Capture) -> None:
-        """``fit_step`` from a captured graph, which reads its batch from a place that stays."""
-        if self.captured is None:
-            place = index.new_zeros(index.shape[0], self.recipe.batch_size)
-            self.captured = place, capture(lambda size: self.fit_step(place[:, :size], optimizer))
-        place, step = self.captured
-        place[:, : index.shape[1]] = index
-        step(index.shape[1])
+        step = functools.partial(self.fit_step, optimizer=self.optimizer)
+        if self.capture is not None:
+            step = self.captured = self.captured or Replay(self.capture, step, order, self.recipe.batch_size)
+        batches = order.split(self.recipe.batch_size, dim=1)
+        for index in batches:
+            step(index)
+        self.steps_of_epoch += len(batches)
 
     def fit_step(self, index: Tensor, optimizer: HeadSGD) -> None:
         """One optimizer step on the global batch ``index`` (S, B), of which this process computes every world-size-th column."""
@@ -322,7 +314,7 @@ class Strategy(LightningModule):
         batch = Batch(features, labels if world == 1 else labels[:, rank::world], labels, rank, world)
         logits, objective = self.gradients(batch)
         with torch.no_grad():
-            self.loss_sum += objective
+            self.loss_sum.add_(objective)
             optimizer.update()
             self.project("step")
             self.observe(logits, batch.labels)

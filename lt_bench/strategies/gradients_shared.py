@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lt_bench.errors import UserError
 from lt_bench.strategies.cross_entropy_shared import CrossEntropy
+from lt_bench.strategies.slots_shared import Slots
 from lt_bench.strategies.tensors_shared import at_least_float32, gathered, per_class, stacked_linear
 from lt_bench.strategies.terms_shared import Terms, total
 
@@ -37,6 +38,11 @@ class Batch:
     world: int = 1
 
 
+def trains_head(strategy: Strategy) -> bool:
+    """Whether both weight and bias are fitted."""
+    return strategy.weight.requires_grad and strategy.bias.requires_grad
+
+
 class Gradients:
     """Sets ``.grad`` of every trained parameter of a strategy to the gradient of the global batch's objective, the same on all processes.
 
@@ -49,27 +55,16 @@ class Gradients:
     """
 
     def __init__(self, strategy: Strategy, base: type[Strategy]) -> None:
-        def overridden(*names: str) -> bool:
-            return any(getattr(type(strategy), name) is not getattr(base, name) for name in names)
-
-        self._strategy = strategy
+        self._strategy, slots = strategy, Slots(type(strategy), base)
         network = () if strategy.train_split is None else strategy.train_split.trained
         self._trained = [*(parameter for parameter in strategy.parameters() if parameter.requires_grad), *network]
-        self._shifts = not overridden("transform") or getattr(type(strategy).transform, "is_shift", False)
-        self._shapes = overridden("of_cross_entropy")
-        self._further = overridden("batch_statistic", "regulariser")
-        self._weighs = overridden("focus")
-        own = overridden("loss", "kernel") or (self._weighs and not getattr(type(strategy).focus, "is_constant", False))
-        own = own or (strategy.class_weight is not None and strategy.class_weight.requires_grad)
+        self._shifts, self._shapes, self._further, self._weighs = slots.shifts, slots.shapes, slots.further, slots.weighs
+        own = slots.own_loss or (strategy.class_weight is not None and strategy.class_weight.requires_grad)
         # Into a network that is trained too, autograd goes all the way; and what looks at its features is autograd's.
         self.written_down = not own and not (network and self._shapes)
-        self._maps = overridden("linear_map")
-        self.linear = (
-            not overridden("logits") and not network and (self._maps or (strategy.weight.requires_grad and strategy.bias.requires_grad))
-        )
-        changed = self._maps or self._shapes or self._weighs or self._further or len(self._trained) > 2
-        changed = changed or overridden("inputs", "fit_step", "project", "observe")
-        self.plain = self.linear and self.written_down and self._shifts and not changed
+        self._maps = slots.maps
+        self.linear = slots.linear and not network and (self._maps or trains_head(strategy))
+        self.plain = slots.plain and self.linear and self.written_down and len(self._trained) == 2
         self._kept: dict[Tensor, Tensor] = {}
         if self.linear and not self._maps:
             self._kept = {p: torch.empty_like(p) for p in (strategy.weight, strategy.bias)}
@@ -81,7 +76,7 @@ class Gradients:
         else:
             logits = self._strategy.logits(batch.features)
             objective, terms = self._terms(logits, batch)
-            self._set(terms.gradients(self._trained))
+            self.add(terms.gradients(self._trained))
         if batch.world > 1:
             for parameter in self._trained:
                 if parameter.grad is not None:
@@ -97,9 +92,7 @@ class Gradients:
             weight, bias = strategy.linear_map()
         with torch.no_grad():
             logits = stacked_linear(inputs, weight, bias)
-        objective, terms = self._terms(logits, batch)
-        residual, *direct = terms.gradients((logits, *self._trained))
-        assert residual is not None
+        objective, residual, direct = self.residual(logits, batch)
         with torch.no_grad():
             of_weight = self._kept.get(weight, None) if not self._maps else None
             of_weight = product(residual, inputs, weight.shape, of_weight)
@@ -107,14 +100,33 @@ class Gradients:
         if not self._maps:
             for parameter, gradient in self._kept.items():
                 parameter.grad = gradient
-            self._set(direct)
+            self.add(direct)
             return logits, objective
         mapped = Terms()
         for value, gradient in ((weight, of_weight), (bias, of_bias)):
             if value is not None and value.requires_grad:
                 mapped.add(value, gradient)
-        self._set([total(one, other) for one, other in zip(mapped.gradients(self._trained), direct, strict=True)])
+        self.add([total(one, other) for one, other in zip(mapped.gradients(self._trained), direct, strict=True)])
         return logits, objective
+
+    def residual(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+        """Of linear logits (H, B, K): this process's share of the objective (H,), its gradient for them, and what trained parameters get beside it."""
+        objective, terms = self._terms(logits, batch)
+        residual, *direct = terms.gradients((logits, *self._trained))
+        assert residual is not None
+        return objective, residual, direct
+
+    def keep(self, of_weight: Tensor, of_bias: Tensor) -> None:
+        """Let the gradients of weight and bias lie in these places, where somebody else writes them before ``add``."""
+        strategy = self._strategy
+        self._kept = {strategy.weight: of_weight, strategy.bias: of_bias}
+        for parameter, gradient in self._kept.items():
+            parameter.grad = gradient
+
+    @property
+    def beside_head(self) -> list[Tensor]:
+        """Gradients of what is trained beside weight and bias."""
+        return [p.grad for p in self._trained if p not in self._kept and p.grad is not None]
 
     def _terms(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Terms]:
         """The objective (H,) without the regulariser, and what is to be differentiated; gradients for the logits that are known already lie in it."""
@@ -177,8 +189,8 @@ class Gradients:
         focus = strategy.focus(transformed, batch.labels, batch.features) if self._weighs else None
         return focus if weight is None else weight if focus is None else focus * weight
 
-    def _set(self, gradients: Sequence[Tensor | None]) -> None:
-        """Autograd's part. The fused optimizer reads a gradient in the order of its parameter, so it has to lie in that order."""
+    def add(self, gradients: Sequence[Tensor | None]) -> None:
+        """Autograd's part, to what is written already. The fused optimizer reads a gradient in the order of its parameter, so it has to lie in that order."""
         for parameter, gradient in zip(self._trained, gradients, strict=True):
             kept = self._kept.get(parameter)
             if kept is None:

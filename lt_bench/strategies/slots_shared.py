@@ -1,0 +1,44 @@
+"""Which slots of the formula a class of strategies fills by itself: what a fit may take a shorter way for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lt_bench.strategies.base import Strategy
+
+STEP = ("fit_step", "training_step", "configure_optimizers")
+
+
+class Slots:
+    """What is known of a strategy before one is made.
+
+    Args:
+        of: the class of the strategy.
+        base: the class that defines the slots.
+
+    Attributes:
+        shifts: ``transform`` only adds constants to the logits.
+        shapes: ``of_cross_entropy`` does something.
+        weighs: ``focus`` does something.
+        further: there is a term beside the sum of losses.
+        own_loss: the loss is no function of cross-entropy that autograd could be spared of.
+        maps: the logits are linear in the features through ``linear_map``.
+        linear: they are linear in the features, through that or weight and bias.
+        pools: they are a product of the features as they are with weight and bias, and a step is the base's, so that heads of several such strategies can be
+            one product.
+        plain: nothing but a linear head under cross-entropy happens in a step.
+    """
+
+    def __init__(self, of: type[Strategy], base: type[Strategy]) -> None:
+        def overridden(*names: str) -> bool:
+            return any(getattr(of, name) is not getattr(base, name) for name in names)
+
+        self.shifts = not overridden("transform") or getattr(of.transform, "is_shift", False)
+        self.shapes, self.weighs = overridden("of_cross_entropy"), overridden("focus")
+        self.further = overridden("batch_statistic", "regulariser")
+        self.own_loss = overridden("loss", "kernel") or (self.weighs and not getattr(of.focus, "is_constant", False))
+        self.maps, self.linear = overridden("linear_map"), not overridden("logits")
+        self.pools = self.linear and not overridden("linear_map", "inputs", *STEP)
+        more = self.shapes or self.weighs or self.further or overridden("project", "observe")
+        self.plain = self.pools and self.shifts and not self.own_loss and not more
