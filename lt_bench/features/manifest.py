@@ -13,6 +13,7 @@ from lt_bench.errors import UserError
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+LISTED = "listed split"  # in ``created_with``: identity of the images that were listed, before broken ones were left out
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class DatasetInfo:
     imbalance_factor: float | None = None
     selection: str = "given"
     val_seen_by_backbone: bool = False
+
+    @property
+    def subset(self) -> tuple[str, str]:
+        """Selection and profile, apart; nobody knows how ``given`` data were drawn."""
+        selection, _, profile = self.selection.partition(" (")
+        return selection, selection if selection == "given" else profile.removesuffix(" profile)") or "exponential"
 
     @property
     def num_classes(self) -> int:

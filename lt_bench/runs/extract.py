@@ -24,7 +24,7 @@ from lt_bench.engine.group import Group, together
 from lt_bench.engine.nodes import layout
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache, require
-from lt_bench.features.manifest import FORMAT_VERSION, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, cache_key, key_fields
+from lt_bench.features.manifest import FORMAT_VERSION, LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, cache_key, key_fields
 from lt_bench.features.resumable import Resumable, SplitPlan, identity, only_one
 from lt_bench.features.write import Description
 from lt_bench.launched import started_by_a_launcher
@@ -36,7 +36,6 @@ from lt_bench.runs.self_test import self_test
 
 DTYPES = ("float16", "float32", "affine8")
 SHARD_VIEWS = 2250  # views between two points that a killed extraction can go on from
-LISTED = "listed split"
 
 
 def extract(

@@ -148,8 +148,8 @@ def _data_words(options: RunOptions) -> tuple[str, ...]:
     words = ["--data-dir", "DIR", "--backbone", str(options.backbone)]
     if options.imbalance_factor is not None:
         words += ["--imbalance-factor", f"{options.imbalance_factor:g}"]
-    words += ["--profile", options.profile] if options.profile != "exponential" else []
-    return (*words, *(["--selection", options.selection] if options.selection != "first" else []))
+    words += ["--profile", options.profile] if options.profile not in (None, "exponential") else []
+    return (*words, *(["--selection", options.selection] if options.selection not in (None, "first") else []))
 
 
 def _schedule(options: RunOptions) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.console import Console
 
-from lt_bench.data.reading import Reading
 from lt_bench.data.specs import dataset_spec
 from lt_bench.errors import UserError
 from lt_bench.features.locate import home
@@ -74,7 +73,7 @@ def cache_name(options: ExtractOptions, factor: float | None) -> str:
         whole = options.data_dir.resolve()
         own = [whole.stem, hashlib.sha256(str(whole).encode()).hexdigest()[:6]]
     subset = [] if factor is None else [f"if{factor:g}"]
-    subset += [value for value, usual in ((options.profile, "exponential"), (options.selection, "first")) if value != usual]
+    subset += [value for value, usual in ((options.profile, "exponential"), (options.selection, "first")) if value not in (None, usual)]
     return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_")])
 
 
@@ -94,7 +93,7 @@ def _writing(options: WritingOptions) -> dict[str, Any]:
 def _command(verb: str, options: WritingOptions, **more: object) -> str:
     """The line that does it again, DIR standing for where the images are."""
     given = {"dataset": options.dataset, **reading(options), "views": options.views, "dtype": options.dtype, **more}
-    usual = {name: getattr(WritingOptions(), name) for name in Reading.__annotations__}
+    usual = reading(WritingOptions())
     words = ["lt-bench", verb, "--data-dir", "DIR"]
     for name, value in given.items():
         if value is True:

@@ -36,9 +36,12 @@ class ImageOptions:
     dataset: str = option("", "data set, see `lt-bench list datasets`")
     data_dir: Path | None = option(None, "where the images are")
     imbalance_factor: float | None = option(None, "n_max / n_min of the long-tailed subset (default: the data set's, 100 for CIFAR)")
-    profile: Literal["exponential", "step"] = option("exponential", "images: shape of the long tail")
-    selection: Literal["first", "seed0"] = option(
-        "first", "images: which of a class are kept: the first, or the standard seed-0 shuffle of the balanced original"
+    profile: Literal["exponential", "step"] | None = option(
+        None, "shape of the long tail (default: exponential, or that of the cache that fits)"
+    )
+    selection: Literal["first", "seed0"] | None = option(
+        None,
+        "which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original (default: first, or that of the cache that fits)",
     )
     image_column: str | None = option(None, "parquet and tables: column of images or of paths, where it is not `image` or `path`")
     label_column: str | None = option(None, "parquet and tables: column of labels, where it is not `label`")
@@ -163,7 +166,7 @@ class VerifyOptions:
     """Run a record again and compare."""
 
     record: Path = option(Path(), "a record's JSON file", positional=True)
-    tolerance: float = option(1e-6, "largest absolute difference of a metric that passes")
+    tolerance: float = option(1e-6, "largest difference of a metric that passes, relative to figures above 1")
     cache: str | None = option(None, "the record's feature cache, where it is not in a known place")
     data_dir: Path | None = option(None, "of a record fitted on images: where they are")
     weights: Path | None = option(None, "of a record fitted on images: the backbone's stage-1 weights")
@@ -297,6 +300,6 @@ class PredictOptions:
 def reading(options: ImageOptions | DataOptions) -> Reading:
     """What the options say on how images are read."""
     return Reading(
-        imbalance_factor=options.imbalance_factor, profile=options.profile, selection=options.selection, image_column=options.image_column,
+        imbalance_factor=options.imbalance_factor, profile=options.profile or "exponential", selection=options.selection or "first", image_column=options.image_column,
         label_column=options.label_column, split_column=options.split_column, split_seed=options.split_seed,
     )  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from lt_bench.console import page_console
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.manifest import Manifest
+from lt_bench.launched import is_first
 from lt_bench.leaderboard.terminal import run_table
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
@@ -30,14 +33,16 @@ def run(options: RunOptions) -> list[RunRecord]:
         UserError: anything in the options that cannot be done; nothing is recorded of a run that failed.
     """
     entries = [find(name) for name in dict.fromkeys(options.strategy.name.split(","))]
+    _check_epochs(entries, options)
     join_processes(Hardware(options.accelerator, options.devices))
     bench, setting, tuned_on = where(entries[0], options)
-    if len(entries) > 1 and setting != CLEAN:
+    if len(entries) > 1 and setting.protocol != CLEAN.protocol:
         raise UserError("several strategies in one run are for cached features; name one with --strategy")
     planned = []
     for entry in entries:
         given, tuning = chosen(entry, options, tuned_on)
-        planned += plan(entry, bench.manifest, given, options.seeds, tuning, setting)
+        own = setting if entry.fitting == "sgd" or setting.protocol != CLEAN.protocol else CLEAN
+        planned += plan(entry, bench.manifest, given, options.seeds, tuning, own)
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
     failures = execute(bench, planned, store, records.append, analysis=options.analysis)
@@ -47,6 +52,21 @@ def run(options: RunOptions) -> list[RunRecord]:
         raise UserError("; ".join(failures))
     leave_processes()
     return records
+
+
+def _check_epochs(entries: Sequence[Entry], options: RunOptions) -> None:
+    """Say which strategies have no best test epoch.
+
+    Raises:
+        UserError: none has.
+    """
+    without = ", ".join(entry.public_name for entry in entries if entry.fitting != "sgd")
+    if not options.best_test_epoch or not without:
+        return
+    if all(entry.fitting != "sgd" for entry in entries):
+        raise UserError(f"--best-test-epoch: there are no epochs in {without}; leave it out")
+    if is_first():
+        print(f"lt-bench: there are no epochs in {without}, and so no best test epoch", file=sys.stderr)  # noqa: T201
 
 
 def _show(options: RunOptions, records: list[RunRecord], store: Store, before: int, planned: int) -> None:

@@ -25,6 +25,10 @@ from lt_bench.strategies.registry import find
 def verify(options: VerifyOptions) -> None:
     """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
 
+    The fit is one process, however many the record's was: then sums of float32 come in another order, and figures differ in their last digits. So what is
+    compared with the tolerance is the difference relative to the recorded figure, where that is above 1 in magnitude (logits, norms), and the absolute one
+    elsewhere (accuracies, probabilities, of which none may differ).
+
     Raises:
         UserError: the cache is not here, or the images and weights are not named; or a metric differs by more than the tolerance.
     """
@@ -111,13 +115,13 @@ def repeat_on_images(record: RunRecord, options: VerifyOptions) -> RunRecord:
 
 
 def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
-    """Absolute difference of every metric by ``view/name``; a metric that is NaN in one record only differs infinitely."""
+    """Difference of every metric by ``view/name``, as a share of those above 1; a metric that is NaN in one record only differs infinitely."""
     differences = {}
     for view, metrics in before.metrics.items():
         for name, value in metrics.items():
             other = after.metrics.get(view, {}).get(name, math.nan)
             both_missing = math.isnan(value) and math.isnan(other)
-            difference = 0.0 if both_missing else abs(value - other)
+            difference = 0.0 if both_missing else abs(value - other) / max(1.0, abs(value))
             differences[f"{view}/{name}"] = math.inf if math.isnan(difference) else difference
     return differences
 

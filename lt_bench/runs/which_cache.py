@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,10 @@ from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.errors import UserError
 from lt_bench.features.locate import find_cache, fitting_caches
 from lt_bench.features.manifest import Manifest, read_manifest
+from lt_bench.launched import is_first
 from lt_bench.runs.early import require_images
 from lt_bench.runs.options import CacheOptions, ExtractOptions
+from lt_bench.runs.same_images import of_the_images
 
 if TYPE_CHECKING:
     from lt_bench.features.cache import FeatureCache
@@ -29,6 +33,8 @@ def resolve_cache(options: CacheOptions) -> FeatureCache:
     if found is None:
         return extracted(options)
     cache = open_cache(found)
+    if options.data_dir is not None and is_first():
+        print(f"lt-bench: {found} has the features of the images in {options.data_dir}", file=sys.stderr)  # noqa: T201
     if options.weights is not None:
         _check_weights(cache, options.weights)
     return cache
@@ -38,11 +44,14 @@ def find_fitting(options: CacheOptions) -> Path | None:
     """The directory of the cache that the options mean; None where it is to be made of the images that they name.
 
     Raises:
-        UserError: it is of another data set or imbalance factor than asked for; several fit and none is named; none fits, with what is needed to make one.
+        UserError: it is of another data set, subset or other images than asked for; several fit and none is named; none fits, with what is needed to make one.
     """
     if options.cache is not None:
         path = find_cache(options.cache)
-        _check(path, read_manifest(path), options)
+        manifest = read_manifest(path)
+        _check(path, manifest, options)
+        if not of_the_images(manifest, options):
+            raise _other_images([(path, manifest)], options)
         return path
     if not options.dataset:
         raise UserError("--dataset is missing: name a data set (`lt-bench list datasets`) or a cache with --cache")
@@ -52,6 +61,10 @@ def find_fitting(options: CacheOptions) -> Path | None:
     # The cache of another person's folder would fit by name; that of these images is found by their split.
     found = [] if images and spec.num_classes is None else fitting_caches(spec.name, factor, options.backbone)
     found = [(path, manifest) for path, manifest in found if _fits_subset(manifest, options)]
+    same = [(path, manifest) for path, manifest in found if of_the_images(manifest, options)]
+    if found and not same and not images:
+        raise _other_images(found, options)
+    found = same
     if len(found) > 1:
         listed = "; ".join(f"{manifest.name} ({manifest.backbone.name}, {path})" for path, manifest in found)
         raise UserError(f"{len(found)} caches of {spec.name} fit, name one with --cache: {listed}")
@@ -73,11 +86,9 @@ def extracted(options: CacheOptions) -> FeatureCache:
 
 
 def _fits_subset(manifest: Manifest, options: CacheOptions) -> bool:
-    """Whether a cache is of the subset that was asked for, where another than the usual one was."""
-    selection = manifest.dataset.selection
-    return (options.selection == "first" or selection.startswith(options.selection)) and (
-        options.profile == "exponential" or "step" in selection
-    )
+    """Whether a cache is of the subset that was asked for; any is, where nothing was said."""
+    selection, profile = manifest.dataset.subset
+    return options.selection in (None, selection) and options.profile in (None, profile)
 
 
 def _check(path: Path, manifest: Manifest, options: CacheOptions) -> None:
@@ -89,9 +100,20 @@ def _check(path: Path, manifest: Manifest, options: CacheOptions) -> None:
     if options.backbone is not None and manifest.backbone.name != options.backbone:
         raise UserError(f"{path}: features of {manifest.backbone.name}, and --backbone is {options.backbone}")
     if not _fits_subset(manifest, options):
-        raise UserError(
-            f"{path}: selection {info.selection}, and --selection is {options.selection}, --profile {options.profile}; name the right cache"
-        )
+        raise UserError(f"{path}: selection {info.selection}, and {_asked(options)}; name the right cache")
+
+
+def _asked(options: CacheOptions) -> str:
+    asked = {"--selection": options.selection, "--profile": options.profile}
+    return ", ".join(f"{name} is {value}" for name, value in asked.items() if value is not None)
+
+
+def _other_images(found: Sequence[tuple[Path, Manifest]], options: CacheOptions) -> UserError:
+    caches = ", ".join(f"{path} (split {manifest.dataset.split_hash})" for path, manifest in found)
+    return UserError(
+        f"{caches}: not of the images in {options.data_dir}; leave --data-dir out to use such a cache all the same, or give --backbone and --weights, and "
+        "no --cache, to extract these images"
+    )
 
 
 def _check_weights(cache: FeatureCache, weights: Path) -> None:

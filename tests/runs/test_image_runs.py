@@ -204,6 +204,31 @@ def test_best_test_epoch_on_a_cache(options, cache, tmp_path):
         run(dataclasses.replace(made, results=tmp_path / "plain"))
 
 
+def test_what_has_no_epochs_has_no_best_one(cache, tmp_path, capsys):
+    made = RunOptions(cache=f"{cache.path}/", results=tmp_path / "results", accelerator="cpu", best_test_epoch=True)
+    with pytest.raises(UserError, match="no epochs in tau_norm, ncm; leave it out"):
+        run(dataclasses.replace(made, strategy=StrategyChoice("tau_norm,ncm")))
+    assert not made.results.exists()
+    known, fitted = run(dataclasses.replace(made, strategy=StrategyChoice("ncm,los")))
+    assert "no epochs in ncm, and so no best test epoch" in capsys.readouterr().err
+    assert "test_best_epoch" not in known.metrics
+    assert "--best-test-epoch" not in known.command
+    assert "test_best_epoch" in fitted.metrics
+    assert "--best-test-epoch" in fitted.command
+
+
+def test_a_difference_is_relative_to_figures_above_one(cache, tmp_path):
+    (record,) = run(RunOptions(strategy=StrategyChoice("ncm"), cache=f"{cache.path}/", results=tmp_path / "results", accelerator="cpu"))
+    figures = {"small": 0.25, "large": -116.0, "absent": float("nan")}
+    before, after = (
+        dataclasses.replace(record, metrics={"test": {name: value + change for name, value in figures.items()}}) for change in (0, 5.8e-5)
+    )
+    found = compare(before, after)
+    assert found["test/small"] == pytest.approx(5.8e-5)
+    assert found["test/large"] == pytest.approx(5e-7)
+    assert found["test/absent"] == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -247,3 +272,44 @@ def test_a_cache_is_not_taken_for_that_of_other_weights_or_another_subset(cache,
         resolve_cache(dataclasses.replace(named, weights=other))
     with pytest.raises(UserError, match="selection first, and --selection is seed0"):
         resolve_cache(dataclasses.replace(named, selection="seed0"))
+    with pytest.raises(UserError, match="selection first, and --profile is step"):
+        resolve_cache(dataclasses.replace(named, profile="step"))
+
+
+def test_a_cache_is_not_taken_for_that_of_other_images(cache, data_dir, weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path))
+    (tmp_path / "caches").mkdir()
+    (tmp_path / "caches" / "known").symlink_to(cache.path)
+    other = write_cifar10(tmp_path / "data" / "cifar10", n_max=7).parent
+    by_name = CacheOptions(dataset="cifar10_lt", imbalance_factor=2, data_dir=data_dir)
+    for named in (by_name, CacheOptions(cache="known", data_dir=data_dir)):
+        assert resolve_cache(named).key == cache.key
+        assert f"known has the features of the images in {data_dir}" in capsys.readouterr().err
+        with pytest.raises(UserError, match=f"known .split {cache.manifest.dataset.split_hash}.: not of the images in {other}"):
+            resolve_cache(dataclasses.replace(named, data_dir=other))
+    found = resolve_cache(
+        dataclasses.replace(by_name, data_dir=other, backbone="resnet20", weights=weights)
+    )  # what it takes to extract them
+    assert found.manifest.dataset.split_hash != cache.manifest.dataset.split_hash
+    assert sum(found.manifest.dataset.train_counts) > sum(cache.manifest.dataset.train_counts)
+
+
+@pytest.mark.parametrize(
+    ("said", "fits"),
+    [
+        ({}, {"first", "seed0", "first (step profile)", "given"}),
+        ({"selection": "first"}, {"first", "first (step profile)"}),
+        ({"selection": "seed0"}, {"seed0"}),
+        ({"profile": "exponential"}, {"first", "seed0"}),
+        ({"profile": "step", "selection": "first"}, {"first (step profile)"}),
+    ],
+)
+def test_a_subset_that_was_asked_for_is_had(said, fits, make_cache, tmp_path):
+    for number, selection in enumerate(("first", "seed0", "first (step profile)", "given")):
+        path = make_cache(tmp_path / str(number), dataset={"name": "cifar10_lt", "imbalance_factor": 50.0, "selection": selection})
+        options = CacheOptions(cache=str(path), **said)
+        if selection in fits:
+            assert resolve_cache(options).path == path
+        else:
+            with pytest.raises(UserError, match="name the right cache"):
+                resolve_cache(options)
