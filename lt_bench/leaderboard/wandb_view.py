@@ -206,7 +206,7 @@ def _start(to: Destination, id: str, name: str, group: str, job_type: str, confi
             job_type=job_type,
             config=config,
             tags=tags,
-            dir=to.directory,
+            dir=to.directory.resolve(),  # W&B's service process may have started in another folder
             mode="online" if to.online else "offline",
             resume="allow" if to.online else None,
             settings=settings,

@@ -70,7 +70,7 @@ def stage1_logger(out: Path, plan: Mapping[str, Any], mode: str, project: str) -
     identity = hashlib.sha256(json.dumps([str(out.resolve()), dict(plan)], sort_keys=True).encode()).hexdigest()[:16]
     settings = wandb.Settings(console="off", silent=True, save_code=False, disable_git=True, x_disable_stats=True, x_disable_meta=True)
     logger = WandbLogger(
-        project=project, name=out.name, id=identity, save_dir=out, offline=mode == "offline", group="stage 1", job_type=str(plan["dataset"]),
+        project=project, name=out.name, id=identity, save_dir=out.resolve(), offline=mode == "offline", group="stage 1", job_type=str(plan["dataset"]),
         config=dict(plan), resume="allow" if mode == "online" else None, settings=settings,
     )  # fmt: skip
     try:
