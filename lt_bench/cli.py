@@ -70,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing to say
         return 0
     except OSError as error:  # a full disk, a place that cannot be read or written
-        print(f"lt-bench: {error}", file=sys.stderr)  # noqa: T201
+        said = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"lt-bench: {said}", file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR
 
 
@@ -342,9 +343,29 @@ def _one_line(message: str, parser: ArgumentParser, verb: str) -> str:
     unknown = re.search(r"unrecognized arguments: (\S+)|Option '([^']+)' is not accepted", message, re.IGNORECASE)
     if unknown:
         option = unknown.group(1) or f"--{unknown.group(2)}"
+        if not option.startswith("-"):
+            return f"{verb}: {option!r} belongs to no option; `lt-bench {verb} --help` lists them"
         return f"{verb}: unknown option {option.partition('=')[0]}{suggestion(option.partition('=')[0], known)}; `lt-bench {verb} --help` lists them"
     value = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
     if value:
         text = " ".join(value.group(2).replace("<class '", "").replace("'>", "").replace("typing.", "").split())
-        return f"{verb}: --{value.group(1)}: {text[0].lower()}{text[1:]}"
+        return f"{verb}: --{value.group(1)}: {_plain(text[0].lower() + text[1:])}"
     return f"{verb}: {' '.join(message.split())}"
+
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "Path": "a path", "str": "text"}
+
+
+def _plain(text: str) -> str:
+    """jsonargparse's names of types in words: ``expected a int. Got value: x`` as ``expected a whole number, got x``."""
+    union = re.fullmatch(
+        r"does not validate against any of the Union subtypes Subtypes: \[(.*), NoneType\] Errors: .* Given value: (.*)", text
+    )
+    if union:
+        text = f"expected a {union.group(1)}. Got value: {union.group(2)}"
+    text = re.sub(r"Literal\[([^]]*)\]", lambda found: "one of " + found.group(1).replace("'", ""), text)
+    text = re.sub(r"expected an? (one of )", r"expected \1", text)
+    text = re.sub(
+        r"expected an? (\w+)\b", lambda found: f"expected {_KINDS[found.group(1)]}" if found.group(1) in _KINDS else found.group(), text
+    )
+    return text.replace(". Got value: ", ", got ")

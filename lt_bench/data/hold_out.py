@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.errors import UserError
+
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
 
 
@@ -18,7 +20,12 @@ def hold_out(labels: NDArray[np.integer], shares: dict[str, float], seed: int = 
         labels: (N,) labels.
         shares: share of each split to be made, e.g. ``{"test": 0.2, "val": 0.1}``; scarce images go to the first.
         seed: of the draw; each class draws from a generator of its own.
+
+    Raises:
+        UserError: a seed below 0.
     """
+    if seed < 0:
+        raise UserError(f"the seed of the split is {seed}, expected a whole number from 0")
     taken: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("train", *shares)}
     for c in np.unique(labels):
         members = np.flatnonzero(labels == c)

@@ -58,6 +58,8 @@ def build_leaderboard(
         UserError: no records, a damaged record, an unknown format or column module.
     """
     wanted = list(formats)
+    if not wanted:
+        raise UserError(f"no leaderboard format was named; choose among {', '.join(FORMATS)}")
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise UserError(f"no such leaderboard format: {', '.join(unknown)}; choose among {', '.join(FORMATS)}")
     found = load_boards(results_dir, statistics, statistics_dir)

@@ -113,7 +113,12 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str) -> R
         values = zip(*map(itemgetter(*names), flat), strict=True)  # all have all fields: columns at C speed
     else:
         values = ([item.get(name) for item in flat] for name in names)
-    return Runs({name: _column(list(column)) for name, column in zip(names, values, strict=True)}, splits)
+    columns = {name: _column(list(column)) for name, column in zip(names, values, strict=True)}
+    for name in (name for name, column in columns.items() if "/" in name and column.dtype == object):
+        for item in flat:
+            if not isinstance(item.get(name), int | float | None):
+                raise UserError(f"{item['path']}: metric {name} is {item[name]!r}, expected a number; delete the record and run again")
+    return Runs(columns, splits)
 
 
 def _column(values: list[Any]) -> NDArray[Any]:
@@ -146,7 +151,9 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
             data = json.loads(text)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable record ({error}); delete it and run again") from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: a record is a JSON object, this is a {type(data).__name__}; delete it and run again")
+    if data.get("schema") != SCHEMA_VERSION:
         raise UserError(f"{path}: field schema is not {SCHEMA_VERSION}; this version of lt-bench cannot read it")
     return data
 

@@ -57,6 +57,8 @@ def bench(options: BenchOptions) -> None:
     """
     if not options.suite:
         raise UserError("bench needs a suite: a YAML file, or the name of a shipped one")
+    if options.slurm_options and not options.slurm:
+        raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
     suite = read_suite(suite_path(options.suite))
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
     workers, store = workers_for(options, hardware), Store(options.results)

@@ -50,6 +50,8 @@ def check(options: CheckOptions) -> None:
     Raises:
         UserError: no such strategy, or it breaks the contract.
     """
+    if not options.strategy:
+        raise UserError("check needs a strategy: a name, or the dotted path of your own, e.g. my_pkg.my_module.MyHead")
     findings = check_strategy(find(options.strategy))
     console = Console(highlight=False)
     for finding in findings:

@@ -40,6 +40,8 @@ def import_features(options: ImportOptions) -> Manifest:
         raise UserError("import-features needs --name, --train and --test")
     if Path(options.name).name != options.name or options.name.startswith("."):
         raise UserError(f"--name {options.name!r} is the name of a folder: no slashes, no leading dot; say where with --out")
+    if options.val is not None and options.val_fraction:
+        raise UserError("--val-fraction is for training rows without --val; use one of them")
     spec = dataset_spec(options.dataset)
     splits = {"train": read_split(options.train, options.train_labels), "test": read_split(options.test, options.test_labels)}
     if options.val is not None:
@@ -57,6 +59,10 @@ def import_features(options: ImportOptions) -> Manifest:
             raise UserError(f"{options.head}: no array `weight`; it has {', '.join(head)}")
         K = max(K, arrays["head/weight"].shape[0])
     names = read_names(options.class_names) or spec.class_names() or tuple(str(k) for k in range(K))
+    if options.class_names is not None and len(names) < K:
+        raise UserError(
+            f"{options.class_names}: {len(names)} class names, and the labels (or the head) are of {K} classes; one name a line, in label order"
+        )
     counts = torch.bincount(arrays["train/labels"].clamp(0, len(names) - 1), minlength=len(names))  # labels outside are refused on writing
     made_by = sorted(
         name for name in arrays if "/features/" in name or name.startswith("head/")

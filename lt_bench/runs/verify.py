@@ -32,6 +32,10 @@ def verify(options: VerifyOptions) -> None:
     Raises:
         UserError: the cache is not here, or the images and weights are not named; or a metric differs by more than the tolerance.
     """
+    if options.record == Path():
+        raise UserError("verify needs the JSON file of a record, whose path a run prints")
+    if options.tolerance < 0:
+        raise UserError(f"--tolerance is {options.tolerance:g}, expected a number from 0")
     if not options.record.is_file():
         raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
     record = read_record(options.record)

@@ -250,7 +250,8 @@ def _at_path(dotted: str) -> Entry:
         raise UserError(f"{dotted}: {spec.origin} cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})") from None
     cls = getattr(module, class_name, None)
     if not isinstance(cls, type):
-        raise UserError(f"{dotted}: {spec.origin} has no class {class_name!r}{suggestion(class_name, vars(module))}")
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        raise UserError(f"{dotted}: {spec.origin} has no class {class_name!r}{suggestion(class_name, classes)}")
     return describe(cls)
 
 

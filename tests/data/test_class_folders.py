@@ -27,6 +27,11 @@ def test_a_split_is_made_where_there_is_none(tmp_path):
         assert all(data.class_names[y] == path.split("/")[0] for path, y in zip(split.paths, split.labels, strict=True))
 
 
+def test_the_seed_of_a_split_is_from_0():
+    with pytest.raises(UserError, match="seed of the split is -1"):
+        hold_out(np.zeros(5, np.int64), {"test": 0.2}, seed=-1)
+
+
 def test_given_splits(tmp_path):
     write_photos(tmp_path, {f"{split}/{c}": n for split, n in (("train", 10), ("valid", 2), ("test", 3)) for c in "ab"})
     splits, names, source = read_class_folders(tmp_path)

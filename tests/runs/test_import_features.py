@@ -220,10 +220,13 @@ def test_pickles_are_not_opened(cli, data, home, tmp_path):
         ({"name": ".hidden"}, "no leading dot"),
         ({"head": "nowhere.npz"}, "nowhere.npz: no such file"),
         ({"class_names": "nowhere.txt"}, "nowhere.txt: no such file"),
+        ({"class_names": "one.txt"}, r"one\.txt: 1 class names, and the labels \(or the head\) are of 4 classes"),
+        ({"val_fraction": 0.2}, "--val-fraction is for training rows without --val"),
         ({"dataset": "cifar_100"}, "cifar_100"),
     ],
 )
 def test_options_that_do_not_fit(cli, data, home, tmp_path, more, message):
+    (tmp_path / "one.txt").write_text("ant\n")
     refuse(cli, line(tmp_path, data, **more), message, home)
 
 
