@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.speed.measure import Contestant, Figure, Setting, Slope, race
-from benchmarks.speed.problems import Size, cifar100_lt, imagenet_lt, inat2018, products
+from benchmarks.speed.problems import Size, cifar100_lt, imagenet_lt, inat2018, products, step
 from lt_bench.engine.fit import Hardware, fit_stack
 from lt_bench.engine.stacks import HeadJob
 from lt_bench.engine.threads import threads_for
@@ -91,14 +91,13 @@ def over_floor(figures: list[Figure]) -> list[Figure]:
 
 def floor(setting: Setting, size: Size, heads: int, shared: bool = False) -> Contestant:
     """The two products of a step and nothing else, on as many threads as the fit would use."""
-    features, weight, logits, gradient = products(heads, size.batch, size.dim, len(size.counts), setting.device, shared)
+    operands = products(heads, size.batch, size.dim, len(size.counts), setting.device, shared)
     steps = size.steps(setting.device) if setting.device == "cuda" or heads == 1 else 40
 
     def run() -> int:
         with threads_for(flop(size, heads)):
             for _ in range(steps):
-                torch.bmm(features, weight.transpose(1, 2), out=logits)
-                torch.bmm(logits.transpose(1, 2), features, out=gradient)
+                step(*operands)
         return steps
 
     return run

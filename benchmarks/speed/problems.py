@@ -76,8 +76,14 @@ def inat2018() -> Size:
     return Size("iNaturalist 2018", shipped_counts("inat2018"), 2048, 512, 3, 60)
 
 
+def step(features: Tensor, weight: Tensor, logits: Tensor, gradient: Tensor) -> None:
+    """A step's two products, laid out as the fits have them, which is the fastest way on the CPU."""
+    torch.bmm(weight, features.transpose(1, 2), out=logits)
+    torch.bmm(logits, features, out=gradient)
+
+
 def products(heads: int, batch: int, dim: int, classes: int, device: str, shared: bool = False) -> tuple[Tensor, ...]:
-    """Operands of a step's two products: features (H, B, D), weights (H, K, D), places for logits and for the gradient."""
+    """Operands of a step's two products: features (H, B, D), weights (H, K, D), places for logits (H, K, B) and for the gradient."""
     features = torch.randn(1 if shared else heads, batch, dim, device=device)
     weight = torch.randn(features.shape[0], heads // features.shape[0] * classes, dim, device=device)
-    return features, weight, torch.empty(features.shape[0], batch, weight.shape[1], device=device), torch.empty_like(weight)
+    return features, weight, torch.empty(features.shape[0], weight.shape[1], batch, device=device), torch.empty_like(weight)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.speed.measure import Figure, Setting
-from benchmarks.speed.problems import products
+from benchmarks.speed.problems import products, step
 from lt_bench.engine.fit import Hardware
 from lt_bench.engine.threads import threads_for
 from lt_bench.features.cache import FeatureCache, open_cache
@@ -84,14 +84,13 @@ def of_training(setting: Setting, planned: list[Planned], cache: FeatureCache) -
         return Clock(0, 0)
     chosen, manifest = planned[0].hyperparameters, cache.manifest
     K, D, B = manifest.dataset.num_classes, manifest.backbone.dim, chosen["batch_size"]
-    features, weight, logits, gradient = products(len(planned), B, D, K, setting.device)
+    operands = products(len(planned), B, D, K, setting.device)
     steps, sampled = chosen["epochs"] * -(-sum(manifest.dataset.train_counts) // B), 300
 
     def run() -> None:
         with threads_for(2 * B * D * K * len(planned)):
             for _ in range(sampled):
-                torch.bmm(features, weight.transpose(1, 2), out=logits)
-                torch.bmm(logits.transpose(1, 2), features, out=gradient)
+                step(*operands)
 
     run()
     some = clocked(setting, run)

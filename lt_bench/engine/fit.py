@@ -20,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lt_bench.engine.course import Course
 from lt_bench.engine.nodes import Layout, layout
 from lt_bench.engine.pretraining_graph import GraphedStep
 from lt_bench.engine.stacks import HeadJob, batch_orders, stacked_hyperparameters
@@ -31,6 +32,7 @@ from lt_bench.features.seeds import derive_seed
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.base import Facts, Strategy
 from lt_bench.strategies.draws import Draws
+from lt_bench.strategies.replay_shared import Capture
 
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
@@ -84,6 +86,7 @@ class Fitted:
         steps: optimizer steps.
         threads: CPU threads of the products.
         best_epochs: per head, the figures of ``engine.best_epoch``; empty where they were not asked for.
+        callbacks: what the caller sent along.
     """
 
     strategy: Strategy
@@ -92,6 +95,12 @@ class Fitted:
     steps: int = 0
     threads: int = 1
     best_epochs: list[dict[str, float]] = field(default_factory=list)
+    callbacks: Sequence[Callback] = ()
+
+    @property
+    def course(self) -> Course | None:
+        """Of norms and angles, where that was sent along."""
+        return next((one for one in self.callbacks if isinstance(one, Course)), None)
 
     def check_finite(self, head: int) -> None:
         """Refuse a head whose fit diverged.
@@ -172,27 +181,50 @@ def fit_stack(
         dtype: of the parameters and products.
         resume: the checkpoint of a fit that was broken off, where there is one; a ``Checkpoint`` among the callbacks writes it.
     """
-    strategy = stack[0].entry.load()(facts, **stacked_hyperparameters(stack, dtype)).to(dtype)
+    return fit_alone(made(stack, facts, dtype), stack, train, hardware, callbacks, resume)
+
+
+def made(stack: Sequence[HeadJob], facts: Facts, dtype: torch.dtype) -> Strategy:
+    """The module of a stack, before its fit."""
+    return stack[0].entry.load()(facts, **stacked_hyperparameters(stack, dtype)).to(dtype)
+
+
+def fit_alone(
+    strategy: Strategy,
+    stack: Sequence[HeadJob],
+    train: FeatureSource,
+    hardware: Hardware,
+    callbacks: Sequence[Callback],
+    resume: Path | None,
+) -> Fitted:
+    """Fit one module of a stack in its own way; see ``fit_stack``."""
     history, threads = History(), torch.get_num_threads()
     if strategy.fitting == "solve":
         strategy.to(train.device).solve(train)
     elif strategy.fitting == "sgd":
-        threads = _train(strategy, stack, train, hardware, [history, *callbacks], resume)
+        orders = batch_orders(stack)
+        strategy.to(train.device).attach(train, Draws(orders), capture_on(hardware, train))
+        with torch.no_grad():
+            strategy.begin(train)
+        threads = run_trainer(strategy, [strategy], orders, train, hardware, [history, *callbacks], resume)
     strategy.to(train.device)
-    return Fitted(strategy, history.seconds, _per_head(history, strategy), history.steps, threads)
+    return Fitted(strategy, history.seconds, per_head(history, strategy), history.steps, threads, callbacks=callbacks)
 
 
-def _train(
-    strategy: Strategy, stack: Sequence[HeadJob], train: FeatureSource, hardware: Hardware, callbacks: list[Callback], resume: Path | None
-) -> int:
-    """Fit by batches; returns the CPU threads that were used."""
-    recipe, orders, where = strategy.recipe, batch_orders(stack), hardware.layout
-    captures = hardware.graphs and where.world == 1 and train.device.type == "cuda"
-    strategy.to(train.device).attach(train, Draws(orders), GraphedStep if captures else None)
-    with torch.no_grad():
-        strategy.begin(train)
+def capture_on(hardware: Hardware, train: FeatureSource) -> Capture | None:
+    """How steps are captured where they are: on a single GPU, as CUDA graphs."""
+    return GraphedStep if hardware.graphs and hardware.layout.world == 1 and train.device.type == "cuda" else None
+
+
+def run_trainer(
+    module: LightningModule, strategies: Sequence[Strategy], orders: tuple[int, ...], train: FeatureSource, hardware: Hardware, callbacks: list[Callback],
+    resume: Path | None = None,
+) -> int:  # fmt: skip
+    """Fit a module of ``strategies``, which agree in what the batches depend on, under Lightning's Trainer; returns the CPU threads that were used."""
+    first, where = strategies[0], hardware.layout
+    recipe, heads = first.recipe, sum(strategy.heads for strategy in strategies)
     order = EpochOrder(
-        train.labels, strategy.class_counts.long(), strategy.sampler, orders, training_views(train, recipe.views),
+        train.labels, first.class_counts.long(), first.sampler, orders, training_views(train, recipe.views),
         epochs=recipe.epochs, batch_size=recipe.batch_size,
     )  # fmt: skip
     # Buffers such as FFDS's group sums differ between processes until an epoch ends, so DDP must not copy the first process's over the others'.
@@ -205,10 +237,10 @@ def _train(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
-        product = recipe.batch_size * (2 * strategy.facts.dim * strategy.facts.num_classes * strategy.heads + train.work)
+        product = recipe.batch_size * (2 * first.facts.dim * first.facts.num_classes * heads + train.work)
         with threads_for(product) as threads, ending_as_interrupt():
             loader = DataLoader(Passthrough(), sampler=order, batch_size=None)
-            trainer.fit(strategy, loader, ckpt_path=None if resume is None else str(resume), weights_only=True)
+            trainer.fit(module, loader, ckpt_path=None if resume is None else str(resume), weights_only=True)
     return threads
 
 
@@ -233,7 +265,8 @@ def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
     return augmented if views == "augmented" and augmented else tuple(range(len(train.views)))
 
 
-def _per_head(history: History, strategy: Strategy) -> list[list[dict[str, float]]]:
+def per_head(history: History, strategy: Strategy) -> list[list[dict[str, float]]]:
+    """The course of each head's fit, as a record keeps it."""
     if strategy.fitting == "solve":
         return [[{"epoch": 0, **row}] for row in strategy.solved] or [[] for _ in range(strategy.heads)]
     rates = strategy.recipe.per_head("lr", strategy.heads)

@@ -1,4 +1,4 @@
-"""Which heads can be fitted as one stack, and how their hyper-parameters are handed over."""
+"""Which heads can be fitted as one stack, which stacks side by side, and how their hyper-parameters are handed over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
+from lt_bench.errors import UserError
+from lt_bench.strategies.base import Strategy
 from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.slots_shared import Slots
 
 _PER_HEAD_RATES = ("lr", "momentum", "weight_decay")
 
@@ -43,6 +46,38 @@ def stacks(jobs: Sequence[HeadJob], head_bytes: int, budget: int) -> list[list[H
         ordered = sorted(members, key=lambda job: job.repetition)
         found += [ordered[start : start + size] for start in range(0, len(ordered), size)]
     return found
+
+
+def pools(found: Sequence[list[HeadJob]], heads: int) -> list[list[list[HeadJob]]]:
+    """Partition stacks into pools that one fit can serve (``engine.together``): their strategies draw the same batches, and each has one head for every order.
+
+    Args:
+        found: the stacks.
+        heads: of a pool at most, where it has more than one stack.
+    """
+    groups: dict[tuple, list[list[list[HeadJob]]]] = defaultdict(list)
+    for number, stack in enumerate(found):
+        key = _batches(stack) or (number,)
+        members = groups[key]
+        if not members or (len(members[-1]) + 1) * len(stack) > heads:
+            members.append([])
+        members[-1].append(stack)
+    return [pool for members in groups.values() for pool in members]
+
+
+def _batches(stack: Sequence[HeadJob]) -> tuple | None:
+    """What strategies of a pool agree in; None for one that is fitted for itself."""
+    entry, first, orders = stack[0].entry, stack[0].hyperparameters, batch_orders(stack)
+    if entry.fitting != "sgd" or len(orders) < len(stack):
+        return None
+    try:
+        strategy = entry.load()
+    except UserError:
+        return None  # its own fit says what is wrong
+    slots = Slots(strategy, Strategy)
+    same = (first[name] for name in ("batch_size", "epochs", "views"))
+    captured = slots.plain if strategy.capturable is None else strategy.capturable  # a pool is captured as a whole
+    return (entry.sampler, orders, *same, captured) if slots.pools else None
 
 
 def head_bytes(num_classes: int, dim: int, batch_size: int) -> int:

@@ -52,6 +52,7 @@ def environment(device: str = "cpu", devices: int = 1, threads: int | None = Non
     }
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

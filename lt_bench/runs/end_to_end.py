@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,9 @@ class EndToEndBench(ImageBench):
     progress: bool = True
     _trained: int = field(default=0)
 
-    def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
+    def fitted(
+        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
+    ) -> Iterator[tuple[list[Planned], Fitted]]:
         """Fit the planned runs one by one; one that was broken off goes on from its last checkpoint."""
         for run in planned:
             self._trained = 0
@@ -77,7 +79,7 @@ class EndToEndBench(ImageBench):
             place = self.directory / run.id
             place.mkdir(parents=True, exist_ok=True)
             last = place / LAST
-            accompany: list[Callback] = [WholeNetwork(self.network, self.start), *callbacks]
+            accompany: list[Callback] = [WholeNetwork(self.network, self.start), *callbacks()]
             if self.progress:
                 accompany.append(FitProgress(f"{run.entry.public_name}, seed {run.repetition}"))
             accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs))

@@ -19,6 +19,8 @@ from lt_bench.engine.course import Course
 from lt_bench.engine.evaluate import process_share
 from lt_bench.engine.fit import Fitted, Hardware, facts_of, fit_stack
 from lt_bench.engine.group import Group
+from lt_bench.engine.stacks import HeadJob, pools
+from lt_bench.engine.together import fit_together
 from lt_bench.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.features.cache import FeatureCache, FeatureSplit
 from lt_bench.features.room import room
@@ -37,12 +39,14 @@ from lt_bench.results.record import (
     TuningInfo,
 )
 from lt_bench.results.store import Store
-from lt_bench.runs.planning import Planned
+from lt_bench.runs.planning import Planned, by_strategy
 from lt_bench.runs.workbench import Workbench
 from lt_bench.strategies.base import Strategy
 from lt_bench.strategies.lbfgs_shared import CONVERGED
 
 BEST_EPOCH = "test_best_epoch"
+POOL_HEADS, GPU_POOL_HEADS = 32, 256
+"""Fitted side by side at most. On a CPU more gain nothing, their weights no longer lie in the cache; for GPUs it is a guess."""
 
 
 @dataclass
@@ -65,23 +69,40 @@ class Bench(Workbench):
             self._splits[name] = self.cache.split(name, device=self.device, mapped=mapped)
         return self._splits[name]
 
-    def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
-        """Fit the planned runs, stack by stack; yields each stack as it is done, without looking whether its heads are finite."""
-        for runs, stack in self.stacked(planned):
-            facts = facts_of(self.cache, [job.repetition for job in stack])
-            best = self.best_epochs(lambda: self.split("test").view("plain"))
-            train = self.split("train")
-            hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident)  # what is streamed cannot be captured
-            fitted = fit_stack(stack, facts, train, hardware, callbacks=[*best, *callbacks])
-            for one in best:
-                one.hand_over(fitted)
-            yield runs, fitted
+    def fitted(
+        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
+    ) -> Iterator[tuple[list[Planned], Fitted]]:
+        """Fit the planned runs, pool by pool, each stack with ``callbacks`` of its own; yields stacks as they are done, without looking whether heads are finite."""
+        train = self.split("train")
+        hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident)  # what is streamed cannot be captured
+        for pool in self.pooled(planned):
+            stacks = [stack for _, stack in pool]
+            facts = facts_of(self.cache, [job.repetition for job in stacks[0]])
+            best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
+            sent = [[*ours, *callbacks()] for ours in best]
+            if len(pool) > 1:
+                fits = fit_together(stacks, facts, train, hardware, callbacks=sent)
+            else:
+                fits = [fit_stack(stacks[0], facts, train, hardware, callbacks=sent[0])]
+            for (runs, _), fitted, ours in zip(pool, fits, best, strict=True):
+                for one in ours:
+                    one.hand_over(fitted)
+                yield runs, fitted
+
+    def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
+        """Those of a pool."""
+        return [[run for runs, _ in pool for run in runs] for pool in self.pooled(planned)]
+
+    def pooled(self, planned: Sequence[Planned]) -> list[list[tuple[list[Planned], list[HeadJob]]]]:
+        """The pools in which the planned runs are fitted: stacks side by side, each with its runs."""
+        stacks = [stack for group in by_strategy(planned) for stack in self.stacked(group)]
+        runs_of = {id(jobs): runs for runs, jobs in stacks}
+        heads = POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
+        return [[(runs_of[id(jobs)], jobs) for jobs in pool] for pool in pools([jobs for _, jobs in stacks], heads)]
 
 
-def record_head(
-    bench: Workbench, run: Planned, fitted: Fitted, head: int, course: Course | None = None
-) -> tuple[RunRecord, dict[str, np.ndarray]]:
-    """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays, those of ``course`` too.
+def record_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> tuple[RunRecord, dict[str, np.ndarray]]:
+    """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays, those of a course too.
 
     Raises:
         UserError: its fit diverged.
@@ -105,8 +126,8 @@ def record_head(
     }
     for view in ("test", "train"):
         arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
-    if course is not None:
-        arrays |= course.arrays(head)
+    if fitted.course is not None:
+        arrays |= fitted.course.arrays(head)
     seconds = time.perf_counter() - started
     metrics = {view: measured.scalars for view, measured in views.items()}
     if fitted.best_epochs:
@@ -177,8 +198,8 @@ def execute(
         UserError: the store cannot be written, holds a damaged record, or one without the course or the best test epoch that are asked for.
     """
     failures = []
-    for group in by_strategy(unrecorded(bench, planned, store, done, analysis=analysis)):
-        failures += fit_and_record(bench, group, store, done, analysis=analysis)
+    for runs in bench.units(unrecorded(bench, planned, store, done, analysis=analysis)):
+        failures += fit_and_record(bench, runs, store, done, analysis=analysis)
     return failures
 
 
@@ -221,19 +242,21 @@ def _recorded(bench: Workbench, planned: Sequence[Planned], store: Store, done: 
 def fit_and_record(
     bench: Workbench, runs: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
 ) -> list[str]:
-    """Fit, measure and record runs of one strategy; one line for every run that failed."""
-    failures, name = [], title(runs[0])
-    course = Course() if analysis else None
+    """Fit, measure and record runs that are fitted together; one line for every run that failed."""
+    failures, left = [], list(runs)
     try:
-        for stack, fitted in bench.fitted(runs, [] if course is None else [course]):
-            if course is not None and not fitted.steps:  # no Trainer has told it that a fit began
-                course.begin()
-                course.measure(fitted.strategy, 0, bench.split("train"))
-            failures += [
-                f"{name}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done, course)
-            ]
+        for stack, fitted in bench.fitted(runs, (lambda: [Course()]) if analysis else tuple):
+            if fitted.course is not None and not fitted.steps:  # no Trainer has told it that a fit began
+                fitted.course.begin()
+                fitted.course.measure(fitted.strategy, 0, bench.split("train"))
+            failures += [f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done)]
+            left = [run for run in left if run not in stack]
     except (UserError, *FAILURES_OF_CODE) as error:
-        failures.append(f"{name}: {described(error)}")
+        groups = by_strategy(left)
+        if len(groups) == 1:
+            return [*failures, f"{title(left[0])}: {described(error)}"]
+        for group in groups:  # one strategy's mistake is not the others'
+            failures += fit_and_record(bench, group, store, done, analysis=analysis)
     return failures
 
 
@@ -254,12 +277,12 @@ def say_unconverged(runs: Sequence[Planned], fitted: Fitted) -> None:
 
 
 def _record_each(
-    bench: Workbench, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None], course: Course | None
+    bench: Workbench, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None]
 ) -> Iterator[tuple[Planned, str]]:
     """Record the heads of a stack; yields those that cannot be measured, and why."""
     for head, run in enumerate(runs):
         try:
-            record, arrays = record_head(bench, run, fitted, head, course)
+            record, arrays = record_head(bench, run, fitted, head)
             if first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
                 store.write(record, arrays)
         except (UserError, OSError, *FAILURES_OF_CODE) as error:
@@ -300,11 +323,3 @@ def leave_processes() -> None:
 def first_process() -> bool:
     """Whether this is the process that writes and prints."""
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-
-
-def by_strategy(planned: Sequence[Planned]) -> list[list[Planned]]:
-    """The runs grouped by strategy and how its hyper-parameters were chosen."""
-    groups: dict[tuple[str, str], list[Planned]] = {}
-    for run in planned:
-        groups.setdefault((run.entry.class_path, run.tuning.kind), []).append(run)
-    return list(groups.values())

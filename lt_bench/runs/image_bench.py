@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,16 +69,18 @@ class ImageBench(Workbench):
             self._measured[name] = FeatureSplit(name, source.views, (block,), source.labels, rows)
         return self._measured[name]
 
-    def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
+    def fitted(
+        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
+    ) -> Iterator[tuple[list[Planned], Fitted]]:
         """Fit the planned runs; where BatchNorm drifts, one by one, as it drifts along the batches of a repetition."""
         if not self.drifting:
             for runs, jobs in self.stacked(planned):
-                yield runs, self.fit(jobs, "frozen", callbacks)
+                yield runs, self.fit(jobs, "frozen", callbacks())
             return
         stage1 = self.network
         for run in planned:
             self.use(copy.deepcopy(stage1))
-            yield [run], self.fit([HeadJob(run.entry, run.hyperparameters, run.repetition)], "drifting", callbacks)
+            yield [run], self.fit([HeadJob(run.entry, run.hyperparameters, run.repetition)], "drifting", callbacks())
         self.use(stage1)
 
     def use(self, network: Backbone) -> None:

@@ -157,3 +157,11 @@ def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None =
     """File name of a strategy's tuning on a cache; one with hyper-parameters fixed by hand has another name, and ``--tuned`` never takes it."""
     suffix = f"-fixed-{record_id(fixed)}" if fixed else ""
     return f"{entry.public_name}-{manifest.key}{suffix}.json"
+
+
+def by_strategy(planned: Sequence[Planned]) -> list[list[Planned]]:
+    """The runs grouped by strategy and how its hyper-parameters were chosen."""
+    groups: dict[tuple[str, str], list[Planned]] = {}
+    for run in planned:
+        groups.setdefault((run.entry.class_path, run.tuning.kind), []).append(run)
+    return list(groups.values())

@@ -15,15 +15,15 @@ from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
-from lt_bench.runs.heads import Bench, by_strategy, first_process, fit_and_record, title
+from lt_bench.runs.heads import Bench, first_process, fit_and_record, title
 from lt_bench.runs.options import BenchOptions
-from lt_bench.runs.planning import Planned
+from lt_bench.runs.planning import Planned, by_strategy
 from lt_bench.runs.workers import ATTEMPTS, Death, Workers
 
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """What a worker does at a time: one stack on one cache. What is stacked does not depend on the workers, so neither do the results."""
+    """What a worker does at a time: one pool on one cache. What is stacked does not depend on the workers, so neither do the results."""
 
     cache: Path
     accelerator: str
@@ -35,14 +35,18 @@ class Unit:
     @property
     def name(self) -> str:
         """In words."""
-        seeds = ", ".join(str(run.repetition) for run in self.runs)
-        return f"{title(self.runs[0])}, seed{'s' if len(self.runs) > 1 else ''} {seeds}"
+        names = [title(group[0]) for group in by_strategy(self.runs)]
+        seeds = sorted({run.repetition for run in self.runs})
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return f"{names[0]}{more}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def units_of(bench: Bench, missing: Sequence[Planned], options: BenchOptions, analysis: bool) -> list[Unit]:
     """The stacks in which these runs are fitted."""
-    stacks = [runs for group in by_strategy(missing) for runs, _ in bench.stacked(group)]
-    return [Unit(bench.cache.path, options.accelerator, options.devices, tuple(runs), options.results, analysis) for runs in stacks]
+    return [
+        Unit(bench.cache.path, options.accelerator, options.devices, tuple(runs), options.results, analysis)
+        for runs in bench.units(missing)
+    ]
 
 
 class Fitter:

@@ -17,7 +17,7 @@ from lt_bench.engine.stacks import HeadJob, head_bytes, stacks
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.manifest import Manifest
 from lt_bench.metrics.decomposition import Profile
-from lt_bench.runs.planning import Planned
+from lt_bench.runs.planning import Planned, by_strategy
 from lt_bench.strategies.registry import Entry
 
 CPU_STACK_BYTES = 1 << 28
@@ -42,8 +42,10 @@ class Workbench(ABC):
         """Features to measure on: all views of a split."""
 
     @abstractmethod
-    def fitted(self, planned: Sequence[Planned], callbacks: Sequence[Callback] = ()) -> Iterator[tuple[list[Planned], Fitted]]:
-        """Fit the planned runs, stack by stack; yields each stack as it is done, without looking whether its heads are finite."""
+    def fitted(
+        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
+    ) -> Iterator[tuple[list[Planned], Fitted]]:
+        """Fit the planned runs, stack by stack, each with ``callbacks`` of its own; yields it as it is done, without looking whether its heads are finite."""
 
     @property
     def device(self) -> torch.device:
@@ -63,6 +65,10 @@ class Workbench(ABC):
         bytes_of_one = head_bytes(self.manifest.dataset.num_classes, self.manifest.backbone.dim, batch)
         for stack in stacks(list(jobs.values()), bytes_of_one, budget):
             yield [by_job[id(job)] for job in stack], stack
+
+    def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
+        """Which runs are fitted and recorded before the next ones are begun; here those of a strategy."""
+        return by_strategy(planned)
 
     def best_epochs(self, features: Callable[[], Tensor]) -> list[BestTestEpoch]:
         """What keeps the best test epoch of a fit, where that is asked for."""

@@ -98,8 +98,6 @@ class Gradients:
             of_weight = product(residual, inputs, weight.shape, of_weight)
             of_bias = None if bias is None else torch.sum(residual, 1, out=self._kept.get(bias))
         if not self._maps:
-            for parameter, gradient in self._kept.items():
-                parameter.grad = gradient
             self.add(direct)
             return logits, objective
         mapped = Terms()
@@ -118,10 +116,7 @@ class Gradients:
 
     def keep(self, of_weight: Tensor, of_bias: Tensor) -> None:
         """Let the gradients of weight and bias lie in these places, where somebody else writes them before ``add``."""
-        strategy = self._strategy
-        self._kept = {strategy.weight: of_weight, strategy.bias: of_bias}
-        for parameter, gradient in self._kept.items():
-            parameter.grad = gradient
+        self._kept = {self._strategy.weight: of_weight, self._strategy.bias: of_bias}
 
     @property
     def beside_head(self) -> list[Tensor]:
@@ -193,12 +188,14 @@ class Gradients:
         """Autograd's part, to what is written already. The fused optimizer reads a gradient in the order of its parameter, so it has to lie in that order."""
         for parameter, gradient in zip(self._trained, gradients, strict=True):
             kept = self._kept.get(parameter)
-            if kept is None:
+            if kept is not None:
+                parameter.grad = kept
+                if gradient is not None:
+                    kept += gradient
+            else:
                 if gradient is not None and gradient.stride() != parameter.stride():
                     gradient = torch.empty_like(parameter).copy_(gradient)
                 parameter.grad = gradient
-            elif gradient is not None:
-                kept += gradient
 
 
 def product(residual: Tensor, features: Tensor, shape: torch.Size, out: Tensor | None = None) -> Tensor:

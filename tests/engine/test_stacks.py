@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lt_bench.engine.stacks import HeadJob, batch_orders, head_bytes, stacked_hyperparameters, stacks
+from lt_bench.engine.stacks import HeadJob, batch_orders, head_bytes, pools, stacked_hyperparameters, stacks
 from lt_bench.strategies.registry import find
 
 
@@ -57,3 +57,19 @@ def test_hyperparameters_of_a_stack():
     assert found["momentum"] == 0.9
     assert found["convention"] == "torch"
     assert found["milestones"] == ()
+
+
+def test_stacks_that_draw_the_same_batches_are_pooled():
+    def stack(strategy, *repetitions, **changes):
+        return [job(repetition, strategy, **{"batch_size": 64, "epochs": 5, **changes}) for repetition in repetitions or (0, 1)]
+
+    alike = [stack("los"), stack("ce", lr=0.5), stack("label_smoothing")]
+    others = [
+        stack("los", batch_size=8), stack("ce", epochs=6), stack("ce", views="plain"), stack("ce", 0), stack("crt"), stack("cosine"), stack("meta_sampler"),
+        stack("ce", 0, 0, 1, 1), [job(strategy="ncm")],
+    ]  # fmt: skip
+    found = pools([*alike[:2], *others, alike[2]], 100)
+    assert [len(pool) for pool in found] == [3] + [1] * len(others)
+    assert [stack[0].entry.name for stack in found[0]] == ["los", "ce", "label_smoothing"]
+    assert [len(pool) for pool in pools(alike, 4)] == [2, 1]
+    assert [len(pool) for pool in pools(alike, 1)] == [1, 1, 1]
