@@ -1,4 +1,4 @@
-"""The run record: everything that is known about one measured run, in one small immutable JSON file.
+"""The run record: everything that is known about one measured run, in one small JSON file that is written once (but for `tuning`, see `results.store`).
 
 `record.schema.json` beside this file states the same in JSON Schema (2020-12); it is what `RunRecord.from_json` checks against.
 """

@@ -1,4 +1,9 @@
-"""A directory of run records: `DIR/<dataset>/<strategy>-<id>.json` with a side `.npz`. Records are written once; what was measured never changes."""
+"""A directory of run records: `DIR/<dataset>/<strategy>-<id>.json` with a side `.npz`. Records are written once.
+
+What a record says of the run (identity, data, features, seeds, metrics, course, times, versions, arrays) never changes. One field is not of the run but of
+the search before it, `tuning`: where a later `lt-bench tune` over another grid ends at the same hyper-parameters, that is the same run, and `Store.retuned`
+replaces this one field, so that a table says how much was tried for the row as it stands. `tuning.kind` is part of the identity and stays.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +72,11 @@ class Store:
         return path
 
     def retuned(self, id: str, tuning: TuningInfo) -> RunRecord:  # noqa: A002
-        """The record with this id, brought up to date on how its hyper-parameters were chosen.
+        """The record with this id, its `tuning` replaced in the file by that given: the one change that is made to a stored record.
 
-        A later tuning over a wider grid may end at the same choice: the same run, which then says the size of the grid that stands behind it now.
+        A later tuning over another grid may end at the same choice: the same run, which then says which tuning stands behind it now, and how much was tried.
+        Every other field stays byte for byte, the side file is not touched, and the file is replaced whole (a reader sees the old or the new). The former
+        tuning is not kept, as the file of choices that `lt-bench tune` writes is that of the latest too.
 
         Raises:
             UserError: there is no such record, its file is damaged, or the tuning is of another kind.
