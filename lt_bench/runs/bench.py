@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 
 from lt_bench.engine.fit import Hardware
+from lt_bench.engine.matmul import Matmul
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import shipped
@@ -19,7 +20,7 @@ from lt_bench.results.store import Store
 from lt_bench.runs.heads import Bench, first_process, join_processes, leave_processes, unrecorded
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import BenchOptions, CacheOptions
-from lt_bench.runs.planning import Planned, plan, tuned_choice
+from lt_bench.runs.planning import CLEAN, Planned, Setting, plan, tuned_choice
 from lt_bench.runs.suite_units import Display, fit_units, units_of, workers_for
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import Entry, find, strategy_names, suggestion
@@ -35,6 +36,7 @@ class Suite:
         seeds: repetitions.
         hyperparameters: whether each strategy runs with its official ones, with those tuned on validation, or both.
         analysis: also record classifier norm, feature norm and cosine per class over the epochs.
+        matmul: how exact float32 products are while heads are fitted.
         description: in words.
     """
 
@@ -43,6 +45,7 @@ class Suite:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     hyperparameters: list[Literal["official", "tuned"]] = field(default_factory=lambda: ["official"])
     analysis: bool = False
+    matmul: Matmul = "highest"
     description: str = ""
 
 
@@ -64,7 +67,7 @@ def bench(options: BenchOptions) -> None:
     workers, store = workers_for(options, hardware), Store(options.results)
     join_processes(hardware)
     caches, absent = suite_caches(suite)
-    benches = [Bench(cache, hardware) for cache in caches]
+    benches = [Bench(cache, replace(hardware, matmul=suite.matmul)) for cache in caches]
     plans = [suite_plan(suite, one.cache, options.results) for one in benches]
     failures = [line for _, untuned in plans for line in untuned]
     display, units = Display(), []
@@ -172,6 +175,7 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
         given = dict(item) if isinstance(item, dict) else {"name": item}
         entry = find(given.pop("name"))
         given = typed(entry, given, "suite")
+        setting = Setting(matmul=suite.matmul) if entry.fitting == "sgd" else CLEAN  # others multiply nothing in float32
         for kind in suite.hyperparameters:
             tuning = None
             chosen = given
@@ -185,6 +189,6 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
                     )
                     continue
                 chosen, tuning = choice
-            for run in plan(entry, cache.manifest, chosen, suite.seeds, tuning):
+            for run in plan(entry, cache.manifest, chosen, suite.seeds, tuning, setting):
                 planned.setdefault(run.id, run)
     return list(planned.values()), missing

@@ -30,7 +30,7 @@ from lt_bench.heads import head_parts
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record
 from lt_bench.runs.options import ExportOptions
-from lt_bench.runs.verify import cache_of, compare, refit
+from lt_bench.runs.verify import cache_of, compare, refit, unstable
 
 TOLERANCE = 0.002
 IMPORTED = "imported features"
@@ -60,6 +60,7 @@ def export(options: ExportOptions) -> Path:
     if not difference <= TOLERANCE:
         raise UserError(
             f"{options.record}: the head fitted again differs by {difference:.4f} in test accuracy; see `lt-bench verify {options.record}`"
+            f"{unstable(record)}"
         )
     head = fitted.head.cpu().float().eval().requires_grad_(False)
     _write(out, record, cache.manifest, head, loaded, transform, options)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from lt_bench.data.reading import Reading
+from lt_bench.engine.matmul import Matmul
 
 T = TypeVar("T")
 
@@ -56,6 +57,7 @@ class CacheOptions(ImageOptions):
     cache: str | None = option(None, "feature cache: a directory, or the name or key of a known one (default: the only one that fits)")
     backbone: str | None = option(None, "backbone, see `lt-bench list backbones`")
     weights: Path | None = option(None, "its stage-1 weights: a safetensors file, a state dict, or a published checkpoint")
+    skip_broken: bool = option(False, "where features are extracted first: leave out images that cannot be decoded, and name them")
 
 
 @dataclass
@@ -79,6 +81,10 @@ class RunOptions(FitOptions):
     analysis: bool = option(False, "also record classifier norm, feature norm and cosine per class over the epochs")
     best_test_epoch: bool = option(
         False, "also test after every epoch and record the best, which the test set chose: for comparison with papers"
+    )
+    matmul: Matmul = option(
+        "highest",
+        "how exact float32 products of a fit are: highest, or high (TF32) or medium (bfloat16) where the device has units for them; another run in records",
     )
     protocol: Literal["clean", "images-eval", "images-train"] = option(
         "clean",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lt_bench.engine.matmul import Matmul
 from lt_bench.errors import UserError
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
@@ -38,6 +39,7 @@ class Setting:
         words: of the command line, beside those of ``clean`` on a cache.
         recipe: hyper-parameters of the optimisation where it is not the strategy's own.
         identity: what else makes a run another one, by name.
+        matmul: how exact float32 products are (``engine.matmul``).
     """
 
     protocol: Protocol = "clean"
@@ -45,6 +47,12 @@ class Setting:
     words: tuple[str, ...] = ()
     recipe: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
+    matmul: Matmul = "highest"
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What makes a run another one, beside the strategy's hyper-parameters; products of the usual precision do not."""
+        return self.identity if self.matmul == "highest" else {**self.identity, "matmul": self.matmul}
 
 
 CLEAN = Setting()
@@ -66,7 +74,7 @@ class Planned:
         """What makes the record: strategy, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
         return {
             "strategy": self.entry.public_name,
-            "hyperparameters": json.loads(json.dumps({**self.hyperparameters, **self.setting.identity})),
+            "hyperparameters": json.loads(json.dumps({**self.hyperparameters, **self.setting.beside})),
             "cache_key": self.manifest.key,
             "protocol": self.setting.protocol,
             "mode": self.setting.mode,
@@ -87,10 +95,11 @@ class Planned:
         changed = {key: value for key, value in self.hyperparameters.items() if value != defaults[key]}
         options = ["--tuned"] if self.tuning.kind == "tuned" else strategy_options(changed)
         where = self.setting.words or ("--cache", self.manifest.name)
+        exactness = [] if self.setting.matmul == "highest" else ["--matmul", self.setting.matmul]
         return shlex.join(
             [
                 "lt-bench", "run", "--strategy", self.entry.public_name, "--dataset", dataset.name, *where,
-                "--seeds", str(self.repetition), *options,
+                "--seeds", str(self.repetition), *exactness, *options,
             ]
         )  # fmt: skip
 

@@ -90,10 +90,16 @@ def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manife
             raise UserError(
                 f"--{name.replace('_', '-')} is for {'--mode end-to-end' if name in END_TO_END_ONLY else 'fitting on images'}; leave it out"
             )
+    if on_images and options.matmul != "highest":
+        raise UserError("--matmul is for heads on cached features; on images say --precision")
+    if on_images and options.skip_broken:
+        raise UserError("--skip-broken is for extracting features of image files, which a protocol on images does not; leave it out")
     if not on_images:
         cache = resolve_cache(options)
-        setting = Setting(words=("--cache", cache.manifest.name, "--best-test-epoch")) if options.best_test_epoch else CLEAN
-        return Bench(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), setting, cache.manifest
+        words = ("--cache", cache.manifest.name, "--best-test-epoch") if options.best_test_epoch else ()
+        setting = Setting(words=words, matmul=options.matmul)
+        hardware = Hardware(options.accelerator, options.devices, matmul=options.matmul)
+        return Bench(cache, hardware, options.best_test_epoch), setting, cache.manifest
     from lt_bench.runs.image_runs import image_bench  # and with it the image side, which a cache does without
 
     return image_bench(entry, options)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from lt_bench.engine.fit import Hardware
+from lt_bench.engine.matmul import Matmul
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
@@ -28,6 +29,7 @@ class Unit:
     cache: Path
     accelerator: str
     devices: int
+    matmul: Matmul
     runs: tuple[Planned, ...]
     results: Path
     analysis: bool
@@ -44,7 +46,7 @@ class Unit:
 def units_of(bench: Bench, missing: Sequence[Planned], options: BenchOptions, analysis: bool) -> list[Unit]:
     """The stacks in which these runs are fitted."""
     return [
-        Unit(bench.cache.path, options.accelerator, options.devices, tuple(runs), options.results, analysis)
+        Unit(bench.cache.path, options.accelerator, options.devices, bench.hardware.matmul, tuple(runs), options.results, analysis)
         for runs in bench.units(missing)
     ]
 
@@ -59,7 +61,7 @@ class Fitter:
         """One line for every run that failed."""
         try:
             if self._bench is None or self._bench.cache.path != unit.cache:
-                self._bench = Bench(open_cache(unit.cache), Hardware(unit.accelerator, unit.devices))
+                self._bench = Bench(open_cache(unit.cache), Hardware(unit.accelerator, unit.devices, matmul=unit.matmul))
             return fit_and_record(self._bench, unit.runs, Store(unit.results), lambda record: None, analysis=unit.analysis)
         except UserError as error:
             return [f"{unit.name}: {error}"]

@@ -18,7 +18,7 @@ from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record
 from lt_bench.runs.heads import BEST_EPOCH, Bench, record_head
 from lt_bench.runs.options import RunOptions, StrategyChoice, VerifyOptions
-from lt_bench.runs.planning import Planned, Tuning, plan
+from lt_bench.runs.planning import CLEAN, Planned, Setting, Tuning, plan
 from lt_bench.strategies.registry import find
 
 
@@ -50,7 +50,17 @@ def verify(options: VerifyOptions) -> None:
         f"{len(differences)} metrics compared; largest difference {differences[worst]:.2g} ({worst}), tolerance {options.tolerance:g}"
     )
     if not differences[worst] <= options.tolerance:
-        raise UserError(f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}")
+        raise UserError(
+            f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}{unstable(record)}"
+        )
+
+
+def unstable(record: RunRecord) -> str:
+    """Why a fit may not repeat: its loss rose to a multiple of what it began with, and so did differences in the last digit; empty where it did not."""
+    losses = [row["loss"] for row in record.training.history]
+    if len(losses) < 2 or max(losses) < 2 * losses[0]:
+        return ""
+    return f"; its loss rose from {losses[0]:.3g} to {max(losses):.3g}, so rounding decides where it ends: run it again with a smaller --strategy.lr"
 
 
 @dataclass(frozen=True)
@@ -65,9 +75,11 @@ def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
     """Fit the head of a record again, from its own hyper-parameters and seed."""
     entry, identity = find(record.identity.strategy), record.identity
     dataset = cache.manifest.dataset
-    hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, identity.hyperparameters)
-    run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest)
-    bench = Bench(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
+    given = dict(identity.hyperparameters)
+    setting = Setting(matmul=given.pop("matmul", CLEAN.matmul))
+    hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, given)
+    run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest, setting)
+    bench = Bench(cache, Hardware(accelerator_of(record), 1, matmul=setting.matmul), BEST_EPOCH in record.metrics)
     runs, fitted = next(iter(bench.fitted([run])))
     again, _ = record_head(bench, runs[0], fitted, 0)
     return Refitted(again, fitted.strategy.inference_head(0))

@@ -89,6 +89,11 @@ def test_terminal_shows_every_row(results):
     assert all(name in shown for name in (*SKILLS, "tau_norm", "Accuracy", "LoMa bal."))
 
 
+def test_what_sets_rows_apart_is_shown_in_the_terminal(builder):
+    records = [builder.make("los", 0, 0.6, hyperparameters={"epsilon": 0.9, **more})[0] for more in ({}, {"matmul": "medium"})]
+    assert "los [matmul=medium]" in text_of(run_table(records))
+
+
 def test_run_table_has_each_seed_and_the_mean(builder):
     records = [builder.make("los", seed, 0.6)[0] for seed in range(3)]
     shown = text_of(run_table(records))

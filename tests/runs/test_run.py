@@ -175,6 +175,20 @@ def test_the_command_of_a_record_makes_it_again(cli, small_cache, tmp_path):
     assert again.id == record.id
 
 
+def test_a_run_with_less_exact_products_is_another_run_and_says_so(cli, small_cache, tmp_path):
+    assert cli("run", "--strategy", "joint", "--cache", "small", "--matmul", "medium").code == 0
+    for matmul in ("medium", "highest"):
+        assert cli("run", "--strategy", "ce", *FAST, "--matmul", matmul).code == 0
+    of_ce = [record for record in Store(tmp_path / "results").records() if record.identity.strategy == "ce"]
+    assert sorted(record.identity.hyperparameters.get("matmul", "") for record in of_ce) == ["", "medium"]
+    (joint,) = [record for record in Store(tmp_path / "results").records() if record.identity.strategy == "joint"]
+    assert "matmul" not in joint.identity.hyperparameters  # it multiplies nothing while it is fitted
+    (medium,) = [record for record in of_ce if "matmul" in record.identity.hyperparameters]
+    assert cli("verify", str(Store(tmp_path / "results").path(medium))).code == 0
+    assert cli(*shlex.split(medium.command)[1:], "--results", "again").code == 0
+    assert [record.id for record in Store(tmp_path / "again").records()] == [medium.id]
+
+
 @pytest.mark.parametrize("strategy", ["ce", "joint"])
 def test_a_cache_without_a_head(cli, make_cache, tmp_path, strategy):
     make_cache(tmp_path / "bare", without=("head", "val"))

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from lt_bench.engine.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.matmul import multiplying
+from lt_bench.engine.stacks import HeadJob
+from lt_bench.errors import UserError
+from lt_bench.features.cache import open_cache
+from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.registry import find
+
+
+def test_the_precision_holds_during_a_fit_and_not_after_it(small_cache, monkeypatch):
+    cache, entry, seen = open_cache(small_cache), find("ce"), []
+    step = Strategy.fit_step
+    monkeypatch.setattr(
+        Strategy,
+        "fit_step",
+        lambda self, index, optimizer: (seen.append(torch.get_float32_matmul_precision()), step(self, index, optimizer)),
+    )
+    jobs = [HeadJob(entry, entry.resolve("none", None, {"epochs": 1, "batch_size": 64}), 0)]
+    for matmul in ("medium", "highest"):
+        fit_stack(jobs, facts_of(cache, [0]), cache.split("train"), Hardware("cpu", matmul=matmul))
+    assert set(seen[:3]) == {"medium"}
+    assert set(seen[3:]) == {"highest"}
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_it_is_as_before_after_an_error():
+    with pytest.raises(ValueError, match="broken"), multiplying("high"):
+        raise ValueError("broken")
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_no_such_precision():
+    with pytest.raises(UserError, match="matmul 'low' is not one of highest, high, medium"):
+        Hardware("cpu", matmul="low")  # pyright: ignore[reportArgumentType]
