@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -227,3 +228,15 @@ def test_the_cache_of_a_folder_is_found_by_its_images(photos, weights, tmp_path,
     assert resolve_cache(options[0]).path == first.path
     assert first.path.name.startswith("folder-mine-")
     assert {path for path in (tmp_path / "home" / "caches").iterdir() if not path.name.startswith(".")} == {first.path, second.path}
+
+
+def test_run_leaves_broken_images_out_where_asked(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    folder = write_photos(tmp_path / "mine", {"a": 4, "b": 4, "c": 2})
+    (folder / "a" / "3.png").write_bytes(b"torn")
+    options = CacheOptions(dataset="folder", data_dir=folder, backbone="resnet20", weights=weights)
+    with pytest.raises(UserError, match=r"a/3\.png: .*--skip-broken"):
+        resolve_cache(options)
+    found = resolve_cache(replace(options, skip_broken=True))
+    assert "a/3.png" not in (found.path / "images.csv").read_text()
+    assert resolve_cache(CacheOptions(cache=str(found.path), data_dir=folder)).key == found.key  # known by what was listed

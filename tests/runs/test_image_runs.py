@@ -19,7 +19,7 @@ from lt_bench.runs.image_runs import image_bench
 from lt_bench.runs.options import CacheOptions, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.runs.pretrain import fresh_network, pretrain
 from lt_bench.runs.run import run
-from lt_bench.runs.verify import cache_of, compare, verify
+from lt_bench.runs.verify import cache_of, compare, unstable, verify
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import find
 
@@ -227,6 +227,13 @@ def test_a_difference_is_relative_to_figures_above_one(cache, tmp_path):
     assert found["test/small"] == pytest.approx(5.8e-5)
     assert found["test/large"] == pytest.approx(5e-7)
     assert found["test/absent"] == 0
+    courses = ([2.0, 3.9, 0.1], [2.0, 55.0, 9.0], [])
+    said = [
+        unstable(dataclasses.replace(record, training=dataclasses.replace(record.training, history=[{"loss": x} for x in c])))
+        for c in courses
+    ]
+    assert said[0] == said[2] == ""
+    assert "rose from 2 to 55, so rounding decides" in said[1]
 
 
 @pytest.mark.parametrize(
@@ -241,6 +248,7 @@ def test_a_difference_is_relative_to_figures_above_one(cache, tmp_path):
         ({"recipe": "los"}, "--recipe is for --mode end-to-end"),
         ({"protocol": "clean", "precision": "bf16"}, "--precision is for fitting on images"),
         ({"tuned": True}, "name it with --cache"),
+        ({"skip_broken": True}, "--skip-broken is for extracting features"),
         ({"mode": "end-to-end"}, "re-trains a head"),
         ({"mode": "end-to-end", "protocol": "clean"}, "leave --weights and --cache out"),
         ({"mode": "end-to-end", "protocol": "clean", "weights": None}, "needs --recipe NAME"),
