@@ -107,7 +107,7 @@ def page(options: argparse.Namespace, rows: dict[tuple[str, str], list[RunRecord
         f"({len(first.cache.views) - 1} stored augmentations, {first.cache.dtype}); `images-eval`: a fresh augmentation for every sample, backbone in eval mode; "
         "`images-train`: the same in training mode, as the official code of both methods: BatchNorm normalises by the batch and its running statistics, with which "
         f"the test images are then normalised, move. Forward on images in {by_protocol['images-eval'].cache.dtype}, evaluation in float32. "
-        "Train is macro accuracy on the plain training view. Fit s: seconds of a fit divided by its heads; seeds are one stack but under images-train.",
+        "Train is macro accuracy on the plain training view. Fit s: a head's part of the seconds of its fit, which seeds share but under images-train.",
         "",
         "| Strategy | Protocol | " + " | ".join(column.title for column in COLUMNS) + " |",
         "| :-- | :-- |" + " --: |" * len(COLUMNS),

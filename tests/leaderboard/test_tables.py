@@ -168,7 +168,7 @@ def test_seconds_have_no_best(builder):
     cells = [line[0] for line in table_cells(found, (fit,))]
     assert sorted(cell.text for cell in cells) == ["1.0", "2.0"]
     assert [cell.place for cell in cells] == [None, None]
-    assert "divided by its heads" in fit.about
+    assert "may share with other seeds, settings and strategies" in fit.about
 
 
 def test_defaults_of_our_own_choice_are_said_to_be(builder):
