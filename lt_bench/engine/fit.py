@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.engine.course import Course
-from lt_bench.engine.matmul import Matmul, checked, multiplying
+from lt_bench.engine.arithmetic import Matmul, checked, computing
 from lt_bench.engine.nodes import Layout, layout
 from lt_bench.engine.pretraining_graph import GraphedStep
 from lt_bench.engine.stacks import HeadJob, batch_orders, stacked_hyperparameters
@@ -47,7 +47,7 @@ class Hardware:
         accelerator: ``auto``, ``cpu`` or ``gpu``.
         devices: processes on each node, one device each.
         graphs: whether a single GPU replays steps from CUDA graphs.
-        matmul: how exact float32 products are meanwhile (``engine.matmul``).
+        matmul: how exact float32 products are meanwhile (``engine.arithmetic``).
 
     Raises:
         UserError: no such accelerator or precision, not so many devices, or another number than torchrun's.
@@ -247,7 +247,7 @@ def run_trainer(
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
         product = recipe.batch_size * (2 * first.facts.dim * first.facts.num_classes * heads + train.work)
-        with threads_for(product) as threads, ending_as_interrupt(), multiplying(hardware.matmul):
+        with threads_for(product) as threads, ending_as_interrupt(), computing(hardware.matmul):
             loader = DataLoader(Passthrough(), sampler=order, batch_size=None)
             trainer.fit(module, loader, ckpt_path=None if resume is None else str(resume), weights_only=True)
     return threads

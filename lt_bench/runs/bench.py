@@ -12,7 +12,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 
 from lt_bench.engine.fit import Hardware
-from lt_bench.engine.matmul import Matmul
+from lt_bench.engine.arithmetic import Matmul
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import shipped

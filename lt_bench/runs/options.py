@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from lt_bench.data.reading import Reading
-from lt_bench.engine.matmul import Matmul
+from lt_bench.engine.arithmetic import Matmul
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lt_bench.engine.matmul import Matmul
+from lt_bench.engine.arithmetic import Matmul
 from lt_bench.errors import UserError
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
@@ -39,7 +39,7 @@ class Setting:
         words: of the command line, beside those of ``clean`` on a cache.
         recipe: hyper-parameters of the optimisation where it is not the strategy's own.
         identity: what else makes a run another one, by name.
-        matmul: how exact float32 products are (``engine.matmul``).
+        matmul: how exact float32 products are (``engine.arithmetic``).
     """
 
     protocol: Protocol = "clean"

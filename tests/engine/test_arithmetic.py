@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lt_bench.engine.fit import Hardware, facts_of, fit_stack
-from lt_bench.engine.matmul import multiplying
+from lt_bench.engine.arithmetic import computing
 from lt_bench.engine.stacks import HeadJob
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
@@ -27,7 +27,7 @@ def test_the_precision_holds_during_a_fit_and_not_after_it(small_cache, monkeypa
 
 
 def test_it_is_as_before_after_an_error():
-    with pytest.raises(ValueError, match="broken"), multiplying("high"):
+    with pytest.raises(ValueError, match="broken"), computing("high"):
         raise ValueError("broken")
     assert torch.get_float32_matmul_precision() == "highest"
 
@@ -35,3 +35,10 @@ def test_it_is_as_before_after_an_error():
 def test_no_such_precision():
     with pytest.raises(UserError, match="matmul 'low' is not one of highest, high, medium"):
         Hardware("cpu", matmul="low")  # pyright: ignore[reportArgumentType]
+
+
+def test_denormal_numbers_are_zero_meanwhile_and_not_after():
+    small = torch.full((8,), 1e-40)
+    with computing("highest"):
+        assert float((small * 1).sum()) == 0
+    assert float((small * 1).sum()) > 0
