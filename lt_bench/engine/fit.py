@@ -20,8 +20,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lt_bench.engine.course import Course
 from lt_bench.engine.arithmetic import Matmul, checked, computing
+from lt_bench.engine.course import Course
 from lt_bench.engine.nodes import Layout, layout
 from lt_bench.engine.pretraining_graph import GraphedStep
 from lt_bench.engine.stacks import HeadJob, batch_orders, stacked_hyperparameters

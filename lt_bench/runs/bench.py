@@ -11,8 +11,8 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 
-from lt_bench.engine.fit import Hardware
 from lt_bench.engine.arithmetic import Matmul
+from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import shipped

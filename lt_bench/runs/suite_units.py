@@ -11,8 +11,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lt_bench.engine.fit import Hardware
 from lt_bench.engine.arithmetic import Matmul
+from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store

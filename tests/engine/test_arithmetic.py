@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from lt_bench.engine.fit import Hardware, facts_of, fit_stack
 from lt_bench.engine.arithmetic import computing
+from lt_bench.engine.fit import Hardware, facts_of, fit_stack
 from lt_bench.engine.stacks import HeadJob
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
