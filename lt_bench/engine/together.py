@@ -33,7 +33,7 @@ def fit_together(
 ) -> list[Fitted]:
     """Fit the stacks of one pool (``engine.stacks.pools``) side by side; arguments as of ``fit_stack``, ``facts`` being those of every stack.
 
-    What a fit shares with the others counts for each of them with an equal part of its seconds.
+    The seconds of a fit are those of its own losses and updates, and an equal part of what all share; on a GPU, which is not waited for, of little else.
     """
     callbacks, orders = callbacks or [()] * len(stacks), batch_orders(stacks[0])
     strategies = [made(stack, facts, dtype).to(train.device) for stack in stacks]
@@ -117,10 +117,10 @@ class Together(LightningModule):
         for member in self._strategies:
             member.attach(train, Draws(orders), capture)
         self._train, self._row_labels, self._capture = train, self._strategies[0].row_labels, capture
+        self._pool = Pool(self._strategies)  # before anything looks at the parameters to be fitted
 
     def configure_optimizers(self) -> list[HeadSGD]:
-        """Those of the members, whose heads lie in one pool from now on."""
-        self._pool = Pool(self._strategies)
+        """Those of the members."""
         optimizers = []
         for number, member in enumerate(self._strategies):
             optimizers.append(member.configure_optimizers())
@@ -185,21 +185,22 @@ class Together(LightningModule):
             self.seconds[number] += time.perf_counter() - started
         with torch.no_grad():
             self._pool.differentiate(residuals, features)
-            self._update(beside, world)
-            for member, own in zip(self._strategies, logits, strict=True):
+            self._complete(beside, world)
+            for number, (member, own) in enumerate(zip(self._strategies, logits, strict=True)):
+                started = time.perf_counter()
+                member.optimizer.update()
                 member.project("step")
                 member.observe(own.detach(), batch.labels)
+                self.seconds[number] += time.perf_counter() - started
 
-    def _update(self, beside: Sequence[list[Tensor | None]], world: int) -> None:
-        """Complete the gradients, and let every optimizer take its step."""
+    def _complete(self, beside: Sequence[list[Tensor | None]], world: int) -> None:
+        """Add what gradients have beside the products, and the shares of all processes."""
         for member, direct in zip(self._strategies, beside, strict=True):
             member.gradients.add(direct)
         if world > 1:
             others = [gradient for member in self._strategies for gradient in member.gradients.beside_head]
             for gradient in (self._pool.of_weight, self._pool.of_bias, *others):
                 torch.distributed.all_reduce(gradient)
-        for member in self._strategies:
-            member.optimizer.update()
 
     def _tell(self, hook: str, *arguments: Any, checkpoints: bool | None = None) -> None:
         """Call a hook of the callbacks: of all of them, or of those alone that are, or are not, checkpoints."""

@@ -34,7 +34,7 @@ class Across:
 
 
 def across(found: list[BoardRows]) -> list[Across]:
-    """One comparison for each protocol and mode that has at least two boards. Rows with the user's own hyper-parameters take no part."""
+    """One comparison for each protocol and mode that has at least two boards. Rows with the user's own hyper-parameters or less exact products take no part."""
     alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
     for board in found:
         alike[board.board.protocol, board.board.mode].append(board)
@@ -81,7 +81,7 @@ def _accuracies(found: BoardRows) -> dict[str, list[float]]:
     table: dict[str, list[float]] = defaultdict(list)
     for row in found.rows:
         kind = row.text("tuning")
-        if kind != "user":
+        if kind != "user" and row.exact:
             name = row.text("strategy") if kind in ("official", "inferred") else f"{row.text('strategy')} ({kind})"
             table[name].append(float(np.mean(row.values("test/accuracy"))))
     return table

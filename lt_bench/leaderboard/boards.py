@@ -19,6 +19,8 @@ from lt_bench.leaderboard.load import Runs, Split
 if TYPE_CHECKING:
     from lt_bench.leaderboard.ranking import RowStatistics
 
+MATMUL = "matmul"
+"""The entry of a record's hyper-parameters that says that products were less exact."""
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")
 _WHY = {
@@ -82,6 +84,11 @@ class Row:
     def hyperparameters(self) -> dict[str, Any]:
         """Every resolved hyper-parameter."""
         return json.loads(self.text("hyperparameters"))
+
+    @property
+    def exact(self) -> bool:
+        """Whether float32 products were those of float32 while it was fitted (`run --matmul`)."""
+        return MATMUL not in self.hyperparameters
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -193,7 +200,10 @@ def seed_text(seeds: list[int]) -> str:
 
 
 def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
-    """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart."""
+    """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart.
+
+    Less exact products are always said.
+    """
     same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for key in keys:
         same[key[0], key[3]].append(key)
@@ -205,6 +215,8 @@ def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
         paths = len({key[1] for key in group}) > 1
         for key, values in zip(group, parsed, strict=True):
             details = [f"{name}={values[name]}" for name in names if name in values] + ([key[1]] if paths else [])
+            if MATMUL in values and MATMUL not in names:
+                details.append(f"{MATMUL}={values[MATMUL]}")
             labels[key] = base + (f" [{', '.join(details)}]" if details else "")
     return labels
 

@@ -66,8 +66,8 @@ def variation(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def published_settings(found: BoardRows) -> list[Row]:
-    """The rows with official or inferred settings."""
-    return [row for row in found.rows if row.text("tuning") in ("official", "inferred")]
+    """The rows with official or inferred settings and exact products."""
+    return [row for row in found.rows if row.text("tuning") in ("official", "inferred") and row.exact]
 
 
 def findings(found: BoardRows) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,7 +67,7 @@ def bench(options: BenchOptions) -> None:
     workers, store = workers_for(options, hardware), Store(options.results)
     join_processes(hardware)
     caches, absent = suite_caches(suite)
-    benches = [Bench(cache, replace(hardware, matmul=suite.matmul)) for cache in caches]
+    benches = [Bench(cache, hardware) for cache in caches]
     plans = [suite_plan(suite, one.cache, options.results) for one in benches]
     failures = [line for _, untuned in plans for line in untuned]
     display, units = Display(), []

@@ -74,8 +74,9 @@ class Bench(Workbench):
     ) -> Iterator[tuple[list[Planned], Fitted]]:
         """Fit the planned runs, pool by pool, each stack with ``callbacks`` of its own; yields stacks as they are done, without looking whether heads are finite."""
         train = self.split("train")
-        hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident)  # what is streamed cannot be captured
         for pool in self.pooled(planned):
+            # What is streamed cannot be captured; and what a record says of its products is what is done.
+            hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident, matmul=pool[0][0][0].setting.matmul)
             stacks = [stack for _, stack in pool]
             facts = facts_of(self.cache, [job.repetition for job in stacks[0]])
             best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
@@ -88,17 +89,25 @@ class Bench(Workbench):
                 for one in ours:
                     one.hand_over(fitted)
                 yield runs, fitted
+            del fits  # and with them the heads of this pool, but for those that a caller keeps
 
     def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
-        """Those of a pool."""
+        """Those that are fitted side by side."""
         return [[run for runs, _ in pool for run in runs] for pool in self.pooled(planned)]
 
     def pooled(self, planned: Sequence[Planned]) -> list[list[tuple[list[Planned], list[HeadJob]]]]:
         """The pools in which the planned runs are fitted: stacks side by side, each with its runs."""
-        stacks = [stack for group in by_strategy(planned) for stack in self.stacked(group)]
-        runs_of = {id(jobs): runs for runs, jobs in stacks}
-        heads = POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
-        return [[(runs_of[id(jobs)], jobs) for jobs in pool] for pool in pools([jobs for _, jobs in stacks], heads)]
+        found: list[list[tuple[list[Planned], list[HeadJob]]]] = []
+        most = POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
+        for matmul in dict.fromkeys(run.setting.matmul for run in planned):
+            alike = [run for run in planned if run.setting.matmul == matmul]
+            stacks = [stack for group in by_strategy(alike) for stack in self.stacked(group)]
+            runs_of = {id(jobs): runs for runs, jobs in stacks}
+            found += [
+                [(runs_of[id(jobs)], jobs) for jobs in pool]
+                for pool in pools([jobs for _, jobs in stacks], min(most, self.heads_at_once(alike)))
+            ]
+        return found
 
 
 def record_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> tuple[RunRecord, dict[str, np.ndarray]]:
@@ -253,6 +262,8 @@ def fit_and_record(
             left = [run for run in left if run not in stack]
     except (UserError, *FAILURES_OF_CODE) as error:
         groups = by_strategy(left)
+        if len(groups) > 1 and process_share()[1] > 1 and not isinstance(error, UserError):
+            raise  # the other processes may not have failed, and wait for this one
         if len(groups) == 1:
             return [*failures, f"{title(left[0])}: {described(error)}"]
         for group in groups:  # one strategy's mistake is not the others'

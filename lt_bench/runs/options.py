@@ -172,7 +172,7 @@ class VerifyOptions:
     """Run a record again and compare."""
 
     record: Path = option(Path(), "a record's JSON file", positional=True)
-    tolerance: float = option(1e-6, "largest difference of a metric that passes, relative to figures above 1")
+    tolerance: float = option(1e-5, "largest difference of a metric that passes, relative to figures above 1")
     cache: str | None = option(None, "the record's feature cache, where it is not in a known place")
     data_dir: Path | None = option(None, "of a record fitted on images: where they are")
     weights: Path | None = option(None, "of a record fitted on images: the backbone's stage-1 weights")

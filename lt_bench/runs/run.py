@@ -34,6 +34,8 @@ def run(options: RunOptions) -> list[RunRecord]:
     """
     entries = [find(name) for name in dict.fromkeys(options.strategy.name.split(","))]
     _check_epochs(entries, options)
+    if options.matmul != CLEAN.matmul and all(entry.fitting != "sgd" for entry in entries):
+        raise UserError(f"--matmul: nothing is fitted by steps in {', '.join(entry.public_name for entry in entries)}; leave it out")
     join_processes(Hardware(options.accelerator, options.devices))
     bench, setting, tuned_on = where(entries[0], options)
     if len(entries) > 1 and setting.protocol != CLEAN.protocol:
@@ -98,8 +100,7 @@ def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manife
         cache = resolve_cache(options)
         words = ("--cache", cache.manifest.name, "--best-test-epoch") if options.best_test_epoch else ()
         setting = Setting(words=words, matmul=options.matmul)
-        hardware = Hardware(options.accelerator, options.devices, matmul=options.matmul)
-        return Bench(cache, hardware, options.best_test_epoch), setting, cache.manifest
+        return Bench(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), setting, cache.manifest
     from lt_bench.runs.image_runs import image_bench  # and with it the image side, which a cache does without
 
     return image_bench(entry, options)

@@ -1,4 +1,4 @@
-"""The stacks of a suite that are still to be fitted: done in this process, by several workers, or as jobs of SLURM; one display over all of them."""
+"""The pools of a suite that are still to be fitted: done in this process, by several workers, or as jobs of SLURM; one display over all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
@@ -29,7 +28,6 @@ class Unit:
     cache: Path
     accelerator: str
     devices: int
-    matmul: Matmul
     runs: tuple[Planned, ...]
     results: Path
     analysis: bool
@@ -37,16 +35,15 @@ class Unit:
     @property
     def name(self) -> str:
         """In words."""
-        names = [title(group[0]) for group in by_strategy(self.runs)]
+        names = ", ".join(title(group[0]) for group in by_strategy(self.runs))
         seeds = sorted({run.repetition for run in self.runs})
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        return f"{names[0]}{more}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        return f"{names}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def units_of(bench: Bench, missing: Sequence[Planned], options: BenchOptions, analysis: bool) -> list[Unit]:
-    """The stacks in which these runs are fitted."""
+    """The pools in which these runs are fitted."""
     return [
-        Unit(bench.cache.path, options.accelerator, options.devices, bench.hardware.matmul, tuple(runs), options.results, analysis)
+        Unit(bench.cache.path, options.accelerator, options.devices, tuple(runs), options.results, analysis)
         for runs in bench.units(missing)
     ]
 
@@ -61,7 +58,7 @@ class Fitter:
         """One line for every run that failed."""
         try:
             if self._bench is None or self._bench.cache.path != unit.cache:
-                self._bench = Bench(open_cache(unit.cache), Hardware(unit.accelerator, unit.devices, matmul=unit.matmul))
+                self._bench = Bench(open_cache(unit.cache), Hardware(unit.accelerator, unit.devices))
             return fit_and_record(self._bench, unit.runs, Store(unit.results), lambda record: None, analysis=unit.analysis)
         except UserError as error:
             return [f"{unit.name}: {error}"]

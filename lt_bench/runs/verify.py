@@ -25,7 +25,7 @@ from lt_bench.strategies.registry import find
 def verify(options: VerifyOptions) -> None:
     """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
 
-    The fit is one process, however many the record's was: then sums of float32 come in another order, and figures differ in their last digits. So what is
+    The fit is one process and one head, however many the record's were: then sums of float32 come in another order, and figures differ in their last digits. So what is
     compared with the tolerance is the difference relative to the recorded figure, where that is above 1 in magnitude (logits, norms), and the absolute one
     elsewhere (accuracies, probabilities, of which none may differ).
 
@@ -79,7 +79,7 @@ def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
     setting = Setting(matmul=given.pop("matmul", CLEAN.matmul))
     hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, given)
     run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest, setting)
-    bench = Bench(cache, Hardware(accelerator_of(record), 1, matmul=setting.matmul), BEST_EPOCH in record.metrics)
+    bench = Bench(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
     runs, fitted = next(iter(bench.fitted([run])))
     again, _ = record_head(bench, runs[0], fitted, 0)
     return Refitted(again, fitted.strategy.inference_head(0))

@@ -58,13 +58,16 @@ class Workbench(ABC):
 
     def stacked(self, planned: Sequence[Planned]) -> Iterator[tuple[list[Planned], list[HeadJob]]]:
         """Which runs are fitted as one stack."""
-        budget = CPU_STACK_BYTES if self.device.type == "cpu" else GPU_STACK_BYTES
         jobs = {run.id: HeadJob(run.entry, run.hyperparameters, run.repetition) for run in planned}
         by_job = {id(jobs[run.id]): run for run in planned}
-        batch = max((int(run.hyperparameters.get("batch_size", 1)) for run in planned), default=1)
-        bytes_of_one = head_bytes(self.manifest.dataset.num_classes, self.manifest.backbone.dim, batch)
-        for stack in stacks(list(jobs.values()), bytes_of_one, budget):
+        for stack in stacks(list(jobs.values()), self.heads_at_once(planned)):
             yield [by_job[id(job)] for job in stack], stack
+
+    def heads_at_once(self, planned: Sequence[Planned]) -> int:
+        """How many heads of these runs fit into the memory that is set aside for them; at least one."""
+        budget = CPU_STACK_BYTES if self.device.type == "cpu" else GPU_STACK_BYTES
+        batch = max((int(run.hyperparameters.get("batch_size", 1)) for run in planned), default=1)
+        return max(1, budget // head_bytes(self.manifest.dataset.num_classes, self.manifest.backbone.dim, batch))
 
     def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
         """Which runs are fitted and recorded before the next ones are begun; here those of a strategy."""

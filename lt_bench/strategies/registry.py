@@ -38,6 +38,10 @@ class Hyperparameter:
     default: Any
 
 
+RESERVED = ("matmul", "stage1_recipe", "phase1")
+"""Stand beside hyper-parameters in a record."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """What the registry knows of a strategy without importing it; the attributes are those of ``strategies.base.Strategy``."""
@@ -58,6 +62,18 @@ class Entry:
     selected_on_val: bool
     doc: str
     hyperparameters: tuple[Hyperparameter, ...]
+
+    def __post_init__(self) -> None:
+        """Keep names free that records use.
+
+        Raises:
+            UserError: a hyper-parameter has such a name.
+        """
+        for hyperparameter in self.hyperparameters:
+            if hyperparameter.name in RESERVED:
+                raise UserError(
+                    f"{self.class_path}: a hyper-parameter cannot be called {hyperparameter.name}, records mean something else by it"
+                )
 
     @property
     def summary(self) -> str:

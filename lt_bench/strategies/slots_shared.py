@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from lt_bench.strategies.base import Strategy
 
 STEP = ("fit_step", "training_step", "configure_optimizers")
+FORWARDED = ("on_train_epoch_start", "on_train_epoch_end")
+"""Hooks of Lightning that a pool calls for its members."""
 
 
 class Slots:
@@ -25,9 +27,10 @@ class Slots:
         own_loss: the loss is no function of cross-entropy that autograd could be spared of.
         maps: the logits are linear in the features through ``linear_map``.
         linear: they are linear in the features, through that or weight and bias.
-        pools: they are a product of the features as they are with weight and bias, and a step is the base's, so that heads of several such strategies can be
-            one product.
+        pools: they are a product of the features as they are with weight and bias, a step is the base's, and no hook of Lightning's is used that a pool does not
+            call, so that heads of several such strategies can be one product.
         plain: nothing but a linear head under cross-entropy happens in a step.
+        captured: a step can be captured as a CUDA graph, by ``capturable`` or for being plain.
     """
 
     def __init__(self, of: type[Strategy], base: type[Strategy]) -> None:
@@ -39,6 +42,10 @@ class Slots:
         self.further = overridden("batch_statistic", "regulariser")
         self.own_loss = overridden("loss", "kernel") or (self.weighs and not getattr(of.focus, "is_constant", False))
         self.maps, self.linear = overridden("linear_map"), not overridden("logits")
-        self.pools = self.linear and not overridden("linear_map", "inputs", *STEP)
+        hooks = [
+            name for name in dir(base) if name.startswith("on_") and name not in FORWARDED and "checkpoint" not in name
+        ]  # a pool has none
+        self.pools = self.linear and not overridden("linear_map", "inputs", "setup", *STEP, *hooks)
         more = self.shapes or self.weighs or self.further or overridden("project", "observe")
         self.plain = self.pools and self.shifts and not self.own_loss and not more
+        self.captured = self.plain if of.capturable is None else of.capturable

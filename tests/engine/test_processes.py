@@ -48,6 +48,12 @@ def compare(one, other, where):
         np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-6, equal_nan=True, err_msg=where)
 
 
+def test_two_processes_are_one_side_by_side(together, script, small_cache):
+    alone = json.loads(json.dumps(script.pooled(small_cache, 1)))
+    for rank in (0, 1):
+        compare(alone, together[rank]["pooled"], f"process {rank}:")
+
+
 @pytest.mark.parametrize("name", strategy_names())
 def test_two_processes_are_one(name, together, script, small_cache):
     alone = json.loads(json.dumps(script.outcome(name, small_cache, 1)))

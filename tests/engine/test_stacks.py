@@ -12,7 +12,7 @@ def job(repetition=0, strategy="los", **changes):
 
 def test_floats_may_differ_within_a_stack_and_nothing_else():
     together = [job(), job(1), job(epsilon=0.5), job(lr=0.1), job(weight_decay=0.1), job(momentum=0.5)]
-    assert [len(stack) for stack in stacks(together, 1, 100)] == [6]
+    assert [len(stack) for stack in stacks(together, 100)] == [6]
     apart = [
         job(),
         job(epochs=3),
@@ -22,19 +22,15 @@ def test_floats_may_differ_within_a_stack_and_nothing_else():
         job(views="plain"),
         job(strategy="ce"),
     ]
-    assert [len(stack) for stack in stacks(apart, 1, 100)] == [1] * 7
+    assert [len(stack) for stack in stacks(apart, 100)] == [1] * 7
 
 
 def test_every_job_is_in_one_stack_ordered_by_repetition():
     jobs = [job(repetition, epsilon=epsilon) for epsilon in (0.1, 0.9) for repetition in (2, 0, 1)] + [job(strategy="ce")]
-    found = stacks(jobs, 10, 45)
+    found = stacks(jobs, 4)
     assert [len(stack) for stack in found] == [4, 2, 1]
     assert [one.repetition for one in found[0] + found[1]] == [0, 0, 1, 1, 2, 2]
     assert sorted(id(one) for stack in found for one in stack) == sorted(map(id, jobs))
-
-
-def test_a_head_larger_than_the_budget_is_fitted_alone():
-    assert [len(stack) for stack in stacks([job(), job(1)], 100, 10)] == [1, 1]
 
 
 def test_memory_of_a_head():

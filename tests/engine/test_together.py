@@ -112,3 +112,23 @@ def test_one_whose_head_is_not_fitted_is_fitted_apart(cache, monkeypatch):
     for stack, fitted in zip(stacks, fit_together(stacks, facts, train, Hardware("cpu")), strict=True):
         assert fitted.strategy.name == stack[0].entry.name
         torch.testing.assert_close(fitted.strategy.weight, fit_stack(stack, facts, train, Hardware("cpu")).strategy.weight)
+
+
+def test_a_strategy_with_hooks_of_its_own_is_not_pooled():
+    class Hooked(find("ce").load()):
+        def on_train_start(self):
+            self.bias.data.zero_()
+
+    facts = Facts(3, (4, 3), Head(torch.zeros(2, 3), torch.zeros(2)), (0,))
+    assert may_be_pooled(find("ce").load()(facts))
+    assert not may_be_pooled(Hooked(facts))
+
+
+def test_parameters_keep_their_place_from_before_begin(cache, monkeypatch):
+    """What ``begin`` remembers of the weights follows their training."""
+    seen = []
+    ce = find("ce").load()
+    monkeypatch.setattr(ce, "begin", lambda self, train: seen.append((self, self.weight.data)))
+    fit_together([[job("ce", 0)], [job("los", 0)]], facts_of(cache, (0,)), cache.split("train"), Hardware("cpu"))
+    ((strategy, before),) = seen
+    assert before.data_ptr() == strategy.weight.data_ptr()

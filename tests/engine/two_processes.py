@@ -12,6 +12,7 @@ from torch import multiprocessing
 from lt_bench.engine.evaluate import evaluate
 from lt_bench.engine.fit import Hardware, facts_of, fit_stack
 from lt_bench.engine.stacks import HeadJob
+from lt_bench.engine.together import fit_together
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies.registry import find, strategy_names
 
@@ -37,11 +38,26 @@ def outcome(name: str, directory: Path, devices: int) -> dict:
     return found
 
 
+def pooled(directory: Path, devices: int) -> dict:
+    """Parameters and losses of strategies that are fitted side by side: plain, with a term of the whole batch, a projection, statistics and a batch's weights."""
+    cache = open_cache(directory)
+    stacks = []
+    for name in ("los", "lade", "maxnorm", "d_ffds", "ib", "cb"):
+        entry = find(name)
+        chosen = entry.resolve("none", None, {"epochs": 3, "batch_size": 36, "views": "all"})
+        stacks.append([HeadJob(entry, chosen, repetition) for repetition in (0, 1)])
+    fits = fit_together(stacks, facts_of(cache, (0, 1)), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
+    return {
+        fitted.strategy.name: {"history": fitted.history, "weight": fitted.strategy.weight.tolist(), "bias": fitted.strategy.bias.tolist()}
+        for fitted in fits
+    }
+
+
 def main(rank: int, directory: Path, cache: Path) -> None:
     torch.set_num_threads(1)
     os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": "2"}  # as Lightning's own launcher sets them
     dist.init_process_group("gloo", init_method=f"file://{directory / 'rendezvous'}", rank=rank, world_size=2)
-    results = {name: outcome(name, cache, 2) for name in strategy_names()}
+    results = {name: outcome(name, cache, 2) for name in strategy_names()} | {"pooled": pooled(cache, 2)}
     (directory / f"{rank}.json").write_text(json.dumps(results))
     dist.destroy_process_group()
 

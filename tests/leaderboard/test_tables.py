@@ -92,6 +92,7 @@ def test_terminal_shows_every_row(results):
 def test_what_sets_rows_apart_is_shown_in_the_terminal(builder):
     records = [builder.make("los", 0, 0.6, hyperparameters={"epsilon": 0.9, **more})[0] for more in ({}, {"matmul": "medium"})]
     assert "los [matmul=medium]" in text_of(run_table(records))
+    assert "los [matmul=medium]" in text_of(run_table(records[1:]))  # also where nothing else is on the board
 
 
 def test_run_table_has_each_seed_and_the_mean(builder):

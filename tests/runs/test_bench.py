@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import submitit
 
+from lt_bench.engine import fit
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.locate import shipped
@@ -92,6 +93,21 @@ def test_what_is_not_here_is_listed_and_the_rest_runs(cli, suite, small_cache, t
     assert "Parametric-Contrastive-Learning" in paco
     assert "no cache 'nowhere'" in nowhere
     assert "incomplete: 2 of its 3 caches are not here (imagenet_lt paco, nowhere)" in last
+
+
+def test_a_suite_says_how_exact_products_are(cli, suite, small_cache, tmp_path, monkeypatch):
+    used, real = [], fit.computing
+    monkeypatch.setattr(fit, "computing", lambda matmul: (used.append(matmul), real(matmul))[1])
+    path = suite(
+        "{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 1}, {name: cb, epochs: 1}], seeds: [0], matmul: medium}"
+    )
+    assert cli("bench", path, "--accelerator", "cpu").code == 0
+    assert set(used) == {"medium"}
+    said = {record.identity.strategy: record.identity.hyperparameters.get("matmul") for record in Store(tmp_path / "results").records()}
+    assert said == {"joint": None, "ce": "medium", "cb": "medium"}  # the first multiplies nothing while it is fitted
+    refused = cli("bench", suite("{caches: [{cache: small}], strategies: [ce], matmul: low}"))
+    assert refused.code == 2
+    assert "matmul" in refused.err
 
 
 def test_an_interrupted_suite_goes_on(cli, suite, small_cache, tmp_path, monkeypatch):

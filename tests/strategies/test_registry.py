@@ -1,3 +1,4 @@
+import dataclasses
 import textwrap
 
 import pytest
@@ -77,6 +78,12 @@ def test_a_subclass_inherits_the_facts_it_does_not_change():
     lort, los = find("lort"), find("los")
     assert (lort.recipe, lort.hyperparameters, lort.grid) == (los.recipe, los.hyperparameters, los.grid)
     assert (lort.inferred, lort.official) == (True, ())
+
+
+def test_names_that_records_use_are_kept_free():
+    ce = find("ce")
+    with pytest.raises(UserError, match="cannot be called matmul"):
+        dataclasses.replace(ce, hyperparameters=(dataclasses.replace(find("los").hyperparameters[0], name="matmul"),))
 
 
 def test_resolve_takes_the_nearer_setting():
