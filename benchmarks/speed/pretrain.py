@@ -56,7 +56,7 @@ def measure(setting: Setting) -> list[Figure]:
     peers = {name: "plain loop, crops on the device" for name in loops if name != "plain loop, crops on the device"}
     found = race(setting, "stage 1", f"{n:,} decoded images, {backbone}, batch 64, fp32", loops, peers)
     with tempfile.TemporaryDirectory() as folder:
-        files, name = jpegs(Path(folder), 1024 if gpu else 96, 4), "torchvision.resnet18"
+        files, name = jpegs(Path(folder), 1024 if gpu else 256, 4), "torchvision.resnet18"
         loops = {
             "plain loop, DataLoader of files": _epochs(lambda epochs: _loop(_read(files), _network(name, 4), epochs, setting.device)),
             "FilePretraining": _epochs(lambda epochs: _fit(_on_files(files, name, epochs), epochs, setting.device)),
