@@ -50,7 +50,10 @@ def _decoded_in_advance(setting: Setting, backbone: str, n: int, folder: Path) -
             torch.cat([network.features(part) for part in inputs]).cpu()
         return n
 
-    whole, part = _extraction(data, backbone, folder / "whole", device), _extraction(decoded(n // 6, CLASSES), backbone, folder / "part", device)
+    whole, part = (
+        _extraction(data, backbone, folder / "whole", device),
+        _extraction(decoded(n // 6, CLASSES), backbone, folder / "part", device),
+    )
     names = ("extraction, the whole of it", "extraction, each further image")
     return race(
         setting, "extraction", f"{n:,} decoded images, {backbone}, batch {BATCH}",
