@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -92,13 +92,30 @@ class Display:
 
 
 def fit_units(units: Sequence[Unit], workers: int, options: BenchOptions, display: Display) -> list[str]:
-    """Do all units; one line for every run that failed, in the order of the units."""
+    """Do all units; one line for every run that failed, in the order of the units.
+
+    Where a unit was the death of its workers, its strategies are done one by one, so that only that at fault is lost.
+    """
     failures: dict[Unit, list[str]] = {}
+    apart: list[Unit] = []
     for worker, unit, outcome in _outcomes(units, min(workers, len(units)), options, display):
-        died = isinstance(outcome, Death)
-        failures[unit] = [f"{unit.name}: its worker died {ATTEMPTS} times ({outcome})"] if died else outcome
-        display.ends(worker, unit, 0 if died else len(unit.runs) - len(outcome))
-    return [line for unit in units for line in failures[unit]]
+        left = _by_itself(unit) if isinstance(outcome, Death) else []
+        if len(left) > 1:
+            apart += left
+            failures[unit], done = [], len(unit.runs) - sum(len(one.runs) for one in left)
+        elif isinstance(outcome, Death):
+            failures[unit], done = [f"{unit.name}: its worker died {ATTEMPTS} times ({outcome})"] if left else [], 0
+        else:
+            failures[unit], done = outcome, len(unit.runs) - len(outcome)
+        display.ends(worker, unit, done)
+    found = [line for unit in units for line in failures[unit]]
+    return [*found, *fit_units(apart, workers, options, display)] if apart else found
+
+
+def _by_itself(unit: Unit) -> list[Unit]:
+    """What of a unit is not recorded yet, strategy by strategy."""
+    store = Store(unit.results)
+    return [replace(unit, runs=tuple(group)) for group in by_strategy([run for run in unit.runs if not store.has(run.id)])]
 
 
 def _outcomes(
