@@ -245,6 +245,7 @@ def run_trainer(
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
+        warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
         product = recipe.batch_size * (2 * first.facts.dim * first.facts.num_classes * heads + train.work)
         with threads_for(product) as threads, ending_as_interrupt(), computing(hardware.matmul):

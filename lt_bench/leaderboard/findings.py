@@ -32,8 +32,8 @@ class Correlation:
         """For instance `Spearman -0.62 (95 %: -0.85 to -0.20), 14 strategies`."""
         if math.isnan(self.rho):
             return f"no correlation from {self.n} strategies"
-        interval = "" if self.low is None or self.high is None else f" (95 %: {self.low:.2f} to {self.high:.2f})"
-        return f"Spearman {self.rho:.2f}{interval}, {self.n} strategies"
+        interval = "no interval" if self.low is None or self.high is None else f"95 %: {self.low:.2f} to {self.high:.2f}"
+        return f"Spearman {self.rho:.2f} ({interval}), {self.n} strategies"
 
 
 def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> Correlation:

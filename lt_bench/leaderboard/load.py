@@ -103,6 +103,10 @@ def from_records(records: Iterable[RunRecord]) -> Runs:
 
 def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str) -> Runs:
     if not flat:
+        if any(Path(where).glob("*.json")):
+            raise UserError(
+                f"{where}: a results directory has a folder for each data set, and this may be such a folder; give {Path(where).parent}"
+            )
         raise UserError(f"{where}: no records; `lt-bench run --strategy los --dataset cifar100_lt` makes the first")
     flat.sort(key=lambda item: item["id"])
     for first, second in pairwise(flat):

@@ -202,6 +202,11 @@ def stack_of_three(entry: Entry) -> None:
     for head, job in enumerate(jobs):
         alone = fit(on, [job], torch.float64).strategy
         for name, parameter in alone.named_parameters():
+            stacked = tuple(dict(together.named_parameters())[name].shape)
+            require(
+                stacked[:1] == (HEADS,) and tuple(parameter.shape) == (1, *stacked[1:]),
+                f"{name} has shape {stacked} in a stack of {HEADS} heads: every parameter needs one entry for each head in its first dimension (self.heads)",
+            )
             require_close(
                 f"{name} of head {head} fitted in a stack and alone", dict(together.named_parameters())[name][head], parameter[0], 1e-7
             )

@@ -258,6 +258,8 @@ def fit_and_record(
             if fitted.course is not None and not fitted.steps:  # no Trainer has told it that a fit began
                 fitted.course.begin()
                 fitted.course.measure(fitted.strategy, 0, bench.split("train"))
+            say_untouched(stack[0], fitted)
+            say_unconverged(stack, fitted)
             failures += [f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done)]
             left = [run for run in left if run not in stack]
     except (UserError, *FAILURES_OF_CODE) as error:
@@ -274,6 +276,16 @@ def fit_and_record(
 def title(run: Planned) -> str:
     """Strategy and how its hyper-parameters were chosen, as tables and messages name it."""
     return f"{run.entry.public_name} ({run.tuning.kind})"
+
+
+def say_untouched(run: Planned, fitted: Fitted) -> None:
+    """One line on stderr for parameters that are to be trained and have never had a gradient."""
+    untouched = [name for name, value in fitted.strategy.named_parameters() if value.requires_grad and value.grad is None]
+    if fitted.steps and untouched and first_process():
+        print(  # noqa: T201
+            f"lt-bench: {run.entry.public_name}: the loss does not depend on {', '.join(untouched)}, which is trainable; `lt-bench check` says more",
+            file=sys.stderr,
+        )
 
 
 def say_unconverged(runs: Sequence[Planned], fitted: Fitted) -> None:

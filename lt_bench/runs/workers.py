@@ -110,6 +110,7 @@ def _serve(do: Callable[[Any], Any], connection: Connection) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             connection.send(do(connection.recv()))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself, and nothing is being written any more
 
 
 def _end_with_parent() -> None:

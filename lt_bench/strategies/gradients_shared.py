@@ -152,6 +152,11 @@ class Gradients:
         """Where the loss is a function of cross-entropy: autograd sees at most the transform, and one number per sample."""
         strategy, labels = self._strategy, batch.labels
         transformed = strategy.transform(at_least_float32(logits.detach() if self._shifts else logits), labels)
+        if transformed.shape != logits.shape:
+            raise UserError(
+                f"{type(strategy).__name__}.transform returned a tensor of shape {tuple(transformed.shape)}, expected that of the logits it was given, "
+                f"{tuple(logits.shape)}"
+            )
         if self._shifts:
             refuse_trained(transformed, strategy, "transform", "leave out @shift")
         smoothing = strategy.smoothing(labels)

@@ -51,7 +51,7 @@ def test_findings_count_a_strategy_once(builder):
     made += [builder.make("f", 0, 3.0, loma=9.0, kind="author-tuned")[0]]
     (found,) = boards(from_records(made))
     first, second = findings(found)
-    assert "LoMa size: Spearman -1.00, 5 strategies" in first
+    assert "LoMa size: Spearman -1.00 (no interval), 5 strategies" in first
     assert "RSD by" in second
     (few,) = boards(from_records(made[1:]))
     assert findings(few) == []

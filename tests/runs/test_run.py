@@ -194,6 +194,17 @@ def test_a_run_with_less_exact_products_is_another_run_and_says_so(cli, small_ca
     assert [record.id for record in Store(tmp_path / "again").records()] == [medium.id]
 
 
+def test_a_parameter_that_never_has_a_gradient_is_named(cli, small_cache, tmp_path):
+    (tmp_path / "own_of_run.py").write_text(
+        '"""Mine."""\n\nimport torch\n\nfrom lt_bench.strategies.ce import CE\n\n\nclass Idle(CE):\n    """Mine."""\n\n'
+        '    name = "idle"\n\n    def __init__(self, facts, **recipe):\n        super().__init__(facts, **recipe)\n'
+        "        self.extra = torch.nn.Parameter(torch.zeros(self.heads))\n"
+    )
+    done = cli("run", "--strategy", "own_of_run.Idle", *FAST)
+    assert done.code == 0
+    assert done.err == "lt-bench: own_of_run.Idle: the loss does not depend on extra, which is trainable; `lt-bench check` says more\n"
+
+
 @pytest.mark.parametrize("strategy", ["ce", "joint"])
 def test_a_cache_without_a_head(cli, make_cache, tmp_path, strategy):
     make_cache(tmp_path / "bare", without=("head", "val"))

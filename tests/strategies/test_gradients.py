@@ -251,3 +251,16 @@ def test_what_is_written_down():
     for cls in (RowsInTheLoss, WeightedByTraining, find("cb_focal_sigmoid").load(), find("ffds").load()):
         assert not Gradients(make(cls), Strategy).written_down
     assert not Gradients(make(find("lws").load()), Strategy).linear
+
+
+def test_a_transform_of_another_shape_is_refused_by_name():
+    class Narrow(find("ce").load()):
+        def transform(self, logits, labels):
+            return logits.sum(-1)
+
+    facts = Facts(3, (4, 3), Head(torch.zeros(2, 3), torch.zeros(2)), (0,))
+    strategy = Narrow(facts)
+    strategy.configure_optimizers()
+    batch = Batch(torch.randn(1, 5, 3), torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 5, dtype=torch.long))
+    with pytest.raises(UserError, match=r"Narrow.transform returned a tensor of shape \(1, 5\), expected .* \(1, 5, 2\)"):
+        strategy.gradients(batch)
