@@ -23,7 +23,7 @@ _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--hide-scrollbars",
 )  # fmt: skip
-WIDTH, HEIGHT, COLOURS = 1480, 1010, 128
+WIDTH, HEIGHT, COLOURS = 1640, 1300, 128
 
 
 @contextmanager

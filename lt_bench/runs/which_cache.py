@@ -111,7 +111,7 @@ def _asked(options: CacheOptions) -> str:
 def _other_images(found: Sequence[tuple[Path, Manifest]], options: CacheOptions) -> UserError:
     caches = ", ".join(f"{path} (split {manifest.dataset.split_hash})" for path, manifest in found)
     return UserError(
-        f"{caches}: not of the images in {options.data_dir}; leave --data-dir out to use such a cache all the same, or give --backbone and --weights, and "
+        f"{caches}: not of the images in {options.data_dir} (where a split was made of them, with --split-seed {options.split_seed}); leave --data-dir out to use such a cache all the same, or give --backbone and --weights, and "
         "no --cache, to extract these images"
     )
 
