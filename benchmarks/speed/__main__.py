@@ -19,6 +19,7 @@ from lt_bench.results.environment import environment
 
 SUBJECTS = (
     "heads",
+    "denormals",
     "graphs",
     "metrics",
     "cache",

@@ -27,8 +27,8 @@ def computing(matmul: Matmul) -> Iterator[None]:
     """Within the block float32 products are as exact as ``torch.set_float32_matmul_precision`` says.
 
     ``high`` is TF32 and ``medium`` bfloat16 where the device has units for them (CUDA; CPUs with AMX or AVX-512 BF16), with sums still in float32; else
-    they stay as they are. Numbers under 1e-38 are zero on a CPU: a fit that has learnt its samples is full of them, and without this takes six times as long
-    (cross-entropy at lr 2 on the shipped features). Threads that torch has started before keep their way with such numbers.
+    they stay as they are. Numbers under 1e-38 are zero on a CPU: a fit that has learnt its samples is full of them, and slow without this
+    (``benchmarks/speed/denormals.py``). Threads that torch has started before keep their way with such numbers.
     """
     import torch  # options name the precisions without it
 

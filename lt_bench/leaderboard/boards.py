@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from lt_bench.errors import UserError
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.load import Runs, Split
+from lt_bench.results.record import MATMUL
 
 if TYPE_CHECKING:
     from lt_bench.leaderboard.ranking import RowStatistics
 
-MATMUL = "matmul"
-"""The entry of a record's hyper-parameters that says that products were less exact."""
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")
 _WHY = {

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+MATMUL = "matmul"
+"""The entry beside hyper-parameters that says that products of the fit were less exact."""
 Protocol = Literal["clean", "images-eval", "images-train"]
 Mode = Literal["head", "end-to-end"]
 TuningKind = Literal["official", "tuned", "inferred", "author-tuned", "user"]

@@ -14,7 +14,7 @@ from lt_bench.errors import UserError
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.identity import record_id
-from lt_bench.results.record import Mode, Protocol, TuningKind
+from lt_bench.results.record import MATMUL, Mode, Protocol, TuningKind
 from lt_bench.strategies.registry import Entry
 
 
@@ -52,7 +52,7 @@ class Setting:
     @property
     def beside(self) -> dict[str, Any]:
         """What makes a run another one, beside the strategy's hyper-parameters; products of the usual precision do not."""
-        return self.identity if self.matmul == "highest" else {**self.identity, "matmul": self.matmul}
+        return self.identity if self.matmul == "highest" else {**self.identity, MATMUL: self.matmul}
 
 
 CLEAN = Setting()

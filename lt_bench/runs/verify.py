@@ -14,7 +14,7 @@ from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, known_caches
-from lt_bench.results.record import RunRecord
+from lt_bench.results.record import MATMUL, RunRecord
 from lt_bench.results.store import read_record
 from lt_bench.runs.heads import BEST_EPOCH, Bench, record_head
 from lt_bench.runs.options import RunOptions, StrategyChoice, VerifyOptions
@@ -76,7 +76,7 @@ def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
     entry, identity = find(record.identity.strategy), record.identity
     dataset = cache.manifest.dataset
     given = dict(identity.hyperparameters)
-    setting = Setting(matmul=given.pop("matmul", CLEAN.matmul))
+    setting = Setting(matmul=given.pop(MATMUL, CLEAN.matmul))
     hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, given)
     run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest, setting)
     bench = Bench(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)

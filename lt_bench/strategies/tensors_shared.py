@@ -30,7 +30,7 @@ def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     """
     H, K, D = weight.shape
     S, B, _ = features.shape
-    # Classes as rows, samples as columns: products of this shape and of its way back are a fifth faster on the CPU, and heads that share features are one product.
+    # Classes as rows, samples as columns: the CPU is faster with products of this shape and of their way back, and heads that share features are one product.
     columns = torch.bmm(weight.reshape(S, H // S * K, D), features.transpose(1, 2)).view(H, K, B)
     if bias is not None:
         columns = columns.add_(bias.unsqueeze(-1))  # baddbmm copies the bias first, which costs more

@@ -174,7 +174,6 @@ def test_validation_is_macro_accuracy_of_the_plain_view(photos):
 
 @pytest.mark.slow
 def test_wandb_offline(photos, tmp_path):
-    pytest.importorskip("wandb")
     run = pretrain(**options(photos, tmp_path / "run", epochs=1, wandb="offline"))
     assert list((run.weights.parent / "wandb").glob("offline-run-*/*.wandb"))
 
