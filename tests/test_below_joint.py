@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
+from benchmarks import below_joint as module
 from lt_bench.strategies.registry import find
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "benchmarks" / "results" / "all_strategies"
-_spec = importlib.util.spec_from_file_location("below_joint", ROOT / "benchmarks" / "below_joint.py")
-assert _spec is not None
-assert _spec.loader is not None
-module = importlib.util.module_from_spec(_spec)
-sys.modules["below_joint"] = module
-_spec.loader.exec_module(module)
 
 HEAD = "dataset,split_hash,cache_key,protocol,mode,backbone,row,strategy,accuracy\n"
 

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import half_splits as module
 from lt_bench.features.locate import known_caches
-
-ROOT = Path(__file__).resolve().parents[1]
-_spec = importlib.util.spec_from_file_location("half_splits", ROOT / "benchmarks" / "half_splits.py")
-assert _spec is not None
-assert _spec.loader is not None
-module = importlib.util.module_from_spec(_spec)
-sys.modules["half_splits"] = module
-_spec.loader.exec_module(module)
 
 
 def test_halves_hold_half_of_every_class_and_repeat() -> None:
