@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SHORTEST = 1e-12
+"""A feature or row that is shorter counts as one of this length, as in ``torch.nn.functional.normalize``."""
+
 
 class NormalisedLinear(nn.Module):
     """A linear layer on features brought to the unit sphere: ``weight @ f / ||f|| + bias`` with ``f = scale * h + shift``.
@@ -45,9 +48,8 @@ class NormalisedLinear(nn.Module):
 
 def on_sphere(features: Tensor, squash: bool = False) -> Tensor:
     """``f / ||f||``, or ``f / (1 + ||f||)``, along the last dimension; zero stays zero."""
-    if squash:
-        return features / (1 + torch.linalg.vector_norm(features, dim=-1, keepdim=True))
-    return F.normalize(features, dim=-1)
+    norms = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
+    return features * (1 + norms if squash else norms.clamp_min(SHORTEST)).reciprocal()  # a product is several times as fast as a division
 
 
 class ConfidenceHead(nn.Module):

@@ -82,16 +82,18 @@ class Pool:
     def logits(self, features: Tensor) -> list[Tensor]:
         """Of each member (S, B, K), of features (S, B, D)."""
         S, M, K, D = self.weight.shape
-        columns = torch.bmm(self.weight.view(S, M * K, D), features.transpose(1, 2)).view(S, M, K, -1)
-        columns.add_(self.bias.unsqueeze(-1))
-        return [own.transpose(1, 2) for own in columns.unbind(1)]
+        self._columns = torch.bmm(self.weight.view(S, M * K, D), features.transpose(1, 2)).view(S, M, K, -1)
+        self._columns.add_(self.bias.unsqueeze(-1))
+        return [own.transpose(1, 2) for own in self._columns.unbind(1)]
 
     def differentiate(self, residuals: Sequence[Tensor], features: Tensor) -> None:
         """Write the gradients of weights and biases, given those of each member's logits (S, B, K)."""
         S, M, K, D = self.weight.shape
-        columns = torch.stack([residual.transpose(1, 2) for residual in residuals], 1)
-        torch.bmm(columns.view(S, M * K, -1), features, out=self.of_weight.view(S, M * K, D))
-        torch.sum(columns, -1, out=self.of_bias)
+        for place, residual in zip(self._columns.unbind(1), residuals, strict=True):
+            if residual.data_ptr() != place.data_ptr():  # some lie in the place of their logits already
+                place.copy_(residual.transpose(1, 2))
+        torch.sum(self._columns, -1, out=self.of_bias)
+        torch.bmm(self._columns.view(S, M * K, -1), features, out=self.of_weight.view(S, M * K, D))
 
 
 class Together(LightningModule):
@@ -171,7 +173,7 @@ class Together(LightningModule):
     def _step(self, index: Tensor) -> None:
         """One step of every member on the global batch ``index`` (S, B), of which this process computes every world-size-th column."""
         rank, world = self.global_rank, self.trainer.world_size
-        labels = self._row_labels[index]
+        labels = self._row_labels.take(index)
         features = self._train.gather(index if world == 1 else index[:, rank::world]).to(self._pool.weight.dtype)
         batch = Batch(features, labels if world == 1 else labels[:, rank::world], labels, rank, world)
         logits, residuals, beside = self._pool.logits(features), [], []
@@ -179,18 +181,19 @@ class Together(LightningModule):
             started = time.perf_counter()
             member.draws.share(index.shape[1], rank, world)
             objective, residual, direct = member.gradients.residual(own, batch)
-            member.loss_sum.add_(objective)
+            with torch.no_grad():
+                member.loss_sum.add_(objective)
+                member.observe(own.detach(), batch.labels)
             residuals.append(residual)
             beside.append(direct)
             self.seconds[number] += time.perf_counter() - started
         with torch.no_grad():
             self._pool.differentiate(residuals, features)
             self._complete(beside, world)
-            for number, (member, own) in enumerate(zip(self._strategies, logits, strict=True)):
+            for number, member in enumerate(self._strategies):
                 started = time.perf_counter()
                 member.optimizer.update()
                 member.project("step")
-                member.observe(own.detach(), batch.labels)
                 self.seconds[number] += time.perf_counter() - started
 
     def _complete(self, beside: Sequence[list[Tensor | None]], world: int) -> None:

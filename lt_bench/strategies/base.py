@@ -305,19 +305,27 @@ class Strategy(LightningModule):
 
     def fit_step(self, index: Tensor, optimizer: HeadSGD) -> None:
         """One optimizer step on the global batch ``index`` (S, B), of which this process computes every world-size-th column."""
+        self.step_on(self.batch_of(index), optimizer)
+
+    def batch_of(self, index: Tensor) -> Batch:
+        """This process's columns of the global batch ``index`` (S, B)."""
         split = self.train_split
         assert split is not None
         rank, world = self.global_rank, self.trainer.world_size
-        self.draws.share(index.shape[1], rank, world)
-        labels = self.spread(self.row_labels[index])
+        labels = self.spread(self.row_labels.take(index))
         features = split.gather(index if world == 1 else index[:, rank::world]).to(self.dtype)
-        batch = Batch(features, labels if world == 1 else labels[:, rank::world], labels, rank, world)
+        return Batch(features, labels if world == 1 else labels[:, rank::world], labels, rank, world)
+
+    def step_on(self, batch: Batch, optimizer: HeadSGD) -> None:
+        """One optimizer step."""
+        self.draws.share(batch.labels_of_all.shape[-1], batch.rank, batch.world)
         logits, objective = self.gradients(batch)
         with torch.no_grad():
             self.loss_sum.add_(objective)
+            if logits is not None:
+                self.observe(logits, batch.labels)
             optimizer.update()
             self.project("step")
-            self.observe(logits, batch.labels)
 
     def on_train_epoch_end(self) -> None:
         """Merge what was gathered, then let the strategy use it."""
@@ -335,7 +343,8 @@ class Strategy(LightningModule):
 
     def spread(self, per_order: Tensor) -> Tensor:
         """A tensor with leading S (one per batch order) repeated to a leading H."""
-        return per_order if per_order.shape[0] == self.heads else per_order.repeat_interleave(self.heads // per_order.shape[0], dim=0)
+        S = per_order.shape[0]
+        return per_order if self.heads == S else per_order.unsqueeze(1).expand(S, self.heads // S, *per_order.shape[1:]).flatten(0, 1)
 
 
 def check_range(strategy: str, name: str, value: float | Tensor, low: float, high: float) -> None:

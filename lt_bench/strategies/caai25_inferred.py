@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.features.source import FeatureSource
-from lt_bench.heads import NormalisedLinear, on_sphere
+from lt_bench.heads import NormalisedLinear
 from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, stacked_linear
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.tensors_shared import of_length
 from lt_bench.strategies.weights_shared import kept
 
 ROWS_OF_UNIFORMITY = 1024
@@ -83,12 +84,12 @@ class CAAI25Inferred(Strategy):
 
     def adapted(self, features: Tensor) -> Tensor:
         """f (H, B, D) of features (1, S or H; B; D)."""
-        return self.spread(features) * self.gamma + self.beta
+        return torch.addcmul(self.beta, self.spread(features), self.gamma)
 
     def logits(self, features: Tensor) -> Tensor:
         """Scaled cosines (H, B, K)."""
         scale = torch.as_tensor(self.scale, dtype=self.weight.dtype, device=self.weight.device).reshape(-1, 1, 1)
-        return stacked_linear(on_sphere(self.adapted(features)), F.normalize(self.weight, dim=-1) * scale, None)
+        return stacked_linear(of_length(self.adapted(features)), of_length(self.weight, scale), None)
 
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The margin, added to the angle of the true class."""
@@ -112,7 +113,7 @@ class CAAI25Inferred(Strategy):
         """lambda_u log mean exp(-2 ||u_a - u_b||^2) over pairs a != b (H,)."""
         K = self.facts.num_classes
         rows = (self.turn * ROWS_OF_UNIFORMITY + torch.arange(min(K, ROWS_OF_UNIFORMITY), device=self.weight.device)) % K
-        directions = F.normalize(at_least_float32(self.weight[:, rows]), dim=-1)
+        directions = of_length(at_least_float32(self.weight[:, rows]))
         energy = (4 * torch.bmm(directions, directions.transpose(1, 2)) - 4).masked_fill(self.itself, -math.inf)
         return self.uniformity.to(energy) * (energy.flatten(1).logsumexp(-1) - math.log(rows.numel() * (rows.numel() - 1)))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lt_bench.heads import NormalisedLinear, on_sphere
 from lt_bench.strategies.base import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import RecipeOptions
+from lt_bench.strategies.tensors_shared import of_length
 from lt_bench.strategies.weights_shared import kept
 
 
@@ -43,8 +44,7 @@ class CosineStrategy(Strategy):
 
     def linear_map(self) -> tuple[Tensor, None]:
         """Scaled directions."""
-        scale = self.scale.unsqueeze(-1) if isinstance(self.scale, Tensor) else self.scale
-        return F.normalize(self.weight, dim=-1) * scale, None
+        return of_length(self.weight, self.scale.unsqueeze(-1) if isinstance(self.scale, Tensor) else self.scale), None
 
     def inference_head(self, head: int = 0) -> nn.Module:
         """Scaled cosines."""

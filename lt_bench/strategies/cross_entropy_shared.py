@@ -39,40 +39,44 @@ class CrossEntropy:
         logits: z (..., B, K).
         labels: broadcastable to (..., B).
         smoothing: s, a float or broadcastable to (..., B).
+        in_place: whether the logits may be overwritten, with what comes of them.
 
     Attributes:
         losses: -sum_k q_k log softmax(z)_k (..., B).
     """
 
-    def __init__(self, logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> None:
+    def __init__(self, logits: Tensor, labels: Tensor, smoothing: Tensor | float, *, in_place: bool = False) -> None:
         self._index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
-        largest = logits.amax(-1, keepdim=True)
-        self._exponentials = (logits - largest).exp_()
-        self._total = self._exponentials.sum(-1, keepdim=True)
-        partition, true = self._total.log().add_(largest), logits.gather(-1, self._index)
+        largest, true = logits.amax(-1, keepdim=True), logits.gather(-1, self._index)
         self._smoothing: Tensor | float = smoothing
         self._logits, self._true = logits, true
         if isinstance(smoothing, Tensor):
-            self._smoothing = smoothing.to(logits).expand(logits.shape[:-1]).unsqueeze(-1)
-            partition.sub_((1 - self._smoothing) * true).sub_(self._smoothing * logits.mean(-1, keepdim=True))
-        elif smoothing == 0:
-            partition.sub_(true)
-        else:
-            partition.sub_(true, alpha=1 - smoothing).sub_(logits.mean(-1, keepdim=True), alpha=smoothing)
-        self.losses = partition.squeeze(-1)
+            self._smoothing = smoothing = smoothing.to(logits).unsqueeze(-1)
+        target = true
+        if isinstance(smoothing, Tensor) or smoothing != 0:
+            target = torch.lerp(true, logits.mean(-1, keepdim=True), smoothing)
+        self._exponentials = (logits.sub_(largest) if in_place else logits - largest).exp_()
+        self._total = self._exponentials.sum(-1, keepdim=True)
+        self.losses = self._total.log().add_(largest).sub_(target).squeeze(-1)
 
     @property
     def of_smoothing(self) -> Tensor:
-        """The derivative of ``losses`` for s (..., B): z_y less the mean logit."""
+        """The derivative of ``losses`` for s (..., B): z_y less the mean logit; not where the logits were overwritten."""
         return (self._true - self._logits.mean(-1, keepdim=True)).squeeze(-1)
 
     def residual(self, slope: Tensor | float = 1.0) -> Tensor:
         """``slope`` (..., B) times softmax(z) - q, (..., B, K); made in place of the exponentials, so it can be had once."""
-        slope = slope.unsqueeze(-1) if isinstance(slope, Tensor) else torch.full_like(self._total, slope)
-        residual = self._exponentials.mul_(slope / self._total)
-        if isinstance(self._smoothing, Tensor) or self._smoothing != 0:
-            residual.sub_(slope * (self._smoothing / residual.shape[-1]))
-        return residual.scatter_add_(-1, self._index, slope * (self._smoothing - 1))
+        slope = slope.unsqueeze(-1) if isinstance(slope, Tensor) else slope
+        residual, smoothing = self._exponentials, self._smoothing
+        if isinstance(smoothing, Tensor) or smoothing != 0:
+            spread = slope * (smoothing * (-1 / residual.shape[-1]))
+            spread = spread if isinstance(spread, Tensor) else self._total.new_full((1,), spread)
+            torch.addcmul(spread, residual, slope / self._total, out=residual)
+        else:
+            residual.mul_(slope / self._total)
+        true = slope * (smoothing - 1)
+        true = true if isinstance(true, Tensor) else self._total.new_full((1,), true)
+        return residual.scatter_add_(-1, self._index, true.expand(self._index.shape))
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):

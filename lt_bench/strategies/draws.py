@@ -46,9 +46,12 @@ class Draws:
         H, B, K = stacked.shape
         total = self._total or B
         generators = self._streams(like.device)
-        drawn = torch.stack([function(total, K, generator=g, device=like.device, dtype=torch.float32) for g in generators])
-        mine = drawn[:, self._rank :: self._world]
-        return mine.repeat_interleave(H // len(generators), dim=0).reshape(like.shape).to(like.dtype)
+        S = len(generators)
+        drawn = torch.empty(S, total, K, device=like.device, dtype=torch.float32)
+        for place, generator in zip(drawn, generators, strict=True):
+            function(total, K, generator=generator, out=place)
+        mine = drawn[:, self._rank :: self._world].unsqueeze(1)
+        return mine.expand(S, H // S, *mine.shape[2:]).reshape(like.shape).to(like.dtype)
 
     def _streams(self, device: torch.device) -> list[torch.Generator]:
         if not self._generators:

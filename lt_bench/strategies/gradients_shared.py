@@ -64,13 +64,14 @@ class Gradients:
         self.written_down = not own and not (network and self._shapes)
         self._maps = slots.maps
         self.linear = slots.linear and not network and (self._maps or trains_head(strategy))
+        self._spares_logits = self.linear and self._shifts and not slots.looks and not strategy.needs_whole_batch
         self.plain = slots.plain and self.linear and self.written_down and len(self._trained) == 2
         self._kept: dict[Tensor, Tensor] = {}
         if self.linear and not self._maps:
             self._kept = {p: torch.empty_like(p) for p in (strategy.weight, strategy.bias)}
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits (H, B, K), and this process's share of the objective (H,) without the regulariser, both detached."""
+    def __call__(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
+        """Logits (H, B, K), None where nothing looks at them, and this process's share of the objective (H,) without the regulariser, both detached."""
         if self.linear:
             logits, objective = self._through_linear(batch)
         else:
@@ -81,7 +82,7 @@ class Gradients:
             for parameter in self._trained:
                 if parameter.grad is not None:
                     torch.distributed.all_reduce(parameter.grad)
-        return logits.detach(), objective
+        return None if self._spares_logits else logits.detach(), objective
 
     def _through_linear(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Where logits are one product of what the features give: the gradient for the logits, then one more product."""
@@ -108,7 +109,10 @@ class Gradients:
         return logits, objective
 
     def residual(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-        """Of linear logits (H, B, K): this process's share of the objective (H,), its gradient for them, and what trained parameters get beside it."""
+        """Of linear logits (H, B, K): this process's share of the objective (H,), its gradient for them, and what trained parameters get beside it.
+
+        The gradient lies in the place of the logits where nothing else looks at them.
+        """
         objective, terms = self._terms(logits, batch)
         residual, *direct = terms.gradients((logits, *self._trained))
         assert residual is not None
@@ -161,7 +165,8 @@ class Gradients:
             refuse_trained(transformed, strategy, "transform", "leave out @shift")
         smoothing = strategy.smoothing(labels)
         with torch.no_grad():
-            entropy = CrossEntropy(transformed.detach(), labels, smoothing)
+            overwrite = self._spares_logits and not (isinstance(smoothing, Tensor) and smoothing.requires_grad)
+            entropy = CrossEntropy(transformed.detach(), labels, smoothing, in_place=overwrite)
             losses, denominator = entropy.losses, strategy.denominator(batch.labels_of_all)
             per_sample = self._per_sample(transformed.detach(), losses.dtype, batch)
         if self._shapes:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lt_bench.features.source import FeatureSource
 
-CHUNK_NUMBERS = 1 << 22
+CHUNK_NUMBERS = 1 << 20
 HELD_NUMBERS = 1 << 25
 """Features up to which a float64 copy (256 MiB) is kept over a solution; larger ones are converted anew for every evaluation."""
 FLOOR = 0.01

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.base import Facts, check_range, stacked_linear
+from lt_bench.strategies.cross_entropy_shared import CrossEntropy
 from lt_bench.strategies.optimizer import HeadSGD
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
@@ -101,12 +102,14 @@ class MetaSampler(BalancedSoftmax):
             balanced = self.present[(self.draw(self.meta_batch_size, 1).squeeze(-1) * self.present.numel()).long()]
             seen = views[:, torch.arange(self.meta_batch_size, device=index.device) % index.shape[1]] * len(split)
             seen = seen + self.member(balanced, self.meta_starts, self.meta_counts)
-            influence = self.influence(split.gather(rows).to(self.dtype), classes, split.gather(seen).to(self.dtype), balanced)
+            batch = self.batch_of(rows)
+            features = batch.features if batch.world == 1 else split.gather(rows).to(self.dtype)
+            influence = self.influence(features, classes, split.gather(seen).to(self.dtype), balanced)
             soft = scores.softmax(-1)
             through = influence.float() * soft.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
             gradient = torch.zeros_like(self.rate_logit).scatter_add_(1, classes, through) - torch.einsum("hb,hbk->hk", through, soft)
             self.adam(gradient * (1 - self.rate_logit.sigmoid()))
-        super().fit_step(rows, optimizer)
+        self.step_on(batch, optimizer)
 
     def draw(self, samples: int, width: int) -> Tensor:
         """Uniform numbers (H, samples, width), the same on every process."""
@@ -143,7 +146,5 @@ class MetaSampler(BalancedSoftmax):
 
 
 def _residual(logits: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of the mean cross-entropy of a batch with respect to its logits: (softmax - one-hot) / B."""
-    residual = logits.softmax(-1)
-    residual.scatter_add_(-1, labels.unsqueeze(-1), residual.new_full((*labels.shape, 1), -1.0))
-    return residual / logits.shape[1]
+    """Gradient of the mean cross-entropy of a batch with respect to its logits, (softmax - one-hot) / B, in their place."""
+    return CrossEntropy(logits, labels, 0.0, in_place=True).residual(1 / logits.shape[1])

@@ -1,10 +1,15 @@
-"""Tensors of a stack: linear heads side by side, tables looked up per sample, logits of all processes."""
+"""Tensors of a stack: linear heads side by side, rows of one length, tables looked up per sample, logits of all processes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from lt_bench.heads import SHORTEST
 
 
 def random_linear(seeds: tuple[int, ...], K: int, D: int) -> tuple[Tensor, Tensor]:
@@ -35,6 +40,33 @@ def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     if bias is not None:
         columns = columns.add_(bias.unsqueeze(-1))  # baddbmm copies the bias first, which costs more
     return columns.transpose(1, 2)
+
+
+def of_length(rows: Tensor, length: Tensor | float = 1.0) -> Tensor:
+    """Rows (..., D) brought to a length, a constant that broadcasts over (..., 1); the gradient reaches their directions. A row of zeros stays one."""
+    return _OfLength.apply(rows, length)
+
+
+class _OfLength(torch.autograd.Function):
+    """Three passes back where autograd makes ten, two of them divisions."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, length: Tensor | float) -> Tensor:
+        inverse = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(SHORTEST).reciprocal_()
+        found = rows * (inverse * length)
+        ctx.length = length
+        ctx.save_for_backward(found, inverse)
+        return found
+
+    backward: Any = staticmethod(once_differentiable(lambda ctx, outward: (_less_along(ctx, outward), None)))
+
+
+def _less_along(ctx: Any, outward: Tensor) -> Tensor:
+    """The gradient for the rows: what lies along a row does not reach it."""
+    found, inverse = ctx.saved_tensors
+    along = (outward * found).sum(-1, keepdim=True) / ctx.length**2
+    along.masked_fill_(inverse >= 1 / SHORTEST, 0)  # so short a row is multiplied by a constant
+    return torch.addcmul(outward, found, along, value=-1).mul_(inverse * ctx.length)
 
 
 def per_class(table: Tensor, labels: Tensor) -> Tensor:

@@ -222,7 +222,8 @@ def test_gradients_are_those_of_autograd(make_class, orders):
         expected = torch.autograd.grad((objective if penalty is None else objective + penalty).sum(), trained, allow_unused=True)
         strategy.draws.start(0, 0)
         found_logits, found = gradients(Batch(features, labels, labels))
-        torch.testing.assert_close(found_logits, logits.detach())
+        if type(strategy).observe is not Strategy.observe or found_logits is not None:
+            torch.testing.assert_close(found_logits, logits.detach())
         torch.testing.assert_close(found, objective.detach())
         for parameter, gradient in zip(trained, expected, strict=True):
             torch.testing.assert_close(parameter.grad, gradient)

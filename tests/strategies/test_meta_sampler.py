@@ -1,9 +1,13 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lt_bench.runs.check_subject import build, default, fit, problem
+from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.gradients_shared import Batch
 from lt_bench.strategies.registry import find
 
 COUNTS = (30, 9, 2)
@@ -38,28 +42,35 @@ def test_rates_start_inverse_to_a_power_of_the_prior():
     np.testing.assert_allclose(strategy.rate_logit[0].sigmoid().numpy(), rarity / (rarity.min() + rarity.max()), rtol=1e-6)
 
 
-def test_batches_are_drawn_by_rate_times_count():
-    on, strategy = ready(init_power=1.0, meta_lr=0.0)
-    drawn = []
-    base = type(strategy).__mro__[1]
+@contextmanager
+def trained_rows(on):
+    """The rows of batches that steps are taken on, which are not; the numbers of the batches are made as ever."""
+    rows = []
 
-    def record(self, index, optimizer):
-        drawn.append(on.train.labels[index % len(on.train)])
+    def record(self, index):
+        rows.append(index)
+        labels = on.train.labels[index % len(on.train)]
+        return Batch(on.train.gather(index).to(self.dtype), labels, labels)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "fit_step", record, raising=False)
+        patch.setattr(Strategy, "batch_of", record)
+        patch.setattr(Strategy, "step_on", lambda self, batch, optimizer: None)
+        yield rows
+
+
+def test_batches_are_drawn_by_rate_times_count():
+    on, strategy = ready(init_power=1.0, meta_lr=0.0)
+    with trained_rows(on) as rows:
         strategy.fit_step(torch.zeros(1, 60000, dtype=torch.long), None)
+    drawn = on.train.labels[rows[0] % len(on.train)]
     rates = strategy.rate_logit[0].sigmoid().double().numpy() * np.asarray(COUNTS)
-    share = np.bincount(drawn[0][0].numpy(), minlength=3) / 60000
+    share = np.bincount(drawn[0].numpy(), minlength=3) / 60000
     np.testing.assert_allclose(share, rates / rates.sum(), atol=0.01)
 
 
 def test_views_are_those_of_the_given_order():
     on, strategy = ready()
-    seen = []
-    base = type(strategy).__mro__[1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "fit_step", lambda self, index, optimizer: seen.append(index), raising=False)
+    with trained_rows(on) as seen:
         order = torch.arange(40).unsqueeze(0) % (2 * len(on.train))
         strategy.fit_step(order, None)
     assert torch.equal(seen[0] // len(on.train), order // len(on.train))
@@ -88,10 +99,8 @@ def test_without_balanced_softmax_the_learned_rates_favour_the_rare_class(monkey
 @pytest.mark.parametrize(("source", "held"), [("train", [0, 0, 0]), ("held_out", [3, 1, 1])])
 def test_what_is_held_out_is_never_trained_on_and_the_balanced_batch_is_drawn_from_it_alone(source, held):
     on, strategy = ready(meta_source=source, meta_batch_size=3000)
-    trained, met = [], []
-    base = type(strategy).__mro__[1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "fit_step", lambda self, index, optimizer: trained.append(index), raising=False)
+    met = []
+    with pytest.MonkeyPatch.context() as patch, trained_rows(on) as trained:
         patch.setattr(type(on.train), "gather", lambda self, rows: met.append(rows) or self.view("plain")[rows % len(self)])
         strategy.fit_step(torch.zeros(1, 3000, dtype=torch.long), None)
     trained, met = set(trained[0].flatten().tolist()), set(met[1].flatten().tolist())
