@@ -1,4 +1,5 @@
-"""Time to leaderboard on the shipped cache: every strategy x seeds fitted, measured, recorded and tabulated, beside its matrix products.
+"""Time to leaderboard on the shipped cache: every strategy x seeds fitted, measured, recorded and tabulated, beside its matrix products; in one process, and by as many
+workers as ``bench`` takes.
 
 The products, measured alone: forward and weight gradient of every training step, batched over the seeds of a strategy (fits go further: strategies that share their batches are one product), and one of every view that a head is
 evaluated on, the flipped test view with the plain one. What a strategy multiplies beyond that (solvers, inner steps of a meta sampler) is not counted.
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed.measure import Figure, Setting
+from benchmarks.speed.measure import Figure, Setting, process_seconds
 from benchmarks.speed.problems import products, step
 from lt_bench.engine.fit import Hardware
 from lt_bench.engine.threads import threads_for
@@ -25,7 +26,10 @@ from lt_bench.leaderboard.build import build_leaderboard
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.runs.heads import Bench, execute
+from lt_bench.runs.options import BenchOptions
 from lt_bench.runs.planning import Planned, plan
+from lt_bench.runs.suite_units import Display, fit_units, units_of
+from lt_bench.runs.suite_workers import workers_for
 from lt_bench.strategies.registry import find, strategy_names
 
 SEEDS = 5
@@ -54,10 +58,16 @@ def measure(setting: Setting) -> list[Figure]:
     size, records = f"{cache.path.name}, {SEEDS} seeds", []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LT_BENCH_HOME"] = folder
-        store = Store(Path(folder) / "results")
+        store, shared = (
+            Store(Path(folder) / "results"),
+            BenchOptions(results=Path(folder) / "shared", accelerator=bench.hardware.accelerator),
+        )
         everything = [run for planned in plans.values() for run in planned]
         whole = clocked(setting, lambda: execute(bench, everything, store, records.append))
         board = clocked(setting, lambda: build_leaderboard(store.directory, Path(folder) / "board", statistics=False))
+        units = units_of(bench, everything, shared, analysis=False)
+        workers = workers_for(shared, bench.hardware, [unit.work for unit in units])
+        by_workers = clocked(setting, lambda: fit_units(units, workers, shared, Display()))
     figures = [of_strategy(size, name, records, alone[name]) for name in plans]
     by_steps = Clock(
         *(sum(r.time.fit_s + r.time.evaluate_s for r in records if find(r.identity.strategy).fitting == "sgd") for _ in range(2))
@@ -69,6 +79,7 @@ def measure(setting: Setting) -> list[Figure]:
         replace(figure(size, "those fitted by steps, from their records", by_steps, floor), cpu=None, cpu_ratio=None),
         figure(size, f"all {len(plans)} strategies above, fitted and recorded", whole, total),
         figure(size, "the same and the leaderboard", whole + board, total),
+        figure(size, f"the same without it, by {workers} worker{'s' if workers > 1 else ''}, their start included", by_workers, total),
     ]
 
 
@@ -127,10 +138,10 @@ def of_evaluation(setting: Setting, planned: list[Planned], cache: FeatureCache)
 def clocked(setting: Setting, function: Callable[[], object]) -> Clock:
     """How long a call takes."""
     setting.synchronise()
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), process_seconds()
     function()
     setting.synchronise()
-    return Clock(time.perf_counter() - wall, time.process_time() - cpu)
+    return Clock(time.perf_counter() - wall, process_seconds() - cpu)
 
 
 def figure(size: str, name: str, whole: Clock, alone: Clock) -> Figure:

@@ -60,14 +60,15 @@ def evaluate(
     evaluation = Evaluation(train_counts).to(device)
     predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
     rank, world = process_share()
-    mine = torch.arange(rank, n, world, device=device)
-    size = max(1, CHUNK_LOGITS // len(train_counts))
-    for rows in mine.split(size):
-        inputs = [view[rows].to(dtype) for view in views]
-        logits = torch.stack([head(features) for features in inputs]).mean(0) if len(inputs) > 1 else head(inputs[0])
-        outcomes = evaluation.update(logits, labels[rows])
-        predictions[rows] = outcomes.predictions.int()
-        probability[rows] = outcomes.log_likelihood.exp().float()
+    reach = world * max(1, CHUNK_LOGITS // len(train_counts))
+    for start in range(rank, max(n, rank + 1), reach):  # a process that got no sample counts them too
+        mine = slice(start, start - rank + reach, world)
+        logits = head(views[0][mine].to(dtype))
+        for view in views[1:]:
+            logits = logits + head(view[mine].to(dtype))
+        outcomes = evaluation.update(logits / len(views), labels[mine])
+        predictions[mine] = outcomes.predictions.int()
+        probability[mine] = outcomes.log_likelihood.exp().float()
     if world > 1:
         torch.distributed.all_reduce(predictions)
         torch.distributed.all_reduce(probability)

@@ -12,11 +12,16 @@ FLOP_PER_THREAD = (
 )
 
 
+def threads_worth(flop: float) -> int:
+    """How many of the threads that there are a product of so many ``flop`` keeps busy, at least one."""
+    return max(1, min(torch.get_num_threads(), int(flop / FLOP_PER_THREAD)))
+
+
 @contextmanager
 def threads_for(flop: float) -> Iterator[int]:
     """Within the block torch uses at most one CPU thread per ``FLOP_PER_THREAD`` of the ``flop`` of one product."""
     available = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(available, int(flop / FLOP_PER_THREAD))))
+    torch.set_num_threads(threads_worth(flop))
     try:
         yield torch.get_num_threads()
     finally:

@@ -21,7 +21,8 @@ from lt_bench.runs.heads import Bench, first_process, join_processes, leave_proc
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import BenchOptions, CacheOptions
 from lt_bench.runs.planning import CLEAN, Planned, Setting, plan, tuned_choice
-from lt_bench.runs.suite_units import Display, fit_units, units_of, workers_for
+from lt_bench.runs.suite_units import Display, fit_units, units_of
+from lt_bench.runs.suite_workers import workers_for
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import Entry, find, strategy_names, suggestion
 
@@ -64,7 +65,8 @@ def bench(options: BenchOptions) -> None:
         raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
     suite = read_suite(suite_path(options.suite))
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
-    workers, store = workers_for(options, hardware), Store(options.results)
+    workers_for(options, hardware)  # what cannot be is said before anything is done
+    store = Store(options.results)
     join_processes(hardware)
     caches, absent = suite_caches(suite)
     benches = [Bench(cache, hardware) for cache in caches]
@@ -76,7 +78,7 @@ def bench(options: BenchOptions) -> None:
         display.expects(one, len(planned), len(planned) - len(missing))
         units += units_of(one, missing, options, suite.analysis)
     with display.progress:
-        failures += fit_units(units, workers, options, display)
+        failures += fit_units(units, workers_for(options, hardware, [unit.work for unit in units]), options, display)
     if first_process():
         records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)]
         log_records(records, store, options.wandb, options.wandb_project)

@@ -122,7 +122,7 @@ class BenchOptions:
     accelerator: str = option("auto", "Lightning accelerator: auto, cpu, gpu")
     workers: int | None = option(
         None,
-        "processes that share the runs of the suite, each with its share of the CPU threads and one GPU (default: one for each GPU, or one)",
+        "processes that share the runs of the suite, each with its share of the CPU threads and one GPU (default: one for each GPU; on the CPU by cores, memory and work)",
     )
     slurm: str | None = option(None, "run the suite as jobs on this partition of SLURM, --workers at a time; needs the extra `slurm`")
     slurm_options: list[str] = option([], "more for submitit, e.g. timeout_min=60,cpus_per_task=8,slurm_account=lab")

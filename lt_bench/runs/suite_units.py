@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -18,6 +16,7 @@ from lt_bench.results.store import Store
 from lt_bench.runs.heads import Bench, first_process, fit_and_record, title
 from lt_bench.runs.options import BenchOptions
 from lt_bench.runs.planning import Planned, by_strategy
+from lt_bench.runs.suite_workers import Work, environments, work_of
 from lt_bench.runs.workers import ATTEMPTS, Death, Workers
 
 
@@ -31,6 +30,7 @@ class Unit:
     runs: tuple[Planned, ...]
     results: Path
     analysis: bool
+    work: Work
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class Unit:
 def units_of(bench: Bench, missing: Sequence[Planned], options: BenchOptions, analysis: bool) -> list[Unit]:
     """The pools in which these runs are fitted."""
     return [
-        Unit(bench.cache.path, options.accelerator, options.devices, tuple(runs), options.results, analysis)
+        Unit(bench.cache.path, options.accelerator, options.devices, tuple(runs), options.results, analysis, work_of(bench, runs))
         for runs in bench.units(missing)
     ]
 
@@ -126,35 +126,13 @@ def _outcomes(
 
         yield from ((0, unit, outcome) for unit, outcome in submitted(Fitter(), units, options))
     elif workers > 1:
+        longest_first = sorted(
+            units, key=lambda unit: -unit.work.flop
+        )  # so that none is left for the end, when the others have nothing to do
         with Workers(Fitter(), environments(workers, Hardware(options.accelerator)), display.begins) as running:
-            yield from running.outcomes(units)
+            yield from running.outcomes(longest_first)
     else:
         fit = Fitter()
         for unit in units:
             display.begins(0, unit)
             yield 0, unit, fit(unit)
-
-
-def workers_for(options: BenchOptions, hardware: Hardware) -> int:
-    """How many processes share a suite: as asked for, else one for each CUDA device, else one.
-
-    Raises:
-        UserError: less than one, or several of several processes each.
-    """
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"workers is {options.workers}, expected at least 1")
-    if hardware.layout.world > 1 and ((options.workers or 1) > 1 or options.slurm is not None):
-        raise UserError("--devices shares every fit between processes, --workers and --slurm spread the fits; use one of them")
-    if options.workers is not None:
-        return options.workers
-    return torch.cuda.device_count() if hardware.on_gpu and hardware.layout.world == 1 else 1
-
-
-def environments(workers: int, hardware: Hardware) -> list[dict[str, str]]:
-    """Of each worker: its share of the CPU threads and, on GPUs, the one device that it sees, in turn where there are fewer devices than workers."""
-    threads = str(max(1, torch.get_num_threads() // workers))
-    shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    if not hardware.on_gpu:
-        return [shared] * workers
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(torch.cuda.device_count())))).split(",")
-    return [{**shared, "CUDA_VISIBLE_DEVICES": visible[number % len(visible)]} for number in range(workers)]

@@ -12,12 +12,15 @@ import submitit
 from lt_bench.engine import fit
 from lt_bench.engine.fit import Hardware
 from lt_bench.errors import UserError
+from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import shipped
 from lt_bench.results.store import Store
 from lt_bench.runs import heads
 from lt_bench.runs.bench import read_suite, suite_path
+from lt_bench.runs.heads import Bench
 from lt_bench.runs.options import BenchOptions, CacheOptions
-from lt_bench.runs.suite_units import environments, workers_for
+from lt_bench.runs.planning import plan
+from lt_bench.runs.suite_workers import WORKER_BYTES, WORKER_FLOP, Work, environments, work_of, workers_for
 from lt_bench.runs.workers import Death, Workers
 from lt_bench.strategies.registry import find
 
@@ -324,10 +327,46 @@ def test_a_worker_has_its_share_of_threads_and_one_gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert environments(3, Hardware()) == [{**threads, "CUDA_VISIBLE_DEVICES": device} for device in "010"]
-    assert workers_for(BenchOptions(), Hardware()) == 2
-    assert workers_for(BenchOptions(devices=2), Hardware(devices=2)) == 1
+    some = [Work(flop=1.0, product=1.0, features=1)]
+    assert workers_for(BenchOptions(), Hardware(), some) == 2
+    assert workers_for(BenchOptions(devices=2), Hardware(devices=2), some) == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
     assert [one["CUDA_VISIBLE_DEVICES"] for one in environments(2, Hardware())] == ["5", "3"]
+
+
+@pytest.mark.parametrize(
+    ("flop", "product", "features", "workers"),
+    [
+        (100 * WORKER_FLOP, 1e7, 0, 8),  # a head of CIFAR's size keeps one core busy
+        (100 * WORKER_FLOP, 6.5e8, 0, 2),  # this one three
+        (100 * WORKER_FLOP, 1e12, 0, 1),
+        (2.9 * WORKER_FLOP, 1e7, 0, 5),  # two such pools, of 20 s a worker
+        (100 * WORKER_FLOP, 1e7, 2 * WORKER_BYTES, 6),
+        (0.0, 0.0, 0, 1),
+    ],
+)
+def test_workers_on_the_cpu_are_as_many_as_cores_memory_and_work_suggest(monkeypatch, flop, product, features, workers):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("lt_bench.runs.suite_workers.room", lambda device: 20 * WORKER_BYTES)
+    works = [Work(flop, product, features), Work(flop, product, 0)]
+    assert workers_for(BenchOptions(), Hardware(), works) == workers
+    assert workers_for(BenchOptions(workers=3), Hardware(), works) == 3
+    assert workers_for(BenchOptions(), Hardware(), []) == 1
+
+
+def test_the_work_of_a_pool_is_that_of_its_steps(small_cache):
+    on = Bench(open_cache(small_cache), Hardware("cpu"))
+    manifest = on.manifest
+    runs = [
+        run
+        for name in ("joint", "ce")
+        for run in plan(find(name), manifest, {"epochs": 3, "batch_size": 7} if name == "ce" else {}, range(2))
+    ]
+    size = 2 * manifest.backbone.dim * manifest.dataset.num_classes
+    held = sum(on.cache.bytes_of(split) for split in manifest.views)
+    assert work_of(on, runs) == Work(flop=2 * 3 * 2 * size * sum(manifest.dataset.train_counts), product=7 * size, features=held)
+    assert work_of(on, [run for run in runs if run.entry.name == "joint"]) == Work(0, 0.0, held)
 
 
 def test_jobs_of_slurm(cli, suite, small_cache, tmp_path, monkeypatch):
