@@ -1,7 +1,6 @@
-"""Time to leaderboard on the shipped cache: every strategy x seeds fitted, measured, recorded and tabulated, beside its matrix products; in one process, and by as many
-workers as ``bench`` takes.
+"""Time to leaderboard on the shipped cache: every strategy x seeds fitted, measured, recorded and tabulated, beside its matrix products.
 
-The products, measured alone: forward and weight gradient of every training step, batched over the seeds of a strategy (fits go further: strategies that share their batches are one product), and one of every view that a head is
+Once in one process, and once by as many workers as ``bench`` takes of itself. The products, measured alone: forward and weight gradient of every training step, batched over the seeds of a strategy (fits go further: strategies that share their batches are one product), and one of every view that a head is
 evaluated on, the flipped test view with the plain one. What a strategy multiplies beyond that (solvers, inner steps of a meta sampler) is not counted.
 """
 
@@ -63,11 +62,14 @@ def measure(setting: Setting) -> list[Figure]:
             BenchOptions(results=Path(folder) / "shared", accelerator=bench.hardware.accelerator),
         )
         everything = [run for planned in plans.values() for run in planned]
-        whole = clocked(setting, lambda: execute(bench, everything, store, records.append))
+        failed: list[str] = []
+        whole = clocked(setting, lambda: failed.extend(execute(bench, everything, store, records.append)))
         board = clocked(setting, lambda: build_leaderboard(store.directory, Path(folder) / "board", statistics=False))
         units = units_of(bench, everything, shared, analysis=False)
         workers = workers_for(shared, bench.hardware, [unit.work for unit in units])
-        by_workers = clocked(setting, lambda: fit_units(units, workers, shared, Display()))
+        by_workers = clocked(setting, lambda: failed.extend(fit_units(units, workers, shared, Display())))
+        if failed:
+            raise RuntimeError(f"fits failed: {failed}")
     figures = [of_strategy(size, name, records, alone[name]) for name in plans]
     by_steps = Clock(
         *(sum(r.time.fit_s + r.time.evaluate_s for r in records if find(r.identity.strategy).fitting == "sgd") for _ in range(2))
