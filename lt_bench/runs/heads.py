@@ -18,7 +18,6 @@ from lightning.pytorch import Callback
 from lt_bench.engine.course import Course
 from lt_bench.engine.evaluate import process_share
 from lt_bench.engine.fit import Fitted, Hardware, facts_of, fit_stack
-from lt_bench.engine.freed_memory import keep_freed_memory
 from lt_bench.engine.group import Group
 from lt_bench.engine.stacks import HeadJob, pools
 from lt_bench.engine.together import fit_together
@@ -62,7 +61,6 @@ class Bench(Workbench):
     def __post_init__(self) -> None:
         """What the features are of."""
         self.manifest = self.cache.manifest
-        keep_freed_memory()
 
     def split(self, name: str) -> FeatureSplit:
         """A split with all its views, loaded on first use; mapped, and streamed to the device, where it would not fit into memory."""

@@ -355,6 +355,32 @@ def test_workers_on_the_cpu_are_as_many_as_cores_memory_and_work_suggest(monkeyp
     assert workers_for(BenchOptions(), Hardware(), []) == 1
 
 
+def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool(cli, suite, small_cache, monkeypatch):
+    given, asked = [], []
+
+    class Recorder:
+        def __init__(self, do, environments, begins):
+            asked.append([environment["OMP_NUM_THREADS"] for environment in environments])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        def outcomes(self, units):
+            given.extend(unit.name for unit in units)
+            return ((0, unit, []) for unit in units)
+
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("lt_bench.runs.suite_workers.WORKER_FLOP", 1.0)
+    monkeypatch.setattr("lt_bench.runs.suite_units.Workers", Recorder)
+    strategies = "[joint, {name: ce, epochs: 1}, {name: crt, epochs: 3}]"
+    cli("bench", suite(f"{{caches: [{{cache: small}}], strategies: {strategies}, seeds: [0]}}"), "--accelerator", "cpu")
+    assert asked == [["1", "1"]]
+    assert [name.split()[0] for name in given] == ["crt", "ce", "joint"]
+
+
 def test_the_work_of_a_pool_is_that_of_its_steps(small_cache):
     on = Bench(open_cache(small_cache), Hardware("cpu"))
     manifest = on.manifest

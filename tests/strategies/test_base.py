@@ -9,7 +9,7 @@ from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.strategies.base import Facts, Strategy, check_range
 from lt_bench.strategies.ce import CE
 from lt_bench.strategies.cross_entropy_shared import smoothed_cross_entropy
-from lt_bench.strategies.tensors_shared import at_least_float32, gathered, linear_head, per_class, random_linear, stacked_linear
+from lt_bench.strategies.tensors_shared import at_least_float32, gathered, linear_head, of_length, per_class, random_linear, stacked_linear
 
 COUNTS, DIM = (9, 4, 1), 5
 
@@ -33,6 +33,18 @@ def test_stacked_linear_is_the_linear_layer_of_each_head(shared):
         for head in range(6):
             expected = F.linear(features[head // (6 // shared)], weight[head], None if b is None else b[head])
             assert torch.allclose(out[head], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "length", [1.0, 7.0, torch.tensor([0.5, 2.0, 30.0], dtype=torch.float64).view(3, 1, 1)], ids=["unit", "one", "per head"]
+)
+def test_rows_of_one_length_are_torchs_normalised_ones_with_their_gradient(length):
+    rows, outward = sample(3, 4, 5), sample(3, 4, 5).flip(0)
+    rows[0, 1], rows[2, 2] = 0, rows[2, 2] * 1e-14  # neither has a direction
+    ours, torchs = rows.clone().requires_grad_(), rows.clone().requires_grad_()
+    found, expected = of_length(ours, length), F.normalize(torchs, dim=-1) * length
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, start, outward)[0] for value, start in ((found, ours), (expected, torchs))))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])

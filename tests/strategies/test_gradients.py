@@ -43,6 +43,27 @@ def test_cross_entropy_and_its_residual(smoothing, scale):
     torch.testing.assert_close(torch.autograd.grad((node * weight).sum(), logits)[0], gradient)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, torch.tensor([[0.1], [0.9], [0.0]])], ids=["none", "one", "per head"])
+def test_logits_that_may_be_overwritten_are_and_the_result_is_the_same(smoothing):
+    torch.manual_seed(7)
+    logits, labels = torch.randn(3, 6, 8).transpose(1, 2), torch.randint(6, (3, 8))
+    apart, place = CrossEntropy(logits, labels, smoothing), logits.clone(memory_format=torch.preserve_format)
+    together = CrossEntropy(place, labels, smoothing, in_place=True)
+    assert torch.equal(together.losses, apart.losses)
+    residual = together.residual(0.5)
+    assert torch.equal(residual, apart.residual(0.5))
+    assert (residual.data_ptr(), residual.stride()) == (place.data_ptr(), logits.stride())
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("ce", True), ("los", True), ("gcl", False), ("d_ffds", False), ("meta_sampler", False), ("lade", False)]
+)
+def test_logits_are_overwritten_only_where_nothing_else_looks_at_them(name, given):
+    strategy = make(find(name).load())
+    found, _ = Gradients(strategy, Strategy)(Batch(torch.randn(1, B, D, dtype=torch.float64), *2 * (torch.randint(len(COUNTS), (H, B)),)))
+    assert (found is None) == given
+
+
 def test_a_logit_left_out_has_no_gradient():
     logits = torch.tensor([[1.0, 2.0, -torch.inf]])
     entropy = CrossEntropy(logits, torch.tensor([0]), 0.0)
