@@ -66,8 +66,10 @@ def measure(setting: Setting) -> list[Figure]:
         whole = clocked(setting, lambda: failed.extend(execute(bench, everything, store, records.append)))
         board = clocked(setting, lambda: build_leaderboard(store.directory, Path(folder) / "board", statistics=False))
         units = units_of(bench, everything, shared, analysis=False)
-        workers = workers_for(shared, bench.hardware, [unit.work for unit in units])
-        by_workers = clocked(setting, lambda: failed.extend(fit_units(units, workers, shared, Display())))
+        workers = workers_for(bench.hardware, [unit.work for unit in units])
+        display = Display()
+        display.expects(bench, len(everything), recorded=0)
+        by_workers = clocked(setting, lambda: failed.extend(fit_units(units, workers, shared, display)))
         if failed:
             raise RuntimeError(f"fits failed: {failed}")
     figures = [of_strategy(size, name, records, alone[name]) for name in plans]

@@ -63,10 +63,9 @@ def evaluate(
     reach = world * max(1, CHUNK_LOGITS // len(train_counts))
     for start in range(rank, max(n, rank + 1), reach):  # a process that got no sample counts them too
         mine = slice(start, start - rank + reach, world)
-        logits = head(views[0][mine].to(dtype))
-        for view in views[1:]:
-            logits = logits + head(view[mine].to(dtype))
-        outcomes = evaluation.update(logits / len(views), labels[mine])
+        of_views = [head(view[mine].to(dtype, copy=True)) for view in views]  # a head may overwrite what it is given
+        logits = of_views[0] if len(of_views) == 1 else torch.stack(of_views).mean(0)
+        outcomes = evaluation.update(logits, labels[mine])
         predictions[mine] = outcomes.predictions.int()
         probability[mine] = outcomes.log_likelihood.exp().float()
     if world > 1:

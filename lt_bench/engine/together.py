@@ -79,21 +79,20 @@ class Pool:
         for number, member in enumerate(members):
             member.weight.data, member.bias.data = self.weight[:, number], self.bias[:, number]
 
-    def logits(self, features: Tensor) -> list[Tensor]:
-        """Of each member (S, B, K), of features (S, B, D)."""
+    def logits(self, features: Tensor) -> Tensor:
+        """Of all members (S, M, K, B), of features (S, B, D)."""
         S, M, K, D = self.weight.shape
-        self._columns = torch.bmm(self.weight.view(S, M * K, D), features.transpose(1, 2)).view(S, M, K, -1)
-        self._columns.add_(self.bias.unsqueeze(-1))
-        return [own.transpose(1, 2) for own in self._columns.unbind(1)]
+        return torch.bmm(self.weight.view(S, M * K, D), features.transpose(1, 2)).view(S, M, K, -1).add_(self.bias.unsqueeze(-1))
 
-    def differentiate(self, residuals: Sequence[Tensor], features: Tensor) -> None:
-        """Write the gradients of weights and biases, given those of each member's logits (S, B, K)."""
+    def differentiate(self, logits: Tensor, residuals: Sequence[Tensor], features: Tensor) -> None:
+        """Write the gradients of weights and biases, given those of each member's logits (S, B, K), with which the logits are overwritten."""
         S, M, K, D = self.weight.shape
-        for place, residual in zip(self._columns.unbind(1), residuals, strict=True):
-            if residual.data_ptr() != place.data_ptr():  # some lie in the place of their logits already
-                place.copy_(residual.transpose(1, 2))
-        torch.sum(self._columns, -1, out=self.of_bias)
-        torch.bmm(self._columns.view(S, M * K, -1), features, out=self.of_weight.view(S, M * K, D))
+        for own, residual in zip(logits.unbind(1), residuals, strict=True):
+            columns = residual.transpose(1, 2)
+            if (columns.data_ptr(), columns.stride()) != (own.data_ptr(), own.stride()):  # some lie in the place of their logits already
+                own.copy_(columns)
+        torch.sum(logits, -1, out=self.of_bias)
+        torch.bmm(logits.view(S, M * K, -1), features, out=self.of_weight.view(S, M * K, D))
 
 
 class Together(LightningModule):
@@ -177,7 +176,8 @@ class Together(LightningModule):
         features = self._train.gather(index if world == 1 else index[:, rank::world]).to(self._pool.weight.dtype)
         batch = Batch(features, labels if world == 1 else labels[:, rank::world], labels, rank, world)
         logits, residuals, beside = self._pool.logits(features), [], []
-        for number, (member, own) in enumerate(zip(self._strategies, logits, strict=True)):
+        for number, (member, columns) in enumerate(zip(self._strategies, logits.unbind(1), strict=True)):
+            own = columns.transpose(1, 2)
             started = time.perf_counter()
             member.draws.share(index.shape[1], rank, world)
             objective, residual, direct = member.gradients.residual(own, batch)
@@ -188,7 +188,7 @@ class Together(LightningModule):
             beside.append(direct)
             self.seconds[number] += time.perf_counter() - started
         with torch.no_grad():
-            self._pool.differentiate(residuals, features)
+            self._pool.differentiate(logits, residuals, features)
             self._complete(beside, world)
             for number, member in enumerate(self._strategies):
                 started = time.perf_counter()

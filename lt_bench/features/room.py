@@ -1,4 +1,4 @@
-"""How much memory features may take."""
+"""How much memory features may take, and how many cores there are: within the limits of control groups (jobs, containers)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+QUOTA, OLD_QUOTA = "cpu.max", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
 PROCESS, MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 VERSION_1, VERSION_2 = ("memory.limit_in_bytes", "memory.usage_in_bytes"), ("memory.max", "memory.current")
 SHARE = 0.5  # of what is free; the rest is for heads, logits and other programs
@@ -26,6 +27,21 @@ def room(device: torch.device, processes: int = 1) -> int:
     return int(SHARE * min(_available(), _left_in_group())) // processes
 
 
+def quota() -> float:
+    """Cores that the control groups of this process leave it (``docker --cpus``), infinite without a limit; torch counts those of the machine."""
+    return max(1.0, min((_cores(group) for group, _ in _groups("cpu")), default=float("inf")))
+
+
+def _cores(group: Path) -> float:
+    with suppress(OSError, ValueError):
+        given = (group / QUOTA).read_text(encoding="ascii").split()
+        return int(given[0]) / int(given[1])
+    with suppress(OSError, ValueError):
+        time, period = (int((group / name).read_text(encoding="ascii")) for name in OLD_QUOTA)
+        return time / period if time > 0 else float("inf")
+    return float("inf")
+
+
 def _available() -> int:
     with suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -35,17 +51,17 @@ def _available() -> int:
 
 def _left_in_group() -> int:
     """Under the tightest limit of this process's control group and those around it, each of which binds."""
-    return min((_left(group, names) for group, names in _groups()), default=1 << 62)
+    return min((_left(group, names) for group, names in _groups("memory")), default=1 << 62)
 
 
-def _groups() -> Iterator[tuple[Path, tuple[str, str]]]:
-    """Folders of the control groups for memory, version 1 or 2, and what limit and use are called there."""
+def _groups(controller: str) -> Iterator[tuple[Path, tuple[str, str]]]:
+    """Folders of the control groups for ``cpu`` or ``memory``, version 1 or 2, and what limit and use of memory are called there."""
     with suppress(OSError):
         for line in PROCESS.read_text(encoding="ascii").splitlines():
             _, controllers, name = line.split(":", 2)
-            if controllers not in ("", "memory"):
+            if controllers and controller not in controllers.split(","):
                 continue
-            top, names = (MOUNTED, VERSION_2) if not controllers else (MOUNTED / "memory", VERSION_1)
+            top, names = (MOUNTED, VERSION_2) if not controllers else (MOUNTED / controllers, VERSION_1)
             own = top / name.lstrip("/")
             yield from ((group, names) for group in (own, *own.parents) if group.is_relative_to(top))
 

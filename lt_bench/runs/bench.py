@@ -22,7 +22,7 @@ from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import BenchOptions, CacheOptions
 from lt_bench.runs.planning import CLEAN, Planned, Setting, plan, tuned_choice
 from lt_bench.runs.suite_units import Display, fit_units, units_of
-from lt_bench.runs.suite_workers import workers_for
+from lt_bench.runs.suite_workers import check_workers, workers_for
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import Entry, find, strategy_names, suggestion
 
@@ -53,8 +53,18 @@ class Suite:
 SUITE_FIELDS = tuple(one.name for one in fields(Suite))
 
 
-def bench(options: BenchOptions) -> None:
+def bench_from_shell(options: BenchOptions) -> None:
+    """``bench``, by several processes where that pays."""
+    bench(options, spread=True)
+
+
+def bench(options: BenchOptions, *, spread: bool = False) -> None:
     """Run what the suite asks for and is not recorded yet.
+
+    Args:
+        options: of the command.
+        spread: take as many workers as ``workers_for`` finds, where the options name no number. They import the main module anew, which not every
+            script or notebook can stand; without, it is one.
 
     Raises:
         UserError: the suite cannot be read; or, at the end, runs failed: each is named.
@@ -65,7 +75,7 @@ def bench(options: BenchOptions) -> None:
         raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
     suite = read_suite(suite_path(options.suite))
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
-    workers_for(options, hardware)  # what cannot be is said before anything is done
+    check_workers(options, hardware)
     store = Store(options.results)
     join_processes(hardware)
     caches, absent = suite_caches(suite)
@@ -78,7 +88,8 @@ def bench(options: BenchOptions) -> None:
         display.expects(one, len(planned), len(planned) - len(missing))
         units += units_of(one, missing, options, suite.analysis)
     with display.progress:
-        failures += fit_units(units, workers_for(options, hardware, [unit.work for unit in units]), options, display)
+        workers = options.workers or (workers_for(hardware, [unit.work for unit in units]) if spread else 1)
+        failures += fit_units(units, workers, options, display)
     if first_process():
         records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)]
         log_records(records, store, options.wandb, options.wandb_project)

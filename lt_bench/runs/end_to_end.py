@@ -27,6 +27,7 @@ from lt_bench.runs.planning import Planned
 from lt_bench.runs.pretrain import fresh_network
 from lt_bench.strategies.base import Facts, Strategy
 from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.slots_shared import OF_STEP
 
 LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
 
@@ -127,7 +128,7 @@ def check_end_to_end(entry: Entry) -> None:
     if entry.fitting != "sgd":
         raise UserError(f"{entry.name} fits nothing by batches, so it cannot train a network; choose a strategy that is trained")
     cls = entry.load()
-    if cls.fit_step is not Strategy.fit_step:
+    if any(getattr(cls, name) is not getattr(Strategy, name) for name in OF_STEP):
         raise UserError(f"{entry.name} has a step of its own that is written for frozen features; it cannot train a network")
 
 

@@ -126,9 +126,9 @@ def _outcomes(
 
         yield from ((0, unit, outcome) for unit, outcome in submitted(Fitter(), units, options))
     elif workers > 1:
-        longest_first = sorted(
-            units, key=lambda unit: -unit.work.flop
-        )  # so that none is left for the end, when the others have nothing to do
+        caches = list(dict.fromkeys(unit.cache for unit in units))  # one after the other, as a worker keeps the features of one
+        # The longest first, so that none is left for the end, when the others have nothing to do; how long a solver takes is not known.
+        longest_first = sorted(units, key=lambda unit: (caches.index(unit.cache), not unit.work.solves, -unit.work.flop))
         with Workers(Fitter(), environments(workers, Hardware(options.accelerator)), display.begins) as running:
             yield from running.outcomes(longest_first)
     else:

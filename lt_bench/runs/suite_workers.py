@@ -11,13 +11,13 @@ import torch
 from lt_bench.engine.fit import Hardware
 from lt_bench.engine.threads import threads_worth
 from lt_bench.errors import UserError
-from lt_bench.features.room import room
+from lt_bench.features.room import quota, room
 from lt_bench.runs.heads import Bench
 from lt_bench.runs.options import BenchOptions
 from lt_bench.runs.planning import Planned
 
 WORKER_FLOP = 1e12
-"""Products that a worker on the CPU is started for, some 20 s of a core; a process needs seconds to start."""
+"""Products that a worker on the CPU is started for: some 20 s of a core, where its start takes about 8."""
 WORKER_BYTES = 1 << 30
 """Memory of a worker on the CPU beside its features: Python with torch, a stack of heads, logits."""
 
@@ -30,15 +30,17 @@ class Work:
         flop: of the products of all its steps.
         product: of one head in one step.
         features: bytes.
+        solves: whether some are fitted without steps, of which nothing is known before.
     """
 
     flop: float
     product: float
     features: int
+    solves: bool = False
 
 
 def work_of(bench: Bench, runs: Sequence[Planned]) -> Work:
-    """That of fits by steps; what a solver does is not known before."""
+    """That of fits by steps, and whether there are others."""
     manifest = bench.manifest
     size, samples = 2.0 * manifest.backbone.dim * manifest.dataset.num_classes, sum(manifest.dataset.train_counts)
     stepping = [run.hyperparameters for run in runs if run.entry.fitting == "sgd"]
@@ -46,28 +48,32 @@ def work_of(bench: Bench, runs: Sequence[Planned]) -> Work:
         flop=sum(2 * size * samples * chosen["epochs"] for chosen in stepping),
         product=max((size * chosen["batch_size"] for chosen in stepping), default=0.0),
         features=sum(bench.cache.bytes_of(split) for split in manifest.views),
+        solves=any(run.entry.fitting == "solve" for run in runs),
     )
 
 
-def workers_for(options: BenchOptions, hardware: Hardware, works: Sequence[Work] = ()) -> int:
-    """How many processes share a suite: as asked for, else one for each CUDA device, else as many as cores, memory and the work itself suggest.
-
-    On the CPU a worker has as many threads as one product of a head keeps busy: heads of CIFAR's size one, those of ImageNet-LT's all, which makes it the only worker.
+def check_workers(options: BenchOptions, hardware: Hardware) -> None:
+    """Refuse what cannot be.
 
     Raises:
-        UserError: less than one, or several of several processes each.
+        UserError: less than one worker, or several of several processes each.
     """
     if options.workers is not None and options.workers < 1:
         raise UserError(f"workers is {options.workers}, expected at least 1")
     if hardware.layout.world > 1 and ((options.workers or 1) > 1 or options.slurm is not None):
         raise UserError("--devices shares every fit between processes, --workers and --slurm spread the fits; use one of them")
-    if options.workers is not None:
-        return options.workers
+
+
+def workers_for(hardware: Hardware, works: Sequence[Work]) -> int:
+    """How many processes share a suite that does not say: one for each CUDA device, else as many as cores, memory and the work itself suggest.
+
+    On the CPU a worker has the threads that a product of one head keeps busy: one at CIFAR's size, ten at ImageNet-LT's with batches of 512.
+    """
     if hardware.layout.world > 1 or not works:
         return 1
     if hardware.on_gpu:
         return torch.cuda.device_count()
-    by_cores = torch.get_num_threads() // threads_worth(max(work.product for work in works))
+    by_cores = int(min(torch.get_num_threads(), quota())) // threads_worth(max(work.product for work in works))
     by_memory = room(torch.device("cpu")) // (WORKER_BYTES + max(work.features for work in works))
     by_work = sum(work.flop for work in works) // WORKER_FLOP
     return max(1, int(min(by_cores, by_memory, by_work)))

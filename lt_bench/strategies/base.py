@@ -213,7 +213,7 @@ class Strategy(LightningModule):
         """Called once before fitting with the training features (all views that batches come from), on every process alike."""
 
     def observe(self, logits: Tensor, labels: Tensor) -> None:
-        """Called without gradients for every training batch, with this process's share; adds to what ``statistics`` returns."""
+        """Called without gradients for every training batch, before its update, with this process's share; adds to what ``statistics`` returns."""
 
     def statistics(self) -> list[Tensor]:
         """Tensors gathered over the epoch that add up across processes; the engine sums them in place before ``end_epoch``."""
@@ -342,7 +342,7 @@ class Strategy(LightningModule):
         return torch.as_tensor(value, dtype=torch.float64).flatten().expand(self.heads)
 
     def spread(self, per_order: Tensor) -> Tensor:
-        """A tensor with leading S (one per batch order) repeated to a leading H."""
+        """A tensor with leading S (one per batch order) repeated to a leading H; not to be written to, its heads may share their memory."""
         S = per_order.shape[0]
         return per_order if self.heads == S else per_order.unsqueeze(1).expand(S, self.heads // S, *per_order.shape[1:]).flatten(0, 1)
 

@@ -61,7 +61,8 @@ class CrossEntropy:
 
     @property
     def of_smoothing(self) -> Tensor:
-        """The derivative of ``losses`` for s (..., B): z_y less the mean logit; not where the logits were overwritten."""
+        """The derivative of ``losses`` for s (..., B): z_y less the mean logit."""
+        assert self._exponentials.data_ptr() != self._logits.data_ptr(), "the logits were overwritten"
         return (self._true - self._logits.mean(-1, keepdim=True)).squeeze(-1)
 
     def residual(self, slope: Tensor | float = 1.0) -> Tensor:

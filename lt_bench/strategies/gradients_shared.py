@@ -64,7 +64,7 @@ class Gradients:
         self.written_down = not own and not (network and self._shapes)
         self._maps = slots.maps
         self.linear = slots.linear and not network and (self._maps or trains_head(strategy))
-        self._spares_logits = self.linear and self._shifts and not slots.looks and not strategy.needs_whole_batch
+        self._spares_logits = self.linear and not slots.looks
         self.plain = slots.plain and self.linear and self.written_down and len(self._trained) == 2
         self._kept: dict[Tensor, Tensor] = {}
         if self.linear and not self._maps:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lt_bench.strategies.base import Strategy
 
-STEP = ("fit_step", "batch_of", "step_on", "training_step", "configure_optimizers")
+OF_STEP = ("fit_step", "batch_of", "step_on")
+STEP = (*OF_STEP, "training_step", "configure_optimizers")
 FORWARDED = ("on_train_epoch_start", "on_train_epoch_end")
 """Hooks of Lightning that a pool calls for its members."""
 
@@ -23,7 +24,7 @@ class Slots:
         shifts: ``transform`` only adds constants to the logits.
         shapes: ``of_cross_entropy`` does something.
         weighs: ``focus`` does something.
-        looks: something else than the loss is given the logits of a step.
+        looks: something else than softmax and its gradient is given the logits of a step, so that they must not be overwritten.
         further: there is a term beside the sum of losses.
         own_loss: the loss is no function of cross-entropy that autograd could be spared of.
         maps: the logits are linear in the features through ``linear_map``.
@@ -40,7 +41,7 @@ class Slots:
 
         self.shifts = not overridden("transform") or getattr(of.transform, "is_shift", False)
         self.shapes, self.weighs = overridden("of_cross_entropy"), overridden("focus")
-        self.looks = self.weighs or overridden("observe", *STEP)
+        self.looks = self.weighs or of.needs_whole_batch or overridden("transform", "observe", *STEP)
         self.further = overridden("batch_statistic", "regulariser")
         self.own_loss = overridden("loss", "kernel") or (self.weighs and not getattr(of.focus, "is_constant", False))
         self.maps, self.linear = overridden("linear_map"), not overridden("logits")

@@ -43,7 +43,9 @@ def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
 
 
 def of_length(rows: Tensor, length: Tensor | float = 1.0) -> Tensor:
-    """Rows (..., D) brought to a length, a constant that broadcasts over (..., 1); the gradient reaches their directions. A row of zeros stays one."""
+    """Rows (..., D) brought to a length above 0 that broadcasts over (..., 1). A row of zeros stays one."""
+    if isinstance(length, Tensor) and length.requires_grad:
+        return _OfLength.apply(rows, 1.0) * length
     return _OfLength.apply(rows, length)
 
 

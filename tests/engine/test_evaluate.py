@@ -51,6 +51,13 @@ def test_every_sample_counts_once_whatever_the_chunk(test_split, head, chunk, mo
         )  # a row alone is multiplied by other code than many
 
 
+def test_a_head_may_overwrite_what_it_is_given_and_the_features_stay(test_split, head):
+    features = test_split.view("plain").float()
+    before = features.clone()
+    evaluate(nn.Sequential(nn.ReLU(inplace=True), head), (features, features), test_split.labels, COUNTS)
+    assert torch.equal(features, before)
+
+
 def test_flip_averages_logits(test_split, head):
     plain, flip = test_split.view("plain"), test_split.view("flip")
     got = evaluate(head, (plain, flip), test_split.labels, COUNTS)

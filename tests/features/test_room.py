@@ -29,6 +29,34 @@ def test_a_job_has_what_its_group_and_those_around_it_leave_copies_of_files_asid
 def test_without_groups_nothing_binds(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "PROCESS", tmp_path / "absent")
     assert room._left_in_group() == 1 << 62
+    assert room.quota() == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("line", "top", "files", "unlimited"),
+    [
+        ("0::/job/step", "", {"cpu.max": "{} 100000"}, "max"),
+        ("4:cpu,cpuacct:/job/step", "cpu,cpuacct", {"cpu.cfs_quota_us": "{}", "cpu.cfs_period_us": "100000"}, "-1"),
+    ],
+)
+def test_a_container_has_the_cores_of_its_tightest_quota(line, top, files, unlimited, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(room, "MOUNTED", tmp_path / "mounted")
+    (tmp_path / "cgroup").write_text(f"9:memory:/elsewhere\n{line}\n")
+
+    def give(folder, time):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text.format(time) + "\n")
+
+    job = tmp_path / "mounted" / top / "job"
+    give(job, unlimited)
+    give(job / "step", unlimited)
+    assert room.quota() == float("inf")
+    give(job, 250000)
+    assert room.quota() == 2.5
+    give(job / "step", 50000)
+    assert room.quota() == 1
 
 
 def test_processes_of_a_node_share_its_memory(monkeypatch):

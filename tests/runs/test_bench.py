@@ -16,10 +16,11 @@ from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import shipped
 from lt_bench.results.store import Store
 from lt_bench.runs import heads
-from lt_bench.runs.bench import read_suite, suite_path
+from lt_bench.runs.bench import bench, read_suite, suite_path
 from lt_bench.runs.heads import Bench
 from lt_bench.runs.options import BenchOptions, CacheOptions
 from lt_bench.runs.planning import plan
+from lt_bench.runs.suite_units import Display, Unit, fit_units
 from lt_bench.runs.suite_workers import WORKER_BYTES, WORKER_FLOP, Work, environments, work_of, workers_for
 from lt_bench.runs.workers import Death, Workers
 from lt_bench.strategies.registry import find
@@ -328,8 +329,8 @@ def test_a_worker_has_its_share_of_threads_and_one_gpu(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert environments(3, Hardware()) == [{**threads, "CUDA_VISIBLE_DEVICES": device} for device in "010"]
     some = [Work(flop=1.0, product=1.0, features=1)]
-    assert workers_for(BenchOptions(), Hardware(), some) == 2
-    assert workers_for(BenchOptions(devices=2), Hardware(devices=2), some) == 1
+    assert workers_for(Hardware(), some) == 2
+    assert workers_for(Hardware(devices=2), some) == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
     assert [one["CUDA_VISIBLE_DEVICES"] for one in environments(2, Hardware())] == ["5", "3"]
 
@@ -350,12 +351,14 @@ def test_workers_on_the_cpu_are_as_many_as_cores_memory_and_work_suggest(monkeyp
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("lt_bench.runs.suite_workers.room", lambda device: 20 * WORKER_BYTES)
     works = [Work(flop, product, features), Work(flop, product, 0)]
-    assert workers_for(BenchOptions(), Hardware(), works) == workers
-    assert workers_for(BenchOptions(workers=3), Hardware(), works) == 3
-    assert workers_for(BenchOptions(), Hardware(), []) == 1
+    monkeypatch.setattr("lt_bench.runs.suite_workers.quota", lambda: float("inf"))
+    assert workers_for(Hardware(), works) == workers
+    assert workers_for(Hardware(), []) == 1
+    monkeypatch.setattr("lt_bench.runs.suite_workers.quota", lambda: 1.5)
+    assert workers_for(Hardware(), works) == 1
 
 
-def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool(cli, suite, small_cache, monkeypatch):
+def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool(cli, suite, small_cache, tmp_path, monkeypatch):
     given, asked = [], []
 
     class Recorder:
@@ -375,10 +378,29 @@ def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     monkeypatch.setattr("lt_bench.runs.suite_workers.WORKER_FLOP", 1.0)
     monkeypatch.setattr("lt_bench.runs.suite_units.Workers", Recorder)
-    strategies = "[joint, {name: ce, epochs: 1}, {name: crt, epochs: 3}]"
-    cli("bench", suite(f"{{caches: [{{cache: small}}], strategies: {strategies}, seeds: [0]}}"), "--accelerator", "cpu")
+    path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 1}, {name: crt, epochs: 3}, ncm], seeds: [0]}")
+    cli("bench", path, "--accelerator", "cpu")
     assert asked == [["1", "1"]]
-    assert [name.split()[0] for name in given] == ["crt", "ce", "joint"]
+    assert [name.split()[0] for name in given] == ["ncm", "crt", "ce", "joint"]
+    bench(BenchOptions(suite=path, results=tmp_path / "by_a_script", accelerator="cpu"))
+    assert len(asked) == 1
+    assert len(Store(tmp_path / "by_a_script").records()) == 4
+
+
+def test_caches_are_done_one_after_the_other(monkeypatch):
+    works = [Work(1.0, 1.0, 1), Work(3.0, 1.0, 1), Work(0.0, 1.0, 1, solves=True)]
+    units = [Unit(Path(cache), "cpu", 1, (), Path("results"), analysis=False, work=work) for work in works for cache in ("first", "second")]
+    seen = []
+
+    class Recorder(Workers):
+        def outcomes(self, units):
+            seen.extend((str(unit.cache), unit.work.flop) for unit in units)
+            return iter(())
+
+    monkeypatch.setattr("lt_bench.runs.suite_units.Workers", Recorder)
+    with pytest.raises(KeyError):  # none is done
+        fit_units(units, 2, BenchOptions(accelerator="cpu"), Display())
+    assert seen == [(cache, flop) for cache in ("first", "second") for flop in (0.0, 3.0, 1.0)]
 
 
 def test_the_work_of_a_pool_is_that_of_its_steps(small_cache):

@@ -47,6 +47,14 @@ def test_rows_of_one_length_are_torchs_normalised_ones_with_their_gradient(lengt
     torch.testing.assert_close(*(torch.autograd.grad(value, start, outward)[0] for value, start in ((found, ours), (expected, torchs))))
 
 
+def test_a_trained_length_gets_its_gradient():
+    rows, length = sample(3, 4, 5).requires_grad_(), torch.full((3, 1, 1), 2.0, dtype=torch.float64, requires_grad=True)
+    found = torch.autograd.grad(of_length(rows, length).cos().sum(), (rows, length))
+    expected = torch.autograd.grad((F.normalize(rows, dim=-1) * length).cos().sum(), (rows, length))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
 def test_smoothed_cross_entropy_is_torchs(smoothing):
     logits, labels = sample(7, 4) * 5, torch.tensor([0, 1, 2, 3, 0, 1, 2])

@@ -56,12 +56,31 @@ def test_logits_that_may_be_overwritten_are_and_the_result_is_the_same(smoothing
 
 
 @pytest.mark.parametrize(
-    ("name", "given"), [("ce", True), ("los", True), ("gcl", False), ("d_ffds", False), ("meta_sampler", False), ("lade", False)]
+    ("name", "given"),
+    [("ce", True), ("los", True), ("la_loss", False), ("gcl", False), ("d_ffds", False), ("meta_sampler", False), ("lade", False)],
 )
 def test_logits_are_overwritten_only_where_nothing_else_looks_at_them(name, given):
     strategy = make(find(name).load())
     found, _ = Gradients(strategy, Strategy)(Batch(torch.randn(1, B, D, dtype=torch.float64), *2 * (torch.randint(len(COUNTS), (H, B)),)))
     assert (found is None) == given
+
+
+def test_what_a_transform_returned_is_not_overwritten():
+    class Keeps(Strategy):
+        name = "keeps"
+
+        @shift
+        def transform(self, logits, labels):
+            self.shifted = logits + 1.0
+            return self.shifted
+
+        def of_cross_entropy(self, losses, labels, features):
+            return losses * self.shifted.detach().amax(-1)
+
+    strategy, features, labels = make(Keeps), torch.randn(1, B, D, dtype=torch.float64), torch.randint(len(COUNTS), (H, B))
+    expected = strategy.loss(strategy.logits(features), labels, features).mean(-1)
+    _, found = Gradients(strategy, Strategy)(Batch(features, labels, labels))
+    torch.testing.assert_close(found, expected.detach())
 
 
 def test_a_logit_left_out_has_no_gradient():
