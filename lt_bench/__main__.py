@@ -1,7 +1,16 @@
-"""``python -m lt_bench``: the command line, for launchers such as torchrun that start modules."""
+"""The command line as a process: ``lt-bench``, and ``python -m lt_bench`` for launchers such as torchrun that start modules."""
 
 import sys
 
 from lt_bench.cli import main
+from lt_bench.leaving import leaving_at_once
 
-sys.exit(main())
+
+def start() -> None:
+    """Do what the arguments say, and end the process with its exit code."""
+    with leaving_at_once():
+        sys.exit(main())
+
+
+if __name__ == "__main__":
+    start()

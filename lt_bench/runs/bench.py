@@ -17,12 +17,13 @@ from lt_bench.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import shipped
 from lt_bench.results.store import Store
+from lt_bench.runs.early import check_workers
 from lt_bench.runs.heads import Bench, first_process, join_processes, leave_processes, unrecorded
 from lt_bench.runs.loggers import log_records
 from lt_bench.runs.options import BenchOptions, CacheOptions
 from lt_bench.runs.planning import CLEAN, Planned, Setting, plan, tuned_choice
 from lt_bench.runs.suite_units import Display, fit_units, units_of
-from lt_bench.runs.suite_workers import check_workers, workers_for
+from lt_bench.runs.suite_workers import workers_for
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import Entry, find, strategy_names, suggestion
 
@@ -75,7 +76,7 @@ def bench(options: BenchOptions, *, spread: bool = False) -> None:
         raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
     suite = read_suite(suite_path(options.suite))
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
-    check_workers(options, hardware)
+    check_workers(options, hardware.layout.world)
     store = Store(options.results)
     join_processes(hardware)
     caches, absent = suite_caches(suite)

@@ -37,6 +37,8 @@ def check(options: object) -> None:
     elif isinstance(options, PretrainOptions):
         require_images(options.dataset, options.data_dir, options.backbone, options.weights)
         stage1_recipe(options.recipe)
+    elif isinstance(options, BenchOptions):
+        check_workers(options, options.devices)
     elif isinstance(options, ExportOptions | VerifyOptions):
         _require_file(options.record, "no such file; expected the JSON file of a record, whose path a run prints")
         _require_file(getattr(options, "weights", None), "no such weights file; name that of the backbone with --weights")
@@ -46,6 +48,18 @@ def check(options: object) -> None:
                 raise UserError(f"{path}: no such {kind}")
     if isinstance(options, RunOptions | BenchOptions | PretrainOptions) and options.wandb == "online":
         require_account()
+
+
+def check_workers(options: BenchOptions, processes: int) -> None:
+    """Refuse workers that cannot be, where a fit has so many processes.
+
+    Raises:
+        UserError: less than one worker, or several of several processes each.
+    """
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"workers is {options.workers}, expected at least 1")
+    if processes > 1 and ((options.workers or 1) > 1 or options.slurm is not None):
+        raise UserError("--devices shares every fit between processes, --workers and --slurm spread the fits; use one of them")
 
 
 def require_images(dataset: str, data_dir: Path | None, backbone: str | None, weights: Path | None) -> None:

@@ -84,6 +84,10 @@ class Display:
             self._workers[worker] = self.progress.add_task("")
         self.progress.reset(self._workers[worker], description=f"  {unit.name}", total=len(unit.runs), visible=True)
 
+    def again(self, unit: Unit, death: Death) -> None:
+        """A worker died over a unit, which is done again; said also where there is no terminal."""
+        self.progress.console.print(f"lt-bench: a worker died ({death}); begun again: {unit.name}", soft_wrap=True, markup=False)
+
     def ends(self, worker: int, unit: Unit, done: int) -> None:
         """A worker has nothing to do."""
         self.progress.update(self._caches[unit.cache], advance=done)
@@ -129,7 +133,7 @@ def _outcomes(
         caches = list(dict.fromkeys(unit.cache for unit in units))  # one after the other, as a worker keeps the features of one
         # The longest first, so that none is left for the end, when the others have nothing to do; how long a solver takes is not known.
         longest_first = sorted(units, key=lambda unit: (caches.index(unit.cache), not unit.work.solves, -unit.work.flop))
-        with Workers(Fitter(), environments(workers, Hardware(options.accelerator)), display.begins) as running:
+        with Workers(Fitter(), environments(workers, Hardware(options.accelerator)), display.begins, display.again) as running:
             yield from running.outcomes(longest_first)
     else:
         fit = Fitter()

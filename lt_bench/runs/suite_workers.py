@@ -10,10 +10,8 @@ import torch
 
 from lt_bench.engine.fit import Hardware
 from lt_bench.engine.threads import threads_worth
-from lt_bench.errors import UserError
 from lt_bench.features.room import quota, room
 from lt_bench.runs.heads import Bench
-from lt_bench.runs.options import BenchOptions
 from lt_bench.runs.planning import Planned
 
 WORKER_FLOP = 1e12
@@ -50,18 +48,6 @@ def work_of(bench: Bench, runs: Sequence[Planned]) -> Work:
         features=sum(bench.cache.bytes_of(split) for split in manifest.views),
         solves=any(run.entry.fitting == "solve" for run in runs),
     )
-
-
-def check_workers(options: BenchOptions, hardware: Hardware) -> None:
-    """Refuse what cannot be.
-
-    Raises:
-        UserError: less than one worker, or several of several processes each.
-    """
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"workers is {options.workers}, expected at least 1")
-    if hardware.layout.world > 1 and ((options.workers or 1) > 1 or options.slurm is not None):
-        raise UserError("--devices shares every fit between processes, --workers and --slurm spread the fits; use one of them")
 
 
 def workers_for(hardware: Hardware, works: Sequence[Work]) -> int:

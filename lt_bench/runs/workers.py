@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
+from lt_bench.leaving import leaving_at_once
+
 U = TypeVar("U")
 R = TypeVar("R")
 
@@ -34,12 +36,17 @@ class Workers(Generic[U, R]):
         do: called in a worker; it and the units travel pickled.
         environments: one for each worker, variables that are set before it imports anything.
         begins: called here, with the number of a worker, when it is given a unit.
+        again: called here when a worker died over a unit that is done again, with the unit and how it died.
     """
 
     def __init__(
-        self, do: Callable[[U], R], environments: Sequence[Mapping[str, str]], begins: Callable[[int, U], None] = lambda number, unit: None
+        self,
+        do: Callable[[U], R],
+        environments: Sequence[Mapping[str, str]],
+        begins: Callable[[int, U], None] = lambda number, unit: None,
+        again: Callable[[U, Death], None] = lambda unit, death: None,
     ) -> None:
-        self._do, self._environments, self._begins = do, environments, begins
+        self._do, self._environments, self._begins, self._again = do, environments, begins, again
         self._running: dict[int, tuple[Any, Connection]] = {}
 
     def __enter__(self) -> Workers[U, R]:
@@ -73,6 +80,7 @@ class Workers(Generic[U, R]):
                     outcome = self._bury(number)
                     deaths[position] += 1
                     if deaths[position] < ATTEMPTS:
+                        self._again(unit, outcome)
                         queue.append((position, unit))  # last, when less else is running: it may have been a lack of memory
                         free.append(number)
                         continue
@@ -105,12 +113,13 @@ class Workers(Generic[U, R]):
 
 def _serve(do: Callable[[Any], Any], connection: Connection) -> None:
     """The life of a worker."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that a file that is being written is removed
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            connection.send(do(connection.recv()))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself, and nothing is being written any more
+    with leaving_at_once():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that a file that is being written is removed
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            while True:
+                connection.send(do(connection.recv()))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself, and nothing is being written any more
 
 
 def _end_with_parent() -> None:

@@ -274,7 +274,7 @@ def measured(folder):
 def test_two_workers_record_what_one_does_and_outlive_a_killed_one(cli, suite, small_cache, dying, tmp_path):
     path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 2}, dying.Once], seeds: [0, 1]}")
     done = cli("bench", path, "--workers", "2", "--accelerator", "cpu", "--results", "two")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "lt-bench: a worker died (SIGKILL); begun again: dying.Once (inferred), seeds 0, 1\n")
     assert (tmp_path / "killed").exists()
     assert cli("bench", path, "--workers", "1", "--accelerator", "cpu", "--results", "one").code == 0
     assert len(measured("one")) == 5
@@ -362,7 +362,7 @@ def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool
     given, asked = [], []
 
     class Recorder:
-        def __init__(self, do, environments, begins):
+        def __init__(self, do, environments, begins, again):
             asked.append([environment["OMP_NUM_THREADS"] for environment in environments])
 
         def __enter__(self):
@@ -384,7 +384,7 @@ def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool
     assert [name.split()[0] for name in given] == ["ncm", "crt", "ce", "joint"]
     bench(BenchOptions(suite=path, results=tmp_path / "by_a_script", accelerator="cpu"))
     assert len(asked) == 1
-    assert len(Store(tmp_path / "by_a_script").records()) == 4
+    assert len(recorded(tmp_path / "by_a_script")) == 4
 
 
 def test_caches_are_done_one_after_the_other(monkeypatch):
