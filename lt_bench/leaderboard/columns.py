@@ -190,7 +190,7 @@ for _column in (
     Column("nll", "NLL", _metric("test/nll"), "lower", digits=3, about="mean negative log-likelihood on test, nats", main=False),
     Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False),
     Column("accuracy_best_epoch", "Best test epoch", _metric("test_best_epoch/accuracy"), None, "percent", about="accuracy of the epoch that is best on test: chosen on the test set, for comparison with papers, never the headline", main=False),
-    Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), None, "seconds", 1, "a head's part of the seconds of its fit, which it may share with other seeds, settings and strategies; depends on the machine, and on other workers there"),
+    Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), None, "seconds", 1, "a head's part of the seconds of its fit, which it may share with other seeds, settings and strategies; depends on the machine"),
     Column("parameters", "Trained", _count("trained_parameters"), None, "count", 0, "trained parameters", main=False),
     Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),
     Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; defaults chosen by us on val: the strategy's defaults are our choice on validation images; tuned: chosen on validation images of this data set"),
