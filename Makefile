@@ -16,8 +16,8 @@ help: ## show this list
 
 setup: $(READY) ## make the environment in .venv (other targets do it by themselves)
 
-# uv comes from the package index into the environment: it installs in seconds what takes pip minutes. Compiled once, torch and Lightning are imported in 8 s instead of
-# 20 where Python may not write its own bytecode (containers).
+# uv comes from the package index into the environment: it installs in seconds what takes pip minutes. Compiled once, torch and Lightning are not
+# compiled by every command where Python may not write its own bytecode (containers).
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lt-bench needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)

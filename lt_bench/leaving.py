@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 def leaving_at_once() -> Iterator[None]:
     """End the process that the block is all of right after its exit handlers.
 
-    What would come after them is the C++ libraries taking themselves apart: for torch and torchvision 4 to 8 s in the allocator on the machine where this was
-    measured, after every command and for every Ctrl-C. Handlers that are registered within the block, W&B's and multiprocessing's among them, run before.
+    What would come after them is the C++ libraries taking themselves apart: for torch and torchvision seconds in the allocator, after every command and for
+    every Ctrl-C. Handlers that are registered within the block, W&B's and multiprocessing's among them, run before.
     """
     codes = [1]  # of an error that nobody caught
 

@@ -15,7 +15,7 @@ from lt_bench.runs.heads import Bench
 from lt_bench.runs.planning import Planned
 
 WORKER_FLOP = 1e12
-"""Products that a worker on the CPU is started for: some 20 s of a core, where its start takes about 8."""
+"""Products that a worker on the CPU is started for: a guess, some times what its start takes (``benchmarks/speed/startup.py``)."""
 WORKER_BYTES = 1 << 30
 """Memory of a worker on the CPU beside its features: Python with torch, a stack of heads, logits."""
 
@@ -59,15 +59,20 @@ def workers_for(hardware: Hardware, works: Sequence[Work]) -> int:
         return 1
     if hardware.on_gpu:
         return torch.cuda.device_count()
-    by_cores = int(min(torch.get_num_threads(), quota())) // threads_worth(max(work.product for work in works))
+    by_cores = cores() // threads_worth(max(work.product for work in works))
     by_memory = room(torch.device("cpu")) // (WORKER_BYTES + max(work.features for work in works))
     by_work = sum(work.flop for work in works) // WORKER_FLOP
     return max(1, int(min(by_cores, by_memory, by_work)))
 
 
+def cores() -> int:
+    """Threads that torch would start, no more than the control groups leave room for."""
+    return int(min(torch.get_num_threads(), quota()))
+
+
 def environments(workers: int, hardware: Hardware) -> list[dict[str, str]]:
     """Of each worker: its share of the CPU threads and, on GPUs, the one device that it sees, in turn where there are fewer devices than workers."""
-    threads = str(max(1, torch.get_num_threads() // workers))
+    threads = str(max(1, cores() // workers))
     shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if not hardware.on_gpu:
         return [shared] * workers

@@ -6,7 +6,6 @@ import math
 from typing import Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.features.source import FeatureSource
@@ -125,7 +124,7 @@ class CAAI25Inferred(Strategy):
     def inference_head(self, head: int = 0) -> nn.Module:
         """Scaled cosine of the adapted feature."""
         scale = torch.as_tensor(self.scale, device=self.weight.device).flatten().expand(self.heads)[head]
-        weight = F.normalize(self.weight[head].detach(), dim=-1) * scale
+        weight = of_length(self.weight[head].detach(), scale)
         return NormalisedLinear(weight, scale=self.gamma[head, 0], shift=self.beta[head, 0])
 
     def per_head_classifier(self, head: int = 0) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.heads import NormalisedLinear, on_sphere
@@ -36,7 +35,7 @@ class CosineStrategy(Strategy):
     def initial_parameters(self) -> tuple[Tensor, Tensor]:
         """The directions of the initial head; its bias is left out."""
         weight, bias = super().initial_parameters()
-        return F.normalize(weight, dim=-1), torch.zeros_like(bias)
+        return of_length(weight), torch.zeros_like(bias)
 
     def inputs(self, features: Tensor) -> Tensor:
         """Features on the unit sphere."""
@@ -52,7 +51,7 @@ class CosineStrategy(Strategy):
 
     def per_head_classifier(self, head: int = 0) -> Tensor:
         """The scaled directions (K, D)."""
-        return F.normalize(self.weight[head].detach(), dim=-1) * self.one_per_head(self.scale)[head].to(self.weight)
+        return of_length(self.weight[head].detach(), float(self.one_per_head(self.scale)[head]))
 
 
 def less_on_true(logits: Tensor, labels: Tensor, amount: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lt_bench.features.source import FeatureSource
 
 CHUNK_NUMBERS = 1 << 20
-"""Logits or features at a time. Four times as many took ``marginal_la`` 13.9 s in place of 8.0 (two cores, 10,847 x 512): every temporary was new memory."""
+"""Logits or features at a time: few enough that temporaries are not new memory every time, which is slow (``benchmarks/speed/suite.py`` has the solvers' seconds)."""
 HELD_NUMBERS = 1 << 25
 """Features up to which a float64 copy (256 MiB) is kept over a solution; larger ones are converted anew for every evaluation."""
 FLOOR = 0.01

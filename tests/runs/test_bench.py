@@ -324,6 +324,9 @@ def test_a_worker_has_its_share_of_threads_and_one_gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
     assert environments(3, Hardware()) == [threads] * 3
+    with monkeypatch.context() as container:
+        container.setattr("lt_bench.runs.suite_workers.quota", lambda: 4.5)
+        assert environments(2, Hardware()) == [threads] * 2
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
