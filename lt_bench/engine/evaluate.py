@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from lt_bench.metrics.decomposition import FeatureProfile, Profile, decomposed
 from lt_bench.metrics.evaluation import Evaluation
 
-CHUNK_LOGITS = 1 << 22
+CHUNK_NUMBERS = {"cpu": 1 << 21}
+"""Features or logits at a time: few enough on a CPU that temporaries are not new memory every time, which costs more than converting features to float32."""
+CHUNK_NUMBERS_ON_DEVICE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def evaluate(
     evaluation = Evaluation(train_counts).to(device)
     predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
     rank, world = process_share()
-    reach = world * max(1, CHUNK_LOGITS // len(train_counts))
+    chunk = CHUNK_NUMBERS.get(device.type, CHUNK_NUMBERS_ON_DEVICE) // max(len(train_counts), views[0].shape[1])
+    reach = world * max(1, chunk)
     for start in range(rank, max(n, rank + 1), reach):  # a process that got no sample counts them too
         mine = slice(start, start - rank + reach, world)
         of_views = [head(view[mine].to(dtype, copy=True)) for view in views]  # a head may overwrite what it is given

@@ -318,14 +318,21 @@ class Strategy(LightningModule):
 
     def step_on(self, batch: Batch, optimizer: HeadSGD) -> None:
         """One optimizer step."""
+        self.finish_step(batch, *self.differentiate(batch), optimizer)
+
+    def differentiate(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
+        """Gradients of the batch in place; its logits and objective as ``Gradients`` returns them."""
         self.draws.share(batch.labels_of_all.shape[-1], batch.rank, batch.world)
-        logits, objective = self.gradients(batch)
-        with torch.no_grad():
-            self.loss_sum.add_(objective)
-            if logits is not None:
-                self.observe(logits, batch.labels)
-            optimizer.update()
-            self.project("step")
+        return self.gradients(batch)
+
+    @torch.no_grad()
+    def finish_step(self, batch: Batch, logits: Tensor | None, objective: Tensor, optimizer: HeadSGD) -> None:
+        """Note what is to be known of the batch, then update."""
+        self.loss_sum.add_(objective)
+        if logits is not None:
+            self.observe(logits, batch.labels)
+        optimizer.update()
+        self.project("step")
 
     def on_train_epoch_end(self) -> None:
         """Merge what was gathered, then let the strategy use it."""

@@ -11,6 +11,7 @@ from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.base import Facts, check_range, stacked_linear
 from lt_bench.strategies.cross_entropy_shared import CrossEntropy
+from lt_bench.strategies.gradients_shared import product
 from lt_bench.strategies.optimizer import HeadSGD
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
@@ -22,7 +23,6 @@ class MetaSampler(BalancedSoftmax):
     step draws a batch, takes W' = (1 - lr lambda) W - lr grad mean_i s_i l_i with s_i = 1, and moves v by Adam along the gradient of plain cross-entropy under W'
     on a balanced batch of training samples, through s_i (straight-through Gumbel-softmax); then the head is trained on the drawn batch as usual. v starts where
     r_c is proportional to pi_c^-init_power, scaled by 1 / (min + max).
-
     With frozen features the inner step has a closed form, so there is no second backward pass: d outer / d s_i = -lr <grad_i, grad outer(W')>.
 
     Official code (jiawei-ren/BalancedMetaSoftmax-Classification ``data/MetaSampler.py``, ``run_networks.py`` meta_forward) and differences, all inferred: there the
@@ -84,57 +84,57 @@ class MetaSampler(BalancedSoftmax):
         every = torch.bincount(train.labels, minlength=self.facts.num_classes)
         held = (every / 10).ceil().long() * (every > 1) * self.holds_out
         self.starts, self.counts, self.present = every.cumsum(0) - every, every - held, every.nonzero().squeeze(1)
-        self.meta_starts, self.meta_counts = (
-            torch.where(held > 0, self.starts + self.counts, self.starts),
-            torch.where(held > 0, held, every),
-        )
+        self.meta_starts = torch.where(held > 0, self.starts + self.counts, self.starts)
+        self.meta_counts = torch.where(held > 0, held, every)
 
     def fit_step(self, index: Tensor, optimizer: HeadSGD) -> None:
         """Draw the batch, move the rates, train on the batch; of ``index`` only the views are used. All processes draw and move alike."""
         split = self.train_split
         assert split is not None
-        views = self.spread(index // len(split))
+        views = self.spread(index // len(split)) * len(split)
         with torch.no_grad():
-            noise = self.draw(index.shape[1], self.facts.num_classes)
-            scores = self.rate_logit.sigmoid().log().unsqueeze(1) + self.counts.log() - noise.clamp_min(1e-20).log().neg().log()
-            classes = scores.argmax(-1)
-            rows = views * len(split) + self.member(classes, self.starts, self.counts)
+            # The largest exp(log (r n) + Gumbel noise) is the class drawn, its part of their sum the softmax; exp(Gumbel noise) is 1 / E, E exponential.
+            shares = (self.rate_logit.sigmoid() * self.counts).unsqueeze(1) / self.draw(index.shape[1], self.facts.num_classes).log().neg()
+            classes = shares.argmax(-1)
+            rows = views + self.member(classes, self.starts, self.counts)
             balanced = self.present[(self.draw(self.meta_batch_size, 1).squeeze(-1) * self.present.numel()).long()]
-            seen = views[:, torch.arange(self.meta_batch_size, device=index.device) % index.shape[1]] * len(split)
+            seen = views[:, torch.arange(self.meta_batch_size, device=index.device) % index.shape[1]]
             seen = seen + self.member(balanced, self.meta_starts, self.meta_counts)
-            batch = self.batch_of(rows)
+        batch = self.batch_of(rows)
+        logits, objective = self.differentiate(batch)
+        with torch.no_grad():
             features = batch.features if batch.world == 1 else split.gather(rows).to(self.dtype)
-            influence = self.influence(features, classes, split.gather(seen).to(self.dtype), balanced)
-            soft = scores.softmax(-1)
-            through = influence.float() * soft.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
+            drawn = self.logits(features) if logits is None or batch.world > 1 else logits
+            through = self.influence(features, classes, drawn, split.gather(seen).to(self.dtype), balanced)
+            soft = shares.div_(shares.sum(-1, keepdim=True))
+            through *= soft.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
             gradient = torch.zeros_like(self.rate_logit).scatter_add_(1, classes, through) - torch.einsum("hb,hbk->hk", through, soft)
             self.adam(gradient * (1 - self.rate_logit.sigmoid()))
-        self.step_on(batch, optimizer)
+        self.finish_step(batch, logits, objective, optimizer)
 
     def draw(self, samples: int, width: int) -> Tensor:
-        """Uniform numbers (H, samples, width), the same on every process."""
+        """Uniform numbers above 0 (H, samples, width), the same on every process."""
         self.draws.share(samples, 0, 1)
-        return self.draws.uniform(torch.empty(self.heads, samples, width, device=self.members.device))
+        return self.draws.uniform(torch.empty(self.heads, samples, width, device=self.members.device)).clamp_min_(1e-20)
 
     def member(self, classes: Tensor, starts: Tensor, counts: Tensor) -> Tensor:
         """A random sample, 0 to N - 1, of each of the classes (H, B), which have ``counts`` from ``starts`` on in ``members``."""
         within = (self.draw(classes.shape[1], 1).squeeze(-1) * counts[classes]).long()
         return self.members[starts[classes] + within.minimum(counts[classes] - 1)]
 
-    def influence(self, features: Tensor, labels: Tensor, meta_features: Tensor, meta_labels: Tensor) -> Tensor:
-        """How the loss on the balanced batch changes with the weight s_i of each sample of the drawn one, after one step of the head: (H, B)."""
-        lr, decay = (
-            torch.tensor(self.recipe.per_head(name, self.heads), device=features.device, dtype=features.dtype)
-            for name in ("lr", "weight_decay")
-        )
-        lr = lr[:, None, None] * self.recipe.factor(self.current_epoch)
-        keep = 1 - lr * decay[:, None, None]
-        residual = _residual(self.transform(self.logits(features), labels), labels)
-        weight = keep * self.weight - lr * torch.bmm(residual.transpose(1, 2), features)
-        bias = (keep * self.bias.unsqueeze(1) - lr * residual.sum(1, keepdim=True)).squeeze(1)
-        outer = _residual(stacked_linear(meta_features, weight, bias), meta_labels)
-        alignment = stacked_linear(features, torch.bmm(outer.transpose(1, 2), meta_features), outer.sum(1))
-        return -lr.squeeze(-1) * (alignment * residual).sum(-1)
+    def influence(self, features: Tensor, labels: Tensor, logits: Tensor, meta_features: Tensor, meta_labels: Tensor) -> Tensor:
+        """How the loss on the balanced batch changes with the weight s_i of each sample of the drawn one, after one step of the head: (H, B).
+
+        That step is along the gradients of weight and bias, which are those of the drawn batch.
+        """
+        lr, decay = features.new_tensor([self.recipe.per_head(rate, self.heads) for rate in ("lr", "weight_decay")]).unsqueeze(-1)
+        lr, moved = lr * self.recipe.factor(self.current_epoch), []
+        for parameter, rate in ((self.weight, lr.unsqueeze(-1)), (self.bias, lr)):
+            assert parameter.grad is not None
+            moved.append(torch.addcmul((1 - rate * decay.view_as(rate)) * parameter, parameter.grad, rate, value=-1))
+        outer = _residual(stacked_linear(meta_features, *moved), meta_labels)
+        alignment = stacked_linear(features, product(outer, meta_features, self.weight.shape), outer.sum(1))
+        return -lr * (alignment * _residual(self.transform(logits, labels), labels)).sum(-1)
 
     def adam(self, gradient: Tensor) -> None:
         """One step of Adam (0.9, 0.999) on v, each head with its own rate."""

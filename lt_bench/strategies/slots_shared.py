@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lt_bench.strategies.base import Strategy
 
-OF_STEP = ("fit_step", "batch_of", "step_on")
+OF_STEP = ("fit_step", "batch_of", "step_on", "differentiate", "finish_step")
 STEP = (*OF_STEP, "training_step", "configure_optimizers")
 FORWARDED = ("on_train_epoch_start", "on_train_epoch_end")
 """Hooks of Lightning that a pool calls for its members."""

@@ -16,6 +16,7 @@ COUNTS = (30, 9, 2)
 def ready(heads=1, **changes):
     on = problem(COUNTS, 4, heads=heads)
     strategy = build(find("meta_sampler"), on, torch.float64, default(find("meta_sampler"), lr=0.7, weight_decay=0.02, **changes) * heads)
+    strategy.configure_optimizers()
     return on, strategy
 
 
@@ -30,8 +31,9 @@ def test_influence_is_the_derivative_through_the_inner_step():
     step_w, step_b = torch.autograd.grad(inner, (strategy.weight, strategy.bias), create_graph=True)
     moved_w, moved_b = weight - 0.7 * (step_w[0] + 0.02 * weight), bias - 0.7 * (step_b[0] + 0.02 * bias)
     (expected,) = torch.autograd.grad(F.cross_entropy(meta_features @ moved_w.T + moved_b, meta_labels), weights)
+    logits, _ = strategy.gradients(Batch(features[None], labels[None], labels[None]))
     with torch.no_grad():
-        found = strategy.influence(features[None], labels[None], meta_features[None], meta_labels[None])
+        found = strategy.influence(features[None], labels[None], logits, meta_features[None], meta_labels[None])
     torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-10)
 
 
@@ -54,7 +56,7 @@ def trained_rows(on):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Strategy, "batch_of", record)
-        patch.setattr(Strategy, "step_on", lambda self, batch, optimizer: None)
+        patch.setattr(Strategy, "finish_step", lambda self, batch, logits, objective, optimizer: None)
         yield rows
 
 
