@@ -37,7 +37,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "list": Verb("what there is: strategies, datasets, backbones, caches", "ListOptions", "listing:show_list"),
     "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "run:run"),
-    "tune": Verb("choose hyper-parameters on unseen validation images", "TuneOptions", "tune:tune"),
+    "tune": Verb("choose hyper-parameters on unseen validation images", "TuneOptions", "tune:tune_from_shell"),
     "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "bench:bench_from_shell"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "leaderboard:leaderboard"),
     "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "wandb_verb:wandb_verb"),

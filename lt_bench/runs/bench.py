@@ -76,7 +76,7 @@ def bench(options: BenchOptions, *, spread: bool = False) -> None:
         raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
     suite = read_suite(suite_path(options.suite))
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
-    check_workers(options, hardware.layout.world)
+    check_workers(options.workers, hardware.layout.world, options.slurm)
     store = Store(options.results)
     join_processes(hardware)
     caches, absent = suite_caches(suite)
@@ -94,7 +94,8 @@ def bench(options: BenchOptions, *, spread: bool = False) -> None:
     if first_process():
         records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)]
         log_records(records, store, options.wandb, options.wandb_project)
-        Console().print(f"{len(records)} records of {options.suite} in {options.results}", soft_wrap=True)
+        by = f", made by {workers} workers" if units and workers > 1 else ""
+        Console().print(f"{len(records)} records of {options.suite} in {options.results}{by}", soft_wrap=True)
     leave_processes()
     for name, why in absent.items():
         print(f"not here: {name}: {why}", file=sys.stderr)  # noqa: T201

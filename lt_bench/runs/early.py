@@ -32,13 +32,15 @@ def check(options: object) -> None:
     """
     if isinstance(options, RunOptions | TuneOptions):
         _check_run(options)
+    if isinstance(options, TuneOptions):
+        check_workers(options.workers, options.devices)
     elif isinstance(options, ExtractOptions):
         require_images(options.dataset, options.data_dir, options.backbone, options.weights)
     elif isinstance(options, PretrainOptions):
         require_images(options.dataset, options.data_dir, options.backbone, options.weights)
         stage1_recipe(options.recipe)
     elif isinstance(options, BenchOptions):
-        check_workers(options, options.devices)
+        check_workers(options.workers, options.devices, options.slurm)
     elif isinstance(options, ExportOptions | VerifyOptions):
         _require_file(options.record, "no such file; expected the JSON file of a record, whose path a run prints")
         _require_file(getattr(options, "weights", None), "no such weights file; name that of the backbone with --weights")
@@ -50,15 +52,15 @@ def check(options: object) -> None:
         require_account()
 
 
-def check_workers(options: BenchOptions, processes: int) -> None:
+def check_workers(workers: int | None, processes: int, slurm: str | None = None) -> None:
     """Refuse workers that cannot be, where a fit has so many processes.
 
     Raises:
         UserError: less than one worker, or several of several processes each.
     """
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"workers is {options.workers}, expected at least 1")
-    if processes > 1 and ((options.workers or 1) > 1 or options.slurm is not None):
+    if workers is not None and workers < 1:
+        raise UserError(f"workers is {workers}, expected at least 1")
+    if processes > 1 and ((workers or 1) > 1 or slurm is not None):
         raise UserError("--devices shares every fit between processes, --workers and --slurm spread the fits; use one of them")
 
 

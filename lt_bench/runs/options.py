@@ -111,6 +111,7 @@ class TuneOptions(FitOptions):
 
     strategy: StrategyChoice = field(default_factory=StrategyChoice)
     seeds: list[int] = option([0, 1, 2], "repetitions that every grid point is fitted with")
+    workers: int | None = option(None, "processes that share the grid (default: one for each GPU; on the CPU by cores, memory and work)")
 
 
 @dataclass

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -14,10 +15,12 @@ from lt_bench.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
 from lt_bench.runs.heads import Bench, first_process, fit_and_record, title
-from lt_bench.runs.options import BenchOptions
+from lt_bench.runs.options import BenchOptions, TuneOptions
 from lt_bench.runs.planning import Planned, by_strategy
 from lt_bench.runs.suite_workers import Work, environments, work_of
 from lt_bench.runs.workers import ATTEMPTS, Death, Workers
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,10 @@ class Unit:
     analysis: bool
     work: Work
 
+    def opened(self) -> Bench:
+        """Its cache, for fits on its hardware."""
+        return Bench(open_cache(self.cache), Hardware(self.accelerator, self.devices))
+
     @property
     def name(self) -> str:
         """In words."""
@@ -40,7 +47,7 @@ class Unit:
         return f"{names}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def units_of(bench: Bench, missing: Sequence[Planned], options: BenchOptions, analysis: bool) -> list[Unit]:
+def units_of(bench: Bench, missing: Sequence[Planned], options: BenchOptions | TuneOptions, analysis: bool = False) -> list[Unit]:
     """The pools in which these runs are fitted."""
     return [
         Unit(bench.cache.path, options.accelerator, options.devices, tuple(runs), options.results, analysis, work_of(bench, runs))
@@ -58,7 +65,7 @@ class Fitter:
         """One line for every run that failed."""
         try:
             if self._bench is None or self._bench.cache.path != unit.cache:
-                self._bench = Bench(open_cache(unit.cache), Hardware(unit.accelerator, unit.devices))
+                self._bench = unit.opened()
             return fit_and_record(self._bench, unit.runs, Store(unit.results), lambda record: None, analysis=unit.analysis)
         except UserError as error:
             return [f"{unit.name}: {error}"]
@@ -128,15 +135,21 @@ def _outcomes(
     if options.slurm is not None:
         from lt_bench.runs.slurm import submitted  # its library is an extra
 
-        yield from ((0, unit, outcome) for unit, outcome in submitted(Fitter(), units, options))
-    elif workers > 1:
+        return ((0, unit, outcome) for unit, outcome in submitted(Fitter(), units, options))
+    return outcomes(Fitter(), units, workers, Hardware(options.accelerator), display)
+
+
+def outcomes(
+    do: Callable[[Unit], R], units: Sequence[Unit], workers: int, hardware: Hardware, display: Display
+) -> Iterator[tuple[int, Unit, R | Death]]:
+    """The number of the worker, the unit and what ``do`` found for it, in the order in which they are done; one worker is this process."""
+    if workers > 1:
         caches = list(dict.fromkeys(unit.cache for unit in units))  # one after the other, as a worker keeps the features of one
         # The longest first, so that none is left for the end, when the others have nothing to do; how long a solver takes is not known.
         longest_first = sorted(units, key=lambda unit: (caches.index(unit.cache), not unit.work.solves, -unit.work.flop))
-        with Workers(Fitter(), environments(workers, Hardware(options.accelerator)), display.begins, display.again) as running:
+        with Workers(do, environments(workers, hardware), display.begins, display.again) as running:
             yield from running.outcomes(longest_first)
     else:
-        fit = Fitter()
         for unit in units:
             display.begins(0, unit)
-            yield 0, unit, fit(unit)
+            yield 0, unit, do(unit)

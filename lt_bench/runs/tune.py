@@ -20,24 +20,36 @@ from lt_bench.features.cache import FeatureCache
 from lt_bench.results.environment import environment
 from lt_bench.results.files import write_text
 from lt_bench.results.identity import canonical_json
+from lt_bench.runs.early import check_workers
 from lt_bench.runs.heads import Bench, device_name, first_process, join_processes, leave_processes, require_writable
 from lt_bench.runs.options import TuneOptions
 from lt_bench.runs.planning import Planned, plan, strategy_options, tuning_name
+from lt_bench.runs.tune_scores import scores_of
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import Entry, find
 
 CRITERION = "macro accuracy over the classes that have validation images, mean over seeds"
 
 
-def tune(options: TuneOptions) -> dict[str, Any]:
+def tune_from_shell(options: TuneOptions) -> None:
+    """``tune``, by several processes where that pays."""
+    tune(options, spread=True)
+
+
+def tune(options: TuneOptions, *, spread: bool = False) -> dict[str, Any]:
     """Fit every point of the strategy's grid with every seed, choose by validation, write ``RESULTS/tuning/STRATEGY-CACHEKEY.json``.
 
     Hyper-parameters given on the command line are fixed and leave the grid. The test set is never loaded.
+
+    Args:
+        options: of the command.
+        spread: take as many workers as pay, where the options name no number (see ``bench``).
 
     Raises:
         UserError: no validation split, one that the backbone was trained on, or a strategy without a grid.
     """
     entry, hardware = find(options.strategy.name), Hardware(options.accelerator, options.devices)
+    check_workers(options.workers, hardware.layout.world)
     join_processes(hardware)
     cache = resolve_cache(options)
     check_validation(cache)
@@ -45,8 +57,8 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     points, refused = accepted(entry, cache, fixed, grid_points(entry, fixed))
     bench = Bench(cache, hardware)
     require_writable(options.results / "tuning")
-    planned = [run for point in points for run in plan(entry, cache.manifest, {**fixed, **point}, options.seeds)]
-    scores = validation_scores(bench, planned)
+    planned = [plan(entry, cache.manifest, {**fixed, **point}, options.seeds) for point in points]
+    scores = scores_of(bench, planned, options, spread=spread)
     document = tuning_document(entry, bench, points, planned, scores, options, refused)
     if first_process():
         path = options.results / "tuning" / tuning_name(entry, cache.manifest, fixed)
@@ -102,31 +114,15 @@ def accepted(
     return taken, refused
 
 
-def validation_scores(bench: Bench, planned: list[Planned]) -> dict[str, float]:
-    """Macro accuracy on validation by run id; a head whose fit diverged scores 0."""
-    scores: dict[str, float] = {}
-    for runs, fitted in bench.fitted(planned):
-        for head, run in enumerate(runs):
-            try:
-                fitted.check_finite(head)
-            except UserError:
-                scores[run.id] = 0.0
-                continue
-            scores[run.id] = bench.measure(fitted.strategy.inference_head(head), "val", None).scalars["macro_accuracy"]
-    return scores
-
-
 def tuning_document(
-    entry: Entry, bench: Bench, points: list[dict[str, Any]], planned: list[Planned], scores: dict[str, float], options: TuneOptions,
+    entry: Entry, bench: Bench, points: list[dict[str, Any]], planned: list[list[Planned]], scores: dict[str, float], options: TuneOptions,
     refused: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that was tried, what was left out and why, and what was chosen; the first of equal points wins, the grid's order being the author's."""
     manifest, fixed = bench.cache.manifest, options.strategy.hyperparameters
-    seeds = [run.repetition for run in planned[: len(planned) // len(points)]]
-    per_point = [scores[run.id] for run in planned]
-    grid = []
-    for position, point in enumerate(points):
-        values = per_point[position * len(seeds) : (position + 1) * len(seeds)]
+    seeds, grid = [run.repetition for run in planned[0]], []
+    for point, runs in zip(points, planned, strict=True):
+        values = [scores[run.id] for run in runs]
         grid.append({"hyperparameters": {**fixed, **point}, "macro_accuracy": values, "mean": statistics.fmean(values)})
     best = max(range(len(grid)), key=lambda position: (grid[position]["mean"], -position))
     present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())

@@ -4,12 +4,14 @@ import itertools
 import json
 import shlex
 import shutil
+from typing import ClassVar
 
 import pytest
 import torch
 
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
+from lt_bench.runs.workers import Death, Workers
 from lt_bench.strategies.registry import find
 
 FAST = ("--strategy.epochs", "2", "--accelerator", "cpu")
@@ -168,3 +170,58 @@ def test_a_point_that_the_strategy_refuses_is_left_out_with_the_reason(cli, smal
     done = cli("tune", "--strategy", "d_ffds", "--cache", "small", *FAST, *fixed[2:], "--strategy.gamma_min", "9", "--seeds", "0")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "gamma_max is 0, below gamma_min 9" in done.err
+
+
+class Here(Workers):
+    """Does everything in this process, the last unit first."""
+
+    done: ClassVar[list[set[str]]] = []
+
+    def outcomes(self, units):
+        for unit in reversed(units):
+            self.done.append({run.id for run in unit.runs})
+            yield 0, unit, self._do(unit)
+
+
+class Deadly(Workers):
+    """Every worker dies."""
+
+    def outcomes(self, units):
+        for unit in units:
+            yield 0, unit, Death("SIGKILL")
+
+
+def test_the_points_are_shared_by_workers_and_the_grid_is_that_of_one(cli, small_cache, tmp_path, monkeypatch):
+    line = ("tune", "--strategy", "focal", "--cache", "small", *FAST, "--seeds", "0,1")
+    assert cli(*line, "--results", "one", "--workers", "1").code == 0
+    monkeypatch.setattr("lt_bench.runs.suite_units.Workers", Here)
+    assert cli(*line, "--results", "two", "--workers", "2").code == 0
+    first, second = Here.done
+    assert (len(first), len(second), first & second) == (18, 18, set())
+    assert document(tmp_path / "two") == document(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_two_workers_choose_what_one_does(cli, small_cache, tmp_path):
+    line = ("tune", "--strategy", "focal", "--cache", "small", *FAST, "--seeds", "0,1")
+    assert cli(*line, "--results", "one", "--workers", "1").code == 0
+    done = cli(*line, "--results", "two", "--workers", "2")
+    assert (done.code, done.err) == (0, "")
+    assert document(tmp_path / "two") == document(tmp_path / "one")
+
+
+def test_workers_that_die_are_named_and_nothing_is_written(cli, small_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_bench.runs.suite_units.Workers", Deadly)
+    done = cli("tune", "--strategy", "focal", "--cache", "small", *FAST, "--seeds", "0,1", "--workers", "2")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "its worker died 2 times (SIGKILL)" in done.err
+    assert not list((tmp_path / "results").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(("--workers", "0"), "workers is 0"), (("--workers", "2", "--devices", "2"), "--devices shares every fit")]
+)
+def test_workers_that_cannot_be_are_refused(cli, small_cache, options, message):
+    done = cli("tune", "--strategy", "focal", "--cache", "small", *options)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err
