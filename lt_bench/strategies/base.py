@@ -27,7 +27,7 @@ from lt_bench.strategies.gradients_shared import Batch, Gradients
 from lt_bench.strategies.optimizer import HeadSGD
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.replay_shared import Capture, Replay
-from lt_bench.strategies.tensors_shared import at_least_float32, linear_head, per_class, random_linear, stacked_linear
+from lt_bench.strategies.tensors_shared import at_least_float32, linear_head, of_length, per_class, random_linear, stacked_linear
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,14 @@ class Strategy(LightningModule):
         """What ``linear_map`` is applied to (1, S or H; B; D), made of features and of nothing that is trained."""
         return features
 
+    def row_length(self) -> Tensor | float | None:
+        """The length to which the weight's rows are brought where logits are made of them, without bias: a constant, a number or (H, 1, 1). None leaves both as they are."""
+        return None
+
     def linear_map(self) -> tuple[Tensor, Tensor | None]:
         """Weight (H, K, D) and bias (H, K), or none, as the logits are made with them."""
-        return self.weight, self.bias
+        length = self.row_length()
+        return (self.weight, self.bias) if length is None else (of_length(self.weight, length), None)
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits z (H, B, K) of features (1, S or H; B; D). Where they are linear in ``inputs``, override ``linear_map`` instead: fits are faster then."""

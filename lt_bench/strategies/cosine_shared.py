@@ -41,9 +41,9 @@ class CosineStrategy(Strategy):
         """Features on the unit sphere."""
         return on_sphere(features, self.squash)
 
-    def linear_map(self) -> tuple[Tensor, None]:
-        """Scaled directions."""
-        return of_length(self.weight, self.scale.unsqueeze(-1) if isinstance(self.scale, Tensor) else self.scale), None
+    def row_length(self) -> Tensor | float:
+        """s."""
+        return self.scale.unsqueeze(-1) if isinstance(self.scale, Tensor) else self.scale
 
     def inference_head(self, head: int = 0) -> nn.Module:
         """Scaled cosines."""

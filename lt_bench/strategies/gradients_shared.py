@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import UserError
+from lt_bench.heads import SHORTEST
 from lt_bench.strategies.cross_entropy_shared import CrossEntropy
 from lt_bench.strategies.slots_shared import Slots
 from lt_bench.strategies.tensors_shared import at_least_float32, gathered, per_class, stacked_linear
@@ -62,17 +63,21 @@ class Gradients:
         own = slots.own_loss or (strategy.class_weight is not None and strategy.class_weight.requires_grad)
         # Into a network that is trained too, autograd goes all the way; and what looks at its features is autograd's.
         self.written_down = not own and not (network and self._shapes)
-        self._maps = slots.maps
-        self.linear = slots.linear and not network and (self._maps or trains_head(strategy))
+        self._maps, self._directions = slots.maps, slots.directions and strategy.weight.requires_grad
+        self.linear = slots.linear and not network and (self._maps or self._directions or trains_head(strategy))
         self._spares_logits = self.linear and not slots.looks
+        self._overwrites = self._spares_logits and not self._directions
         self.plain = slots.plain and self.linear and self.written_down and len(self._trained) == 2
         self._kept: dict[Tensor, Tensor] = {}
         if self.linear and not self._maps:
-            self._kept = {p: torch.empty_like(p) for p in (strategy.weight, strategy.bias)}
+            written = (strategy.weight,) if self._directions else (strategy.weight, strategy.bias)
+            self._kept = {parameter: torch.empty_like(parameter) for parameter in written}
 
     def __call__(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
         """Logits (H, B, K), None where nothing looks at them, and this process's share of the objective (H,) without the regulariser, both detached."""
-        if self.linear:
+        if self._directions and self.linear:
+            logits, objective = self._through_directions(batch)
+        elif self.linear:
             logits, objective = self._through_linear(batch)
         else:
             logits = self._strategy.logits(batch.features)
@@ -106,6 +111,29 @@ class Gradients:
             if value is not None and value.requires_grad:
                 mapped.add(value, gradient)
         self.add([total(one, other) for one, other in zip(mapped.gradients(self._trained), direct, strict=True)])
+        return logits, objective
+
+    def _through_directions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Where logits are made of rows w of a given length: z = (s / ||w||) w.x, so what changes the length of a row is taken from the gradient, a multiple of w.
+
+        The rows themselves are neither normalised nor copied; what is scaled has a number for each sample in place of each dimension.
+        """
+        strategy, weight = self._strategy, self._strategy.weight
+        inputs, length = strategy.inputs(batch.features), strategy.row_length()
+        refuse_trained(inputs, strategy, "inputs", "override logits instead")
+        assert length is not None
+        if isinstance(length, Tensor):
+            refuse_trained(length, strategy, "row_length", "override logits instead")
+        with torch.no_grad():
+            inverse = torch.linalg.vector_norm(weight, dim=-1, keepdim=True).clamp_min(SHORTEST).reciprocal_()
+            scale = (inverse * length).transpose(1, 2)
+            logits = stacked_linear(inputs, weight, None).mul_(scale)
+        objective, residual, direct = self.residual(logits, batch)
+        with torch.no_grad():
+            along = torch.linalg.vecdot(residual, logits, dim=1).unsqueeze(-1) * inverse.square()
+            along.masked_fill_(inverse >= 1 / SHORTEST, 0)  # so short a row is multiplied by a constant
+            product(residual * scale, inputs, weight.shape, self._kept[weight]).addcmul_(weight, along, value=-1)
+        self.add(direct)
         return logits, objective
 
     def residual(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor | None]]:
@@ -165,7 +193,7 @@ class Gradients:
             refuse_trained(transformed, strategy, "transform", "leave out @shift")
         smoothing = strategy.smoothing(labels)
         with torch.no_grad():
-            overwrite = self._spares_logits and not (isinstance(smoothing, Tensor) and smoothing.requires_grad)
+            overwrite = self._overwrites and not (isinstance(smoothing, Tensor) and smoothing.requires_grad)
             entropy = CrossEntropy(transformed.detach(), labels, smoothing, in_place=overwrite)
             losses, denominator = entropy.losses, strategy.denominator(batch.labels_of_all)
             per_sample = self._per_sample(transformed.detach(), losses.dtype, batch)

@@ -27,7 +27,8 @@ class Slots:
         looks: something else than softmax and its gradient is given the logits of a step, so that they must not be overwritten.
         further: there is a term beside the sum of losses.
         own_loss: the loss is no function of cross-entropy that autograd could be spared of.
-        maps: the logits are linear in the features through ``linear_map``.
+        maps: the logits are linear in the features through a ``linear_map`` of the strategy's own.
+        directions: they are made of the weight's rows brought to ``row_length``.
         linear: they are linear in the features, through that or weight and bias.
         pools: they are a product of the features as they are with weight and bias, a step is the base's, and no hook of Lightning's is used that a pool does not
             call, so that heads of several such strategies can be one product.
@@ -45,10 +46,11 @@ class Slots:
         self.further = overridden("batch_statistic", "regulariser")
         self.own_loss = overridden("loss", "kernel") or (self.weighs and not getattr(of.focus, "is_constant", False))
         self.maps, self.linear = overridden("linear_map"), not overridden("logits")
+        self.directions = overridden("row_length") and self.linear and not self.maps
         hooks = [
             name for name in dir(base) if name.startswith("on_") and name not in FORWARDED and "checkpoint" not in name
         ]  # a pool has none
-        self.pools = self.linear and not overridden("linear_map", "inputs", "setup", *STEP, *hooks)
+        self.pools = self.linear and not overridden("linear_map", "row_length", "inputs", "setup", *STEP, *hooks)
         more = self.shapes or self.weighs or self.further or overridden("project", "observe")
         self.plain = self.pools and self.shifts and not self.own_loss and not more
         self.captured = self.plain if of.capturable is None else of.capturable

@@ -193,6 +193,26 @@ class SmoothedAndShaped(SmoothedByTraining):
         return losses**1.5
 
 
+class Directions(SmoothedAndShaped):
+    """The same of rows brought to lengths of their heads, one of them too short to be brought to any; its bias is trained and has no part in it."""
+
+    name = "directions"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.length = torch.linspace(0.5, 3, self.heads, dtype=torch.float64).view(-1, 1, 1)
+        self.weight.data[0, 1] = 1e-14
+
+    def row_length(self):
+        return self.length
+
+    def inputs(self, features):
+        return features.square()
+
+    def regulariser(self):
+        return 0.1 * self.weight.square().sum((1, 2))
+
+
 class WeightedByTraining(CE):
     """Trains the weight of each class."""
 
@@ -216,6 +236,19 @@ class TrainedInputs(CE):
         return features * self.length
 
 
+class TrainedLength(CE):
+    """Brings rows to a length that is trained."""
+
+    name = "trained_length"
+
+    def __init__(self, facts, **recipe):
+        super().__init__(facts, **recipe)
+        self.length = torch.nn.Parameter(torch.ones(self.heads, 1, 1))
+
+    def row_length(self):
+        return self.length
+
+
 class TrainedShift(CE):
     """Marks as a shift what is trained."""
 
@@ -230,7 +263,7 @@ class TrainedShift(CE):
         return logits + self.offset
 
 
-OWN = (RowsInTheLoss, Tempered, Decayed, Moved, Sharpened, SmoothedByTraining, SmoothedAndShaped, WeightedByTraining)
+OWN = (RowsInTheLoss, Tempered, Decayed, Moved, Sharpened, SmoothedByTraining, SmoothedAndShaped, Directions, WeightedByTraining)
 FITTED = [name for name in strategy_names() if find(name).fitting == "sgd"]
 
 
@@ -270,7 +303,14 @@ def test_gradients_are_those_of_autograd(make_class, orders):
         features = features.flip(1) + 0.1
 
 
-@pytest.mark.parametrize(("cls", "words"), [(TrainedInputs, "inputs .*override logits"), (TrainedShift, "transform .*leave out @shift")])
+@pytest.mark.parametrize(
+    ("cls", "words"),
+    [
+        (TrainedInputs, "inputs .*override logits"),
+        (TrainedLength, "row_length .*override logits"),
+        (TrainedShift, "transform .*leave out @shift"),
+    ],
+)
 def test_what_is_promised_to_be_untrained_and_is_not_is_refused(cls, words):
     labels = torch.zeros(H, B, dtype=torch.long)
     with pytest.raises(UserError, match=words):
