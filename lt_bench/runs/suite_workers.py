@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from lt_bench.control_groups import quota
 from lt_bench.engine.fit import Hardware
 from lt_bench.engine.threads import threads_worth
-from lt_bench.features.room import quota, room
+from lt_bench.features.room import room
 from lt_bench.runs.heads import Bench
 from lt_bench.runs.planning import Planned
 
