@@ -155,7 +155,12 @@ def _parser(name: str, cls: type, prefix: str, entry: Entry | None, dataset: str
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(
-        prog=f"lt-bench {name}", description=VERBS[name].summary, exit_on_error=False, default_env=True, env_prefix=prefix
+        prog=f"lt-bench {name}",
+        description=VERBS[name].summary,
+        exit_on_error=False,
+        default_env=True,
+        env_prefix=prefix,
+        allow_abbrev=False,
     )
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
