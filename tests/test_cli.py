@@ -347,7 +347,7 @@ def test_list_shows_what_there_is(cli, small_cache, monkeypatch):
         ("run --wandb maybe", "run: --wandb: expected one of off, offline, online, got maybe"),
         ("run --precision half", "run: --precision: expected one of bf16, fp32, got half"),
         ("bench shipped --workers two", "bench: --workers: expected a whole number, got two"),
-        ("bench shipped --worker 2", "bench: unknown option --worker (did you mean '--workers'?)"),
+        ("bench shipped --worker 2", "bench: unknown option --worker (did you mean '--workers'?); `lt-bench bench --help` lists them"),
         ("run joint", "run: 'joint' belongs to no option; `lt-bench run --help` lists them"),
         ("verify", "verify needs the JSON file of a record, whose path a run prints"),
         ("verify x.json --tolerance maybe", "verify: --tolerance: expected a number, got maybe"),
