@@ -46,9 +46,8 @@ def verify(options: VerifyOptions) -> None:
         )
     differences = compare(record, repeated)
     worst = max(differences, key=lambda name: differences[name])
-    Console().print(
-        f"{len(differences)} metrics compared; largest difference {differences[worst]:.2g} ({worst}), tolerance {options.tolerance:g}"
-    )
+    largest = f"largest difference {differences[worst]:.2g} ({worst})" if differences[worst] else "all are the same to the last digit"
+    Console().print(f"{len(differences)} metrics compared; {largest}, tolerance {options.tolerance:g}", soft_wrap=True)
     if not differences[worst] <= options.tolerance:
         raise UserError(
             f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}{unstable(record)}"
