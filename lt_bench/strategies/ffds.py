@@ -7,17 +7,8 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range, per_class, smoothed_cross_entropy
-from lt_bench.strategies.ffds_shared import (
-    add_by_group,
-    check_focus,
-    clamped_cross_entropy,
-    frequency_focus,
-    frequency_groups,
-    scaled_weights,
-    smooth_probability,
-    true_probability,
-)  # fmt: skip
+from lt_bench.strategies import ffds_shared as shared
+from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, per_class, smoothed_cross_entropy
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.weights_shared import kept
 
@@ -88,41 +79,47 @@ class DFFDS(Strategy):
             check_range(self.name, name, value, 0.0, high)
         check_range(self.name, "beta", beta, 0.0, 1 - 1e-9)
         check_range(self.name, "groups", groups, 1, float("inf"))
-        check_focus(self.name, gamma_min, gamma_max, freq_focus)
+        shared.check_focus(self.name, gamma_min, gamma_max, freq_focus)
         groups = min(groups, facts.num_classes)
         self.k, self.epsilon = kept(k), kept(epsilon)
-        self.final_weight = nn.Buffer(scaled_weights(self.class_counts, beta, weight_scale), persistent=False)
-        self.gamma = nn.Buffer(frequency_focus(self.class_counts, gamma_min, gamma_max, curve), persistent=False)
-        self.group_of_class = nn.Buffer(frequency_groups(self.class_counts, groups), persistent=False)
+        self.final_weight = nn.Buffer(shared.scaled_weights(self.class_counts, beta, weight_scale), persistent=False)
+        self.gamma = nn.Buffer(shared.frequency_focus(self.class_counts, gamma_min, gamma_max, curve), persistent=False)
+        self.group_of_class = nn.Buffer(shared.frequency_groups(self.class_counts, groups), persistent=False)
         self.group_mean = nn.Buffer(torch.full((self.heads, groups), torch.nan, dtype=torch.float64))
         self.sums = nn.Buffer(torch.zeros(self.heads, groups, dtype=torch.float64))
         self.seen = nn.Buffer(torch.zeros(self.heads, groups, dtype=torch.float64))
         self.focusing = False
+        self.latest: shared.ClampedCrossEntropy | None = None
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """A fit resumed after its first epoch focuses from the start."""
         self.focusing = not bool(checkpoint["state_dict"]["group_mean"].isnan().all())
 
-    def loss(self, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> Tensor:
-        """Plain cross-entropy until group means exist."""
-        if not self.focusing:
-            return smoothed_cross_entropy(logits, labels, 0.0)
-        return super().loss(logits, labels, features) * per_class(self.final_weight.to(logits), labels)
+    def entropy(self, logits: Tensor, labels: Tensor) -> shared.ClampedCrossEntropy:
+        """Of these logits and labels; a step asks for the same one three times."""
+        if self.latest is None or not self.latest.is_of(logits, labels):
+            self.latest = shared.ClampedCrossEntropy(logits, labels, self.epsilon)
+        return self.latest
 
     def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Smoothed cross-entropy of clamped probabilities."""
-        return clamped_cross_entropy(logits, labels, self.epsilon)
+        """Smoothed cross-entropy of clamped probabilities, plain cross-entropy until group means exist."""
+        return self.entropy(logits, labels).losses_of(logits) if self.focusing else smoothed_cross_entropy(logits, labels, 0.0)
 
-    def focus(self, logits: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
-        """(1 - p_hat)^gamma_y, a constant for the gradient."""
+    def focus(self, logits: Tensor, labels: Tensor, features: Tensor | None) -> Tensor | None:
+        """w_y (1 - p_hat)^gamma_y, a constant for the gradient; nothing until group means exist."""
+        if not self.focusing:
+            return None
         with torch.no_grad():
-            true = true_probability(logits, labels)
-            means = per_class(self.group_mean[:, self.group_of_class].to(true), labels).view_as(true)
-            return (1 - smooth_probability(true, means, self.k)) ** per_class(self.gamma.to(true), labels)
+            true = self.entropy(logits, labels).true
+            means = per_class(self.group_mean, per_class(self.group_of_class, labels)).to(true).view_as(true)
+            gamma, weight = (per_class(table.to(true), labels) for table in (self.gamma, self.final_weight))
+            return (1 - shared.smooth_probability(true, means, self.k)) ** gamma * weight
 
     def observe(self, logits: Tensor, labels: Tensor) -> None:
         """Sum the true-class probabilities per group."""
-        add_by_group(self.sums, self.seen, true_probability(logits.float(), labels), labels, self.group_of_class)
+        true = self.entropy(at_least_float32(logits), labels).true
+        self.latest = None  # nothing is kept from step to step
+        shared.add_by_group(self.sums, self.seen, true, labels, self.group_of_class)
 
     def statistics(self) -> list[Tensor]:
         """Group sums and counts."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from lt_bench.errors import UserError
 from lt_bench.strategies.base import per_class
@@ -13,6 +15,7 @@ from lt_bench.strategies.weights_shared import effective_number_weights, sum_to_
 
 Curve = Literal["linear", "convex", "concave"]
 WeightScale = Literal["classes", "paper", "code"]
+LOWEST, HIGHEST = 1e-6, 1 - 1e-6  # the official code clamps probabilities to these (``losses/ffds.py:62-66``)
 
 
 def frequency_groups(counts: Tensor, groups: int) -> Tensor:
@@ -66,18 +69,72 @@ def smooth_probability(true: Tensor, group_mean: Tensor, k: float | Tensor) -> T
     return true - pull * (true - group_mean)
 
 
-def true_probability(logits: Tensor, labels: Tensor) -> Tensor:
-    """softmax(z)_y per sample, clamped to [1e-6, 1 - 1e-6] as the official code does (``losses/ffds.py:62-66``)."""
-    index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
-    return logits.log_softmax(-1).gather(-1, index).squeeze(-1).exp().clamp(1e-6, 1 - 1e-6)
+class ClampedCrossEntropy:
+    """-sum_j Q_j log p_j of a batch and its gradient, p being softmax(z) clamped, Q_y = 1 - epsilon and Q_j = epsilon / (K - 1) elsewhere.
+
+    Made once for the loss, its focusing factor and the group sums, which ask for it by logits and labels. Temporaries lie in the memory order of the logits.
+
+    Args:
+        logits: z (..., B, K).
+        labels: broadcastable to (..., B).
+        epsilon: a float or broadcastable to (..., B).
+
+    Attributes:
+        true: p_y (..., B).
+    """
+
+    @torch.no_grad()
+    def __init__(self, logits: Tensor, labels: Tensor, epsilon: float | Tensor) -> None:
+        self._of, self._writes = (logits.detach(), labels), _writes(logits, labels)
+        self._index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+        self._every = epsilon / (logits.shape[-1] - 1)
+        self._more = 1 - epsilon - self._every  # for the true class, on top of what every class has
+        below = logits - logits.amax(-1, keepdim=True)
+        self._exponentials = below.exp()
+        self._total = self._exponentials.sum(-1, keepdim=True)
+        log_total = self._total.log()
+        clamped = below.clamp(log_total + math.log(LOWEST), log_total + math.log(HIGHEST))
+        self._within = below.eq_(clamped)  # the derivative of clamp: 1 within the bounds and on them, else 0
+        self._sum_of_logs = clamped.sum(-1).sub_(log_total.squeeze(-1), alpha=logits.shape[-1])
+        self._log_true = clamped.gather(-1, self._index).sub_(log_total).squeeze(-1)
+        self.true = self._log_true.exp()
+
+    def is_of(self, logits: Tensor, labels: Tensor) -> bool:
+        """Whether it was made of this memory, and none of it has been written to since."""
+        same = self._of[0].is_set_to(logits) and self._of[1].is_set_to(labels)
+        return same and self._writes is not None and self._writes == _writes(logits, labels)
+
+    @property
+    def losses(self) -> Tensor:
+        """One per sample (..., B)."""
+        return -(self._every * self._sum_of_logs + self._more * self._log_true)
+
+    def residual(self, slope: Tensor) -> Tensor:
+        """``slope`` (..., B) times the gradient for the logits (..., B, K): p_k sum_j Q_j m_j - Q_k m_k, m_j being 1 where p_j is not clamped and else 0."""
+        every = (slope * self._every).unsqueeze(-1)
+        true = (slope * self._more).unsqueeze(-1) * self._within.gather(-1, self._index)
+        of_softmax = (every * self._within.sum(-1, keepdim=True) + true) / self._total
+        return torch.addcmul(self._within * -every, self._exponentials, of_softmax).scatter_add_(-1, self._index, -true)
+
+    def losses_of(self, logits: Tensor) -> Tensor:
+        """``losses``, with their gradient for the logits, which are those it was made of."""
+        return _Losses.apply(logits, self)
 
 
-def clamped_cross_entropy(logits: Tensor, labels: Tensor, epsilon: float | Tensor) -> Tensor:
-    """-sum_j Q_j log p_j with p clamped as above, Q_y = 1 - epsilon and epsilon / (K - 1) elsewhere."""
-    log_p = logits.softmax(-1).clamp(1e-6, 1 - 1e-6).log()
-    true = log_p.gather(-1, labels.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-    others = (log_p.sum(-1) - true) / (logits.shape[-1] - 1)
-    return -((1 - epsilon) * true + epsilon * others)
+class _Losses(torch.autograd.Function):
+    """One node of autograd's."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, entropy: ClampedCrossEntropy) -> Tensor:
+        ctx.entropy = entropy
+        return entropy.losses
+
+    backward: Any = staticmethod(once_differentiable(lambda ctx, outward: (ctx.entropy.residual(outward), None)))
+
+
+def _writes(*tensors: Tensor) -> list[int] | None:
+    """How often each tensor was written to in place; none where torch does not count it."""
+    return None if any(tensor.is_inference() for tensor in tensors) else [tensor._version for tensor in tensors]
 
 
 def add_by_group(sums: Tensor, counts: Tensor, values: Tensor, labels: Tensor, group_of_class: Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 from lt_bench.errors import UserError
 from lt_bench.features.cache import Head
 from lt_bench.strategies.base import Facts, Strategy, per_class
-from lt_bench.strategies.ffds_shared import smooth_probability, true_probability
+from lt_bench.strategies.ffds_shared import ClampedCrossEntropy, smooth_probability
 from lt_bench.strategies.registry import find
 
 N, K, D = 8, 10, 16
@@ -99,7 +99,7 @@ def test_ffds_after_its_first_epoch(name, weight_scale, value, gradient):
 
 
 def test_ffds_true_and_smoothed_probabilities():
-    true = true_probability(LOGITS, LABELS)
+    true = ClampedCrossEntropy(LOGITS, LABELS, 0.1).true
     means = torch.tensor([0.123188] * 3 + [0.012829] * 3 + [0.141029] * 4, dtype=torch.float64)
     smoothed = smooth_probability(true, per_class(means, LABELS), 0.9)
     expected_true = [0.010126, 0.198319, 0.16112, 0.00307, 0.022588, 0.067237, 0.001826, 0.354022]
