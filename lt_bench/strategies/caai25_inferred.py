@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Unpack
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 
 from lt_bench.features.source import FeatureSource
 from lt_bench.heads import NormalisedLinear
-from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, stacked_linear
+from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range
+from lt_bench.strategies.caai25_shared import adapted_cosines, adapted_norms, log_mean_potential, turned
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.tensors_shared import of_length
 from lt_bench.strategies.weights_shared import kept
@@ -73,7 +73,6 @@ class CAAI25Inferred(Strategy):
         self.beta = nn.Parameter(torch.zeros(self.heads, 1, facts.dim))
         self.radius = nn.Parameter(torch.ones(self.heads, 1))
         self.turn = nn.Buffer(torch.zeros((), dtype=torch.long))
-        self.itself = nn.Buffer(torch.eye(min(facts.num_classes, ROWS_OF_UNIFORMITY), dtype=torch.bool), persistent=False)
 
     def begin(self, train: FeatureSource) -> None:
         """R starts at the mean norm of the plain view."""
@@ -81,40 +80,44 @@ class CAAI25Inferred(Strategy):
             float(torch.stack([rows.float().norm(dim=1).sum() for rows in train.view("plain").split(1 << 14)]).sum() / len(train))
         )
 
-    def adapted(self, features: Tensor) -> Tensor:
-        """f (H, B, D) of features (1, S or H; B; D)."""
-        return torch.addcmul(self.beta, self.spread(features), self.gamma)
-
     def logits(self, features: Tensor) -> Tensor:
         """Scaled cosines (H, B, K)."""
         scale = torch.as_tensor(self.scale, dtype=self.weight.dtype, device=self.weight.device).reshape(-1, 1, 1)
-        return stacked_linear(of_length(self.adapted(features)), of_length(self.weight, scale), None)
+        cosines, norms = adapted_cosines(features, self.weight, self.gamma, self.beta, scale)
+        if cosines.requires_grad:
+            vars(cosines)["norms"] = norms, features, self.written(features)  # the loss of these very logits needs them again
+        return cosines
+
+    def written(self, features: Tensor) -> tuple[int, ...]:
+        """How often what the norms are made of was written to."""
+        return features._version, self.gamma._version, self.beta._version
+
+    def norms(self, features: Tensor, logits: Tensor) -> Tensor:
+        """||f|| (H, B): what came with the logits, if they were made of this very tensor and nothing was written to since."""
+        norms, source, written = vars(logits).get("norms", (None, None, None))
+        if source is features and written == self.written(features):
+            return norms
+        return adapted_norms(features if features.dim() == 3 else features.unsqueeze(0), self.gamma, self.beta)
 
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The margin, added to the angle of the true class."""
         margin, scale = (torch.as_tensor(value, dtype=logits.dtype, device=logits.device) for value in (self.margin, self.scale))
-        index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
-        cosine = logits.gather(-1, index).squeeze(-1) / scale
-        sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
-        turned = torch.where(cosine > -margin.cos(), cosine * margin.cos() - sine * margin.sin(), cosine - margin * margin.sin())
-        return logits.scatter(-1, index, (turned * scale).unsqueeze(-1))
+        return turned(logits, labels, margin, scale)
 
     def loss(self, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> Tensor:
         """Cross-entropy under the margin, and the norm term where features are given."""
         losses = super().loss(logits, labels, features)
         if features is None:
             return losses
-        stacked = features if features.dim() == 3 else features.unsqueeze(0)
-        norms = torch.linalg.vector_norm(at_least_float32(self.adapted(stacked)), dim=-1)
-        return losses + self.norm * (norms - self.radius).square().view_as(losses)
+        return losses + self.norm * (self.norms(features, logits) - self.radius).square().view_as(losses)
 
     def regulariser(self) -> Tensor:
         """lambda_u log mean exp(-2 ||u_a - u_b||^2) over pairs a != b (H,)."""
-        K = self.facts.num_classes
-        rows = (self.turn * ROWS_OF_UNIFORMITY + torch.arange(min(K, ROWS_OF_UNIFORMITY), device=self.weight.device)) % K
-        directions = of_length(at_least_float32(self.weight[:, rows]))
-        energy = (4 * torch.bmm(directions, directions.transpose(1, 2)) - 4).masked_fill(self.itself, -math.inf)
-        return self.uniformity.to(energy) * (energy.flatten(1).logsumexp(-1) - math.log(rows.numel() * (rows.numel() - 1)))
+        K, rows = self.facts.num_classes, at_least_float32(self.weight)
+        if K > ROWS_OF_UNIFORMITY:
+            rows = rows[:, (self.turn * ROWS_OF_UNIFORMITY + torch.arange(ROWS_OF_UNIFORMITY, device=rows.device)) % K]
+        potential = log_mean_potential(rows)
+        return self.uniformity.to(potential) * potential
 
     def project(self, after: str) -> None:
         """The next rows for the uniformity."""

@@ -5,7 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lt_bench.runs.check_subject import build, default, problem
+from lt_bench.engine.stacks import HeadJob
+from lt_bench.runs.check_subject import build, default, hyperparameters, problem
+from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.caai25_shared import adapted_cosines, adapted_norms, log_mean_potential, turned
+from lt_bench.strategies.gradients_shared import Batch, Gradients
 from lt_bench.strategies.registry import find
 
 COUNTS = (9, 5, 2)
@@ -73,6 +77,136 @@ def test_inference_is_without_margin_and_with_the_adapter():
     expected = 7 * F.normalize(adapted, dim=1) @ F.normalize(strategy.weight[0], dim=1).T
     torch.testing.assert_close(strategy.inference_head()(features), expected.detach(), rtol=0, atol=1e-10)
     torch.testing.assert_close(strategy.logits(features[None])[0], expected, rtol=0, atol=1e-10)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def stack(batches, *values):
+    """Heads of these (margin, scale, uniformity, norm), anything but where they start, with a batch (batches; 6; 4) and its labels per head."""
+    entry, names = find("caai25_inferred"), ("margin", "scale", "uniformity", "norm")
+    jobs = [HeadJob(entry, hyperparameters(entry, **dict(zip(names, value, strict=True))), n) for n, value in enumerate(values)]
+    strategy = build(entry, problem(COUNTS, 4, len(values)), torch.float64, jobs)
+    for number, parameter in enumerate((strategy.weight, strategy.gamma, strategy.beta, strategy.radius)):
+        parameter.data = randn(*parameter.shape, seed=number) * 0.7 + (number == 1)
+    labels = torch.randint(3, (len(values), 6), generator=torch.Generator().manual_seed(8))
+    features = randn(batches, 6, 4, seed=9)
+    for head in range(0, len(values), len(values) // batches):  # one sample each near the opposite of its class
+        away = -(strategy.weight[head, labels[head, 0]] + 0.03) - strategy.beta[head, 0]
+        features[head // (len(values) // batches), 0] = (away / strategy.gamma[head, 0]).detach()
+    return strategy, features, labels
+
+
+def plain(strategy, features, labels, values):
+    """Logits, losses and regularisers as the docstring has them, one head after the other."""
+    found = []
+    for head, (margin, scale, uniformity, norm) in enumerate(values):
+        h, y = features[head * len(features) // len(values)], labels[head].unsqueeze(1)
+        f, w = strategy.gamma[head, 0] * h + strategy.beta[head, 0], strategy.weight[head]
+        u = w / w.norm(dim=1, keepdim=True)
+        cosines = f @ u.T / f.norm(dim=1, keepdim=True)
+        theta = cosines.gather(1, y).acos()
+        beyond = theta > math.pi - margin
+        true = torch.where(beyond, theta.cos() - margin * math.sin(margin), (theta + margin).cos())
+        losses = F.cross_entropy(scale * cosines.scatter(1, y, true), labels[head], reduction="none")
+        losses = losses + norm * (f.norm(dim=1) - strategy.radius[head]) ** 2
+        pairs = [(u[a] - u[b]).square().sum() for a in range(3) for b in range(3) if a != b]
+        found.append((scale * cosines, losses, uniformity * (-2 * torch.stack(pairs)).exp().mean().log(), beyond.any()))
+    return [torch.stack(parts) for parts in zip(*found, strict=True)]
+
+
+FOUR = [(0.3, 16.0, 1.0, 0.5), (0.0, 5.0, 0.0, 0.0), (0.5, 8.0, 2.5, 0.1), (0.3, 30.0, 1.0, 2.0)]
+
+
+@pytest.mark.parametrize("batches", [1, 2, 4])
+def test_logits_losses_and_all_gradients_are_those_of_the_formula(batches):
+    strategy, features, labels = stack(batches, *FOUR)
+    trained = [strategy.weight, strategy.gamma, strategy.beta, strategy.radius]
+    logits, losses, penalty, beyond = plain(strategy, features, labels, FOUR)
+    assert beyond.any()  # both forms of the margin take part
+    assert not beyond.all()
+    expected = torch.autograd.grad((losses.mean(1) + penalty).sum(), trained)
+    close = {"rtol": 1e-9, "atol": 1e-9}
+
+    found = strategy.logits(features)
+    torch.testing.assert_close(found, logits, **close)
+    for given in (found, found.clone()):  # with the norms it was made with, and without
+        torch.testing.assert_close(strategy.loss(given, labels, features), losses, **close)
+        total = strategy.loss(given, labels, features).mean(1) + strategy.regulariser()
+        for one, other in zip(torch.autograd.grad(total.sum(), trained, retain_graph=True), expected, strict=True):
+            torch.testing.assert_close(one, other, **close)
+
+    found, objective = Gradients(strategy, Strategy)(Batch(features, labels, labels))
+    torch.testing.assert_close(found, logits.detach(), **close)
+    torch.testing.assert_close(objective, losses.detach().mean(1), **close)
+    for parameter, gradient in zip(trained, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, **close)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 4])
+def test_gradients_written_down_are_those_of_finite_differences(batches):
+    features, scale = randn(batches, 5, 3), torch.tensor([1.0, 3.0, 0.5, 16.0], dtype=torch.float64)
+    weight, gamma, beta = (randn(*shape, seed=n).requires_grad_() for n, shape in enumerate([(4, 6, 3), (4, 1, 3), (4, 1, 3)]))
+    by_head = scale.view(4, 1, 1)
+    assert torch.autograd.gradcheck(lambda *trained: adapted_cosines(features, *trained, by_head), (weight, gamma, beta))
+    assert torch.autograd.gradcheck(lambda *trained: adapted_norms(features, *trained), (gamma, beta))
+    assert torch.autograd.gradcheck(log_mean_potential, (weight,))
+    cosines, labels = torch.linspace(-0.97, 0.97, 60, dtype=torch.float64).view(4, 5, 3), torch.tensor([[0, 2, 1, 1, 0]])
+    logits, margin = (by_head * cosines).requires_grad_(), torch.tensor([[0.0], [0.5], [0.2], [1.1]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda logits: turned(logits, labels, margin, scale.view(4, 1)), (logits,))
+
+
+def test_no_angle_is_turned_with_a_slope_without_bounds():
+    logits = torch.tensor([[2.0, 0.0], [-2.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    margin, scale = (torch.tensor(value, dtype=torch.float64) for value in (0.3, 2.0))
+    (found,) = torch.autograd.grad(turned(logits, torch.tensor([0, 0]), margin, scale).sum(), logits)
+    torch.testing.assert_close(found, torch.tensor([[math.cos(0.3), 1.0], [1.0, 1.0]], dtype=torch.float64))
+
+
+def test_what_has_no_direction_counts_as_torchs_normalize_has_it():
+    features, weight, gamma, beta = (
+        randn(2, 5, 3),
+        randn(2, 4, 3, seed=1),
+        randn(2, 1, 3, seed=2),
+        torch.zeros(2, 1, 3, dtype=torch.float64),
+    )
+    features[0, 1], features[1, 2], weight[0, 3], weight[1, 0] = 0, features[1, 2] * 1e-14, 0, weight[1, 0] * 1e-14
+    trained = [tensor.requires_grad_() for tensor in (weight, gamma, beta)]
+    found = adapted_cosines(features, *trained, 5.0)[0]
+    expected = 5 * F.normalize(gamma * features + beta, dim=-1) @ F.normalize(weight, dim=-1).mT
+    torch.testing.assert_close(found, expected)
+    outward = randn(2, 5, 4, seed=3)
+    for one, other in zip(torch.autograd.grad(found, trained, outward), torch.autograd.grad(expected, trained, outward), strict=True):
+        torch.testing.assert_close(one, other)
+    pairs = (F.normalize(weight, dim=-1) @ F.normalize(weight, dim=-1).mT * 4 - 4).masked_fill(torch.eye(4, dtype=torch.bool), -math.inf)
+    potential = pairs.flatten(1).logsumexp(1) - math.log(12)
+    torch.testing.assert_close(log_mean_potential(weight), potential)
+    torch.testing.assert_close(*(torch.autograd.grad(of.sum(), weight)[0] for of in (log_mean_potential(weight), potential)))
+
+
+def test_a_step_measures_the_features_once_and_no_norms_are_stale(monkeypatch):
+    strategy, features, labels = stack(2, *FOUR)
+
+    def losses(logits, features):
+        return strategy.loss(logits, labels, features) - strategy.loss(logits.detach(), labels)
+
+    def expected(features):
+        norms = (strategy.gamma * strategy.spread(features) + strategy.beta).norm(dim=-1)
+        return strategy.norm * (norms - strategy.radius) ** 2
+
+    torch.testing.assert_close(losses(strategy.logits(features * 2), features * 3), expected(features * 3))  # logits of other features
+    with torch.no_grad():
+        for changed in (features, strategy.gamma, strategy.beta):
+            logits = strategy.logits(features)
+            changed.add_(0.5)
+            torch.testing.assert_close(losses(logits, features), expected(features))
+            with torch.enable_grad():
+                logits = strategy.logits(features)
+            changed.add_(0.5)
+            torch.testing.assert_close(losses(logits, features), expected(features))
+    monkeypatch.delattr("lt_bench.strategies.caai25_inferred.adapted_norms")
+    Gradients(strategy, Strategy)(Batch(features, labels, labels))
 
 
 def test_nothing_of_it_is_called_official():
