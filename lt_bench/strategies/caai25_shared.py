@@ -14,7 +14,7 @@ from lt_bench.strategies.tensors_shared import at_least_float32, stacked_linear
 
 
 def adapted_cosines(features: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
-    """``s cos(f, w)`` (H, B, K), laid out as by ``stacked_linear``, and ``||f||`` (H, B), at least float32, of ``f = gamma * h + beta``; h gets no gradient.
+    """``s cos(f, w)`` (H, B, K), laid out as by ``stacked_linear``, and ``||f||`` (H, B), at least float32, of ``f = gamma * h + beta``.
 
     Args:
         features: h (1, S or H; B; D).
@@ -87,7 +87,17 @@ def _adapted_back(ctx: Any, outward: Tensor, of_norms: Tensor) -> tuple[Tensor |
     # What lies along a row does not reach it, and so short a row is multiplied by a constant.
     inwards = (along.sum(1, keepdim=True) * inverse_of_rows.square()).masked_fill_(inverse_of_rows >= 1 / SHORTEST, 0).transpose(1, 2)
     of_weight = of_rows.mul_(gamma).addcmul_(of_shift, beta).addcmul_(weight, inwards, value=-1)
-    return None, of_weight, of_gamma, of_beta, None
+    of_features = _through_adapter(ctx, torch.bmm(residual, weight), of_squares) if ctx.needs_input_grad[0] else None
+    return of_features, of_weight, of_gamma, of_beta, None
+
+
+def _through_adapter(ctx: Any, of_products: Tensor, of_squares: Tensor) -> Tensor:
+    """The gradient for the features, where a network that makes them is trained; that for f is the sum of its part of the products and of ||f||."""
+    features, _, gamma, beta, *_ = ctx.saved_tensors
+    S = features.shape[0]
+    gamma, beta, of_products, of_squares = (tensor.unflatten(0, (S, -1)) for tensor in (gamma, beta, of_products, of_squares))
+    adapted = torch.addcmul(beta, features.unsqueeze(1), gamma)
+    return of_products.addcmul(of_squares, adapted).mul_(gamma).sum(1)
 
 
 class _Turned(torch.autograd.Function):

@@ -175,7 +175,7 @@ def test_every_loss_reaches_the_network_with_the_gradient_that_it_gives_a_head(n
         return logits, objective, {key: p.grad.clone() for key, p in strategy.named_parameters() if p.grad is not None}
 
     one, other = gradients(frozen, features.detach()), gradients(images, features)
-    assert one[0] is None or torch.equal(one[0], other[0])
+    assert one[0] is None or torch.allclose(one[0], other[0], rtol=1e-5, atol=1e-6)  # a head of its own may form them in another order
     assert torch.allclose(one[1], other[1])
     assert one[2].keys() == other[2].keys()
     for key, gradient in one[2].items():

@@ -149,8 +149,9 @@ def test_gradients_written_down_are_those_of_finite_differences(batches):
     features, scale = randn(batches, 5, 3), torch.tensor([1.0, 3.0, 0.5, 16.0], dtype=torch.float64)
     weight, gamma, beta = (randn(*shape, seed=n).requires_grad_() for n, shape in enumerate([(4, 6, 3), (4, 1, 3), (4, 1, 3)]))
     by_head = scale.view(4, 1, 1)
-    assert torch.autograd.gradcheck(lambda *trained: adapted_cosines(features, *trained, by_head), (weight, gamma, beta))
-    assert torch.autograd.gradcheck(lambda *trained: adapted_norms(features, *trained), (gamma, beta))
+    features.requires_grad_()  # where the network is trained too
+    assert torch.autograd.gradcheck(lambda *trained: adapted_cosines(*trained, by_head), (features, weight, gamma, beta))
+    assert torch.autograd.gradcheck(adapted_norms, (features, gamma, beta))
     assert torch.autograd.gradcheck(log_mean_potential, (weight,))
     cosines, labels = torch.linspace(-0.97, 0.97, 60, dtype=torch.float64).view(4, 5, 3), torch.tensor([[0, 2, 1, 1, 0]])
     logits, margin = (by_head * cosines).requires_grad_(), torch.tensor([[0.0], [0.5], [0.2], [1.1]], dtype=torch.float64)
