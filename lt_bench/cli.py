@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"lt-bench: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("lt-bench: interrupted; what was recorded stays, the same command goes on from there", file=sys.stderr)  # noqa: T201
+        print("lt-bench: interrupted; what was recorded stays, and the same command does what is missing", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing to say

@@ -219,7 +219,7 @@ def test_a_broken_pipe_and_an_interrupt(cli, monkeypatch):
     monkeypatch.setattr(listing, "show_list", interrupted)
     done = cli("list")
     assert (done.code, done.err.count("\n")) == (130, 1)
-    assert "the same command goes on from there" in done.err
+    assert "the same command does what is missing" in done.err
 
 
 # ---- where options come from ------------------------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from lt_bench.metrics.decomposition import FeatureProfile, Profile, decomposed
 from lt_bench.metrics.evaluation import Evaluation
 
-CHUNK_NUMBERS = {"cpu": 1 << 21}
+CHUNK_NUMBERS = 1 << 21
 """Features or logits at a time: few enough on a CPU that temporaries are not new memory every time, which costs more than converting features to float32."""
-CHUNK_NUMBERS_ON_DEVICE = 1 << 24
+GPU_CHUNK_NUMBERS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def evaluate(
     evaluation = Evaluation(train_counts).to(device)
     predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
     rank, world = process_share()
-    chunk = CHUNK_NUMBERS.get(device.type, CHUNK_NUMBERS_ON_DEVICE) // max(len(train_counts), views[0].shape[1])
+    chunk = (CHUNK_NUMBERS if device.type == "cpu" else GPU_CHUNK_NUMBERS) // max(len(train_counts), views[0].shape[1])
     reach = world * max(1, chunk)
     for start in range(rank, max(n, rank + 1), reach):  # a process that got no sample counts them too
         mine = slice(start, start - rank + reach, world)

@@ -94,7 +94,8 @@ def bench(options: BenchOptions, *, spread: bool = False) -> None:
     if first_process():
         records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)]
         log_records(records, store, options.wandb, options.wandb_project)
-        by = f", made by {workers} workers" if units and workers > 1 else ""
+        workers = min(workers, len(units))
+        by = f"; {sum(len(unit.runs) for unit in units)} runs were shared by {workers} workers" if workers > 1 and not options.slurm else ""
         Console().print(f"{len(records)} records of {options.suite} in {options.results}{by}", soft_wrap=True)
     leave_processes()
     for name, why in absent.items():

@@ -316,6 +316,9 @@ def inference_head(entry: Entry) -> None:
         require_shape(f"the logits of features {tuple(features.shape)}", logits, (5, len(counts)))
         require(logits.isfinite().all(), f"with {len(counts)} classes the head gives logits that are not finite")
         require(not logits.requires_grad, "the head is still trainable; detach it (linear_head does)")
+        if entry.fitting == "sgd" and type(strategy).inference_head is Strategy.inference_head:
+            what = "logits that are trained and those of the base's inference_head, which needs an override of its own where logits or inputs have one,"
+            require_close(what, strategy.logits(features.unsqueeze(0))[0].detach(), logits, 1e-4)
         stored = io.BytesIO()
         torch.save(module.state_dict(), stored)
         classifier = strategy.per_head_classifier()

@@ -24,7 +24,7 @@ from lt_bench.runs.early import check_workers
 from lt_bench.runs.heads import Bench, device_name, first_process, join_processes, leave_processes, require_writable
 from lt_bench.runs.options import TuneOptions
 from lt_bench.runs.planning import Planned, plan, strategy_options, tuning_name
-from lt_bench.runs.tune_scores import scores_of
+from lt_bench.runs.tune_scores import scores_of, workers_of
 from lt_bench.runs.which_cache import resolve_cache
 from lt_bench.strategies.registry import Entry, find
 
@@ -58,8 +58,9 @@ def tune(options: TuneOptions, *, spread: bool = False) -> dict[str, Any]:
     bench = Bench(cache, hardware)
     require_writable(options.results / "tuning")
     planned = [plan(entry, cache.manifest, {**fixed, **point}, options.seeds) for point in points]
-    scores = scores_of(bench, planned, options, spread=spread)
-    document = tuning_document(entry, bench, points, planned, scores, options, refused)
+    workers = workers_of(bench, planned, options, spread=spread)
+    scores = scores_of(bench, planned, options, workers)
+    document = tuning_document(entry, bench, points, planned, scores, options, refused) | {"workers": workers}
     if first_process():
         path = options.results / "tuning" / tuning_name(entry, cache.manifest, fixed)
         write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")

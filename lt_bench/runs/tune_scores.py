@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lt_bench.errors import UserError
+from lt_bench.engine.evaluate import process_share
+from lt_bench.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.runs.heads import Bench
 from lt_bench.runs.options import TuneOptions
 from lt_bench.runs.planning import Planned
@@ -28,8 +29,10 @@ class Scorer:
         try:
             self._bench = self._bench or unit.opened()
             return validation_scores(self._bench, unit.runs)
-        except UserError as error:
-            return str(error)
+        except (UserError, *FAILURES_OF_CODE) as error:
+            if process_share()[1] > 1 and not isinstance(error, UserError):
+                raise  # the other processes may not have failed, and wait for this one
+            return described(error)
 
 
 def validation_scores(bench: Bench, planned: Sequence[Planned]) -> dict[str, float]:
@@ -46,21 +49,25 @@ def validation_scores(bench: Bench, planned: Sequence[Planned]) -> dict[str, flo
     return scores
 
 
-def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, *, spread: bool) -> dict[str, float]:
+def workers_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, *, spread: bool) -> int:
+    """How many processes share the points: as many as the options say, else, with ``spread``, as pay; each has a point at least."""
+    work = work_of(bench, [run for point in points for run in point])
+    return min(len(points), options.workers or (workers_for(bench.hardware, [work]) if spread else 1))
+
+
+def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, workers: int) -> dict[str, float]:
     """Macro accuracy on validation of every run of every point, by run id.
 
     Args:
         bench: the opened cache.
         points: the runs of each point of the grid, one for every seed.
         options: of the command.
-        spread: as of ``tune``.
+        workers: that share them.
 
     Raises:
         UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
     """
     planned = [run for point in points for run in point]
-    workers = options.workers or (workers_for(bench.hardware, [work_of(bench, planned)]) if spread else 1)
-    workers = min(workers, len(points))
     # Points next to each other in the grid take about as long; every worker gets some of all.
     shares = [planned] if workers == 1 else [[run for point in points[part::workers] for run in point] for part in range(workers)]
     units = [unit for share in shares for unit in units_of(bench, share, options)]
@@ -69,7 +76,7 @@ def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOp
     with display.progress:
         for worker, unit, found in outcomes(Scorer(bench) if workers == 1 else Scorer(), units, workers, bench.hardware, display):
             if isinstance(found, Death):
-                raise UserError(f"{unit.name}: its worker died {ATTEMPTS} times ({found}); fewer --workers take less memory")
+                raise UserError(f"{unit.name}: its worker died {ATTEMPTS} times ({found}); if memory was short, fewer --workers take less")
             if isinstance(found, str):
                 raise UserError(found)
             scores |= found

@@ -236,8 +236,12 @@ class Strategy(LightningModule):
     # ---- at inference ----------------------------------------------------------------------------------------------------------------------------
 
     def inference_head(self, head: int = 0) -> nn.Module:
-        """Head number ``head`` as a plain module from features (B, D) to logits (B, K) that needs nothing of this suite; post-hoc adjustments folded in."""
-        return linear_head(self.weight[head], self.bias[head])
+        """Head number ``head`` as a plain module from features (B, D) to logits (B, K) that needs nothing of this suite; post-hoc adjustments folded in.
+
+        That of ``linear_map``; override it where ``inputs`` or ``logits`` are.
+        """
+        weight, bias = self.linear_map()
+        return linear_head(weight[head], None if bias is None else bias[head])
 
     def trained_parameters(self) -> int:
         """How many numbers of one head were fitted."""

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from lt_bench.heads import SHORTEST
 from lt_bench.strategies.gradients_shared import product
-from lt_bench.strategies.tensors_shared import at_least_float32, stacked_linear
+from lt_bench.strategies.tensors_shared import at_least_float32, inverse_lengths, not_of_short, stacked_linear
 
 
 def adapted_cosines(features: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,7 @@ class _AdaptedCosines(torch.autograd.Function):
         norms = torch.linalg.vector_norm(at_least_float32(adapted), dim=-1, keepdim=True)
         inverse = norms.clamp_min(SHORTEST).reciprocal_()
         found = stacked_linear(adapted, weight, None).mul_(inverse)
-        inverse_of_rows = torch.linalg.vector_norm(weight, dim=-1).clamp_min_(SHORTEST).reciprocal_().unsqueeze(1)
+        inverse_of_rows = inverse_lengths(weight).transpose(1, 2)
         ctx.scale = scale
         found.mul_(inverse_of_rows * scale)
         ctx.save_for_backward(features, weight, gamma, beta, inverse, inverse_of_rows, found)
@@ -77,15 +77,14 @@ def _adapted_back(ctx: Any, outward: Tensor, of_norms: Tensor) -> tuple[Tensor |
     residual = outward.mul(inverse_of_rows * ctx.scale).mul_(inverse)
     along = outward * found
     of_squares = (of_norms.unsqueeze(-1) - along.sum(-1, keepdim=True) * inverse) * inverse  # twice the gradient for ||f||^2
-    of_squares = of_squares.masked_fill_(inverse >= 1 / SHORTEST, 0).to(features.dtype)
+    of_squares = not_of_short(of_squares, inverse).to(features.dtype)
     crossed, direct = (product(of_squares, tensor, gamma.shape) for tensor in (features, features.square()))
     of_shift = residual.sum(1).unsqueeze(-1)
     of_rows = product(residual, features, weight.shape)
     ones = weight.new_ones(1, 1, 1).expand(weight.shape[0], 1, weight.shape[1])  # a product with them is several times as fast as a sum
     of_gamma = torch.bmm(ones, weight * of_rows).addcmul_(direct, gamma).addcmul_(crossed, beta)
     of_beta = torch.bmm(of_shift.transpose(1, 2), weight).addcmul_(crossed, gamma).addcmul_(of_squares.sum(1, keepdim=True), beta)
-    # What lies along a row does not reach it, and so short a row is multiplied by a constant.
-    inwards = (along.sum(1, keepdim=True) * inverse_of_rows.square()).masked_fill_(inverse_of_rows >= 1 / SHORTEST, 0).transpose(1, 2)
+    inwards = not_of_short(along.sum(1, keepdim=True) * inverse_of_rows.square(), inverse_of_rows).transpose(1, 2)
     of_weight = of_rows.mul_(gamma).addcmul_(of_shift, beta).addcmul_(weight, inwards, value=-1)
     of_features = _through_adapter(ctx, torch.bmm(residual, weight), of_squares) if ctx.needs_input_grad[0] else None
     return of_features, of_weight, of_gamma, of_beta, None
@@ -135,7 +134,7 @@ class _LogMeanPotential(torch.autograd.Function):
         potential = energy.exp()
         potential.diagonal(dim1=1, dim2=2).zero_()
         total = potential.sum((1, 2))
-        inwards = (potential * energy).sum(-1).masked_fill_(inverse.squeeze(-1) >= 1 / SHORTEST, 0).mul_(inverse.squeeze(-1).square())
+        inwards = not_of_short((potential * energy).sum(-1), inverse.squeeze(-1)).mul_(inverse.squeeze(-1).square())
         slopes = potential.mul_(both).mul_(4)
         slopes.diagonal(dim1=1, dim2=2).sub_(inwards)
         ctx.save_for_backward(rows, slopes, total)

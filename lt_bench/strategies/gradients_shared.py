@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import UserError
-from lt_bench.heads import SHORTEST
 from lt_bench.strategies.cross_entropy_shared import CrossEntropy
 from lt_bench.strategies.slots_shared import Slots
-from lt_bench.strategies.tensors_shared import at_least_float32, gathered, per_class, stacked_linear
+from lt_bench.strategies.tensors_shared import at_least_float32, gathered, inverse_lengths, not_of_short, per_class, stacked_linear
 from lt_bench.strategies.terms_shared import Terms, total
 
 if TYPE_CHECKING:
@@ -63,7 +62,8 @@ class Gradients:
         own = slots.own_loss or (strategy.class_weight is not None and strategy.class_weight.requires_grad)
         # Into a network that is trained too, autograd goes all the way; and what looks at its features is autograd's.
         self.written_down = not own and not (network and self._shapes)
-        self._maps, self._directions = slots.maps, slots.directions and strategy.weight.requires_grad
+        self._maps = slots.maps
+        self._directions = slots.directions and strategy.weight.requires_grad and strategy.row_length() is not None
         self.linear = slots.linear and not network and (self._maps or self._directions or trains_head(strategy))
         self._spares_logits = self.linear and not slots.looks
         self._overwrites = self._spares_logits and not self._directions
@@ -123,16 +123,15 @@ class Gradients:
         refuse_trained(inputs, strategy, "inputs", "override logits instead")
         assert length is not None
         if isinstance(length, Tensor):
-            refuse_trained(length, strategy, "row_length", "override logits instead")
+            refuse_trained(length, strategy, "row_length", "override linear_map instead")
         with torch.no_grad():
-            inverse = torch.linalg.vector_norm(weight, dim=-1, keepdim=True).clamp_min(SHORTEST).reciprocal_()
+            inverse = inverse_lengths(weight)
             scale = (inverse * length).transpose(1, 2)
             logits = stacked_linear(inputs, weight, None).mul_(scale)
         objective, residual, direct = self.residual(logits, batch)
         with torch.no_grad():
             along = torch.linalg.vecdot(residual, logits, dim=1).unsqueeze(-1) * inverse.square()
-            along.masked_fill_(inverse >= 1 / SHORTEST, 0)  # so short a row is multiplied by a constant
-            product(residual * scale, inputs, weight.shape, self._kept[weight]).addcmul_(weight, along, value=-1)
+            product(residual * scale, inputs, weight.shape, self._kept[weight]).addcmul_(weight, not_of_short(along, inverse), value=-1)
         self.add(direct)
         return logits, objective
 

@@ -22,8 +22,7 @@ class MetaSampler(BalancedSoftmax):
     ``l_i = CE(z_i + log n, y)``; the batch has no place in the formula: sample i of it is of class c with probability r_c n_c / sum r n, r = sigmoid(v). Each
     step draws a batch, takes W' = (1 - lr lambda) W - lr grad mean_i s_i l_i with s_i = 1, and moves v by Adam along the gradient of plain cross-entropy under W'
     on a balanced batch of training samples, through s_i (straight-through Gumbel-softmax); then the head is trained on the drawn batch as usual. v starts where
-    r_c is proportional to pi_c^-init_power, scaled by 1 / (min + max).
-    With frozen features the inner step has a closed form, so there is no second backward pass: d outer / d s_i = -lr <grad_i, grad outer(W')>.
+    r_c is proportional to pi_c^-init_power, scaled by 1 / (min + max). With frozen features there is no second way back: d outer / d s_i = -lr <grad_i, grad outer(W')>.
 
     Official code (jiawei-ren/BalancedMetaSoftmax-Classification ``data/MetaSampler.py``, ``run_networks.py`` meta_forward) and differences, all inferred: there the
     Gumbel-softmax runs over all N samples, here over classes with log (r n), the same law for the draw at a cost of K instead of N; the inner step there carries the
@@ -104,7 +103,8 @@ class MetaSampler(BalancedSoftmax):
         logits, objective = self.differentiate(batch)
         with torch.no_grad():
             features = batch.features if batch.world == 1 else split.gather(rows).to(self.dtype)
-            drawn = self.logits(features) if logits is None or batch.world > 1 else logits
+            drawn = logits if batch.world == 1 else self.logits(features)
+            assert drawn is not None
             through = self.influence(features, classes, drawn, split.gather(seen).to(self.dtype), balanced)
             soft = shares.div_(shares.sum(-1, keepdim=True))
             through *= soft.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
@@ -134,7 +134,7 @@ class MetaSampler(BalancedSoftmax):
             moved.append(torch.addcmul((1 - rate * decay.view_as(rate)) * parameter, parameter.grad, rate, value=-1))
         outer = _residual(stacked_linear(meta_features, *moved), meta_labels)
         alignment = stacked_linear(features, product(outer, meta_features, self.weight.shape), outer.sum(1))
-        return -lr * (alignment * _residual(self.transform(logits, labels), labels)).sum(-1)
+        return -lr * (alignment * _residual(self.transform(logits, labels), labels, in_place=False)).sum(-1)
 
     def adam(self, gradient: Tensor) -> None:
         """One step of Adam (0.9, 0.999) on v, each head with its own rate."""
@@ -145,6 +145,6 @@ class MetaSampler(BalancedSoftmax):
         self.rate_logit -= self.meta_lr.to(gradient)[:, None] * (self.mean / (1 - 0.9**self.steps)) / size
 
 
-def _residual(logits: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of the mean cross-entropy of a batch with respect to its logits, (softmax - one-hot) / B, in their place."""
-    return CrossEntropy(logits, labels, 0.0, in_place=True).residual(1 / logits.shape[1])
+def _residual(logits: Tensor, labels: Tensor, *, in_place: bool = True) -> Tensor:
+    """Gradient of the mean cross-entropy of a batch with respect to its logits, (softmax - one-hot) / B."""
+    return CrossEntropy(logits, labels, 0.0, in_place=in_place).residual(1 / logits.shape[1])

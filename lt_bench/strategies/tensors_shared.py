@@ -49,12 +49,22 @@ def of_length(rows: Tensor, length: Tensor | float = 1.0) -> Tensor:
     return _OfLength.apply(rows, length)
 
 
+def inverse_lengths(rows: Tensor) -> Tensor:
+    """1 / ||row|| (..., 1) of rows (..., D), of shorter ones that of ``SHORTEST``."""
+    return torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min_(SHORTEST).reciprocal_()
+
+
+def not_of_short(along: Tensor, inverse: Tensor) -> Tensor:
+    """What lies along rows and does not reach them, 0 where a row is so short that it is multiplied by a constant; in place."""
+    return along.masked_fill_(inverse >= 1 / SHORTEST, 0)
+
+
 class _OfLength(torch.autograd.Function):
     """Three passes back where autograd makes ten, two of them divisions."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, length: Tensor | float) -> Tensor:
-        inverse = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(SHORTEST).reciprocal_()
+        inverse = inverse_lengths(rows)
         found = rows * (inverse * length)
         ctx.length = length
         ctx.save_for_backward(found, inverse)
@@ -66,8 +76,7 @@ class _OfLength(torch.autograd.Function):
 def _less_along(ctx: Any, outward: Tensor) -> Tensor:
     """The gradient for the rows: what lies along a row does not reach it."""
     found, inverse = ctx.saved_tensors
-    along = (outward * found).sum(-1, keepdim=True) / ctx.length**2
-    along.masked_fill_(inverse >= 1 / SHORTEST, 0)  # so short a row is multiplied by a constant
+    along = not_of_short((outward * found).sum(-1, keepdim=True) / ctx.length**2, inverse)
     return torch.addcmul(outward, found, along, value=-1).mul_(inverse * ctx.length)
 
 

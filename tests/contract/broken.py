@@ -101,6 +101,13 @@ class StillTrainable(Sound):
         return module
 
 
+class TakesAnotherHome(Sound):
+    """Trains on squared features, and exports a head that does not square them."""
+
+    def inputs(self, features):
+        return features.square()
+
+
 class NothingTrainable(Sound):
     """``l_i = CE``, with everything frozen."""
 

@@ -15,6 +15,7 @@ BROKEN = {
     "SharedAcrossHeads": ("stack_of_three", "in a stack and alone"),
     "Forgets": ("saved_and_restored", "persistent buffers"),
     "StillTrainable": ("inference_head", "still trainable"),
+    "TakesAnotherHome": ("inference_head", "needs an override of its own"),
     "NothingTrainable": ("gradients", 'fitting = "none"'),
     "DeadParameter": ("gradients", "extra is trainable but the loss does not depend on it"),
     "HidesInInputs": ("gradient_of_a_step", "inputs depends on what is trained"),

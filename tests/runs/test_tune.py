@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import shlex
 import shutil
 from typing import ClassVar
@@ -11,9 +12,25 @@ import torch
 
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
+from lt_bench.runs.tune_scores import Scorer
 from lt_bench.runs.workers import Death, Workers
 from lt_bench.strategies.registry import find
 
+MISTAKEN = '''
+from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.recipe import Recipe
+
+
+class Mistaken(Strategy):
+    """Raises what a mistake raises."""
+
+    name = "mistaken"
+    recipe = Recipe(lr=0.01, epochs=1)
+    grid = {"lr": (0.01, 0.1)}
+
+    def transform(self, logits, labels):
+        raise RuntimeError("no such transform")
+'''
 FAST = ("--strategy.epochs", "2", "--accelerator", "cpu")
 
 
@@ -25,6 +42,12 @@ def copy(small_cache, tmp_path):
 def document(folder):
     (path,) = (folder / "tuning").glob("*.json")
     return json.loads(path.read_text())
+
+
+def shared(folder):
+    """The document, and by how many workers it was made."""
+    found = document(folder)
+    return found, found.pop("workers")
 
 
 def test_the_whole_grid_is_recorded_and_the_best_is_chosen(cli, small_cache, tmp_path):
@@ -198,7 +221,22 @@ def test_the_points_are_shared_by_workers_and_the_grid_is_that_of_one(cli, small
     assert cli(*line, "--results", "two", "--workers", "2").code == 0
     first, second = Here.done
     assert (len(first), len(second), first & second) == (18, 18, set())
-    assert document(tmp_path / "two") == document(tmp_path / "one")
+    (one, alone), (two, workers) = shared(tmp_path / "one"), shared(tmp_path / "two")
+    assert two == one
+    assert (alone, workers) == (1, 2)
+
+
+def test_what_workers_are_sent_can_be_sent():
+    assert isinstance(pickle.loads(pickle.dumps(Scorer())), Scorer)
+
+
+def test_a_mistake_in_a_strategy_is_one_line(cli, small_cache, tmp_path):
+    (tmp_path / "mistaken.py").write_text(MISTAKEN)
+    done = cli("tune", "--strategy", "mistaken.Mistaken", "--cache", "small", "--strategy.epochs", "1", "--seeds", "0")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "RuntimeError in " in done.err
+    assert "(transform): no such transform" in done.err
+    assert not list((tmp_path / "results").rglob("*.json"))
 
 
 @pytest.mark.slow
@@ -207,7 +245,9 @@ def test_two_workers_choose_what_one_does(cli, small_cache, tmp_path):
     assert cli(*line, "--results", "one", "--workers", "1").code == 0
     done = cli(*line, "--results", "two", "--workers", "2")
     assert (done.code, done.err) == (0, "")
-    assert document(tmp_path / "two") == document(tmp_path / "one")
+    (one, alone), (two, workers) = shared(tmp_path / "one"), shared(tmp_path / "two")
+    assert two == one
+    assert (alone, workers) == (1, 2)
 
 
 def test_workers_that_die_are_named_and_nothing_is_written(cli, small_cache, tmp_path, monkeypatch):

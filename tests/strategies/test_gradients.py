@@ -213,6 +213,15 @@ class Directions(SmoothedAndShaped):
         return 0.1 * self.weight.square().sum((1, 2))
 
 
+class NoLength(Decayed):
+    """Leaves rows as they are, and says so."""
+
+    name = "no_length"
+
+    def row_length(self):
+        return None
+
+
 class WeightedByTraining(CE):
     """Trains the weight of each class."""
 
@@ -263,7 +272,7 @@ class TrainedShift(CE):
         return logits + self.offset
 
 
-OWN = (RowsInTheLoss, Tempered, Decayed, Moved, Sharpened, SmoothedByTraining, SmoothedAndShaped, Directions, WeightedByTraining)
+OWN = (RowsInTheLoss, Tempered, Decayed, Moved, Sharpened, SmoothedByTraining, SmoothedAndShaped, Directions, NoLength, WeightedByTraining)
 FITTED = [name for name in strategy_names() if find(name).fitting == "sgd"]
 
 
@@ -307,7 +316,7 @@ def test_gradients_are_those_of_autograd(make_class, orders):
     ("cls", "words"),
     [
         (TrainedInputs, "inputs .*override logits"),
-        (TrainedLength, "row_length .*override logits"),
+        (TrainedLength, "row_length .*override linear_map"),
         (TrainedShift, "transform .*leave out @shift"),
     ],
 )
