@@ -64,7 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"lt-bench: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("lt-bench: interrupted; what was recorded stays, and the same command does what is missing", file=sys.stderr)  # noqa: T201
+        left = (
+            "a tuning keeps nothing before its end"
+            if arguments[0] == "tune"
+            else "what was recorded stays, and the same command does what is missing"
+        )
+        print(f"lt-bench: interrupted; {left}", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing to say

@@ -211,7 +211,7 @@ def test_missing_data_says_what_is_needed_and_what_to_run_next(cli):
 
 
 def test_a_broken_pipe_and_an_interrupt(cli, monkeypatch):
-    from lt_bench.runs import listing
+    from lt_bench.runs import listing, tune
 
     def interrupted(options):
         raise KeyboardInterrupt
@@ -220,6 +220,9 @@ def test_a_broken_pipe_and_an_interrupt(cli, monkeypatch):
     done = cli("list")
     assert (done.code, done.err.count("\n")) == (130, 1)
     assert "the same command does what is missing" in done.err
+    monkeypatch.setattr(tune, "tune_from_shell", interrupted)
+    done = cli("tune", "--strategy", "los", "--cache", "any")
+    assert (done.code, done.err) == (130, "lt-bench: interrupted; a tuning keeps nothing before its end\n")
 
 
 # ---- where options come from ------------------------------------------------------------------------------------------------------------------

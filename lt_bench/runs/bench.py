@@ -36,7 +36,8 @@ class Suite:
         strategies: names, or mappings with ``name`` and hyper-parameters; or ``all``.
         caches: the options that find a cache, each.
         seeds: repetitions.
-        hyperparameters: whether each strategy runs with its official ones, with those tuned on validation, or both.
+        hyperparameters: whether each strategy runs with its official ones, with those tuned on validation, or both; where nothing is to be tuned, or
+            hyper-parameters are given, it is those once.
         analysis: also record classifier norm, feature norm and cosine per class over the epochs.
         matmul: how exact float32 products are while heads are fitted.
         description: in words.
@@ -133,11 +134,11 @@ def read_suite(path: Path) -> Suite:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(document, dict) or "strategies" not in document or "caches" not in document:
-        raise UserError(f"{path}: a suite needs `strategies` and `caches`")
-    for key in document:
+    for key in document if isinstance(document, dict) else ():
         if key not in SUITE_FIELDS:
             raise UserError(f"{path}: a suite has no field {key!r}{suggestion(str(key), SUITE_FIELDS)}; it has {', '.join(SUITE_FIELDS)}")
+    if not isinstance(document, dict) or "strategies" not in document or "caches" not in document:
+        raise UserError(f"{path}: a suite needs `strategies` and `caches`")
     if not isinstance(document["caches"], list) or not all(isinstance(item, dict) for item in document["caches"]):
         raise UserError(f"{path}: caches: expected a list of mappings such as {{dataset: cifar100_lt}} or {{cache: NAME}}")
     for item in document["strategies"] if isinstance(document["strategies"], list) else []:
@@ -195,9 +196,7 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
         for kind in suite.hyperparameters:
             tuning = None
             chosen = given
-            if kind == "tuned":
-                if given or not entry.grid:
-                    continue
+            if kind == "tuned" and entry.grid and not given:
                 choice = tuned_choice(entry, cache.manifest, results)
                 if choice is None:
                     missing.append(

@@ -119,6 +119,8 @@ def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tupl
         raise UserError(
             "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
         )
+    if not entry.grid:
+        raise UserError(f"{entry.name} has nothing to tune: it declares no grid; leave out --tuned")
     choice = tuned_choice(entry, tuned_on, options.results)
     if choice is None:
         raise UserError(

@@ -169,10 +169,19 @@ def test_tuned_rows_need_a_tuning(cli, suite, small_cache, tmp_path):
     assert ("logit_adjustment", "tuned") not in names
 
 
+def test_what_cannot_be_tuned_is_part_of_a_suite_of_tuned_ones(cli, suite, small_cache, tmp_path):
+    strategies = "[joint, tau_norm, {name: logit_adjustment, tau: 0.5}]"
+    path = suite(f"{{caches: [{{cache: small}}], strategies: {strategies}, hyperparameters: [tuned]}}")
+    assert cli("tune", "--strategy", "tau_norm", "--cache", "small").code == 0
+    assert cli("bench", path).code == 0
+    assert recorded(tmp_path / "results") == [("joint", 0, "official"), ("logit_adjustment", 0, "user"), ("tau_norm", 0, "tuned")]
+
+
 SUITES = {
     "not YAML": ("caches: [", "not YAML"),
     "a list": ("- los", "a suite needs `strategies` and `caches`"),
     "no caches": ("strategies: all", "a suite needs `strategies` and `caches`"),
+    "misspelt": ("{strategys: all, caches: []}", r"no field 'strategys' \(did you mean 'strategies'\?\)"),
     "field": ("{strategies: all, caches: [], strategy: los}", r"no field 'strategy' \(did you mean 'strategies'\?\)"),
     "caches": ("{strategies: all, caches: [small]}", "caches: expected a list of mappings"),
     "cache option": ("{strategies: all, caches: [{cach: small}]}", "'cach' is not accepted"),

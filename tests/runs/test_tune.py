@@ -258,6 +258,11 @@ def test_workers_that_die_are_named_and_nothing_is_written(cli, small_cache, tmp
     assert not list((tmp_path / "results").rglob("*.json"))
 
 
+def test_what_has_no_grid_is_not_sent_to_be_tuned(cli, small_cache):
+    done = cli("run", "--strategy", "joint", "--cache", "small", "--tuned")
+    assert (done.code, done.err) == (2, "lt-bench: joint has nothing to tune: it declares no grid; leave out --tuned\n")
+
+
 @pytest.mark.parametrize(
     ("options", "message"), [(("--workers", "0"), "workers is 0"), (("--workers", "2", "--devices", "2"), "--devices shares every fit")]
 )
