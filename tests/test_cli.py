@@ -221,7 +221,7 @@ def test_a_broken_pipe_and_an_interrupt(cli, monkeypatch):
     assert (done.code, done.err.count("\n")) == (130, 1)
     assert "the same command does what is missing" in done.err
     monkeypatch.setattr(tune, "tune_from_shell", interrupted)
-    done = cli("tune", "--strategy", "los", "--cache", "any")
+    done = cli("tune", "--strategy", "los", "--dataset", "cifar100_lt")
     assert (done.code, done.err) == (130, "lt-bench: interrupted; a tuning keeps nothing before its end\n")
 
 
