@@ -23,21 +23,28 @@ if typing.TYPE_CHECKING:
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 PRINT_CONFIG = "--print_config"
+RESUMES = "what was recorded stays, and the same command does what is missing"
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb: its one line of help, its options class in ``runs.options``, and ``module:function`` that does it."""
+    """A verb: its one line of help, its options class in ``runs.options``, ``module:function`` that does it, and what is left of it after Ctrl-C."""
 
     summary: str
     options: str
     action: str
+    interrupted: str = RESUMES
 
 
 VERBS: dict[str, Verb] = {
     "list": Verb("what there is: strategies, datasets, backbones, caches", "ListOptions", "listing:show_list"),
     "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "run:run"),
-    "tune": Verb("choose hyper-parameters on unseen validation images", "TuneOptions", "tune:tune_from_shell"),
+    "tune": Verb(
+        "choose hyper-parameters on unseen validation images",
+        "TuneOptions",
+        "tune:tune_from_shell",
+        "a tuning keeps nothing before its end",
+    ),
     "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "bench:bench_from_shell"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "leaderboard:leaderboard"),
     "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "wandb_verb:wandb_verb"),
@@ -64,11 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"lt-bench: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        left = (
-            "a tuning keeps nothing before its end"
-            if arguments[0] == "tune"
-            else "what was recorded stays, and the same command does what is missing"
-        )
+        left = VERBS[arguments[0]].interrupted if arguments and arguments[0] in VERBS else RESUMES
         print(f"lt-bench: interrupted; {left}", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     except BrokenPipeError:

@@ -14,7 +14,7 @@ from lt_bench.metrics.decomposition import FeatureProfile, Profile, decomposed
 from lt_bench.metrics.evaluation import Evaluation
 
 CHUNK_NUMBERS = 1 << 21
-"""Features or logits at a time: few enough on a CPU that temporaries are not new memory every time, which costs more than converting features to float32."""
+"""Features or logits at a time: few enough on a CPU that temporaries are not new memory every time."""
 GPU_CHUNK_NUMBERS = 1 << 22
 
 

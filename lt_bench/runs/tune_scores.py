@@ -67,12 +67,11 @@ def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOp
     Raises:
         UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
     """
-    planned = [run for point in points for run in point]
     # Points next to each other in the grid take about as long; every worker gets some of all.
-    shares = [planned] if workers == 1 else [[run for point in points[part::workers] for run in point] for part in range(workers)]
+    shares = [[run for point in points[part::workers] for run in point] for part in range(workers)]
     units = [unit for share in shares for unit in units_of(bench, share, options)]
     display, scores = Display(), {}
-    display.expects(bench, len(planned), recorded=0)
+    display.expects(bench, sum(map(len, points)), recorded=0)
     with display.progress:
         for worker, unit, found in outcomes(Scorer(bench) if workers == 1 else Scorer(), units, workers, bench.hardware, display):
             if isinstance(found, Death):
