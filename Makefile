@@ -44,7 +44,7 @@ check: $(READY) ## lint, formatting, types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(READY) ## write docs/strategies, datasets.md and backbones.md from the source
-	$(BIN)/python -m lt_bench.runs.pages
+	$(BIN)/python -m lt_bench.strategies.pages
 	$(BIN)/python -m lt_bench.data.docs > docs/datasets.md
 	$(BIN)/python -m lt_bench.backbones.docs > docs/backbones.md
 

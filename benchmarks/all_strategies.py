@@ -22,14 +22,14 @@ sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the pa
 
 def one_cache(options: argparse.Namespace) -> None:
     """Tune, then run, on one cache."""
-    from lt_bench.engine.fit import Hardware
+    from lt_bench.bench.execute import Bench, execute
+    from lt_bench.bench.options import StrategyChoice, TuneOptions
+    from lt_bench.bench.planning import tuning_name
+    from lt_bench.bench.suite.run import Suite, suite_plan
+    from lt_bench.bench.tuning.tune import tune
+    from lt_bench.engine.heads.fit import Hardware
     from lt_bench.features.cache import open_cache
     from lt_bench.results.store import Store
-    from lt_bench.runs.bench import Suite, suite_plan
-    from lt_bench.runs.heads import Bench, execute
-    from lt_bench.runs.options import StrategyChoice, TuneOptions
-    from lt_bench.runs.planning import tuning_name
-    from lt_bench.runs.tune import tune
     from lt_bench.strategies.registry import find, strategy_names
 
     deadline = time.monotonic() + options.limit

@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # as the other benchmarks: a checkout will do
 
-from lt_bench.engine.fit import Hardware  # noqa: E402
-from lt_bench.errors import UserError  # noqa: E402
+from lt_bench.bench.execute import Bench, device_name  # noqa: E402
+from lt_bench.bench.planning import plan  # noqa: E402
+from lt_bench.bench.tuning.tune import accepted, check_validation, grid_points  # noqa: E402
+from lt_bench.core.environment import environment  # noqa: E402
+from lt_bench.core.errors import UserError  # noqa: E402
+from lt_bench.core.files import write_text  # noqa: E402
+from lt_bench.engine.heads.fit import Hardware  # noqa: E402
 from lt_bench.features.cache import open_cache  # noqa: E402
-from lt_bench.results.environment import environment  # noqa: E402
-from lt_bench.results.files import write_text  # noqa: E402
-from lt_bench.runs.heads import Bench, device_name  # noqa: E402
-from lt_bench.runs.planning import plan  # noqa: E402
-from lt_bench.runs.tune import accepted, check_validation, grid_points  # noqa: E402
 from lt_bench.strategies.registry import find  # noqa: E402
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lt_bench.engine.fit import Hardware
+from lt_bench.bench.execute import Bench, execute
+from lt_bench.bench.planning import Setting, plan
+from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import find_cache
 from lt_bench.results.store import Store
-from lt_bench.runs.heads import Bench, execute
-from lt_bench.runs.planning import Setting, plan
 from lt_bench.strategies.registry import find, strategy_names
 
 

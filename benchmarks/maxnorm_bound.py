@@ -17,14 +17,14 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # as the other benchmarks: a checkout will do
 
-from lt_bench.engine.fit import Hardware  # noqa: E402
+from lt_bench.bench.execute import Bench  # noqa: E402
+from lt_bench.bench.planning import plan  # noqa: E402
+from lt_bench.bench.tuning.tune import check_validation  # noqa: E402
+from lt_bench.core.files import write_text  # noqa: E402
+from lt_bench.engine.heads.fit import Hardware  # noqa: E402
 from lt_bench.features.cache import open_cache  # noqa: E402
-from lt_bench.results.files import write_text  # noqa: E402
-from lt_bench.runs.heads import Bench  # noqa: E402
-from lt_bench.runs.planning import plan  # noqa: E402
-from lt_bench.runs.tune import check_validation  # noqa: E402
+from lt_bench.strategies._lib.tensors import linear_head  # noqa: E402
 from lt_bench.strategies.registry import find  # noqa: E402
-from lt_bench.strategies.tensors_shared import linear_head  # noqa: E402
 
 THRESHOLDS = (0.0, 0.1, 0.3, 0.6, 1.0)
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the package
 
+from lt_bench.core.files import write_text  # noqa: E402
 from lt_bench.leaderboard.boards import BoardRows, Row, boards, one_board  # noqa: E402
 from lt_bench.leaderboard.load import load_records  # noqa: E402
 from lt_bench.leaderboard.plots.by_class import gap_by_size  # noqa: E402
 from lt_bench.leaderboard.plots.data import vector  # noqa: E402
 from lt_bench.leaderboard.plots.style import look, save  # noqa: E402
-from lt_bench.results.files import write_text  # noqa: E402
 
 
 def main() -> None:

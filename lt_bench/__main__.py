@@ -2,8 +2,8 @@
 
 import sys
 
-from lt_bench.cli import main
-from lt_bench.leaving import leaving_at_once
+from lt_bench.cli.main import main
+from lt_bench.core.exiting import leaving_at_once
 
 
 def start() -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+for _room in ("data", "backbones"):  # images, photos and layouts are made by modules there
+    sys.path.insert(0, str(Path(__file__).parent / _room))
+
 COUNTS = (60, 41, 25, 13, 5, 1)
 DIM = 8
 
@@ -113,7 +116,7 @@ class Done:
 @pytest.fixture
 def cli(tmp_path, monkeypatch, capsys):
     """Run ``lt-bench`` in this process, in a folder of its own: ``cli("run", "--strategy", "los")``."""
-    from lt_bench.cli import main
+    from lt_bench.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lt_bench.bench.suite.run import read_suite, suite_caches, suite_path, suite_plan
+from lt_bench.bench.verify import cache_of, compare, refit
 from lt_bench.features.locate import known_caches
 from lt_bench.leaderboard.build import build_leaderboard
 from lt_bench.results.store import Store, read_record
-from lt_bench.runs.bench import read_suite, suite_caches, suite_path, suite_plan
-from lt_bench.runs.verify import cache_of, compare, refit
 
 SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "shipped"
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lt_bench.engine.pretraining import Pretraining
+    from lt_bench.engine.pretrain.small_images import Pretraining
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the package
@@ -88,7 +88,7 @@ def carry(options: argparse.Namespace) -> None:
 
 def one(options: argparse.Namespace) -> None:
     """Run one job in this process."""
-    from lt_bench.runs.pretrain import pretrain
+    from lt_bench.bench.pretrain import pretrain
 
     job = Job.parse(options.jobs[0])
     pretrain(
@@ -191,10 +191,10 @@ def probe(options: argparse.Namespace) -> None:
     """Time a step of ResNet-34 at batch 64 in several ways, and compare the captured step with the plain one."""
     import torch
 
+    from lt_bench.bench.pretrain import fresh_network
     from lt_bench.data.small_images import load_small_images
-    from lt_bench.engine.pretraining import Pretraining
-    from lt_bench.engine.pretraining_recipes import stage1_recipe
-    from lt_bench.runs.pretrain import fresh_network
+    from lt_bench.engine.pretrain.recipes import stage1_recipe
+    from lt_bench.engine.pretrain.small_images import Pretraining
 
     job = Job.parse(options.jobs[0])
     data = load_small_images(job.dataset, options.data_dir, imbalance_factor=job.imbalance_factor)

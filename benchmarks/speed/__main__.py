@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.speed.measure import Figure, Setting, as_rows, as_table
-from lt_bench.results.environment import environment
+from lt_bench.core.environment import environment
 
 SUBJECTS = (
     "heads",

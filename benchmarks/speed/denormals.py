@@ -6,9 +6,9 @@ from contextlib import nullcontext
 from unittest.mock import patch
 
 from benchmarks.speed.measure import Contestant, Figure, Setting, race
-from lt_bench.engine import fit
-from lt_bench.engine.fit import Hardware, facts_of, fit_stack
-from lt_bench.engine.stacks import HeadJob
+from lt_bench.engine.heads import fit
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import shipped
 from lt_bench.strategies.registry import find

@@ -17,7 +17,7 @@ from lt_bench.data.image_views import ImageViews, chunks
 from lt_bench.data.small_images import ImageData
 from lt_bench.data.specs import IMAGENET_MEAN, IMAGENET_STD
 from lt_bench.data.transforms import Augmentation
-from lt_bench.runs.extract import Request, extract_images
+from lt_bench.features.extraction.extract import Request, extract_images
 
 BATCH = 250
 

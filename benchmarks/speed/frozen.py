@@ -16,10 +16,10 @@ from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.data.augment import Draws, Normalise, crop, padded
 from lt_bench.data.small_images import ImageData
-from lt_bench.engine.fit import Hardware, facts_of, fit_stack
-from lt_bench.engine.stacks import HeadJob
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureCache, open_cache
-from lt_bench.runs.extract import Request, extract_images
+from lt_bench.features.extraction.extract import Request, extract_images
 from lt_bench.strategies.registry import find
 
 EPOCHS, VIEWS, BATCH = 20, 8, 64

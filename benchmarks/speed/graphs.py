@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from benchmarks.speed.measure import Figure, Setting
 from benchmarks.speed.problems import Size, cifar100_lt
-from lt_bench.engine.fit import Hardware, fit_stack
-from lt_bench.engine.stacks import HeadJob
+from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.strategies.registry import find, strategy_names
 

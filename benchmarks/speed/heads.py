@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.speed.measure import Contestant, Figure, Setting, Slope, race
 from benchmarks.speed.problems import Size, cifar100_lt, imagenet_lt, inat2018, products, step
-from lt_bench.engine.fit import Hardware, fit_stack
-from lt_bench.engine.stacks import HeadJob
-from lt_bench.engine.threads import threads_for
+from lt_bench.core.threads import threads_for
+from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.strategies.registry import find
 

@@ -75,7 +75,7 @@ def write(size: Size, directory: Path) -> Path:
 
 
 if __name__ == "__main__":
-    from lt_bench.cli import main
+    from lt_bench.cli.main import main
 
     code = main(sys.argv[1:])
     print(peak("cpu"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.speed.measure import Contestant, Figure, Setting, race
-from lt_bench.results.identity import record_id
+from lt_bench.core.identity import record_id
 from lt_bench.results.store import record_paths
 
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "shipped"

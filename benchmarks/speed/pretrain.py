@@ -31,10 +31,10 @@ from lt_bench.data.image_list import FileData
 from lt_bench.data.small_images import ImageData
 from lt_bench.data.specs import IMAGENET_MEAN, IMAGENET_STD, Statistics
 from lt_bench.data.transforms import Augmentation
-from lt_bench.engine.pretraining import Pretraining
-from lt_bench.engine.pretraining_files import FileInputs, FilePretraining
-from lt_bench.engine.pretraining_recipes import Stage1Recipe, stage1_recipe
-from lt_bench.engine.stage1 import Stage1
+from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining
+from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
+from lt_bench.engine.pretrain.small_images import Pretraining
+from lt_bench.engine.pretrain.stage1 import Stage1
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 FILE_SIZE = 64  # pixels of the inputs made of files: small, so that on a CPU loading is a fair part of a step

@@ -12,7 +12,7 @@ from torch import Tensor
 import lt_bench
 from lt_bench.data.profiles import profile_counts
 from lt_bench.features.cache import FeatureSplit, Head
-from lt_bench.strategies.base import Facts
+from lt_bench.strategies.contract import Facts
 
 DISTINCT = 4096
 

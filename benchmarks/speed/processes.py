@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.speed.measure import Figure, Setting
 from benchmarks.speed.problems import imagenet_lt
-from lt_bench.engine.fit import Hardware, fit_stack
-from lt_bench.engine.stacks import HeadJob
+from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies.registry import find
 
 STEPS = 12

@@ -24,5 +24,5 @@ def measure(setting: Setting) -> list[Figure]:
 
     contestants = {"python -c pass": started("pass"), "import torch": started("import torch")}
     for name, words in COMMANDS.items():
-        contestants[name] = started(f"import sys; from lt_bench.cli import main; sys.argv[1:] = {words!r}; main()")
+        contestants[name] = started(f"import sys; from lt_bench.cli.main import main; sys.argv[1:] = {words!r}; main()")
     return race(setting, "start-up", "", contestants, {name: "python -c pass" for name in contestants if name != "python -c pass"})

@@ -17,18 +17,18 @@ import torch
 
 from benchmarks.speed.measure import Figure, Setting, process_seconds
 from benchmarks.speed.problems import products, step
-from lt_bench.engine.fit import Hardware
-from lt_bench.engine.threads import threads_for
+from lt_bench.bench.execute import Bench, execute
+from lt_bench.bench.options import BenchOptions
+from lt_bench.bench.planning import Planned, plan
+from lt_bench.bench.suite.sharing import workers_for
+from lt_bench.bench.suite.units import Display, fit_units, units_of
+from lt_bench.core.threads import threads_for
+from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import shipped
 from lt_bench.leaderboard.build import build_leaderboard
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-from lt_bench.runs.heads import Bench, execute
-from lt_bench.runs.options import BenchOptions
-from lt_bench.runs.planning import Planned, plan
-from lt_bench.runs.suite_units import Display, fit_units, units_of
-from lt_bench.runs.suite_workers import workers_for
 from lt_bench.strategies.registry import find, strategy_names
 
 SEEDS = 5

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 _LEGACY_PICKLES = 4  # magic number, protocol, system, object
 

@@ -16,7 +16,7 @@ from lt_bench.backbones.checkpoints import read_checkpoint, tensors_at
 from lt_bench.backbones.maps import HeadMap, KeyMap
 from lt_bench.backbones.order import argsort_introsort
 from lt_bench.backbones.registry import build_backbone
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 Linear = tuple[Tensor, Tensor]
 

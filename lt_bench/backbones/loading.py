@@ -15,7 +15,7 @@ from lt_bench.backbones.imported import Import, Linear, Recipe, read_import, wit
 from lt_bench.backbones.maps import Stated, is_key_map, read_key_map
 from lt_bench.backbones.registry import TIMM, TORCHVISION, backbone_spec, build_backbone
 from lt_bench.backbones.weights import weights_hash
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 HUB = "hub"
 

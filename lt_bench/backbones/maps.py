@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from lt_bench.backbones.base import Backbone

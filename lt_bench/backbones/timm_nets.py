@@ -9,7 +9,7 @@ from torch import nn
 
 from lt_bench.backbones.base import Wrapped
 from lt_bench.backbones.registry import TIMM
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 
 def build(name: str, num_classes: int) -> Wrapped:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import CenterCrop, InterpolationMode, PILToTensor, Resize
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 Statistics = tuple[float, float, float]
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lt_bench.errors import UserError
-from lt_bench.files import give_usual_mode
+from lt_bench.core.errors import UserError
+from lt_bench.core.file_modes import give_usual_mode
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.decode import BrokenImage, decode
 from lt_bench.data.image_list import FileData, ImageList, identity
-from lt_bench.errors import UserError
 
 
 class _Reasons(Dataset[str]):

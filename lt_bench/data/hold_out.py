@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
 

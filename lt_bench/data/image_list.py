@@ -13,10 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.decode import BrokenImage, decode
 from lt_bench.data.described import Described
 from lt_bench.data.splits import Rows, listed_rows, split_hash
-from lt_bench.errors import UserError
 
 
 @dataclass(frozen=True)

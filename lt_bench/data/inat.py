@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.image_list import ImageList, check_labels, check_rows, image_list
-from lt_bench.errors import UserError
 
 
 def read_inat(path: Path, root: Path, num_classes: int) -> tuple[ImageList, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from typing import Unpack
 
 import numpy as np
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.class_folders import read_class_folders, read_split_folders
 from lt_bench.data.image_list import FileData, ImageList, check_rows, identity, require_present
 from lt_bench.data.inat import read_inat
@@ -18,7 +19,6 @@ from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.data.splits import Selection, rows_outside, select_rows
 from lt_bench.data.tables import read_table
 from lt_bench.data.tiny_imagenet import read_tiny_imagenet
-from lt_bench.errors import UserError
 
 LIST_NAMES = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat2018": "iNaturalist18"}
 

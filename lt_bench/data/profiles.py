@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 Profile = Literal["exponential", "step"]
 

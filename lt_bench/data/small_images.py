@@ -9,6 +9,7 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.cifar_files import ArrayTable, is_pickled, open_folders, open_pickles
 from lt_bench.data.described import Described
 from lt_bench.data.parquet import ImageTable, open_table
@@ -16,7 +17,6 @@ from lt_bench.data.profiles import profile_counts
 from lt_bench.data.reading import Reading, factor_of
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.data.splits import Rows, image_rows, rows_outside, select_rows, split_hash
-from lt_bench.errors import UserError
 
 # The official training files begin with these labels; seed0 is defined on that row order.
 _OFFICIAL_BEGINNING = {"cifar10_lt": (6, 9, 9, 4, 1, 1, 2, 7, 8, 3), "cifar100_lt": (19, 29, 0, 11, 1, 86, 90, 28, 23, 31)}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.profiles import Profile, profile_counts
-from lt_bench.errors import UserError
 
 Layout = Literal["small_images", "tiny_imagenet", "lists", "inat", "subset_folders", "folders", "table", "embeddings"]
 Statistics = tuple[float, float, float]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 Selection = Literal["first", "seed0"]
 Rows = NDArray[np.int64]

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE, hold_out, words
 from lt_bench.data.image_list import ImageList, check_labels, check_rows, image_list, require_present
 from lt_bench.data.parquet import IMAGE_COLUMNS, class_names, encoded_images
-from lt_bench.errors import UserError
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")

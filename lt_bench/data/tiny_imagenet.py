@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.image_list import ImageList, image_list
-from lt_bench.errors import UserError
 
 
 def read_tiny_imagenet(root: Path, num_classes: int = 200) -> tuple[ImageList, ImageList, tuple[str, ...]]:

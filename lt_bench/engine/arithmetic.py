@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, get_args
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 Matmul = Literal["highest", "high", "medium"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lt_bench.backbones.base import Backbone
 from lt_bench.data.augment import Cuts, Normalise, crop
 from lt_bench.data.specs import DatasetSpec
-from lt_bench.engine.stage1 import EVALUATION_BATCH, Precision
+from lt_bench.engine.pretrain.stage1 import EVALUATION_BATCH, Precision
 
 Network = Literal["frozen", "drifting", "trained"]
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.manifest import ArrayInfo, Manifest, key_fields, read_manifest
 from lt_bench.features.write import decode_affine8, digest, stored_tensor
 

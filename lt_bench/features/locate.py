@@ -7,9 +7,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
+from lt_bench.core.launched import is_first
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest, read_manifest
-from lt_bench.launched import is_first
 
 
 def home() -> Path:

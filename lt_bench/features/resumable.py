@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.write import DTYPES, Description, encode_affine8, publish, stored_tensor
 

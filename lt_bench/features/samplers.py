@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from lt_bench.errors import UserError
-from lt_bench.features.seeds import derive_seed
+from lt_bench.core.errors import UserError
+from lt_bench.core.seeds import derive_seed
 
 CLASS_AWARE_RUN = 4
 EFFECTIVE_NUMBER_BETA = 0.9999

@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
+from lt_bench.core.file_modes import give_usual_mode
 from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
-from lt_bench.files import give_usual_mode
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 SPLITS = ("train", "val", "test")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.errors import UserError
-from lt_bench.leaderboard.intervals import Estimate, seed_interval
+from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.load import Runs, Split
+from lt_bench.leaderboard.stats.intervals import Estimate, seed_interval
 from lt_bench.results.record import MATMUL
 
 if TYPE_CHECKING:
-    from lt_bench.leaderboard.ranking import RowStatistics
+    from lt_bench.leaderboard.stats.ranking import RowStatistics
 
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lt_bench.console import page_console
-from lt_bench.errors import UserError
-from lt_bench.leaderboard.across import across
-from lt_bench.leaderboard.against_published import published_csv, published_markdown
+from lt_bench.core.console import page_console
+from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import Board, BoardRows, boards
-from lt_bench.leaderboard.cells import usable
-from lt_bench.leaderboard.columns import Column, registered
-from lt_bench.leaderboard.latex import latex_table
 from lt_bench.leaderboard.load import load_records
-from lt_bench.leaderboard.page import page
-from lt_bench.leaderboard.ranking import ranked
-from lt_bench.leaderboard.terminal import board_table
-from lt_bench.leaderboard.text import across_table, csv_table, markdown_table
-from lt_bench.results.files import write_text
+from lt_bench.leaderboard.page.page import page
+from lt_bench.leaderboard.published.against import published_csv, published_markdown
+from lt_bench.leaderboard.stats.across import across
+from lt_bench.leaderboard.stats.ranking import ranked
+from lt_bench.leaderboard.tables.cells import usable
+from lt_bench.leaderboard.tables.columns import Column, registered
+from lt_bench.leaderboard.tables.latex import latex_table
+from lt_bench.leaderboard.tables.terminal import board_table
+from lt_bench.leaderboard.tables.text import across_table, csv_table, markdown_table
 
 if TYPE_CHECKING:
     from lt_bench.leaderboard.plots.draw import Drawn

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
+from lt_bench.core.identity import canonical_json
 from lt_bench.metrics.groups import ShotGroups, shot_groups
-from lt_bench.results.identity import canonical_json
 from lt_bench.results.record import SCHEMA_VERSION, RunRecord
 from lt_bench.results.store import read_arrays, record_paths
 

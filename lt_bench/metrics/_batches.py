@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 # Elements of a chunk: 2 MB of float64 stays in a core's cache (measured 5 to 10 times faster than 8 MB); a GPU wants fewer kernels.
 _CHUNK_ELEMENTS = {"cpu": 2**18}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.metrics._batches import in_float64, row_chunks
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.metrics._batches import check_logits, check_num_classes, class_counts, class_sums, in_float64, row_chunks
 
 Sigma = Literal["within", "all"]

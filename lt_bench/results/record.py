@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
-from lt_bench.errors import UserError
-from lt_bench.results.identity import record_id
+from lt_bench.core.errors import UserError
+from lt_bench.core.identity import record_id
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator

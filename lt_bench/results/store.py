@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.errors import UserError
-from lt_bench.results.files import write_atomic
+from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_atomic
 from lt_bench.results.record import RunRecord, TuningInfo
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lt_bench.strategies.base import Strategy
-from lt_bench.strategies.cross_entropy_shared import shift
+from lt_bench.strategies._lib.cross_entropy import shift
+from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.recipe import Recipe
 
 

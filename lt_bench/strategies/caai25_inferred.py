@@ -7,13 +7,13 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from lt_bench.core.inference_heads import NormalisedLinear
 from lt_bench.features.source import FeatureSource
-from lt_bench.heads import NormalisedLinear
-from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range
-from lt_bench.strategies.caai25_shared import adapted_cosines, adapted_norms, log_mean_potential, turned
+from lt_bench.strategies._lib.caai25 import adapted_cosines, adapted_norms, log_mean_potential, turned
+from lt_bench.strategies._lib.class_weights import kept
+from lt_bench.strategies._lib.tensors import of_length
+from lt_bench.strategies.contract import Facts, Strategy, at_least_float32, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.tensors_shared import of_length
-from lt_bench.strategies.weights_shared import kept
 
 ROWS_OF_UNIFORMITY = 1024
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from lt_bench.strategies.base import Facts, Strategy, check_range
+from lt_bench.strategies._lib.class_weights import effective_number_weights, sum_to_classes
+from lt_bench.strategies.contract import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import effective_number_weights, sum_to_classes
 
 
 class CB(Strategy):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from lt_bench.features.source import FeatureSource
-from lt_bench.strategies.base import Facts, Strategy, check_range, per_class, smoothed_cross_entropy
-from lt_bench.strategies.lbfgs_shared import Moments, Solution, minimise, moments
+from lt_bench.strategies._lib.class_weights import log_prior
+from lt_bench.strategies._lib.lbfgs import Moments, Solution, minimise, moments
+from lt_bench.strategies.contract import Facts, Strategy, check_range, per_class, smoothed_cross_entropy
 from lt_bench.strategies.recipe import RecipeOptions
-from lt_bench.strategies.weights_shared import log_prior
 
 
 class ConvexLA(Strategy):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from lt_bench.strategies.base import Facts
-from lt_bench.strategies.cosine_shared import CosineStrategy
+from lt_bench.strategies._lib.cosine import CosineStrategy
+from lt_bench.strategies.contract import Facts
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.recipe import Recipe
 
 

@@ -7,9 +7,9 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.heads import ConfidenceHead
-from lt_bench.strategies.base import Facts
-from lt_bench.strategies.frozen_shared import CalibrationLayer
+from lt_bench.core.inference_heads import ConfidenceHead
+from lt_bench.strategies._lib.calibration_layer import CalibrationLayer
+from lt_bench.strategies.contract import Facts
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 

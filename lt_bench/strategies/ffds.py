@@ -7,10 +7,10 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies import ffds_shared as shared
-from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range, per_class, smoothed_cross_entropy
+from lt_bench.strategies._lib import ffds as shared
+from lt_bench.strategies._lib.class_weights import kept
+from lt_bench.strategies.contract import Facts, Strategy, at_least_float32, check_range, per_class, smoothed_cross_entropy
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import kept
 
 
 class DFFDS(Strategy):

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range, per_class
-from lt_bench.strategies.focal_shared import focusing
+from lt_bench.strategies._lib.class_weights import effective_number_weights, kept, sum_to_classes
+from lt_bench.strategies._lib.focal import focusing
+from lt_bench.strategies.contract import Facts, Strategy, check_range, per_class
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import effective_number_weights, kept, sum_to_classes
 
 
 class Focal(Strategy):

@@ -7,12 +7,12 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, check_range
-from lt_bench.strategies.cosine_shared import CosineStrategy, less_on_true
-from lt_bench.strategies.cross_entropy_shared import constant, shift
-from lt_bench.strategies.focal_shared import focusing
+from lt_bench.strategies._lib.class_weights import kept, over_samples
+from lt_bench.strategies._lib.cosine import CosineStrategy, less_on_true
+from lt_bench.strategies._lib.cross_entropy import constant, shift
+from lt_bench.strategies._lib.focal import focusing
+from lt_bench.strategies.contract import Facts, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import kept, over_samples
 
 
 class GCL(CosineStrategy):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from lt_bench.strategies.base import Facts, Strategy, check_range
+from lt_bench.strategies._lib.class_weights import inverse_power_weights
+from lt_bench.strategies.contract import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import inverse_power_weights
 
 
 class GRW(Strategy):

@@ -6,11 +6,11 @@ from typing import Literal, Unpack
 
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, check_range
-from lt_bench.strategies.focal_shared import focusing
-from lt_bench.strategies.ib_shared import InfluenceBalanced
+from lt_bench.strategies._lib.class_weights import effective_number_weights, kept, sum_to_classes
+from lt_bench.strategies._lib.focal import focusing
+from lt_bench.strategies._lib.influence import InfluenceBalanced
+from lt_bench.strategies.contract import Facts, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import effective_number_weights, kept, sum_to_classes
 
 
 class IB(InfluenceBalanced):

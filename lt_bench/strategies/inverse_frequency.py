@@ -6,9 +6,9 @@ from typing import Literal, Unpack
 
 from torch import Tensor
 
-from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies._lib.class_weights import inverse_power_weights
+from lt_bench.strategies.contract import Facts, Strategy
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import inverse_power_weights
 
 
 class InverseFrequency(Strategy):

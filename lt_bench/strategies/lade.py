@@ -8,8 +8,8 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, at_least_float32, check_range
-from lt_bench.strategies.cross_entropy_shared import shift
+from lt_bench.strategies._lib.cross_entropy import shift
+from lt_bench.strategies.contract import Facts, Strategy, at_least_float32, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 SMALL = 1e-9

@@ -8,7 +8,7 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range, linear_head, per_class, stacked_linear
+from lt_bench.strategies.contract import Facts, Strategy, check_range, linear_head, per_class, stacked_linear
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 

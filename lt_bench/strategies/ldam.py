@@ -7,11 +7,11 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, check_range, per_class
-from lt_bench.strategies.cosine_shared import CosineStrategy, less_on_true
-from lt_bench.strategies.cross_entropy_shared import shift
+from lt_bench.strategies._lib.class_weights import effective_number_weights, sum_to_classes
+from lt_bench.strategies._lib.cosine import CosineStrategy, less_on_true
+from lt_bench.strategies._lib.cross_entropy import shift
+from lt_bench.strategies.contract import Facts, check_range, per_class
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import effective_number_weights, sum_to_classes
 
 
 class LDAM(CosineStrategy):

@@ -6,9 +6,9 @@ from typing import Unpack
 
 from torch import nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range, linear_head
+from lt_bench.strategies._lib.class_weights import log_prior
+from lt_bench.strategies.contract import Facts, Strategy, check_range, linear_head
 from lt_bench.strategies.recipe import RecipeOptions
-from lt_bench.strategies.weights_shared import log_prior
 
 
 class LogitAdjustment(Strategy):

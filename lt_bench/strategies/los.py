@@ -6,10 +6,10 @@ from typing import Literal, Unpack
 
 from torch import Tensor
 
-from lt_bench.strategies.base import Facts, Strategy, check_range
+from lt_bench.strategies._lib.class_weights import kept
+from lt_bench.strategies._lib.smoothing import epsilon_of_target, torch_epsilon
+from lt_bench.strategies.contract import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.smoothing_shared import epsilon_of_target, torch_epsilon
-from lt_bench.strategies.weights_shared import kept
 
 
 class LOS(Strategy):

@@ -7,7 +7,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, linear_head
+from lt_bench.strategies.contract import Facts, Strategy, linear_head
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 

@@ -6,8 +6,8 @@ from typing import Literal, Unpack
 
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, linear_head
-from lt_bench.strategies.frozen_shared import CalibrationLayer
+from lt_bench.strategies._lib.calibration_layer import CalibrationLayer
+from lt_bench.strategies.contract import Facts, linear_head
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from lt_bench.strategies.base import Facts
+from lt_bench.strategies.contract import Facts
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.weight_balancing import WeightBalancing
 

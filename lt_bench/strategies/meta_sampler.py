@@ -7,12 +7,12 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
+from lt_bench.engine.heads.gradients import product
+from lt_bench.engine.heads.sgd import HeadSGD
 from lt_bench.features.source import FeatureSource
+from lt_bench.strategies._lib.cross_entropy import CrossEntropy
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
-from lt_bench.strategies.base import Facts, check_range, stacked_linear
-from lt_bench.strategies.cross_entropy_shared import CrossEntropy
-from lt_bench.strategies.gradients_shared import product
-from lt_bench.strategies.optimizer import HeadSGD
+from lt_bench.strategies.contract import Facts, check_range, stacked_linear
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 

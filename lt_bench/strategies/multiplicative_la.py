@@ -6,7 +6,7 @@ from typing import Unpack
 
 from torch import nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range, linear_head
+from lt_bench.strategies.contract import Facts, Strategy, check_range, linear_head
 from lt_bench.strategies.recipe import RecipeOptions
 
 

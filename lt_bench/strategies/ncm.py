@@ -7,9 +7,9 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
+from lt_bench.core.inference_heads import NormalisedLinear, on_sphere
 from lt_bench.features.source import FeatureSource
-from lt_bench.heads import NormalisedLinear, on_sphere
-from lt_bench.strategies.base import Facts, Strategy, linear_head
+from lt_bench.strategies.contract import Facts, Strategy, linear_head
 from lt_bench.strategies.recipe import RecipeOptions
 
 ROWS = 1 << 14

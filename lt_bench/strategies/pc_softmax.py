@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from lt_bench.strategies.base import Strategy, linear_head
+from lt_bench.strategies.contract import Strategy, linear_head
 
 
 class PCSoftmax(Strategy):

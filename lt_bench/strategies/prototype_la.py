@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lt_bench.core.inference_heads import LinearAndCosine
 from lt_bench.features.source import FeatureSource
-from lt_bench.heads import LinearAndCosine
-from lt_bench.strategies.base import Facts, Strategy, check_range
-from lt_bench.strategies.foreign_logits_shared import logits_on_others
+from lt_bench.strategies._lib.class_weights import log_prior
+from lt_bench.strategies._lib.foreign_logits import logits_on_others
+from lt_bench.strategies.contract import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import RecipeOptions
-from lt_bench.strategies.weights_shared import log_prior
 
 ROWS = 1 << 14
 

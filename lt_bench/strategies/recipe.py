@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 Schedule = Literal["cosine", "constant", "step"]
 Views = Literal["augmented", "plain", "all"]

@@ -16,13 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lt_bench.errors import FAILURES_OF_CODE, UserError
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError
 from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, RecipeOptions
 
 if TYPE_CHECKING:
-    from lt_bench.strategies.base import Strategy
+    from lt_bench.strategies.contract import Strategy
 
-_NOT_STRATEGIES = {"base", "draws", "optimizer", "recipe", "registry", "__init__"}
+_NOT_STRATEGIES = {"contract", "noise", "pages", "recipe", "registry", "__init__"}
 _INHERITED: dict[str, Any] = {
     "sampler": "instance", "initial_head": "joint", "trains": "weight and bias", "fitting": "sgd", "official": (), "settings": {}, "grid": {},
     "inferred": False, "selected_on_val": False, "family": "", "paper": "", "recipe": Recipe(),
@@ -273,11 +273,11 @@ def _at_path(dotted: str) -> Entry:
 
 def describe(cls: type) -> Entry:
     """The entry of an imported class, from its attributes and the signature of its ``__init__``."""
-    from lt_bench.strategies.base import Strategy  # torch
+    from lt_bench.strategies.contract import Strategy  # torch
 
     path = f"{cls.__module__}.{cls.__qualname__}"
     if not issubclass(cls, Strategy):
-        raise UserError(f"{path} is not a lt_bench.strategies.base.Strategy")
+        raise UserError(f"{path} is not a lt_bench.strategies.contract.Strategy")
     found = []
     for parameter in inspect.signature(cls.__init__).parameters.values():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in RECIPE_FIELDS:

@@ -7,10 +7,10 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range
-from lt_bench.strategies.cross_entropy_shared import shift
+from lt_bench.strategies._lib.class_weights import kept
+from lt_bench.strategies._lib.cross_entropy import shift
+from lt_bench.strategies.contract import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import kept
 
 
 class SEQL(Strategy):

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from lt_bench.features.source import FeatureSource
-from lt_bench.strategies.base import Facts, Strategy, check_range, linear_head
-from lt_bench.strategies.foreign_logits_shared import logits_on_others
+from lt_bench.strategies._lib.class_weights import log_prior
+from lt_bench.strategies._lib.foreign_logits import logits_on_others
+from lt_bench.strategies.contract import Facts, Strategy, check_range, linear_head
 from lt_bench.strategies.recipe import RecipeOptions
-from lt_bench.strategies.weights_shared import log_prior
 
 
 class StandardisedLA(Strategy):

@@ -6,9 +6,9 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range
+from lt_bench.strategies._lib.class_weights import over_samples
+from lt_bench.strategies.contract import Facts, Strategy, check_range
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import over_samples
 
 
 class VS(Strategy):

@@ -7,9 +7,9 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies.base import Facts, Strategy, check_range, smoothed_cross_entropy
+from lt_bench.strategies._lib.class_weights import effective_number_weights, sum_to_classes
+from lt_bench.strategies.contract import Facts, Strategy, check_range, smoothed_cross_entropy
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.weights_shared import effective_number_weights, sum_to_classes
 
 
 class WeightBalancing(Strategy):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lt_bench.backbones.registry import TORCHVISION, backbone_names, backbone_spec, build_backbone
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 # Parameters with 10 classes: He et al. 2016, table 6, round to 0.27, 0.46, 0.66, 0.85 million; ResNet-34 is torchvision's less the larger stem and classifier.
 PARAMETERS = {"resnet20": 269722, "resnet32": 464154, "resnet44": 658586, "resnet56": 853018, "resnet34": 21282122, "resnet10s2": 4903242}

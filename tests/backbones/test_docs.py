@@ -26,7 +26,7 @@ def test_names_are_listed_without_torch():
 
 def test_the_plug_in_suite_names_importers_with_released_weights():
     from lt_bench.backbones.maps import read_key_map
-    from lt_bench.runs.bench import read_suite
+    from lt_bench.bench.suite.run import read_suite
 
     suite = read_suite(ROOT / "benchmarks" / "suites" / "plug_in.yaml")
     assert {"joint", "los"} <= {name for name in suite.strategies if isinstance(name, str)}

@@ -1,12 +1,12 @@
 import dataclasses
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from layouts import LAYOUTS, K, network, paco, plain, ride, under
 from torch import nn
 
 from lt_bench.backbones import imported
@@ -14,11 +14,8 @@ from lt_bench.backbones.checkpoints import Dropped, read_checkpoint, tensors_at
 from lt_bench.backbones.loading import load_backbone
 from lt_bench.backbones.maps import key_map_names, read_key_map
 from lt_bench.backbones.order import argsort_introsort
+from lt_bench.core.errors import UserError
 from lt_bench.data.specs import dataset_spec
-from lt_bench.errors import UserError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from layouts import LAYOUTS, K, network, paco, plain, ride, under
 
 COUNTS = (5, 30, 20, 20, 8, 40, 1)
 

@@ -8,7 +8,7 @@ from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.loading import fill
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights, weights_hash
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from lt_bench.strategies.base import Strategy
-from lt_bench.strategies.cross_entropy_shared import shift
+from lt_bench.strategies._lib.cross_entropy import shift
+from lt_bench.strategies.contract import Strategy
 
 
 class Sound(Strategy):

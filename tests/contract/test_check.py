@@ -1,8 +1,8 @@
 import pytest
 
-from lt_bench.errors import UserError
-from lt_bench.runs.check import CHECKS, check, check_strategy
-from lt_bench.runs.options import CheckOptions
+from lt_bench.bench.contract.check import CHECKS, check, check_strategy
+from lt_bench.bench.options import CheckOptions
+from lt_bench.core.errors import UserError
 from lt_bench.strategies.registry import describe
 from tests.contract import broken
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lt_bench.runs.check import check_one, checks_of
+from lt_bench.bench.contract.check import check_one, checks_of
 from lt_bench.strategies.registry import describe, find, strategy_names
 
 CASES = [(name, check) for name in strategy_names() for check in checks_of(find(name))]

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.profiles import profile_counts
-from lt_bench.errors import UserError
 
 # Published counts and totals (strategies.md 2.1, from the official lists).
 CIFAR10_IF100 = (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)

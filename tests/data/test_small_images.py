@@ -4,9 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 from images import coloured, encode, write_cifar10, write_parquet
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.parquet import open_table
 from lt_bench.data.small_images import load_small_images
-from lt_bench.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from images import coloured, encode
 from photos import photo, write_photos
 from PIL import Image
 
+from lt_bench.core.errors import UserError
 from lt_bench.data import load
 from lt_bench.data.list_files import folder_names
 from lt_bench.data.load import load_images
 from lt_bench.data.small_images import load_small_images
 from lt_bench.data.specs import dataset_spec
-from lt_bench.errors import UserError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.specs import dataset_names, dataset_spec
-from lt_bench.errors import UserError
 from lt_bench.metrics.groups import shot_groups
 
 # strategies.md 2.1 and 3 (many > 100, few < 20).

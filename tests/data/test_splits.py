@@ -3,6 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from lt_bench.core.errors import UserError
 from lt_bench.data.profiles import profile_counts
 from lt_bench.data.splits import (
     fingerprint,
@@ -14,7 +15,6 @@ from lt_bench.data.splits import (
     select_rows,
     split_hash,
 )
-from lt_bench.errors import UserError
 
 # strategies.md 2.3: builder A, positions within the class's file-order index.
 GOLDEN = {

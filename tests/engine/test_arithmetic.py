@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from lt_bench.core.errors import UserError
 from lt_bench.engine.arithmetic import computing
-from lt_bench.engine.fit import Hardware, facts_of, fit_stack
-from lt_bench.engine.stacks import HeadJob
-from lt_bench.errors import UserError
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import open_cache
-from lt_bench.strategies.base import Strategy
+from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.registry import find
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from lt_bench.engine import evaluate as evaluate_module
 from lt_bench.engine.evaluate import evaluate, process_share
 from lt_bench.features.cache import open_cache
-from lt_bench.strategies.tensors_shared import linear_head
+from lt_bench.strategies._lib.tensors import linear_head
 
 COUNTS = (60, 41, 25, 13, 5, 1)
 

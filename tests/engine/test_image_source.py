@@ -7,14 +7,14 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.data.augment import Cuts, padded
 from lt_bench.data.augment import Draws as Crops
 from lt_bench.data.specs import dataset_spec
-from lt_bench.engine.fit import Hardware, fit_stack
+from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.gradients import Batch, Gradients
+from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, prepare
-from lt_bench.engine.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.features.samplers import EpochOrder
-from lt_bench.strategies.base import Facts, Strategy
-from lt_bench.strategies.draws import Draws
-from lt_bench.strategies.gradients_shared import Batch, Gradients
+from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.noise import Draws
 from lt_bench.strategies.registry import find, strategy_names
 
 COUNTS = (20, 8, 3)

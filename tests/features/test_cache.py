@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureSplit, open_cache, require
 from lt_bench.features.write import digest
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import find_cache, fitting_caches, home, known_caches, shipped
 from lt_bench.features.manifest import read_manifest

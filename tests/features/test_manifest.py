@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.features.manifest import cache_key, key_fields, read_manifest
 

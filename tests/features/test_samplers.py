@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.samplers import CLASS_AWARE_RUN, EFFECTIVE_NUMBER_BETA, SAMPLERS, EpochOrder
 
 counts_with_gaps = st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(lambda counts: sum(counts) > 0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import known_caches
 from lt_bench.features.write import decode_affine8, encode_affine8, write_cache

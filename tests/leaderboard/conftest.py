@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lt_bench.leaderboard.published import for_dataset, nearest
+from lt_bench.leaderboard.published.published import for_dataset, nearest
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def published_lines(monkeypatch):
 
     def put(lines):
         forget()
-        monkeypatch.setattr("lt_bench.leaderboard.published.published", lambda: lines)
+        monkeypatch.setattr("lt_bench.leaderboard.published.published.published", lambda: lines)
 
     yield put
     forget()

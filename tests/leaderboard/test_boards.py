@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import boards, one_board
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.results.store import Store

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.metrics.calibration import CalibrationError, NegativeLogLikelihood, sample_outcomes
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.metrics.decomposition import NormDecomposition
 
 

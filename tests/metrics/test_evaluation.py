@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.metrics.evaluation import Evaluation
 
 GROUPS = ("many", "medium", "few")

@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.metrics.logits import LogitMagnitude
 
 NAN = float("nan")

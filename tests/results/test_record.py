@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.results.record import RunRecord, schema
 
 
@@ -82,5 +82,5 @@ def test_schema_and_dataclasses_name_the_same_fields():
 
 
 def test_no_torch():
-    code = "import sys, lt_bench.results.store, lt_bench.results.environment; sys.exit('torch' in sys.modules)"
+    code = "import sys, lt_bench.results.store, lt_bench.core.environment; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.results import store as store_module
 from lt_bench.results.store import Store
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lt_bench.features.cache import FeatureSplit, Head
-from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies.contract import Facts, Strategy
 from lt_bench.strategies.registry import find
 
 COUNTS = (60, 41, 17, 17, 9, 4, 1)

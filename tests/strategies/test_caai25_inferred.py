@@ -5,11 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lt_bench.engine.stacks import HeadJob
-from lt_bench.runs.check_subject import build, default, hyperparameters, problem
-from lt_bench.strategies.base import Strategy
-from lt_bench.strategies.caai25_shared import adapted_cosines, adapted_norms, log_mean_potential, turned
-from lt_bench.strategies.gradients_shared import Batch, Gradients
+from lt_bench.bench.contract.subject import build, default, hyperparameters, problem
+from lt_bench.engine.heads.gradients import Batch, Gradients
+from lt_bench.engine.heads.stacks import HeadJob
+from lt_bench.strategies._lib.caai25 import adapted_cosines, adapted_norms, log_mean_potential, turned
+from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.registry import find
 
 COUNTS = (9, 5, 2)

@@ -6,9 +6,9 @@ import torch
 from scipy.optimize import minimize
 
 import lt_bench.strategies.convex_la as module
-from lt_bench.runs.check_subject import default, fit, problem
-from lt_bench.runs.heads import say_unconverged
-from lt_bench.strategies.lbfgs_shared import CONVERGED
+from lt_bench.bench.contract.subject import default, fit, problem
+from lt_bench.bench.execute import say_unconverged
+from lt_bench.strategies._lib.lbfgs import CONVERGED
 from lt_bench.strategies.registry import find
 
 COUNTS = (30, 12, 4)
@@ -100,9 +100,9 @@ def test_the_width_of_the_noise_has_the_given_mean_and_ratio():
 def test_the_solution_depends_neither_on_seed_nor_on_how_rows_are_split(monkeypatch):
     on = problem(COUNTS, DIM)
     whole = solution("marginal_la", on)
-    monkeypatch.setattr("lt_bench.strategies.lbfgs_shared.HELD_NUMBERS", 0)
+    monkeypatch.setattr("lt_bench.strategies._lib.lbfgs.HELD_NUMBERS", 0)
     np.testing.assert_array_equal(solution("marginal_la", on), whole)
-    monkeypatch.setattr("lt_bench.strategies.lbfgs_shared.CHUNK_NUMBERS", 15)
+    monkeypatch.setattr("lt_bench.strategies._lib.lbfgs.CHUNK_NUMBERS", 15)
     np.testing.assert_allclose(solution("marginal_la", problem(COUNTS, DIM, heads=3)), whole, atol=1e-5)
 
 

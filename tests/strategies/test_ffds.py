@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from lt_bench.engine.heads.gradients import Batch, Gradients
 from lt_bench.features.cache import Head
-from lt_bench.strategies import ffds_shared
-from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies._lib import ffds as ffds_shared
+from lt_bench.strategies._lib.ffds import HIGHEST, LOWEST, ClampedCrossEntropy
+from lt_bench.strategies.contract import Facts, Strategy
 from lt_bench.strategies.ffds import DFFDS
-from lt_bench.strategies.ffds_shared import HIGHEST, LOWEST, ClampedCrossEntropy
-from lt_bench.strategies.gradients_shared import Batch, Gradients
 
 H, B, K, D = 3, 64, 7, 5
 

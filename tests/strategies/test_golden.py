@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.cache import Head
-from lt_bench.strategies.base import Facts, Strategy, per_class
-from lt_bench.strategies.ffds_shared import ClampedCrossEntropy, smooth_probability
+from lt_bench.strategies._lib.ffds import ClampedCrossEntropy, smooth_probability
+from lt_bench.strategies.contract import Facts, Strategy, per_class
 from lt_bench.strategies.registry import find
 
 N, K, D = 8, 10, 16

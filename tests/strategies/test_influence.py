@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, logsumexp, softmax
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 
 def assert_close(found, expected):

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lt_bench.runs.check_subject import build, default, fit, problem
-from lt_bench.strategies.base import Strategy
-from lt_bench.strategies.gradients_shared import Batch
+from lt_bench.bench.contract.subject import build, default, fit, problem
+from lt_bench.engine.heads.gradients import Batch
+from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.registry import find
 
 COUNTS = (30, 9, 2)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lt_bench.heads import head_from, head_parts
-from lt_bench.runs.check_subject import default, fit, problem
-from lt_bench.strategies.foreign_logits_shared import logits_on_others
+from lt_bench.bench.contract.subject import default, fit, problem
+from lt_bench.core.inference_heads import head_from, head_parts
+from lt_bench.strategies._lib.foreign_logits import logits_on_others
 from lt_bench.strategies.registry import find
 
 COUNTS = (30, 12, 4)

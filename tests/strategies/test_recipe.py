@@ -4,7 +4,7 @@ import typing
 
 import pytest
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, RecipeOptions
 
 

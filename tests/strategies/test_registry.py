@@ -4,17 +4,17 @@ import textwrap
 import pytest
 import torch
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.features.cache import Head
 from lt_bench.strategies import registry
-from lt_bench.strategies.base import Facts
+from lt_bench.strategies.contract import Facts
 from lt_bench.strategies.recipe import Recipe
 from lt_bench.strategies.registry import find, strategy_names, type_name
 
 OWN = '''
 """A file of the user's own."""
 from typing import Literal, Unpack
-from lt_bench.strategies.base import Facts, Strategy
+from lt_bench.strategies.contract import Facts, Strategy
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
 
@@ -159,7 +159,7 @@ BROKEN = {
     "raises": ("1 / 0\n", "cannot be imported"),
     "no class": ("x = 1\n", "has no class 'Head'"),
     "not a class": ("Head = 3\n", "has no class 'Head'"),
-    "another class": ("class Head:\n    pass\n", "is not a lt_bench.strategies.base.Strategy"),
+    "another class": ("class Head:\n    pass\n", "is not a lt_bench.strategies.contract.Strategy"),
 }
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lt_bench.runs.check_subject import build, default, fit, problem
+from lt_bench.bench.contract.subject import build, default, fit, problem
 from lt_bench.strategies.registry import find
 
 COUNTS = (40, 12, 3)

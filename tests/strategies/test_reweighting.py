@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import expit, log_softmax
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 K = 7

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from lt_bench.engine.fit import fit_stack
-from lt_bench.engine.stacks import HeadJob
+from lt_bench.engine.heads.fit import fit_stack
+from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import Head
-from lt_bench.strategies.base import Facts
+from lt_bench.strategies.contract import Facts
 from lt_bench.strategies.registry import find
 
 VALUES = [

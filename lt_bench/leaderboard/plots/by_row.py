@@ -9,9 +9,9 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from lt_bench.leaderboard.boards import BoardRows, Row
-from lt_bench.leaderboard.findings import spearman
 from lt_bench.leaderboard.plots.data import vector
 from lt_bench.leaderboard.plots.style import COLOURS, figure
+from lt_bench.leaderboard.stats.findings import spearman
 
 _MOST = 60
 _KIND_STYLE = {

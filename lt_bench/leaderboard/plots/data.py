@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.errors import UserError
+from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import BoardRows, Row
 
 SHOWN = 6

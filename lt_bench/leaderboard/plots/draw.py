@@ -11,11 +11,11 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.plots import by_class, by_row, over_epochs, special
 from lt_bench.leaderboard.plots.style import look, save
-from lt_bench.leaderboard.statistics import fingerprint
-from lt_bench.results.files import write_text
+from lt_bench.leaderboard.stats.statistics import fingerprint
 
 PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str]] = {
     "accuracy_by_size": (by_class.accuracy_by_size, "Accuracy against class size."),

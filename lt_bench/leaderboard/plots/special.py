@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lt_bench.core.identity import canonical_json
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure
-from lt_bench.results.identity import canonical_json
 
 _K, _GROUPS = 0.9, 3  # the official values, for rows that are not FFDS
 

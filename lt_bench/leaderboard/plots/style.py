@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lt_bench.results.files import write_atomic
+from lt_bench.core.files import write_atomic
 
 # Okabe and Ito's palette, told apart by people with any colour vision; each series also has its own marker.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

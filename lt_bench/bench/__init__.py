@@ -1,0 +1,1 @@
+"""Planning, fitting, measuring and recording runs."""

@@ -1,0 +1,1 @@
+"""What every strategy has to keep: the checks of ``lt-bench check``."""

@@ -1,0 +1,166 @@
+"""``--mode end-to-end``: a strategy's loss trains head and backbone together, by a stage-1 recipe or after a phase 1 that methods share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+
+from lt_bench.backbones.base import Backbone
+from lt_bench.backbones.checkpoints import read_checkpoint, tensors_at
+from lt_bench.backbones.loading import fill, put_head
+from lt_bench.backbones.registry import build_backbone
+from lt_bench.backbones.weights import save_weights, weights_hash
+from lt_bench.bench.planning import Planned
+from lt_bench.bench.pretrain import fresh_network
+from lt_bench.bench.sources.images import ImageBench
+from lt_bench.core.errors import UserError
+from lt_bench.engine.heads.fit import Fitted
+from lt_bench.engine.heads.overrides import OF_STEP
+from lt_bench.engine.heads.stacks import HeadJob
+from lt_bench.engine.heads.whole_network import FitProgress, WholeNetwork
+from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
+from lt_bench.features.cache import Head
+from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.registry import Entry
+
+LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Phase1:
+    """A network with its classifier that phase 1 left.
+
+    Attributes:
+        network: on the CPU.
+        epochs: how many it was trained for, where it is a checkpoint of training; 0 for bare weights.
+        hash: of the weights.
+    """
+
+    network: Backbone
+    epochs: int
+    hash: str
+
+
+@dataclass
+class EndToEndBench(ImageBench):
+    """Images, and a backbone that is fitted with its head; ``network`` is what measuring starts with.
+
+    Attributes:
+        backbone: its name.
+        phase1: where every fit begins; fresh weights, seeded by the repetition, where there is none.
+        start: epochs of the schedule that phase 1 has done.
+        directory: of checkpoints and weights, a folder for each run.
+        checkpoint_every: epochs between two.
+        keep_epochs: epochs whose checkpoint stays, as a phase 1 of others.
+        progress: whether to say how far it is.
+    """
+
+    backbone: str = ""
+    phase1: Phase1 | None = None
+    start: int = 0
+    directory: Path = Path("end-to-end")
+    checkpoint_every: int = 5
+    keep_epochs: Sequence[int] = ()
+    progress: bool = True
+    _trained: int = field(default=0)
+
+    def fitted(
+        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
+    ) -> Iterator[tuple[list[Planned], Fitted]]:
+        """Fit the planned runs one by one; one that was broken off goes on from its last checkpoint."""
+        for run in planned:
+            self._trained = 0
+            self.use(self._initial(run.repetition).to(memory_format=torch.channels_last).to(self.device))
+            place = self.directory / run.id
+            place.mkdir(parents=True, exist_ok=True)
+            last = place / LAST
+            accompany: list[Callback] = [WholeNetwork(self.network, self.start), *callbacks()]
+            if self.progress:
+                accompany.append(FitProgress(f"{run.entry.public_name}, seed {run.repetition}"))
+            accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs))
+            job = HeadJob(run.entry, run.hyperparameters, run.repetition)
+            fitted = self.fit([job], "trained", accompany, last if last.is_file() else None)
+            self._check_finite(run)
+            self._trained = sum(p.numel() for name, p in self.network.named_parameters() if not name.startswith("fc."))
+            self._save(fitted.strategy, place / WEIGHTS)
+            yield [run], fitted
+            last.unlink(missing_ok=True)
+
+    def varies(self, entry: Entry) -> str:
+        """The seed is that of everything, but for phase 1."""
+        return "initial weights, batch order and augmentation" if self.phase1 is None else "batch order and augmentation, one phase 1"
+
+    def trained_parameters(self, fitted: Fitted) -> int:
+        """Of head and network."""
+        return fitted.strategy.trained_parameters() + self._trained
+
+    def _initial(self, repetition: int) -> Backbone:
+        if self.phase1 is not None:
+            return copy.deepcopy(self.phase1.network)
+        return fresh_network(self.backbone, len(self.data.train_counts), repetition)
+
+    def _check_finite(self, run: Planned) -> None:
+        for name, tensor in self.network.state_dict().items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise UserError(f"{run.entry.public_name}: training diverged, {name} is not finite; use a smaller lr")
+
+    def _save(self, strategy: Strategy, path: Path) -> None:
+        """The network, with the head for its classifier where that is a linear layer: features of it can be extracted."""
+        head = strategy.inference_head(0)
+        if isinstance(head, torch.nn.Linear):
+            bias = torch.zeros(head.out_features) if head.bias is None else head.bias
+            put_head(self.network, (head.weight, bias))
+        save_weights(self.network, path)
+
+
+def check_end_to_end(entry: Entry) -> None:
+    """Refuse a strategy that has no loss to train a network with.
+
+    Raises:
+        UserError: it fits nothing by batches, draws its batches from features, or holds the classifier fixed.
+    """
+    if entry.fitting != "sgd":
+        raise UserError(f"{entry.name} fits nothing by batches, so it cannot train a network; choose a strategy that is trained")
+    cls = entry.load()
+    if any(getattr(cls, name) is not getattr(Strategy, name) for name in OF_STEP):
+        raise UserError(f"{entry.name} has a step of its own that is written for frozen features; it cannot train a network")
+
+
+def check_trains_head(entry: Entry, network: Backbone, train_counts: tuple[int, ...], hyperparameters: dict[str, Any]) -> None:
+    """Refuse a strategy that holds the classifier fixed.
+
+    Raises:
+        UserError: it does.
+    """
+    head = Head(network.fc.weight.detach(), network.fc.bias.detach())
+    strategy = entry.load()(Facts(network.dim, train_counts, head), **hyperparameters)
+    if not strategy.weight.requires_grad:
+        raise UserError(f"{entry.name} corrects a classifier that is held fixed, so it cannot train a network from its beginning")
+
+
+def read_phase1(path: Path, backbone: str, num_classes: int) -> Phase1:
+    """The network of a checkpoint of ``lt-bench pretrain --keep-epochs`` or of an end-to-end run, or of a weights file.
+
+    Raises:
+        UserError: absent, damaged, or of another backbone.
+    """
+    content: Any = read_checkpoint(path)
+    state, epochs = tensors_at(content, "state_dict"), 0
+    if "loops" in content and state is not None:
+        epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+        whole = tensors_at(content, f"callbacks.{WholeNetwork.__name__}.network")
+        if whole is None:
+            state = {name.removeprefix("network."): tensor for name, tensor in state.items() if name.startswith("network.")}
+        elif "weight" in state and "bias" in state:
+            state = {**whole, "fc.weight": state["weight"][0], "fc.bias": state["bias"][0]}
+    network = build_backbone(backbone, num_classes)
+    found = tensors_at(content, "") if state is None else state
+    if not found or fill(network, found, str(path)) is None:
+        raise UserError(f"{path}: no network with a classifier for {num_classes} classes; phase 1 is a checkpoint or weights of {backbone}")
+    return Phase1(network, epochs, weights_hash(found))

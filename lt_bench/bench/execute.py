@@ -1,0 +1,348 @@
+"""Fitting planned runs as stacks, measuring every head, and writing its record."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback
+
+from lt_bench.bench.planning import Planned, by_strategy
+from lt_bench.bench.sources.base import Workbench
+from lt_bench.core.environment import environment
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
+from lt_bench.core.groups import Group
+from lt_bench.core.launched import under_torchrun
+from lt_bench.core.memory import room
+from lt_bench.engine.evaluate import process_share
+from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.pool import fit_together
+from lt_bench.engine.heads.stacks import HeadJob, pools
+from lt_bench.engine.heads.trajectory import Course
+from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.results.record import (
+    BackboneInfo,
+    CacheInfo,
+    DatasetInfo,
+    Identity,
+    RunRecord,
+    SeedInfo,
+    StrategyInfo,
+    TimeInfo,
+    TrainingInfo,
+    TuningInfo,
+)
+from lt_bench.results.store import Store
+from lt_bench.strategies._lib.lbfgs import CONVERGED
+from lt_bench.strategies.contract import Strategy
+
+BEST_EPOCH = "test_best_epoch"
+POOL_HEADS, GPU_POOL_HEADS = 32, 256
+"""Fitted side by side at most. Both are guesses: on one CPU about 30 were as good as any number tried by hand, on GPUs nothing was tried."""
+
+
+@dataclass
+class Bench(Workbench):
+    """A cache opened for fitting: its splits are loaded once, on the device of the fits."""
+
+    cache: FeatureCache
+    hardware: Hardware
+    best_test_epoch: bool = False
+    _splits: dict[str, FeatureSplit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """What the features are of."""
+        self.manifest = self.cache.manifest
+
+    def split(self, name: str) -> FeatureSplit:
+        """A split with all its views, loaded on first use; mapped, and streamed to the device, where it would not fit into memory."""
+        if name not in self._splits:
+            mapped = self.cache.mappable and self.cache.bytes_of(name) > room(self.device, self.hardware.layout.devices)
+            self._splits[name] = self.cache.split(name, device=self.device, mapped=mapped)
+        return self._splits[name]
+
+    def fitted(
+        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
+    ) -> Iterator[tuple[list[Planned], Fitted]]:
+        """Fit the planned runs, pool by pool, each stack with ``callbacks`` of its own; yields stacks as they are done, without looking whether heads are finite."""
+        train = self.split("train")
+        for pool in self.pooled(planned):
+            # What is streamed cannot be captured; and what a record says of its products is what is done.
+            hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident, matmul=pool[0][0][0].setting.matmul)
+            stacks = [stack for _, stack in pool]
+            facts = facts_of(self.cache, [job.repetition for job in stacks[0]])
+            best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
+            sent = [[*ours, *callbacks()] for ours in best]
+            if len(pool) > 1:
+                fits = fit_together(stacks, facts, train, hardware, callbacks=sent)
+            else:
+                fits = [fit_stack(stacks[0], facts, train, hardware, callbacks=sent[0])]
+            for (runs, _), fitted, ours in zip(pool, fits, best, strict=True):
+                for one in ours:
+                    one.hand_over(fitted)
+                yield runs, fitted
+            del fits  # and with them the heads of this pool, but for those that a caller keeps
+
+    def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
+        """Those that are fitted side by side."""
+        return [[run for runs, _ in pool for run in runs] for pool in self.pooled(planned)]
+
+    def pooled(self, planned: Sequence[Planned]) -> list[list[tuple[list[Planned], list[HeadJob]]]]:
+        """The pools in which the planned runs are fitted: stacks side by side, each with its runs."""
+        found: list[list[tuple[list[Planned], list[HeadJob]]]] = []
+        most = POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
+        for matmul in dict.fromkeys(run.setting.matmul for run in planned):
+            alike = [run for run in planned if run.setting.matmul == matmul]
+            stacks = [stack for group in by_strategy(alike) for stack in self.stacked(group)]
+            runs_of = {id(jobs): runs for runs, jobs in stacks}
+            found += [
+                [(runs_of[id(jobs)], jobs) for jobs in pool]
+                for pool in pools([jobs for _, jobs in stacks], min(most, self.heads_at_once(alike)))
+            ]
+        return found
+
+
+def record_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> tuple[RunRecord, dict[str, np.ndarray]]:
+    """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays, those of a course too.
+
+    Raises:
+        UserError: its fit diverged.
+    """
+    started = time.perf_counter()
+    fitted.check_finite(head)
+    strategy = fitted.strategy
+    module, classifier = strategy.inference_head(head), strategy.per_head_classifier(head)
+    as_they_are = type(strategy).classifier_input is Strategy.classifier_input
+    met = None if as_they_are else functools.partial(strategy.classifier_input, head=head)
+    test = bench.measure(module, "test", classifier, met)
+    views = {"test": test, "train": bench.measure(module, "train", classifier, met)}
+    if bench.has("val"):
+        views["val"] = bench.measure(module, "val")
+    if "flip" in bench.split("test").views:
+        views["test_flip"] = bench.measure(module, "test", flip=True)
+    arrays = {
+        "test_predictions": test.predictions,
+        "test_labels": bench.split("test").labels.cpu().numpy().astype(np.int32),
+        "test_true_probability": test.true_probability,
+    }
+    for view in ("test", "train"):
+        arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
+    if fitted.course is not None:
+        arrays |= fitted.course.arrays(head)
+    seconds = time.perf_counter() - started
+    metrics = {view: measured.scalars for view, measured in views.items()}
+    if fitted.best_epochs:
+        metrics[BEST_EPOCH] = fitted.best_epochs[head]
+    return record_of(bench, run, fitted, head, metrics, seconds), arrays
+
+
+def record_of(
+    bench: Workbench, run: Planned, fitted: Fitted, head: int, metrics: dict[str, dict[str, float]], evaluate_seconds: float
+) -> RunRecord:
+    """The record of one head."""
+    manifest, entry = bench.manifest, run.entry
+    dataset, backbone, history = manifest.dataset, manifest.backbone, fitted.history[head]
+    sizes = {split: manifest.arrays[f"{split}/labels"].shape[0] for split in manifest.views}
+    return RunRecord(
+        identity=Identity(**run.identity),
+        strategy=StrategyInfo(
+            entry.public_name, entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred
+        ),
+        dataset=DatasetInfo(
+            dataset.name, dataset.imbalance_factor, dataset.selection, dataset.split_hash, dataset.num_classes, list(dataset.class_names),
+            list(dataset.train_counts), sizes["train"], sizes.get("val", 0), sizes["test"], dataset.val_seen_by_backbone,
+        ),
+        backbone=BackboneInfo(backbone.name, backbone.weights_hash, backbone.dim, backbone.stage1),
+        cache=CacheInfo(manifest.key, manifest.name, manifest.dtype, list(manifest.views["train"])),
+        tuning=tuning_info(run),
+        seeds=SeedInfo(
+            run.repetition, fitted.strategy.facts.init_seeds[head], run.repetition, bench.varies(entry)
+        ),
+        metrics=metrics,
+        training=TrainingInfo(
+            len(history) if entry.fitting == "sgd" else 0, fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history
+        ),
+        time=TimeInfo(fitted.seconds / fitted.strategy.heads, evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
+        environment=environment(device_name(bench.device), bench.hardware.layout.world, fitted.threads, torch.are_deterministic_algorithms_enabled()),
+        command=run.command,
+    )  # fmt: skip
+
+
+def tuning_info(run: Planned) -> TuningInfo:
+    """How the run's hyper-parameters were chosen, as its record says it."""
+    tuning = run.tuning
+    seeds = None if tuning.seeds is None else list(tuning.seeds)
+    return TuningInfo(tuning.kind, tuning.selected_on, tuning.grid_size, seeds, tuning.tuning_id)
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the accelerator's own name."""
+    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def execute(
+    bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+) -> list[str]:
+    """Fit, measure and record what is not recorded yet; a failing strategy or seed does not end the others.
+
+    Args:
+        bench: the opened cache.
+        planned: the runs.
+        store: where records go; only the first process writes.
+        done: called with every record, also with those that were there before.
+        analysis: also store the ``Course`` of each fit.
+
+    Returns:
+        One line for every run that failed; failures are never stored.
+
+    Raises:
+        UserError: the store cannot be written, holds a damaged record, or one without the course or the best test epoch that are asked for.
+    """
+    failures = []
+    for runs in bench.units(unrecorded(bench, planned, store, done, analysis=analysis)):
+        failures += fit_and_record(bench, runs, store, done, analysis=analysis)
+    return failures
+
+
+def unrecorded(
+    bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+) -> list[Planned]:
+    """The runs that are still to be fitted; ``done`` is called with the records of the others.
+
+    Raises:
+        UserError: as ``execute``.
+    """
+    rank, world = process_share()
+    group = Group(rank, world, bench.hardware.layout.devices, bench.device)  # results may lie where only the first process sees them
+    found = group.first_does(lambda: _recorded(bench, planned, store, done, analysis))
+    return [run for run in planned if run.id not in found]
+
+
+def _recorded(bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], analysis: bool) -> set[str]:
+    found = set()
+    for run in planned:
+        if store.has(run.id):
+            if analysis and not store.has_course(run.id):
+                raise UserError(
+                    f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --analysis, and records never change; "
+                    "use another --results directory"
+                )
+            record = store.retuned(run.id, tuning_info(run)) if first_process() else store.load(run.id)
+            if bench.best_test_epoch and record.training.epochs and BEST_EPOCH not in record.metrics:
+                raise UserError(
+                    f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --best-test-epoch, and records never "
+                    "change; use another --results directory"
+                )
+            done(record)
+            found.add(run.id)
+    if len(found) < len(planned):
+        require_writable(store.directory)
+    return found
+
+
+def fit_and_record(
+    bench: Workbench, runs: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+) -> list[str]:
+    """Fit, measure and record runs that are fitted together; one line for every run that failed."""
+    failures, left = [], list(runs)
+    try:
+        for stack, fitted in bench.fitted(runs, (lambda: [Course()]) if analysis else tuple):
+            if fitted.course is not None and not fitted.steps:  # no Trainer has told it that a fit began
+                fitted.course.begin()
+                fitted.course.measure(fitted.strategy, 0, bench.split("train"))
+            say_untouched(stack[0], fitted)
+            say_unconverged(stack, fitted)
+            failures += [f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done)]
+            left = [run for run in left if run not in stack]
+    except (UserError, *FAILURES_OF_CODE) as error:
+        groups = by_strategy(left)
+        if len(groups) > 1 and process_share()[1] > 1 and not isinstance(error, UserError):
+            raise  # the other processes may not have failed, and wait for this one
+        if len(groups) == 1:
+            return [*failures, f"{title(left[0])}: {described(error)}"]
+        for group in groups:  # one strategy's mistake is not the others'
+            failures += fit_and_record(bench, group, store, done, analysis=analysis)
+    return failures
+
+
+def title(run: Planned) -> str:
+    """Strategy and how its hyper-parameters were chosen, as tables and messages name it."""
+    return f"{run.entry.public_name} ({run.tuning.kind})"
+
+
+def say_untouched(run: Planned, fitted: Fitted) -> None:
+    """One line on stderr for parameters that are to be trained and have never had a gradient."""
+    untouched = [name for name, value in fitted.strategy.named_parameters() if value.requires_grad and value.grad is None]
+    if fitted.steps and untouched and first_process():
+        print(  # noqa: T201
+            f"lt-bench: {run.entry.public_name}: the loss does not depend on {', '.join(untouched)}, which is trainable; `lt-bench check` says more",
+            file=sys.stderr,
+        )
+
+
+def say_unconverged(runs: Sequence[Planned], fitted: Fitted) -> None:
+    """One line on stderr for every solution that is not yet the minimum."""
+    for run, row in zip(runs, fitted.strategy.solved, strict=False):
+        if row["gradient_norm"] > CONVERGED and first_process():
+            print(  # noqa: T201
+                f"lt-bench: {run.entry.public_name}: the solver stopped after {row['iterations']:g} iterations at a gradient norm of "
+                f"{row['gradient_norm']:.1g}, above {CONVERGED:g}; raise --strategy.iterations",
+                file=sys.stderr,
+            )
+
+
+def _record_each(
+    bench: Workbench, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None]
+) -> Iterator[tuple[Planned, str]]:
+    """Record the heads of a stack; yields those that cannot be measured, and why."""
+    for head, run in enumerate(runs):
+        try:
+            record, arrays = record_head(bench, run, fitted, head)
+            if first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
+                store.write(record, arrays)
+        except (UserError, OSError, *FAILURES_OF_CODE) as error:
+            yield run, described(error)
+        else:
+            done(record)
+
+
+def require_writable(directory: Path) -> None:
+    """Refuse a directory of results that cannot be written, before hours are spent on fits.
+
+    Raises:
+        UserError: it cannot be made, or no file in it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise UserError(f"{directory}: results cannot be written there ({error.strerror}); choose another place with --results") from None
+
+
+def join_processes(hardware: Hardware) -> None:
+    """Under torchrun, meet the other processes before anything is looked up or written, so that one decides for all; Lightning takes the group as it is."""
+    if not under_torchrun() or hardware.layout.world == 1 or torch.distributed.is_initialized():
+        return
+    if hardware.on_gpu:
+        torch.cuda.set_device(hardware.device)
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if hardware.on_gpu else "gloo")
+
+
+def leave_processes() -> None:
+    """Take down the process group of a fit on several processes."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes and prints."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

@@ -1,0 +1,176 @@
+"""From what was asked for to heads that are to be fitted, each with the identity of the record it will become. Free of torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lt_bench.core.errors import UserError
+from lt_bench.core.identity import record_id
+from lt_bench.engine.arithmetic import Matmul
+from lt_bench.features.locate import shipped
+from lt_bench.features.manifest import Manifest
+from lt_bench.results.record import MATMUL, Mode, Protocol, TuningKind
+from lt_bench.strategies.registry import Entry
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the hyper-parameters were chosen: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, on what, from how many, with which seeds."""
+
+    kind: TuningKind
+    selected_on: Literal["val"] | None = None
+    grid_size: int | None = None
+    seeds: tuple[int, ...] | None = None
+    tuning_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a head is fitted on, and how.
+
+    Attributes:
+        protocol: ``clean`` (a cache), ``images-eval`` or ``images-train``.
+        mode: ``head``, or ``end-to-end``.
+        words: of the command line, beside those of ``clean`` on a cache.
+        recipe: hyper-parameters of the optimisation where it is not the strategy's own.
+        identity: what else makes a run another one, by name.
+        matmul: how exact float32 products are (``engine.arithmetic``).
+    """
+
+    protocol: Protocol = "clean"
+    mode: Mode = "head"
+    words: tuple[str, ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
+    matmul: Matmul = "highest"
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What makes a run another one, beside the strategy's hyper-parameters; products of the usual precision do not."""
+        return self.identity if self.matmul == "highest" else {**self.identity, MATMUL: self.matmul}
+
+
+CLEAN = Setting()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run: a strategy with all its hyper-parameters on a cache, or on images, at a repetition."""
+
+    entry: Entry
+    hyperparameters: dict[str, Any]
+    repetition: int
+    tuning: Tuning
+    manifest: Manifest
+    setting: Setting = CLEAN
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes the record: strategy, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
+        return {
+            "strategy": self.entry.public_name,
+            "hyperparameters": json.loads(json.dumps({**self.hyperparameters, **self.setting.beside})),
+            "cache_key": self.manifest.key,
+            "protocol": self.setting.protocol,
+            "mode": self.setting.mode,
+            "tuning": self.tuning.kind,
+            "seed": self.repetition,
+        }
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return record_id(self.identity)
+
+    @property
+    def command(self) -> str:
+        """The one line that reproduces the record."""
+        dataset = self.manifest.dataset
+        defaults = self.entry.resolve(dataset.name, dataset.imbalance_factor, self.setting.recipe)
+        changed = {key: value for key, value in self.hyperparameters.items() if value != defaults[key]}
+        options = ["--tuned"] if self.tuning.kind == "tuned" else strategy_options(changed)
+        where = self.setting.words or ("--cache", self.manifest.name)
+        exactness = [] if self.setting.matmul == "highest" else ["--matmul", self.setting.matmul]
+        return shlex.join(
+            [
+                "lt-bench", "run", "--strategy", self.entry.public_name, "--dataset", dataset.name, *where,
+                "--seeds", str(self.repetition), *exactness, *options,
+            ]
+        )  # fmt: skip
+
+
+def strategy_options(hyperparameters: dict[str, Any]) -> list[str]:
+    """Hyper-parameters as words of a command line."""
+    words = []
+    for key, value in hyperparameters.items():
+        words += [f"--strategy.{key}", json.dumps(list(value)) if isinstance(value, tuple | list) else str(value)]
+    return words
+
+
+def plan(
+    entry: Entry,
+    manifest: Manifest,
+    given: dict[str, Any],
+    seeds: Sequence[int],
+    tuning: Tuning | None = None,
+    setting: Setting = CLEAN,
+) -> list[Planned]:
+    """One run per seed; a strategy that has no randomness runs once, as repetition 0.
+
+    Raises:
+        UserError: no seeds, a repeated or a negative one.
+    """
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UserError(f"seeds {','.join(map(str, seeds)) or '(none)'}: expected distinct numbers from 0, e.g. 0,1,2")
+    dataset = manifest.dataset
+    official = entry.resolve(dataset.name, dataset.imbalance_factor, setting.recipe)
+    resolved = entry.resolve(dataset.name, dataset.imbalance_factor, {**setting.recipe, **given})
+    if tuning is None:
+        kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # what is called official was of re-training
+        tuning = Tuning(kind if resolved == official else "user")
+    repetitions = seeds if entry.fitting == "sgd" else [0]
+    return [Planned(entry, resolved, repetition, tuning, manifest, setting) for repetition in repetitions]
+
+
+def default_kind(entry: Entry, manifest: Manifest) -> TuningKind:
+    """What a strategy's own hyper-parameters are called on a data set."""
+    if entry.selected_on_val:
+        return "author-tuned"
+    return "official" if entry.is_official(manifest.dataset.name, manifest.dataset.imbalance_factor) else "inferred"
+
+
+def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
+    """What ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
+
+    Raises:
+        UserError: the file of the choice is damaged.
+    """
+    for place in (results / "tuning", shipped("tuned")):
+        path = place / tuning_name(entry, manifest)
+        if path.is_file():
+            try:
+                document = json.loads(path.read_text(encoding="utf-8"))
+                provenance = Tuning("tuned", document["selected_on"], len(document["grid"]), tuple(document["seeds"]), document["id"])
+                return dict(document["choice"]), provenance
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}: damaged tuning ({error!r}); delete it and run `lt-bench tune` again") from None
+    return None
+
+
+def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> str:
+    """File name of a strategy's tuning on a cache; one with hyper-parameters fixed by hand has another name, and ``--tuned`` never takes it."""
+    suffix = f"-fixed-{record_id(fixed)}" if fixed else ""
+    return f"{entry.public_name}-{manifest.key}{suffix}.json"
+
+
+def by_strategy(planned: Sequence[Planned]) -> list[list[Planned]]:
+    """The runs grouped by strategy and how its hyper-parameters were chosen."""
+    groups: dict[tuple[str, str], list[Planned]] = {}
+    for run in planned:
+        groups.setdefault((run.entry.class_path, run.tuning.kind), []).append(run)
+    return list(groups.values())

@@ -1,0 +1,273 @@
+"""`lt-bench pretrain`: stage 1 from images to weights, log and feature cache."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import uuid
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.strategies import DDPStrategy
+from rich.console import Console
+
+from lt_bench.backbones.base import Backbone
+from lt_bench.backbones.loading import Loaded, load_backbone
+from lt_bench.backbones.registry import backbone_spec, build_backbone
+from lt_bench.backbones.weights import save_weights
+from lt_bench.bench.loggers import stage1_logger
+from lt_bench.core.errors import UserError
+from lt_bench.core.groups import Group, together
+from lt_bench.core.launched import started_by_a_launcher
+from lt_bench.core.nodes import Layout, layout
+from lt_bench.core.seeds import derive_seed
+from lt_bench.data.broken import broken_images, without_broken
+from lt_bench.data.image_list import FileData
+from lt_bench.data.load import load_images
+from lt_bench.data.reading import Reading
+from lt_bench.data.small_images import ImageData
+from lt_bench.engine.heads.fit import ending_as_interrupt
+from lt_bench.engine.pretrain.callbacks import EpochLog, KeepCheckpoint
+from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining
+from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
+from lt_bench.engine.pretrain.small_images import Pretraining
+from lt_bench.engine.pretrain.stage1 import Precision, Stage1
+from lt_bench.features.extraction.extract import Request, extract_images, pick_device
+from lt_bench.features.extraction.inputs import inputs_of
+from lt_bench.features.extraction.sources import default_workers
+from lt_bench.features.manifest import MANIFEST_NAME, Manifest
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
+
+Images = ImageData | FileData
+PLAN, LAST, LOG, WEIGHTS = "plan.json", "last.ckpt", "log.csv", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What stage 1 leaves behind: the weights file, the log of epochs, the cache's directory and its manifest."""
+
+    weights: Path
+    log: Path
+    cache: Path
+    manifest: Manifest
+
+
+def pretrain(
+    *,
+    dataset: str,
+    data_dir: Path,
+    out: Path,
+    backbone: str = "resnet34",
+    recipe: str = "los",
+    start: Path | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    cache: Path | None = None,
+    views: int = 8,
+    dtype: str = "float16",
+    precision: Precision | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+    workers: int | None = None,
+    skip_broken: bool = False,
+    compiled: bool = False,
+    deterministic: bool = True,
+    half_weights: bool = False,
+    checkpoint_every: int = 5,
+    keep_epochs: Sequence[int] = (),
+    validate_every: int = 10,
+    wandb: str = "off",
+    wandb_project: str = "lt-bench",
+    command: str = "",
+    progress: bool = True,
+    **reading: Unpack[Reading],
+) -> Pretrained:
+    """Train a backbone on the long-tailed images and extract its feature cache.
+
+    ``out`` gets ``plan.json`` (what is trained), ``last.ckpt`` (while it trains), ``log.csv`` and ``weights.safetensors``. Called again, it goes on from the
+    last checkpoint, or returns at once where everything is there; a killed run that is resumed ends with the same weights as one that was not.
+
+    With several devices, or under torchrun, all processes train and then extract together; ``out`` has to be on a file system that all nodes share. Lightning
+    starts the other processes by running the program again, so call this from a script that may be.
+
+    Args:
+        dataset: name of the data set.
+        data_dir: where its images are.
+        out: directory of the run.
+        backbone: name of the network.
+        recipe: name of the stage-1 recipe.
+        start: weights to start from, a file or ``hub``; a classifier of other classes stays fresh. By default all are.
+        seed: of the initial weights, the batch order and the augmentation.
+        epochs: instead of the recipe's.
+        cache: directory of the feature cache, by default ``out``/cache.
+        views: augmented training views of the cache.
+        dtype: of the cache: float16, float32 or affine8.
+        precision: bf16 or fp32; by default bf16 on CUDA and fp32 elsewhere.
+        accelerator: auto, cpu or gpu.
+        devices: processes on this node (DDP), one device each; under torchrun its number counts.
+        workers: processes that decode image files for each of them; 0 decodes in the training process.
+        skip_broken: leave images out that cannot be decoded, and name them, instead of stopping; all are decoded once to find them.
+        compiled: compile the network.
+        deterministic: cuDNN's deterministic algorithms; without them a resumed run on CUDA may differ in the last digits.
+        half_weights: store matrices and kernels as float16; the cache is extracted from what is stored.
+        checkpoint_every: epochs between checkpoints.
+        keep_epochs: epochs (from 1) whose checkpoint stays as ``epoch-<n>.ckpt``.
+        validate_every: epochs between validations for the log.
+        wandb: also log the epochs to Weights & Biases: off, offline (no account needed) or online.
+        wandb_project: W&B project.
+        command: how to do this again, for the manifest.
+        progress: whether to show progress.
+        reading: how the images are read, see ``Reading``.
+
+    Raises:
+        UserError: arguments or data do not fit, ``out`` holds another run, or training diverged.
+    """
+    plan, where = stage1_recipe(recipe).with_epochs(epochs), layout(devices)
+    device = pick_device(accelerator)
+    precision = precision or ("bf16" if device.type == "cuda" else "fp32")
+    data, workers = load_images(dataset, data_dir, **reading), default_workers(device, where.devices) if workers is None else workers
+    _check(backbone, data, plan, checkpoint_every)
+    begun = None if start is None else load_backbone(backbone, start, len(data.train_counts))
+    weights, features = out / WEIGHTS, cache or out / "cache"
+    complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_a_launcher()
+    with together(Layout(1, 1) if complete else where, device.type, trains=True) as group:
+        data = _agreed(group, data, workers, skip_broken, progress)
+        told = _plan(backbone, data, plan, seed, precision) | {"start": None if begun is None else begun.weights_hash}
+        group.first_does(lambda: _keep_plan(out, told))
+        if not group.first_does(weights.is_file):
+            network = fresh_network(backbone, len(data.train_counts), seed)
+            if begun is not None:
+                _take(begun, network)
+            if compiled:
+                network.compile(dynamic=False)
+            module = _module(network, data, backbone, plan, seed, precision, workers)
+            callbacks = [EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)]
+            trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, told, wandb, wandb_project))
+            _train(trainer, module, out, deterministic, half_weights)
+            del trainer, module, network
+            gc.collect()  # ends the processes that decoded for training, before others are forked
+        origin = "" if begun is None else f"started from {start} (weights {begun.weights_hash}), "
+        request = Request(
+            data=data, backbone=backbone, weights=weights, out=features, device=device, devices=devices, workers=workers, name=(cache or out).name,
+            views=views, dtype=dtype, stage1=f"{plan.describe()}, {precision}, seed {seed}, {origin}last epoch", command=command, progress=progress,
+        )  # fmt: skip
+        return Pretrained(weights, out / LOG, features, extract_images(request))
+
+
+def _agreed(group: Group, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
+    """The images that all processes train on, without those that any of them cannot decode where such are to be left out."""
+    hashes = group.all_do(lambda: data.split_hash)
+    group.first_does(lambda: _check_same(hashes))
+    if not skip_broken or isinstance(data, ImageData):
+        return data
+    found = group.all_do(lambda: broken_images(data, workers, group.rank, group.world))
+    kept, left_out = group.each_does(lambda: without_broken(data, found))
+    for line in left_out if progress and group.first else ():
+        Console(stderr=True).print(f"left out {line}", soft_wrap=True, highlight=False)
+    return kept
+
+
+def _check_same(hashes: Sequence[str]) -> None:
+    if len(set(hashes)) > 1:
+        raise UserError(
+            f"the processes do not see the same images (split hashes {', '.join(hashes)}); is --data-dir the same on all nodes?"
+        )
+
+
+def _module(network: Backbone, data: Images, backbone: str, plan: Stage1Recipe, seed: int, precision: Precision, workers: int) -> Stage1:
+    if isinstance(data, ImageData):
+        return Pretraining(network, data, plan, seed=seed, precision=precision)
+    inputs = inputs_of(data, backbone, backbone_spec(backbone).name)
+    reading = FileInputs(inputs.evaluation, inputs.augmentation, inputs.upright, workers)
+    return FilePretraining(network, data, reading, plan, seed=seed, precision=precision)
+
+
+def _trainer(device: torch.device, where: Layout, plan: Stage1Recipe, callbacks: list[Callback], logger: WandbLogger | None) -> Trainer:
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu", devices=where.devices, num_nodes=where.nodes,
+        # Images and figures are buffers that differ between processes or never change, so nothing is to be copied from the first.
+        strategy=DDPStrategy(broadcast_buffers=False) if where.world > 1 else "auto", sync_batchnorm=where.world > 1 and device.type == "cuda",
+        max_epochs=plan.optimisation.epochs, logger=logger or False, log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, num_sanity_val_steps=0, callbacks=callbacks,
+    )  # fmt: skip
+
+
+def _train(trainer: Trainer, module: Stage1, out: Path, deterministic: bool, half_weights: bool) -> None:
+    """Train to the end; the weights are there when this returns, in every process."""
+    _fit(trainer, module, out / LAST, deterministic)
+    if trainer.is_global_zero:
+        save_weights(module.network, out / WEIGHTS, half_weights)
+        (out / LAST).unlink(missing_ok=True)
+    if isinstance(trainer.logger, WandbLogger):
+        trainer.logger.experiment.finish()
+    trainer.strategy.barrier()
+
+
+def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> None:
+    with (
+        warnings.catch_warnings(),
+        torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=True),
+        ending_as_interrupt(),
+    ):
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")  # positions come from memory
+        warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
+        warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
+        trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
+    for name, tensor in module.network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            if not trainer.is_global_zero:
+                raise SystemExit(2)  # the first process says it
+            raise UserError(f"{last.parent}: training diverged, {name} is not finite; remove the directory and use a smaller learning rate")
+
+
+def fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
+    """A backbone whose initial weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("backbone", seed))
+        return build_backbone(backbone, num_classes)
+
+
+def _take(begun: Loaded, network: Backbone) -> None:
+    """Start from these weights, their classifier too where it is of the same classes."""
+    state = begun.network.state_dict()
+    network.load_state_dict({name: state[name] for name in state if begun.head is not None or not name.startswith("fc.")}, strict=False)
+
+
+def _check(backbone: str, data: Images, recipe: Stage1Recipe, checkpoint_every: int) -> None:
+    wanted = backbone_spec(backbone).input_size
+    if isinstance(data, ImageData) and (height := data.splits["train"].images.shape[2]) != wanted:
+        raise UserError(f"{backbone} is for images of {wanted} pixels, {data.spec.name} has {height}")
+    if recipe.optimisation.epochs < 1 or checkpoint_every < 1:
+        raise UserError("epochs and checkpoint_every must be at least 1")
+
+
+def _plan(backbone: str, data: Images, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
+    return {
+        "backbone": backbone, "dataset": data.spec.name, "imbalance_factor": None if data.imbalance_factor is None else float(data.imbalance_factor), "split_hash": data.split_hash,
+        "recipe": recipe.describe(), "source": recipe.source, "seed": seed, "precision": precision,
+    }  # fmt: skip
+
+
+def _keep_plan(out: Path, plan: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / PLAN
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: damaged ({error}); remove {out} and train again") from None
+        for name, value in plan.items():
+            if found.get(name) != value:
+                raise UserError(f"{out}: holds a run with {name} {found.get(name)!r}, not {value!r}; choose another directory or remove it")
+        return
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)

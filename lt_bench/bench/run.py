@@ -1,0 +1,131 @@
+"""``lt-bench run``: train one strategy on one cache, or on images, evaluate, record, show."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from lt_bench.bench.execute import Bench, execute, first_process, join_processes, leave_processes
+from lt_bench.bench.loggers import log_records
+from lt_bench.bench.options import RunOptions
+from lt_bench.bench.planning import CLEAN, Setting, Tuning, plan, tuned_choice
+from lt_bench.bench.sources.base import Workbench
+from lt_bench.bench.sources.find_cache import resolve_cache
+from lt_bench.core.console import page_console
+from lt_bench.core.errors import UserError
+from lt_bench.core.launched import is_first
+from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.manifest import Manifest
+from lt_bench.leaderboard.tables.terminal import run_table
+from lt_bench.results.record import RunRecord
+from lt_bench.results.store import Store
+from lt_bench.strategies.registry import Entry, find
+
+END_TO_END_ONLY = ("recipe", "epochs", "phase1", "keep_epochs")
+IMAGES_ONLY = ("precision", "compiled")
+
+
+def run(options: RunOptions) -> list[RunRecord]:
+    """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again.
+
+    Raises:
+        UserError: anything in the options that cannot be done; nothing is recorded of a run that failed.
+    """
+    entries = [find(name) for name in dict.fromkeys(options.strategy.name.split(","))]
+    _check_epochs(entries, options)
+    if options.matmul != CLEAN.matmul and all(entry.fitting != "sgd" for entry in entries):
+        raise UserError(f"--matmul: nothing is fitted by steps in {', '.join(entry.public_name for entry in entries)}; leave it out")
+    join_processes(Hardware(options.accelerator, options.devices))
+    bench, setting, tuned_on = where(entries[0], options)
+    if len(entries) > 1 and setting.protocol != CLEAN.protocol:
+        raise UserError("several strategies in one run are for cached features; name one with --strategy")
+    planned = []
+    for entry in entries:
+        given, tuning = chosen(entry, options, tuned_on)
+        own = setting if entry.fitting == "sgd" or setting.protocol != CLEAN.protocol else CLEAN
+        planned += plan(entry, bench.manifest, given, options.seeds, tuning, own)
+    store, records = Store(options.results), []
+    before = {one.id for one in planned if store.has(one.id)}
+    failures = execute(bench, planned, store, records.append, analysis=options.analysis)
+    if first_process() and records:
+        _show(options, records, store, len(before), len(planned))
+    if failures:
+        raise UserError("; ".join(failures))
+    leave_processes()
+    return records
+
+
+def _check_epochs(entries: Sequence[Entry], options: RunOptions) -> None:
+    """Say which strategies have no best test epoch.
+
+    Raises:
+        UserError: none has.
+    """
+    without = ", ".join(entry.public_name for entry in entries if entry.fitting != "sgd")
+    if not options.best_test_epoch or not without:
+        return
+    if all(entry.fitting != "sgd" for entry in entries):
+        raise UserError(f"--best-test-epoch: there are no epochs in {without}; leave it out")
+    if is_first():
+        print(f"lt-bench: there are no epochs in {without}, and so no best test epoch", file=sys.stderr)  # noqa: T201
+
+
+def _show(options: RunOptions, records: list[RunRecord], store: Store, before: int, planned: int) -> None:
+    log_records(records, store, options.wandb, options.wandb_project)
+    console = page_console()
+    console.print(run_table(records, console.width))
+    if before:
+        console.print(f"{before} of {planned} were recorded in {options.results} before and not fitted again")
+    console.print(f"records: {', '.join(str(store.path(record)) for record in records)}", soft_wrap=True)
+
+
+def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manifest | None]:
+    """On what to fit, how, and the manifest of the cache whose tuning would be taken.
+
+    Raises:
+        UserError: an option that has no meaning here, or whatever stands in the way of the cache or the images.
+    """
+    on_images = options.mode == "end-to-end" or options.protocol != "clean"
+    for name in (*(END_TO_END_ONLY if options.mode == "head" else ()), *(() if on_images else IMAGES_ONLY)):
+        if getattr(options, name):
+            raise UserError(
+                f"--{name.replace('_', '-')} is for {'--mode end-to-end' if name in END_TO_END_ONLY else 'fitting on images'}; leave it out"
+            )
+    if on_images and options.matmul != "highest":
+        raise UserError("--matmul is for heads on cached features; on images say --precision")
+    if on_images and options.skip_broken:
+        raise UserError("--skip-broken is for extracting features of image files, which a protocol on images does not; leave it out")
+    if not on_images:
+        cache = resolve_cache(options)
+        words = ("--cache", cache.manifest.name, "--best-test-epoch") if options.best_test_epoch else ()
+        setting = Setting(words=words, matmul=options.matmul)
+        return Bench(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), setting, cache.manifest
+    from lt_bench.bench.sources.image_options import image_bench  # and with it the image side, which a cache does without
+
+    return image_bench(entry, options)
+
+
+def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
+    """The hyper-parameters that were given, or those that `tune` chose.
+
+    Raises:
+        UserError: there are no tuned ones, or given ones too.
+    """
+    given = options.strategy.hyperparameters
+    if not options.tuned:
+        return given, None
+    if tuned_on is None:
+        raise UserError(
+            "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
+        )
+    if not entry.grid:
+        raise UserError(f"{entry.name} has nothing to tune: it declares no grid; leave out --tuned")
+    choice = tuned_choice(entry, tuned_on, options.results)
+    if choice is None:
+        raise UserError(
+            f"{entry.name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.name} --cache {tuned_on.name}` first"
+        )
+    if given:
+        raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
+    return choice

@@ -1,0 +1,129 @@
+"""What runs are fitted and measured on: a feature cache, or images through a backbone."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from lt_bench.bench.planning import Planned, by_strategy
+from lt_bench.engine.evaluate import Measured, evaluate, profile_of
+from lt_bench.engine.heads.best_epoch import BestTestEpoch
+from lt_bench.engine.heads.fit import Fitted, Hardware
+from lt_bench.engine.heads.stacks import HeadJob, head_bytes, stacks
+from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.manifest import Manifest
+from lt_bench.metrics.decomposition import Profile
+from lt_bench.strategies.registry import Entry
+
+CPU_STACK_BYTES = 1 << 28
+GPU_STACK_BYTES = 8 << 30
+
+
+class Workbench(ABC):
+    """A place where planned runs are fitted, and their heads measured.
+
+    Attributes:
+        manifest: what the features are of; its key is part of every record's identity.
+        hardware: of the fits.
+        best_test_epoch: also test after every epoch, and record the best as figures of their own.
+    """
+
+    manifest: Manifest
+    hardware: Hardware
+    best_test_epoch: bool
+
+    @abstractmethod
+    def split(self, name: str) -> FeatureSplit:
+        """Features to measure on: all views of a split."""
+
+    @abstractmethod
+    def fitted(
+        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
+    ) -> Iterator[tuple[list[Planned], Fitted]]:
+        """Fit the planned runs, stack by stack, each with ``callbacks`` of its own; yields it as it is done, without looking whether its heads are finite."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where features and heads live."""
+        return self.hardware.device
+
+    def has(self, split: str) -> bool:
+        """Whether there is this split."""
+        return split in self.manifest.views
+
+    def stacked(self, planned: Sequence[Planned]) -> Iterator[tuple[list[Planned], list[HeadJob]]]:
+        """Which runs are fitted as one stack."""
+        jobs = {run.id: HeadJob(run.entry, run.hyperparameters, run.repetition) for run in planned}
+        by_job = {id(jobs[run.id]): run for run in planned}
+        for stack in stacks(list(jobs.values()), self.heads_at_once(planned)):
+            yield [by_job[id(job)] for job in stack], stack
+
+    def heads_at_once(self, planned: Sequence[Planned]) -> int:
+        """How many heads of these runs fit into the memory that is set aside for them; at least one."""
+        budget = CPU_STACK_BYTES if self.device.type == "cpu" else GPU_STACK_BYTES
+        batch = max((int(run.hyperparameters.get("batch_size", 1)) for run in planned), default=1)
+        return max(1, budget // head_bytes(self.manifest.dataset.num_classes, self.manifest.backbone.dim, batch))
+
+    def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
+        """Which runs are fitted and recorded before the next ones are begun; here those of a strategy."""
+        return by_strategy(planned)
+
+    def best_epochs(self, features: Callable[[], Tensor]) -> list[BestTestEpoch]:
+        """What keeps the best test epoch of a fit, where that is asked for."""
+        if not self.best_test_epoch:
+            return []
+        return [BestTestEpoch(features, self.split("test").labels, self.manifest.dataset.train_counts)]
+
+    def measure(
+        self,
+        head: nn.Module,
+        split: str,
+        classifier: Tensor | None = None,
+        classifier_input: Callable[[Tensor], Tensor] | None = None,
+        *,
+        flip: bool = False,
+    ) -> Measured:
+        """Evaluate a head on the plain view of a split, or on the average with its flipped view.
+
+        Args:
+            head: from features (B, D) to logits (B, K).
+            split: train, val or test.
+            classifier: (K, D) directions for the norm and angle decomposition.
+            classifier_input: features (B, D) as those directions meet them; as they are where it is None.
+            flip: average the logits with those of the flipped view.
+        """
+        features = self.split(split)
+        views = ("plain", "flip") if flip else ("plain",)
+        inputs = tuple(features.view(view) for view in views)
+        counts = self.manifest.dataset.train_counts
+        profile = None if classifier is None else self._profile(split, features, classifier_input)
+        return evaluate(head, inputs, features.labels, counts, classifier=classifier, profile=profile)
+
+    def _profile(self, split: str, features: FeatureSplit, met: Callable[[Tensor], Tensor] | None) -> Profile:
+        """Of the plain view; made once for all heads that meet the features as they are."""
+        known = self._profiles.get(split)
+        if met is None and known is not None and known[0] is features:
+            return known[1]
+        profile = profile_of(features.view("plain"), features.labels, self.manifest.dataset.num_classes, met=met)
+        if met is None:
+            self._profiles[split] = features, profile
+        return profile
+
+    @functools.cached_property
+    def _profiles(self) -> dict[str, tuple[FeatureSplit, Profile]]:
+        return {}
+
+    def varies(self, entry: Entry) -> str | None:
+        """What differs between the seeds of a strategy; None where nothing does."""
+        if entry.fitting != "sgd":
+            return None
+        return "initial head and batch order, one backbone" if entry.initial_head == "random" else "batch order, one backbone"
+
+    def trained_parameters(self, fitted: Fitted) -> int:
+        """How many numbers of one head, and of the network where it is trained with it, were fitted."""
+        return fitted.strategy.trained_parameters()

@@ -1,0 +1,140 @@
+"""Which cache a verb runs on: named, the only one that fits, or extracted first where the images are there. Free of torch until one is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lt_bench.bench.options import CacheOptions, ExtractOptions
+from lt_bench.bench.sources.same_images import of_the_images
+from lt_bench.cli.preflight import require_images
+from lt_bench.core.errors import UserError
+from lt_bench.core.launched import is_first
+from lt_bench.data.specs import DatasetSpec, dataset_spec
+from lt_bench.features.locate import find_cache, fitting_caches
+from lt_bench.features.manifest import Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from lt_bench.features.cache import FeatureCache
+
+
+def resolve_cache(options: CacheOptions) -> FeatureCache:
+    """The cache that the options mean, extracted first where it is not there.
+
+    Raises:
+        UserError: as ``find_fitting``, or anything that stands in the way of extracting; ``--weights`` are not those of the cache that fits.
+    """
+    from lt_bench.features.cache import open_cache
+
+    found = find_fitting(options)
+    if found is None:
+        return extracted(options)
+    cache = open_cache(found)
+    if options.data_dir is not None and is_first():
+        print(f"lt-bench: {found} has the features of the images in {options.data_dir}", file=sys.stderr)  # noqa: T201
+    if options.weights is not None:
+        _check_weights(cache, options.weights)
+    return cache
+
+
+def find_fitting(options: CacheOptions) -> Path | None:
+    """The directory of the cache that the options mean; None where it is to be made of the images that they name.
+
+    Raises:
+        UserError: it is of another data set, subset or other images than asked for; several fit and none is named; none fits, with what is needed to make one.
+    """
+    if options.cache is not None:
+        path = find_cache(options.cache)
+        manifest = read_manifest(path)
+        _check(path, manifest, options)
+        if not of_the_images(manifest, options):
+            raise _other_images([(path, manifest)], options)
+        return path
+    if not options.dataset:
+        raise UserError("--dataset is missing: name a data set (`lt-bench list datasets`) or a cache with --cache")
+    spec = dataset_spec(options.dataset)
+    factor = options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
+    images = options.data_dir is not None and options.backbone is not None and options.weights is not None
+    # The cache of another person's folder would fit by name; that of these images is found by their split.
+    found = [] if images and spec.num_classes is None else fitting_caches(spec.name, factor, options.backbone)
+    found = [(path, manifest) for path, manifest in found if _fits_subset(manifest, options)]
+    same = [(path, manifest) for path, manifest in found if of_the_images(manifest, options)]
+    if found and not same and not images:
+        raise _other_images(found, options)
+    found = same
+    if len(found) > 1:
+        listed = "; ".join(f"{manifest.name} ({manifest.backbone.name}, {path})" for path, manifest in found)
+        raise UserError(f"{len(found)} caches of {spec.name} fit, name one with --cache: {listed}")
+    if found:
+        return found[0][0]
+    if not images:
+        raise UserError(how_to_get(spec, options))
+    require_images(spec.name, options.data_dir, options.backbone, options.weights)
+    return None
+
+
+def extracted(options: CacheOptions) -> FeatureCache:
+    """The cache of the images, backbone and weights that the options name, extracted now."""
+    from lt_bench.cli.images import extract_verb  # the image side is not needed where a cache is
+    from lt_bench.features.cache import open_cache
+
+    wanted = {field.name: getattr(options, field.name) for field in dataclasses.fields(CacheOptions) if field.name != "cache"}
+    return open_cache(extract_verb(ExtractOptions(**wanted, accelerator=getattr(options, "accelerator", "auto"))))
+
+
+def _fits_subset(manifest: Manifest, options: CacheOptions) -> bool:
+    """Whether a cache is of the subset that was asked for; any is, where nothing was said."""
+    selection, profile = manifest.dataset.subset
+    return options.selection in (None, selection) and options.profile in (None, profile)
+
+
+def _check(path: Path, manifest: Manifest, options: CacheOptions) -> None:
+    info = manifest.dataset
+    if options.dataset and info.name != options.dataset:
+        raise UserError(f"{path}: a cache of {info.name}, and --dataset is {options.dataset}; name the right cache or data set")
+    if options.imbalance_factor is not None and info.imbalance_factor != options.imbalance_factor:
+        raise UserError(f"{path}: imbalance factor {info.imbalance_factor}, and --imbalance-factor is {options.imbalance_factor:g}")
+    if options.backbone is not None and manifest.backbone.name != options.backbone:
+        raise UserError(f"{path}: features of {manifest.backbone.name}, and --backbone is {options.backbone}")
+    if not _fits_subset(manifest, options):
+        raise UserError(f"{path}: selection {info.selection}, and {_asked(options)}; name the right cache")
+
+
+def _asked(options: CacheOptions) -> str:
+    asked = {"--selection": options.selection, "--profile": options.profile}
+    return ", ".join(f"{name} is {value}" for name, value in asked.items() if value is not None)
+
+
+def _other_images(found: Sequence[tuple[Path, Manifest]], options: CacheOptions) -> UserError:
+    caches = ", ".join(f"{path} (split {manifest.dataset.split_hash})" for path, manifest in found)
+    return UserError(
+        f"{caches}: not of the images in {options.data_dir} (where a split was made of them, with --split-seed {options.split_seed}); leave --data-dir out to use such a cache all the same, or give --backbone and --weights, and "
+        "no --cache, to extract these images"
+    )
+
+
+def _check_weights(cache: FeatureCache, weights: Path) -> None:
+    """Features of other weights than those named would be measured in silence."""
+    from lt_bench.backbones.loading import load_backbone
+    from lt_bench.features.cache import require
+
+    info, backbone = cache.manifest.dataset, cache.manifest.backbone.name
+    require_images(info.name, None, backbone, weights)
+    require(cache, weights_hash=load_backbone(backbone, weights, info.num_classes, info.name, info.train_counts).weights_hash)
+
+
+def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
+    """What is needed to have features of a data set, where to get it, and what to run next."""
+    files = "".join(f"\n    {need.path}  ({need.origin})" for need in spec.needs)
+    backbone = options.backbone or "NAME"
+    return (
+        f"no feature cache of {spec.name} is here, and no images to make one from.\n"
+        f"  Needed under --data-dir DIR:{files or ' ' + spec.obtain}\n"
+        f"  Where to get it: {spec.obtain}\n"
+        f"  Then: lt-bench data check {spec.name} --data-dir DIR\n"
+        f"        lt-bench extract --dataset {spec.name} --data-dir DIR --backbone {backbone} --weights FILE\n"
+        f"  Or, with embeddings of your own: lt-bench import-features --dataset {spec.name} --name NAME --train train.npz --test test.npz"
+    )

@@ -1,0 +1,45 @@
+"""Whether a cache is of the images that were named beside it. Free of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+from lt_bench.bench.options import ImageOptions, reading
+from lt_bench.data.load import load_images
+from lt_bench.features.manifest import LISTED, Manifest
+
+
+def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
+    """Whether the features are those of the images under ``--data-dir``, broken ones left out or not; also where none are named.
+
+    Small images are decoded for this, which takes seconds; files are only listed.
+
+    Raises:
+        UserError: there are no such images, or something is wrong with them.
+    """
+    if options.data_dir is None:
+        return True
+    found = _split_hash(manifest.dataset.name, options.data_dir, _read_as(manifest, options))
+    return found in (manifest.dataset.split_hash, manifest.created_with.get(LISTED))
+
+
+def _read_as(manifest: Manifest, options: ImageOptions) -> ImageOptions:
+    """The options, with what they leave open as it is in the cache."""
+    info = manifest.dataset
+    (selection, profile), factor = info.subset, info.imbalance_factor
+    drawn = {} if selection == "given" else {"selection": options.selection or selection, "profile": options.profile or profile}
+    return dataclasses.replace(
+        options, imbalance_factor=options.imbalance_factor if options.imbalance_factor is not None else factor, **drawn
+    )
+
+
+def _split_hash(dataset: str, data_dir: Path, options: ImageOptions) -> str:
+    return _cached_hash(dataset, data_dir, tuple(reading(options).items()))
+
+
+@functools.cache
+def _cached_hash(dataset: str, data_dir: Path, choices: tuple) -> str:
+    """Kept, because it is asked for before torch is imported and after."""
+    return load_images(dataset, data_dir, **dict(choices)).split_hash

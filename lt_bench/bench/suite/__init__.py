@@ -1,0 +1,1 @@
+"""Suites: strategies x caches x seeds."""

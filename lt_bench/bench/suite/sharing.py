@@ -1,0 +1,81 @@
+"""How many processes share a suite, and what each of them has of the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lt_bench.bench.execute import Bench
+from lt_bench.bench.planning import Planned
+from lt_bench.core.control_groups import quota
+from lt_bench.core.memory import room
+from lt_bench.core.threads import threads_worth
+from lt_bench.engine.heads.fit import Hardware
+
+WORKER_FLOP = 1e12
+"""Products that a worker on the CPU is started for: a guess, some times what its start takes (``benchmarks/speed/startup.py``)."""
+WORKER_BYTES = 1 << 30
+"""Memory of a worker on the CPU beside its features: Python with torch, a stack of heads, logits."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a pool of a suite asks for.
+
+    Attributes:
+        flop: of the products of all its steps.
+        product: of one head in one step.
+        features: bytes.
+        solves: whether some are fitted without steps, of which nothing is known before.
+    """
+
+    flop: float
+    product: float
+    features: int
+    solves: bool = False
+
+
+def work_of(bench: Bench, runs: Sequence[Planned]) -> Work:
+    """That of fits by steps, and whether there are others."""
+    manifest = bench.manifest
+    size, samples = 2.0 * manifest.backbone.dim * manifest.dataset.num_classes, sum(manifest.dataset.train_counts)
+    stepping = [run.hyperparameters for run in runs if run.entry.fitting == "sgd"]
+    return Work(
+        flop=sum(2 * size * samples * chosen["epochs"] for chosen in stepping),
+        product=max((size * chosen["batch_size"] for chosen in stepping), default=0.0),
+        features=sum(bench.cache.bytes_of(split) for split in manifest.views),
+        solves=any(run.entry.fitting == "solve" for run in runs),
+    )
+
+
+def workers_for(hardware: Hardware, works: Sequence[Work]) -> int:
+    """How many processes share a suite that does not say: one for each CUDA device, else as many as cores, memory and the work itself suggest.
+
+    On the CPU a worker has the threads that a product of one head keeps busy: one at CIFAR's size, ten at ImageNet-LT's with batches of 512.
+    """
+    if hardware.layout.world > 1 or not works:
+        return 1
+    if hardware.on_gpu:
+        return torch.cuda.device_count()
+    by_cores = cores() // threads_worth(max(work.product for work in works))
+    by_memory = room(torch.device("cpu")) // (WORKER_BYTES + max(work.features for work in works))
+    by_work = sum(work.flop for work in works) // WORKER_FLOP
+    return max(1, int(min(by_cores, by_memory, by_work)))
+
+
+def cores() -> int:
+    """Threads that torch would start, no more than the control groups leave room for."""
+    return int(min(torch.get_num_threads(), quota()))
+
+
+def environments(workers: int, hardware: Hardware) -> list[dict[str, str]]:
+    """Of each worker: its share of the CPU threads and, on GPUs, the one device that it sees, in turn where there are fewer devices than workers."""
+    threads = str(max(1, cores() // workers))
+    shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    if not hardware.on_gpu:
+        return [shared] * workers
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(torch.cuda.device_count())))).split(",")
+    return [{**shared, "CUDA_VISIBLE_DEVICES": visible[number % len(visible)]} for number in range(workers)]

@@ -1,0 +1,83 @@
+"""Fitting the points of a grid and scoring them on validation, in this process or by several workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lt_bench.bench.execute import Bench
+from lt_bench.bench.options import TuneOptions
+from lt_bench.bench.planning import Planned
+from lt_bench.bench.suite.sharing import work_of, workers_for
+from lt_bench.bench.suite.units import Display, Unit, outcomes, units_of
+from lt_bench.bench.workers import ATTEMPTS, Death
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
+from lt_bench.engine.evaluate import process_share
+
+
+class Scorer:
+    """Fits units and scores their heads; it keeps the features of the cache.
+
+    Args:
+        bench: the cache, where it is open already.
+    """
+
+    def __init__(self, bench: Bench | None = None) -> None:
+        self._bench = bench
+
+    def __call__(self, unit: Unit) -> dict[str, float] | str:
+        """Scores by run id; or what is wrong."""
+        try:
+            self._bench = self._bench or unit.opened()
+            return validation_scores(self._bench, unit.runs)
+        except (UserError, *FAILURES_OF_CODE) as error:
+            if process_share()[1] > 1 and not isinstance(error, UserError):
+                raise  # the other processes may not have failed, and wait for this one
+            return described(error)
+
+
+def validation_scores(bench: Bench, planned: Sequence[Planned]) -> dict[str, float]:
+    """Macro accuracy on validation by run id; a head whose fit diverged scores 0."""
+    scores: dict[str, float] = {}
+    for runs, fitted in bench.fitted(planned):
+        for head, run in enumerate(runs):
+            try:
+                fitted.check_finite(head)
+            except UserError:
+                scores[run.id] = 0.0
+                continue
+            scores[run.id] = bench.measure(fitted.strategy.inference_head(head), "val", None).scalars["macro_accuracy"]
+    return scores
+
+
+def workers_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, *, spread: bool) -> int:
+    """How many processes share the points: as many as the options say, else, with ``spread``, as pay; each has a point at least."""
+    work = work_of(bench, [run for point in points for run in point])
+    return min(len(points), options.workers or (workers_for(bench.hardware, [work]) if spread else 1))
+
+
+def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, workers: int) -> dict[str, float]:
+    """Macro accuracy on validation of every run of every point, by run id.
+
+    Args:
+        bench: the opened cache.
+        points: the runs of each point of the grid, one for every seed.
+        options: of the command.
+        workers: that share them.
+
+    Raises:
+        UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
+    """
+    # Points next to each other in the grid take about as long; every worker gets some of all.
+    shares = [[run for point in points[part::workers] for run in point] for part in range(workers)]
+    units = [unit for share in shares for unit in units_of(bench, share, options)]
+    display, scores = Display(), {}
+    display.expects(bench, sum(map(len, points)), recorded=0)
+    with display.progress:
+        for worker, unit, found in outcomes(Scorer(bench) if workers == 1 else Scorer(), units, workers, bench.hardware, display):
+            if isinstance(found, Death):
+                raise UserError(f"{unit.name}: its worker died {ATTEMPTS} times ({found}); if memory was short, fewer --workers take less")
+            if isinstance(found, str):
+                raise UserError(found)
+            scores |= found
+            display.ends(worker, unit, len(unit.runs))
+    return scores

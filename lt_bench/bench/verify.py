@@ -1,0 +1,164 @@
+"""``lt-bench verify``: run a record again, and compare."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from torch import nn
+
+from lt_bench.bench.execute import BEST_EPOCH, Bench, record_head
+from lt_bench.bench.options import RunOptions, StrategyChoice, VerifyOptions
+from lt_bench.bench.planning import CLEAN, Planned, Setting, Tuning, plan
+from lt_bench.core.errors import UserError
+from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.cache import FeatureCache, open_cache
+from lt_bench.features.locate import find_cache, known_caches
+from lt_bench.results.record import MATMUL, RunRecord
+from lt_bench.results.store import read_record
+from lt_bench.strategies.registry import find
+
+
+def verify(options: VerifyOptions) -> None:
+    """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
+
+    The fit is one process and one head, however many the record's were: then sums of float32 come in another order, and figures differ in their last digits. So what is
+    compared with the tolerance is the difference relative to the recorded figure, where that is above 1 in magnitude (logits, norms), and the absolute one
+    elsewhere (accuracies, probabilities, of which none may differ).
+
+    Raises:
+        UserError: the cache is not here, or the images and weights are not named; or a metric differs by more than the tolerance.
+    """
+    if options.record == Path():
+        raise UserError("verify needs the JSON file of a record, whose path a run prints")
+    if options.tolerance < 0:
+        raise UserError(f"--tolerance is {options.tolerance:g}, expected a number from 0")
+    if not options.record.is_file():
+        raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
+    record = read_record(options.record)
+    repeated = repeat_on_images(record, options) if on_images(record) else refit(record, cache_of(record, options.cache)).record
+    if repeated.id != record.id:
+        raise UserError(
+            f"{options.record}: this version of {record.identity.strategy} has other hyper-parameters, so the run cannot be repeated; use the record's commit"
+        )
+    differences = compare(record, repeated)
+    worst = max(differences, key=lambda name: differences[name])
+    largest = f"largest difference {differences[worst]:.2g} ({worst})" if differences[worst] else "all are the same to the last digit"
+    Console().print(f"{len(differences)} metrics compared; {largest}, tolerance {options.tolerance:g}", soft_wrap=True)
+    if not differences[worst] <= options.tolerance:
+        raise UserError(
+            f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}{unstable(record)}"
+        )
+
+
+def unstable(record: RunRecord) -> str:
+    """Why a fit may not repeat: its loss rose to a multiple of what it began with, and so did differences in the last digit; empty where it did not."""
+    losses = [row["loss"] for row in record.training.history]
+    if len(losses) < 2 or max(losses) < 2 * losses[0]:
+        return ""
+    return f"; its loss rose from {losses[0]:.3g} to {max(losses):.3g}, so rounding decides where it ends: run it again with a smaller --strategy.lr"
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """The record that the same run gives now, and its head."""
+
+    record: RunRecord
+    head: nn.Module
+
+
+def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
+    """Fit the head of a record again, from its own hyper-parameters and seed."""
+    entry, identity = find(record.identity.strategy), record.identity
+    dataset = cache.manifest.dataset
+    given = dict(identity.hyperparameters)
+    setting = Setting(matmul=given.pop(MATMUL, CLEAN.matmul))
+    hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, given)
+    run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest, setting)
+    bench = Bench(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
+    runs, fitted = next(iter(bench.fitted([run])))
+    again, _ = record_head(bench, runs[0], fitted, 0)
+    return Refitted(again, fitted.strategy.inference_head(0))
+
+
+def on_images(record: RunRecord) -> bool:
+    """Whether a record was fitted on images and not on a cache."""
+    return record.identity.protocol != "clean"
+
+
+def accelerator_of(record: RunRecord) -> str:
+    """``cpu`` where it was fitted on one."""
+    return "cpu" if record.environment.get("device", "cpu") == "cpu" else "auto"
+
+
+def repeat_on_images(record: RunRecord, options: VerifyOptions) -> RunRecord:
+    """Fit a record again on images.
+
+    Raises:
+        UserError: the images, weights or phase 1 are not named, or are others.
+    """
+    from lt_bench.bench.sources.image_options import image_bench  # and with it the image side, which a cache does without
+
+    entry, identity, dataset = find(record.identity.strategy), record.identity, record.dataset
+    own = {name: value for name, value in identity.hyperparameters.items() if name not in ("stage1_recipe", "phase1")}
+    recipe = identity.hyperparameters.get("stage1_recipe")
+    with tempfile.TemporaryDirectory() as place:
+        bench, setting, _ = image_bench(
+            entry,
+            RunOptions(
+                dataset=dataset.name, data_dir=options.data_dir, imbalance_factor=dataset.imbalance_factor, backbone=record.backbone.name,
+                selection="seed0" if str(dataset.selection).startswith("seed0") else "first",
+                profile="step" if "(step" in str(dataset.selection) else "exponential",
+                weights=options.weights, phase1=options.phase1, strategy=StrategyChoice(entry.public_name, own), mode=identity.mode,
+                protocol=identity.protocol, recipe=None if recipe == "own" else recipe, precision="bf16" if record.cache.dtype == "bfloat16" else "fp32",
+                accelerator=accelerator_of(record), best_test_epoch=BEST_EPOCH in record.metrics, checkpoints=Path(place),
+            ),
+        )  # fmt: skip
+        if bench.manifest.key != identity.cache_key or any(
+            identity.hyperparameters.get(name) != value for name, value in setting.identity.items()
+        ):
+            raise UserError(
+                f"the record was fitted on other images or weights than those named: key {identity.cache_key}, here {bench.manifest.key}; "
+                "name the right --data-dir, --weights and --phase1"
+            )
+        (run,) = plan(entry, bench.manifest, own, [identity.seed], Tuning(record.tuning.kind), setting)
+        runs, fitted = next(iter(bench.fitted([run])))
+        return record_head(bench, runs[0], fitted, 0)[0]
+
+
+def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
+    """Difference of every metric by ``view/name``, as a share of those above 1; a metric that is NaN in one record only differs infinitely."""
+    differences = {}
+    for view, metrics in before.metrics.items():
+        for name, value in metrics.items():
+            other = after.metrics.get(view, {}).get(name, math.nan)
+            both_missing = math.isnan(value) and math.isnan(other)
+            difference = 0.0 if both_missing else abs(value - other) / max(1.0, abs(value))
+            differences[f"{view}/{name}"] = math.inf if math.isnan(difference) else difference
+    return differences
+
+
+def cache_of(record: RunRecord, named: str | None) -> FeatureCache:
+    """The cache that a record was measured on: the one named, or among the known ones.
+
+    Raises:
+        UserError: it is not here, or the named one is another.
+    """
+    key = record.identity.cache_key
+    if on_images(record):
+        raise UserError(
+            f"record {record.id} was fitted on images ({record.identity.mode}, {record.identity.protocol}), so no cache holds its features; an end-to-end run leaves "
+            "weights.safetensors, from which `lt-bench extract` makes one"
+        )
+    if named is None:
+        found = [path for path, manifest in known_caches() if manifest.key == key]
+        if not found:
+            raise UserError(f"the record's cache {record.cache.name} (key {key}) is not among the known ones; name it with --cache")
+        return open_cache(found[0])
+    cache = open_cache(find_cache(named))
+    if cache.key != key:
+        raise UserError(f"{cache.path}: key {cache.key}, and the record was measured on {key}; name the right cache with --cache")
+    return cache

@@ -1,0 +1,154 @@
+"""Worker processes that take units of work from one queue; one that dies is replaced, and its unit is taken up again. Free of torch."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+from lt_bench.core.exiting import leaving_at_once
+
+U = TypeVar("U")
+R = TypeVar("R")
+
+ATTEMPTS = 2
+GRACE = 10.0
+"""Seconds that a worker is given to end before it is killed."""
+
+_spawning = multiprocessing.get_context("spawn")
+
+
+class Death(str):
+    """How the workers that took a unit died."""
+
+
+class Workers(Generic[U, R]):
+    """A context manager: processes that call ``do`` on units, each in an environment of its own, and are gone when the block is left.
+
+    Args:
+        do: called in a worker; it and the units travel pickled.
+        environments: one for each worker, variables that are set before it imports anything.
+        begins: called here, with the number of a worker, when it is given a unit.
+        again: called here when a worker died over a unit that is done again, with the unit and how it died.
+    """
+
+    def __init__(
+        self,
+        do: Callable[[U], R],
+        environments: Sequence[Mapping[str, str]],
+        begins: Callable[[int, U], None] = lambda number, unit: None,
+        again: Callable[[U, Death], None] = lambda unit, death: None,
+    ) -> None:
+        self._do, self._environments, self._begins, self._again = do, environments, begins, again
+        self._running: dict[int, tuple[Any, Connection]] = {}
+
+    def __enter__(self) -> Workers[U, R]:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process, connection in self._running.values():
+            connection.close()
+            process.terminate()
+        for process, _ in self._running.values():
+            process.join(GRACE)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def outcomes(self, units: Sequence[U]) -> Iterator[tuple[int, U, R | Death]]:
+        """The number of the worker, the unit and what ``do`` returned for it, in the order in which they are done; ``Death`` for a unit of which ``ATTEMPTS`` workers died."""
+        queue, deaths = deque(enumerate(units)), Counter[int]()
+        free, busy = deque(range(len(self._environments))), dict[Connection, tuple[int, int, U]]()
+        while queue or busy:
+            while queue and free:
+                number, (position, unit) = free.popleft(), queue.popleft()
+                busy[self._give(number, unit)] = number, position, unit
+                self._begins(number, unit)
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                number, position, unit = busy.pop(connection)
+                try:
+                    outcome = connection.recv()
+                except (EOFError, ConnectionError):
+                    outcome = self._bury(number)
+                    deaths[position] += 1
+                    if deaths[position] < ATTEMPTS:
+                        self._again(unit, outcome)
+                        queue.append((position, unit))  # last, when less else is running: it may have been a lack of memory
+                        free.append(number)
+                        continue
+                free.append(number)
+                yield number, unit, outcome
+
+    def _give(self, number: int, unit: U) -> Connection:
+        if number not in self._running:
+            self._running[number] = self._started(self._environments[number])
+        connection = self._running[number][1]
+        with contextlib.suppress(BrokenPipeError):  # it died while it had nothing to do: reading from it will say so
+            connection.send(unit)
+        return connection
+
+    def _started(self, environment: Mapping[str, str]) -> tuple[Any, Connection]:
+        ours, theirs = _spawning.Pipe()
+        process = _spawning.Process(target=_serve, args=(self._do, theirs), daemon=True)
+        with _variables(environment), _interrupts_ignored():
+            process.start()
+        theirs.close()
+        return process, ours
+
+    def _bury(self, number: int) -> Death:
+        process, connection = self._running.pop(number)
+        connection.close()
+        process.join()
+        code = process.exitcode
+        return Death(signal.Signals(-code).name if code < 0 else f"exit code {code}")
+
+
+def _serve(do: Callable[[Any], Any], connection: Connection) -> None:
+    """The life of a worker."""
+    with leaving_at_once():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that a file that is being written is removed
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            while True:
+                connection.send(do(connection.recv()))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself, and nothing is being written any more
+
+
+def _end_with_parent() -> None:
+    """Nobody would take what an orphan finds."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _variables(environment: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A process started meanwhile never hears Ctrl-C, which the terminal sends to all: its parent ends it."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

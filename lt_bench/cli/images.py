@@ -1,0 +1,103 @@
+"""``lt-bench extract`` and ``lt-bench pretrain``: from the options of the command line to the functions that do it."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
+from lt_bench.core.errors import UserError
+from lt_bench.core.launched import is_first
+from lt_bench.data.specs import dataset_spec
+from lt_bench.features.extraction.extract import extract
+from lt_bench.features.locate import home
+
+
+def extract_verb(options: ExtractOptions) -> Path:
+    """Extract the cache; returns its directory.
+
+    Raises:
+        UserError: an option is missing, or anything that ``runs.extract.extract`` refuses.
+    """
+    factor = _check(options)
+    if not options.backbone or options.weights is None:
+        raise UserError("extract needs --backbone NAME and --weights FILE, the network and its stage-1 weights")
+    name = options.name or cache_name(options, factor)
+    out = options.out or home() / "caches" / name
+    manifest = extract(
+        **_writing(options), backbone=options.backbone, weights=options.weights, out=out, name=name, stage1=options.stage1,
+        batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
+        val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
+        command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
+    )  # fmt: skip
+    Console(quiet=not is_first()).print(
+        f"{out}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}", soft_wrap=True
+    )
+    return out
+
+
+def pretrain_verb(options: PretrainOptions) -> None:
+    """Train stage 1 and extract the cache.
+
+    Raises:
+        UserError: an option is missing, or anything that ``runs.pretrain.pretrain`` refuses.
+    """
+    from lt_bench.bench.pretrain import pretrain  # and with it Lightning, which extraction does without
+
+    _check(options)
+    done = pretrain(
+        **_writing(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
+        cache=options.cache, precision=options.precision, devices=options.devices, compiled=options.compiled, deterministic=options.deterministic,
+        half_weights=options.half_weights, keep_epochs=options.keep_epochs, workers=options.workers, skip_broken=options.skip_broken,
+        wandb=options.wandb, wandb_project=options.wandb_project, start=options.weights,
+        command=_command(
+            "pretrain", options, backbone=options.backbone, weights=options.weights and options.weights.name, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
+            precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
+        ),
+    )  # fmt: skip
+    Console(quiet=not is_first()).print(
+        f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {done.cache}",
+        soft_wrap=True,
+    )
+
+
+def cache_name(options: ExtractOptions, factor: float | None) -> str:
+    """``cifar100_lt-if100-resnet34``; a person's own images bring name and hash of their place: ``folder-birds-3f2a9c-resnet18``."""
+    spec = dataset_spec(options.dataset)
+    own = []
+    if spec.num_classes is None and options.data_dir is not None:  # two folders of one name are two data sets
+        whole = options.data_dir.resolve()
+        own = [whole.stem, hashlib.sha256(str(whole).encode()).hexdigest()[:6]]
+    subset = [] if factor is None else [f"if{factor:g}"]
+    subset += [value for value, usual in ((options.profile, "exponential"), (options.selection, "first")) if value not in (None, usual)]
+    return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_")])
+
+
+def _check(options: WritingOptions) -> float | None:
+    """The imbalance factor in force."""
+    if not options.dataset or options.data_dir is None:
+        raise UserError("--dataset and --data-dir are needed: a data set (`lt-bench list datasets`) and where its images are")
+    spec = dataset_spec(options.dataset)
+    return options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
+
+
+def _writing(options: WritingOptions) -> dict[str, Any]:
+    names = ("dataset", "data_dir", "views", "dtype", "accelerator")
+    return {**reading(options), **{name: getattr(options, name) for name in names}}
+
+
+def _command(verb: str, options: WritingOptions, **more: object) -> str:
+    """The line that does it again, DIR standing for where the images are."""
+    given = {"dataset": options.dataset, **reading(options), "views": options.views, "dtype": options.dtype, **more}
+    usual = reading(WritingOptions())
+    words = ["lt-bench", verb, "--data-dir", "DIR"]
+    for name, value in given.items():
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value is not None and value is not False and (name not in usual or value != usual[name]):
+            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)

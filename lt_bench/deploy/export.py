@@ -1,0 +1,209 @@
+"""``lt-bench export``: the backbone and the re-trained head of a record as one classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import os
+import shutil
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lt_bench import __version__
+from lt_bench.backbones.loading import Loaded, load_backbone
+from lt_bench.backbones.transform import Prepared, Transform, read_transform
+from lt_bench.bench.options import ExportOptions
+from lt_bench.bench.verify import cache_of, compare, refit, unstable
+from lt_bench.core.errors import UserError
+from lt_bench.core.file_modes import give_usual_mode
+from lt_bench.core.inference_heads import head_parts
+from lt_bench.data.specs import dataset_names, dataset_spec
+from lt_bench.deploy.classifier import DESCRIPTION, FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, ImageNetwork
+from lt_bench.features.manifest import Manifest
+from lt_bench.results.record import RunRecord
+from lt_bench.results.store import read_record
+
+TOLERANCE = 0.002
+IMPORTED = "imported features"
+
+
+def export(options: ExportOptions) -> Path:
+    """Fit the record's head again, check that it is the one recorded, and write it with its backbone; returns the directory.
+
+    The head is fitted again rather than kept beside every record: it is one more run of seconds, needs no space, and the check against the record shows whether it
+    is the same.
+
+    Raises:
+        UserError: no such record; its cache or weights are not here or are others; the head does not repeat.
+    """
+    if options.record is None or not options.record.is_file():
+        raise UserError(f"{options.record or '--record'}: no such file; export needs the JSON file of a record, --record RECORD.json")
+    if options.onnx:
+        _require_onnx()
+    record = read_record(options.record)
+    cache = cache_of(record, options.cache)
+    out = options.out or Path(f"{record.strategy.name}-{record.dataset.name}-{record.id}")
+    if out.exists() and not (out / DESCRIPTION).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is not an earlier export; name another place with --out")
+    loaded, transform = (None, None) if options.head_only else _backbone(record, cache.manifest, options.weights)
+    fitted = refit(record, cache)
+    difference = abs(compare(record, fitted.record)["test/accuracy"])
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"{options.record}: the head fitted again differs by {difference:.4f} in test accuracy; see `lt-bench verify {options.record}`"
+            f"{unstable(record)}"
+        )
+    head = fitted.head.cpu().float().eval().requires_grad_(False)
+    _write(out, record, cache.manifest, head, loaded, transform, options)
+    what = f"{record.backbone.name} and head" if loaded else "head alone: it takes features"
+    Console().print(
+        f"wrote {out}: {what}, {record.dataset.num_classes} classes; fitted again, test accuracy differs from the record by {difference:.2g}",
+        soft_wrap=True,
+    )
+    return out
+
+
+def _backbone(record: RunRecord, manifest: Manifest, weights: Path | None) -> tuple[Loaded | None, Transform | None]:
+    """The backbone of the cache and how images are prepared for it; none where the cache came from embeddings."""
+    words = manifest.transform["evaluation"]
+    if words == IMPORTED:
+        return None, None
+    if weights is None:
+        raise UserError(
+            f"export needs --weights FILE, the weights of {record.backbone.name} with which cache {manifest.name} was extracted "
+            f"(hash {record.backbone.weights_hash}), or --head-only"
+        )
+    dataset = manifest.dataset
+    size = dataset_spec(dataset.name).input_size if dataset.name in dataset_names() else None
+    transform = read_transform(words, size)
+    loaded = load_backbone(record.backbone.name, weights, dataset.num_classes, dataset.name, dataset.train_counts)
+    if loaded.weights_hash != record.backbone.weights_hash:
+        raise UserError(
+            f"{weights}: weights {loaded.weights_hash}, and cache {manifest.name} was extracted with {record.backbone.weights_hash}; name the right file"
+        )
+    return loaded, transform
+
+
+def _write(
+    out: Path,
+    record: RunRecord,
+    manifest: Manifest,
+    head: nn.Module,
+    loaded: Loaded | None,
+    transform: Transform | None,
+    options: ExportOptions,
+) -> None:
+    """All files under a temporary name, then renamed to ``out``; an earlier export gives way."""
+    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        staging.mkdir(parents=True)
+        parts, tensors = head_parts(head) or ({"kind": "program"}, {})
+        network, example = head, torch.rand(2, record.backbone.dim)
+        if loaded is not None and transform is not None:
+            side = transform.crop or transform.resize or transform.size or 32
+            network, example = (
+                ImageNetwork(Prepared(transform.mean, transform.std), loaded.network, head).eval(),
+                torch.rand(2, 3, side, side),
+            )
+        if parts["kind"] == "program":
+            _save_program(head, torch.rand(2, record.backbone.dim), staging / HEAD_PROGRAM)
+        save_file(_tensors(tensors, loaded), staging / TENSORS)
+        _save_program(network, example, staging / PROGRAM)
+        if options.onnx:
+            _save_onnx(network, example, staging / ONNX)
+        description = _description(record, manifest, parts, loaded, transform)
+        (staging / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for path in list(staging.iterdir()):
+            give_usual_mode(path)
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        if out.exists():
+            shutil.rmtree(out)
+        staging.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror or error}); name another place with --out") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _tensors(head: dict[str, Tensor], loaded: Loaded | None) -> dict[str, Tensor]:
+    tensors = {f"head.{name}": tensor for name, tensor in head.items()}
+    if loaded is not None:
+        state = loaded.network.state_dict()
+        tensors |= {f"backbone.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    return tensors
+
+
+def _save_program(network: nn.Module, example: Tensor, path: Path) -> None:
+    """The network as a torch.export program for any batch size, checked against the network itself.
+
+    Raises:
+        UserError: the program does not give what the network gives.
+    """
+    with torch.no_grad():
+        program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        again = torch.cat([example, example.flip(0)[:1]])
+        expected, found = network(again), program.module()(again)
+    if not torch.allclose(expected, found, atol=1e-4, rtol=1e-4):
+        raise UserError(
+            f"the exported program differs from the network by {float((expected - found).abs().max()):.2g}; nothing was written"
+        )
+    torch.export.save(program, path)
+
+
+def _require_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"--onnx needs {' and '.join(missing)}; install lt-bench with its extra: lt-bench[onnx]")
+
+
+def _save_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
+    torch.onnx.export(
+        network, (example,), path, input_names=["input"], output_names=["logits"], dynamo=True, external_data=False, verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )  # fmt: skip
+
+
+def _description(
+    record: RunRecord, manifest: Manifest, parts: dict[str, Any], loaded: Loaded | None, transform: Transform | None
+) -> dict[str, Any]:
+    dataset = manifest.dataset
+    return {
+        "format": FORMAT,
+        "class_names": list(dataset.class_names),
+        "input": "features" if loaded is None else "images",
+        "dim": record.backbone.dim,
+        "transform": None if transform is None else {"words": transform.words, "size": transform.size},
+        "backbone": {
+            "name": record.backbone.name,
+            "weights_hash": record.backbone.weights_hash,
+            "stage1": record.backbone.stage1,
+            "recipe": None if loaded is None else dataclasses.asdict(loaded.recipe),
+        },
+        "head": parts,
+        "provenance": {
+            "record": record.id,
+            "strategy": record.strategy.name,
+            "paper": record.strategy.paper,
+            "hyperparameters": record.identity.hyperparameters,
+            "seed": record.identity.seed,
+            "dataset": dataset.name,
+            "imbalance_factor": dataset.imbalance_factor,
+            "split_hash": dataset.split_hash,
+            "train_counts": list(dataset.train_counts),
+            "cache": {"name": manifest.name, "key": manifest.key},
+            "test": {name: record.metrics["test"].get(name) for name in ("accuracy", "macro_accuracy")},
+            "command": record.command,
+            "exported_with": {"lt_bench": __version__, "torch": torch.__version__},
+            "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }

@@ -1,0 +1,119 @@
+"""``lt-bench predict``: an exported classifier on a folder of images, or on an array of features."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from rich.console import Console
+
+from lt_bench.bench.options import PredictOptions
+from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
+from lt_bench.data.decode import EXTENSIONS, BrokenImage, decode
+from lt_bench.deploy.classifier import TOP, Classifier, Prediction, load_classifier
+from lt_bench.features.extraction.extract import pick_device
+from lt_bench.features.import_arrays import read_arrays
+
+
+def predict(options: PredictOptions) -> Path:
+    """Write ``path, class, confidence`` and the first five classes with their probabilities for every input; returns the CSV file.
+
+    Raises:
+        UserError: no export, no images, or a broken one (unless ``skip_broken``).
+    """
+    if options.export is None or options.inputs is None:
+        raise UserError("predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
+    if options.batch_size < 1:
+        raise UserError(f"--batch-size is {options.batch_size}, expected 1 or more")
+    model = load_classifier(options.export).to(pick_device(options.accelerator))
+    rows = list(_of_features(model, options) if model.transform is None else _of_images(model, options))
+    columns = [
+        "path",
+        "class",
+        "confidence",
+        *(f"{what}_{k}" for k in range(2, min(TOP, len(model.classes)) + 1) for what in ("class", "confidence")),
+    ]
+    write_text(options.out, _csv(columns, rows))
+    Console(stderr=True).print(f"{len(rows)} predictions in {options.out}", soft_wrap=True, highlight=False)
+    return options.out
+
+
+def _of_images(model: Classifier, options: PredictOptions) -> Iterator[list[str]]:
+    assert options.inputs is not None
+    assert model.transform is not None
+    paths = image_paths(options.inputs)
+    root = options.inputs if options.inputs.is_dir() else options.inputs.parent
+    for start in range(0, len(paths), options.batch_size):
+        some = [
+            (path, image) for path in paths[start : start + options.batch_size] if (image := _opened(path, options.skip_broken)) is not None
+        ]
+        if some:
+            found = model.predict(model.transform.batch([image for _, image in some]))
+            for (path, _), prediction in zip(some, found, strict=True):
+                yield [path.relative_to(root).as_posix(), *_cells(prediction)]
+
+
+def _of_features(model: Classifier, options: PredictOptions) -> Iterator[list[str]]:
+    assert options.inputs is not None
+    if options.inputs.is_dir():
+        raise UserError(
+            f"{options.export}: takes features, not images (it was exported without a backbone); give an array file: .npz, .npy, .safetensors, .parquet"
+        )
+    arrays = read_arrays(options.inputs)
+    if "features" not in arrays:
+        raise UserError(f"{options.inputs}: no array 'features'; it has {', '.join(arrays) or 'none'}")
+    features, dim = torch.from_numpy(arrays["features"]).float(), model.description["dim"]
+    if features.dim() != 2 or features.shape[1] != dim:
+        raise UserError(f"{options.inputs}: features of shape {tuple(features.shape)}, expected (N, {dim})")
+    for start in range(0, len(features), options.batch_size):
+        for i, prediction in enumerate(model.predict(features[start : start + options.batch_size]), start):
+            yield [str(i), *_cells(prediction)]
+
+
+def image_paths(source: Path) -> list[Path]:
+    """The image files of a folder and those below it, by path; or the one file.
+
+    Raises:
+        UserError: no such folder or file, or no image in it.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder or image")
+    found = [
+        Path(folder) / name
+        for folder, _, names in os.walk(source, followlinks=True)
+        for name in names
+        if Path(name).suffix.lower() in EXTENSIONS and name[0] != "."
+    ]
+    if not found:
+        raise UserError(f"{source}: no images there; known are {', '.join(sorted(EXTENSIONS))}")
+    return sorted(found, key=lambda path: path.relative_to(source).as_posix())
+
+
+def _opened(path: Path, skip: bool) -> Image.Image | None:
+    try:
+        return decode(path)
+    except BrokenImage as error:
+        if not skip:
+            raise UserError(f"{path}: {error}; mend or remove it, or leave such images out with --skip-broken") from None
+        print(f"lt-bench: skipped {path}: {error}", file=sys.stderr)  # noqa: T201
+        return None
+
+
+def _cells(prediction: Prediction) -> list[str]:
+    return [cell for label, confidence in prediction.top for cell in (label, f"{confidence:.6f}")]
+
+
+def _csv(columns: list[str], rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Fitting heads fast: stacks, pools, written gradients, HeadSGD, CUDA graphs."""

@@ -1,0 +1,112 @@
+"""Which heads can be fitted as one stack, which stacks side by side, and how their hyper-parameters are handed over."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lt_bench.core.errors import UserError
+from lt_bench.engine.heads.overrides import Slots
+from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.registry import Entry
+
+_PER_HEAD_RATES = ("lr", "momentum", "weight_decay")
+
+
+@dataclass(frozen=True)
+class HeadJob:
+    """One head to fit: its strategy, all its hyper-parameters, and the repetition that seeds its initialisation and batch order."""
+
+    entry: Entry
+    hyperparameters: dict[str, Any]
+    repetition: int
+
+
+def stacks(jobs: Sequence[HeadJob], heads: int) -> list[list[HeadJob]]:
+    """Partition jobs into stacks that one fit can serve.
+
+    Heads of a stack share strategy, batch size, epochs and every hyper-parameter that is not a float; they are ordered by repetition, so that heads of a
+    repetition stand together and share their batches.
+
+    Args:
+        jobs: what to fit.
+        heads: of a stack at most.
+    """
+    groups: dict[tuple, list[HeadJob]] = defaultdict(list)
+    for job in jobs:
+        groups[_signature(job)].append(job)
+    found = []
+    for members in groups.values():
+        ordered = sorted(members, key=lambda job: job.repetition)
+        found += [ordered[start : start + heads] for start in range(0, len(ordered), heads)]
+    return found
+
+
+def pools(found: Sequence[list[HeadJob]], heads: int) -> list[list[list[HeadJob]]]:
+    """Partition stacks into pools that one fit can serve (``engine.together``): their strategies draw the same batches, and each has one head for every order.
+
+    Args:
+        found: the stacks.
+        heads: of a pool at most, where it has more than one stack.
+    """
+    groups: dict[tuple, list[list[list[HeadJob]]]] = defaultdict(list)
+    for number, stack in enumerate(found):
+        key = _batches(stack) or (number,)
+        members = groups[key]
+        if not members or (len(members[-1]) + 1) * len(stack) > heads:
+            members.append([])
+        members[-1].append(stack)
+    return [pool for members in groups.values() for pool in members]
+
+
+def _batches(stack: Sequence[HeadJob]) -> tuple | None:
+    """What strategies of a pool agree in; None for one that is fitted for itself."""
+    entry, first, orders = stack[0].entry, stack[0].hyperparameters, batch_orders(stack)
+    if entry.fitting != "sgd" or len(orders) < len(stack):
+        return None
+    try:
+        strategy = entry.load()
+    except UserError:
+        return None  # its own fit says what is wrong
+    slots = Slots(strategy, Strategy)
+    same = (first[name] for name in ("batch_size", "epochs", "views"))
+    return (entry.sampler, orders, *same, slots.captured) if slots.pools else None  # a pool is captured as a whole
+
+
+def head_bytes(num_classes: int, dim: int, batch_size: int) -> int:
+    """Bytes of float32 that a head takes: parameters, gradient, momentum and one temporary, and six tensors of the batch's logits."""
+    return 4 * (4 * num_classes * dim + 6 * batch_size * num_classes)
+
+
+def batch_orders(stack: Sequence[HeadJob]) -> tuple[int, ...]:
+    """The repetitions whose orders the stack draws, S of them: the distinct ones where each has equally many heads, else one per head."""
+    repetitions = [job.repetition for job in stack]
+    distinct = sorted(set(repetitions))
+    if len({repetitions.count(repetition) for repetition in distinct}) == 1:
+        return tuple(distinct)
+    return tuple(repetitions)
+
+
+def stacked_hyperparameters(stack: Sequence[HeadJob], dtype: torch.dtype) -> dict[str, Any]:
+    """Keyword arguments of the strategy for the whole stack: a float that differs between heads becomes a tensor (H, 1), a rate of the recipe a tuple."""
+    arguments: dict[str, Any] = {}
+    for name, first in stack[0].hyperparameters.items():
+        values = [job.hyperparameters[name] for job in stack]
+        if all(value == first for value in values):
+            arguments[name] = first
+        elif name in _PER_HEAD_RATES:
+            arguments[name] = tuple(float(value) for value in values)
+        else:
+            arguments[name] = torch.tensor(values, dtype=dtype).unsqueeze(1)
+    return arguments
+
+
+def _signature(job: HeadJob) -> tuple:
+    """What must agree within a stack."""
+    floats = {h.name for h in job.entry.hyperparameters if h.type is float} | set(_PER_HEAD_RATES)
+    fixed = tuple((name, value) for name, value in sorted(job.hyperparameters.items()) if name not in floats)
+    return (job.entry.class_path, fixed)

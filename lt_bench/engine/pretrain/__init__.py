@@ -1,0 +1,1 @@
+"""Stage 1: training a backbone on the long-tailed images."""

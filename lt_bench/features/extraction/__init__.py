@@ -1,0 +1,1 @@
+"""Images through a frozen backbone to a feature cache."""

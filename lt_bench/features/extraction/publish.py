@@ -1,0 +1,94 @@
+"""The end of an extraction: shards become a cache, without images that could not be decoded and with a list of those that could."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from torch import Tensor
+
+from lt_bench.core.errors import UserError
+from lt_bench.data.image_list import FileData
+from lt_bench.data.image_list import identity as listed_identity
+from lt_bench.data.small_images import ImageData
+from lt_bench.features.manifest import DatasetInfo, Manifest
+from lt_bench.features.resumable import Resumable
+from lt_bench.features.write import Description
+
+SKIPPED, IMAGES = "skipped", "images.csv"
+
+
+def sample_name(data: ImageData | FileData, split: str, i: int) -> str:
+    """Sample i of a split, for messages: its path, or its number where images lie in memory."""
+    return f"{split} image {i}" if isinstance(data, ImageData) else data.splits[split].name(i)
+
+
+def published(
+    data: ImageData | FileData, store: Resumable, description: Description, head: tuple[Tensor, Tensor] | None, console: Console
+) -> Manifest:
+    """Make the cache of the shards that ``store`` holds.
+
+    Args:
+        data: what was extracted.
+        store: all its shards.
+        description: for the manifest; it is changed where images were left out.
+        head: the stage-1 classifier, weight (K, D) and bias (K,), where there is one.
+        console: is told what was left out.
+
+    Raises:
+        UserError: a class has no training image left.
+    """
+    arrays = {f"head/{name}": t.detach().float().cpu().contiguous() for name, t in zip(("weight", "bias"), head or (), strict=False)}
+    texts = {}
+    if isinstance(data, FileData):
+        broken = {split: store.broken(split) for split in data.splits}
+        skipped = [f"{sample_name(data, split, i)}: {why}" for split, found in broken.items() for i, why in found.items()]
+        kept = {
+            split: images.take(np.setdiff1d(np.arange(len(images)), list(broken[split]))) if broken[split] else images
+            for split, images in data.splits.items()
+        }
+        texts[IMAGES] = _table(kept, data.class_names)
+        if skipped:
+            description = _without(description, kept, skipped)
+            for line in skipped:
+                console.print(f"left out {line}", soft_wrap=True, highlight=False)
+    return store.publish(description, arrays, texts)
+
+
+def _without(description: Description, kept: dict, skipped: Sequence[str]) -> Description:
+    """The description of what is left without broken images."""
+    dataset = description.dataset
+    counts = tuple(np.bincount(kept["train"].labels, minlength=dataset.num_classes).tolist())
+    if 0 in counts:
+        raise UserError(
+            f"class {dataset.class_names[counts.index(0)]!r} has no training image that can be decoded; mend them: {'; '.join(skipped[:3])}"
+        )
+    dataset = DatasetInfo(
+        dataset.name,
+        dataset.class_names,
+        counts,
+        listed_identity(kept),
+        dataset.imbalance_factor,
+        dataset.selection,
+        dataset.val_seen_by_backbone,
+    )
+    origin = f"{description.origin}; {len(skipped)} images that cannot be decoded were left out"
+    return Description(
+        description.name, dataset, description.backbone, description.transform, description.dtype, origin, description.command,
+        {**description.extra, SKIPPED: "; ".join(skipped)},
+    )  # fmt: skip
+
+
+def _table(splits: dict, names: Sequence[str]) -> str:
+    """Which image each row of the cache is, in a form that `--dataset table` reads."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["split", "row", "path", "label"])
+    for split, images in splits.items():
+        writer.writerows(
+            [split, row, path, names[label]] for row, path, label in zip(images.rows, images.paths, images.labels, strict=True)
+        )
+    return text.getvalue()

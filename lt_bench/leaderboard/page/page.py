@@ -1,0 +1,186 @@
+"""The leaderboard as one HTML file that needs nothing else: data, style, script and plots inside, no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lt_bench.leaderboard.boards import Board, BoardRows, Row
+from lt_bench.leaderboard.published.against import about, beside_table
+from lt_bench.leaderboard.published.published import for_dataset
+from lt_bench.leaderboard.stats.across import across
+from lt_bench.leaderboard.tables.cells import MISSING, Cell, fixed, notes, number, table_cells, usable
+from lt_bench.leaderboard.tables.columns import Column, published_citation
+
+_ON_A_PHONE = {"rank", "accuracy", "few"}
+_CITED = {"published", "published_difference", "published_source"}
+
+
+def page(found: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[Board, Sequence[tuple[Path, str]]] | None = None) -> str:
+    """The whole page.
+
+    Args:
+        found: the boards.
+        columns: every column; those that are not `main` show in a row's details and on request.
+        plots: for each board its SVG files with their captions, in order.
+    """
+    data = {
+        "boards": [_board(board, usable(board, columns), (plots or {}).get(board.board, ())) for board in found],
+        "across": [
+            {
+                "note": "Places among the rows that are on every board; accuracies of different boards are never averaged. "
+                + ("Left out: " + "; ".join(result.missing) if result.missing else ""),
+                "columns": ["Strategy", "Mean rank", "Wins", *result.boards],
+                "rows": [
+                    [label, f"{result.mean_rank[index]:.2f}", str(result.wins[index]), *(f"{rank:g}" for rank in result.ranks[index])]
+                    for index, label in enumerate(result.labels)
+                ],
+            }
+            for result in across(found)
+        ],
+        "besideNote": about(),
+    }
+    # "<" cannot end the script element from within a string
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    files = resources.files("lt_bench.leaderboard.page").joinpath("files")
+    html = files.joinpath("page.html").read_text(encoding="utf-8")
+    for mark, content in (
+        ("/*CSS*/", files.joinpath("page.css").read_text(encoding="utf-8")),
+        ("/*JS*/", files.joinpath("page.js").read_text(encoding="utf-8")),
+        ("/*DATA*/", text),
+    ):
+        html = html.replace(mark, content, 1)
+    return html
+
+
+def _board(found: BoardRows, columns: tuple[Column, ...], plots: Sequence[tuple[Path, str]]) -> dict[str, Any]:
+    board, first = found.board, found.rows[0]
+    cells = table_cells(found, columns)
+    rows = [_row(row, columns, line) for row, line in zip(found.rows, cells, strict=True)]
+    ends = [end for row in rows for end in (row["mean"], *(row["images"] or ()), *(row["seeds"] or ()))]
+    return {
+        "slug": board.slug,
+        "title": found.title,
+        "dataset": found.task,
+        "setting": found.title.removeprefix(f"{found.task}, "),
+        "chips": _chips(found),
+        "stage1": first.text("stage1"),
+        "summary": _summary(found),
+        "notes": notes(found),
+        "scale": [min(ends), max(ends)],
+        "baseline": next((row["mean"] for row, of in zip(rows, found.rows, strict=True) if of.label == "joint"), None),
+        "columns": [
+            {
+                "key": column.key,
+                "title": column.title,
+                "about": column.about,
+                "style": column.style,
+                "better": column.better,
+                "main": column.main,
+                "phone": column.key in _ON_A_PHONE,
+            }
+            for column in columns
+        ],
+        "rows": rows,
+        "beside": beside_table(found),
+        "published": _published(board.dataset, float(first.values("imbalance_factor")[0])),
+        "plots": [
+            {"src": "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode(), "caption": caption}
+            for path, caption in plots
+        ],
+    }
+
+
+def _chips(found: BoardRows) -> list[tuple[str, str]]:
+    """What the board is: name and value."""
+    board, first = found.board, found.rows[0]
+    return [
+        ("dataset", found.task),
+        ("backbone", str(first.text("backbone"))),
+        ("protocol", board.protocol if board.mode == "head" else f"{board.protocol}, {board.mode}"),
+        ("split", board.split_hash[:16]),
+        ("cache", f"{first.text('cache_name')} {board.cache_key[:16]}"),
+    ]
+
+
+def _summary(found: BoardRows) -> list[tuple[str, str, str]]:
+    """Cards above the table: label, value, more."""
+    best, classes = found.rows[0], found.rows[0].split.groups
+    records = sum(len(row.positions) for row in found.rows)
+    cards = [
+        ("Highest accuracy", f"{100 * best.estimate('test/accuracy').mean:.2f} %", best.label),
+        ("Rows", f"{len(found.rows)}", f"{len({row.text('strategy') for row in found.rows})} strategies, {records} runs"),
+        (
+            "Classes",
+            f"{len(best.split.train_counts)}",
+            f"{classes.many.sum()} many, {classes.medium.sum()} medium, {classes.few.sum()} few; {best.split.train_counts.sum():,} training images",
+        ),
+    ]
+    if best.statistics is not None:
+        first = sum(row.statistics is not None and row.statistics.standing.first == 1 for row in found.rows)
+        cards.insert(1, ("May be the best", f"{first} of {len(found.rows)}", "cannot be told apart from the top (paired, Holm, 5 %)"))
+    if found.resolvable is not None:
+        cards.insert(2, ("Resolves", f"{100 * found.resolvable:.2f} points", "smallest difference of a typical pair, 80 % power"))
+    return cards
+
+
+def _row(row: Row, columns: tuple[Column, ...], cells: list[Cell]) -> dict[str, Any]:
+    accuracy = row.estimate("test/accuracy")
+    images = None if row.statistics is None else row.statistics.interval
+    environment = json.loads(row.text("environment"))
+    facts = {
+        "Hyper-parameters": ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(row.hyperparameters.items())),
+        "Paper": str(row.text("paper")),
+        "Class": str(row.text("class_path")),
+        "Family": str(row.text("family")),
+        "Sampler": str(row.text("sampler")),
+        "Trains": str(row.text("trains")),
+        "Environment": ", ".join(f"{name} {value}" for name, value in environment.items()),
+        "Records": " ".join(str(row.runs.columns["id"][position]) for position in row.positions),
+    }
+    search = " ".join([row.label, facts["Family"], str(row.text("tuning")), facts["Sampler"]]).lower()
+    return {
+        "label": row.label,
+        "name": str(row.text("strategy")),
+        "tag": None if row.text("tuning") in ("official", "inferred") else row.text("tuning"),
+        "rest": row.label[row.label.index("[") :] if "[" in row.label else None,
+        "standing": None if row.statistics is None else asdict(row.statistics.standing),
+        "search": search,
+        "mean": round(accuracy.mean, 6),
+        "seeds": None if accuracy.low is None or accuracy.high is None else [round(accuracy.low, 6), round(accuracy.high, 6)],
+        "images": None if images is None else [round(end, 6) for end in images],
+        "cells": [
+            _cell(cell, published_citation(row) if column.key in _CITED else None) for column, cell in zip(columns, cells, strict=True)
+        ],
+        "facts": {name: value for name, value in facts.items() if value},
+    }
+
+
+def _cell(cell: Cell, source: str | None) -> dict[str, Any]:
+    """Text, value for sorting, place, and what is said on hover."""
+    value = number(cell.value)
+    found = {"t": cell.text, "v": None if math.isnan(value) else float(f"{value:.9g}"), "p": cell.place}
+    return found if source is None else found | {"s": source}
+
+
+def _published(dataset: str, imbalance_factor: float) -> list[list[str]]:
+    """Published lines of the dataset, best first."""
+    lines = sorted(for_dataset(dataset, imbalance_factor), key=lambda line: -(line.top1 or 0.0))
+    return [
+        [
+            line.name,
+            line.backbone,
+            *(
+                (MISSING if value is None else fixed(value, 1)) + (line.mark if index == 0 else "")
+                for index, value in enumerate((line.top1, line.many, line.medium, line.few))
+            ),
+            line.citation,
+        ]
+        for line in lines
+    ]

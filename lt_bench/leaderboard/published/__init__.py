@@ -1,0 +1,1 @@
+"""Published accuracies, with their sources."""

@@ -1,0 +1,1 @@
+"""Intervals, ranks and paired comparisons of the rows of a board."""

@@ -1,0 +1,87 @@
+"""Across boards: wins and mean rank, on a dense grid only, and the list of what is missing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.leaderboard.boards import BoardRows, seed_text
+from lt_bench.leaderboard.stats.findings import ranks
+
+
+@dataclass(frozen=True, eq=False)
+class Across:
+    """Rows that exist on every board, best mean rank first.
+
+    `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
+    `wins` counts first places. `missing` has one line for each empty or ambiguous cell; its row is left out of the ranking, never imputed.
+    """
+
+    boards: tuple[str, ...]
+    labels: tuple[str, ...]
+    accuracy: NDArray[np.float64]
+    ranks: NDArray[np.float64]
+    wins: NDArray[np.int64]
+    missing: tuple[str, ...]
+
+    @property
+    def mean_rank(self) -> NDArray[np.float64]:
+        """(R,) mean place."""
+        return self.ranks.mean(1)
+
+
+def across(found: list[BoardRows]) -> list[Across]:
+    """One comparison for each protocol and mode that has at least two boards. Rows with the user's own hyper-parameters or less exact products take no part."""
+    alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
+    for board in found:
+        alike[board.board.protocol, board.board.mode].append(board)
+    compared = [_compare(group) for _, group in sorted(alike.items()) if len(group) > 1]
+    return [result for result in compared if len(result.labels) != 1]  # a row alone on all boards is ranked against nobody
+
+
+def _compare(found: list[BoardRows]) -> Across:
+    tables = [_accuracies(board) for board in found]
+    names = sorted(set().union(*tables))
+    missing = tuple(
+        f"{name} on {board.short}: {'missing' if name not in table else f'{len(table[name])} settings, and the test set does not choose one'}"
+        for name in names
+        for board, table in zip(found, tables, strict=True)
+        if len(table.get(name, ())) != 1
+    )
+    dense = [name for name in names if all(len(table.get(name, ())) == 1 for table in tables)]
+    accuracy = np.array([[table[name][0] for table in tables] for name in dense]).reshape(len(dense), len(tables))
+    places = ranks(-accuracy)
+    order = sorted(range(len(dense)), key=lambda row: (float(places[row].mean()), dense[row]))
+    wins = (accuracy == accuracy.max(0)).sum(1) if dense else np.zeros(0, np.int64)
+    return Across(
+        tuple(board.short for board in found), tuple(dense[row] for row in order), accuracy[order], places[order], wins[order], missing
+    )
+
+
+def missing_seeds(found: BoardRows) -> list[str]:
+    """One line that names the rows which lack seeds that others of the board have, none where nothing is missing.
+
+    Rows that train nothing need one seed only, a user's own settings none.
+    """
+    trained = [row for row in found.rows if row.varies is not None and row.text("tuning") != "user"]
+    wanted = sorted({seed for row in trained for seed in row.seeds})
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for row in trained:
+        if missing := sorted(set(wanted) - set(row.seeds)):
+            lacking[seed_text(missing)].append(row.label)
+    named = "; ".join(f"{seeds} of {', '.join(labels)}" for seeds, labels in lacking.items())
+    return [f"Seeds that other rows have and that are missing: {named}."] if named else []
+
+
+def _accuracies(found: BoardRows) -> dict[str, list[float]]:
+    """Mean accuracies by strategy and kind of tuning."""
+    table: dict[str, list[float]] = defaultdict(list)
+    for row in found.rows:
+        kind = row.text("tuning")
+        if kind != "user" and row.exact:
+            name = row.text("strategy") if kind in ("official", "inferred") else f"{row.text('strategy')} ({kind})"
+            table[name].append(float(np.mean(row.values("test/accuracy"))))
+    return table

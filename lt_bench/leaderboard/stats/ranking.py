@@ -1,0 +1,68 @@
+"""Joins a board's rows with its statistics, so that columns can show them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.stats.paired import Standing
+from lt_bench.leaderboard.stats.statistics import BoardStatistics, board_statistics
+
+
+@dataclass(frozen=True)
+class RowStatistics:
+    """A row's share of its board's statistics: standing, intervals over test images of its accuracy and of its difference to the best row."""
+
+    standing: Standing
+    interval: tuple[float, float]
+    behind: tuple[float, float] | None
+
+
+def ranked(found: BoardRows, directory: Path | None = None) -> BoardRows:
+    """The board with statistics in its rows (from the stored predictions, cached)."""
+    return attach(found, board_statistics(found, directory))
+
+
+def attach(found: BoardRows, statistics: BoardStatistics) -> BoardRows:
+    """The board with these statistics in its rows."""
+    rows = [
+        dataclasses.replace(
+            row,
+            statistics=RowStatistics(
+                statistics.standings[index],
+                statistics.intervals[index],
+                None if index == 0 else statistics.behind[index],
+            ),
+            computed={},
+        )
+        for index, row in enumerate(found.rows)
+    ]
+    return BoardRows(found.board, rows, statistics.resolvable)
+
+
+def statistics_note(found: BoardRows) -> str:
+    """How to read ranks, and what this test set can resolve; empty for a board without statistics."""
+    if found.rows[0].statistics is None:
+        return ""
+    note = "Rank: possible places and groups; rows that share a letter cannot be told apart (paired over seeds and test images, Holm-corrected over all pairs, 5 %)."
+    note = " ".join([note, *_one_seed(found)])
+    if found.resolvable is None:
+        return note
+    return f"{note} Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {100 * found.resolvable:.2f} points."
+
+
+def _one_seed(found: BoardRows) -> list[str]:
+    """A sentence about rows with one seed: how they are compared, or that they are not."""
+    trained = [row for row in found.rows if row.varies is not None]
+    once = [row.label for row in trained if len(row.seeds) == 1]
+    if not once or len(found.rows) < 2:
+        return []
+    if len(once) == len(trained):
+        return [
+            "No row that trains has a second seed, so nothing tells how far they move with it and none is told apart: run with --seeds 0,1,2."
+        ]
+    return [
+        f"Rows with one seed ({', '.join(once)}) are compared with the seed spread of the other rows, widened by how much that differs between rows."
+    ]

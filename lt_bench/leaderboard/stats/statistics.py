@@ -1,0 +1,118 @@
+"""All statistics of one board from the stored predictions, kept in a cache keyed by the records' content."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
+from lt_bench.features.locate import home
+from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.stats.bootstrap import RESAMPLES, resample
+from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, PairedTest, Standing, compared, holm, pooled_noise, seed_noise, standings
+
+_VERSION = 4
+
+
+@dataclass(frozen=True)
+class BoardStatistics:
+    """Statistics of a board's R rows, in the order of the board.
+
+    `intervals[r]`: 95 % interval of row r's accuracy over test images. `behind[r]`: interval of row r minus the best row. `p` holds the Holm-adjusted p-value of every pair i < j in the order of `itertools.combinations`. `resolvable`: the smallest difference found with
+    80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested. Fractions throughout.
+    """
+
+    intervals: list[tuple[float, float]]
+    behind: list[tuple[float, float]]
+    tests: list[PairedTest]
+    p: list[float]
+    standings: list[Standing]
+    resolvable: float | None
+
+
+def cache_directory() -> Path:
+    """Where statistics are kept: `statistics` in the suite's home directory (`$LT_BENCH_HOME`)."""
+    return home() / "statistics"
+
+
+def board_statistics(found: BoardRows, directory: Path | None = None, resamples: int = RESAMPLES) -> BoardStatistics:
+    """Statistics of a board, from the cache in `directory` (default `cache_directory()`) where the same records were seen before.
+
+    Raises:
+        UserError: a side file is missing, or two rows were not evaluated on the same images.
+    """
+    path = (directory or cache_directory()) / f"{fingerprint(found)}-{_VERSION}-{resamples}.json"
+    if path.is_file():
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+    result = compute(found, resamples)
+    write_text(path, json.dumps(asdict(result)) + "\n")
+    return result
+
+
+def compute(found: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
+    """The same without a cache."""
+    labels = found.rows[0].runs.array(found.rows[0].positions[0], "test_labels")
+    outcomes = [outcome(row, labels) for row in found.rows]
+    correct = np.stack([values.mean(0, dtype=np.float64) for values in outcomes])
+    drawn = resample(correct, resamples)
+    intervals = [drawn.interval(row) for row in range(len(correct))]
+    behind = [drawn.difference(row, 0) for row in range(len(correct))]
+    seeds = [row.varied_seeds for row in found.rows]
+    noises = [seed_noise(values) for values, has in zip(outcomes, seeds, strict=True) if has is not None]
+    expected = pooled_noise([noise for noise in noises if noise is not None])
+    tests = [compared(outcomes[i], seeds[i], outcomes[j], seeds[j], expected) for i, j in itertools.combinations(range(len(correct)), 2)]
+    p = holm(np.array([test.p for test in tests]))
+    better = _better(len(correct), tests, p)
+    errors = [test.error for test in tests if math.isfinite(test.error)]
+    resolvable = POWER_FACTOR * float(np.median(errors)) if errors else None
+    return BoardStatistics(intervals, behind, tests, p.tolist(), standings(better), resolvable)
+
+
+def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(S, N) whether each seed's stored prediction is right.
+
+    Raises:
+        UserError: a run has other test labels than the board.
+    """
+    for position in row.positions:
+        if not np.array_equal(row.runs.array(position, "test_labels"), labels):
+            path = row.runs.columns["path"][position]
+            raise UserError(
+                f"{path}: its test labels are not those of the other runs on {row.board.dataset}; delete the record and run again"
+            )
+    return np.stack([row.runs.array(position, "test_predictions") == labels for position in row.positions])
+
+
+def _better(rows: int, tests: list[PairedTest], p: NDArray[np.float64]) -> NDArray[np.bool_]:
+    better = np.zeros((rows, rows), bool)
+    for (i, j), test, value in zip(itertools.combinations(range(rows), 2), tests, p, strict=True):
+        if value < LEVEL:
+            better[(i, j) if test.difference > 0 else (j, i)] = True
+    return better
+
+
+def fingerprint(found: BoardRows) -> str:
+    """32 hex digits of the content of every record behind the board, in row order."""
+    hashed = hashlib.sha256()
+    for path in found.paths:
+        hashed.update(hashlib.sha256(path.read_bytes()).digest())
+    return hashed.hexdigest()[:32]
+
+
+def _from_json(data: dict) -> BoardStatistics:
+    return BoardStatistics(
+        intervals=[(low, high) for low, high in data["intervals"]],
+        behind=[(low, high) for low, high in data["behind"]],
+        tests=[PairedTest(**test) for test in data["tests"]],
+        p=data["p"],
+        standings=[Standing(**standing) for standing in data["standings"]],
+        resolvable=data["resolvable"],
+    )

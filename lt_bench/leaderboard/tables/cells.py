@@ -1,0 +1,130 @@
+"""From values to text: one way for all tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.stats.across import missing_seeds
+from lt_bench.leaderboard.stats.findings import findings
+from lt_bench.leaderboard.stats.intervals import Estimate
+from lt_bench.leaderboard.stats.ranking import statistics_note
+from lt_bench.leaderboard.tables.columns import Column, Value, column_value
+
+MISSING = "–"  # noqa: RUF001 - an en dash: no value
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value with its text; `place` is 1 for the best and 2 for the second of the column on its board."""
+
+    value: Value
+    text: str
+    place: int | None = None
+
+
+def number(value: Value) -> float:
+    """The value as a number for sorting; NaN for text and for what is missing."""
+    if isinstance(value, Estimate):
+        return value.mean
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def scale(column: Column) -> float:
+    """What a stored value is multiplied with in a table."""
+    return 100.0 if column.style == "percent" else 1.0
+
+
+def value_text(value: Value, column: Column) -> str:
+    """The text of a cell: "53.12 ± 0.40" with an interval, "53.12" without."""
+    if isinstance(value, str):
+        return value
+    if value is None or math.isnan(number(value)):
+        return MISSING
+    if column.style == "count":
+        return f"{number(value):,.0f}"
+    mean = number(value) * scale(column)
+    decimals = _decimals(mean, column)
+    half = value.half if isinstance(value, Estimate) else None
+    text = fixed(mean, decimals)
+    return text if half is None else f"{text} ± {fixed(half * scale(column), decimals)}"
+
+
+def _decimals(value: float, column: Column) -> int:
+    """The column's digits; three significant ones where those would say next to nothing (collapsed logits have LoMa near 0.02)."""
+    if column.style != "number" or value == 0 or abs(value) >= 10.0 ** (1 - column.digits):
+        return column.digits
+    return min(max(column.digits, 2 - math.floor(math.log10(abs(value)))), 6)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Fixed decimals without a negative zero."""
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def table_cells(found: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
+    """Cells of every row and column, with first and second places where the column has a better end."""
+    values = [[column_value(row, column) for column in columns] for row in found.rows]
+    result = [[Cell(column_value(row, column), _text(row, column)) for column in columns] for row in found.rows]
+    for index, column in enumerate(columns):
+        for position, place in _places([line[index] for line in values], column).items():
+            cell = result[position][index]
+            result[position][index] = Cell(cell.value, cell.text, place)
+    return result
+
+
+def _text(row: Row, column: Column) -> str:
+    """A cell's text, made once: every table asks for it."""
+    key = f"{column.key} as text"
+    if key not in row.computed:
+        row.computed[key] = value_text(column_value(row, column), column)
+    return row.computed[key]
+
+
+def _places(values: list[Value], column: Column) -> dict[int, int]:
+    """Position -> 1 or 2, by the printed text, so that what reads equal is marked equal; none where fewer than two rows have a value."""
+    if column.better is None:
+        return {}
+    printed = {
+        position: round(number(value) * scale(column), column.digits)
+        for position, value in enumerate(values)
+        if not math.isnan(number(value))
+    }
+    distinct = sorted(set(printed.values()), reverse=column.better == "higher")[:2]
+    if len(distinct) < 2:
+        return {}
+    return {position: distinct.index(value) + 1 for position, value in printed.items() if value in distinct}
+
+
+def usable(found: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns that at least one row of the board has a value for."""
+    return tuple(column for column in columns if any(_text(row, column) != MISSING for row in found.rows))
+
+
+def interval_note(rows: list[Row]) -> str:
+    """What the ± of these rows means."""
+    varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
+    if not varied:
+        return "One run a row: no interval over seeds."
+    return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."
+
+
+_LEGEND = ("gap", "loma", "loma_balance", "rsd", "calibration_error", "fit_s", "published", "published_difference")
+
+
+def legend(columns: tuple[Column, ...]) -> str:
+    """One line that says what the less usual columns of a table are."""
+    said = [f"{column.title} = {column.about}" for key in _LEGEND for column in columns if column.key == key]
+    return "; ".join(said) + "." if said else ""
+
+
+def notes(found: BoardRows) -> list[str]:
+    """Everything a reader of this board's table must know."""
+    kept = found.rows[0].computed
+    if "notes" not in kept:
+        kept["notes"] = [
+            note for note in (interval_note(found.rows), statistics_note(found), *findings(found), *missing_seeds(found)) if note
+        ]
+    return kept["notes"]

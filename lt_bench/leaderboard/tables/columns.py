@@ -1,0 +1,205 @@
+"""The columns of a table: a registry that a user's own module can add to.
+
+    from lt_bench.leaderboard.tables.columns import Column, register
+    register(Column("nll", "NLL", lambda row: row.estimate("test/nll"), better="lower", about="mean negative log-likelihood on test"))
+
+and then `lt-bench leaderboard --columns my_package.my_columns`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
+from lt_bench.leaderboard.boards import Row, seed_text
+from lt_bench.leaderboard.published.published import Published, nearest
+from lt_bench.leaderboard.stats.intervals import Estimate, seed_interval
+
+Value = Estimate | float | int | str | None
+Style = Literal["percent", "number", "seconds", "count", "text"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    `value` reads a row; fractions stay fractions here (`style="percent"` prints them times 100). `main` columns are in every table,
+    the others in the CSV file and in the page's details.
+    """
+
+    key: str
+    title: str
+    value: Callable[[Row], Value]
+    better: Literal["higher", "lower"] | None = None
+    style: Style = "number"
+    digits: int = 2
+    about: str = ""
+    main: bool = True
+
+
+def column_value(row: Row, column: Column) -> Value:
+    """A column's value for a row, computed once.
+
+    Raises:
+        UserError: the column's code fails on this row.
+    """
+    if column.key not in row.computed:
+        try:
+            row.computed[column.key] = column.value(row)
+        except (OSError, *FAILURES_OF_CODE) as error:
+            raise UserError(f"column {column.key!r} of row {row.label}: {described(error)}; mend its function") from error
+    return row.computed[column.key]
+
+
+_registered: dict[str, Column] = {}
+
+
+def register(column: Column) -> Column:
+    """Add a column after those that exist.
+
+    Raises:
+        UserError: another column has this key.
+    """
+    if _registered.setdefault(column.key, column) is not column:
+        raise UserError(f"column {column.key!r} exists already; give yours another key")
+    return column
+
+
+def registered(modules: Iterable[str] = ()) -> tuple[Column, ...]:
+    """Every column, after importing the user's `modules` (dotted names), which register theirs.
+
+    Raises:
+        UserError: a module is not found, or fails while it is imported.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(
+                f"columns from {name}: {' '.join(str(error).split())}; give the dotted name of a module on PYTHONPATH"
+            ) from error
+        except SyntaxError as error:  # says its place itself
+            raise UserError(f"columns from {name}: SyntaxError: {' '.join(str(error).split())}; mend this module") from error
+        except (OSError, *FAILURES_OF_CODE) as error:
+            raise UserError(f"columns from {name}: {described(error)}; mend this module") from error
+    return tuple(_registered.values())
+
+
+def _metric(name: str) -> Callable[[Row], Value]:
+    return lambda row: row.estimate(name)
+
+
+def train_test_gap(row: Row) -> Estimate:
+    """Macro accuracy on the plain train view minus macro accuracy on test (both macro: the train set is imbalanced)."""
+    return seed_interval(row.values("train/macro_accuracy") - row.values("test/macro_accuracy"), row.varies)
+
+
+def _tuning(row: Row) -> str:
+    kind = str(row.text("tuning"))
+    if kind == "author-tuned":
+        return "defaults chosen by us on val"
+    if kind != "tuned":
+        return kind
+    size = row.values("grid_size")[0]
+    return "tuned on val" + ("" if np.isnan(size) else f", {size:.0f} tried")
+
+
+def reproduce(row: Row) -> str:
+    """The command of the first seed, its `--seeds` widened to all of the row."""
+    words = str(row.text("command")).split(" ")
+    seeds = ",".join(map(str, row.seeds))
+    for position, word in enumerate(words):
+        if word == "--seeds" and position + 1 < len(words):
+            words[position + 1] = seeds
+        elif word.startswith("--seeds="):
+            words[position] = f"--seeds={seeds}"
+    return " ".join(words)
+
+
+def _published(row: Row) -> Published | None:
+    return nearest(row.text("strategy"), row.board.dataset, float(row.values("imbalance_factor")[0]), str(row.text("backbone")))
+
+
+def _published_text(row: Row) -> str | None:
+    found = _published(row)
+    return None if found is None else f"{found.top1:.1f}{found.mark} {found.backbone}{found.remarks}"
+
+
+def _published_difference(row: Row) -> float | None:
+    found = _published(row)
+    if found is None or found.top1 is None or found.end_to_end:
+        return None
+    return row.estimate("test/accuracy").mean - found.top1 / 100
+
+
+def _published_source(row: Row) -> str | None:
+    found = _published(row)
+    return None if found is None else found.short
+
+
+def published_citation(row: Row) -> str | None:
+    """Where the row's published number stands, in full; None where there is none."""
+    found = _published(row)
+    return None if found is None else found.citation
+
+
+def _rank(row: Row) -> str | None:
+    return None if row.statistics is None else row.statistics.standing.text
+
+
+def _range(ends: tuple[float, float] | None) -> str | None:
+    return None if ends is None else f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}"
+
+
+def _over_images(row: Row) -> str | None:
+    return None if row.statistics is None else _range(row.statistics.interval)
+
+
+def _behind(row: Row) -> str | None:
+    return None if row.statistics is None else _range(row.statistics.behind)
+
+
+def _count(name: str) -> Callable[[Row], Value]:
+    return lambda row: int(row.values(name)[0])
+
+
+for _column in (
+    Column("rank", "Rank", _rank, None, "text", 0, "possible places; rows that share a letter cannot be told apart (paired tests, Holm-corrected)"),
+    Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %"),
+    Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % bootstrap interval of the accuracy over test images, %", main=False),
+    Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired bootstrap interval of the difference to the best row over test images, points", main=False),
+    Column("many", "Many", _metric("test/many"), "higher", "percent", about="mean accuracy of classes with more than 100 training images, %"),
+    Column("medium", "Medium", _metric("test/medium"), "higher", "percent", about="mean accuracy of classes with 20 to 100 training images, %"),
+    Column("few", "Few", _metric("test/few"), "higher", "percent", about="mean accuracy of classes with fewer than 20 training images, %"),
+    Column("worst_class", "Worst", _metric("test/worst_class"), "higher", "percent", 1, "accuracy of the worst class, %", main=False),
+    Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
+    Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),
+    Column("gap", "Gap", train_test_gap, None, "percent", 1, "macro accuracy on the plain train view minus on test, points; no best value"),
+    Column("loma", "LoMa", _metric("test/loma_column_mean"), None, about="logits magnitude: a class's mean logit on its own test images minus that on all others, mean over classes (column reading)"),
+    Column("loma_balance", "LoMa bal.", _metric("test/loma_column_balance"), "lower", digits=3, about="std / |mean| of LoMa over classes, on test; 0 is perfect balance"),
+    Column("loma_balance_train", "LoMa bal. train", _metric("train/loma_column_balance"), "lower", digits=3, about="the same on the plain train view", main=False),
+    Column("rsd", "RSD", _metric("test/rsd_column_mean"), None, digits=3, about="regularized standard deviation: spread of a class's logit within own and other test images / LoMa, mean over classes"),
+    Column("loma_row", "LoMa row", _metric("test/loma_row_mean"), None, about="mean over classes of LoMa on test, row reading", main=False),
+    Column("rsd_row", "RSD row", _metric("test/rsd_row_mean"), None, digits=3, about="mean over classes of RSD on test, row reading", main=False),
+    Column("calibration_error", "ECE", _metric("test/calibration_error"), "lower", "percent", 1, "expected calibration error, 15 bins, points"),
+    Column("nll", "NLL", _metric("test/nll"), "lower", digits=3, about="mean negative log-likelihood on test, nats", main=False),
+    Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False),
+    Column("accuracy_best_epoch", "Best test epoch", _metric("test_best_epoch/accuracy"), None, "percent", about="accuracy of the epoch that is best on test: chosen on the test set, for comparison with papers, never the headline", main=False),
+    Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), None, "seconds", 1, "a head's part of the seconds of its fit, which it may share with other seeds, settings and strategies; depends on the machine"),
+    Column("parameters", "Trained", _count("trained_parameters"), None, "count", 0, "trained parameters", main=False),
+    Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),
+    Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; defaults chosen by us on val: the strategy's defaults are our choice on validation images; tuned: chosen on validation images of this data set"),
+    Column("seeds", "Seeds", lambda row: seed_text(row.seeds), None, "text", 0, "seeds of the runs"),
+    Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
+    Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features; images-eval, images-train: freshly augmented images through the backbone in eval or training mode", main=False),
+    Column("published", "Published", _published_text, None, "text", 0, "published accuracy of the nearest setting and its backbone, not our measurement; end-to-end: the whole network was trained with the method; † read on an index page"),
+    Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; none for end-to-end numbers; settings mostly differ (see measured beside published)"),
+    Column("published_source", "Published in", _published_source, None, "text", 0, "where the published number stands", main=False),
+    Column("command", "Command", reproduce, None, "text", 0, "reproduces the row", main=False),
+):  # fmt: skip
+    register(_column)

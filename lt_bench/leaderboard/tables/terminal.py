@@ -1,0 +1,111 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from lt_bench.leaderboard.boards import BoardRows, Row, boards
+from lt_bench.leaderboard.load import from_records
+from lt_bench.leaderboard.tables.cells import interval_note, legend, notes, table_cells, value_text
+from lt_bench.leaderboard.tables.columns import Column, Value, column_value, registered
+from lt_bench.results.record import RunRecord
+
+_PLACE_STYLE = {1: "bold green", 2: "underline"}
+_NARROW = 130  # characters under which a board shows means without their intervals
+_RUN_COLUMNS = ("accuracy", "many", "medium", "few", "loma", "rsd", "loma_balance", "loma_balance_train", "gap", "fit_s")
+
+
+def board_table(found: BoardRows, columns: tuple[Column, ...], width: int | None = None) -> Table:
+    """One board: a line a row, best value of each column bold, second underlined; only the first columns that fit into ``width`` characters."""
+    cells = table_cells(found, columns)
+    if width is not None and width < _NARROW:
+        cells = [[replace(cell, text=cell.text.partition(" ±")[0]) for cell in line] for line in cells]
+    labels = [row.label for row in found.rows]
+    shown = (
+        _fitting(
+            [labels, *([line[c].text for line in cells] for c in range(len(columns)))], ["Strategy", *(c.title for c in columns)], width
+        )
+        - 1
+    )
+    left_out = [column.title for column in columns[shown:]]
+    caption = [
+        *notes(found),
+        legend(columns[:shown]),
+        *([f"Left out for the width of the terminal: {', '.join(left_out)}; the files have them."] if left_out else []),
+    ]
+    table = _table(found.title, "\n".join(caption))
+    table.add_column("Strategy", no_wrap=True)
+    for column in columns[:shown]:
+        table.add_column(column.title, justify="left" if column.style == "text" else "right", no_wrap=True)
+    for label, line in zip(labels, cells, strict=True):
+        table.add_row(Text(label), *(Text(cell.text, style=_PLACE_STYLE.get(cell.place or 0, "")) for cell in line[:shown]))
+    return table
+
+
+def run_table(records: Iterable[RunRecord], width: int | None = None) -> Table:
+    """The records of one run (any strategies and seeds): a line for each seed, then mean and 95 % interval; the first columns that fit into ``width``."""
+    found = boards(from_records(records))
+    columns = [column for column in registered() if column.key in _RUN_COLUMNS]
+    lines: list[list[str]] = []
+    sections: list[int] = []
+    for board in found:
+        for row in board.rows:
+            label = row.label if len(found) == 1 else f"{row.label} ({board.title})"
+            for position, seed in enumerate(row.seeds):
+                values = [value_text(_at_seed(row, column, position), column) for column in columns]
+                lines.append([label if position == 0 else "", str(seed), *values])
+            if len(row.positions) > 1:
+                lines.append(["", "mean", *(value_text(column_value(row, column), column) for column in columns)])
+            sections.append(len(lines))
+    titles = ["Strategy", "Seed", *(column.title for column in columns)]
+    shown = _fitting([list(cells) for cells in zip(*lines, strict=True)], titles, width)
+    if shown < len(titles) and len(sections) == 1:
+        return _turned(found[0].title, found[0].rows[0], lines, titles)
+    rows = [row for board in found for row in board.rows]
+    table = _table(found[0].title if len(found) == 1 else None, interval_note(rows))
+    for position, title in enumerate(titles[:shown]):
+        table.add_column(title, justify="right" if position > 1 else "left", no_wrap=True)
+    for number, line in enumerate(lines, 1):
+        table.add_row(*map(Text, line[:shown]), style="bold" if line[1] == "mean" else None, end_section=number in sections)
+    return table
+
+
+def _turned(title: str, row: Row, lines: list[list[str]], titles: list[str]) -> Table:
+    """One strategy in a narrow terminal: a line for each metric, a column for each seed and the mean."""
+    table = _table(f"{title}: {row.label}", interval_note([row]))
+    table.add_column("")
+    for line in lines:
+        table.add_column(line[1] if line[1] == "mean" else f"seed {line[1]}", justify="right")
+    for position, name in enumerate(titles[2:], 2):
+        table.add_row(name, *(Text(line[position]) for line in lines))
+    return table
+
+
+def _table(title: str | None, caption: str | None) -> Table:
+    title, caption = (text and escape(text) for text in (title, caption))  # brackets of labels and names are no markup
+    return Table(
+        title=title, caption=caption, title_justify="left", caption_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
+
+
+def _fitting(cells: list[list[str]], titles: list[str], width: int | None) -> int:
+    """How many leading columns, given their cells, fit into the width; at least three."""
+    total, count = 0, 0
+    for title, column in zip(titles, cells, strict=True):
+        total += 3 + max(cell_len(text) for text in (title, *column))
+        if width is not None and total > width and count >= 3:
+            break
+        count += 1
+    return count
+
+
+def _at_seed(row: Row, column: Column, position: int) -> Value:
+    """A column's value for one seed of a row."""
+    return column_value(Row(row.runs, row.board, row.positions[position : position + 1], row.label), column)

@@ -1,0 +1,1 @@
+"""W&B as a view of the records."""

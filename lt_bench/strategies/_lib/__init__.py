@@ -1,0 +1,1 @@
+"""Helpers of a family of strategies."""

@@ -1,0 +1,73 @@
+"""``docs/strategies``: a page for every strategy, from its docstring and facts. ``python -m lt_bench.strategies.pages`` writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
+
+INDEX = "README.md"
+
+
+def pages() -> dict[str, str]:
+    """File name and text of every page, and of the index."""
+    entries = [find(name) for name in strategy_names()]
+    found = {f"{entry.name}.md": page(entry) for entry in entries}
+    rows = [f"| [{e.name}]({e.name}.md) | {e.family} | {e.trains} | {_sampler(e)} | {_cell(e.summary)} |" for e in entries]
+    head = (
+        f"# {len(entries)} strategies\n\nMade from the source by `make docs`. The slots are those of the unified formula "
+        "`l_i = w_i * kernel(T(z_i), q_i)`, `z_i = W h_i + b`.\n\n| name | family | trains | sampler | |\n|---|---|---|---|---|\n"
+    )
+    return {**found, INDEX: head + "\n".join(rows) + "\n"}
+
+
+def page(entry: Entry) -> str:
+    """One strategy: formula, differences between paper and code, hyper-parameters, command."""
+    types = {h.name: type_name(h.type) for h in entry.hyperparameters}
+    rows = [f"| `{name}` | {_cell(types.get(name, 'recipe'))} | `{value}` |" for name, value in entry.resolve("").items()]
+    table = "\n".join(["| option | type | default |", "|---|---|---|", *rows]) if rows else "It has no hyper-parameters."
+    facts = [
+        f"* family: {entry.family}" + ("; **inferred**: its formulas or constants could not be read" if entry.inferred else ""),
+        f"* source: {entry.paper}",
+        f"* trains {entry.trains}; sampler: {_sampler(entry)}; starts from: {entry.initial_head}",
+        f"* official hyper-parameters for: {', '.join(entry.official) or 'no data set; the defaults are inferred'}",
+        *(f"* on {dataset}: {settings}" for dataset, settings in entry.settings.items()),
+        *([f"* tuning tries: {entry.grid}"] if entry.grid else []),
+    ]
+    command = f"```console\nlt-bench run --strategy {entry.name} --dataset cifar100_lt\n```"
+    return "\n\n".join([f"# {entry.name}", _markdown(entry.doc), "\n".join(facts), table, command]) + "\n"
+
+
+def write_pages(directory: Path) -> None:
+    """Write every page; pages of strategies that are gone are removed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    found = pages()
+    for path in directory.glob("*.md"):
+        if path.name not in found:
+            path.unlink()
+    for name, text in found.items():
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+def _markdown(doc: str) -> str:
+    """A docstring as Markdown: double backquotes single, the argument section as a list."""
+    text, _, arguments = doc.replace("``", "`").partition("\nArgs:\n")
+    lines = [
+        f"* `{line.strip().partition(':')[0]}`:{line.partition(':')[2]}"
+        for line in arguments.splitlines()
+        if line.startswith("    ") and ":" in line
+    ]
+    lines = [line for line in lines if not line.startswith(("* `facts`", "* `recipe`"))]
+    return text.strip() + ("\n\n" + "\n".join(lines) if lines else "")
+
+
+def _sampler(entry: Entry) -> str:
+    return entry.sampler if entry.fitting == "sgd" else "none"
+
+
+def _cell(text: str) -> str:
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    write_pages(Path("docs/strategies"))

@@ -1,0 +1,84 @@
+import json
+import shlex
+
+import pytest
+
+from lt_bench.bench.planning import plan, tuned_choice, tuning_name
+from lt_bench.cli.main import parse
+from lt_bench.core.errors import UserError
+from lt_bench.features.manifest import read_manifest
+from lt_bench.strategies.registry import find
+
+
+@pytest.fixture
+def manifest(tmp_path, make_cache):
+    return read_manifest(make_cache(tmp_path / "if-50", dataset={"name": "cifar100_lt", "imbalance_factor": 50.0}))
+
+
+def test_one_run_a_seed_and_one_for_what_has_no_randomness(manifest):
+    assert [run.repetition for run in plan(find("los"), manifest, {}, [2, 0])] == [2, 0]
+    assert [run.repetition for run in plan(find("tau_norm"), manifest, {}, [2, 5])] == [0]
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1, 2]])
+def test_seeds_that_are_none(manifest, seeds):
+    with pytest.raises(UserError, match="expected distinct numbers from 0"):
+        plan(find("los"), manifest, {}, seeds)
+
+
+def test_the_kind_says_where_hyperparameters_come_from(manifest):
+    def kind(strategy, **given):
+        return plan(find(strategy), manifest, given, [0])[0].tuning.kind
+
+    assert kind("los") == "official"
+    assert kind("los", epsilon=0.98) == "official"  # saying what is so anyway changes nothing
+    assert kind("los", epsilon=0.9) == "user"
+    assert kind("d_ffds") == "inferred"
+    assert kind("joint") == "official"
+
+
+def test_a_setting_of_the_caches_data_set_is_resolved(manifest):
+    (run,) = plan(find("d_ffds"), manifest, {}, [0])
+    assert (run.hyperparameters["gamma_min"], run.hyperparameters["groups"]) == (1.5, 5)
+    (said,) = plan(find("d_ffds"), manifest, {"gamma_min": 0.0}, [0])
+    assert said.hyperparameters["gamma_min"] == 0.0
+
+
+def test_the_identity_is_what_was_run(manifest, tmp_path, make_cache):
+    (run,) = plan(find("los"), manifest, {}, [0])
+    same = plan(find("los"), manifest, {"epsilon": 0.98}, [0])[0]
+    others = [
+        plan(find("los"), manifest, {"epsilon": 0.9}, [0])[0],
+        plan(find("los"), manifest, {"epochs": 3}, [0])[0],
+        plan(find("los"), manifest, {}, [1])[0],
+        plan(find("lort"), manifest, {}, [0])[0],
+        plan(find("los"), read_manifest(make_cache(tmp_path / "other", dtype="float16")), {}, [0])[0],
+    ]
+    assert same.id == run.id
+    assert len({run.id, *(other.id for other in others)}) == 6
+
+
+def test_the_command_says_every_hyperparameter_that_is_not_the_default(manifest):
+    given = {"gamma_max": 2.5, "milestones": (3, 5), "nesterov": True, "curve": "linear"}
+    (run,) = plan(find("d_ffds"), manifest, given, [3])
+    options = parse("run", shlex.split(run.command)[2:])
+    assert (options.dataset, options.cache, options.seeds) == ("cifar100_lt", "if-50", [3])
+    assert options.strategy.hyperparameters == given
+    assert plan(find("d_ffds"), manifest, options.strategy.hyperparameters, options.seeds)[0].id == run.id
+
+
+def test_a_tuning_is_found_in_the_results_and_damaged_ones_are_named(manifest, tmp_path):
+    entry = find("los")
+    assert tuned_choice(entry, manifest, tmp_path) is None
+    path = tmp_path / "tuning" / tuning_name(entry, manifest)
+    path.parent.mkdir()
+    document = {"selected_on": "val", "grid": [1, 2, 3], "seeds": [0, 1], "id": "a" * 16, "choice": {"epsilon": 0.5}}
+    path.write_text(json.dumps(document))
+    choice, tuning = tuned_choice(entry, manifest, tmp_path)
+    assert choice == {"epsilon": 0.5}
+    assert (tuning.kind, tuning.selected_on, tuning.grid_size, tuning.seeds, tuning.tuning_id) == ("tuned", "val", 3, (0, 1), "a" * 16)
+    for text in ("{", "[]", json.dumps({**document, "choice": None}), json.dumps({"choice": {}})):
+        path.write_text(text)
+        with pytest.raises(UserError, match="damaged tuning") as caught:
+            tuned_choice(entry, manifest, tmp_path)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,148 @@
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from images import write_cifar10
+from safetensors.torch import load_file
+
+from lt_bench.backbones.checkpoints import read_state
+from lt_bench.backbones.weights import weights_hash
+from lt_bench.bench.pretrain import pretrain
+from lt_bench.core.errors import UserError
+from lt_bench.engine.pretrain.callbacks import EpochLog
+from lt_bench.features.cache import open_cache
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return write_cifar10(tmp_path_factory.mktemp("data") / "cifar10", n_max=24).parent
+
+
+def options(data_dir, out, **changes):
+    settings = {
+        "dataset": "cifar10_lt", "data_dir": data_dir, "out": out, "backbone": "resnet20", "recipe": "los", "imbalance_factor": 4, "epochs": 4, "views": 1,
+        "checkpoint_every": 2, "validate_every": 2, "accelerator": "cpu", "progress": False,
+    }  # fmt: skip
+    return settings | changes
+
+
+def log_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def whole(data_dir, tmp_path_factory):
+    return pretrain(**options(data_dir, tmp_path_factory.mktemp("runs") / "whole"))
+
+
+def test_it_leaves_weights_log_and_cache(whole):
+    rows = log_of(whole.log)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [float(row["lr"]) for row in rows] == pytest.approx([0.01, 0.0085355, 0.005, 0.0014645], rel=1e-4)
+    assert [bool(row["val_accuracy"]) for row in rows] == [False, True, False, True]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    cache = open_cache(whole.cache)
+    assert cache.manifest.backbone.weights_hash == weights_hash(read_state(whole.weights))
+    assert cache.manifest.views == {"train": ("plain", "aug1"), "val": ("plain",), "test": ("plain", "flip")}
+    assert not cache.manifest.dataset.val_seen_by_backbone
+    assert "recipe los: 4 epochs, SGD lr 0.01, momentum 0.9, weight decay 0.005, batch 64, cosine" in cache.manifest.backbone.stage1
+    assert {path.name for path in whole.weights.parent.iterdir()} == {"plan.json", "log.csv", "weights.safetensors", "cache"}
+
+
+def test_a_second_call_trains_nothing(data_dir, whole, monkeypatch):
+    monkeypatch.setattr("lt_bench.bench.pretrain._fit", lambda *_: pytest.fail("trained again"))
+    again = pretrain(**options(data_dir, whole.weights.parent))
+    assert again.manifest == whole.manifest
+
+
+def test_another_run_in_the_same_place_is_refused(data_dir, whole):
+    with pytest.raises(UserError, match="holds a run with seed 0, not 1"):
+        pretrain(**options(data_dir, whole.weights.parent, seed=1))
+    with pytest.raises(UserError, match="holds a run with recipe"):
+        pretrain(**options(data_dir, whole.weights.parent, epochs=5))
+
+
+def test_a_broken_off_run_ends_the_same(data_dir, whole, tmp_path, monkeypatch):
+    write = EpochLog._write
+
+    def breaks(self):
+        write(self)
+        if len(self.rows) == 3:  # epoch 3 is logged and not in any checkpoint
+            raise OSError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLog, "_write", breaks)
+        with pytest.raises(OSError, match="power cut"):
+            pretrain(**options(data_dir, tmp_path / "run"))
+    assert (tmp_path / "run" / "last.ckpt").is_file()
+    resumed = pretrain(**options(data_dir, tmp_path / "run"))
+    assert resumed.manifest.backbone.weights_hash == whole.manifest.backbone.weights_hash
+    assert resumed.manifest.arrays == whole.manifest.arrays
+    for a, b in zip(log_of(resumed.log), log_of(whole.log), strict=True):
+        assert a | {"seconds": ""} == b | {"seconds": ""}
+
+
+def script(path, settings):
+    """A program that pretrains; Lightning starts it once more for a second process."""
+    lines = (
+        "from pathlib import Path, PosixPath",
+        "from lt_bench.bench.pretrain import pretrain",
+        "if __name__ == '__main__':",
+        f"    pretrain(**{settings!r})",
+    )
+    path.write_text("\n".join(lines))
+    return [sys.executable, str(path)]
+
+
+@pytest.mark.slow
+def test_sigkill_and_resume(data_dir, whole, tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(script(tmp_path / "train.py", options(data_dir, out)))
+    while not (out / "last.ckpt").is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "weights.safetensors").exists()
+    assert pretrain(**options(data_dir, out)).manifest.arrays == whole.manifest.arrays
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes(data_dir, whole, tmp_path):
+    out = tmp_path / "run"
+    subprocess.run(script(tmp_path / "train.py", options(data_dir, out, devices=2)), check=True, timeout=800)
+    # On CPU each process normalises with the statistics of its own half of the batch: the same images and steps, not the same digits.
+    for one, two in zip(log_of(whole.log), log_of(out / "log.csv"), strict=True):
+        assert one["lr"] == two["lr"]
+        assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=0.2)
+    assert open_cache(out / "cache").manifest.dataset == whole.manifest.dataset
+
+
+def test_seeds_and_kept_epochs(data_dir, tmp_path):
+    run = pretrain(**options(data_dir, tmp_path / "a", epochs=2, seed=5, keep_epochs=(1,), half_weights=True))
+    kept = torch.load(tmp_path / "a" / "epoch-1.ckpt", weights_only=True)
+    assert kept["epoch"] in (0, 1)
+    state = load_file(run.weights)
+    assert state["conv1.weight"].dtype == torch.float16
+    assert state["bn1.running_var"].dtype == torch.float32
+    other = pretrain(**options(data_dir, tmp_path / "b", epochs=2, seed=6, half_weights=True))
+    assert run.manifest.backbone.weights_hash != other.manifest.backbone.weights_hash
+
+
+def test_wrong_arguments(data_dir, tmp_path):
+    for changes, message in (
+        ({"recipe": "lost"}, "did you mean los"),
+        ({"backbone": "resnet33"}, "did you mean resnet"),
+        ({"accelerator": "tpu"}, "not one of auto, cpu, gpu"),
+        ({"checkpoint_every": 0}, "at least 1"),
+        ({"epochs": 0}, "epochs is 0"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pretrain(**options(data_dir, tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,272 @@
+"""``lt-bench tune``: on validation that the backbone has not seen, and never on the test set."""
+
+import itertools
+import json
+import pickle
+import shlex
+import shutil
+from typing import ClassVar
+
+import pytest
+import torch
+
+from lt_bench.bench.tuning.scores import Scorer
+from lt_bench.bench.workers import Death, Workers
+from lt_bench.features.cache import open_cache
+from lt_bench.results.store import Store
+from lt_bench.strategies.registry import find
+
+MISTAKEN = '''
+from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.recipe import Recipe
+
+
+class Mistaken(Strategy):
+    """Raises what a mistake raises."""
+
+    name = "mistaken"
+    recipe = Recipe(lr=0.01, epochs=1)
+    grid = {"lr": (0.01, 0.1)}
+
+    def transform(self, logits, labels):
+        raise RuntimeError("no such transform")
+'''
+FAST = ("--strategy.epochs", "2", "--accelerator", "cpu")
+
+
+@pytest.fixture
+def copy(small_cache, tmp_path):
+    return shutil.copytree(small_cache, tmp_path / "copy")
+
+
+def document(folder):
+    (path,) = (folder / "tuning").glob("*.json")
+    return json.loads(path.read_text())
+
+
+def shared(folder):
+    """The document, and by how many workers it was made."""
+    found = document(folder)
+    return found, found.pop("workers")
+
+
+def test_the_whole_grid_is_recorded_and_the_best_is_chosen(cli, small_cache, tmp_path):
+    done = cli("tune", "--strategy", "la_loss", "--cache", "small", *FAST, "--seeds", "2,0")
+    assert (done.code, done.err) == (0, "")
+    found = document(tmp_path / "results")
+    grid = find("la_loss").grid
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    assert [row["hyperparameters"] for row in found["grid"]] == [{"epochs": 2, **point} for point in points]
+    assert (found["selected_on"], found["val_seen_by_backbone"], found["seeds"]) == ("val", False, [2, 0])
+    assert found["classes_without_validation"] == ["class 5"]
+    for row in found["grid"]:
+        assert row["mean"] == pytest.approx(sum(row["macro_accuracy"]) / 2)
+    best = max(row["mean"] for row in found["grid"])
+    assert found["macro_accuracy"] == best
+    assert found["choice"] == next(row["hyperparameters"] for row in found["grid"] if row["mean"] == best)
+    assert len({row["mean"] for row in found["grid"]}) > 1
+    assert not list((tmp_path / "results").glob("*/*.npz"))  # tuning is no result
+
+
+def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache, tmp_path):
+    assert cli("tune", "--strategy", "la_loss", "--cache", "small", "--accelerator", "cpu", "--seeds", "2,0").code == 0
+    found = document(tmp_path / "results")
+    assert cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0").code == 0
+    records = {record.identity.seed: record for record in Store(tmp_path / "results").records()}
+    chosen = next(row for row in found["grid"] if row["hyperparameters"] == found["choice"])
+    for seed, score in zip((2, 0), chosen["macro_accuracy"], strict=True):
+        record = records[seed]
+        assert record.metrics["val"]["macro_accuracy"] == pytest.approx(score, abs=1e-12)
+        assert record.identity.hyperparameters.items() >= found["choice"].items()
+        assert (record.tuning.kind, record.tuning.selected_on, record.tuning.grid_size) == ("tuned", "val", len(found["grid"]))
+        assert (record.tuning.seeds, record.tuning.tuning_id) == ([2, 0], found["id"])
+    wider = found | {"grid": found["grid"] + [found["grid"][0]], "id": "b" * 16}  # a later tuning with the same choice
+    next((tmp_path / "results" / "tuning").glob("*.json")).write_text(json.dumps(wider))
+    assert cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0").code == 0
+    for again in Store(tmp_path / "results").records():
+        assert (again.tuning.grid_size, again.tuning.tuning_id) == (len(wider["grid"]), "b" * 16)
+        assert (again.id, again.time) == (records[again.identity.seed].id, records[again.identity.seed].time)  # not fitted again
+    both = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--strategy.lr", "0.1")
+    assert both.code == 2
+    assert "--tuned takes the chosen hyper-parameters, and lr was given too" in both.err
+
+
+def test_a_choice_beside_values_fixed_by_hand_is_no_tuned_one(cli, small_cache, tmp_path):
+    assert cli("tune", "--strategy", "la_loss", "--cache", "small", *FAST, "--seeds", "0").code == 0
+    assert document(tmp_path / "results")["fixed"] == {"epochs": 2}
+    done = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned")
+    assert done.code == 2
+    assert "was not tuned" in done.err
+
+
+@pytest.mark.parametrize("damage", ["removed", "poisoned"])
+def test_the_test_split_is_never_read(cli, copy, tmp_path, damage):
+    if damage == "removed":
+        (copy / "test.safetensors").unlink()
+    else:
+        (copy / "test.safetensors").write_bytes(b"nothing that could be read")
+    done = cli("tune", "--strategy", "tau_norm", "--cache", str(copy))
+    assert (done.code, done.err) == (0, "")
+    assert document(tmp_path / "results")["cache"] == "small"
+    assert cli("run", "--strategy", "tau_norm", "--cache", str(copy)).code == 2  # the damage is real
+
+
+def test_what_is_fixed_leaves_the_grid_and_stands_in_the_command(cli, small_cache, tmp_path):
+    line = ("tune", "--strategy", "los", "--cache", "small", *FAST, "--strategy.epsilon", "0.98", "--seeds", "1")
+    assert cli(*line).code == 0
+    found = document(tmp_path / "results")
+    assert [row["hyperparameters"]["lr"] for row in found["grid"]] == list(find("los").grid["lr"])
+    assert {row["hyperparameters"]["epsilon"] for row in found["grid"]} == {0.98}
+    assert cli(*shlex.split(found["command"])[1:], "--results", "again").code == 0
+    assert document(tmp_path / "again")["id"] == found["id"]
+    nothing = cli(*line, "--strategy.lr", "0.1")
+    assert (nothing.code, nothing.err.count("\n")) == (2, 1)
+    assert "los has nothing to tune beside what is fixed" in nothing.err
+
+
+def test_the_choice_is_that_of_validation_labels(cli, make_cache, arrays, tmp_path):
+    """With validation images of the largest class only, any head-class bias wins; with all classes it does not: the choice follows validation."""
+    val = arrays()["val/labels"]
+    only_largest = {name: tensor[val == 0] for name, tensor in arrays().items() if name.startswith("val/")}
+    choices = {}
+    for name, changed in (("all", {}), ("largest", only_largest)):
+        make_cache(tmp_path / name, arrays=changed, dataset={"split_hash": name})
+        assert cli("tune", "--strategy", "logit_adjustment", "--cache", str(tmp_path / name), "--results", f"results-{name}").code == 0
+        choices[name] = document(tmp_path / f"results-{name}")
+    assert choices["largest"]["choice"]["tau"] < choices["all"]["choice"]["tau"]
+    assert choices["largest"]["classes_without_validation"] == [f"class {k}" for k in range(1, 6)]
+
+
+def test_validation_that_the_backbone_has_seen_is_refused(cli, make_cache, tmp_path):
+    make_cache(tmp_path / "seen", dataset={"val_seen_by_backbone": True})
+    done = cli("tune", "--strategy", "los", "--cache", str(tmp_path / "seen"), *FAST)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "the backbone was trained on these validation images" in done.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_cache_without_validation_is_refused(cli, make_cache, tmp_path):
+    make_cache(tmp_path / "bare", without=("val",))
+    done = cli("tune", "--strategy", "los", "--cache", str(tmp_path / "bare"), *FAST)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "no validation split, and the test set chooses nothing" in done.err
+
+
+def test_a_point_that_diverges_scores_nothing_and_ends_nothing(cli, small_cache, tmp_path, monkeypatch):
+    entry = find("ce")
+    monkeypatch.setitem(entry.grid, "lr", (1e38, 0.01))
+    assert (
+        cli(
+            "tune",
+            "--strategy",
+            "ce",
+            "--cache",
+            "small",
+            "--strategy.epochs",
+            "3",
+            "--strategy.weight_decay",
+            "1e38",
+            "--strategy.momentum",
+            "0",
+        ).code
+        == 0
+    )
+    found = document(tmp_path / "results")
+    assert [row["mean"] for row in found["grid"] if row["hyperparameters"]["lr"] == 1e38] == [0.0]
+
+
+def test_the_same_tuning_twice_is_the_same(cli, small_cache, tmp_path):
+    for results in ("one", "two"):
+        assert cli("tune", "--strategy", "d_ffds", "--cache", "small", *FAST, "--seeds", "0,1", "--results", results).code == 0
+    assert document(tmp_path / "one") == document(tmp_path / "two")
+    assert torch.equal(open_cache(small_cache).split("val").labels, torch.arange(5).repeat_interleave(5))
+
+
+def test_a_point_that_the_strategy_refuses_is_left_out_with_the_reason(cli, small_cache, tmp_path):
+    fixed = ("--strategy.gamma_min", "1.0", "--strategy.lr", "0.01", "--strategy.weight_decay", "0.001")
+    done = cli("tune", "--strategy", "d_ffds", "--cache", "small", *FAST, *fixed, "--seeds", "0")
+    assert (done.code, done.err) == (0, "")
+    assert "2 more points of the grid are refused, the first because d_ffds.gamma_max is 0, below gamma_min 1" in done.out
+    found = document(tmp_path / "results")
+    assert [row["hyperparameters"]["gamma_max"] for row in found["grid"]] == [1.5, 4.5]
+    assert [row["hyperparameters"]["gamma_max"] for row in found["refused"]] == [0.0, 0.5]
+    done = cli("tune", "--strategy", "d_ffds", "--cache", "small", *FAST, *fixed[2:], "--strategy.gamma_min", "9", "--seeds", "0")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "gamma_max is 0, below gamma_min 9" in done.err
+
+
+class Here(Workers):
+    """Does everything in this process, the last unit first."""
+
+    done: ClassVar[list[set[str]]] = []
+
+    def outcomes(self, units):
+        for unit in reversed(units):
+            self.done.append({run.id for run in unit.runs})
+            yield 0, unit, self._do(unit)
+
+
+class Deadly(Workers):
+    """Every worker dies."""
+
+    def outcomes(self, units):
+        for unit in units:
+            yield 0, unit, Death("SIGKILL")
+
+
+def test_the_points_are_shared_by_workers_and_the_grid_is_that_of_one(cli, small_cache, tmp_path, monkeypatch):
+    line = ("tune", "--strategy", "focal", "--cache", "small", *FAST, "--seeds", "0,1")
+    assert cli(*line, "--results", "one", "--workers", "1").code == 0
+    monkeypatch.setattr("lt_bench.bench.suite.units.Workers", Here)
+    assert cli(*line, "--results", "two", "--workers", "2").code == 0
+    first, second = Here.done
+    assert (len(first), len(second), first & second) == (18, 18, set())
+    (one, alone), (two, workers) = shared(tmp_path / "one"), shared(tmp_path / "two")
+    assert two == one
+    assert (alone, workers) == (1, 2)
+
+
+def test_what_workers_are_sent_can_be_sent():
+    assert isinstance(pickle.loads(pickle.dumps(Scorer())), Scorer)
+
+
+def test_a_mistake_in_a_strategy_is_one_line(cli, small_cache, tmp_path):
+    (tmp_path / "mistaken.py").write_text(MISTAKEN)
+    done = cli("tune", "--strategy", "mistaken.Mistaken", "--cache", "small", "--strategy.epochs", "1", "--seeds", "0")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "RuntimeError in " in done.err
+    assert "(transform): no such transform" in done.err
+    assert not list((tmp_path / "results").rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_two_workers_choose_what_one_does(cli, small_cache, tmp_path):
+    line = ("tune", "--strategy", "focal", "--cache", "small", *FAST, "--seeds", "0,1")
+    assert cli(*line, "--results", "one", "--workers", "1").code == 0
+    done = cli(*line, "--results", "two", "--workers", "2")
+    assert (done.code, done.err) == (0, "")
+    (one, alone), (two, workers) = shared(tmp_path / "one"), shared(tmp_path / "two")
+    assert two == one
+    assert (alone, workers) == (1, 2)
+
+
+def test_workers_that_die_are_named_and_nothing_is_written(cli, small_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_bench.bench.suite.units.Workers", Deadly)
+    done = cli("tune", "--strategy", "focal", "--cache", "small", *FAST, "--seeds", "0,1", "--workers", "2")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "its worker died 2 times (SIGKILL)" in done.err
+    assert not list((tmp_path / "results").rglob("*.json"))
+
+
+def test_what_has_no_grid_is_not_sent_to_be_tuned(cli, small_cache):
+    done = cli("run", "--strategy", "joint", "--cache", "small", "--tuned")
+    assert (done.code, done.err) == (2, "lt-bench: joint has nothing to tune: it declares no grid; leave out --tuned\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(("--workers", "0"), "workers is 0"), (("--workers", "2", "--devices", "2"), "--devices shares every fit")]
+)
+def test_workers_that_cannot_be_are_refused(cli, small_cache, options, message):
+    done = cli("tune", "--strategy", "focal", "--cache", "small", *options)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err

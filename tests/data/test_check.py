@@ -1,0 +1,63 @@
+import pytest
+from photos import photo, write_photos
+
+from lt_bench.cli.main import main
+from lt_bench.data import check as data_check
+from lt_bench.data.specs import DatasetSpec, NeededFile
+
+
+def check(capsys, *arguments):
+    code = main(["data", "check", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    assert err.count("\n") == (code != 0)
+    return code, out, err
+
+
+def test_before_any_image_is_there(capsys, tmp_path):
+    code, out, err = check(capsys, "imagenet_lt")
+    assert (code, "ILSVRC2012_img_train.tar" in out, "--data-dir DIR" in err) == (2, True, True)
+    code, out, err = check(capsys, "imagenet_lt", "--data-dir", tmp_path)
+    assert "5 of what imagenet_lt needs are missing: ImageNet_LT_train.txt" in err
+    assert code == 2
+
+
+def test_a_folder_that_is_complete(capsys, tmp_path):
+    root = write_photos(tmp_path / "mine", {"a b": 10, "ц": 4})
+    code, out, err = check(capsys, "folder", "--data-dir", root)
+    assert (code, err) == (0, "")
+    assert "2 classes of 7 to 2 training images (3.5 times)" in out
+    assert "split hash: " in out
+    assert "train: 8 of 9 decoded, 24 to 24 pixels wide" in out
+
+
+def test_a_broken_image(capsys, tmp_path):
+    root = write_photos(tmp_path / "mine", {"a": 10, "b": 4})
+    (root / "a" / "3.png").write_text("hello")
+    code, _, err = check(capsys, "folder", "--data-dir", root, "--decode", -1)
+    assert code == 2
+    assert "a/3.png: not an image" in err
+
+
+def test_lists_whose_images_are_not_all_there(capsys, tmp_path, monkeypatch):
+    spec = DatasetSpec(
+        "imagenet_lt", "Small", "two classes", "lists", num_classes=2, n_test=1, needs=(NeededFile("train", "big.tar"),), folder="x", obtain="ask"
+    )  # fmt: skip
+    monkeypatch.setattr(data_check, "dataset_spec", lambda _: spec)
+    monkeypatch.setattr("lt_bench.data.load.dataset_spec", lambda _: spec)
+    (tmp_path / "train").mkdir()
+    photo().save(tmp_path / "train" / "1.png")
+    for split, lines in {"train": "train/1.png 0\ntrain/2.png 1\n", "val": "train/3.png 0\n", "test": "train/4.png 1\n"}.items():
+        (tmp_path / f"ImageNet_LT_{split}.txt").write_text(lines)
+    code, out, err = check(capsys, "imagenet_lt", "--data-dir", tmp_path)
+    assert code == 2
+    assert "train: 2 images listed, 1 there; the first absent one is train/2.png" in out
+    assert "imagenet_lt train: 1 of 2 images are absent, the first is" in err
+    assert "they come from big.tar" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["data", "chek"], "there is `lt-bench data check NAME"), (["data", "check"], "needs the name")]
+)
+def test_wrong_use(capsys, arguments, message):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,67 @@
+"""Fits and measures every registered strategy on the small cache, alone or as one of two gloo processes; run by test_processes.py."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+from lt_bench.engine.evaluate import evaluate
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.pool import fit_together
+from lt_bench.engine.heads.stacks import HeadJob
+from lt_bench.features.cache import open_cache
+from lt_bench.strategies.registry import find, strategy_names
+
+SHORT = {"epochs": 3, "batch_size": 36, "iterations": 10}
+"""145 samples: the last batch has one, so one of two processes has none of it; the last class has one sample, so a share of an epoch lacks it."""
+
+
+def outcome(name: str, directory: Path, devices: int) -> dict:
+    """Metrics and the course of the loss of a strategy at two repetitions, in float64: sums in another order shall not hide behind rounding."""
+    cache = open_cache(directory)
+    entry = find(name)
+    hyperparameters = entry.resolve("none", None, {key: value for key, value in SHORT.items() if key in entry.types()})
+    jobs = [HeadJob(entry, hyperparameters, repetition) for repetition in (0, 1)]
+    fitted = fit_stack(jobs, facts_of(cache, (0, 1)), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
+    found: dict = {"history": fitted.history, "steps": fitted.steps}
+    for head, split in ((0, "val"), (1, "test")):
+        module, classifier = fitted.strategy.inference_head(head), fitted.strategy.per_head_classifier(head)
+        features, counts = cache.split(split), cache.manifest.dataset.train_counts
+        measured = evaluate(module, (features.view("plain"),), features.labels, counts, classifier=classifier, dtype=torch.float64)
+        vectors = {name: vector.tolist() for name, vector in measured.vectors.items()}
+        samples = {"predictions": measured.predictions.tolist(), "true_probability": measured.true_probability.tolist()}
+        found[split] = {"scalars": measured.scalars, "vectors": vectors, **samples}
+    return found
+
+
+def pooled(directory: Path, devices: int) -> dict:
+    """Parameters and losses of strategies that are fitted side by side: plain, with a term of the whole batch, a projection, statistics and a batch's weights."""
+    cache = open_cache(directory)
+    stacks = []
+    for name in ("los", "lade", "maxnorm", "d_ffds", "ib", "cb"):
+        entry = find(name)
+        chosen = entry.resolve("none", None, {"epochs": 3, "batch_size": 36, "views": "all"})
+        stacks.append([HeadJob(entry, chosen, repetition) for repetition in (0, 1)])
+    fits = fit_together(stacks, facts_of(cache, (0, 1)), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
+    return {
+        fitted.strategy.name: {"history": fitted.history, "weight": fitted.strategy.weight.tolist(), "bias": fitted.strategy.bias.tolist()}
+        for fitted in fits
+    }
+
+
+def main(rank: int, directory: Path, cache: Path) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": "2"}  # as Lightning's own launcher sets them
+    dist.init_process_group("gloo", init_method=f"file://{directory / 'rendezvous'}", rank=rank, world_size=2)
+    results = {name: outcome(name, cache, 2) for name in strategy_names()} | {"pooled": pooled(cache, 2)}
+    (directory / f"{rank}.json").write_text(json.dumps(results))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    # Forked, so that the imports, which are most of the time, are paid once.
+    multiprocessing.start_processes(main, (Path(sys.argv[1]), Path(sys.argv[2])), nprocs=2, start_method="fork")

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from images import write_cifar10
+
+from lt_bench.backbones.registry import build_backbone
+from lt_bench.backbones.weights import save_weights
+from lt_bench.core.errors import UserError
+from lt_bench.data.small_images import load_small_images
+from lt_bench.features.cache import open_cache
+from lt_bench.features.extraction.extract import extract
+from lt_bench.features.extraction.sources import view_draws
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return write_cifar10(tmp_path_factory.mktemp("data") / "cifar10", n_max=12).parent
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = build_backbone("resnet20", 10).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    return network
+
+
+@pytest.fixture(scope="module")
+def request_(data_dir, network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    save_weights(network, folder / "w.safetensors")
+    return {
+        "dataset": "cifar10_lt", "data_dir": data_dir, "backbone": "resnet20", "weights": folder / "w.safetensors", "imbalance_factor": 4, "views": 2,
+        "accelerator": "cpu", "progress": False, "dtype": "float32",
+    }  # fmt: skip
+
+
+def by_hand(network, images, spec):
+    """Features of single images, prepared with numpy."""
+    mean, std = (np.array(s, np.float64)[:, None, None] for s in (spec.mean, spec.std))
+    inputs = [torch.from_numpy(((x / 255 - mean) / std).astype(np.float32)) for x in images]
+    with torch.inference_mode():
+        return torch.cat([network.features(x[None]) for x in inputs])
+
+
+def test_features_are_those_of_the_network(request_, network, data_dir, tmp_path):
+    extract(**request_, out=tmp_path / "cache", batch_size=7)
+    cache, data = open_cache(tmp_path / "cache"), load_small_images("cifar10_lt", data_dir, imbalance_factor=4)
+    for name, split in data.splits.items():
+        stored = cache.split(name)
+        assert torch.equal(stored.labels, torch.from_numpy(split.labels))
+        assert torch.equal(stored.rows, torch.from_numpy(split.rows))
+        assert torch.allclose(stored.view("plain"), by_hand(network, split.images, data.spec), atol=1e-4)
+    assert torch.allclose(cache.split("test").view("flip"), by_hand(network, data.splits["test"].images[..., ::-1], data.spec), atol=1e-4)
+    images, draws = data.splits["train"].images, view_draws("aug2", len(data.splits["train"]))
+    cut = [
+        np.pad(x, ((0, 0), (4, 4), (4, 4)))[:, t : t + 32, u : u + 32][:, :, :: -1 if f else 1]
+        for x, (t, u), f in zip(images, draws.corner.tolist(), draws.flip.tolist(), strict=True)
+    ]
+    assert torch.allclose(cache.split("train").view("aug2"), by_hand(network, cut, data.spec), atol=1e-4)
+    assert torch.equal(cache.head().weight, network.fc.weight)
+
+
+def test_views_are_seeded_and_differ():
+    first, again, other = view_draws("aug1", 50), view_draws("aug1", 50), view_draws("aug2", 50)
+    assert torch.equal(first.corner, again.corner)
+    assert not torch.equal(first.corner, other.corner)
+
+
+def test_a_second_call_returns_at_once(request_, tmp_path, monkeypatch):
+    manifest = extract(**request_, out=tmp_path / "cache")
+    monkeypatch.setattr("lt_bench.features.extraction.extract._extracted", lambda *_: pytest.fail("extracted again"))
+    assert extract(**request_, out=tmp_path / "cache") == manifest
+    with pytest.raises(UserError, match=r"cache: views is .*expected"):
+        extract(**request_ | {"views": 1}, out=tmp_path / "cache")
+    with pytest.raises(UserError, match="cache: split_hash is"):
+        extract(**request_ | {"imbalance_factor": 3}, out=tmp_path / "cache")
+
+
+def test_wrong_requests(request_, tmp_path):
+    with pytest.raises(UserError, match="the weights are of another"):
+        extract(**request_ | {"backbone": "resnet32"}, out=tmp_path / "cache")
+    with pytest.raises(UserError, match="views is -1"):
+        extract(**request_ | {"views": -1}, out=tmp_path / "cache")
+    with pytest.raises(UserError, match="not one of float16"):
+        extract(**request_ | {"dtype": "int4"}, out=tmp_path / "cache")
+    with pytest.raises(UserError, match="no such weights file"):
+        extract(**request_ | {"weights": tmp_path / "none.safetensors"}, out=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.build import FORMATS, build_leaderboard
+from lt_bench.leaderboard.load import from_records, load_records
+from lt_bench.leaderboard.page.page import page
+from lt_bench.leaderboard.tables.columns import registered
+from lt_bench.results.store import Store
+
+
+def read_data(html):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL).group(1))
+
+
+@pytest.fixture
+def results(tmp_path, builder):
+    store = Store(tmp_path / "results")
+    for made in (builder, replace(builder, dataset="cifar100_lt", cache_key="cache-b"), replace(builder, protocol="images-eval")):
+        for seed in range(2):
+            store.write(*made.make("los", seed, 1.0))
+            store.write(*made.make("ce", seed, 0.0))
+    return store.directory
+
+
+def test_the_page_holds_what_the_records_say(results, tmp_path):
+    path = build_leaderboard(results, tmp_path / "out", formats=["html"])[0]
+    html = path.read_text()
+    data = read_data(html)
+    assert [(board["dataset"], board["setting"].rpartition(", ")[2]) for board in data["boards"]] == [
+        ("cifar100_lt, IF 100", "clean"),
+        ("cifar10_lt, IF 100", "clean"),
+        ("cifar10_lt, IF 100", "images-eval"),
+    ]
+    found = {board.board.slug: board for board in boards(load_records(results))}
+    for board in data["boards"]:
+        position = [column["key"] for column in board["columns"]].index("accuracy")
+        for row, wanted in zip(board["rows"], found[board["slug"]].rows, strict=True):
+            estimate = wanted.estimate("test/accuracy")
+            assert row["label"] == wanted.label
+            assert row["cells"][position]["v"] == pytest.approx(estimate.mean)
+            assert row["seeds"] == pytest.approx([estimate.low, estimate.high], abs=1e-6)
+            assert row["images"][0] < row["mean"] < row["images"][1]
+        published = [line[-1] for line in board["published"]]
+        assert all(published)
+        assert dict(map(tuple, board["chips"]))["split"] == found[board["slug"]].board.split_hash[:16]
+    assert len({board["setting"] for board in data["boards"]}) == 3
+    assert "memory" not in json.dumps([board["published"] for board in data["boards"]])
+    assert build_leaderboard(results, tmp_path / "again", formats=["html"])[0].read_bytes() == path.read_bytes()
+
+
+def test_nothing_is_fetched(results, tmp_path):
+    paths = build_leaderboard(results, tmp_path / "out", formats=FORMATS)
+    html = next(path for path in paths if path.suffix == ".html").read_text()
+    assert "default-src 'none'" in html
+    outside = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.DOTALL)
+    assert re.findall(r"(?:src|href)\s*=|url\(|@import|https?://(?!www\.w3\.org/2000/svg)", outside) == []
+    plots = [plot for board in read_data(html)["boards"] for plot in board["plots"]]
+    assert len(plots) > 9
+    assert all(plot["src"].startswith("data:image/svg+xml;base64,") and plot["caption"] for plot in plots)
+    assert not re.search(r"/\*(CSS|JS|DATA)\*/", html)
+
+
+def test_text_from_records_cannot_end_the_script(builder):
+    record, _ = builder.make()
+    record = replace(record, command="</script><script>alert(1)</script>")
+    html = page(boards(from_records([record])), registered())
+    assert html.count("</script>") == 2
+    assert "</script><script>alert(1)</script>" in json.dumps(read_data(html), ensure_ascii=False)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.load import load_records
+from lt_bench.leaderboard.plots import by_class, by_row, special
+from lt_bench.leaderboard.plots.data import binned, chosen, series, vector
+from lt_bench.leaderboard.plots.draw import PLOTS, draw_board
+from lt_bench.leaderboard.plots.style import figure, look, save
+from lt_bench.results.store import Store
+from lt_bench.strategies._lib.ffds import frequency_groups
+
+SKILLS = {"los": 0.8, "ce": 0.0, "crt": 0.3, "joint": -0.2}
+
+
+def course(points):
+    """An invented course over ``points`` measured epochs."""
+    values = np.linspace(1.0, 2.0, points)[:, None] * np.linspace(0.5, 0.2, 10)
+    return {"course/epoch": 2 * np.arange(points)} | {f"course/{name}": values for name in ("weight_norm", "feature_norm", "cosine")}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, builder):
+    store = Store(tmp_path_factory.mktemp("results"))
+    for index, (strategy, skill) in enumerate(SKILLS.items()):
+        for seed in range(2):
+            record, arrays = builder.make(strategy, seed, skill, loma=3.0 + index, fit_s=1.0 + index)
+            store.write(record, arrays | course(1 if strategy == "joint" else 11))
+    for epsilon in (0.1, 0.5, 0.9):
+        store.write(*builder.make("los", 0, epsilon, kind="user", hyperparameters={"epsilon": epsilon, "learning_rate": 0.1}))
+    (result,) = boards(load_records(store.directory))
+    return result
+
+
+def test_every_plot_is_drawn_and_the_same_bytes_again(found, tmp_path):
+    first, second = (draw_board(found, tmp_path / name) for name in "ab")
+    assert [plot.name for plot in first] == list(PLOTS)
+    for one, other in zip(first, second, strict=True):
+        assert one.svg.read_bytes() == other.svg.read_bytes()
+        assert one.png.read_bytes() == other.png.read_bytes()
+        assert one.svg.read_text().count("<path") > 10
+        picture = np.asarray(Image.open(io.BytesIO(one.png.read_bytes())).convert("L"))
+        assert 0.002 < np.mean(picture < 200) < 0.5
+    written = first[0].svg.stat().st_mtime_ns
+    assert draw_board(found, tmp_path / "a") == first
+    assert first[0].svg.stat().st_mtime_ns == written  # the same records: nothing is drawn again
+    first[0].svg.unlink()
+    assert draw_board(found, tmp_path / "a")[0].svg.read_bytes() == second[0].svg.read_bytes()
+
+
+def test_no_date_and_no_address_of_this_machine(tmp_path):
+    with look():
+        made, (axes,) = figure()
+        axes.plot([1, 2])
+        svg = save(made, tmp_path / "x")[0].read_text()
+    assert "<dc:date>" not in svg
+    assert str(Path.home()) not in svg
+
+
+def test_vectors_are_means_over_seeds_largest_class_first(found, builder):
+    row = next(row for row in found.rows if row.label == "crt")
+    wanted = np.mean([builder.make("crt", seed, 0.3)[1]["test/class_accuracy"] for seed in range(2)], axis=0)
+    assert np.allclose(vector(row, "test/class_accuracy"), wanted)
+    assert vector(row, "test/no_such_vector") is None
+    (one,) = series(found, [row], "test/class_accuracy")
+    assert np.allclose(one.values, wanted)  # the builder's classes are in order of size
+
+
+def test_binned_means_leave_out_nan():
+    assert list(binned(np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan]), 3)[:2]) == [2.0, 5.0]
+    assert np.isnan(binned(np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan]), 3)[2])
+
+
+def test_the_difference_plot_shows_the_paired_difference_and_its_interval(found, builder):
+    by_label = {row.label: row for row in found.rows}
+    made = by_class.difference_by_class(found, by_label["los"], by_label["joint"])
+    axes = made.axes[0]
+    hits = {
+        name: np.mean([builder.correct(name, SKILLS[name], seed) for seed in range(2)], axis=0).reshape(10, 20) for name in ("los", "joint")
+    }
+    difference = 100 * (hits["los"] - hits["joint"])
+    points = next(
+        collection
+        for collection in axes.collections
+        if len(collection.get_offsets()) == 10 and type(collection).__name__ == "PathCollection"
+    )
+    assert np.allclose(points.get_offsets()[:, 1], difference.mean(1))
+    bars = np.array([segment[:, 1] for segment in axes.collections[0].get_segments()])
+    half = 1.96 * stats.sem(difference, axis=1)
+    assert np.allclose(np.diff(bars).ravel(), 2 * half)
+
+
+def test_dynasmooth_by_hand():
+    p, mean = np.array([0.81, 0.25]), np.array([0.25, 0.25])
+    wanted = 0.81 - (0.9 * (0.9 - 0.5)) ** 2 * (0.81 - 0.25)
+    assert special.dynasmooth(p, mean, 0.9) == pytest.approx([wanted, 0.25])
+
+
+def test_epsilon_lines_hold_all_else_equal(found):
+    (line,) = special.epsilon_lines([row for row in found.rows if row.text("strategy") == "los"])
+    assert [row.hyperparameters["epsilon"] for row in line] == [0.1, 0.5, 0.9]
+    assert {row.hyperparameters["learning_rate"] for row in line} == {0.1}
+
+
+def test_names_do_not_lie_on_each_other():
+    with look():
+        made, (axes,) = figure()
+        points = [(0.5, 0.5, "a long strategy name")] * 12 + [(0.1, 0.9, "alone")]
+        axes.scatter([x for x, _, _ in points], [y for _, y, _ in points])
+        made.draw_without_rendering()
+        assert by_row.name_points(axes, points) < len(points)
+        boxes = [text.get_window_extent() for text in axes.texts]
+    assert any(text.get_text() == "alone" for text in axes.texts)
+    assert not any(a.shrunk(0.95, 0.95).overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_chosen_rows(found):
+    assert [row.label for row in chosen(found)][:3] == ["joint", "ce", "los"]
+    assert [row.label for row in chosen(found, ["crt"])] == ["crt"]
+    with pytest.raises(UserError, match="no such row"):
+        chosen(found, ["nope"])
+
+
+@pytest.mark.parametrize(("K", "groups"), [(10, 3), (100, 3), (8, 4), (11, 4), (2, 3)])
+def test_frequency_parts_are_those_of_the_method(K, groups):
+    counts = np.random.default_rng(K).integers(5, 12, K)  # with ties
+    wanted = frequency_groups(torch.tensor(counts), groups).numpy()
+    found = special.frequency_parts(counts, groups)
+    assert [sorted(part) for part in found] == [list(np.nonzero(wanted == group)[0]) for group in range(groups)]
+    if (K, groups) == (10, 3):
+        assert [len(part) for part in found] == [3, 3, 4]

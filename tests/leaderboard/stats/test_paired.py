@@ -1,0 +1,320 @@
+"""The statistics against simulated leaderboards whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.load import from_records, load_records
+from lt_bench.leaderboard.stats import statistics as statistics_module
+from lt_bench.leaderboard.stats.across import across, missing_seeds
+from lt_bench.leaderboard.stats.bootstrap import resample
+from lt_bench.leaderboard.stats.paired import (
+    SeedNoise,
+    compared,
+    covers_seeds,
+    holm,
+    paired_test,
+    pooled_noise,
+    seed_noise,
+    standings,
+    unpaired_test,
+)
+from lt_bench.leaderboard.stats.ranking import ranked, statistics_note
+from lt_bench.leaderboard.stats.statistics import board_statistics
+from lt_bench.results.store import Store
+
+
+def simulate(rng, skills, seeds, images, shared=1.5, run=0.0):
+    """(R, S, N) correctness: image difficulty common to all rows, run noise common to all images of a run."""
+    difficulty = shared * rng.standard_normal(images)
+    logits = np.array(skills)[:, None, None] + run * rng.standard_normal((len(skills), seeds, 1)) + difficulty
+    return rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+
+
+def test_one_seed_is_the_paired_t_test():
+    first, second = simulate(np.random.default_rng(0), [0.2, 0.0], 1, 500)
+    found = paired_test(first, second)
+    wanted = stats.ttest_rel(first[0].astype(float), second[0].astype(float))
+    assert found.p == pytest.approx(wanted.pvalue, rel=1e-6)
+    assert found.difference / found.error == pytest.approx(wanted.statistic, rel=1e-5)
+
+
+def test_mean_squares_against_a_plain_analysis_of_variance():
+    first, second = simulate(np.random.default_rng(1), [0.3, 0.0], 4, 60, run=2.0)
+    D = first.astype(float) - second.astype(float)
+    S, N = D.shape
+    a, b = D.mean(1, keepdims=True), D.mean(0, keepdims=True)
+    ms_images, ms_seeds = S * np.var(b, ddof=1), N * np.var(a, ddof=1)
+    ms_residual = np.sum((D - a - b + D.mean()) ** 2) / ((S - 1) * (N - 1))
+    assert ms_seeds > ms_residual
+    assert paired_test(first, second).error ** 2 == pytest.approx((ms_images + ms_seeds - ms_residual) / (S * N), rel=1e-5)
+
+
+@pytest.mark.parametrize(("seeds", "run"), [(1, 0.0), (3, 0.0), (5, 0.0), (5, 0.15)])
+def test_true_ties_are_called_different_at_most_as_often_as_stated(seeds, run):
+    rng = np.random.default_rng(2)
+    trials = 1200
+    rejected = np.mean([paired_test(*simulate(rng, [0.0, 0.0], seeds, 400, run=run)).p < 0.05 for _ in range(trials)])
+    assert rejected < 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+    assert rejected > 0.005  # nor is the test empty
+
+
+def test_ignoring_the_seeds_would_be_wrong_where_runs_differ():
+    rng = np.random.default_rng(3)
+    naive = [stats.ttest_rel(*(x.mean(0) for x in simulate(rng, [0.0, 0.0], 5, 400, run=0.4))).pvalue < 0.05 for _ in range(300)]
+    assert np.mean(naive) > 0.15  # what paired_test's seed term is for
+
+
+def test_a_family_of_ties_is_rarely_split_and_true_differences_are_found():
+    rng = np.random.default_rng(4)
+    split, found = 0, 0
+    for _ in range(150):
+        outcomes = simulate(rng, [0.0] * 5 + [1.2], 5, 400)
+        pairs = [(i, j) for i in range(6) for j in range(i)]
+        p = holm(np.array([paired_test(outcomes[i], outcomes[j]).p for i, j in pairs]))
+        split += any(value < 0.05 for value, (i, _) in zip(p, pairs, strict=True) if i < 5)
+        found += sum(value < 0.05 for value, (i, _) in zip(p, pairs, strict=True) if i == 5)
+    assert split / 150 < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 150)
+    assert found / 150 > 4.7
+
+
+def test_holm_on_a_worked_example():
+    # p = .01 .04 .03 .005 -> 4 x .005, 3 x .01, 2 x .03, then the running maximum
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_never_lowers_and_keeps_order(values):
+    p = np.array(values)
+    adjusted = holm(p)
+    assert np.all(adjusted >= p)
+    assert np.all(adjusted <= np.minimum(1, len(p) * p) + 1e-12)
+    assert np.all(np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 7).flatmap(lambda n: st.lists(st.booleans(), min_size=n * n, max_size=n * n)))
+def test_letters_are_shared_exactly_by_what_cannot_be_told_apart(flags):
+    n = int(len(flags) ** 0.5)
+    better = np.triu(np.array(flags).reshape(n, n), 1)
+    found = standings(better)
+    for i in range(n):
+        for j in range(i + 1, n):
+            assert bool(set(found[i].letters) & set(found[j].letters)) == (not better[i, j])
+        assert (found[i].first, found[i].last) == (1 + better[:, i].sum(), n - better[i].sum())
+
+
+def test_rows_are_paired_by_seed():
+    first, second = simulate(np.random.default_rng(7), [0.2, 0.0], 4, 50)
+    assert compared(first[:3], [0, 1, 2], second, [5, 2, 1, 0], None) == paired_test(first[:3], second[[3, 2, 1]])
+
+
+def test_only_a_row_that_trains_nothing_stands_beside_every_seed():
+    first, second = simulate(np.random.default_rng(7), [0.2, 0.0], 4, 50)
+    assert compared(first, [0, 1, 2, 3], second[:1], None, None) == paired_test(first, second[:1])
+    noise = SeedNoise(0.3, 0.2, 8.0)
+    for of_first, of_second in (([0, 1, 2, 3], [0]), ([0, 1, 2, 3], [3, 4, 5, 6]), ([0, 1, 2, 3], [4, 5, 6, 7])):
+        assert not covers_seeds(of_first, of_second)
+        other = second[: len(of_second)]
+        own = seed_noise(other) or noise
+        assert compared(first, of_first, other, of_second, noise) == unpaired_test(first, seed_noise(first), other, own)
+    assert covers_seeds([0, 1], None)
+    assert covers_seeds(None, None)
+    assert not covers_seeds([0], None)
+
+
+def test_one_seed_alone_is_told_apart_from_nothing():
+    first, second = np.ones((1, 50), bool), np.zeros((1, 50), bool)
+    assert compared(first, [0], second, [0], None).p == 1.0
+    assert compared(first, [0], second, None, None).p == 1.0
+    assert compared(first, None, second, None, None).p == 0.0
+
+
+def test_seed_noise_and_its_pool_by_hand():
+    outcomes = np.array([[1, 1, 0, 1], [1, 0, 0, 0]], bool)
+    found = seed_noise(outcomes)
+    rows, columns = outcomes.mean(1, keepdims=True), outcomes.mean(0, keepdims=True)
+    assert found is not None
+    assert found.mean_square == pytest.approx(4 * np.var(rows, ddof=1))
+    assert found.residual == pytest.approx(np.sum((outcomes - rows - columns + outcomes.mean()) ** 2) / 3)
+    assert seed_noise(outcomes[:1]) is None
+    assert pooled_noise([]) is None
+    pool = pooled_noise([SeedNoise(1.0, 0.1, 2.0), SeedNoise(1.0, 0.3, 2.0), SeedNoise(1.0, 0.2, 2.0)])
+    assert pool == SeedNoise(1.0, pytest.approx(0.2), 6.0)
+    scattered = pooled_noise([SeedNoise(value, 0.1, 2.0) for value in (0.5, 1.0, 3.0)])
+    assert scattered is not None
+    assert scattered.degrees == pytest.approx(2 * 1.5**2 / np.var([0.5, 1.0, 3.0], ddof=1))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "run", "differing", "images"),
+    [(3, 0.15, 0.0, 400), (3, 0.15, 0.7, 400), (5, 0.15, 1.0, 400), (5, 0.0, 0.0, 400), (3, 0.05, 0.7, 2000)],
+)
+def test_ties_with_a_row_of_one_seed(seeds, run, differing, images):
+    """How far runs move with the seed differs by row (lognormal); four rows with more seeds stand in for the one with one seed."""
+    rng = np.random.default_rng(9)
+    trials, by_images, mixed, single = 250, 0, 0, 0
+    for _ in range(trials):
+        difficulty = 1.5 * rng.standard_normal(images)
+        moves = run * np.exp(differing * rng.standard_normal(6))
+        logits = moves[:, None, None] * rng.standard_normal((6, seeds, 1)) + difficulty
+        rows = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+        expected = pooled_noise([noise for noise in map(seed_noise, rows[2:]) if noise])
+        mixed += compared(rows[0, :1], [0], rows[5], list(range(seeds)), expected).p < 0.05
+        single += compared(rows[0, :1], [0], rows[1, :1], [0], expected).p < 0.05
+        by_images += stats.ttest_rel(rows[0, 0].astype(float), rows[1, 0].astype(float)).pvalue < 0.05
+    limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)
+    assert mixed / trials < limit
+    assert single / trials < limit
+    if images == 2000:
+        assert by_images / trials > limit  # what the seed term is for
+
+
+def test_a_row_of_one_seed_that_is_truly_better_is_found():
+    rng = np.random.default_rng(10)
+    rows = simulate(rng, [0.8] + [0.0] * 5, 3, 1000, run=0.05)
+    expected = pooled_noise([noise for noise in map(seed_noise, rows[1:]) if noise])
+    assert compared(rows[0, :1], [0], rows[1], [0, 1, 2], expected).p < 0.01
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_ties_of_rows_whose_seeds_differ_by_a_point(trains):
+    """Skill varies by about 1 point over seeds; the truth is a row's mean over seeds, or what a row that trains nothing has."""
+    rng = np.random.default_rng(8)
+    rejected = []
+    for _ in range(300):
+        first, second = simulate(rng, [0.0, 0.0], 5, 1000, shared=0.0, run=0.04)
+        second = second if trains else rng.random((1, 1000)) < 0.5
+        seeds = list(range(5))
+        rejected.append(compared(first, seeds, second, seeds if trains else None, None).p < 0.05)
+    assert np.mean(rejected) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_the_note_names_rows_with_one_seed(builder, tmp_path):
+    def note(*runs):
+        made = [builder.make(name, seed, trains=trains) for name, seeds, trains in runs for seed in seeds]
+        store = Store(tmp_path / str(len(made)))
+        for record, arrays in made:
+            store.write(record, arrays)
+        (found,) = boards(load_records(store.directory))
+        return statistics_note(ranked(found, tmp_path / "cache"))
+
+    weight = "weight and bias"
+    assert "one seed" not in note(("los", range(2), weight), ("ce", range(2), weight), ("tau_norm", [0], "nothing"))
+    said = note(("los", range(3), weight), ("ce", [0], weight), ("crt", [1], weight), ("tau_norm", [0], "nothing"))
+    assert {*said.partition("with one seed (")[2].partition(")")[0].split(", ")} == {"ce", "crt"}
+    assert "the seed spread of the other rows" in said
+    assert "run with --seeds 0,1,2" in note(("los", [0], weight), ("ce", [0], weight))
+
+
+def test_bootstrap_agrees_with_theory_and_is_paired():
+    outcomes = simulate(np.random.default_rng(5), [0.2, 0.0], 1, 2000)[:, 0].astype(float)
+    drawn = resample(outcomes)
+    low, high = drawn.interval(0)
+    mean = outcomes[0].mean()
+    half = 1.96 * np.sqrt(mean * (1 - mean) / 2000)
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.1 * half)
+    difference = outcomes[0] - outcomes[1]
+    low, high = drawn.difference(0, 1)
+    half = 1.96 * difference.std() / np.sqrt(2000)
+    assert (low, high) == pytest.approx((difference.mean() - half, difference.mean() + half), abs=0.1 * half)
+
+
+def test_bootstrap_covers_the_truth():
+    rng = np.random.default_rng(6)
+    covered = 0
+    for _ in range(200):
+        low, high = resample((rng.random((1, 300)) < 0.6).astype(float), resamples=400).interval(0)
+        covered += low <= 0.6 <= high
+    assert covered / 200 > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 200)
+
+
+@pytest.fixture
+def results(tmp_path, builder):
+    store = Store(tmp_path / "results")
+    for strategy, skill in {"los": 1.5, "ce": 0.0, "crt": 0.0}.items():
+        for seed in range(3):
+            store.write(*builder.make(strategy, seed, skill))
+    store.write(*builder.make("tau_norm", 0, 0.0, trains="nothing"))
+    return store.directory
+
+
+def test_a_board_from_its_files(results, tmp_path):
+    (found,) = boards(load_records(results))
+    result = board_statistics(found, tmp_path / "cache")
+    standing = dict(zip((row.label for row in found.rows), result.standings, strict=True))
+    assert standing["los"].text == "1 a"
+    assert {standing[name].text for name in ("ce", "crt", "tau_norm")} == {"2-4 b"}
+    assert len(result.intervals) == len(result.behind) == len(found.rows)
+    low, high = result.intervals[0]
+    assert low < found.rows[0].estimate("test/accuracy").mean < high
+    assert result.behind[0] == (0.0, 0.0)
+    assert all(high < 0 for _, high in result.behind[1:])
+    assert 0.02 < result.resolvable < 0.2
+
+
+def test_the_cache_is_read_and_follows_the_content(results, tmp_path, builder, monkeypatch):
+    (found,) = boards(load_records(results))
+    first = board_statistics(found, tmp_path / "cache")
+    calls = []
+    real = statistics_module.compute
+    monkeypatch.setattr(statistics_module, "compute", lambda *arguments: calls.append(1) or real(*arguments))
+    assert board_statistics(found, tmp_path / "cache") == first
+    assert calls == []
+    Store(results).write(*builder.make("cb", 0, 0.3))
+    (found,) = boards(load_records(results))
+    assert len(board_statistics(found, tmp_path / "cache").standings) == 5
+    assert calls == [1]
+
+
+def test_other_test_labels_are_an_error(results, tmp_path):
+    path = next(results.glob("*/ce-*.npz"))
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["test_labels"] = arrays["test_labels"][::-1]
+    np.savez(path, **arrays)
+    (found,) = boards(load_records(results))
+    with pytest.raises(UserError, match="test labels"):
+        board_statistics(found, tmp_path / "cache")
+
+
+def test_across_boards(builder):
+    other = replace(builder, dataset="cifar100_lt", cache_key="cache-b")
+    hits = {"los": (150, 140), "ce": (100, 150), "crt": (100, 90), "cb": (80, None)}
+    made = [
+        b.make(name, 0, correct=np.arange(200) < values[i])[0]
+        for i, b in enumerate((builder, other))
+        for name, values in hits.items()
+        if values[i]
+    ]
+    made += [builder.make("ncm", 0, hyperparameters={"x": x}, kind="tuned")[0] for x in (1, 2)]
+    found = boards(from_records(made))
+    (result,) = across(found)
+    assert result.labels == ("los", "ce", "crt")
+    order = [0 if "cifar100" in title else 1 for title in result.boards]
+    accuracy = np.array([[hits[name][1] / 200, hits[name][0] / 200] for name in result.labels])[:, order]
+    assert np.allclose(result.accuracy, accuracy)
+    assert np.array_equal(result.ranks, stats.rankdata(-accuracy, axis=0))
+    assert list(result.wins) == [1, 1, 0]
+    assert list(result.mean_rank) == list(result.ranks.mean(1))
+    assert [line.split(":")[0].split(" on ")[0] for line in result.missing] == ["cb", "ncm (tuned)", "ncm (tuned)"]
+    assert "2 settings" in " ".join(result.missing)
+    assert across(found[:1]) == []
+
+
+def test_missing_seeds_are_named_in_one_line(builder):
+    made = [builder.make("los", seed)[0] for seed in range(3)]
+    made += [builder.make(name, 1)[0] for name in ("ce", "crt")] + [builder.make("tau_norm", 0, trains="nothing")[0]]
+    (found,) = boards(from_records(made))
+    (line,) = missing_seeds(found)
+    assert line.startswith("Seeds that other rows have and that are missing: 0,2 of c")
+    assert {*line.removesuffix(".").partition(" of ")[2].split(", ")} == {"ce", "crt"}
+    assert missing_seeds(boards(from_records(made[:3]))[0]) == []

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.build import build_leaderboard, print_tables
+from lt_bench.leaderboard.load import from_records
+from lt_bench.leaderboard.stats.intervals import Estimate
+from lt_bench.leaderboard.tables import columns as columns_module
+from lt_bench.leaderboard.tables.cells import MISSING, table_cells, value_text
+from lt_bench.leaderboard.tables.columns import Column, register, registered
+from lt_bench.leaderboard.tables.terminal import run_table
+from lt_bench.results.store import Store
+
+SKILLS = {"los": 2.5, "balanced_softmax": 0.3, "ce": 0.0}
+
+
+@pytest.fixture
+def results(tmp_path, builder):
+    store = Store(tmp_path / "results")
+    for strategy, skill in SKILLS.items():
+        for seed in range(3):
+            store.write(*builder.make(strategy, seed, skill))
+    store.write(*builder.make("tau_norm", 0, 0.1, trains="nothing"))
+    return store.directory
+
+
+def text_of(renderable):
+    console = Console(width=200, file=io.StringIO())
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "style", "digits", "text"),
+    [
+        (Estimate(0.5312, 0.5272, 0.5352, 5), "percent", 2, "53.12 ± 0.40"),
+        (Estimate(0.5312, None, None, 1), "percent", 2, "53.12"),
+        (Estimate(0.0213, 0.0203, 0.0223, 5), "number", 2, "0.0213 ± 0.0010"),
+        (Estimate(float("nan"), None, None, 5), "percent", 2, MISSING),
+        (None, "text", 0, MISSING),
+        (51300, "count", 0, "51,300"),
+        (-0.00001, "percent", 2, "0.00"),
+        (12.34, "seconds", 1, "12.3"),
+        ("official", "text", 0, "official"),
+    ],
+)
+def test_cell_text(value, style, digits, text):
+    assert value_text(value, Column("c", "C", lambda row: None, style=style, digits=digits)) == text
+
+
+def test_best_and_second_follow_the_printed_value(builder):
+    made = [builder.make(name, 0, correct=np.arange(200) < hits)[0] for name, hits in (("a", 150), ("b", 150), ("c", 140), ("d", 100))]
+    (found,) = boards(from_records(made))
+    accuracy = [column for column in registered() if column.key == "accuracy"]
+    assert [line[0].place for line in table_cells(found, tuple(accuracy))] == [1, 1, 2, None]
+
+
+def test_files_are_byte_stable_and_right(results, tmp_path, builder):
+    first = build_leaderboard(results, tmp_path / "a", formats=("markdown", "csv"))
+    second = build_leaderboard(results, tmp_path / "b", formats=("markdown", "csv"))
+    assert [path.name for path in first] == ["LEADERBOARD.md", "leaderboard.csv"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    lines = {line["row"]: line for line in csv.DictReader(io.StringIO(first[1].read_text()))}
+    assert set(lines) == {*SKILLS, "tau_norm"}
+    values = [100 * builder.make("los", seed, 2.5)[0].metrics["test"]["accuracy"] for seed in range(3)]
+    assert float(lines["los"]["accuracy"]) == pytest.approx(np.mean(values), abs=1e-6)
+    assert float(lines["los"]["accuracy_low"]) < np.mean(values) < float(lines["los"]["accuracy_high"])
+    assert lines["tau_norm"]["accuracy_low"] == ""
+    assert lines["los"]["command"].endswith("--seeds 0,1,2")
+    markdown = first[0].read_text()
+    assert f"| los | 1 a | **{np.mean(values):.2f} ±" in markdown
+    assert "95 % t interval over seeds (head seeds, one backbone)" in markdown
+
+
+def test_terminal_shows_every_row(results):
+    console = Console(width=220, file=io.StringIO())
+    print_tables(results, console=console)
+    shown = console.file.getvalue()
+    assert all(name in shown for name in (*SKILLS, "tau_norm", "Accuracy", "LoMa bal."))
+
+
+def test_what_sets_rows_apart_is_shown_in_the_terminal(builder):
+    records = [builder.make("los", 0, 0.6, hyperparameters={"epsilon": 0.9, **more})[0] for more in ({}, {"matmul": "medium"})]
+    assert "los [matmul=medium]" in text_of(run_table(records))
+    assert "los [matmul=medium]" in text_of(run_table(records[1:]))  # also where nothing else is on the board
+
+
+def test_run_table_has_each_seed_and_the_mean(builder):
+    records = [builder.make("los", seed, 0.6)[0] for seed in range(3)]
+    shown = text_of(run_table(records))
+    for record in records:
+        assert f"{100 * record.metrics['test']['accuracy']:.2f}" in shown
+    mean = np.mean([record.metrics["test"]["accuracy"] for record in records])
+    assert f"{100 * mean:.2f} ± " in shown
+    assert "LoMa bal. train" in shown
+    assert "mean" not in text_of(run_table(records[:1])).replace("Seed", "")
+
+
+def test_gap_is_macro_against_macro(builder):
+    record, _ = builder.make()
+    (found,) = boards(from_records([record]))
+    wanted = record.metrics["train"]["macro_accuracy"] - record.metrics["test"]["macro_accuracy"]
+    assert columns_module.train_test_gap(found.rows[0]).mean == pytest.approx(wanted)
+
+
+def test_a_user_adds_a_column_from_a_module(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(columns_module, "_registered", dict(columns_module._registered))
+    (tmp_path / "my_lt_columns.py").write_text(
+        "from lt_bench.leaderboard.tables.columns import Column, register\n"
+        "register(Column('tail_share', 'Tail share', lambda row: row.values('test/few').mean() / row.values('test/accuracy').mean()))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    path = build_leaderboard(results, tmp_path / "out", formats=["markdown"], column_modules=["my_lt_columns"])[0]
+    assert "| Tail share |" in path.read_text()
+    with pytest.raises(UserError, match="no_such_module"):
+        registered(["no_such_module"])
+    with pytest.raises(UserError, match="exists already"):
+        register(Column("accuracy", "Mine", lambda row: None))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("def broken(:", "SyntaxError"),
+        ("open('/no/such/file')", "No such file"),
+        ("from lt_bench.leaderboard.tables.columns import nothing_here", "nothing_here"),
+        ("from lt_bench.leaderboard.tables.columns import Column\nColumn()", "TypeError"),
+    ],
+)
+def test_a_column_module_that_fails_at_import_is_one_line(tmp_path, monkeypatch, code, said):
+    name = f"failing_columns_{said.partition(' ')[0].lower()}"
+    (tmp_path / f"{name}.py").write_text(code + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=said) as caught:
+        registered([name])
+    assert str(caught.value).startswith(f"columns from {name}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [lambda row: row.text("no_such_field"), lambda row: 1 // 0, lambda row: row.nothing, lambda row: Path("/no/file").read_text()]
+)
+def test_a_column_that_fails_on_a_row_is_one_line(results, builder, monkeypatch, value):
+    monkeypatch.setattr(columns_module, "_registered", dict(columns_module._registered))
+    column = register(Column("failing", "Failing", value))
+    with pytest.raises(UserError, match="column 'failing' of row los: ") as caught:
+        print_tables(results, console=Console(width=200, file=io.StringIO()))
+    assert "\n" not in str(caught.value)
+    monkeypatch.setitem(columns_module._registered, "loma", Column("loma", "LoMa", column.value))
+    with pytest.raises(UserError, match="column 'loma' of row los: "):
+        run_table([builder.make("los")[0]])
+
+
+def test_seconds_have_no_best(builder):
+    made = [builder.make(name, 0, fit_s=seconds)[0] for name, seconds in (("a", 1.0), ("b", 2.0))]
+    (found,) = boards(from_records(made))
+    (fit,) = [column for column in registered() if column.key == "fit_s"]
+    cells = [line[0] for line in table_cells(found, (fit,))]
+    assert sorted(cell.text for cell in cells) == ["1.0", "2.0"]
+    assert [cell.place for cell in cells] == [None, None]
+    assert "may share with other seeds, settings and strategies" in fit.about
+
+
+def test_defaults_of_our_own_choice_are_said_to_be(builder):
+    made = [builder.make("convex_la", 0, kind="author-tuned")[0], builder.make("los", 0)[0]]
+    (found,) = boards(from_records(made))
+    (tuning,) = [column for column in registered() if column.key == "tuning"]
+    shown = {row.label: cell.text for row, (cell,) in zip(found.rows, table_cells(found, (tuning,)), strict=True)}
+    assert shown == {"convex_la (author-tuned)": "defaults chosen by us on val", "los": "official"}
+
+
+def test_no_torch():
+    code = "import sys, lt_bench.leaderboard.build; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,166 @@
+"""What `wandb push` writes, read back from W&B's own offline files; what the dashboard is built of, without a network."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wandb.proto import wandb_internal_pb2
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.load import load_records
+from lt_bench.leaderboard.wandb import dashboard as wandb_dashboard
+from lt_bench.leaderboard.wandb.view import LEDGER, push, table
+from lt_bench.results.store import Store
+
+
+def messages(path: Path):
+    """The protobuf records of a .wandb file: LevelDB's log format after a 7-byte header, in blocks of 32 KiB."""
+    data, position, parts = path.read_bytes(), 7, b""
+    while position + 7 <= len(data):
+        if (room := 32768 - position % 32768) < 7:
+            position += room
+            continue
+        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
+        parts += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+def items(updates):
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in updates}
+
+
+@pytest.fixture
+def results(tmp_path, builder):
+    store = Store(tmp_path / "results")
+    for strategy, skill in (("los", 1.0), ("ce", 0.0)):
+        store.write(*builder.make(strategy, 0, skill))
+    return store.directory
+
+
+def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
+    to = tmp_path / "here"
+    first = push(results, directory=to, project="p", plots=False)
+    ids = sorted(record.id for record in Store(results).records())
+    assert sorted(name for name in first.written if not name.startswith("board-")) == ids
+    assert len(first.written) == 3
+    files = {path.parent.name.rpartition("-")[2]: path for path in to.glob("wandb/offline-run-*/*.wandb")}
+    for record in Store(results).records():
+        found = list(messages(files[record.id]))
+        run = next(message.run for message in found if message.WhichOneof("record_type") == "run")
+        assert (run.run_id, run.project, run.run_group, run.job_type) == (record.id, "p", record.strategy.name, record.dataset.name)
+        assert list(run.tags) == [record.strategy.family, "official", "clean", "head"]
+        config = items(run.config.update)
+        assert config["hyperparameters"] == record.identity.hyperparameters
+        assert config["cache_key"] == record.cache.key
+        summary = {}
+        for message in found:
+            if message.WhichOneof("record_type") == "summary":
+                summary |= items(message.summary.update)
+        for view, values in record.metrics.items():
+            assert {name: summary.get(f"{view}/{name}") for name, value in values.items() if not np.isnan(value)} == pytest.approx(
+                {name: value for name, value in values.items() if not np.isnan(value)}
+            )
+        history = [items(message.history.item) for message in found if message.WhichOneof("record_type") == "history"]
+        assert [(line["_step"], line["fit/loss"]) for line in history if "fit/loss" in line] == [(1, 0.7)]
+    again = push(results, directory=to, project="p", plots=False)
+    assert again.written == ()
+    assert sorted(again.skipped) == sorted(first.written)
+    assert len(list(to.glob("wandb/offline-run-*"))) == 3
+    assert set(json.loads((to / LEDGER).read_text())) == {f"offline:/p/{name}" for name in first.written}
+
+
+def test_a_board_has_its_table_and_its_plots(results, tmp_path):
+    push(results, directory=tmp_path / "here")
+    (board,) = tmp_path.glob("here/wandb/offline-run-*-board*")
+    (written,) = board.glob("files/media/table/*.json")
+    stored = json.loads(written.read_text())
+    (found,) = boards(load_records(results))
+    position = stored["columns"].index("accuracy")
+    assert {line[0]: line[position] for line in stored["data"]} == pytest.approx(
+        {row.label: row.estimate("test/accuracy").mean for row in found.rows}
+    )
+    pictures = list(board.glob("files/media/images/plots/*.png"))
+    assert len(pictures) >= 8
+    assert {path.name.partition("_0_")[0].partition("_")[0] for path in pictures} >= {"accuracy", "difference", "norms"}
+
+
+def test_a_new_record_is_pushed_and_its_board_again(results, tmp_path, builder):
+    push(results, directory=tmp_path / "here", plots=False)
+    Store(results).write(*builder.make("crt", 0, 0.5))
+    second = push(results, directory=tmp_path / "here", plots=False)
+    assert len(second.written) == 2
+    assert sum(name.startswith("board-") for name in second.written) == 1
+
+
+def test_table_has_the_ends_of_intervals(results, builder):
+    Store(results).write(*builder.make("los", 1, 1.0))
+    (found,) = boards(load_records(results))
+    names, data = table(found)
+    line = dict(zip(names, data[0], strict=True))
+    estimate = found.rows[0].estimate("test/accuracy")
+    assert (line["accuracy_low"], line["accuracy_high"]) == (estimate.low, estimate.high)
+
+
+def test_online_without_an_account_is_one_line(results, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "5")
+    with pytest.raises(UserError, match="wandb login") as error:
+        push(results, directory=tmp_path / "here", online=True, plots=False)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "here" / LEDGER).exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb-workspaces' own
+def test_the_dashboard_is_built_without_a_network():
+    workspace = wandb_dashboard.workspace("me", "p")
+    assert [section.name for section in workspace.sections] == ["Accuracy", "Logits", "Fit"]
+    view = workspace._to_model().spec.section
+    assert [(key.section, key.name) for key in view.run_sets[0].grouping] == [("config", "strategy.value")]
+    assert view.run_sets[0].filters["filters"][0]["value"] == ["official", "inferred", "author-tuned", "tuned", "user"]
+    report = wandb_dashboard.report("me", "p")
+    grids = [block for block in report.blocks if hasattr(block, "runsets")]
+    metrics = {panel.metrics[0].name for grid in grids for panel in grid.panels if hasattr(panel, "metrics") and panel.metrics}
+    assert {"test/accuracy", "test/few", "test/loma_column_balance"} <= metrics
+    for grid in grids:
+        (runs,) = grid.runsets
+        assert (runs.entity, runs.project) == ("me", "p")
+        runs.entity = runs.project = ""  # with them it would ask the server for the project's id
+        assert [(key.section, key.name) for key in runs._to_model().grouping] == [("config", "strategy.value")]
+
+
+@pytest.mark.parametrize(("key", "reason"), [("", "No API key configured"), ("short", "40\\+ characters")])
+def test_a_run_that_is_to_be_logged_online_asks_for_the_account_first(cli, tmp_path, monkeypatch, key, reason):
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = cli("run", "--strategy", "joint", "--dataset", "cifar100_lt", "--wandb", "online")
+    assert done.code == 2
+    assert re.search(reason, done.err.splitlines()[-1])
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_dashboard_without_an_account_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"me/p: .*API key.*; `wandb login`, then again"):
+        wandb_dashboard.dashboard("me", "p")
+
+
+def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(wandb_dashboard.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"lt-bench\[dashboard\]"):
+        wandb_dashboard.dashboard("me", "p")
