@@ -38,10 +38,11 @@ test-slow: $(READY) ## the slow tests too
 bench: $(READY) ## what everything costs, beside its floor: benchmarks/results/ (QUICK=--quick for two minutes, DEVICE=cuda for a GPU)
 	$(BIN)/python -m benchmarks.speed --device $(DEVICE) $(QUICK)
 
-check: $(READY) ## lint, formatting, types
+check: $(READY) ## lint, formatting, types, and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
 
 docs: $(READY) ## write docs/strategies, datasets.md and backbones.md from the source
 	$(BIN)/python -m lt_bench.strategies.pages
@@ -57,4 +58,4 @@ format: $(READY) ## rewrite the code in the house format
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and what was built
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache

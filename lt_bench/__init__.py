@@ -1,3 +1,5 @@
 """lt-bench: classifier re-training for long-tailed recognition, compared honestly on the same frozen features."""
 
-__version__ = "0.1.0"
+from lt_bench.core.version import __version__
+
+__all__ = ["__version__"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lt_bench import __version__
 from lt_bench.core.errors import UserError
+from lt_bench.core.version import __version__
 
 if typing.TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -52,8 +52,8 @@ VERBS: dict[str, Verb] = {
     "data": Verb(
         "data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data.check:data_verb"
     ),
-    "extract": Verb("images to a feature cache", "ExtractOptions", "cli.images:extract_verb"),
-    "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "cli.images:pretrain_verb"),
+    "extract": Verb("images to a feature cache", "ExtractOptions", "bench.from_images:extract_verb"),
+    "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "bench.from_images:pretrain_verb"),
     "export": Verb("backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy.export:export"),
     "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "deploy.predict:predict"),
     "verify": Verb("run a record again and compare", "VerifyOptions", "bench.verify:verify"),

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import lt_bench
+from lt_bench.core.version import __version__
 
-PACKAGE = Path(lt_bench.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def environment(device: str = "cpu", devices: int = 1, threads: int | None = None, deterministic: bool | None = None) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def environment(device: str = "cpu", devices: int = 1, threads: int | None = Non
         deterministic = bool(torch.are_deterministic_algorithms_enabled()) if torch else True
     commit, dirty = _commit()
     return {
-        "lt_bench": lt_bench.__version__,
+        "lt_bench": __version__,
         "commit": commit,
         "dirty": dirty,
         "python": platform.python_version(),

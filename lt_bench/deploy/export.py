@@ -18,7 +18,6 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lt_bench import __version__
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
 from lt_bench.bench.options import ExportOptions
@@ -26,6 +25,7 @@ from lt_bench.bench.verify import cache_of, compare, refit, unstable
 from lt_bench.core.errors import UserError
 from lt_bench.core.file_modes import give_usual_mode
 from lt_bench.core.inference_heads import head_parts
+from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.classifier import DESCRIPTION, FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, ImageNetwork
 from lt_bench.features.manifest import Manifest

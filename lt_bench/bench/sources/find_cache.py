@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lt_bench.bench.options import CacheOptions, ExtractOptions
+from lt_bench.bench.requirements import require_images
 from lt_bench.bench.sources.same_images import of_the_images
-from lt_bench.cli.preflight import require_images
 from lt_bench.core.errors import UserError
 from lt_bench.core.launched import is_first
 from lt_bench.data.specs import DatasetSpec, dataset_spec
@@ -78,7 +78,7 @@ def find_fitting(options: CacheOptions) -> Path | None:
 
 def extracted(options: CacheOptions) -> FeatureCache:
     """The cache of the images, backbone and weights that the options name, extracted now."""
-    from lt_bench.cli.images import extract_verb  # the image side is not needed where a cache is
+    from lt_bench.bench.from_images import extract_verb  # the image side is not needed where a cache is
     from lt_bench.features.cache import open_cache
 
     wanted = {field.name: getattr(options, field.name) for field in dataclasses.fields(CacheOptions) if field.name != "cache"}

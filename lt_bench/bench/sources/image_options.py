@@ -7,9 +7,9 @@ from typing import Any
 
 from lt_bench.backbones.loading import load_backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
-from lt_bench.bench.end_to_end import EndToEndBench, check_end_to_end, check_trains_head, read_phase1
 from lt_bench.bench.options import RunOptions, reading
 from lt_bench.bench.planning import Setting
+from lt_bench.bench.sources.end_to_end import EndToEndBench, check_end_to_end, check_trains_head, read_phase1
 from lt_bench.bench.sources.images import ImageBench
 from lt_bench.core.errors import UserError
 from lt_bench.data.load import load_images

@@ -15,10 +15,10 @@ from lt_bench.bench.execute import Bench, first_process, join_processes, leave_p
 from lt_bench.bench.loggers import log_records
 from lt_bench.bench.options import BenchOptions, CacheOptions
 from lt_bench.bench.planning import CLEAN, Planned, Setting, plan, tuned_choice
+from lt_bench.bench.requirements import check_workers
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.sharing import workers_for
 from lt_bench.bench.suite.units import Display, fit_units, units_of
-from lt_bench.cli.preflight import check_workers
 from lt_bench.core.errors import UserError
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware

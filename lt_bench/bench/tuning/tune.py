@@ -17,9 +17,9 @@ from rich.table import Table
 from lt_bench.bench.execute import Bench, device_name, first_process, join_processes, leave_processes, require_writable
 from lt_bench.bench.options import TuneOptions
 from lt_bench.bench.planning import Planned, plan, strategy_options, tuning_name
+from lt_bench.bench.requirements import check_workers
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.tuning.scores import scores_of, workers_of
-from lt_bench.cli.preflight import check_workers
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text

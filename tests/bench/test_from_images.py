@@ -2,8 +2,8 @@
 
 import shlex
 
+from lt_bench.bench.from_images import _command
 from lt_bench.bench.options import PretrainOptions
-from lt_bench.cli.images import _command
 
 
 def test_the_command_names_what_differs_from_the_usual():

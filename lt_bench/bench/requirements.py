@@ -1,0 +1,65 @@
+"""What a verb needs before it begins: names that are known, files that are there, workers that can be. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lt_bench.backbones.maps import is_key_map, read_key_map
+from lt_bench.backbones.registry import backbone_spec
+from lt_bench.core.errors import UserError
+from lt_bench.data.specs import dataset_spec
+
+HUB = "hub"
+
+
+def check_workers(workers: int | None, processes: int, slurm: str | None = None) -> None:
+    """Refuse workers that cannot be, where a fit has so many processes.
+
+    Raises:
+        UserError: less than one worker, or several of several processes each.
+    """
+    if workers is not None and workers < 1:
+        raise UserError(f"workers is {workers}, expected at least 1")
+    if processes > 1 and ((workers or 1) > 1 or slurm is not None):
+        raise UserError("--devices shares every fit between processes, --workers and --slurm spread the fits; use one of them")
+
+
+def require_images(dataset: str, data_dir: Path | None, backbone: str | None, weights: Path | None) -> None:
+    """Names that are known and files that are there, of those that are given.
+
+    Raises:
+        UserError: an unknown data set or backbone; no such weights, with where they are published; no such place of images.
+    """
+    if dataset:
+        dataset_spec(dataset)
+    if backbone:
+        _require_backbone(backbone)
+    if weights is not None and str(weights).partition(":")[0] != HUB:
+        require_file(weights, f"no such weights file{_published(backbone)}; name one with --weights")
+    if data_dir is not None and not data_dir.exists():
+        raise UserError(f"{data_dir}: no such place; name the folder of the images with --data-dir")
+
+
+def _require_backbone(name: str) -> None:
+    if not is_key_map(name):
+        backbone_spec(name)
+    elif name.partition("@")[0].endswith((".yaml", ".yml")):
+        read_key_map(name.partition("@")[0])
+
+
+def require_file(path: Path | None, otherwise: str) -> None:
+    """A file that is named is there; ``otherwise`` is what is said where it is not.
+
+    Raises:
+        UserError: it is not.
+    """
+    if path is not None and path != Path() and not path.is_file():
+        raise UserError(f"{path}: {otherwise}")
+
+
+def _published(backbone: str | None) -> str:
+    """Where the checkpoints of a published source are."""
+    if backbone is None or not is_key_map(backbone):
+        return ""
+    key_map = read_key_map(backbone.partition("@")[0])
+    return f" of {key_map.title} (published: {key_map.weights}; {key_map.repository})" if key_map.repository else ""

@@ -1,1 +1,0 @@
-"""The verbs: each one's story told once, from top to bottom."""
