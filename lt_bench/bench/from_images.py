@@ -21,7 +21,7 @@ def extract_verb(options: ExtractOptions) -> Path:
     """Extract the cache; returns its directory.
 
     Raises:
-        UserError: an option is missing, or anything that ``runs.extract.extract`` refuses.
+        UserError: an option is missing, or anything that ``features.extraction.extract.extract`` refuses.
     """
     factor = _check(options)
     if not options.backbone or options.weights is None:
@@ -44,7 +44,7 @@ def pretrain_verb(options: PretrainOptions) -> None:
     """Train stage 1 and extract the cache.
 
     Raises:
-        UserError: an option is missing, or anything that ``runs.pretrain.pretrain`` refuses.
+        UserError: an option is missing, or anything that ``bench.pretrain.pretrain`` refuses.
     """
     from lt_bench.bench.pretrain import pretrain  # and with it Lightning, which extraction does without
 
