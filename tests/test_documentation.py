@@ -173,8 +173,8 @@ class Readers:
         return self.pages[page]
 
     def prepare(self, folder: Path) -> None:
-        from images import write_cifar10
         from photos import write_photos
+        from small_image_files import write_cifar10
 
         self.make_cache(folder / "home" / "caches" / "small")  # type: ignore[operator]
         draws = np.random.default_rng(0)

@@ -192,7 +192,7 @@ def probe(options: argparse.Namespace) -> None:
     import torch
 
     from lt_bench.bench.pretrain import fresh_network
-    from lt_bench.data.small_images import load_small_images
+    from lt_bench.data.readers.small_images import load_small_images
     from lt_bench.engine.pretrain.recipes import stage1_recipe
     from lt_bench.engine.pretrain.small_images import Pretraining
 

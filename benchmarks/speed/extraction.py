@@ -12,11 +12,11 @@ from benchmarks.speed.pictures import CLASSES, decoded, jpegs
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.transform import Transform
 from lt_bench.backbones.weights import save_weights
-from lt_bench.data.augment import Normalise
-from lt_bench.data.image_views import ImageViews, chunks
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.images.augment import Normalise
+from lt_bench.data.images.transforms import Augmentation
+from lt_bench.data.images.views import ImageViews, chunks
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.specs import IMAGENET_MEAN, IMAGENET_STD
-from lt_bench.data.transforms import Augmentation
 from lt_bench.features.extraction.extract import Request, extract_images
 
 BATCH = 250

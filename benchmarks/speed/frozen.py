@@ -14,8 +14,8 @@ from benchmarks.speed.measure import Contestant, Figure, Setting, race
 from benchmarks.speed.pictures import CLASSES, decoded
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
-from lt_bench.data.augment import Draws, Normalise, crop, padded
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.images.augment import Draws, Normalise, crop, padded
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureCache, open_cache

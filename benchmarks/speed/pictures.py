@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lt_bench.data.image_list import FileData, identity, image_list
-from lt_bench.data.small_images import ImageData, ImageSplit
+from lt_bench.data.images.image_list import FileData, identity, image_list
+from lt_bench.data.readers.small_images import ImageData, ImageSplit
 from lt_bench.data.specs import dataset_spec
 
 CLASSES = 100

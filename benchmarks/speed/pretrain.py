@@ -26,11 +26,11 @@ from benchmarks.speed.pictures import CLASSES, decoded, jpegs
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.transform import Transform
-from lt_bench.data.augment import Draws, Normalise, crop, padded
-from lt_bench.data.image_list import FileData
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.images.augment import Draws, Normalise, crop, padded
+from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.transforms import Augmentation
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.specs import IMAGENET_MEAN, IMAGENET_STD, Statistics
-from lt_bench.data.transforms import Augmentation
 from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining
 from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
 from lt_bench.engine.pretrain.small_images import Pretraining

@@ -28,11 +28,11 @@ from lt_bench.core.groups import Group, together
 from lt_bench.core.launched import started_by_a_launcher
 from lt_bench.core.nodes import Layout, layout
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.broken import broken_images, without_broken
-from lt_bench.data.image_list import FileData
+from lt_bench.data.images.broken import broken_images, without_broken
+from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.reading import Reading
-from lt_bench.data.small_images import ImageData
 from lt_bench.engine.heads.fit import ending_as_interrupt
 from lt_bench.engine.pretrain.callbacks import EpochLog, KeepCheckpoint
 from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from lt_bench.bench.options import DataOptions, reading
 from lt_bench.core.errors import UserError
-from lt_bench.data.image_list import FileData, absent
+from lt_bench.data.images.image_list import FileData, absent
 from lt_bench.data.load import data_root, listed_splits, load_images, missing_files
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.metrics.groups import shot_groups
 

@@ -8,17 +8,17 @@ from typing import Unpack
 import numpy as np
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.class_folders import read_class_folders, read_split_folders
-from lt_bench.data.image_list import FileData, ImageList, check_rows, identity, require_present
-from lt_bench.data.inat import read_inat
-from lt_bench.data.list_files import class_counts, folder_names, read_list
+from lt_bench.data.images.image_list import FileData, ImageList, check_rows, identity, require_present
 from lt_bench.data.profiles import Profile, profile_counts
+from lt_bench.data.readers.class_folders import read_class_folders, read_split_folders
+from lt_bench.data.readers.inat import read_inat
+from lt_bench.data.readers.list_files import class_counts, folder_names, read_list
+from lt_bench.data.readers.small_images import ImageData, load_small_images
+from lt_bench.data.readers.tables import read_table
+from lt_bench.data.readers.tiny_imagenet import read_tiny_imagenet
 from lt_bench.data.reading import Reading, factor_of
-from lt_bench.data.small_images import ImageData, load_small_images
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.data.splits import Selection, rows_outside, select_rows
-from lt_bench.data.tables import read_table
-from lt_bench.data.tiny_imagenet import read_tiny_imagenet
 
 LIST_NAMES = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat2018": "iNaturalist18"}
 

@@ -24,7 +24,7 @@ from lt_bench.backbones.imported import Recipe
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import head_from
-from lt_bench.data.decode import BrokenImage, decode
+from lt_bench.data.images.decode import BrokenImage, decode
 
 FORMAT = 1
 DESCRIPTION, TENSORS, PROGRAM, HEAD_PROGRAM, ONNX = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.backbones.base import Backbone
-from lt_bench.data.augment import Cuts, Normalise, crop
+from lt_bench.data.images.augment import Cuts, Normalise, crop
 from lt_bench.data.specs import DatasetSpec
 from lt_bench.engine.pretrain.stage1 import EVALUATION_BATCH, Precision
 
@@ -29,7 +29,7 @@ class ImageSource:
 
     Args:
         network: the backbone, on the device; ``prepare`` puts it into the mode.
-        store: images as ``data.augment.padded`` gives them, (N, H + 8, W + 8, 3) on the device.
+        store: images as ``data.images.augment.padded`` gives them, (N, H + 8, W + 8, 3) on the device.
         labels: (N,) on the device.
         spec: of the data set, for the normalisation.
         views: of the images; every one by default.

@@ -6,8 +6,8 @@ import time
 
 import pytest
 import torch
-from images import write_cifar10
 from safetensors.torch import load_file
+from small_image_files import write_cifar10
 
 from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.weights import weights_hash

@@ -19,9 +19,9 @@ from lt_bench.bench import pretrain as module
 from lt_bench.bench.pretrain import pretrain
 from lt_bench.core.errors import UserError
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.augmented_images import AugmentedBatches, AugmentedImages
+from lt_bench.data.images.augmented import AugmentedBatches, AugmentedImages
+from lt_bench.data.images.transforms import Augmentation
 from lt_bench.data.load import load_images
-from lt_bench.data.transforms import Augmentation
 from lt_bench.engine.pretrain.callbacks import EpochLog
 from lt_bench.engine.pretrain.image_files import Epoch, FileInputs, FilePretraining
 from lt_bench.engine.pretrain.recipes import stage1_recipe
@@ -115,7 +115,7 @@ def test_processes_share_every_batch(mixup):
 
 
 def test_chunks_and_processes_change_no_pixel(photos, monkeypatch):
-    monkeypatch.setattr("lt_bench.data.augmented_images.CHUNK_BYTES", 3 * 3 * 32 * 32)
+    monkeypatch.setattr("lt_bench.data.images.augmented.CHUNK_BYTES", 3 * 3 * 32 * 32)
     images = load_images("folder", photos).splits["train"]
     dataset = AugmentedImages(images, Transform(MEAN, STD, resize=37, crop=32).pixels, Augmentation(32, 0.4), upright=True)
     order = [[(i, 10 * i) for i in part] for part in ((3, 1, 4, 15, 9), (2, 6))]

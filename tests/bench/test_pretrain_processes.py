@@ -19,12 +19,12 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.transform import Transform
 from lt_bench.bench.pretrain import pretrain
 from lt_bench.core.errors import UserError
-from lt_bench.data import augmented_images, broken, image_views
-from lt_bench.data.decode import BrokenImage, decode
+from lt_bench.data.images import augmented, broken, views
+from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.data.images.transforms import Augmentation
 from lt_bench.data.load import load_images
-from lt_bench.data.small_images import ImageData, ImageSplit
+from lt_bench.data.readers.small_images import ImageData, ImageSplit
 from lt_bench.data.specs import dataset_spec
-from lt_bench.data.transforms import Augmentation
 from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining
 from lt_bench.engine.pretrain.recipes import Stage1Recipe
 from lt_bench.engine.pretrain.small_images import Pretraining
@@ -94,7 +94,7 @@ def process(rank, port, action, out, torn):
     os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     if rank == 1 and torn:
-        for module in (augmented_images, broken, image_views):
+        for module in (augmented, broken, views):
             module.decode = breaking(torn)
     try:
         action(out)

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from lt_bench.data.docs import datasets_page
+from lt_bench.data.images.transforms import augmentation
 from lt_bench.data.specs import dataset_names, dataset_spec
-from lt_bench.data.transforms import augmentation
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "datasets.md"
 

@@ -9,15 +9,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from images import coloured, encode
 from photos import photo, write_photos
 from PIL import Image
+from small_image_files import coloured, encode
 
 from lt_bench.core.errors import UserError
 from lt_bench.data import load
-from lt_bench.data.list_files import folder_names
 from lt_bench.data.load import load_images
-from lt_bench.data.small_images import load_small_images
+from lt_bench.data.readers.list_files import folder_names
+from lt_bench.data.readers.small_images import load_small_images
 from lt_bench.data.specs import dataset_spec
 
 

@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional as F
 
 from lt_bench.backbones.base import Backbone
-from lt_bench.data.augment import Cuts, padded
-from lt_bench.data.augment import Draws as Crops
+from lt_bench.data.images.augment import Cuts, padded
+from lt_bench.data.images.augment import Draws as Crops
 from lt_bench.data.specs import dataset_spec
 from lt_bench.engine.heads.fit import Hardware, fit_stack
 from lt_bench.engine.heads.gradients import Batch, Gradients

@@ -13,7 +13,7 @@ from lt_bench.bench.sources.end_to_end import EndToEndBench, check_end_to_end, c
 from lt_bench.bench.sources.images import ImageBench
 from lt_bench.core.errors import UserError
 from lt_bench.data.load import load_images
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.engine.pretrain.recipes import stage1_recipe
 from lt_bench.engine.pretrain.stage1 import Precision

@@ -15,8 +15,8 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.base import Workbench
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.augment import Cuts, Draws, padded
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.images.augment import Cuts, Draws, padded
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Fitted, Hardware, fit_stack
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, Network, prepare

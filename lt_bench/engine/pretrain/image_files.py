@@ -13,11 +13,11 @@ from lt_bench.backbones.transform import Transform
 from lt_bench.core.errors import UserError
 from lt_bench.core.groups import Group
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.augment import Normalise
-from lt_bench.data.augmented_images import AugmentedBatches, AugmentedImages, Item
-from lt_bench.data.image_list import FileData
-from lt_bench.data.image_views import ImageViews, chunks
-from lt_bench.data.transforms import Augmentation
+from lt_bench.data.images.augment import Normalise
+from lt_bench.data.images.augmented import AugmentedBatches, AugmentedImages, Item
+from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.transforms import Augmentation
+from lt_bench.data.images.views import ImageViews, chunks
 from lt_bench.engine.pretrain.recipes import Stage1Recipe
 from lt_bench.engine.pretrain.stage1 import Precision, Stage1, batch_share, epoch_order, mixing_weights, share
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.augment import Draws, Normalise, crop, padded
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.images.augment import Draws, Normalise, crop, padded
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.cuda_graphs import GraphedStep
 from lt_bench.engine.pretrain.recipes import Stage1Recipe
 from lt_bench.engine.pretrain.stage1 import EVALUATION_BATCH, Precision, Stage1, batch_share, epoch_order, mixing_weights, share

@@ -17,7 +17,7 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.core.errors import UserError
 from lt_bench.core.groups import Group, joined
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.augment import Normalise
+from lt_bench.data.images.augment import Normalise
 from lt_bench.engine.pretrain.recipes import Stage1Recipe
 from lt_bench.metrics.accuracy import ClassAccuracy
 

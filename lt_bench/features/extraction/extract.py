@@ -19,11 +19,11 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.groups import Group, together
 from lt_bench.core.launched import started_by_a_launcher
 from lt_bench.core.nodes import layout
-from lt_bench.data.augment import Normalise
-from lt_bench.data.image_list import FileData
+from lt_bench.data.images.augment import Normalise
+from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.reading import Reading
-from lt_bench.data.small_images import ImageData
 from lt_bench.features.cache import open_cache, require
 from lt_bench.features.extraction.inputs import Inputs, inputs_of
 from lt_bench.features.extraction.pace import Pace, Spent, words

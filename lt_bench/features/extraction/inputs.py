@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from lt_bench.backbones.loading import transform_of
 from lt_bench.backbones.registry import backbone_spec
 from lt_bench.backbones.transform import Transform, read_transform
-from lt_bench.data.image_list import FileData
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.transforms import Augmentation, augmentation
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.specs import DatasetSpec
-from lt_bench.data.transforms import Augmentation, augmentation
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from rich.console import Console
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.image_list import FileData
-from lt_bench.data.image_list import identity as listed_identity
-from lt_bench.data.small_images import ImageData
+from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.image_list import identity as listed_identity
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.features.manifest import DatasetInfo, Manifest
 from lt_bench.features.resumable import Resumable
 from lt_bench.features.write import Description

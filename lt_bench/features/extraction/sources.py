@@ -13,11 +13,11 @@ from torch import Tensor
 
 from lt_bench.backbones.transform import Transform
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.augment import Draws, crop, padded
-from lt_bench.data.image_list import FileData
-from lt_bench.data.image_views import ImageViews, chunks
-from lt_bench.data.small_images import ImageData
-from lt_bench.data.transforms import Augmentation
+from lt_bench.data.images.augment import Draws, crop, padded
+from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.transforms import Augmentation
+from lt_bench.data.images.views import ImageViews, chunks
+from lt_bench.data.readers.small_images import ImageData
 
 Run = tuple[int, int]
 

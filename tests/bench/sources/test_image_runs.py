@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 import torch
-from images import write_cifar10
+from small_image_files import write_cifar10
 
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.options import CacheOptions, RunOptions, StrategyChoice, VerifyOptions
@@ -12,7 +12,7 @@ from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.sources.image_options import image_bench
 from lt_bench.bench.verify import cache_of, compare, unstable, verify
 from lt_bench.core.errors import UserError
-from lt_bench.data.augment import Cuts, padded
+from lt_bench.data.images.augment import Cuts, padded
 from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, prepare

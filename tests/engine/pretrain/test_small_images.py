@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.core.errors import UserError
-from lt_bench.data.small_images import ImageData, ImageSplit
+from lt_bench.data.readers.small_images import ImageData, ImageSplit
 from lt_bench.data.specs import dataset_spec
 from lt_bench.engine.cuda_graphs import WARMUP_STEPS, GraphedStep
 from lt_bench.engine.pretrain.recipes import Stage1Recipe, recipe_names, stage1_recipe

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from images import write_cifar10
+from small_image_files import write_cifar10
 
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.core.errors import UserError
-from lt_bench.data.small_images import load_small_images
+from lt_bench.data.readers.small_images import load_small_images
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.sources import view_draws

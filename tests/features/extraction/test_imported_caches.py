@@ -10,8 +10,8 @@ from layouts import LAYOUTS, K, ride
 
 from lt_bench.backbones import imported
 from lt_bench.backbones.loading import load_backbone
-from lt_bench.data.augment import Normalise
-from lt_bench.data.small_images import ImageData, ImageSplit
+from lt_bench.data.images.augment import Normalise
+from lt_bench.data.readers.small_images import ImageData, ImageSplit
 from lt_bench.data.specs import dataset_spec
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.extract import Request, extract_images

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.decode import BrokenImage, decode
-from lt_bench.data.image_list import ImageList
-from lt_bench.data.image_views import CHUNK_BYTES
-from lt_bench.data.transforms import Augmentation
+from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.data.images.image_list import ImageList
+from lt_bench.data.images.transforms import Augmentation
+from lt_bench.data.images.views import CHUNK_BYTES
 
 Item = tuple[int, int]
 """Position of an image and the seed of its augmentation."""

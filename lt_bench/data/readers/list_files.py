@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.image_list import ImageList, check_labels, check_rows, image_list
+from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list
 
 
 def read_list(path: Path, root: Path, num_classes: int) -> ImageList:

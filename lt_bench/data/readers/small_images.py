@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.cifar_files import ArrayTable, is_pickled, open_folders, open_pickles
-from lt_bench.data.described import Described
-from lt_bench.data.parquet import ImageTable, open_table
+from lt_bench.data.loaded import LoadedData
 from lt_bench.data.profiles import profile_counts
+from lt_bench.data.readers.cifar_files import ArrayTable, is_pickled, open_folders, open_pickles
+from lt_bench.data.readers.parquet import ImageTable, open_table
 from lt_bench.data.reading import Reading, factor_of
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.data.splits import Rows, image_rows, rows_outside, select_rows, split_hash
@@ -35,7 +35,7 @@ class ImageSplit:
 
 
 @dataclass(frozen=True)
-class ImageData(Described):
+class ImageData(LoadedData):
     """A data set ready for a backbone: ``splits`` holds train, test and, where there is any, val.
 
     No row of val or test is in train, so a backbone trained on train has not seen them.

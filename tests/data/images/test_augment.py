@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from lt_bench.data.augment import Draws, Normalise, crop, padded
+from lt_bench.data.images.augment import Draws, Normalise, crop, padded
 
 
 def reference(image, top, left, flip):

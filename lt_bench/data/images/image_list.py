@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.decode import BrokenImage, decode
-from lt_bench.data.described import Described
+from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.data.loaded import LoadedData
 from lt_bench.data.splits import Rows, listed_rows, split_hash
 
 
@@ -65,7 +65,7 @@ class ImageList:
 
 
 @dataclass(frozen=True)
-class FileData(Described):
+class FileData(LoadedData):
     """A data set of image files: ``splits`` holds train, test and, where there are validation images, val."""
 
     splits: dict[str, ImageList]

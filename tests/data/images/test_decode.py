@@ -5,7 +5,7 @@ import pytest
 from photos import photo
 from PIL import Image
 
-from lt_bench.data.decode import BrokenImage, decode
+from lt_bench.data.images.decode import BrokenImage, decode
 
 
 def saved(image, kind="PNG", **options):

@@ -3,10 +3,10 @@ import pytest
 from photos import photo, write_photos
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.class_folders import read_class_folders
 from lt_bench.data.hold_out import hold_out
-from lt_bench.data.image_list import identity
+from lt_bench.data.images.image_list import identity
 from lt_bench.data.load import load_images
+from lt_bench.data.readers.class_folders import read_class_folders
 
 FLAT = {"chat noir": 10, "собака": 4, "水": 2, "zebra": 1}
 

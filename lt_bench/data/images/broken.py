@@ -9,8 +9,8 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.decode import BrokenImage, decode
-from lt_bench.data.image_list import FileData, ImageList, identity
+from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.data.images.image_list import FileData, ImageList, identity
 
 
 class _Reasons(Dataset[str]):

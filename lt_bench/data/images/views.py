@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lt_bench.data.decode import BrokenImage, decode
-from lt_bench.data.image_list import ImageList
-from lt_bench.data.transforms import Augmentation
+from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.data.images.image_list import ImageList
+from lt_bench.data.images.transforms import Augmentation
 
 CHUNK_BYTES = 4 << 20  # what a process hands over at once: little shared memory, as containers have little
 

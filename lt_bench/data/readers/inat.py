@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.image_list import ImageList, check_labels, check_rows, image_list
+from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list
 
 
 def read_inat(path: Path, root: Path, num_classes: int) -> tuple[ImageList, tuple[str, ...]]:

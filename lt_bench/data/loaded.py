@@ -10,7 +10,7 @@ from lt_bench.data.splits import Selection
 
 
 @dataclass(frozen=True)
-class Described:
+class LoadedData:
     """A data set whose splits are known.
 
     Attributes:

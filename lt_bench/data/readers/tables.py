@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE, hold_out, words
-from lt_bench.data.image_list import ImageList, check_labels, check_rows, image_list, require_present
-from lt_bench.data.parquet import IMAGE_COLUMNS, class_names, encoded_images
+from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list, require_present
+from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_images
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.class_folders import read_split_folders
-from lt_bench.data.image_list import ImageList
+from lt_bench.data.images.image_list import ImageList
+from lt_bench.data.readers.class_folders import read_split_folders
 
 _TRAIN10, _TEST10 = tuple(f"data_batch_{i}" for i in range(1, 6)), ("test_batch",)
 _RECONSTRUCT: Any = np.zeros(0).__reduce__()[0]

@@ -2,11 +2,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from images import coloured, encode, write_cifar10, write_parquet
+from small_image_files import coloured, encode, write_cifar10, write_parquet
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.parquet import open_table
-from lt_bench.data.small_images import load_small_images
+from lt_bench.data.readers.parquet import open_table
+from lt_bench.data.readers.small_images import load_small_images
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.image_list import ImageList, image_list
+from lt_bench.data.images.image_list import ImageList, image_list
 
 
 def read_tiny_imagenet(root: Path, num_classes: int = 200) -> tuple[ImageList, ImageList, tuple[str, ...]]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.decode import EXTENSIONS
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE, hold_out, words
-from lt_bench.data.image_list import ImageList, image_list
+from lt_bench.data.images.decode import EXTENSIONS
+from lt_bench.data.images.image_list import ImageList, image_list
 
 SPLIT_FOLDERS = {
     "train": "train",
