@@ -10,7 +10,7 @@ import house
 
 
 def test_functions_are_short() -> None:
-    assert house.long_functions(100) == []
+    assert house.long_functions() == []
 
 
 def test_files_of_strategies_are_short() -> None:

@@ -88,16 +88,18 @@ def carry(options: argparse.Namespace) -> None:
 
 def one(options: argparse.Namespace) -> None:
     """Run one job in this process."""
+    from lt_bench.bench.options import PretrainOptions
     from lt_bench.bench.pretrain import pretrain
 
     job = Job.parse(options.jobs[0])
-    pretrain(
+    stage1 = PretrainOptions(
         dataset=job.dataset, data_dir=options.data_dir, out=options.out / job.name, backbone=job.backbone, recipe=job.recipe,
         imbalance_factor=job.imbalance_factor, seed=job.seed, epochs=options.epochs, views=options.views, dtype=options.dtype,
         accelerator=options.accelerator, compiled=options.compiled, deterministic=not options.fast, half_weights=True,
-        keep_epochs=(160,) if job.recipe == "ldam" and not options.epochs else (), checkpoint_every=options.checkpoint_every,
-        cache=options.out / job.name / job.name, command=f"python benchmarks/gpu/stage1.py train --data-dir DIR --out DIR {job}",
+        keep_epochs=[160] if job.recipe == "ldam" and not options.epochs else [], cache=options.out / job.name / job.name,
     )  # fmt: skip
+    command = f"python benchmarks/gpu/stage1.py train --data-dir DIR --out DIR {job}"
+    pretrain(stage1, command=command, checkpoint_every=options.checkpoint_every)
 
 
 def train(options: argparse.Namespace) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import shlex
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
+from lt_bench.bench.requirements import NEEDS_IMAGES
 from lt_bench.core.errors import UserError
 from lt_bench.core.launched import is_first
 from lt_bench.data.specs import dataset_spec
@@ -23,13 +23,15 @@ def extract_verb(options: ExtractOptions) -> Path:
     Raises:
         UserError: an option is missing, or anything that ``features.extraction.extract.extract`` refuses.
     """
-    factor = _check(options)
+    if not options.dataset or options.data_dir is None:
+        raise UserError(NEEDS_IMAGES)
     if not options.backbone or options.weights is None:
         raise UserError("extract needs --backbone NAME and --weights FILE, the network and its stage-1 weights")
-    name = options.name or cache_name(options, factor)
+    name = options.name or cache_name(options)
     out = options.out or home() / "caches" / name
     manifest = extract(
-        **_writing(options), backbone=options.backbone, weights=options.weights, out=out, name=name, stage1=options.stage1,
+        **reading(options), dataset=options.dataset, data_dir=options.data_dir, backbone=options.backbone, weights=options.weights, out=out,
+        name=name, views=options.views, dtype=options.dtype, accelerator=options.accelerator, stage1=options.stage1,
         batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
         command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
@@ -48,12 +50,8 @@ def pretrain_verb(options: PretrainOptions) -> None:
     """
     from lt_bench.bench.pretrain import pretrain  # and with it Lightning, which extraction does without
 
-    _check(options)
     done = pretrain(
-        **_writing(options), out=options.out, backbone=options.backbone, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
-        cache=options.cache, precision=options.precision, devices=options.devices, compiled=options.compiled, deterministic=options.deterministic,
-        half_weights=options.half_weights, keep_epochs=options.keep_epochs, workers=options.workers, skip_broken=options.skip_broken,
-        wandb=options.wandb, wandb_project=options.wandb_project, start=options.weights,
+        options,
         command=_command(
             "pretrain", options, backbone=options.backbone, weights=options.weights and options.weights.name, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
             precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
@@ -65,9 +63,10 @@ def pretrain_verb(options: PretrainOptions) -> None:
     )
 
 
-def cache_name(options: ExtractOptions, factor: float | None) -> str:
+def cache_name(options: ExtractOptions) -> str:
     """``cifar100_lt-if100-resnet34``; a person's own images bring name and hash of their place: ``folder-birds-3f2a9c-resnet18``."""
     spec = dataset_spec(options.dataset)
+    factor = options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
     own = []
     if spec.num_classes is None and options.data_dir is not None:  # two folders of one name are two data sets
         whole = options.data_dir.resolve()
@@ -75,19 +74,6 @@ def cache_name(options: ExtractOptions, factor: float | None) -> str:
     subset = [] if factor is None else [f"if{factor:g}"]
     subset += [value for value, usual in ((options.profile, "exponential"), (options.selection, "first")) if value not in (None, usual)]
     return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_")])
-
-
-def _check(options: WritingOptions) -> float | None:
-    """The imbalance factor in force."""
-    if not options.dataset or options.data_dir is None:
-        raise UserError("--dataset and --data-dir are needed: a data set (`lt-bench list datasets`) and where its images are")
-    spec = dataset_spec(options.dataset)
-    return options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
-
-
-def _writing(options: WritingOptions) -> dict[str, Any]:
-    names = ("dataset", "data_dir", "views", "dtype", "accelerator")
-    return {**reading(options), **{name: getattr(options, name) for name in names}}
 
 
 def _command(verb: str, options: WritingOptions, **more: object) -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -23,6 +23,8 @@ from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.loggers import stage1_logger
+from lt_bench.bench.options import PretrainOptions, reading
+from lt_bench.bench.requirements import NEEDS_IMAGES
 from lt_bench.core.errors import UserError
 from lt_bench.core.groups import Group, together
 from lt_bench.core.launched import started_by_a_launcher
@@ -32,7 +34,6 @@ from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.data.reading import Reading
 from lt_bench.engine.heads.fit import ending_as_interrupt
 from lt_bench.engine.pretrain.callbacks import EpochLog, KeepCheckpoint
 from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining
@@ -61,105 +62,72 @@ class Pretrained:
 
 
 def pretrain(
-    *,
-    dataset: str,
-    data_dir: Path,
-    out: Path,
-    backbone: str = "resnet34",
-    recipe: str = "los",
-    start: Path | None = None,
-    seed: int = 0,
-    epochs: int | None = None,
-    cache: Path | None = None,
-    views: int = 8,
-    dtype: str = "float16",
-    precision: Precision | None = None,
-    accelerator: str = "auto",
-    devices: int = 1,
-    workers: int | None = None,
-    skip_broken: bool = False,
-    compiled: bool = False,
-    deterministic: bool = True,
-    half_weights: bool = False,
-    checkpoint_every: int = 5,
-    keep_epochs: Sequence[int] = (),
-    validate_every: int = 10,
-    wandb: str = "off",
-    wandb_project: str = "lt-bench",
-    command: str = "",
-    progress: bool = True,
-    **reading: Unpack[Reading],
+    options: PretrainOptions, *, command: str = "", checkpoint_every: int = 5, validate_every: int = 10, progress: bool = True
 ) -> Pretrained:
     """Train a backbone on the long-tailed images and extract its feature cache.
 
-    ``out`` gets ``plan.json`` (what is trained), ``last.ckpt`` (while it trains), ``log.csv`` and ``weights.safetensors``. Called again, it goes on from the
-    last checkpoint, or returns at once where everything is there; a killed run that is resumed ends with the same weights as one that was not.
+    ``options.out`` gets ``plan.json`` (what is trained), ``last.ckpt`` (while it trains), ``log.csv`` and ``weights.safetensors``. Called again, it goes on from
+    the last checkpoint, or returns at once where everything is there; a killed run that is resumed ends with the same weights as one that was not.
 
-    With several devices, or under torchrun, all processes train and then extract together; ``out`` has to be on a file system that all nodes share. Lightning
-    starts the other processes by running the program again, so call this from a script that may be.
+    With several devices, or under torchrun, all processes train and then extract together; ``options.out`` has to be on a file system that all nodes share.
+    Lightning starts the other processes by running the program again, so call this from a script that may be.
 
     Args:
-        dataset: name of the data set.
-        data_dir: where its images are.
-        out: directory of the run.
-        backbone: name of the network.
-        recipe: name of the stage-1 recipe.
-        start: weights to start from, a file or ``hub``; a classifier of other classes stays fresh. By default all are.
-        seed: of the initial weights, the batch order and the augmentation.
-        epochs: instead of the recipe's.
-        cache: directory of the feature cache, by default ``out``/cache.
-        views: augmented training views of the cache.
-        dtype: of the cache: float16, float32 or affine8.
-        precision: bf16 or fp32; by default bf16 on CUDA and fp32 elsewhere.
-        accelerator: auto, cpu or gpu.
-        devices: processes on this node (DDP), one device each; under torchrun its number counts.
-        workers: processes that decode image files for each of them; 0 decodes in the training process.
-        skip_broken: leave images out that cannot be decoded, and name them, instead of stopping; all are decoded once to find them.
-        compiled: compile the network.
-        deterministic: cuDNN's deterministic algorithms; without them a resumed run on CUDA may differ in the last digits.
-        half_weights: store matrices and kernels as float16; the cache is extracted from what is stored.
-        checkpoint_every: epochs between checkpoints.
-        keep_epochs: epochs (from 1) whose checkpoint stays as ``epoch-<n>.ckpt``.
-        validate_every: epochs between validations for the log.
-        wandb: also log the epochs to Weights & Biases: off, offline (no account needed) or online.
-        wandb_project: W&B project.
+        options: what ``lt-bench pretrain`` takes.
         command: how to do this again, for the manifest.
+        checkpoint_every: epochs between checkpoints.
+        validate_every: epochs between validations for the log.
         progress: whether to show progress.
-        reading: how the images are read, see ``Reading``.
 
     Raises:
-        UserError: arguments or data do not fit, ``out`` holds another run, or training diverged.
+        UserError: options or data do not fit, ``options.out`` holds another run, or training diverged.
     """
-    plan, where = stage1_recipe(recipe).with_epochs(epochs), layout(devices)
-    device = pick_device(accelerator)
-    precision = precision or ("bf16" if device.type == "cuda" else "fp32")
-    data, workers = load_images(dataset, data_dir, **reading), default_workers(device, where.devices) if workers is None else workers
-    _check(backbone, data, plan, checkpoint_every)
-    begun = None if start is None else load_backbone(backbone, start, len(data.train_counts))
-    weights, features = out / WEIGHTS, cache or out / "cache"
+    if not options.dataset or options.data_dir is None:
+        raise UserError(NEEDS_IMAGES)
+    plan, where, out = stage1_recipe(options.recipe).with_epochs(options.epochs), layout(options.devices), options.out
+    device = pick_device(options.accelerator)
+    precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
+    data = load_images(options.dataset, options.data_dir, **reading(options))
+    workers = default_workers(device, where.devices) if options.workers is None else options.workers
+    _check(options.backbone, data, plan, checkpoint_every)
+    start = None if options.weights is None else load_backbone(options.backbone, options.weights, len(data.train_counts))
+    weights, features = out / WEIGHTS, options.cache or out / "cache"
     complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_a_launcher()
     with together(Layout(1, 1) if complete else where, device.type, trains=True) as group:
-        data = _agreed(group, data, workers, skip_broken, progress)
-        told = _plan(backbone, data, plan, seed, precision) | {"start": None if begun is None else begun.weights_hash}
-        group.first_does(lambda: _keep_plan(out, told))
+        data = _agreed(group, data, workers, options.skip_broken, progress)
+        description = _plan(options.backbone, data, plan, options.seed, precision) | {
+            "start": None if start is None else start.weights_hash
+        }
+        group.first_does(lambda: _keep_plan(out, description))
         if not group.first_does(weights.is_file):
-            network = fresh_network(backbone, len(data.train_counts), seed)
-            if begun is not None:
-                _take(begun, network)
-            if compiled:
-                network.compile(dynamic=False)
-            module = _module(network, data, backbone, plan, seed, precision, workers)
-            callbacks = [EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, keep_epochs)]
-            trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, told, wandb, wandb_project))
-            _train(trainer, module, out, deterministic, half_weights)
-            del trainer, module, network
+            module = _module(
+                _initial(options, start, len(data.train_counts)), data, options.backbone, plan, options.seed, precision, workers
+            )
+            callbacks = [
+                EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs)
+            ]  # fmt: skip
+            trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, description, options.wandb, options.wandb_project))
+            _train(trainer, module, out, options.deterministic, options.half_weights)
+            del trainer, module
             gc.collect()  # ends the processes that decoded for training, before others are forked
-        origin = "" if begun is None else f"started from {start} (weights {begun.weights_hash}), "
+        origin = "" if start is None else f"started from {options.weights} (weights {start.weights_hash}), "
         request = Request(
-            data=data, backbone=backbone, weights=weights, out=features, device=device, devices=devices, workers=workers, name=(cache or out).name,
-            views=views, dtype=dtype, stage1=f"{plan.describe()}, {precision}, seed {seed}, {origin}last epoch", command=command, progress=progress,
+            data=data, backbone=options.backbone, weights=weights, out=features, device=device, devices=options.devices, workers=workers,
+            name=(options.cache or out).name, views=options.views, dtype=options.dtype, command=command, progress=progress,
+            stage1=f"{plan.describe()}, {precision}, seed {options.seed}, {origin}last epoch",
         )  # fmt: skip
         return Pretrained(weights, out / LOG, features, extract_images(request))
+
+
+def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -> Backbone:
+    """The network before the first step: fresh, or from given weights, with their classifier too where it is of the same classes."""
+    network = fresh_network(options.backbone, num_classes, options.seed)
+    if start is not None:
+        state = start.network.state_dict()
+        network.load_state_dict({name: state[name] for name in state if start.head is not None or not name.startswith("fc.")}, strict=False)
+    if options.compiled:
+        network.compile(dynamic=False)
+    return network
 
 
 def _agreed(group: Group, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
@@ -168,11 +136,11 @@ def _agreed(group: Group, data: Images, workers: int, skip_broken: bool, progres
     group.first_does(lambda: _check_same(hashes))
     if not skip_broken or isinstance(data, ImageData):
         return data
-    found = group.all_do(lambda: broken_images(data, workers, group.rank, group.world))
-    kept, left_out = group.each_does(lambda: without_broken(data, found))
+    broken = group.all_do(lambda: broken_images(data, workers, group.rank, group.world))
+    readable, left_out = group.each_does(lambda: without_broken(data, broken))
     for line in left_out if progress and group.first else ():
         Console(stderr=True).print(f"left out {line}", soft_wrap=True, highlight=False)
-    return kept
+    return readable
 
 
 def _check_same(hashes: Sequence[str]) -> None:
@@ -186,8 +154,8 @@ def _module(network: Backbone, data: Images, backbone: str, plan: Stage1Recipe, 
     if isinstance(data, ImageData):
         return Pretraining(network, data, plan, seed=seed, precision=precision)
     inputs = inputs_of(data, backbone, backbone_spec(backbone).name)
-    reading = FileInputs(inputs.evaluation, inputs.augmentation, inputs.upright, workers)
-    return FilePretraining(network, data, reading, plan, seed=seed, precision=precision)
+    file_inputs = FileInputs(inputs.evaluation, inputs.augmentation, inputs.upright, workers)
+    return FilePretraining(network, data, file_inputs, plan, seed=seed, precision=precision)
 
 
 def _trainer(device: torch.device, where: Layout, plan: Stage1Recipe, callbacks: list[Callback], logger: WandbLogger | None) -> Trainer:
@@ -235,12 +203,6 @@ def fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
         return build_backbone(backbone, num_classes)
 
 
-def _take(begun: Loaded, network: Backbone) -> None:
-    """Start from these weights, their classifier too where it is of the same classes."""
-    state = begun.network.state_dict()
-    network.load_state_dict({name: state[name] for name in state if begun.head is not None or not name.startswith("fc.")}, strict=False)
-
-
 def _check(backbone: str, data: Images, recipe: Stage1Recipe, checkpoint_every: int) -> None:
     wanted = backbone_spec(backbone).input_size
     if isinstance(data, ImageData) and (height := data.splits["train"].images.shape[2]) != wanted:
@@ -261,12 +223,14 @@ def _keep_plan(out: Path, plan: dict[str, Any]) -> None:
     path = out / PLAN
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            recorded = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: damaged ({error}); remove {out} and train again") from None
         for name, value in plan.items():
-            if found.get(name) != value:
-                raise UserError(f"{out}: holds a run with {name} {found.get(name)!r}, not {value!r}; choose another directory or remove it")
+            if recorded.get(name) != value:
+                raise UserError(
+                    f"{out}: holds a run with {name} {recorded.get(name)!r}, not {value!r}; choose another directory or remove it"
+                )
         return
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")

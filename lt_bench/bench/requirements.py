@@ -10,6 +10,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.specs import dataset_spec
 
 HUB = "hub"
+NEEDS_IMAGES = "--dataset and --data-dir are needed: a data set (`lt-bench list datasets`) and where its images are"
 
 
 def check_workers(workers: int | None, processes: int, slurm: str | None = None) -> None:

@@ -11,6 +11,7 @@ from small_image_files import write_cifar10
 
 from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.weights import weights_hash
+from lt_bench.bench.options import PretrainOptions
 from lt_bench.bench.pretrain import pretrain
 from lt_bench.core.errors import UserError
 from lt_bench.engine.pretrain.callbacks import EpochLog
@@ -30,6 +31,17 @@ def options(data_dir, out, **changes):
     return settings | changes
 
 
+def stage1(*, checkpoint_every=5, validate_every=10, progress=True, **given):
+    return pretrain(PretrainOptions(**given), checkpoint_every=checkpoint_every, validate_every=validate_every, progress=progress)
+
+
+def call(settings):
+    """The source of a program that calls `stage1`."""
+    how = {name: settings[name] for name in ("checkpoint_every", "validate_every", "progress")}
+    given = {name: value for name, value in settings.items() if name not in how}
+    return f"pretrain(PretrainOptions(**{given!r}), **{how!r})"
+
+
 def log_of(path):
     with path.open() as file:
         return list(csv.DictReader(file))
@@ -37,7 +49,7 @@ def log_of(path):
 
 @pytest.fixture(scope="module")
 def whole(data_dir, tmp_path_factory):
-    return pretrain(**options(data_dir, tmp_path_factory.mktemp("runs") / "whole"))
+    return stage1(**options(data_dir, tmp_path_factory.mktemp("runs") / "whole"))
 
 
 def test_it_leaves_weights_log_and_cache(whole):
@@ -56,15 +68,15 @@ def test_it_leaves_weights_log_and_cache(whole):
 
 def test_a_second_call_trains_nothing(data_dir, whole, monkeypatch):
     monkeypatch.setattr("lt_bench.bench.pretrain._fit", lambda *_: pytest.fail("trained again"))
-    again = pretrain(**options(data_dir, whole.weights.parent))
+    again = stage1(**options(data_dir, whole.weights.parent))
     assert again.manifest == whole.manifest
 
 
 def test_another_run_in_the_same_place_is_refused(data_dir, whole):
     with pytest.raises(UserError, match="holds a run with seed 0, not 1"):
-        pretrain(**options(data_dir, whole.weights.parent, seed=1))
+        stage1(**options(data_dir, whole.weights.parent, seed=1))
     with pytest.raises(UserError, match="holds a run with recipe"):
-        pretrain(**options(data_dir, whole.weights.parent, epochs=5))
+        stage1(**options(data_dir, whole.weights.parent, epochs=5))
 
 
 def test_a_broken_off_run_ends_the_same(data_dir, whole, tmp_path, monkeypatch):
@@ -78,9 +90,9 @@ def test_a_broken_off_run_ends_the_same(data_dir, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(EpochLog, "_write", breaks)
         with pytest.raises(OSError, match="power cut"):
-            pretrain(**options(data_dir, tmp_path / "run"))
+            stage1(**options(data_dir, tmp_path / "run"))
     assert (tmp_path / "run" / "last.ckpt").is_file()
-    resumed = pretrain(**options(data_dir, tmp_path / "run"))
+    resumed = stage1(**options(data_dir, tmp_path / "run"))
     assert resumed.manifest.backbone.weights_hash == whole.manifest.backbone.weights_hash
     assert resumed.manifest.arrays == whole.manifest.arrays
     for a, b in zip(log_of(resumed.log), log_of(whole.log), strict=True):
@@ -91,9 +103,10 @@ def script(path, settings):
     """A program that pretrains; Lightning starts it once more for a second process."""
     lines = (
         "from pathlib import Path, PosixPath",
+        "from lt_bench.bench.options import PretrainOptions",
         "from lt_bench.bench.pretrain import pretrain",
         "if __name__ == '__main__':",
-        f"    pretrain(**{settings!r})",
+        f"    {call(settings)}",
     )
     path.write_text("\n".join(lines))
     return [sys.executable, str(path)]
@@ -109,7 +122,7 @@ def test_sigkill_and_resume(data_dir, whole, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (out / "weights.safetensors").exists()
-    assert pretrain(**options(data_dir, out)).manifest.arrays == whole.manifest.arrays
+    assert stage1(**options(data_dir, out)).manifest.arrays == whole.manifest.arrays
 
 
 @pytest.mark.slow
@@ -125,13 +138,13 @@ def test_two_processes(data_dir, whole, tmp_path):
 
 
 def test_seeds_and_kept_epochs(data_dir, tmp_path):
-    run = pretrain(**options(data_dir, tmp_path / "a", epochs=2, seed=5, keep_epochs=(1,), half_weights=True))
+    run = stage1(**options(data_dir, tmp_path / "a", epochs=2, seed=5, keep_epochs=(1,), half_weights=True))
     kept = torch.load(tmp_path / "a" / "epoch-1.ckpt", weights_only=True)
     assert kept["epoch"] in (0, 1)
     state = load_file(run.weights)
     assert state["conv1.weight"].dtype == torch.float16
     assert state["bn1.running_var"].dtype == torch.float32
-    other = pretrain(**options(data_dir, tmp_path / "b", epochs=2, seed=6, half_weights=True))
+    other = stage1(**options(data_dir, tmp_path / "b", epochs=2, seed=6, half_weights=True))
     assert run.manifest.backbone.weights_hash != other.manifest.backbone.weights_hash
 
 
@@ -144,5 +157,5 @@ def test_wrong_arguments(data_dir, tmp_path):
         ({"epochs": 0}, "epochs is 0"),
     ):
         with pytest.raises(UserError, match=message):
-            pretrain(**options(data_dir, tmp_path / "run", **changes))
+            stage1(**options(data_dir, tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()

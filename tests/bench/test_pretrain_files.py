@@ -16,6 +16,7 @@ from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.transform import Transform
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench import pretrain as module
+from lt_bench.bench.options import PretrainOptions
 from lt_bench.bench.pretrain import pretrain
 from lt_bench.core.errors import UserError
 from lt_bench.core.seeds import derive_seed
@@ -44,6 +45,17 @@ def options(photos, out, **changes):
     return settings | changes
 
 
+def stage1(*, checkpoint_every=5, validate_every=10, progress=True, **given):
+    return pretrain(PretrainOptions(**given), checkpoint_every=checkpoint_every, validate_every=validate_every, progress=progress)
+
+
+def call(settings):
+    """The source of a program that calls `stage1`."""
+    how = {name: settings[name] for name in ("checkpoint_every", "validate_every", "progress")}
+    given = {name: value for name, value in settings.items() if name not in how}
+    return f"pretrain(PretrainOptions(**{given!r}), **{how!r})"
+
+
 def log_of(path):
     with path.open() as file:
         return list(csv.DictReader(file))
@@ -51,7 +63,7 @@ def log_of(path):
 
 @pytest.fixture(scope="module")
 def whole(photos, tmp_path_factory):
-    return pretrain(**options(photos, tmp_path_factory.mktemp("runs") / "whole"))
+    return stage1(**options(photos, tmp_path_factory.mktemp("runs") / "whole"))
 
 
 def test_it_leaves_weights_log_and_cache(whole):
@@ -74,15 +86,15 @@ def test_a_broken_off_run_ends_the_same(photos, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(EpochLog, "_write", breaks)
         with pytest.raises(OSError, match="power cut"):
-            pretrain(**options(photos, tmp_path / "run"))
-    resumed = pretrain(**options(photos, tmp_path / "run", workers=1))
+            stage1(**options(photos, tmp_path / "run"))
+    resumed = stage1(**options(photos, tmp_path / "run", workers=1))
     assert resumed.manifest.arrays == whole.manifest.arrays
     assert [row["loss"] for row in log_of(resumed.log)] == [row["loss"] for row in log_of(whole.log)]
 
 
 def test_training_is_that_of_a_plain_loop(photos, tmp_path):
     """The recipe's optimisation on the same pixels, written down by hand."""
-    run, data = pretrain(**options(photos, tmp_path / "run", epochs=1, seed=4)), load_images("folder", photos)
+    run, data = stage1(**options(photos, tmp_path / "run", epochs=1, seed=4)), load_images("folder", photos)
     network, train = module.fresh_network("resnet20", 3, 4), data.splits["train"]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-3)
     augmentation = Augmentation(32)
@@ -128,16 +140,16 @@ def test_chunks_and_processes_change_no_pixel(photos, monkeypatch):
 
 
 def test_it_starts_from_given_weights(photos, whole, tmp_path):
-    run = pretrain(**options(photos, tmp_path / "run", epochs=1, start=whole.weights, recipe="decoupling"))
+    run = stage1(**options(photos, tmp_path / "run", epochs=1, weights=whole.weights, recipe="decoupling"))
     assert f"(weights {whole.manifest.backbone.weights_hash})" in run.manifest.backbone.stage1
     first = float(log_of(run.log)[0]["loss"])
     assert first == pytest.approx(float(log_of(whole.log)[-1]["loss"]), rel=0.2)
     for other in (run.weights, None):
         with pytest.raises(UserError, match="holds a run with start"):
-            pretrain(**options(photos, tmp_path / "run", epochs=1, recipe="decoupling", start=other))
+            stage1(**options(photos, tmp_path / "run", epochs=1, recipe="decoupling", weights=other))
     torch.manual_seed(1)
     save_weights(build_backbone("resnet20", 7), tmp_path / "seven.safetensors")
-    run = pretrain(**options(photos, tmp_path / "other", epochs=1, start=tmp_path / "seven.safetensors"))
+    run = stage1(**options(photos, tmp_path / "other", epochs=1, weights=tmp_path / "seven.safetensors"))
     assert open_cache(run.cache).head().weight.shape == (3, 64)
 
 
@@ -146,8 +158,8 @@ def test_a_broken_image_is_named(photos, tmp_path):
     broken = load_images("folder", copy).splits["train"].paths[7]
     (copy / broken).write_bytes(b"no image")
     with pytest.raises(UserError, match=f"{broken}: not an image; mend or remove it, or .*--skip-broken"):
-        pretrain(**options(copy, tmp_path / "run", epochs=1))
-    run = pretrain(**options(copy, tmp_path / "other", epochs=1, skip_broken=True))
+        stage1(**options(copy, tmp_path / "run", epochs=1))
+    run = stage1(**options(copy, tmp_path / "other", epochs=1, skip_broken=True))
     assert sum(run.manifest.dataset.train_counts) == len(load_images("folder", copy).splits["train"]) - 1
     assert broken not in (run.cache / "images.csv").read_text()
 
@@ -174,7 +186,7 @@ def test_validation_is_macro_accuracy_of_the_plain_view(photos):
 
 @pytest.mark.slow
 def test_wandb_offline(photos, tmp_path):
-    run = pretrain(**options(photos, tmp_path / "run", epochs=1, wandb="offline"))
+    run = stage1(**options(photos, tmp_path / "run", epochs=1, wandb="offline"))
     assert list((run.weights.parent / "wandb").glob("offline-run-*/*.wandb"))
 
 
@@ -188,7 +200,8 @@ def test_two_nodes_under_torchrun(photos, whole, tmp_path):
     script = tmp_path / "train.py"
     settings = options(photos, tmp_path / "run", wandb="offline")
     script.write_text(
-        f"from pathlib import Path, PosixPath\nfrom lt_bench.bench.pretrain import pretrain\nif __name__ == '__main__':\n    pretrain(**{settings!r})\n"
+        "from pathlib import Path, PosixPath\nfrom lt_bench.bench.options import PretrainOptions\nfrom lt_bench.bench.pretrain import pretrain\n"
+        f"if __name__ == '__main__':\n    {call(settings)}\n"
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
     nodes = [

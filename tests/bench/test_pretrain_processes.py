@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.transform import Transform
+from lt_bench.bench.options import PretrainOptions
 from lt_bench.bench.pretrain import pretrain
 from lt_bench.core.errors import UserError
 from lt_bench.data.images import augmented, broken, views
@@ -133,10 +134,11 @@ def test_two_processes_are_one(mixup, files, photos, tmp_path):
 
 def stage1(photos, **changes):
     def action(out):
-        pretrain(
+        options = PretrainOptions(
             dataset="folder", data_dir=photos, out=out, backbone="resnet20", recipe="los", epochs=1, views=0, accelerator="cpu", workers=0, devices=2,
-            progress=False, **changes,
+            **changes,
         )  # fmt: skip
+        pretrain(options, progress=False)
 
     return action
 

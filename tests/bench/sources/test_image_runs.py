@@ -5,7 +5,7 @@ import torch
 from small_image_files import write_cifar10
 
 from lt_bench.backbones.weights import save_weights
-from lt_bench.bench.options import CacheOptions, RunOptions, StrategyChoice, VerifyOptions
+from lt_bench.bench.options import CacheOptions, PretrainOptions, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.bench.pretrain import fresh_network, pretrain
 from lt_bench.bench.run import run
 from lt_bench.bench.sources.find_cache import resolve_cache
@@ -170,10 +170,11 @@ def test_a_broken_off_end_to_end_run_ends_the_same(whole, tmp_path, monkeypatch)
 
 
 def test_phase_1_is_shared(whole, data_dir, tmp_path):
-    pretrain(
+    options = PretrainOptions(
         dataset="cifar10_lt", data_dir=data_dir, out=tmp_path / "stage1", backbone="resnet20", recipe="ldam", imbalance_factor=2, epochs=2, views=0,
-        accelerator="cpu", progress=False, keep_epochs=(1,),
+        accelerator="cpu", keep_epochs=[1],
     )  # fmt: skip
+    pretrain(options, progress=False)
     phase1 = tmp_path / "stage1" / "epoch-1.ckpt"
     later, own = (
         run(whole("ib", phase1=phase1))[0],
