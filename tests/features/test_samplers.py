@@ -1,3 +1,7 @@
+import hashlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lt_bench.core.errors import UserError
-from lt_bench.features.samplers import CLASS_AWARE_RUN, EFFECTIVE_NUMBER_BETA, SAMPLERS, EpochOrder
+from lt_bench.features.sampler_names import sampler_entries
+from lt_bench.features.samplers import SAMPLERS, Epoch, EpochOrder, Sampler, resolve_sampler
+
+CLASS_AWARE_RUN, EFFECTIVE_NUMBER_BETA = 4, 0.9999
 
 counts_with_gaps = st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(lambda counts: sum(counts) > 0)
 
@@ -17,8 +24,17 @@ def shuffled_labels(counts, seed=0):
 
 def draw(name, counts, progress=0.5, seed=0):
     labels = shuffled_labels(counts)
-    index = SAMPLERS[name](labels, torch.tensor(counts), progress, torch.Generator().manual_seed(seed))
-    return labels, index
+    epochs = 1 + 10**6
+    epoch = Epoch(
+        labels,
+        torch.tensor(counts),
+        round(progress * (epochs - 1)),
+        epochs,
+        8,
+        torch.Generator().manual_seed(seed),
+        torch.ones(len(labels)),
+    )
+    return labels, SAMPLERS[name]().order(epoch)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -110,7 +126,7 @@ def test_every_sample_of_a_class_is_equally_likely(name):
 def test_a_class_without_samples_is_not_drawn_even_by_the_number_zero(monkeypatch):
     counts = torch.tensor([0, 2, 0])
     monkeypatch.setattr(torch, "rand", lambda n, **options: torch.zeros(n, dtype=torch.float64))
-    assert SAMPLERS["class_balanced"](torch.tensor([1, 1]), counts, 0.0, torch.Generator()).tolist() == [0, 0]
+    assert SAMPLERS["class_balanced"]().order(Epoch(torch.tensor([1, 1]), counts, 0, 1, 2, torch.Generator())).tolist() == [0, 0]
 
 
 def epoch_order(**changes):
@@ -158,6 +174,127 @@ def test_a_fit_of_one_epoch_has_an_order():
     assert epoch_order(sampler="progressive", epochs=1).order(0, 0).shape == (33,)
 
 
-def test_an_unknown_sampler_is_named():
-    with pytest.raises(UserError, match="unknown sampler 'balanced'; one of instance, class_aware"):
-        epoch_order(sampler="balanced")
+GOLDEN = {
+    "instance": "b92023eb78ee6b6f",
+    "class_aware": "936729b5cde57be0",
+    "class_balanced": "1060857b5a539c94",
+    "square_root": "acf2ade498e66bb8",
+    "progressive": "224df179072688c0",
+    "effective_number": "f24e8c3850968802",
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_orders_stay_as_they_are(name):
+    counts = [20, 9, 4, 0, 1, 30000]
+    order = EpochOrder(shuffled_labels(counts), torch.tensor(counts), name, (0, 5), (1, 3), epochs=4, batch_size=6)
+    orders = torch.stack([order.order(repetition, epoch) for repetition in (0, 5) for epoch in (0, 2)])
+    assert hashlib.sha256(orders.numpy().tobytes()).hexdigest()[:16] == GOLDEN[name]
+
+
+class Reversed(Sampler):
+    """The last row first."""
+
+    def order(self, epoch):
+        return torch.arange(epoch.labels.numel()).flip(0)
+
+
+class TooShort(Sampler):
+    def order(self, epoch):
+        return torch.arange(3)
+
+
+class WithoutOrder(Sampler):
+    pass
+
+
+@pytest.mark.parametrize("sampler", [Reversed, Reversed(), "my_samplers.Reversed"])
+def test_a_sampler_of_ones_own_is_a_class_an_instance_or_a_dotted_path(sampler, tmp_path, monkeypatch):
+    (tmp_path / "my_samplers.py").write_text(
+        "import torch\nfrom lt_bench.features.samplers import Sampler\n"
+        "class Reversed(Sampler):\n    def order(self, epoch):\n        return torch.arange(epoch.labels.numel()).flip(0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    order = epoch_order(sampler=sampler, views=(0,))
+    assert order.order(0, 0).tolist() == list(range(33))[::-1]
+
+
+def test_parameters_are_given_by_text():
+    assert resolve_sampler("effective_number(beta=0.5)").beta == 0.5
+    assert resolve_sampler("class_aware(2)").run == 2
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        ("class_balancd", r"unknown sampler 'class_balancd' \(did you mean 'class_balanced'\?\); one of instance, class_aware"),
+        ("nowhere.Mine", "nowhere.Mine: module 'nowhere' cannot be found"),
+        ("lt_bench.features.samplers.Mine", "has no class 'Mine'"),
+        ("collections.OrderedDict", "not a subclass of lt_bench.features.samplers.Sampler"),
+        (WithoutOrder, "abstract"),
+        ("instance(3)", "takes no arguments"),
+        ("instance(", "expected a name with literal parameters"),
+        ("class_aware(run=0)", "run is 0, expected at least 1"),
+        ("effective_number(beta=1)", "beta is 1"),
+    ],
+)
+def test_what_is_no_sampler_is_named(sampler, message):
+    with pytest.raises(UserError, match=message):
+        epoch_order(sampler=sampler)
+
+
+def test_an_order_that_is_no_epoch_is_refused():
+    with pytest.raises(UserError, match=r"TooShort: order\(\) returned torch.int64 \(3,\), expected N = 33 row numbers 0..32"):
+        epoch_order(sampler=TooShort).order(0, 0)
+
+
+def test_weighted_draws_in_proportion_to_the_weights_before_each_epoch():
+    labels, weights = torch.zeros(4000, dtype=torch.long), torch.arange(4000.0) % 4
+    asked = []
+    order = EpochOrder(
+        labels, torch.tensor([4000]), "weighted", (0, 1), (0,), epochs=2, batch_size=10, sample_weights=lambda: asked.append(1) or weights
+    )
+    drawn = torch.bincount(torch.cat(list(order), dim=1)[0] % 4, minlength=4) / 4000
+    assert drawn.tolist() == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6], abs=0.03)
+    order.set_epoch(1)
+    list(order)
+    assert len(asked) == 2
+
+
+def test_each_repetition_may_have_weights_of_its_own():
+    weights = torch.eye(2, 5)
+    order = EpochOrder(
+        torch.zeros(5, dtype=torch.long),
+        torch.tensor([5]),
+        "weighted",
+        (0, 1),
+        (0,),
+        epochs=1,
+        batch_size=5,
+        sample_weights=lambda: weights,
+    )
+    assert torch.cat(list(order), dim=1).tolist() == [[0] * 5, [1] * 5]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (None, r"sample_weights\(\) is None"),
+        (torch.ones(4), r"shape \(4,\), expected \(33,\)"),
+        (torch.zeros(33), "nothing but 0"),
+        (torch.full((33,), torch.nan), "NaN"),
+        (-torch.ones(33), "negative"),
+    ],
+)
+def test_weights_that_cannot_be_drawn_by_are_refused(weights, message):
+    with pytest.raises(UserError, match=message):
+        next(iter(epoch_order(sampler="weighted", sample_weights=lambda: weights)))
+
+
+def test_names_and_summaries_are_read_without_torch():
+    entries = sampler_entries()
+    assert list(entries) == list(SAMPLERS)
+    assert entries["effective_number"].signature == "effective_number(beta=0.9999)"
+    assert all(entry.doc == SAMPLERS[name].__doc__.strip().replace("\n    ", "\n") for name, entry in entries.items())
+    code = "import sys; from lt_bench.features.sampler_names import sampler_entries; sampler_entries(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

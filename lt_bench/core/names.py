@@ -1,0 +1,42 @@
+"""Names that a user writes: the nearest known one, and what stands at a dotted path."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from typing import Any
+
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'los'?)`` or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def object_at(dotted: str) -> Any:
+    """The object at ``package.module.Name``; its module is imported.
+
+    Raises:
+        UserError: no such module or name, or the module cannot be imported.
+    """
+    module_name, _, name = dotted.rpartition(".")
+    try:
+        spec = importlib.util.find_spec(module_name)
+    except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:  # finding a module imports the packages above it
+        raise UserError(
+            f"{dotted}: module {module_name!r} cannot be found ({' '.join(str(error).split())}); is it on PYTHONPATH or in the current folder?"
+        ) from None
+    if spec is None or spec.origin is None:
+        raise UserError(f"{dotted}: module {module_name!r} cannot be found; is it on PYTHONPATH or in the current folder?")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:
+        raise UserError(f"{dotted}: {spec.origin} cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})") from None
+    if not hasattr(module, name):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise UserError(f"{dotted}: {spec.origin} has no class {name!r}{suggestion(name, classes)}")
+    return getattr(module, name)
