@@ -19,10 +19,9 @@ from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Workbench
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
-from lt_bench.core.groups import Group
-from lt_bench.core.launched import under_torchrun
+from lt_bench.core.launchers import is_first_process
 from lt_bench.core.memory import room
-from lt_bench.engine.evaluate import process_share
+from lt_bench.core.processes import current
 from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_stack
 from lt_bench.engine.heads.pool import fit_together
 from lt_bench.engine.heads.stacks import HeadJob, pools
@@ -220,9 +219,9 @@ def unrecorded(
     Raises:
         UserError: as ``execute``.
     """
-    rank, world = process_share()
-    group = Group(rank, world, bench.hardware.layout.devices, bench.device)  # results may lie where only the first process sees them
-    found = group.first_does(lambda: _recorded(bench, planned, store, done, analysis))
+    found = current().first_does(
+        lambda: _recorded(bench, planned, store, done, analysis)
+    )  # results may lie where only the first process sees them
     return [run for run in planned if run.id not in found]
 
 
@@ -235,7 +234,7 @@ def _recorded(bench: Workbench, planned: Sequence[Planned], store: Store, done: 
                     f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --analysis, and records never change; "
                     "use another --results directory"
                 )
-            record = store.retuned(run.id, tuning_info(run)) if first_process() else store.load(run.id)
+            record = store.retuned(run.id, tuning_info(run)) if is_first_process() else store.load(run.id)
             if bench.best_test_epoch and record.training.epochs and BEST_EPOCH not in record.metrics:
                 raise UserError(
                     f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --best-test-epoch, and records never "
@@ -264,7 +263,7 @@ def fit_and_record(
             left = [run for run in left if run not in stack]
     except (UserError, *FAILURES_OF_CODE) as error:
         groups = by_strategy(left)
-        if len(groups) > 1 and process_share()[1] > 1 and not isinstance(error, UserError):
+        if len(groups) > 1 and current().world > 1 and not isinstance(error, UserError):
             raise  # the other processes may not have failed, and wait for this one
         if len(groups) == 1:
             return [*failures, f"{title(left[0])}: {described(error)}"]
@@ -281,7 +280,7 @@ def title(run: Planned) -> str:
 def say_untouched(run: Planned, fitted: Fitted) -> None:
     """One line on stderr for parameters that are to be trained and have never had a gradient."""
     untouched = [name for name, value in fitted.strategy.named_parameters() if value.requires_grad and value.grad is None]
-    if fitted.steps and untouched and first_process():
+    if fitted.steps and untouched and is_first_process():
         print(  # noqa: T201
             f"lt-bench: {run.entry.public_name}: the loss does not depend on {', '.join(untouched)}, which is trainable; `lt-bench check` says more",
             file=sys.stderr,
@@ -291,7 +290,7 @@ def say_untouched(run: Planned, fitted: Fitted) -> None:
 def say_unconverged(runs: Sequence[Planned], fitted: Fitted) -> None:
     """One line on stderr for every solution that is not yet the minimum."""
     for run, row in zip(runs, fitted.strategy.solved, strict=False):
-        if row["gradient_norm"] > CONVERGED and first_process():
+        if row["gradient_norm"] > CONVERGED and is_first_process():
             print(  # noqa: T201
                 f"lt-bench: {run.entry.public_name}: the solver stopped after {row['iterations']:g} iterations at a gradient norm of "
                 f"{row['gradient_norm']:.1g}, above {CONVERGED:g}; raise --strategy.iterations",
@@ -306,7 +305,7 @@ def _record_each(
     for head, run in enumerate(runs):
         try:
             record, arrays = record_head(bench, run, fitted, head)
-            if first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
+            if is_first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
                 store.write(record, arrays)
         except (UserError, OSError, *FAILURES_OF_CODE) as error:
             yield run, described(error)
@@ -326,23 +325,3 @@ def require_writable(directory: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"{directory}: results cannot be written there ({error.strerror}); choose another place with --results") from None
-
-
-def join_processes(hardware: Hardware) -> None:
-    """Under torchrun, meet the other processes before anything is looked up or written, so that one decides for all; Lightning takes the group as it is."""
-    if not under_torchrun() or hardware.layout.world == 1 or torch.distributed.is_initialized():
-        return
-    if hardware.on_gpu:
-        torch.cuda.set_device(hardware.device)
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if hardware.on_gpu else "gloo")
-
-
-def leave_processes() -> None:
-    """Take down the process group of a fit on several processes."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
-def first_process() -> bool:
-    """Whether this is the process that writes and prints."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

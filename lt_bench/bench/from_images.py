@@ -11,7 +11,7 @@ from rich.console import Console
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
 from lt_bench.core.errors import UserError
-from lt_bench.core.launched import is_first
+from lt_bench.core.launchers import is_first_process
 from lt_bench.data.specs import dataset_spec
 from lt_bench.features.extraction.extract import extract
 from lt_bench.features.locate import home
@@ -36,7 +36,7 @@ def extract_verb(options: ExtractOptions) -> Path:
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
         command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
     )  # fmt: skip
-    Console(quiet=not is_first()).print(
+    Console(quiet=not is_first_process()).print(
         f"{out}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}", soft_wrap=True
     )
     return out
@@ -57,7 +57,7 @@ def pretrain_verb(options: PretrainOptions) -> None:
             precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
         ),
     )  # fmt: skip
-    Console(quiet=not is_first()).print(
+    Console(quiet=not is_first_process()).print(
         f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {done.cache}",
         soft_wrap=True,
     )

@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.launched import is_first
+from lt_bench.core.launchers import is_first_process
 from lt_bench.leaderboard.wandb.view import Destination, write_record
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
@@ -74,7 +74,7 @@ def stage1_logger(out: Path, plan: Mapping[str, Any], mode: str, project: str) -
         config=dict(plan), resume="allow" if mode == "online" else None, settings=settings,
     )  # fmt: skip
     try:
-        if is_first():
+        if is_first_process():
             _ = logger.experiment  # begins the run
     except (wandb.errors.Error, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -26,9 +26,8 @@ from lt_bench.bench.loggers import stage1_logger
 from lt_bench.bench.options import PretrainOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
 from lt_bench.core.errors import UserError
-from lt_bench.core.groups import Group, together
-from lt_bench.core.launched import started_by_a_launcher
-from lt_bench.core.nodes import Layout, layout
+from lt_bench.core.launchers import Layout, layout, started_by_launcher
+from lt_bench.core.processes import Processes, process_group
 from lt_bench.core.seeds import derive_seed
 from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
@@ -92,14 +91,14 @@ def pretrain(
     _check(options.backbone, data, plan, checkpoint_every)
     start = None if options.weights is None else load_backbone(options.backbone, options.weights, len(data.train_counts))
     weights, features = out / WEIGHTS, options.cache or out / "cache"
-    complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_a_launcher()
-    with together(Layout(1, 1) if complete else where, device.type, trains=True) as group:
-        data = _agreed(group, data, workers, options.skip_broken, progress)
+    complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_launcher()
+    with process_group(Layout(1, 1) if complete else where, device.type, trains=True) as processes:
+        data = _agreed(processes, data, workers, options.skip_broken, progress)
         description = _plan(options.backbone, data, plan, options.seed, precision) | {
             "start": None if start is None else start.weights_hash
         }
-        group.first_does(lambda: _keep_plan(out, description))
-        if not group.first_does(weights.is_file):
+        processes.first_does(lambda: _keep_plan(out, description))
+        if not processes.first_does(weights.is_file):
             module = _module(
                 _initial(options, start, len(data.train_counts)), data, options.backbone, plan, options.seed, precision, workers
             )
@@ -130,15 +129,15 @@ def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -
     return network
 
 
-def _agreed(group: Group, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
+def _agreed(processes: Processes, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
     """The images that all processes train on, without those that any of them cannot decode where such are to be left out."""
-    hashes = group.all_do(lambda: data.split_hash)
-    group.first_does(lambda: _check_same(hashes))
+    hashes = processes.all_do(lambda: data.split_hash)
+    processes.first_does(lambda: _check_same(hashes))
     if not skip_broken or isinstance(data, ImageData):
         return data
-    broken = group.all_do(lambda: broken_images(data, workers, group.rank, group.world))
-    readable, left_out = group.each_does(lambda: without_broken(data, broken))
-    for line in left_out if progress and group.first else ():
+    broken = processes.all_do(lambda: broken_images(data, workers, processes.rank, processes.world))
+    readable, left_out = processes.each_does(lambda: without_broken(data, broken))
+    for line in left_out if progress and processes.is_first else ():
         Console(stderr=True).print(f"left out {line}", soft_wrap=True, highlight=False)
     return readable
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lt_bench.bench.execute import Bench, execute, first_process, join_processes, leave_processes
+from lt_bench.bench.execute import Bench, execute
 from lt_bench.bench.loggers import log_records
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import CLEAN, Setting, Tuning, plan, tuned_choice
@@ -14,7 +14,8 @@ from lt_bench.bench.sources.base import Workbench
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.core.console import page_console
 from lt_bench.core.errors import UserError
-from lt_bench.core.launched import is_first
+from lt_bench.core.launchers import is_first_process
+from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.tables.terminal import run_table
@@ -36,7 +37,8 @@ def run(options: RunOptions) -> list[RunRecord]:
     _check_epochs(entries, options)
     if options.matmul != CLEAN.matmul and all(entry.fitting != "sgd" for entry in entries):
         raise UserError(f"--matmul: nothing is fitted by steps in {', '.join(entry.public_name for entry in entries)}; leave it out")
-    join_processes(Hardware(options.accelerator, options.devices))
+    hardware = Hardware(options.accelerator, options.devices)
+    join_process_group(hardware.layout, hardware.device)
     bench, setting, tuned_on = where(entries[0], options)
     if len(entries) > 1 and setting.protocol != CLEAN.protocol:
         raise UserError("several strategies in one run are for cached features; name one with --strategy")
@@ -48,11 +50,11 @@ def run(options: RunOptions) -> list[RunRecord]:
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
     failures = execute(bench, planned, store, records.append, analysis=options.analysis)
-    if first_process() and records:
+    if is_first_process() and records:
         _show(options, records, store, len(before), len(planned))
     if failures:
         raise UserError("; ".join(failures))
-    leave_processes()
+    leave_process_group()
     return records
 
 
@@ -67,7 +69,7 @@ def _check_epochs(entries: Sequence[Entry], options: RunOptions) -> None:
         return
     if all(entry.fitting != "sgd" for entry in entries):
         raise UserError(f"--best-test-epoch: there are no epochs in {without}; leave it out")
-    if is_first():
+    if is_first_process():
         print(f"lt-bench: there are no epochs in {without}, and so no best test epoch", file=sys.stderr)  # noqa: T201
 
 

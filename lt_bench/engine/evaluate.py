@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lt_bench.core.processes import current
 from lt_bench.metrics.decomposition import FeatureProfile, Profile, decomposed
 from lt_bench.metrics.evaluation import Evaluation
 
@@ -61,19 +62,18 @@ def evaluate(
     head = head.to(device=device, dtype=dtype)
     evaluation = Evaluation(train_counts).to(device)
     predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
-    rank, world = process_share()
+    processes = current()
     chunk = (CHUNK_NUMBERS if device.type == "cpu" else GPU_CHUNK_NUMBERS) // max(len(train_counts), views[0].shape[1])
-    reach = world * max(1, chunk)
-    for start in range(rank, max(n, rank + 1), reach):  # a process that got no sample counts them too
-        mine = slice(start, start - rank + reach, world)
+    reach = processes.world * max(1, chunk)
+    for start in range(processes.rank, max(n, processes.rank + 1), reach):  # a process that got no sample counts them too
+        mine = slice(start, start - processes.rank + reach, processes.world)
         of_views = [head(view[mine].to(dtype, copy=True)) for view in views]  # a head may overwrite what it is given
         logits = of_views[0] if len(of_views) == 1 else torch.stack(of_views).mean(0)
         outcomes = evaluation.update(logits, labels[mine])
         predictions[mine] = outcomes.predictions.int()
         probability[mine] = outcomes.log_likelihood.exp().float()
-    if world > 1:
-        torch.distributed.all_reduce(predictions)
-        torch.distributed.all_reduce(probability)
+    processes.all_reduce(predictions)
+    processes.all_reduce(probability)
     vectors = evaluation.vectors()
     if classifier is not None:
         found = decomposed(classifier.to(device), profile_of(views[0], labels, len(train_counts), dtype) if profile is None else profile)
@@ -100,10 +100,3 @@ def profile_of(
         rows = rows.to(device=labels.device, dtype=dtype)
         profile.update(rows if met is None else met(rows), own)
     return profile.compute()
-
-
-def process_share() -> tuple[int, int]:
-    """(rank, number of processes); (0, 1) without a process group."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.launched import is_first
+from lt_bench.core.launchers import is_first_process
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 
@@ -46,7 +46,7 @@ def _known_directories() -> list[Path]:
 
 @cache
 def _say_left_out(why: str) -> None:
-    if is_first():
+    if is_first_process():
         print(f"lt-bench: left out {why}", file=sys.stderr)  # noqa: T201
 
 

@@ -19,6 +19,7 @@ from lt_bench.bench import pretrain as module
 from lt_bench.bench.options import PretrainOptions
 from lt_bench.bench.pretrain import pretrain
 from lt_bench.core.errors import UserError
+from lt_bench.core.processes import Processes
 from lt_bench.core.seeds import derive_seed
 from lt_bench.data.images.augmented import AugmentedBatches, AugmentedImages
 from lt_bench.data.images.transforms import Augmentation
@@ -111,8 +112,8 @@ def test_training_is_that_of_a_plain_loop(photos, tmp_path):
 @pytest.mark.parametrize("mixup", [0.0, 0.5])
 def test_processes_share_every_batch(mixup):
     labels = torch.arange(23) % 3
-    shares = [Epoch.make(labels, 5, 2, 8, mixup, rank, 3) for rank in range(3)]
-    alone, plain = (Epoch.make(labels, 5, 2, 8, alpha) for alpha in (mixup, 0.0))
+    shares = [Epoch.make(labels, 5, 2, 8, mixup, Processes(rank, 3)) for rank in range(3)]
+    alone, plain = (Epoch.make(labels, 5, 2, 8, alpha, Processes()) for alpha in (mixup, 0.0))
     for number, size in enumerate((8, 8, 7)):
         batch = plain.items[number]
         own = [share.items[number][mixup > 0 :] for share in shares]
@@ -123,7 +124,9 @@ def test_processes_share_every_batch(mixup):
             assert alone.items[number] == [batch[-1], *batch]
     assert torch.equal(shares[0].mix, shares[2].mix)
     assert sorted(i for part in plain.items for i, _ in part) == list(range(23))
-    assert {seed for part in plain.items for _, seed in part}.isdisjoint({s for p in Epoch.make(labels, 5, 3, 8, 0).items for _, s in p})
+    assert {seed for part in plain.items for _, seed in part}.isdisjoint(
+        {s for p in Epoch.make(labels, 5, 3, 8, 0, Processes()).items for _, s in p}
+    )
 
 
 def test_chunks_and_processes_change_no_pixel(photos, monkeypatch):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from lt_bench.engine import evaluate as evaluate_module
-from lt_bench.engine.evaluate import evaluate, process_share
+from lt_bench.engine.evaluate import evaluate
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies._lib.tensors import linear_head
 
@@ -72,7 +72,3 @@ def test_float64(test_split, head):
     got = evaluate(module, (test_split.view("plain"),), test_split.labels, COUNTS, dtype=torch.float64)
     z = test_split.view("plain").double() @ head.weight.double().T + head.bias.double()
     assert got.scalars["nll"] == pytest.approx(float(torch.nn.functional.cross_entropy(z, test_split.labels)), abs=1e-12)
-
-
-def test_alone_a_process_has_everything():
-    assert process_share() == (0, 1)

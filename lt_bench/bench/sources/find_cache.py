@@ -12,7 +12,7 @@ from lt_bench.bench.options import CacheOptions, ExtractOptions
 from lt_bench.bench.requirements import require_images
 from lt_bench.bench.sources.same_images import of_the_images
 from lt_bench.core.errors import UserError
-from lt_bench.core.launched import is_first
+from lt_bench.core.launchers import is_first_process
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.features.locate import find_cache, fitting_caches
 from lt_bench.features.manifest import Manifest, read_manifest
@@ -33,7 +33,7 @@ def resolve_cache(options: CacheOptions) -> FeatureCache:
     if found is None:
         return extracted(options)
     cache = open_cache(found)
-    if options.data_dir is not None and is_first():
+    if options.data_dir is not None and is_first_process():
         print(f"lt-bench: {found} has the features of the images in {options.data_dir}", file=sys.stderr)  # noqa: T201
     if options.weights is not None:
         _check_weights(cache, options.weights)

@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 
-from lt_bench.bench.execute import Bench, first_process, join_processes, leave_processes, unrecorded
+from lt_bench.bench.execute import Bench, unrecorded
 from lt_bench.bench.loggers import log_records
 from lt_bench.bench.options import BenchOptions, CacheOptions
 from lt_bench.bench.planning import CLEAN, Planned, Setting, plan, tuned_choice
@@ -20,6 +20,8 @@ from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.sharing import workers_for
 from lt_bench.bench.suite.units import Display, fit_units, units_of
 from lt_bench.core.errors import UserError
+from lt_bench.core.launchers import is_first_process
+from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache
@@ -79,7 +81,7 @@ def bench(options: BenchOptions, *, spread: bool = False) -> None:
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
     check_workers(options.workers, hardware.layout.world, options.slurm)
     store = Store(options.results)
-    join_processes(hardware)
+    join_process_group(hardware.layout, hardware.device)
     caches, absent = suite_caches(suite)
     benches = [Bench(cache, hardware) for cache in caches]
     plans = [suite_plan(suite, one.cache, options.results) for one in benches]
@@ -92,13 +94,13 @@ def bench(options: BenchOptions, *, spread: bool = False) -> None:
     with display.progress:
         workers = options.workers or (workers_for(hardware, [unit.work for unit in units]) if spread else 1)
         failures += fit_units(units, workers, options, display)
-    if first_process():
+    if is_first_process():
         records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)]
         log_records(records, store, options.wandb, options.wandb_project)
         workers = min(workers, len(units))
         by = f"; {sum(len(unit.runs) for unit in units)} runs were shared by {workers} workers" if workers > 1 and not options.slurm else ""
         Console().print(f"{len(records)} records of {options.suite} in {options.results}{by}", soft_wrap=True)
-    leave_processes()
+    leave_process_group()
     for name, why in absent.items():
         print(f"not here: {name}: {why}", file=sys.stderr)  # noqa: T201
     if failures:

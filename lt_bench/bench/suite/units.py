@@ -10,12 +10,13 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lt_bench.bench.execute import Bench, first_process, fit_and_record, title
+from lt_bench.bench.execute import Bench, fit_and_record, title
 from lt_bench.bench.options import BenchOptions, TuneOptions
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.suite.sharing import Work, environments, work_of
 from lt_bench.bench.workers import ATTEMPTS, Death, Workers
 from lt_bench.core.errors import UserError
+from lt_bench.core.launchers import is_first_process
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
@@ -77,7 +78,7 @@ class Display:
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
-        self.progress = Progress(*columns, console=console, disable=not (first_process() and console.is_terminal), transient=True)
+        self.progress = Progress(*columns, console=console, disable=not (is_first_process() and console.is_terminal), transient=True)
         self._caches: dict[Path, TaskID] = {}
         self._workers: dict[int, TaskID] = {}
 

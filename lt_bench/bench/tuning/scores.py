@@ -11,7 +11,7 @@ from lt_bench.bench.suite.sharing import work_of, workers_for
 from lt_bench.bench.suite.units import Display, Unit, outcomes, units_of
 from lt_bench.bench.workers import ATTEMPTS, Death
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
-from lt_bench.engine.evaluate import process_share
+from lt_bench.core.processes import current
 
 
 class Scorer:
@@ -30,7 +30,7 @@ class Scorer:
             self._bench = self._bench or unit.opened()
             return validation_scores(self._bench, unit.runs)
         except (UserError, *FAILURES_OF_CODE) as error:
-            if process_share()[1] > 1 and not isinstance(error, UserError):
+            if current().world > 1 and not isinstance(error, UserError):
                 raise  # the other processes may not have failed, and wait for this one
             return described(error)
 

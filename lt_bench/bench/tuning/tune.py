@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lt_bench.bench.execute import Bench, device_name, first_process, join_processes, leave_processes, require_writable
+from lt_bench.bench.execute import Bench, device_name, require_writable
 from lt_bench.bench.options import TuneOptions
 from lt_bench.bench.planning import Planned, plan, strategy_options, tuning_name
 from lt_bench.bench.requirements import check_workers
@@ -24,6 +24,8 @@ from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.identity import canonical_json
+from lt_bench.core.launchers import is_first_process
+from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.heads.fit import Hardware, facts_of
 from lt_bench.features.cache import FeatureCache
 from lt_bench.strategies.registry import Entry, find
@@ -50,7 +52,7 @@ def tune(options: TuneOptions, *, spread: bool = False) -> dict[str, Any]:
     """
     entry, hardware = find(options.strategy.name), Hardware(options.accelerator, options.devices)
     check_workers(options.workers, hardware.layout.world)
-    join_processes(hardware)
+    join_process_group(hardware.layout, hardware.device)
     cache = resolve_cache(options)
     check_validation(cache)
     fixed = options.strategy.hyperparameters
@@ -61,11 +63,11 @@ def tune(options: TuneOptions, *, spread: bool = False) -> dict[str, Any]:
     workers = workers_of(bench, planned, options, spread=spread)
     scores = scores_of(bench, planned, options, workers)
     document = tuning_document(entry, bench, points, planned, scores, options, refused) | {"workers": workers}
-    if first_process():
+    if is_first_process():
         path = options.results / "tuning" / tuning_name(entry, cache.manifest, fixed)
         write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
         show(document, path)
-    leave_processes()
+    leave_process_group()
     return document
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.nodes import Layout, layout
+from lt_bench.core.launchers import Layout, layout
 from lt_bench.core.seeds import derive_seed
 from lt_bench.core.threads import threads_for
 from lt_bench.engine.arithmetic import Matmul, checked, computing

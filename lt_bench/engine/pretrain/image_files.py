@@ -11,7 +11,7 @@ from torch import Tensor
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.transform import Transform
 from lt_bench.core.errors import UserError
-from lt_bench.core.groups import Group
+from lt_bench.core.processes import Processes
 from lt_bench.core.seeds import derive_seed
 from lt_bench.data.images.augment import Normalise
 from lt_bench.data.images.augmented import AugmentedBatches, AugmentedImages, Item
@@ -19,7 +19,7 @@ from lt_bench.data.images.image_list import FileData
 from lt_bench.data.images.transforms import Augmentation
 from lt_bench.data.images.views import ImageViews, chunks
 from lt_bench.engine.pretrain.recipes import Stage1Recipe
-from lt_bench.engine.pretrain.stage1 import Precision, Stage1, batch_share, epoch_order, mixing_weights, share
+from lt_bench.engine.pretrain.stage1 import Precision, Stage1, batch_share, epoch_order, mixing_weights
 
 Batch = tuple[list[Tensor], Tensor, Tensor, int]
 """This process's share of a batch (``batch_share``): chunks of images uint8, their labels, mixing weight (1,), and the size of the global batch."""
@@ -61,13 +61,11 @@ class FilePretraining(Stage1):
         train, inputs = self.data.splits["train"], self.inputs
         dataset = AugmentedImages(train, inputs.evaluation.pixels, inputs.augmentation, upright=inputs.upright)
         batches = AugmentedBatches(dataset, inputs.workers, pinned=self.device.type == "cuda")
-        return Epochs(batches, self._epoch, -(-self.samples // self.batch), self.group)
+        return Epochs(batches, self._epoch, -(-self.samples // self.batch), self.processes)
 
     def _epoch(self) -> Epoch:
-        return Epoch.make(
-            torch.from_numpy(self.data.splits["train"].labels), self.seed, self.current_epoch, self.batch, self.recipe.mixup, self.global_rank,
-            self.trainer.world_size,
-        )  # fmt: skip
+        labels = torch.from_numpy(self.data.splits["train"].labels)
+        return Epoch.make(labels, self.seed, self.current_epoch, self.batch, self.recipe.mixup, self.processes)
 
     def training_step(self, batch: Batch) -> None:
         """One optimizer step."""
@@ -81,8 +79,9 @@ class FilePretraining(Stage1):
             return
         images, inputs = self.data.splits["val"], self.inputs
         dataset = ImageViews(images, ("plain",), inputs.evaluation.pixels, inputs.augmentation, upright=inputs.upright)
-        start, labels = share(len(images))[0], torch.from_numpy(images.labels)
-        for chunk in chunks(dataset, [share(len(images))], inputs.workers):
+        part, labels = self.processes.part(len(images)), torch.from_numpy(images.labels)
+        start = part.start
+        for chunk in chunks(dataset, [(part.start, part.stop)], inputs.workers):
             for i, why in chunk.broken:
                 raise UserError(f"{images.name(i)}: {why}; mend or remove it, or leave such images out with --skip-broken")
             end = start + len(chunk.images)
@@ -100,10 +99,10 @@ class Epoch:
     totals: Sequence[int]
 
     @staticmethod
-    def make(labels: Tensor, seed: int, epoch: int, batch: int, mixup: float, rank: int = 0, world: int = 1) -> Epoch:
-        """The share of process ``rank`` of ``world``."""
+    def make(labels: Tensor, seed: int, epoch: int, batch: int, mixup: float, processes: Processes) -> Epoch:
+        """This process's share."""
         whole = epoch_order(len(labels), seed, epoch).split(batch)
-        mine = [part[batch_share(len(part), rank, world, bool(mixup))] for part in whole]
+        mine = [part[batch_share(len(part), processes, bool(mixup))] for part in whole]
         items = [[(i, derive_seed("augment", seed, epoch, i)) for i in part.tolist()] for part in mine]
         return Epoch(items, [labels[part] for part in mine], mixing_weights(len(whole), seed, epoch, mixup), [len(part) for part in whole])
 
@@ -111,8 +110,8 @@ class Epoch:
 class Epochs:
     """What Lightning iterates over once an epoch. An image that one process cannot decode ends all of them, before they wait for its gradients."""
 
-    def __init__(self, batches: AugmentedBatches, epoch: Callable[[], Epoch], length: int, group: Group) -> None:
-        self._batches, self._epoch, self._length, self._group = batches, epoch, length, group
+    def __init__(self, batches: AugmentedBatches, epoch: Callable[[], Epoch], length: int, processes: Processes) -> None:
+        self._batches, self._epoch, self._length, self._processes = batches, epoch, length, processes
 
     def __len__(self) -> int:
         return self._length
@@ -121,5 +120,5 @@ class Epochs:
         epoch = self._epoch()  # asked for with the first batch, when the Trainer has counted
         batches = self._batches.epoch(epoch.items)
         for number in range(len(self)):
-            parts = self._group.each_does(lambda: next(batches))
+            parts = self._processes.each_does(lambda: next(batches))
             yield parts, epoch.labels[number], epoch.mix[number : number + 1], epoch.totals[number]

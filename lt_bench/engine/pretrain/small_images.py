@@ -16,7 +16,7 @@ from lt_bench.data.images.augment import Draws, Normalise, crop, padded
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.cuda_graphs import GraphedStep
 from lt_bench.engine.pretrain.recipes import Stage1Recipe
-from lt_bench.engine.pretrain.stage1 import EVALUATION_BATCH, Precision, Stage1, batch_share, epoch_order, mixing_weights, share
+from lt_bench.engine.pretrain.stage1 import EVALUATION_BATCH, Precision, Stage1, batch_share, epoch_order, mixing_weights
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Pretraining(Stage1):
     def on_train_start(self) -> None:
         """Capture the step where that is possible."""
         super().on_train_start()
-        if self.graphs and self.device.type == "cuda" and self.trainer.world_size == 1:
+        if self.graphs and self.device.type == "cuda" and self.processes.world == 1:
             self._one_step = GraphedStep(self._step)
 
     def on_train_epoch_start(self) -> None:
@@ -117,7 +117,7 @@ class Pretraining(Stage1):
             self._one_step(min(self.batch, n - begin))
 
     def _step(self, batch: int) -> None:
-        where = self.position + batch_share(batch, self.global_rank, self.trainer.world_size, bool(self.recipe.mixup), self.device)
+        where = self.position + batch_share(batch, self.processes, bool(self.recipe.mixup), self.device)
         index = self.order[where]
         images = self.normalise(crop(self.store, index, Draws(self.corner[where], self.flip[where])))
         self.descend(images, self.labels[index], self.mix[where[:1]], batch)
@@ -128,5 +128,6 @@ class Pretraining(Stage1):
         if "val_store" not in dict(self.named_buffers()):
             return
         store, labels = self.get_buffer("val_store"), self.get_buffer("val_labels")
-        for index in torch.arange(*share(len(labels)), device=self.device).split(EVALUATION_BATCH):
+        part = self.processes.part(len(labels))
+        for index in torch.arange(part.start, part.stop, device=self.device).split(EVALUATION_BATCH):
             yield crop(store, index, Draws.plain(len(index), self.device)), labels[index]

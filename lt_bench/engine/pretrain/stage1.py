@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.core.errors import UserError
-from lt_bench.core.groups import Group, joined
+from lt_bench.core.processes import Processes, current
 from lt_bench.core.seeds import derive_seed
 from lt_bench.data.images.augment import Normalise
 from lt_bench.engine.pretrain.recipes import Stage1Recipe
@@ -75,7 +75,7 @@ class Stage1(LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Put the learning rate, which a checkpoint restores on the host, on the device."""
-        world, tail = self.trainer.world_size, self.samples % self.batch
+        world, tail = self.processes.world, self.samples % self.batch
         if 0 < tail < world or self.batch < world:
             raise UserError(f"a batch of {tail or self.batch} images cannot be shared by {world} processes; use fewer")
         self._group()["lr"] = torch.zeros((), device=self.device)
@@ -111,9 +111,7 @@ class Stage1(LightningModule, ABC):
         if self.recipe.mixup:
             mixed = F.cross_entropy(logits.float(), before, reduction="sum")
             loss = (weight * loss + (1 - weight) * mixed).squeeze(0)
-        self.manual_backward(
-            loss * (self.trainer.world_size / batch)
-        )  # DDP averages over processes: together the mean over the global batch
+        self.manual_backward(loss * (self.processes.world / batch))  # DDP averages over processes: together the mean over the global batch
         optimizer.step()
         self.loss_sum += loss.detach()
         self.correct += (logits.detach().argmax(1) == labels).sum()
@@ -124,29 +122,26 @@ class Stage1(LightningModule, ABC):
 
     def epoch_figures(self) -> dict[str, float]:
         """Mean loss and accuracy of the epoch over the batches as they were trained on; the one synchronisation of an epoch."""
-        sums = torch.stack([self.loss_sum, self.correct.double()])
-        if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(sums)
+        sums = self.processes.all_reduce(torch.stack([self.loss_sum, self.correct.double()]))
         loss, correct = (sums / self.samples).tolist()
         return {"loss": loss, "train_accuracy": correct}
 
     @torch.no_grad()
     def val_accuracy(self) -> float:
         """Macro accuracy on validation images over the classes that have any; NaN where there is no validation split."""
-        if torch.distributed.is_initialized():  # where batch statistics are not synchronised, those of the first process are kept
-            for buffer in self.network.buffers():
-                torch.distributed.broadcast(buffer, 0)
+        for buffer in self.network.buffers():  # where batch statistics are not synchronised, those of the first process are kept
+            self.processes.broadcast(buffer)
         self.network.eval()
         metric = ClassAccuracy(self.num_classes).to(self.device)
-        self.group.each_does(lambda: self._test(metric))
+        self.processes.each_does(lambda: self._test(metric))
         self.network.train()
         correct, total = metric.compute()
         return float((correct[total > 0] / total[total > 0]).double().mean())
 
     @functools.cached_property
-    def group(self) -> Group:
-        """The processes that train together: what stops one of them stops all, with one line."""
-        return joined(self.device)
+    def processes(self) -> Processes:
+        """Those that train together: what stops one of them stops all, with one line."""
+        return current(self.device, own_channel=True)
 
     def _test(self, metric: ClassAccuracy) -> None:
         for images, labels in self.val_batches():
@@ -172,19 +167,14 @@ def mixing_weights(batches: int, seed: int, epoch: int, alpha: float) -> Tensor:
     return torch.from_numpy((generator.beta(alpha, alpha, batches) if alpha else np.ones(batches)).astype(np.float32))
 
 
-def batch_share(batch: int, rank: int, world: int, mixes: bool, device: torch.device | None = None) -> Tensor:
-    """Positions in a global batch that process ``rank`` of ``world`` takes: a run of them.
+def batch_share(batch: int, processes: Processes, mixes: bool, device: torch.device | None = None) -> Tensor:
+    """Positions in a global batch that this process takes: a run of them.
 
     Where the recipe mixes, each image is mixed with the one before it in the global batch, so the position before the run leads it (before the first is the
     last), and the partners are the same on any number of processes.
     """
-    return torch.arange(batch * rank // world - mixes, batch * (rank + 1) // world, device=device) % batch
-
-
-def share(n: int) -> tuple[int, int]:
-    """First position and end of this process's part of n."""
-    rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if torch.distributed.is_initialized() else (0, 1)
-    return n * rank // world, n * (rank + 1) // world
+    part = processes.part(batch)
+    return torch.arange(part.start - mixes, part.stop, device=device) % batch
 
 
 def _one(value: float | tuple[float, ...]) -> float:

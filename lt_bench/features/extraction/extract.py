@@ -16,9 +16,8 @@ from torch import Tensor
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.core.errors import UserError
-from lt_bench.core.groups import Group, together
-from lt_bench.core.launched import started_by_a_launcher
-from lt_bench.core.nodes import layout
+from lt_bench.core.launchers import layout, started_by_launcher
+from lt_bench.core.processes import Processes, process_group
 from lt_bench.data.images.augment import Normalise
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
@@ -132,19 +131,19 @@ def extract_images(request: Request) -> Manifest:
     inputs = inputs_of(data, request.backbone, loaded.recipe.encoder)
     description = _description(request, loaded, inputs)
     where = layout(request.devices)
-    if where.world == 1 or not started_by_a_launcher():
+    if where.world == 1 or not started_by_launcher():
         present = _present(request, description)
         if present is not None:
             return present
-    with together(where, request.device.type) as group:
-        mine = replace(request, device=group.device, progress=request.progress and group.first)
+    with process_group(where, request.device.type) as processes:
+        mine = replace(request, device=processes.device, progress=request.progress and processes.is_first)
         console = Console(stderr=True, quiet=not mine.progress)
         for note in loaded.notes:
             console.print(note, soft_wrap=True, highlight=False)
-        with _alone(mine.out) if group.first else nullcontext():
-            present = group.first_does(lambda: _present(mine, description))  # another call may have made it
-            manifest = present if present is not None else _extracted(mine, loaded, inputs, description, console, group)
-        if group.first and loaded.imported and (told := self_test(open_cache(mine.out), loaded)):
+        with _alone(mine.out) if processes.is_first else nullcontext():
+            present = processes.first_does(lambda: _present(mine, description))  # another call may have made it
+            manifest = present if present is not None else _extracted(mine, loaded, inputs, description, console, processes)
+        if processes.is_first and loaded.imported and (told := self_test(open_cache(mine.out), loaded)):
             console.print(told, soft_wrap=True, highlight=False)
         return manifest
 
@@ -166,46 +165,48 @@ def pick_device(accelerator: str) -> torch.device:
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _extracted(request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console, group: Group) -> Manifest:
+def _extracted(
+    request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console, processes: Processes
+) -> Manifest:
     network = loaded.network.to(memory_format=torch.channels_last).to(request.device)
-    source, plans = _source(request, inputs, group.local), _plans(request)
+    source, plans = _source(request, inputs, processes.local), _plans(request)
     batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125)
     shard = max(1, SHARD_VIEWS // (request.views + 1))
     key = identity(
         key=cache_key(_key_fields(request, description)), batch=batch, shard=shard, device=request.device.type, torch=torch.__version__
     )
     store_of = partial(Resumable, request.out, key, plans, loaded.network.dim, request.dtype, shard)
-    left = group.first_does(lambda: _left(store_of()))
-    store = group.each_does(lambda: store_of(lay_out=False))
+    left = processes.first_does(lambda: _left(store_of()))
+    store = processes.each_does(lambda: store_of(lay_out=False))
     totals = {split: len(plan) * len(plan.views) for split, plan in plans.items()}
-    pace = Pace(request.name, totals, console if request.progress else None, store.views_written if group.world > 1 else None)
+    pace = Pace(request.name, totals, console if request.progress else None, store.views_written if processes.world > 1 else None)
     for split, plan in plans.items():
         pace.skip(split, len(plan.views) * (len(plan) - sum(stop - start for start, stop in left[split])))
     forward = _Forward(network, Normalise(inputs.evaluation.mean, inputs.evaluation.std).to(request.device), request.device)
 
     def write() -> Spent:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), torch.inference_mode():
-            for split, shards in _share(left, group).items():
+            for split, shards in _share(left, processes).items():
                 passed = _passed(forward, source, split, plans[split], shards, batch, pace)
                 with store.stopping():
                     _fill(request, store, split, shards, passed)
         return pace.spent()
 
-    spent = group.all_do(write)
+    spent = processes.all_do(write)
     console.print(words(request.name, spent, decodes=isinstance(request.data, FileData)), highlight=False, soft_wrap=True)
-    return group.first_does(lambda: published(request.data, store, description, loaded.head, console))
+    return processes.first_does(lambda: published(request.data, store, description, loaded.head, console))
 
 
 def _left(store: Resumable) -> dict[str, list[Run]]:
     return {split: store.shards(split) for split in store.splits}
 
 
-def _share(left: Mapping[str, Sequence[Run]], group: Group) -> dict[str, list[Run]]:
+def _share(left: Mapping[str, Sequence[Run]], processes: Processes) -> dict[str, list[Run]]:
     """The shards of this process: every world-th of all that are left, so that no process has more than one shard more than another."""
     numbered = enumerate((split, shard) for split, shards in left.items() for shard in shards)
     mine: dict[str, list[Run]] = {split: [] for split in left}
     for number, (split, shard) in numbered:
-        if number % group.world == group.rank:
+        if number % processes.world == processes.rank:
             mine[split].append(shard)
     return mine
 

@@ -17,7 +17,7 @@ from photos import write_photos
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.core.errors import UserError
-from lt_bench.core.nodes import Layout, layout
+from lt_bench.core.launchers import Layout, layout
 from lt_bench.data.load import load_images
 from lt_bench.features.extraction import extract as module
 from lt_bench.features.extraction.extract import extract

@@ -1,4 +1,4 @@
-"""Heads fitted on several nodes under torchrun: the head of one process, recorded once, by the first."""
+"""What processes share and exchange; and heads fitted on several nodes under torchrun: the head of one process, recorded once, by the first."""
 
 import multiprocessing
 import os
@@ -14,12 +14,66 @@ import torch
 
 from lt_bench.cli.main import main
 from lt_bench.core.errors import UserError
-from lt_bench.core.nodes import Layout
+from lt_bench.core.launchers import Layout, is_first_process
+from lt_bench.core.processes import Processes, current
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.results.store import Store
 
 RUN = ("run", "--strategy", "ce", "--cache", "small", "--strategy.epochs", "2", "--strategy.batch_size", "36", "--seeds", "0,1")
 CPU = ("--accelerator", "cpu")
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_shares_are_disjoint_and_together_everything(world):
+    shares = [Processes(rank, world) for rank in range(world)]
+    entries = torch.arange(14).view(2, 7)
+    assert sorted(torch.cat([one.mine(entries, 1).flatten() for one in shares]).tolist()) == list(range(14))
+    assert torch.equal(shares[-1].mine(entries, -1), entries[:, world - 1 :: world])
+    assert [i for one in shares for i in one.part(7)] == list(range(7))
+    assert max(len(one.part(7)) for one in shares) - min(len(one.part(7)) for one in shares) <= 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1", "NODE_RANK": "0"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "2", "LOCAL_RANK": "0"}, False),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0"}, True),
+    ],
+)
+def test_the_first_process_before_there_is_a_group(variables, first, monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "RANK", "LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() is first
+
+
+def exchange(rank, folder):
+    """What one of two processes sees, with the environment of a first one: the group says which it is."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    processes = current(own_channel=True)
+    whole = torch.arange(10.0).view(2, 5)
+    own = processes.mine(whole, 1).clone().requires_grad_()
+    gathered = processes.gathered(own, 5, 1)
+    (gathered * torch.tensor([1.0, 2, 3, 4, 5])).sum().backward()
+    seen = {
+        "first": is_first_process(), "sum": processes.all_reduce(torch.tensor(rank + 1)).item(), "whole": torch.equal(gathered, whole),
+        "gradient": own.grad[0].tolist(), "all": processes.all_do(lambda: rank), "of_first": processes.first_does(lambda: f"by {rank}"),
+        "own": processes.each_does(lambda: rank), "copied": processes.broadcast(torch.tensor(rank + 5)).item(),
+    }  # fmt: skip
+    torch.save(seen, folder / f"{rank}.pt")
+
+
+def test_two_processes_exchange(tmp_path):
+    torch.multiprocessing.start_processes(exchange, (tmp_path,), nprocs=2, start_method="fork")
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    same = {"sum": 3, "whole": True, "all": [0, 1], "of_first": "by 0", "copied": 5}
+    assert first == {**same, "first": True, "own": 0, "gradient": [2, 6, 10]}  # of the losses of both processes
+    assert second == {**same, "first": False, "own": 1, "gradient": [4, 8]}
 
 
 def free_port():

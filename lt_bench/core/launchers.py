@@ -1,12 +1,39 @@
-"""How many nodes and processes: torchrun's numbers where it started this process, else one node. Free of torch."""
+"""What torchrun and Lightning tell a process they start: nodes, processes, and which of them it is. Free of torch."""
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.launched import under_torchrun
+
+
+def under_torchrun() -> bool:
+    """Whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def started_by_launcher() -> bool:
+    """Whether torchrun or Lightning started this process as one of several."""
+    return "LOCAL_RANK" in os.environ
+
+
+def local_rank() -> int:
+    """The number of this process on its node, which is that of its device."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of several: the one that prints and writes.
+
+    The process group says it where there is one; before, torchrun says it in RANK, Lightning in NODE_RANK and LOCAL_RANK.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    variables = ("RANK",) if under_torchrun() else ("NODE_RANK", "LOCAL_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in variables)
 
 
 @dataclass(frozen=True)
