@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lt_bench.cli import main as cli
+from lt_bench.cli.main import main
+from lt_bench.cli.request import parse
+from lt_bench.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "data"))
@@ -144,14 +146,14 @@ def test_what_is_not_run_is_at_least_parsed(mark: str, monkeypatch: pytest.Monke
     for command in COMMANDS:
         words = shlex.split(command.line, comments=True)
         if mark in command.line and words[0] == "lt-bench":
-            assert cli.parse(words[1], words[2:]) is not None
+            assert parse(words[1], words[2:]) is not None
 
 
 def test_commands_within_a_sentence_name_verbs_that_exist() -> None:
     for page in PAGES:
         text = BLOCK.sub("", page.read_text(encoding="utf-8"))
         verbs = re.findall(r"`lt-bench ([a-z-]+)", text)
-        assert set(verbs) <= set(cli.VERBS), page.name
+        assert set(verbs) <= set(VERBS), page.name
 
 
 def test_the_worked_example_is_short() -> None:
@@ -220,7 +222,7 @@ def test_the_command_runs(command: Command, readers: Readers, monkeypatch: pytes
     for mark, there, first in BEFORE:
         if mark in " ".join(words) and not list(folder.glob(there)):
             strategy = words[words.index("--strategy") + 1] if "--strategy" in words else ""
-            assert cli.main(shlex.split(first.format(strategy=strategy))) == 0
+            assert main(shlex.split(first.format(strategy=strategy))) == 0
     if "RECORD" in words:
         words[words.index("RECORD")] = str(next(folder.glob("results/folder/*.json")))
     if "--devices" in words:  # processes of its own
@@ -228,4 +230,4 @@ def test_the_command_runs(command: Command, readers: Readers, monkeypatch: pytes
         done = subprocess.run([program, *words], env=os.environ, capture_output=True, text=True, timeout=800, check=False)
         assert done.returncode == 0, done.stderr
     else:
-        assert cli.main(words) == 0
+        assert main(words) == 0

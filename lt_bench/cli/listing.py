@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lt_bench.bench.options import ListOptions
-from lt_bench.core.console import page_console
+from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.locate import find_cache, known_caches
@@ -21,7 +21,7 @@ _WIDE = 110
 KINDS = ("strategies", "datasets", "backbones", "caches")
 
 
-def show_list(options: ListOptions) -> None:
+def show_list(options: ListOptions, output: Output) -> None:
     """Print one kind of thing, all kinds, or one thing in full.
 
     Raises:
@@ -29,7 +29,7 @@ def show_list(options: ListOptions) -> None:
     """
     if options.what and options.what not in KINDS:
         raise UserError(f"cannot list {options.what!r}{suggestion(options.what, KINDS)}; one of {', '.join(KINDS)}")
-    console = page_console()
+    console = output.console
     if options.name:
         _show_one(console, options.what, options.name)
         return

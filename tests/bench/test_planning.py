@@ -4,7 +4,7 @@ import shlex
 import pytest
 
 from lt_bench.bench.planning import plan, tuned_choice, tuning_name
-from lt_bench.cli.main import parse
+from lt_bench.cli.request import parse
 from lt_bench.core.errors import UserError
 from lt_bench.features.manifest import read_manifest
 from lt_bench.strategies.registry import find

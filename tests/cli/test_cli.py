@@ -12,12 +12,14 @@ import yaml
 
 from lt_bench import __version__
 from lt_bench.bench.options import StrategyChoice
-from lt_bench.cli.main import VERBS, parse
+from lt_bench.cli.request import parse
+from lt_bench.cli.verbs import VERBS
 from lt_bench.results.store import Store
 
 LIGHT = """
 import contextlib, io, os, sys
-from lt_bench.cli.main import VERBS, main
+from lt_bench.cli.main import main
+from lt_bench.cli.verbs import VERBS
 with contextlib.redirect_stdout(io.StringIO()) as out:
     codes = [main(["--help"]), main([]), main(["--version"]), main(["list"]), main(["list", "strategies", "los"]), main(["list", "datasets", "imagenet_lt"])]
     codes += [main(["list", "caches", "small"]), main(["run", "--strategy", "los", "--help"]), main(["run", "--strategy", "los", "--print_config"])]
@@ -47,7 +49,7 @@ def test_help_names_every_verb(cli):
     done = cli("--help")
     assert done.code == 0
     for verb in VERBS:
-        assert re.search(rf"^  {verb} ", done.out, re.MULTILINE)
+        assert re.search(rf"^ +{verb} ", done.out, re.MULTILINE)
     assert cli("--version").out == f"lt-bench {__version__}\n"
 
 
@@ -214,14 +216,14 @@ def test_a_broken_pipe_and_an_interrupt(cli, monkeypatch):
     from lt_bench.bench.tuning import tune
     from lt_bench.cli import listing
 
-    def interrupted(options):
+    def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(listing, "show_list", interrupted)
     done = cli("list")
     assert (done.code, done.err.count("\n")) == (130, 1)
     assert "the same command does what is missing" in done.err
-    monkeypatch.setattr(tune, "tune_from_shell", interrupted)
+    monkeypatch.setattr(tune, "tune", interrupted)
     done = cli("tune", "--strategy", "los", "--dataset", "cifar100_lt")
     assert (done.code, done.err) == (130, "lt-bench: interrupted; a tuning keeps nothing before its end\n")
 
@@ -239,29 +241,39 @@ def config(tmp_path):
     return write
 
 
-def test_yaml_then_environment_then_flags(config, monkeypatch):
-    path = config("dataset: from_yaml\ndevices: 3\nseeds: [7]\nstrategy: {name: los, epsilon: 0.1, lr: 0.1, gap: 0.1}\nwandb: off\n")
-    monkeypatch.setenv("LT_BENCH_RUN__DEVICES", "4")
-    monkeypatch.setenv("LT_BENCH_RUN__SEEDS", "8,9")
-    monkeypatch.setenv("LT_BENCH_RUN__STRATEGY__LR", "0.2")
-    monkeypatch.setenv("LT_BENCH_RUN__STRATEGY__GAP", "0.2")
+def test_environment_then_yaml_then_flags(config, monkeypatch):
+    monkeypatch.setenv("LT_BENCH_RUN__DATASET", "from_environment")
+    monkeypatch.setenv("LT_BENCH_RUN__DEVICES", "3")
+    monkeypatch.setenv("LT_BENCH_RUN__SEEDS", "7")
+    for name in ("EPSILON", "LR", "GAP"):
+        monkeypatch.setenv(f"LT_BENCH_RUN__STRATEGY__{name}", "0.1")
+    path = config("devices: 4\nseeds: 8,9\nstrategy: {name: los, lr: 0.2, gap: 0.2}\nwandb: off\n")
     options = parse("run", ["--strategy.gap", "0.3", "--config", path, "--seeds", "1,2"])
-    assert (options.dataset, options.devices, options.seeds, options.wandb) == ("from_yaml", 4, [1, 2], "off")
+    assert (options.dataset, options.devices, options.seeds, options.wandb) == ("from_environment", 4, [1, 2], "off")
     assert options.strategy == StrategyChoice("los", {"epsilon": 0.1, "lr": 0.2, "gap": 0.3})
     assert parse("run", ["--config", path]).seeds == [8, 9]
     monkeypatch.setenv("LT_BENCH_RUN__CONFIG", path)
-    assert parse("run", []).dataset == "from_yaml"
+    assert (parse("run", []).wandb, parse("run", []).devices) == ("off", 3)
 
 
 def test_the_strategy_itself_follows_the_same_order(config, monkeypatch):
     path = config("strategy: los\n")
-    assert parse("run", ["--config", path]).strategy.name == "los"
-    monkeypatch.setenv("LT_BENCH_RUN__STRATEGY", "ce")
-    assert parse("run", ["--config", path]).strategy.name == "ce"
-    assert parse("run", ["--config", path, "--strategy=cb"]).strategy.name == "cb"
-    monkeypatch.delenv("LT_BENCH_RUN__STRATEGY")
-    monkeypatch.setenv("LT_BENCH_RUN__STRATEGY__NAME", "ce")
-    assert parse("run", ["--config", path]).strategy.name == "ce"
+    for variable in ("LT_BENCH_RUN__STRATEGY", "LT_BENCH_RUN__STRATEGY__NAME"):
+        monkeypatch.setenv(variable, "ce")
+        assert parse("run", []).strategy.name == "ce"
+        assert parse("run", ["--config", path]).strategy.name == "los"
+        assert parse("run", ["--config", path, "--strategy=cb"]).strategy.name == "cb"
+        monkeypatch.delenv(variable)
+
+
+def test_several_files_are_layered(tmp_path):
+    (tmp_path / "one.yaml").write_text("seeds: [1]\ndevices: 2\nstrategy: {name: los, epsilon: 0.1}\n")
+    (tmp_path / "two.yaml").write_text("seeds: 2-4\nstrategy: {lr: 0.2}\nwandb: offline\n")
+    one, two = str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml")
+    options = parse("run", ["--wandb", "online", "--config", one, "--config", two])
+    assert (options.seeds, options.devices, options.wandb) == ([2, 3, 4], 2, "online")
+    assert options.strategy == StrategyChoice("los", {"epsilon": 0.1, "lr": 0.2})
+    assert parse("run", [f"--config={two}", f"--config={one}"]).seeds == [1]
 
 
 def test_dashes_and_underscores_are_the_same(config):

@@ -57,11 +57,6 @@ class Suite:
 SUITE_FIELDS = tuple(one.name for one in fields(Suite))
 
 
-def bench_from_shell(options: BenchOptions) -> None:
-    """``bench``, by several processes where that pays."""
-    bench(options, spread=True)
-
-
 def bench(options: BenchOptions, *, spread: bool = False) -> None:
     """Run what the suite asks for and is not recorded yet.
 

@@ -33,11 +33,6 @@ from lt_bench.strategies.registry import Entry, find
 CRITERION = "macro accuracy over the classes that have validation images, mean over seeds"
 
 
-def tune_from_shell(options: TuneOptions) -> None:
-    """``tune``, by several processes where that pays."""
-    tune(options, spread=True)
-
-
 def tune(options: TuneOptions, *, spread: bool = False) -> dict[str, Any]:
     """Fit every point of the strategy's grid with every seed, choose by validation, write ``RESULTS/tuning/STRATEGY-CACHEKEY.json``.
 

@@ -1,0 +1,45 @@
+"""The verbs that show records: ``leaderboard``, ``wandb``."""
+
+from __future__ import annotations
+
+from lt_bench.bench.options import LeaderboardOptions, WandbOptions
+from lt_bench.cli.output import Output
+from lt_bench.core.errors import UserError
+
+
+def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
+    """Print every board of the records and write the files."""
+    from lt_bench.leaderboard.build import build_leaderboard
+
+    written = build_leaderboard(
+        options.results,
+        options.out,
+        options.formats,
+        column_modules=options.columns,
+        statistics=options.statistics,
+        console=output.console,
+    )
+    output.say("wrote " + ", ".join(str(path) for path in written))
+
+
+def wandb_verb(options: WandbOptions, output: Output) -> None:
+    """W&B rebuilt from the records.
+
+    Raises:
+        UserError: no such action, a dashboard without an entity, or anything that W&B refuses.
+    """
+    if options.action == "push":
+        from lt_bench.leaderboard.wandb.view import push
+
+        pushed = push(options.results, options.project, options.entity, options.online, options.results, options.plots)
+        place = "online" if options.online else f"offline under {options.results / 'wandb'}"
+        output.say(f"{len(pushed.written)} W&B runs written {place}, {len(pushed.skipped)} there already")
+    elif options.action == "dashboard":
+        from lt_bench.leaderboard.wandb.dashboard import dashboard
+
+        if not options.entity:
+            raise UserError("wandb dashboard needs --entity, your W&B user or team; a dashboard lives online")
+        for address in dashboard(options.entity, options.project):
+            output.say(address)
+    else:
+        raise UserError(f"wandb {options.action or 'needs an action'}: one of push, dashboard")

@@ -1,0 +1,57 @@
+"""YAML files of options: ``--config FILE``, given several times the later wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import get_loader, set_dumper, set_loader
+
+from lt_bench.core.errors import UserError
+
+MODE = "lt_bench"
+
+
+def load(text: str) -> Any:
+    """YAML, with option names as the parser knows them: ``imbalance-factor`` as ``imbalance_factor``, ``strategy: los`` as ``strategy: {name: los}``."""
+    value = get_loader("yaml")(text)
+    return _named(value) if isinstance(value, dict) else value
+
+
+def _dump(document: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump({key: value for key, value in document.items() if key != "config"}, sort_keys=False)
+
+
+set_loader(MODE, load)
+set_dumper(MODE, _dump)
+
+
+def read(path: str) -> dict[str, Any]:
+    """The options of a file.
+
+    Raises:
+        UserError: it cannot be read, or holds something else than options and values.
+    """
+    import yaml
+
+    try:
+        document = load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if document is not None and not isinstance(document, dict):
+        raise UserError(f"{path}: expected options and values, found a {type(document).__name__}")
+    return document or {}
+
+
+def _named(document: dict[Any, Any]) -> dict[str, Any]:
+    config = {str(key).replace("-", "_"): value for key, value in document.items() if value is not None}
+    if "strategy" in config:
+        strategy = config["strategy"] if isinstance(config["strategy"], dict) else {"name": str(config["strategy"])}
+        config["strategy"] = {str(key).replace("-", "_"): value for key, value in strategy.items() if value is not None}
+    if config.get("wandb") is False:
+        config["wandb"] = "off"  # YAML reads off as false
+    return config

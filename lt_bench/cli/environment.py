@@ -1,0 +1,42 @@
+"""Options from the environment: ``LT_BENCH_RUN__SEEDS=0,1`` is ``run --seeds 0,1``; a name that is no option is refused, as it would be on the line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from lt_bench.cli.verbs import VERBS
+from lt_bench.core.errors import UserError
+from lt_bench.strategies.registry import suggestion
+
+PREFIX = "LT_BENCH"
+
+
+def variable(verb: str, key: str) -> str:
+    """The variable of an option: of ``run``, ``strategy.lr`` is ``LT_BENCH_RUN__STRATEGY__LR``."""
+    return f"{PREFIX}_{verb.replace('-', '_')}__{key.replace('.', '__')}".upper()
+
+
+def value(verb: str, *keys: str) -> str:
+    """The value of the first of these options that is in the environment."""
+    return next((os.environ[name] for key in keys if (name := variable(verb, key)) in os.environ), "")
+
+
+def check(verb: str, keys: Iterable[str]) -> None:
+    """Refuse variables that look like options of this verb, or of no verb at all; those of other verbs are not read.
+
+    Args:
+        verb: that runs.
+        keys: its options.
+
+    Raises:
+        UserError: such a variable is set, with a suggestion.
+    """
+    known = {variable(verb, key) for key in keys}
+    others = tuple(variable(other, "") for other in VERBS if other != verb)
+    for name in sorted(os.environ):
+        ours = name.startswith((f"{variable(verb, '')[:-1]}", f"{PREFIX}__")) or (name.startswith(f"{PREFIX}_") and "__" in name)
+        if ours and name not in known and not name.startswith(others):
+            raise UserError(
+                f"{verb}: unknown environment variable {name}{suggestion(name, known)}; `lt-bench {verb} --help` lists the options"
+            )

@@ -1,0 +1,45 @@
+"""Under which title of the help an option stands, and which titles are shown only where they matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options under one title.
+
+    Attributes:
+        title: of the group.
+        names: of its options.
+        shown_with: `--help` shows the group only beside one of these options; `--help-all` always does. Empty: it is always shown.
+        verbs: where that holds; elsewhere the group is always shown.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    shown_with: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+
+    def hidden(self, verb: str, given: Iterable[str]) -> bool:
+        """Whether the help of a verb leaves it out, where these options were given."""
+        return verb in self.verbs and not set(self.shown_with) & set(given)
+
+
+_READING = ("profile", "selection", "image_column", "label_column", "split_column", "split_seed", "skip_broken")
+_ON_IMAGES = ("precision", "compiled", "recipe", "epochs", "phase1", "checkpoints", "checkpoint_every", "keep_epochs")
+GROUPS = (
+    Group("strategy", ("strategy", "tuned")),
+    Group("data", ("dataset", "data_dir", "imbalance_factor", "train", "train_labels", "val", "val_labels", "test", "test_labels", "head", "class_names", "val_fraction", "decode")),
+    Group("features", ("cache", "backbone", "weights", "stage1", "val_seen_by_backbone", "views", "dtype", "head_only")),
+    Group("images", _READING, ("data_dir",), ("run", "tune")),
+    Group("fit", ("protocol", "mode", "seeds", "seed", "matmul", "accelerator", "devices", "workers", "slurm", "slurm_options", "batch_size", "deterministic")),
+    Group("on images and end to end", _ON_IMAGES, ("mode", "protocol"), ("run",)),
+    Group("records and files", ("results", "name", "out", "analysis", "best_test_epoch", "half_weights", "onnx", "formats", "columns", "statistics", "tolerance", "wandb", "wandb_project", "project", "entity", "online", "plots")),
+)  # fmt: skip
+
+
+def group_of(name: str) -> Group:
+    """The group of an option; one that is in none has its own title."""
+    return next((group for group in GROUPS if name in group.names), Group("what", (name,)))

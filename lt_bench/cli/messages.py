@@ -1,0 +1,43 @@
+"""jsonargparse's messages as one line in the words of the suite, with a suggestion for a name that is no option."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from lt_bench.strategies.registry import suggestion
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "Path": "a path", "str": "text"}
+_UNKNOWN = re.compile(r"unrecognized arguments: (?P<word>\S+)|option '(?P<key>[^']+)'(?: is not accepted)?", re.IGNORECASE)
+
+
+def one_line(message: str, verb: str, options: Iterable[str]) -> str:
+    """The message of an ``ArgumentError`` of a verb with these options (``--seeds``)."""
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        option = unknown["word"] or f"--{unknown['key'].removeprefix(f'{verb}.').replace('strategy.name', 'strategy')}"
+        option, hint = option.partition("=")[0], f"`lt-bench {verb} --help` lists them"
+        if not option.startswith("-"):
+            return f"{verb}: {option!r} belongs to no option; {hint}"
+        return f"{verb}: unknown option {option}{suggestion(option, options)}; {hint}"
+    value = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
+    if value:
+        key = value[1].removeprefix(f"{verb}.").replace("strategy.name", "strategy")
+        key = key if key.startswith("strategy.") else key.replace("_", "-")
+        text = " ".join(value[2].replace("<class '", "").replace("'>", "").replace("typing.", "").split())
+        return f"{verb}: --{key}: {_plain(text[0].lower() + text[1:])}"
+    return f"{verb}: {' '.join(message.split())}"
+
+
+def _plain(text: str) -> str:
+    """jsonargparse's names of types in words: ``expected a int. Got value: x`` as ``expected a whole number, got x``."""
+    union = re.fullmatch(
+        r"does not validate against any of the Union subtypes Subtypes: \[(.*), NoneType\] Errors: .* Given value: (.*)", text
+    )
+    if union:
+        text = f"expected a {union[1]}. Got value: {union[2]}"
+    text = re.sub(r"^not of type \w+: ", "", text)
+    text = re.sub(r"Literal\[([^]]*)\]", lambda literal: "one of " + literal[1].replace("'", ""), text)
+    text = re.sub(r"expected an? (one of )", r"expected \1", text)
+    text = re.sub(r"expected an? (\w+)\b", lambda kind: f"expected {_KINDS.get(kind[1]) or kind[0].removeprefix('expected ')}", text)
+    return text.replace(". Got value: ", ", got ")

@@ -1,0 +1,63 @@
+"""How a verb says what it found: tables and lines for people, or JSON for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from rich.console import Console, RenderableType
+
+from lt_bench.core.console import page_console
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a verb writes.
+
+    Attributes:
+        json: one JSON document goes to standard output, and nothing else; what is for people is left out.
+        quiet: nothing is written but errors (and the JSON).
+        stream: standard output, as it was before anything was redirected.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    stream: TextIO = field(default_factory=lambda: sys.stdout)
+
+    @property
+    def console(self) -> Console:
+        """The terminal; where the output goes to a file or a pipe, as wide as the tables want to be."""
+        console = page_console()
+        console.quiet = self.json or self.quiet
+        return console
+
+    def say(self, what: RenderableType) -> None:
+        """A line, which is not wrapped, or a table, for people."""
+        self.console.print(what, soft_wrap=isinstance(what, str), markup=False, highlight=False)
+
+    def data(self, document: Any) -> None:
+        """What was found, for programs; NaN and infinity, which JSON does not have, are null."""
+        if self.json:
+            self.stream.write(json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    @contextlib.contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Within the block, what libraries print to standard output is not on it."""
+        with contextlib.redirect_stdout(io.StringIO()) if self.json or self.quiet else contextlib.nullcontext():
+            yield
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,163 @@
+"""The parsers: one for ``lt-bench``, and a subcommand for each verb, made of the fields and docstrings of its options class."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from lt_bench.cli import environment
+from lt_bench.cli.configs import MODE
+from lt_bench.cli.docstrings import explained, explained_by
+from lt_bench.cli.formatter import HelpFormatter
+from lt_bench.cli.groups import GROUPS, group_of
+from lt_bench.cli.values import metavar, parsed_as, shown
+from lt_bench.cli.verbs import VERBS, Verb
+from lt_bench.core.version import __version__
+from lt_bench.strategies.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lt_bench.strategies.registry import Entry
+
+HYPERPARAMETERS = "hyper-parameters"
+ABOUT = "Classifier re-training for long-tailed recognition, compared on the same frozen features."
+SOURCES = "Every option can stand in the environment ({example}), in a YAML file (--config FILE) or on the line; the later of these wins."
+
+
+def root_parser(parsers: dict[str, ArgumentParser]) -> ArgumentParser:
+    """The parser of ``lt-bench`` with every verb; those that have no parser here get an empty one, which is enough to list them."""
+    example = SOURCES.format(example="LT_BENCH_RUN__SEEDS=0,1 for `run --seeds 0,1`")
+    root = _new("lt-bench", ABOUT, f"`lt-bench VERB --help` shows a verb's options. {example} --print_config prints them as YAML.")
+    root.usage = "lt-bench VERB [options]"
+    root.add_argument("-V", "--version", action="version", version=f"lt-bench {__version__}", help="print the version and stop")
+    verbs = root.add_subcommands(dest="verb", required=False, title="verbs", metavar="VERB")
+    for name, verb in VERBS.items():
+        parser = verbs.add_subcommand(name, parsers.get(name) or ArgumentParser(exit_on_error=False), help=verb.summary)
+        parser.prog = f"lt-bench {name}"
+    return root
+
+
+def verb_parser(name: str, entry: Entry | None, dataset: str, words: Iterable[str]) -> ArgumentParser:
+    """The parser of a verb.
+
+    Args:
+        name: of the verb.
+        entry: the strategy whose hyper-parameters are options; None where none is named, or several are.
+        dataset: whose settings of the strategy are shown as defaults.
+        words: of the command line; they decide which groups its help shows.
+    """
+    verb, given, cls = VERBS[name], {_key(word) for word in words}, VERBS[name].options_class()
+    parser = _new(f"lt-bench {name}", verb.summary, "")
+    positional: tuple[str, ...] = getattr(cls, "positional", ())
+    parser.usage = f"lt-bench {name} {' '.join(f'[{one.upper()}]' for one in positional)}{' ' if positional else ''}[options]"
+    hidden = [group for group in GROUPS if "help" in given and group.hidden(name, given)]
+    groups = _titled(parser, entry)
+    hints, texts = typing.get_type_hints(cls), explained_by(cls)
+    for field in dataclasses.fields(cls):
+        group = group_of(field.name)
+        target = parser if field.name in positional else groups.get(group.title, parser)
+        if field.name == "strategy" and field.name not in positional:
+            _add_strategy(target, groups[HYPERPARAMETERS], entry, dataset, texts["strategy"])
+        else:
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            text = argparse.SUPPRESS if group in hidden else texts[field.name]
+            _add(target, field.name, hints[field.name], default, text, positional=field.name in positional)
+    _add_common(parser, verb, help_all=any(name in group.verbs for group in GROUPS))
+    example = f"{environment.variable(name, 'results' if hasattr(cls, 'results') else 'out')}=PATH"
+    parser.epilog = " ".join([*_left_out(name, hidden), SOURCES.format(example=example)])
+    return parser
+
+
+def keys_of(parser: ArgumentParser) -> list[str]:
+    """The options of a parser by the names that a YAML file has for them."""
+    return [action.dest for action in parser._actions if action.dest not in ("help", argparse.SUPPRESS)]
+
+
+def _new(prog: str, description: str, epilog: str) -> ArgumentParser:
+    return ArgumentParser(
+        prog=prog, description=description, epilog=epilog, exit_on_error=False, allow_abbrev=False, default_env=True,
+        env_prefix=environment.PREFIX, parser_mode=MODE, formatter_class=HelpFormatter,
+    )  # fmt: skip
+
+
+def _key(word: str) -> str:
+    return "help" if word == "-h" else word.partition("=")[0].removeprefix("--").replace("-", "_") if word.startswith("--") else ""
+
+
+def _add(target: Any, name: str, kind: Any, default: Any, text: str, *, positional: bool = False, shows: Any = dataclasses.MISSING) -> None:
+    """An option; ``shows`` is the default that its help tells of, where that is another than the parser's."""
+    parsed = parsed_as(kind)
+    told = shown(default if shows is dataclasses.MISSING else shows)
+    if text is not argparse.SUPPRESS and told and "(default" not in text:
+        text = f"{text} (default: {told})"
+    if default is not argparse.SUPPRESS and parsed is not kind:
+        default = parsed(default)
+    if positional:
+        # Without a default here, as argparse would write it over what a YAML file says.
+        target.add_argument(name, nargs="?", type=parsed, default=argparse.SUPPRESS, help=text, metavar=name.upper())
+    elif kind is bool:
+        target.add_argument(f"--{_dashed(name)}", nargs="?", const=True, type=bool, default=default, help=text)
+    else:
+        named = metavar(parsed)
+        target.add_argument(f"--{_dashed(name)}", type=parsed, default=default, help=text, **({} if named is None else {"metavar": named}))
+
+
+def _dashed(name: str) -> str:
+    """An option as it is written: dashes, but in the names of hyper-parameters, which are those of Python."""
+    return name if "." in name else name.replace("_", "-")
+
+
+def _titled(parser: ArgumentParser, entry: Entry | None) -> dict[str, Any]:
+    """The groups of a parser by title, in the order of the help; those that stay empty are not shown."""
+    groups: dict[str, Any] = {}
+    for group in GROUPS:
+        groups[group.title] = parser.add_argument_group(group.title)
+        if group.title == "strategy":
+            about = ("", None) if entry is None else (f" of {entry.name}", " ".join(entry.summary.split()))
+            groups[HYPERPARAMETERS] = parser.add_argument_group(HYPERPARAMETERS + about[0], about[1])
+    return groups
+
+
+def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, text: str) -> None:
+    """``--strategy NAME`` and, once it is known, ``--strategy.OPTION`` for each of its hyper-parameters; one that is not given is not in what is parsed."""
+    name, text = "" if entry is None else entry.public_name, f"{text}; then --help explains its hyper-parameters"
+    target.add_argument("--strategy.name", type=str, default=name, help=text, metavar="NAME")
+    if entry is None:
+        return
+    own = {one.name: help_ for one in entry.hyperparameters if (help_ := getattr(one, "help", ""))}
+    texts, kinds = explained(Recipe.__doc__) | explained(entry.doc) | own, entry.types()
+    for key, value in entry.resolve(dataset).items():
+        _add(group, f"strategy.{key}", kinds[key], argparse.SUPPRESS, texts.get(key, "").replace("``", "").rstrip("."), shows=value)
+
+
+def _add_common(parser: ArgumentParser, verb: Verb, *, help_all: bool) -> None:
+    """What every verb has; none of it is in the parsed options where it was not given."""
+    parser.add_argument("--config", action="config", help="YAML file of options; of several, the later wins", metavar="FILE")
+    next(one for one in parser._actions if "--print_config" in one.option_strings).help = "print the options as YAML and stop"
+    group = parser.add_argument_group("messages")
+    if verb.json:
+        _switch(group, "--json", "print the outcome as JSON and nothing else")
+    _switch(group, "-q", "--quiet", "print errors only")
+    _switch(group, "-v", "--verbose", "say what is in force, from where, and the time")
+    _switch(group, "--traceback", "of an error, in place of one line")
+    if help_all:
+        parser.add_argument("--help-all", action="help", help="show the groups that are left out here too")
+
+
+def _switch(group: Any, *names_and_help: str) -> None:
+    *names, text = names_and_help
+    group.add_argument(*names, action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def _left_out(name: str, hidden: Iterable[Any]) -> list[str]:
+    if not hidden:
+        return []
+    groups = "; ".join(f"{group.title} ({', '.join('--' + _dashed(one) for one in group.names)})" for group in hidden)
+    shown_with = sorted({f"--{_dashed(one)}" for group in hidden for one in group.shown_with})
+    return [
+        f"Not shown, as they matter on images only: {groups}. `lt-bench {name} --help-all` explains them, as does --help beside {', '.join(shown_with)}."
+    ]

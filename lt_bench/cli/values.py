@@ -1,0 +1,86 @@
+"""How values are written: lists as ``0,1,2``, whole numbers also as ``0-4``, and how kinds of values are called in help and messages."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from jsonargparse.typing import register_type
+
+_RANGE = re.compile(r"(\d+)-(\d+)")
+
+
+class Numbers(list[int]):
+    """Whole numbers: ``0,1,2``, ``0-4``, ``0,2,5-7``."""
+
+    @classmethod
+    def read(cls, given: Any) -> Numbers:
+        """From text, a number or a list of either.
+
+        Raises:
+            ValueError: something in it is no whole number.
+        """
+        return cls(number for item in _items(given) for number in _range(item))
+
+
+class Words(list[str]):
+    """Words: ``markdown,csv``."""
+
+    @classmethod
+    def read(cls, given: Any) -> Words:
+        """From text or a list."""
+        return cls(str(item) for item in _items(given))
+
+
+def _items(given: Any) -> list[Any]:
+    if isinstance(given, str):
+        given = [item.strip() for item in given.strip("[] ").split(",") if item.strip()]
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _range(item: Any) -> range | tuple[int]:
+    ends = _RANGE.fullmatch(item) if isinstance(item, str) else None
+    if ends:
+        first, last = int(ends[1]), int(ends[2])
+        if last < first:
+            raise ValueError(f"expected a range such as 0-4, got {item}")
+        return range(first, last + 1)
+    if isinstance(item, bool) or (not isinstance(item, int) and not re.fullmatch(r"[+-]?\d+", str(item))):
+        raise ValueError(f"expected a whole number, got {item}")
+    return (int(item),)
+
+
+register_type(Numbers, list, Numbers.read)
+register_type(Words, list, Words.read)
+
+
+def parsed_as(kind: Any) -> Any:
+    """The type that jsonargparse reads a value of this kind with."""
+    if typing.get_origin(kind) in (list, tuple):
+        return Numbers if typing.get_args(kind)[0] is int else Words
+    return kind
+
+
+def as_kind(value: Any, kind: Any) -> Any:
+    """A value that was read by ``parsed_as(kind)`` as that kind."""
+    origin = typing.get_origin(kind)
+    return origin(value) if origin in (list, tuple) else value
+
+
+def metavar(kind: Any) -> str | None:
+    """What stands for a value in help; None where the choices do."""
+    inner = [one for one in typing.get_args(kind) if one is not type(None)] if isinstance(kind, types.UnionType) else [kind]
+    names = {int: "N", float: "X", str: "NAME", Path: "PATH", Numbers: "N,N", Words: "A,B"}
+    return names.get(inner[0])
+
+
+def shown(value: Any) -> str:
+    """A default as one would write it; empty where there is nothing to show."""
+    if value is None or value is False or value == "" or value == [] or value == ():
+        return ""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return "true" if value is True else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,58 @@
+"""The verbs: what each does in a line, whose options it takes, and the function that does it, imported only when the verb runs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+RESUMES = "what was recorded stays, and the same command does what is missing"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb.
+
+    Attributes:
+        summary: its line of help.
+        options: the name of its class in ``bench.options``.
+        action: ``module:function`` within the package; takes the options and an ``Output``.
+        interrupted: what is left of it after Ctrl-C.
+        json: whether it can write what it found as JSON.
+    """
+
+    summary: str
+    options: str
+    action: str
+    interrupted: str = RESUMES
+    json: bool = False
+
+    def options_class(self) -> type:
+        """The dataclass of its options."""
+        return getattr(importlib.import_module("lt_bench.bench.options"), self.options)
+
+    def function(self) -> Callable[..., Any]:
+        """What does it."""
+        module, _, name = self.action.partition(":")
+        return getattr(importlib.import_module(f"lt_bench.cli.{module}"), name)
+
+
+VERBS: dict[str, Verb] = {
+    "list": Verb("what there is: strategies, datasets, backbones, caches", "ListOptions", "listing:show_list", json=True),
+    "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "fits:run_verb", json=True),
+    "tune": Verb(
+        "choose hyper-parameters on unseen validation images", "TuneOptions", "fits:tune_verb", "a tuning keeps nothing before its end"
+    ),
+    "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb"),
+    "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True),
+    "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "board:wandb_verb"),
+    "import-features": Verb("embeddings from anywhere to a feature cache", "ImportOptions", "data:import_verb"),
+    "data": Verb("data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data:data_verb"),
+    "extract": Verb("images to a feature cache", "ExtractOptions", "data:extract_verb"),
+    "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "data:pretrain_verb"),
+    "export": Verb("backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy:export_verb"),
+    "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "deploy:predict_verb"),
+    "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True),
+    "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb"),
+}
