@@ -96,17 +96,17 @@ class Bench(Workbench):
 
     def pooled(self, planned: Sequence[Planned]) -> list[list[tuple[list[Planned], list[HeadJob]]]]:
         """The pools in which the planned runs are fitted: stacks side by side, each with its runs."""
-        found: list[list[tuple[list[Planned], list[HeadJob]]]] = []
+        pooled: list[list[tuple[list[Planned], list[HeadJob]]]] = []
         most = POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
         for matmul in dict.fromkeys(run.setting.matmul for run in planned):
             alike = [run for run in planned if run.setting.matmul == matmul]
             stacks = [stack for group in by_strategy(alike) for stack in self.stacked(group)]
             runs_of = {id(jobs): runs for runs, jobs in stacks}
-            found += [
+            pooled += [
                 [(runs_of[id(jobs)], jobs) for jobs in pool]
                 for pool in pools([jobs for _, jobs in stacks], min(most, self.heads_at_once(alike)))
             ]
-        return found
+        return pooled
 
 
 def record_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> tuple[RunRecord, dict[str, np.ndarray]]:
@@ -219,14 +219,13 @@ def unrecorded(
     Raises:
         UserError: as ``execute``.
     """
-    found = current().first_does(
-        lambda: _recorded(bench, planned, store, done, analysis)
-    )  # results may lie where only the first process sees them
-    return [run for run in planned if run.id not in found]
+    # Results may lie where only the first process sees them.
+    recorded = current().first_does(lambda: _recorded(bench, planned, store, done, analysis))
+    return [run for run in planned if run.id not in recorded]
 
 
 def _recorded(bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], analysis: bool) -> set[str]:
-    found = set()
+    recorded = set()
     for run in planned:
         if store.has(run.id):
             if analysis and not store.has_course(run.id):
@@ -241,10 +240,10 @@ def _recorded(bench: Workbench, planned: Sequence[Planned], store: Store, done: 
                     "change; use another --results directory"
                 )
             done(record)
-            found.add(run.id)
-    if len(found) < len(planned):
+            recorded.add(run.id)
+    if len(recorded) < len(planned):
         require_writable(store.directory)
-    return found
+    return recorded
 
 
 def fit_and_record(

@@ -57,17 +57,17 @@ def parameters(options: BenchOptions) -> dict[str, Any]:
     Raises:
         UserError: one that is not NAME=VALUE.
     """
-    found: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "name": "lt-bench", "timeout_min": TIMEOUT, "slurm_partition": options.slurm, "slurm_array_parallelism": options.workers
     }  # fmt: skip
     if options.accelerator == "gpu":
-        found["gpus_per_node"] = 1
+        parameters["gpus_per_node"] = 1
     for word in options.slurm_options:
         name, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"--slurm-options: {word!r} is not NAME=VALUE, e.g. timeout_min=60,cpus_per_task=8,slurm_account=lab")
-        found[name] = yaml.safe_load(value)
-    return found
+        parameters[name] = yaml.safe_load(value)
+    return parameters
 
 
 def _executor(options: BenchOptions) -> Any:

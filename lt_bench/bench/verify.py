@@ -154,10 +154,10 @@ def cache_of(record: RunRecord, named: str | None) -> FeatureCache:
             "weights.safetensors, from which `lt-bench extract` makes one"
         )
     if named is None:
-        found = [path for path, manifest in known_caches() if manifest.key == key]
-        if not found:
+        paths = [path for path, manifest in known_caches() if manifest.key == key]
+        if not paths:
             raise UserError(f"the record's cache {record.cache.name} (key {key}) is not among the known ones; name it with --cache")
-        return open_cache(found[0])
+        return open_cache(paths[0])
     cache = open_cache(find_cache(named))
     if cache.key != key:
         raise UserError(f"{cache.path}: key {cache.key}, and the record was measured on {key}; name the right cache with --cache")

@@ -17,14 +17,14 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     """Choose hyper-parameters, by several processes where that pays."""
     from lt_bench.bench.tuning.tune import tune
 
-    tune(options, spread=True)
+    tune(options, auto_workers=True)
 
 
 def bench_verb(options: BenchOptions, output: Output) -> None:
     """Run a suite, by several processes where that pays."""
     from lt_bench.bench.suite.run import bench
 
-    bench(options, spread=True)
+    bench(options, auto_workers=True)
 
 
 def verify_verb(options: VerifyOptions, output: Output) -> None:

@@ -160,7 +160,7 @@ def read_phase1(path: Path, backbone: str, num_classes: int) -> Phase1:
         elif "weight" in state and "bias" in state:
             state = {**whole, "fc.weight": state["weight"][0], "fc.bias": state["bias"][0]}
     network = build_backbone(backbone, num_classes)
-    found = tensors_at(content, "") if state is None else state
-    if not found or fill(network, found, str(path)) is None:
+    tensors = tensors_at(content, "") if state is None else state
+    if not tensors or fill(network, tensors, str(path)) is None:
         raise UserError(f"{path}: no network with a classifier for {num_classes} classes; phase 1 is a checkpoint or weights of {backbone}")
-    return Phase1(network, epochs, weights_hash(found))
+    return Phase1(network, epochs, weights_hash(tensors))

@@ -29,12 +29,12 @@ def resolve_cache(options: CacheOptions) -> FeatureCache:
     """
     from lt_bench.features.cache import open_cache
 
-    found = find_fitting(options)
-    if found is None:
+    path = find_fitting(options)
+    if path is None:
         return extracted(options)
-    cache = open_cache(found)
+    cache = open_cache(path)
     if options.data_dir is not None and is_first_process():
-        print(f"lt-bench: {found} has the features of the images in {options.data_dir}", file=sys.stderr)  # noqa: T201
+        print(f"lt-bench: {path} has the features of the images in {options.data_dir}", file=sys.stderr)  # noqa: T201
     if options.weights is not None:
         _check_weights(cache, options.weights)
     return cache
@@ -59,17 +59,17 @@ def find_fitting(options: CacheOptions) -> Path | None:
     factor = options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
     images = options.data_dir is not None and options.backbone is not None and options.weights is not None
     # The cache of another person's folder would fit by name; that of these images is found by their split.
-    found = [] if images and spec.num_classes is None else fitting_caches(spec.name, factor, options.backbone)
-    found = [(path, manifest) for path, manifest in found if _fits_subset(manifest, options)]
-    same = [(path, manifest) for path, manifest in found if of_the_images(manifest, options)]
-    if found and not same and not images:
-        raise _other_images(found, options)
-    found = same
-    if len(found) > 1:
-        listed = "; ".join(f"{manifest.name} ({manifest.backbone.name}, {path})" for path, manifest in found)
-        raise UserError(f"{len(found)} caches of {spec.name} fit, name one with --cache: {listed}")
-    if found:
-        return found[0][0]
+    fitting = [] if images and spec.num_classes is None else fitting_caches(spec.name, factor, options.backbone)
+    fitting = [(path, manifest) for path, manifest in fitting if _fits_subset(manifest, options)]
+    same = [(path, manifest) for path, manifest in fitting if of_the_images(manifest, options)]
+    if fitting and not same and not images:
+        raise _other_images(fitting, options)
+    fitting = same
+    if len(fitting) > 1:
+        listed = "; ".join(f"{manifest.name} ({manifest.backbone.name}, {path})" for path, manifest in fitting)
+        raise UserError(f"{len(fitting)} caches of {spec.name} fit, name one with --cache: {listed}")
+    if fitting:
+        return fitting[0][0]
     if not images:
         raise UserError(how_to_get(spec, options))
     require_images(spec.name, options.data_dir, options.backbone, options.weights)
@@ -108,10 +108,10 @@ def _asked(options: CacheOptions) -> str:
     return ", ".join(f"{name} is {value}" for name, value in asked.items() if value is not None)
 
 
-def _other_images(found: Sequence[tuple[Path, Manifest]], options: CacheOptions) -> UserError:
-    caches = ", ".join(f"{path} (split {manifest.dataset.split_hash})" for path, manifest in found)
+def _other_images(caches: Sequence[tuple[Path, Manifest]], options: CacheOptions) -> UserError:
+    listed = ", ".join(f"{path} (split {manifest.dataset.split_hash})" for path, manifest in caches)
     return UserError(
-        f"{caches}: not of the images in {options.data_dir} (where a split was made of them, with --split-seed {options.split_seed}); leave --data-dir out to use such a cache all the same, or give --backbone and --weights, and "
+        f"{listed}: not of the images in {options.data_dir} (where a split was made of them, with --split-seed {options.split_seed}); leave --data-dir out to use such a cache all the same, or give --backbone and --weights, and "
         "no --cache, to extract these images"
     )
 

@@ -38,8 +38,8 @@ def image_bench(entry: Entry, options: RunOptions) -> OnImages:
     hardware = Hardware(options.accelerator, options.devices)
     data = _images(options)
     precision: Precision = options.precision or ("bf16" if hardware.on_gpu else "fp32")
-    found = _end_to_end if options.mode == "end-to-end" else _stage2
-    return found(entry, options, data, hardware, precision)
+    of_mode = _end_to_end if options.mode == "end-to-end" else _stage2
+    return of_mode(entry, options, data, hardware, precision)
 
 
 def _images(options: RunOptions) -> ImageData:

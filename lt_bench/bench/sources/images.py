@@ -124,5 +124,5 @@ class ImageBench(Workbench):
 
     def varies(self, entry: Entry) -> str | None:
         """Also the augmentation."""
-        found = super().varies(entry)
-        return None if found is None else found.replace("batch order", "batch order and augmentation")
+        varied = super().varies(entry)
+        return None if varied is None else varied.replace("batch order", "batch order and augmentation")

@@ -21,8 +21,8 @@ def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
     """
     if options.data_dir is None:
         return True
-    found = _split_hash(manifest.dataset.name, options.data_dir, _read_as(manifest, options))
-    return found in (manifest.dataset.split_hash, manifest.created_with.get(LISTED))
+    split_hash = _split_hash(manifest.dataset.name, options.data_dir, _read_as(manifest, options))
+    return split_hash in (manifest.dataset.split_hash, manifest.created_with.get(LISTED))
 
 
 def _read_as(manifest: Manifest, options: ImageOptions) -> ImageOptions:

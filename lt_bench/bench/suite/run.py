@@ -57,12 +57,12 @@ class Suite:
 SUITE_FIELDS = tuple(one.name for one in fields(Suite))
 
 
-def bench(options: BenchOptions, *, spread: bool = False) -> None:
+def bench(options: BenchOptions, *, auto_workers: bool = False) -> None:
     """Run what the suite asks for and is not recorded yet.
 
     Args:
         options: of the command.
-        spread: take as many workers as ``workers_for`` finds, where the options name no number. They import the main module anew, which not every
+        auto_workers: take as many workers as ``workers_for`` finds, where the options name no number. They import the main module anew, which not every
             script or notebook can stand; without, it is one.
 
     Raises:
@@ -87,7 +87,7 @@ def bench(options: BenchOptions, *, spread: bool = False) -> None:
         display.expects(one, len(planned), len(planned) - len(missing))
         units += units_of(one, missing, options, suite.analysis)
     with display.progress:
-        workers = options.workers or (workers_for(hardware, [unit.work for unit in units]) if spread else 1)
+        workers = options.workers or (workers_for(hardware, [unit.work for unit in units]) if auto_workers else 1)
         failures += fit_units(units, workers, options, display)
     if is_first_process():
         records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)]
@@ -148,15 +148,15 @@ def read_suite(path: Path) -> Suite:
 
 def suite_caches(suite: Suite) -> tuple[list[FeatureCache], dict[str, str]]:
     """The caches of a suite, opened, and extracted first where the images are here; and why others cannot be had, by their names."""
-    found: list[FeatureCache] = []
+    caches: list[FeatureCache] = []
     absent: dict[str, str] = {}
     for options in suite.caches:
         try:
-            found.append(resolve_cache(options))
+            caches.append(resolve_cache(options))
         except UserError as error:
             factor = "" if options.imbalance_factor is None else f"IF {options.imbalance_factor:g}"
             absent[" ".join(filter(None, (options.cache, options.dataset, factor, options.backbone)))] = str(error)
-    return found, absent
+    return caches, absent
 
 
 def typed(entry: Entry, given: dict[str, Any], where: str) -> dict[str, Any]:

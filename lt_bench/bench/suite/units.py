@@ -120,8 +120,8 @@ def fit_units(units: Sequence[Unit], workers: int, options: BenchOptions, displa
         else:
             failures[unit], done = outcome, len(unit.runs) - len(outcome)
         display.ends(worker, unit, done)
-    found = [line for unit in units for line in failures[unit]]
-    return [*found, *fit_units(apart, workers, options, display)] if apart else found
+    lines = [line for unit in units for line in failures[unit]]
+    return [*lines, *fit_units(apart, workers, options, display)] if apart else lines
 
 
 def _by_itself(unit: Unit) -> list[Unit]:

@@ -49,10 +49,10 @@ def validation_scores(bench: Bench, planned: Sequence[Planned]) -> dict[str, flo
     return scores
 
 
-def workers_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, *, spread: bool) -> int:
-    """How many processes share the points: as many as the options say, else, with ``spread``, as pay; each has a point at least."""
+def workers_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, *, auto_workers: bool) -> int:
+    """How many processes share the points: as many as the options say, else, with ``auto_workers``, as pay; each has a point at least."""
     work = work_of(bench, [run for point in points for run in point])
-    return min(len(points), options.workers or (workers_for(bench.hardware, [work]) if spread else 1))
+    return min(len(points), options.workers or (workers_for(bench.hardware, [work]) if auto_workers else 1))
 
 
 def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, workers: int) -> dict[str, float]:
@@ -73,11 +73,13 @@ def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOp
     display, scores = Display(), {}
     display.expects(bench, sum(map(len, points)), recorded=0)
     with display.progress:
-        for worker, unit, found in outcomes(Scorer(bench) if workers == 1 else Scorer(), units, workers, bench.hardware, display):
-            if isinstance(found, Death):
-                raise UserError(f"{unit.name}: its worker died {ATTEMPTS} times ({found}); if memory was short, fewer --workers take less")
-            if isinstance(found, str):
-                raise UserError(found)
-            scores |= found
+        for worker, unit, outcome in outcomes(Scorer(bench) if workers == 1 else Scorer(), units, workers, bench.hardware, display):
+            if isinstance(outcome, Death):
+                raise UserError(
+                    f"{unit.name}: its worker died {ATTEMPTS} times ({outcome}); if memory was short, fewer --workers take less"
+                )
+            if isinstance(outcome, str):
+                raise UserError(outcome)
+            scores |= outcome
             display.ends(worker, unit, len(unit.runs))
     return scores

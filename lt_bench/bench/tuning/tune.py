@@ -33,14 +33,14 @@ from lt_bench.strategies.registry import Entry, find
 CRITERION = "macro accuracy over the classes that have validation images, mean over seeds"
 
 
-def tune(options: TuneOptions, *, spread: bool = False) -> dict[str, Any]:
+def tune(options: TuneOptions, *, auto_workers: bool = False) -> dict[str, Any]:
     """Fit every point of the strategy's grid with every seed, choose by validation, write ``RESULTS/tuning/STRATEGY-CACHEKEY.json``.
 
     Hyper-parameters given on the command line are fixed and leave the grid. The test set is never loaded.
 
     Args:
         options: of the command.
-        spread: take as many workers as pay, where the options name no number (see ``bench``).
+        auto_workers: take as many workers as pay, where the options name no number (see ``bench``).
 
     Raises:
         UserError: no validation split, one that the backbone was trained on, or a strategy without a grid.
@@ -55,7 +55,7 @@ def tune(options: TuneOptions, *, spread: bool = False) -> dict[str, Any]:
     bench = Bench(cache, hardware)
     require_writable(options.results / "tuning")
     planned = [plan(entry, cache.manifest, {**fixed, **point}, options.seeds) for point in points]
-    workers = workers_of(bench, planned, options, spread=spread)
+    workers = workers_of(bench, planned, options, auto_workers=auto_workers)
     scores = scores_of(bench, planned, options, workers)
     document = tuning_document(entry, bench, points, planned, scores, options, refused) | {"workers": workers}
     if is_first_process():
@@ -141,13 +141,13 @@ def tuning_document(
 
 def edges(points: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
     """Hyper-parameters whose chosen value is the smallest or largest of three or more numbers tried: a wider grid might choose another."""
-    found = []
+    at_edge = []
     for name, value in chosen.items():
         tried = {point[name] for point in points}
         numeric = all(isinstance(one, int | float) and not isinstance(one, bool) for one in tried)
         if numeric and len(tried) > 2 and value in (min(tried), max(tried)):
-            found.append(name)
-    return found
+            at_edge.append(name)
+    return at_edge
 
 
 def show(document: dict[str, Any], path: Path) -> None:
