@@ -3,12 +3,12 @@
 import sys
 
 from lt_bench.cli.main import main
-from lt_bench.core.exiting import leaving_at_once
+from lt_bench.core.exiting import exit_at_once
 
 
 def start() -> None:
     """Do what the arguments say, and end the process with its exit code."""
-    with leaving_at_once():
+    with exit_at_once():
         sys.exit(main())
 
 

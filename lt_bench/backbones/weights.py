@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.file_modes import give_usual_mode
+from lt_bench.core.files import give_usual_mode, replacing
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
@@ -40,14 +38,10 @@ def save_weights(network: nn.Module, path: Path, half: bool = False) -> str:
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        save_file(state, partial)
-        give_usual_mode(partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replacing(path) as temporary:
+            save_file(state, temporary)
+            give_usual_mode(temporary)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot write the weights ({error.strerror or error})") from None
     return weights_hash(state)

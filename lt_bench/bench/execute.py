@@ -20,8 +20,8 @@ from lt_bench.bench.sources.base import Workbench
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.launchers import is_first_process
-from lt_bench.core.memory import room
 from lt_bench.core.processes import current
+from lt_bench.core.resources import feature_memory
 from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_stack
 from lt_bench.engine.heads.pool import fit_together
 from lt_bench.engine.heads.stacks import HeadJob, pools
@@ -64,7 +64,7 @@ class Bench(Workbench):
     def split(self, name: str) -> FeatureSplit:
         """A split with all its views, loaded on first use; mapped, and streamed to the device, where it would not fit into memory."""
         if name not in self._splits:
-            mapped = self.cache.mappable and self.cache.bytes_of(name) > room(self.device, self.hardware.layout.devices)
+            mapped = self.cache.mappable and self.cache.bytes_of(name) > feature_memory(self.device, self.hardware.layout.devices)
             self._splits[name] = self.cache.split(name, device=self.device, mapped=mapped)
         return self._splits[name]
 

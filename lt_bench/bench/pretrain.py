@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import uuid
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from lt_bench.bench.loggers import stage1_logger
 from lt_bench.bench.options import PretrainOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
 from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
 from lt_bench.core.launchers import Layout, layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.core.seeds import derive_seed
@@ -231,6 +231,4 @@ def _keep_plan(out: Path, plan: dict[str, Any]) -> None:
                     f"{out}: holds a run with {name} {recorded.get(name)!r}, not {value!r}; choose another directory or remove it"
                 )
         return
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(plan, indent=1) + "\n")

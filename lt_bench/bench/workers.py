@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from lt_bench.core.exiting import leaving_at_once
+from lt_bench.core.exiting import exit_at_once
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -113,7 +113,7 @@ class Workers(Generic[U, R]):
 
 def _serve(do: Callable[[Any], Any], connection: Connection) -> None:
     """The life of a worker."""
-    with leaving_at_once():
+    with exit_at_once():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that a file that is being written is removed
         threading.Thread(target=_end_with_parent, daemon=True).start()
         with contextlib.suppress(EOFError, BrokenPipeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lt_bench.core.resources import usable_cores
 from lt_bench.core.version import __version__
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -22,18 +22,12 @@ def environment(device: str = "cpu", devices: int = 1, threads: int | None = Non
     Args:
         device: "cpu", or what the accelerator calls itself ("NVIDIA H200").
         devices: how many took part.
-        threads: CPU threads of one process; by default those of the loaded torch, else the processors this process may use.
+        threads: CPU threads of one process; by default those of the loaded torch, else the cores that this process may use.
         deterministic: whether only deterministic algorithms were allowed; by default what the loaded torch says, else True (numpy alone).
     """
     torch = sys.modules.get("torch")
     if threads is None:
-        threads = (
-            int(torch.get_num_threads())
-            if torch
-            else len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        threads = int(torch.get_num_threads()) if torch else usable_cores()
     if deterministic is None:
         deterministic = bool(torch.are_deterministic_algorithms_enabled()) if torch else True
     commit, dirty = _commit()

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
+def exit_at_once() -> Iterator[None]:
     """End the process that the block is all of right after its exit handlers.
 
     What would come after them is the C++ libraries taking themselves apart: for torch and torchvision seconds in the allocator, after every command and for

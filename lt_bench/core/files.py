@@ -1,29 +1,62 @@
-"""Whole files or none: write under a temporary name in the same directory, fsync, rename."""
+"""Whole files or none: written under a temporary name in the same folder, put on disk, renamed; with the permissions that a person's umask gives."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """Let `write` fill a file that appears at `path` only when it is complete."""
+@contextmanager
+def replacing(path: Path, *, one_writer: bool = False) -> Iterator[Path]:
+    """A temporary path to write, which takes the place of ``path`` when the block has ended without an error.
+
+    Args:
+        path: where the file is to appear; its folder is made.
+        one_writer: no other process writes it; the temporary name is then the same every time, and what a killed process leaves is overwritten.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f".{path.name}.{'partial' if one_writer else uuid.uuid4().hex[:8]}")
     try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        put_on_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """Let ``write`` fill a file that appears at ``path`` only when it is complete."""
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        write(file)
     return path
 
 
 def write_text(path: Path, text: str) -> Path:
     """Write UTF-8 text atomically."""
     return write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def put_on_disk(path: Path) -> None:
+    """Have a file, or the entries of a folder, on disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def give_usual_mode(path: Path) -> None:
+    """Give a file the permissions of any new file in its folder; safetensors writes for the owner alone.
+
+    They are read from a new file beside it, because asking for the umask means to change it, for every thread.
+    """
+    probe = path.with_name(f".{path.name}.mode")
+    probe.touch()
+    try:
+        path.chmod(probe.stat().st_mode)
+    finally:
+        probe.unlink()

@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 import importlib.util
 import json
-import os
 import shutil
 import uuid
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from lt_bench.backbones.transform import Prepared, Transform, read_transform
 from lt_bench.bench.options import ExportOptions
 from lt_bench.bench.verify import cache_of, compare, refit, unstable
 from lt_bench.core.errors import UserError
-from lt_bench.core.file_modes import give_usual_mode
+from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.inference_heads import head_parts
 from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
@@ -124,8 +123,7 @@ def _write(
         (staging / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in list(staging.iterdir()):
             give_usual_mode(path)
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
+            put_on_disk(path)
         if out.exists():
             shutil.rmtree(out)
         staging.rename(out)

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.write import DTYPES, Description, encode_affine8, publish, stored_tensor
 
@@ -105,7 +106,7 @@ class Resumable:
         """Write a shard: features (n, D) by view, and why each broken position of it could not be read."""
         try:
             self._layouts[split].write(start, {view: tensor.to(self.stored) for view, tensor in features.items()})
-            _write_whole(self._marker(split, start), json.dumps({str(i): why for i, why in broken.items()}))
+            write_text(self._marker(split, start), json.dumps({str(i): why for i, why in broken.items()}))
         except OSError as error:
             raise UserError(
                 f"{self.directory}: cannot write the cache ({error}); free the disk, the same command goes on from there"
@@ -315,12 +316,3 @@ def _encoded(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _bytes(tensor: Tensor) -> memoryview:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.file_modes import give_usual_mode
+from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -119,10 +118,10 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
     (staging / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     for path in list(staging.iterdir()):
         give_usual_mode(path)
-        _fsync(path)
-    _fsync(staging)
+        put_on_disk(path)
+    put_on_disk(staging)
     staging.rename(directory)
-    _fsync(directory.parent)
+    put_on_disk(directory.parent)
     return manifest
 
 
@@ -219,11 +218,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "source tree"
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -132,7 +132,7 @@ def test_one_of_several_that_fails_does_not_end_the_others(cli, make_cache, tmp_
 def test_a_cache_larger_than_memory_is_read_from_disk(cli, small_cache, tmp_path, monkeypatch):
     line = ("run", "--strategy", "ce,ncm", "--cache", "small", "--accelerator", "cpu")
     assert cli(*line, "--results", "loaded").code == 0
-    monkeypatch.setattr("lt_bench.bench.execute.room", lambda device, processes: 0)
+    monkeypatch.setattr("lt_bench.bench.execute.feature_memory", lambda device, processes: 0)
     seen = []
     real = FeatureCache.split
     monkeypatch.setattr(FeatureCache, "split", lambda self, name, **more: seen.append(more["mapped"]) or real(self, name, **more))

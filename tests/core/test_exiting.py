@@ -7,12 +7,12 @@ import pytest
 
 BLOCK = """
 import atexit, sys
-from lt_bench.core.exiting import leaving_at_once
+from lt_bench.core.exiting import exit_at_once
 class Late:
     def __del__(self):
         print("taken apart")
 late = Late()
-with leaving_at_once():
+with exit_at_once():
     atexit.register(print, "handler")
     sys.stdout.write("said ")
     {end}

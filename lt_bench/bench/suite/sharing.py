@@ -10,8 +10,7 @@ import torch
 
 from lt_bench.bench.execute import Bench
 from lt_bench.bench.planning import Planned
-from lt_bench.core.control_groups import quota
-from lt_bench.core.memory import room
+from lt_bench.core.resources import core_quota, feature_memory
 from lt_bench.core.threads import threads_worth
 from lt_bench.engine.heads.fit import Hardware
 
@@ -61,14 +60,14 @@ def workers_for(hardware: Hardware, works: Sequence[Work]) -> int:
     if hardware.on_gpu:
         return torch.cuda.device_count()
     by_cores = cores() // threads_worth(max(work.product for work in works))
-    by_memory = room(torch.device("cpu")) // (WORKER_BYTES + max(work.features for work in works))
+    by_memory = feature_memory(torch.device("cpu")) // (WORKER_BYTES + max(work.features for work in works))
     by_work = sum(work.flop for work in works) // WORKER_FLOP
     return max(1, int(min(by_cores, by_memory, by_work)))
 
 
 def cores() -> int:
-    """Threads that torch would start, no more than the control groups leave room for."""
-    return int(min(torch.get_num_threads(), quota()))
+    """Threads that torch would start, no more than the control groups allow."""
+    return int(min(torch.get_num_threads(), core_quota()))
 
 
 def environments(workers: int, hardware: Hardware) -> list[dict[str, str]]:

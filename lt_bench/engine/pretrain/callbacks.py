@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import time
 from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lt_bench.core.files import replacing, write_text
 from lt_bench.engine.pretrain.stage1 import Stage1
 
 LOG_COLUMNS: tuple[str, ...] = ("epoch", "lr", "loss", "train_accuracy", "val_accuracy", "seconds")
@@ -40,12 +41,10 @@ class KeepCheckpoint(Checkpoint):
             self._save(trainer, self.path.with_name(f"epoch-{done}.ckpt"))
 
     def _save(self, trainer: Trainer, path: Path) -> None:
-        partial = path.with_name(f".{path.name}.partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
+        with (
+            replacing(path, one_writer=True) if trainer.is_global_zero else nullcontext(path) as temporary
+        ):  # the others only wait for the first
+            trainer.save_checkpoint(temporary)
 
 
 class EpochLog(Callback):
@@ -116,9 +115,7 @@ class EpochLog(Callback):
         writer = csv.DictWriter(text, LOG_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(self.path)
+        write_text(self.path, text.getvalue())
 
     def _show(self, trainer: Trainer, done: int, loss: float, accuracy: float | None, seconds: float) -> None:
         figures = f"loss {loss:.3f}" + ("" if accuracy is None else f", val {100 * accuracy:.2f} %") + f", {seconds:.1f} s/epoch"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.backbones.transform import Transform
+from lt_bench.core.resources import usable_cores
 from lt_bench.core.seeds import derive_seed
 from lt_bench.data.images.augment import Draws, crop, padded
 from lt_bench.data.images.image_list import FileData
@@ -81,5 +81,5 @@ def view_draws(view: str, n: int) -> Draws:
 
 def default_workers(device: torch.device, processes: int = 1) -> int:
     """Decoding processes for each of the ``processes`` of a node: one per core beside GPUs, half of the cores where the backbone needs them too; at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return max(1, min(16, (cores if device.type == "cuda" else cores // 2) // processes))

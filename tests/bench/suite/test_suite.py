@@ -335,7 +335,7 @@ def test_a_worker_has_its_share_of_threads_and_one_gpu(monkeypatch):
     threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
     assert environments(3, Hardware()) == [threads] * 3
     with monkeypatch.context() as container:
-        container.setattr("lt_bench.bench.suite.sharing.quota", lambda: 4.5)
+        container.setattr("lt_bench.bench.suite.sharing.core_quota", lambda: 4.5)
         assert environments(2, Hardware()) == [threads] * 2
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
@@ -362,12 +362,12 @@ def test_a_worker_has_its_share_of_threads_and_one_gpu(monkeypatch):
 def test_workers_on_the_cpu_are_as_many_as_cores_memory_and_work_suggest(monkeypatch, flop, product, features, workers):
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("lt_bench.bench.suite.sharing.room", lambda device: 20 * WORKER_BYTES)
+    monkeypatch.setattr("lt_bench.bench.suite.sharing.feature_memory", lambda device: 20 * WORKER_BYTES)
     works = [Work(flop, product, features), Work(flop, product, 0)]
-    monkeypatch.setattr("lt_bench.bench.suite.sharing.quota", lambda: float("inf"))
+    monkeypatch.setattr("lt_bench.bench.suite.sharing.core_quota", lambda: float("inf"))
     assert workers_for(Hardware(), works) == workers
     assert workers_for(Hardware(), []) == 1
-    monkeypatch.setattr("lt_bench.bench.suite.sharing.quota", lambda: 1.5)
+    monkeypatch.setattr("lt_bench.bench.suite.sharing.core_quota", lambda: 1.5)
     assert workers_for(Hardware(), works) == 1
 
 

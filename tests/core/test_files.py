@@ -1,0 +1,40 @@
+"""Files appear whole or not at all, with the permissions that the umask leaves, for the owner alone or for a group."""
+
+import os
+
+import pytest
+import torch
+
+from lt_bench.backbones.weights import save_weights
+from lt_bench.core.files import replacing, write_text
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o002, 0o664)])
+def test_the_umask_decides(umask, mode, tmp_path, make_cache):
+    before = os.umask(umask)
+    try:
+        save_weights(torch.nn.Linear(2, 2), tmp_path / "w.safetensors")
+        cache = make_cache(tmp_path / "cache")
+    finally:
+        os.umask(before)
+    files = [tmp_path / "w.safetensors", *cache.iterdir()]
+    assert {file.stat().st_mode & 0o777 for file in files} == {mode}
+    assert len(files) > 2
+    assert [file for file in files if file.suffix == ".mode"] == []
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
+    path = write_text(tmp_path / "folder" / "file", "old")
+    with pytest.raises(KeyError), replacing(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise KeyError
+    assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == [("file", "old")]
+
+
+def test_what_a_killed_writer_leaves_is_overwritten(tmp_path):
+    for text in ("first", "second"):
+        with replacing(tmp_path / "file", one_writer=True) as temporary:
+            assert temporary == tmp_path / ".file.partial"
+            temporary.write_text(text)
+        (tmp_path / ".file.partial").write_text("of a killed process")
+    assert (tmp_path / "file").read_text() == "second"
