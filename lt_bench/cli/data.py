@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from lt_bench.bench.options import DataOptions, ExtractOptions, ImportOptions, PretrainOptions
+from lt_bench.bench.options import DataOptions, ExtractOptions, ImportOptions, PretrainOptions, reading
 from lt_bench.cli.output import Output
+from lt_bench.core.errors import UserError
 
 
 def data_verb(options: DataOptions, output: Output) -> None:
-    """What is there of a data set."""
-    from lt_bench.data.check import data_verb
+    """What is there of a data set, and what is missing.
 
-    data_verb(options)
+    Raises:
+        UserError: no such action; or as ``data.check.check_dataset``.
+    """
+    from lt_bench.data.check import check_dataset
+
+    if options.action != "check":
+        raise UserError(f"data {options.action or '?'}: there is `lt-bench data check NAME --data-dir DIR`")
+    if not options.dataset:
+        raise UserError(
+            "data check needs the name of a data set, e.g. `lt-bench data check imagenet_lt --data-dir DIR`; `lt-bench list datasets`"
+        )
+    data = check_dataset(options.dataset, options.data_dir, output.say, decode=options.decode, **reading(options))
+    images = {split: len(one) for split, one in data.splits.items()}
+    about = {"dataset": data.spec.name, "images": images, "class_names": data.class_names, "train_counts": data.train_counts}
+    output.data(about | {"validation": data.val_source, "split_hash": data.split_hash})
 
 
 def import_verb(options: ImportOptions, output: Output) -> None:
-    """Embeddings to a cache."""
+    """Arrays in files to a feature cache.
+
+    Raises:
+        UserError: as ``features.import_arrays.import_features``.
+    """
     from lt_bench.features.import_arrays import import_features
 
-    import_features(options)
+    cache = import_features(**vars(options))
+    manifest = cache.manifest
+    samples = f"{sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}"
+    output.say(f"wrote {cache.path}: {manifest.name}, key {manifest.key}, {samples}, views {manifest.views}")
+    if manifest.dataset.val_seen_by_backbone:
+        output.say("validation was taken from rows that the backbone may have seen: `lt-bench tune` will refuse it")
+    output.data({"cache": cache.path, "name": manifest.name, "key": manifest.key, "views": manifest.views})
 
 
 def extract_verb(options: ExtractOptions, output: Output) -> None:

@@ -32,6 +32,10 @@ class Reading(TypedDict, total=False):
     split_seed: int
 
 
+DEFAULTS: Reading = {"profile": "exponential", "selection": "first", "split_seed": 0}
+"""Of those choices that have one whatever the data set."""
+
+
 def factor_of(reading: Reading, spec: DatasetSpec) -> float:
     """The imbalance factor in force: the one asked for, else the data set's, else 1."""
     given = reading.get("imbalance_factor")

@@ -133,7 +133,7 @@ BAD = {
     ),
     "import labels": (
         ("import-features", "--name", "x", "--train", "good.npz", "--test", "labels.npz", "--class-names", "two.txt"),
-        r"two\.txt: 2 class names, and the labels \(or the head\) are of 8 classes",
+        r"2 class names are given, and the labels \(or the head\) are of 8 classes",
     ),
     "import head": (
         ("import-features", "--name", "x", "--train", "good.npz", "--test", "good.npz", "--head", "head.npz"),

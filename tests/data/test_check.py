@@ -1,5 +1,6 @@
 import pytest
 from photos import photo, write_photos
+from small_image_files import write_cifar10
 
 from lt_bench.cli.main import main
 from lt_bench.data import check as data_check
@@ -28,6 +29,16 @@ def test_a_folder_that_is_complete(capsys, tmp_path):
     assert "2 classes of 7 to 2 training images (3.5 times)" in out
     assert "split hash: " in out
     assert "train: 8 of 9 decoded, 24 to 24 pixels wide" in out
+
+
+def test_the_next_command_has_the_choices_that_were_checked(capsys, tmp_path):
+    write_cifar10(tmp_path)
+    code, out, _ = check(capsys, "cifar10_lt", "--data-dir", tmp_path, "--imbalance-factor", 5, "--profile", "step")
+    assert code == 0
+    assert (
+        f"next: lt-bench run --strategy crt --dataset cifar10_lt --data-dir {tmp_path} --imbalance-factor 5 --profile step --backbone"
+        in out
+    )
 
 
 def test_a_broken_image(capsys, tmp_path):
