@@ -91,7 +91,7 @@ def correct_on_validation(bench: Bench, name: str, seeds: list[int]) -> tuple[li
         for head, run in enumerate(runs):
             try:
                 fitted.check_finite(head)
-                right[run.id] = bench.measure(fitted.strategy.inference_head(head), "val").predictions == labels
+                right[run.id] = bench.measure(fitted.head(head).inference_head(), "val").predictions == labels
             except UserError:
                 right[run.id] = np.zeros(labels.size, dtype=bool)
     return points, np.stack([np.mean([right[run.id] for run in of_point], axis=0) for of_point in planned])

@@ -46,7 +46,7 @@ def rows_of(bench: Bench, weight: Tensor, bias: Tensor) -> list[str]:
     lines = []
     for threshold, run in zip(THRESHOLDS, planned, strict=True):
         fitted, head = fits[run.id]
-        module = fitted.strategy.inference_head(head)
+        module = fitted.head(head).inference_head()
         assert isinstance(module, nn.Linear)
         radius = norms.min() + threshold * (norms.max() - norms.min())
         bounded = linear_head(weight * (radius / norms).clamp_max(1).unsqueeze(1), bias)

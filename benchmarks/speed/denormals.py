@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from benchmarks.speed.measure import Contestant, Figure, Setting, race
 from lt_bench.engine.heads import fit
-from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import shipped
@@ -21,12 +21,12 @@ def measure(setting: Setting) -> list[Figure]:
     if setting.device != "cpu":
         return []
     cache, entry = open_cache(min(path.parent for path in shipped("checkpoints").glob("*/manifest.json"))), find("ce")
-    train, facts = cache.split("train"), facts_of(cache, range(HEADS))
+    train, facts = cache.split("train"), facts_of(cache)
     chosen = entry.resolve("cifar100_lt", 100, {"lr": 2.0, "weight_decay": 0.0, "epochs": EPOCHS})
     jobs = [HeadJob(entry, chosen, repetition) for repetition in range(HEADS)]
 
     def flushed() -> int:
-        return fit_stack(jobs, facts, train, Hardware("cpu")).steps
+        return fit_heads([jobs], facts, train, Hardware("cpu"))[0].steps
 
     def kept() -> int:
         with patch.object(fit, "computing", lambda matmul: nullcontext()):

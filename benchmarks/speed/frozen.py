@@ -16,7 +16,7 @@ from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.data.images.augment import Draws, Normalise, crop, padded
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.extraction.extract import Request, extract_images
@@ -77,5 +77,5 @@ def _extract(data: ImageData, backbone: str, folder: Path, device: str) -> Featu
 def _head(cache: FeatureCache, device: str) -> int:
     entry = find("los")
     job = HeadJob(entry, entry.resolve("cifar100_lt", None, {"epochs": EPOCHS, "batch_size": BATCH}), 0)
-    fit_stack([job], facts_of(cache, (0,)), cache.split("train", device=device), Hardware("gpu" if device == "cuda" else "cpu"))
+    fit_heads([[job]], facts_of(cache), cache.split("train", device=device), Hardware("gpu" if device == "cuda" else "cpu"))
     return 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchmarks.speed.measure import Figure, Setting
 from benchmarks.speed.problems import Size, cifar100_lt
-from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.strategies.registry import find, strategy_names
@@ -40,7 +40,7 @@ def compared(name: str, size: Size, split: FeatureSplit) -> Figure:
     seconds, fitted = {}, {}
     for graphs in (False, True):
         started = time.perf_counter()
-        fitted[graphs] = fit_stack(jobs, size.facts(HEADS), split, Hardware("gpu", 1, graphs))
+        fitted[graphs] = fit_heads([jobs], size.facts(), split, Hardware("gpu", 1, graphs))[0]
         seconds[graphs] = time.perf_counter() - started
     gaps = [
         float((one - other).abs().max() / one.abs().max().clamp_min(1e-12))

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.speed.measure import Contestant, Figure, Setting, Slope, race
 from benchmarks.speed.problems import Size, cifar100_lt, imagenet_lt, inat2018, products, step
 from lt_bench.core.threads import threads_for
-from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.strategies.registry import find
@@ -44,7 +44,7 @@ def at_size(setting: Setting, size: Size) -> list[Figure]:
     """Everybody on one problem."""
     large = len(size.counts) > 5000
     split = size.split(setting.device, rows=None if setting.device == "cuda" else size.steps("cpu") * size.batch)
-    facts = size.facts(1)
+    facts = size.facts()
     steps = len(split) // size.batch
     longer = max(1, size.steps(setting.device) * (3 if setting.quick else 6) // steps)
     contestants: dict[str, Contestant] = {
@@ -133,7 +133,7 @@ def ours(
     setting: Setting, split: FeatureSplit, size: Size, heads: int, epochs: int, *, shared: bool = False, graphs: bool = True
 ) -> Contestant:
     """``los`` under the Trainer; a stack has own orders (seeds), or one order (values of a hyper-parameter)."""
-    entry, facts = find("los"), size.facts(heads)
+    entry, facts = find("los"), size.facts()
 
     def fit(count: int) -> Callable[[], int]:
         def jobs(head: int) -> HeadJob:
@@ -142,7 +142,7 @@ def ours(
 
         def run() -> int:
             hardware = Hardware("gpu" if setting.device == "cuda" else "cpu", 1, graphs)
-            return fit_stack([jobs(head) for head in range(heads)], facts, split, hardware).steps
+            return fit_heads([[jobs(head) for head in range(heads)]], facts, split, hardware)[0].steps
 
         return run
 

@@ -59,7 +59,7 @@ def measure(setting: Setting) -> list[Figure]:
 
 def write(size: Size, directory: Path) -> Path:
     """The cache: the plain view of train, both views of test, a stage-1 head, float16."""
-    split, head, K = size.split("cpu"), size.facts(1).head, len(size.counts)
+    split, head, K = size.split("cpu"), size.facts().head, len(size.counts)
     assert head is not None
     labels = torch.arange(K).repeat_interleave(TEST_PER_CLASS)
     test = torch.randn(len(labels), size.dim, generator=torch.Generator().manual_seed(2)).relu().half()

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.speed.measure import Figure, Setting
 from benchmarks.speed.problems import imagenet_lt
-from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies.registry import find
 
@@ -49,7 +49,7 @@ def fit(device: str) -> tuple[int, int, int]:
     split = size.split(device)
     entry = find("los")
     chosen = entry.resolve("imagenet_lt", None, {"batch_size": size.batch, "epochs": EPOCHS})
-    steps = fit_stack([HeadJob(entry, chosen, 0)], size.facts(1), split, Hardware("gpu" if device == "cuda" else "cpu")).steps
+    steps = fit_heads([[HeadJob(entry, chosen, 0)]], size.facts(), split, Hardware("gpu" if device == "cuda" else "cpu"))[0].steps
     return peak(device) - before, split.blocks[0].nbytes, steps
 
 

@@ -37,11 +37,11 @@ class Size:
         """Of a measurement."""
         return self.cpu_steps if device == "cpu" else self.cuda_steps
 
-    def facts(self, heads: int) -> Facts:
-        """A stage-1 head and seeds."""
+    def facts(self) -> Facts:
+        """With a stage-1 head."""
         K = len(self.counts)
         weight = torch.randn(K, self.dim, generator=torch.Generator().manual_seed(1)) / self.dim**0.5
-        return Facts(self.dim, self.counts, Head(weight, torch.zeros(K)), tuple(range(heads)))
+        return Facts(self.dim, self.counts, Head(weight, torch.zeros(K)))
 
     def split(self, device: str, rows: int | None = None) -> FeatureSplit:
         """Training features in float16, all or the first ``rows`` after shuffling."""

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.speed.measure import Figure, Setting
 from benchmarks.speed.problems import imagenet_lt
-from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies.registry import find
 
@@ -44,15 +44,11 @@ def fit(count: int) -> float:
     """The difference between a fit of three epochs and one of one, a step."""
     torch.set_num_threads(1)
     size, entry = imagenet_lt(), find("los")
-    split, facts, seconds = size.split("cpu", rows=STEPS * size.batch), size.facts(1), []
+    split, facts, seconds = size.split("cpu", rows=STEPS * size.batch), size.facts(), []
     for epochs in (1, 1, 3):
         started = time.perf_counter()
-        fit_stack(
-            [HeadJob(entry, entry.resolve("imagenet_lt", None, {"batch_size": size.batch, "epochs": epochs}), 0)],
-            facts,
-            split,
-            Hardware("cpu", count),
-        )
+        job = HeadJob(entry, entry.resolve("imagenet_lt", None, {"batch_size": size.batch, "epochs": epochs}), 0)
+        fit_heads([[job]], facts, split, Hardware("cpu", count))
         seconds.append(time.perf_counter() - started)
     return (seconds[2] - seconds[1]) / (2 * STEPS)
 

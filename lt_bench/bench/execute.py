@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import tempfile
 import time
@@ -22,10 +21,10 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.processes import current
 from lt_bench.core.resources import feature_memory
-from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_stack
-from lt_bench.engine.heads.pool import fit_together
+from lt_bench.core.seeds import derive_seed
+from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob, pools
-from lt_bench.engine.heads.trajectory import Course
+from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.features.cache import FeatureCache, FeatureSplit
 from lt_bench.results.record import (
     BackboneInfo,
@@ -77,13 +76,9 @@ class Bench(Workbench):
             # What is streamed cannot be captured; and what a record says of its products is what is done.
             hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident, matmul=pool[0][0][0].setting.matmul)
             stacks = [stack for _, stack in pool]
-            facts = facts_of(self.cache, [job.repetition for job in stacks[0]])
             best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
             sent = [[*ours, *callbacks()] for ours in best]
-            if len(pool) > 1:
-                fits = fit_together(stacks, facts, train, hardware, callbacks=sent)
-            else:
-                fits = [fit_stack(stacks[0], facts, train, hardware, callbacks=sent[0])]
+            fits = fit_heads(stacks, facts_of(self.cache), train, hardware, callbacks=sent)
             for (runs, _), fitted, ours in zip(pool, fits, best, strict=True):
                 for one in ours:
                     one.hand_over(fitted)
@@ -117,10 +112,9 @@ def record_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> tu
     """
     started = time.perf_counter()
     fitted.check_finite(head)
-    strategy = fitted.strategy
-    module, classifier = strategy.inference_head(head), strategy.per_head_classifier(head)
-    as_they_are = type(strategy).classifier_input is Strategy.classifier_input
-    met = None if as_they_are else functools.partial(strategy.classifier_input, head=head)
+    strategy = fitted.head(head)
+    module, classifier = strategy.inference_head(), strategy.classifier_rows()
+    met = None if type(strategy).classifier_input is Strategy.classifier_input else strategy.classifier_input
     test = bench.measure(module, "test", classifier, met)
     views = {"test": test, "train": bench.measure(module, "train", classifier, met)}
     if bench.has("val"):
@@ -134,8 +128,8 @@ def record_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> tu
     }
     for view in ("test", "train"):
         arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
-    if fitted.course is not None:
-        arrays |= fitted.course.arrays(head)
+    if fitted.trajectory is not None:
+        arrays |= fitted.trajectory.arrays(head)
     seconds = time.perf_counter() - started
     metrics = {view: measured.scalars for view, measured in views.items()}
     if fitted.best_epochs:
@@ -163,13 +157,13 @@ def record_of(
         cache=CacheInfo(manifest.key, manifest.name, manifest.dtype, list(manifest.views["train"])),
         tuning=tuning_info(run),
         seeds=SeedInfo(
-            run.repetition, fitted.strategy.facts.init_seeds[head], run.repetition, bench.varies(entry)
+            run.repetition, derive_seed("init", run.repetition), run.repetition, bench.varies(entry)
         ),
         metrics=metrics,
         training=TrainingInfo(
             len(history) if entry.fitting == "sgd" else 0, fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history
         ),
-        time=TimeInfo(fitted.seconds / fitted.strategy.heads, evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
+        time=TimeInfo(fitted.seconds / len(fitted.jobs), evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
         environment=environment(device_name(bench.device), bench.hardware.layout.world, fitted.threads, torch.are_deterministic_algorithms_enabled()),
         command=run.command,
     )  # fmt: skip
@@ -197,7 +191,7 @@ def execute(
         planned: the runs.
         store: where records go; only the first process writes.
         done: called with every record, also with those that were there before.
-        analysis: also store the ``Course`` of each fit.
+        analysis: also store the ``NormTrajectory`` of each fit.
 
     Returns:
         One line for every run that failed; failures are never stored.
@@ -252,10 +246,10 @@ def fit_and_record(
     """Fit, measure and record runs that are fitted together; one line for every run that failed."""
     failures, left = [], list(runs)
     try:
-        for stack, fitted in bench.fitted(runs, (lambda: [Course()]) if analysis else tuple):
-            if fitted.course is not None and not fitted.steps:  # no Trainer has told it that a fit began
-                fitted.course.begin()
-                fitted.course.measure(fitted.strategy, 0, bench.split("train"))
+        for stack, fitted in bench.fitted(runs, (lambda: [NormTrajectory()]) if analysis else tuple):
+            if fitted.trajectory is not None and not fitted.steps:  # no Trainer has told it that a fit began
+                fitted.trajectory.reset()
+                fitted.trajectory.measure(fitted.strategy, 0, bench.split("train"))
             say_untouched(stack[0], fitted)
             say_unconverged(stack, fitted)
             failures += [f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done)]
@@ -288,8 +282,9 @@ def say_untouched(run: Planned, fitted: Fitted) -> None:
 
 def say_unconverged(runs: Sequence[Planned], fitted: Fitted) -> None:
     """One line on stderr for every solution that is not yet the minimum."""
-    for run, row in zip(runs, fitted.strategy.solved, strict=False):
-        if row["gradient_norm"] > CONVERGED and is_first_process():
+    row = fitted.strategy.solved
+    for run in runs:
+        if row is not None and row["gradient_norm"] > CONVERGED and is_first_process():
             print(  # noqa: T201
                 f"lt-bench: {run.entry.public_name}: the solver stopped after {row['iterations']:g} iterations at a gradient norm of "
                 f"{row['gradient_norm']:.1g}, above {CONVERGED:g}; raise --strategy.iterations",

@@ -81,7 +81,7 @@ def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
     bench = Bench(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
     runs, fitted = next(iter(bench.fitted([run])))
     again, _ = record_head(bench, runs[0], fitted, 0)
-    return Refitted(again, fitted.strategy.inference_head(0))
+    return Refitted(again, fitted.head().inference_head())
 
 
 def on_images(record: RunRecord) -> bool:

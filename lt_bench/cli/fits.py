@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lt_bench.bench.options import BenchOptions, CheckOptions, RunOptions, TuneOptions, VerifyOptions
 from lt_bench.cli.output import Output
+from lt_bench.core.errors import UserError
 
 
 def run_verb(options: RunOptions, output: Output) -> None:
@@ -35,7 +36,21 @@ def verify_verb(options: VerifyOptions, output: Output) -> None:
 
 
 def check_verb(options: CheckOptions, output: Output) -> None:
-    """The contract suite."""
-    from lt_bench.bench.contract.check import check
+    """The contract suite, printed check by check."""
+    from lt_bench.bench.contract.check import check_strategy
+    from lt_bench.strategies.registry import find
 
-    check(options)
+    if not options.strategy:
+        raise UserError("check needs a strategy: a name, or the dotted path of your own, e.g. my_pkg.my_module.MyHead")
+    findings = check_strategy(find(options.strategy))
+    for finding in findings:
+        output.say(f"  {'ok    ' if finding.problem is None else 'FAILED'}  {finding.asks}")
+        if finding.problem is not None:
+            output.say(f"          {finding.problem}")
+    output.data([vars(finding) for finding in findings])
+    failed = sum(finding.problem is not None for finding in findings)
+    if failed:
+        raise UserError(
+            f"{options.strategy}: {failed} of {len(findings)} checks failed, see above; the contract is lt_bench/strategies/contract.py"
+        )
+    output.say(f"{options.strategy} keeps the contract: {len(findings)} checks")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from lt_bench.strategies._lib.cross_entropy import shift
-from lt_bench.strategies.contract import Strategy
-from lt_bench.strategies.recipe import Recipe
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.slots.transforms import LogCounts
 
 
 class BalancedSoftmax(Strategy):
@@ -29,8 +26,6 @@ class BalancedSoftmax(Strategy):
         "places_lt": {"lr": 0.02, "batch_size": 256, "epochs": 10},
     }
     grid = {"lr": (0.01, 0.1, 0.4, 1.0), "weight_decay": (5e-4, 5e-3, 2e-2)}
+    stackable = True
 
-    @shift
-    def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """z + log n; a class without samples counts as one."""
-        return logits + self.class_counts.clamp_min(1).log().to(logits.dtype)
+    transform = LogCounts()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lt_bench.strategies.contract import Strategy
-from lt_bench.strategies.recipe import Recipe
+from lt_bench.strategies.contract import Recipe, Strategy
 
 
 class CE(Strategy):
@@ -18,3 +17,4 @@ class CE(Strategy):
     paper = "control experiment; schedule of LOS (bilibili/LOS main_stage2.py) with epsilon 0"
     recipe = Recipe(lr=5e-4, momentum=0.9, weight_decay=0.0, batch_size=64, epochs=20)
     grid = {"lr": (5e-4, 5e-3, 5e-2, 0.5, 2.0), "weight_decay": (0.0, 5e-3)}
+    stackable = True

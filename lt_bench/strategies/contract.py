@@ -1,86 +1,84 @@
-"""What a re-training strategy is: the slots of the unified formula, over one head or a stack of heads.
+"""The contract: a strategy is a LightningModule that any ``Trainer`` trains, written for one head and plain numbers.
 
-A strategy is one choice for each slot of ``l_i = w_i * kernel(T(z_i), q_i)``, ``z_i = W h_i + b`` (DESIGN.md). A subclass overrides the slots it
-changes and states its facts as literal class attributes, which the registry reads without importing the file.
+    Trainer(max_epochs=2).fit(LOS(facts), DataLoader(TensorDataset(features, labels, rows), batch_size=64))
 
-Shapes: H heads in the stack (1 for a single head), B samples, K classes, D feature dimensions. Everything with a leading H broadcasts over it; features may
-come with a leading 1 or S that divides H, when heads share their batches.
+A strategy is one choice for each slot of ``l_i = w_i * kernel(T(z_i), q_i)``, ``z_i = W h_i + b``. A class fills a slot with an entry of the vocabulary
+(``strategies.slots``; ``target = Smooth("epsilon")``) or with a method of its own. ``training_step`` and torch's SGD are the definition of its fit;
+``engine.heads`` fits the same heads faster, in stacks, and is tested against it.
+
+Shapes: B samples, K classes, D feature dimensions. A class with ``stackable = True`` is written so that it also holds for a stack of H heads at once:
+parameters, logits and labels then have a leading H, and a hyper-parameter that differs between heads is a tensor (H, 1).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from lt_bench.core.errors import UserError
-from lt_bench.engine.heads.gradients import Batch, Gradients
-from lt_bench.engine.heads.replay import Capture, Replay
-from lt_bench.engine.heads.sgd import HeadSGD
-from lt_bench.features.cache import Head
+from lt_bench.core.inference_heads import NormalisedLinear
+from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.source import FeatureSource
-from lt_bench.strategies._lib.cross_entropy import smoothed_cross_entropy
-from lt_bench.strategies._lib.tensors import at_least_float32, linear_head, of_length, per_class, random_linear, stacked_linear
+from lt_bench.strategies._lib.tensors import at_least_float32, linear, linear_head, per_class
+from lt_bench.strategies.class_checks import SLOT_ATTRIBUTES, check_class, check_not_a_slot
+from lt_bench.strategies.facts import Batch, Facts
+from lt_bench.strategies.hyper import Hyperparameter, declared_in
 from lt_bench.strategies.noise import Draws
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the data know, and all that a strategy may know of them before it is fitted.
-
-    Attributes:
-        dim: feature dimension D.
-        class_counts: training images per class (K,).
-        head: the stage-1 classifier, None where the cache has none.
-        init_seeds: one seed per head of the stack, for randomly initialised parameters.
-    """
-
-    dim: int
-    class_counts: tuple[int, ...]
-    head: Head | None = None
-    init_seeds: tuple[int, ...] = (0,)
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.class_counts)
+from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe
+from lt_bench.strategies.slots.base import Slot, assign
+from lt_bench.strategies.slots.classifiers import Classifier
+from lt_bench.strategies.slots.inference import AtInference
+from lt_bench.strategies.slots.initial_heads import InitialHead, initial_head
+from lt_bench.strategies.slots.kernels import smoothed_cross_entropy
+from lt_bench.strategies.slots.projections import Projection
+from lt_bench.strategies.slots.trainable import Trainable
+from lt_bench.strategies.slots.weights import Weighting
 
 
 class Strategy(LightningModule):
-    """A classifier re-training strategy, as a LightningModule over a stack of H heads.
+    """A classifier re-training strategy.
 
-    Class attributes (literals, read by the registry):
+    Class attributes (literals, which the registry reads without importing the file):
         name: as on the command line.
-        family: which part of the field it belongs to.
+        family: which part of the field the strategy belongs to.
         paper: authors, title, venue; official code where there is one.
-        sampler: how batches are drawn, a name of ``features.samplers``.
-        initial_head: ``joint`` starts from the stage-1 head, ``random`` from torch's default initialisation of ``nn.Linear``, ``none`` makes no head.
+        sampler: how batches are drawn: a name of ``features.samplers``, or the dotted path of a sampler of one's own.
+        initial_head: what the head starts from: an entry of ``strategies.slots.initial_heads``, or the dotted path of one's own.
         trains: in words, which parameters are fitted.
-        fitting: ``sgd`` (batches under the Trainer), ``solve`` (``solve`` is called once with the training features) or ``none`` (nothing is fitted).
-        reduction: ``samples`` divides the batch's sum of losses by its size, ``weights`` by the sum of ``class_weight`` over it (torch's weighted mean).
-        recipe: the official optimisation.
-        official: data sets for which hyper-parameters are the official code's or paper's; elsewhere they are called inferred.
+        fitting: ``sgd`` (batches), ``solve`` (``solve`` is called once with the training features) or ``none`` (nothing is fitted).
+        stackable: whether several heads may be fitted as one stack, see above.
+        reduction: ``samples`` divides the batch's sum of losses by its size, ``weights`` by the sum of class weights over it (torch's weighted mean).
+        recipe: the optimisation.
+        official: data sets for which hyper-parameters are those of the official code or paper; elsewhere they are called inferred.
         settings: per data set, what differs from the defaults.
-        grid: hyper-parameters and values that tuning tries.
+        grid: further values that tuning tries, by hyper-parameter; an empty tuple leaves out one that declares a grid.
         selected_on_val: True where the defaults are our own choice, made on validation images; never called official or inferred.
         inferred: True where the formulas themselves could not be read.
-        capturable: whether a step on a GPU can be captured as a CUDA graph: it neither waits for the device nor draws random numbers nor makes tensors from
-            Python numbers. None leaves it to what is overridden: yes for a linear head under cross-entropy that does nothing else in a step.
+        capturable: whether a step on a GPU can be captured as a CUDA graph (no waiting for the device, no random numbers, no tensors made of Python
+            numbers). None decides by what is overridden: yes for a linear head under cross-entropy with nothing else in a step.
+        needs_whole_batch: whether ``batch_statistic`` is defined, so that logits are gathered across processes.
+
+    Args:
+        facts: of the training data; ``facts.init_seed`` with several seeds makes a stack.
+        hyperparameters: declared ones and fields of ``Recipe``.
+
+    Raises:
+        UserError: an unknown hyper-parameter, a value outside its range, or no stage-1 head where one is needed.
     """
 
     name: ClassVar[str] = ""
     family: ClassVar[str] = ""
     paper: ClassVar[str] = ""
-    sampler: ClassVar[str] = "instance"
-    initial_head: ClassVar[Literal["joint", "random", "none"]] = "joint"
+    sampler: ClassVar[Any] = "instance"
+    initial_head: ClassVar[Any] = "joint"
     trains: ClassVar[str] = "weight and bias"
     fitting: ClassVar[Literal["sgd", "solve", "none"]] = "sgd"
+    stackable: ClassVar[bool] = False
     reduction: Literal["samples", "weights"] = "samples"
     recipe: Recipe = Recipe()
     official: ClassVar[tuple[str, ...]] = ()
@@ -89,286 +87,340 @@ class Strategy(LightningModule):
     selected_on_val: ClassVar[bool] = False
     inferred: ClassVar[bool] = False
     capturable: ClassVar[bool | None] = None
+    needs_whole_batch: ClassVar[bool] = False
+    declared: ClassVar[dict[str, Hyperparameter]] = {}
 
+    classifier: Classifier | None = None
+    trainable: Trainable | None = None
+    weighting: Weighting | None = None
+    projection: Projection | None = None
+    at_inference: AtInference | None = None
+
+    weight: nn.Parameter
+    bias: nn.Parameter
     class_counts: Tensor
     class_weight: Tensor | None
 
-    def __init__(self, facts: Facts, **recipe: Unpack[RecipeOptions]) -> None:
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        """Collect the declared hyper-parameters and refuse misspelt or shadowed slots and a missing name; ``abstract`` bases need no name.
+
+        Raises:
+            UserError: what is wrong, in one line.
+        """
+        super().__init_subclass__(**kwargs)
+        cls.declared = declared_in(cls)
+        check_class(cls, Strategy, abstract)
+
+    def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
         super().__init__()
-        self.automatic_optimization = False
         self.facts = facts
-        self.heads = len(facts.init_seeds)
-        self.recipe = dataclasses.replace(type(self).recipe, **recipe)
-        self.draws = Draws()
+        self.heads = len(facts.init_seed) if isinstance(facts.init_seed, tuple) else None
+        self.draws, self.source, self.solved = Draws(), None, None
         self.register_buffer("class_counts", torch.tensor(facts.class_counts, dtype=torch.float64), persistent=False)
         self.register_buffer("class_weight", None, persistent=False)
-        self.train_split: FeatureSource | None = None
-        self.capture: Capture | None = None
-        self.captured: Replay | None = None
-        self.steps_of_epoch = 0
-        self.solved: list[dict[str, float]] = []
+        self._take(hyperparameters)
+        for attribute in SLOT_ATTRIBUTES:
+            entry = getattr(type(self), attribute, None)
+            if isinstance(entry, Slot):
+                self._modules[attribute] = entry.bound(self)
+        if self.weighting is not None:
+            self.reduction, self.class_weight = self.weighting.reduction, self.weighting.class_weights(0)
         if self.initial_head != "none":
-            weight, bias = self.initial_parameters()
-            self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+            self._start_head(self.initial_parameters())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_not_a_slot(type(self), Strategy, name)
+        super().__setattr__(name, value)
 
     # ---- slots of the formula ------------------------------------------------------------------------------------------------------------------
 
     def initial_parameters(self) -> tuple[Tensor, Tensor]:
-        """The head before the first step: weight (H, K, D) and bias (H, K), float32.
+        """The head before the first step: weight (K, D) and bias (K,), float32; zeros where ``initial_head`` is made of the training features.
 
         Raises:
-            UserError: the strategy starts from the stage-1 head and the cache has none, or one of the wrong shape.
+            UserError: the strategy starts from the stage-1 head and there is none, or one of the wrong shape.
         """
-        K, D = self.facts.num_classes, self.facts.dim
-        if self.initial_head == "random":
-            return random_linear(self.facts.init_seeds, K, D)
-        head = self.facts.head
-        if head is None:
-            raise UserError(
-                f"{self.name} starts from the stage-1 head and this cache has none; take a strategy that begins without one (balanced_softmax, crt, "
-                "ffds, ncm, ...), train one with the backbone (lt-bench pretrain), or import a head with the features (import-features --head)"
-            )
-        if tuple(head.weight.shape) != (K, D) or tuple(head.bias.shape) != (K,):
-            raise UserError(f"the stage-1 head has shape {tuple(head.weight.shape)}, expected ({K}, {D}) = (classes, feature dimension)")
-        return head.weight.float().repeat(self.heads, 1, 1), head.bias.float().repeat(self.heads, 1)
-
-    def inputs(self, features: Tensor) -> Tensor:
-        """What ``linear_map`` is applied to (1, S or H; B; D), made of features and of nothing that is trained."""
-        return features
-
-    def row_length(self) -> Tensor | float | None:
-        """The length to which the weight's rows are brought where logits are made of them, without bias: a constant, a number or (H, 1, 1). None leaves both as they are."""
-        return None
-
-    def linear_map(self) -> tuple[Tensor, Tensor | None]:
-        """Weight (H, K, D) and bias (H, K), or none, as the logits are made with them."""
-        length = self.row_length()
-        return (self.weight, self.bias) if length is None else (of_length(self.weight, length), None)
+        start = initial_head(self.initial_head)
+        if start.needs_features:
+            return torch.zeros(*self.leading, self.facts.num_classes, self.facts.dim), torch.zeros(*self.leading, self.facts.num_classes)
+        return self._for_each_head(lambda seed: start.of_facts(self.facts, seed, self.name))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits z (H, B, K) of features (1, S or H; B; D). Where they are linear in ``inputs``, override ``linear_map`` instead: fits are faster then."""
-        return stacked_linear(self.inputs(features), *self.linear_map())
+        """Logits z (B, K) of features (B, D)."""
+        weight, bias = self.weight, self.bias
+        if self.classifier is not None:
+            features, weight, bias = self.classifier.inputs(features), self.classifier.rows(weight), None
+        if self.trainable is not None:
+            return self.trainable.logits(features, weight, bias)
+        return linear(features, weight, bias)
 
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """T: what the loss sees instead of the logits (..., B, K)."""
+        """T: what the loss sees instead of the logits (B, K)."""
         return logits
 
-    def smoothing(self, labels: Tensor) -> Tensor | float:
-        """q: the mass spread evenly over all K classes, the true one included (torch's ``label_smoothing``); a float or broadcastable to (..., B).
-
-        It may be made of parameters, which then get their gradient.
-        """
+    def target(self, labels: Tensor) -> Tensor | float:
+        """q: the mass spread evenly over all K classes, the true one included (torch's ``label_smoothing``); a float, or (B,). It may be trained."""
         return 0.0
 
     def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss per sample (..., B) of transformed logits; softmax cross-entropy with the smoothed target by default."""
-        return smoothed_cross_entropy(logits, labels, self.smoothing(labels))
+        """Loss per sample (B,) of transformed logits (B, K); softmax cross-entropy towards ``target`` by default."""
+        return smoothed_cross_entropy(logits, labels, self.target(labels))
 
-    def of_cross_entropy(self, losses: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
-        """What becomes of ``kernel``'s losses (..., B), with its gradient: a focusing factor times them, for example. Nothing by default."""
-        return losses
+    def modulate(self, losses: Tensor, batch: Batch) -> Tensor:
+        """Losses (B,) made of the kernel's losses (B,), with its gradient; a focusing factor times them, for example."""
+        return losses if self.weighting is None else self.weighting.modulate(losses, batch)
 
-    def focus(self, logits: Tensor, labels: Tensor, features: Tensor | None) -> Tensor | None:
-        """The part of w that depends on the sample (..., B), None for 1; ``logits`` are the transformed ones. One without gradient is marked ``constant``."""
+    def sample_weight(self, logits: Tensor, batch: Batch) -> Tensor | None:
+        """The part of w that depends on the sample (B,), None for 1; ``logits`` are transformed. One without gradient is marked ``constant``."""
         return None
 
-    def loss(self, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> Tensor:
-        """One value per sample, before any reduction.
-
-        Args:
-            logits: (B, K) or a stack (H, B, K).
-            labels: (B,) or (H, B), int64.
-            features: (B, D) or (1, S or H; B; D); only some strategies look at them.
-
-        Returns:
-            (B,) or (H, B).
-        """
-        transformed = self.transform(at_least_float32(logits), labels)
-        losses = self.of_cross_entropy(self.kernel(transformed, labels), labels, features)
-        focus = self.focus(transformed, labels, features)
-        if focus is not None:
-            losses = losses * focus
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """One value per sample (B,), before any reduction, of logits (B, K)."""
+        transformed = self.transform(at_least_float32(logits), batch.labels)
+        losses = self.modulate(self.kernel(transformed, batch.labels), batch)
+        weight = self.sample_weight(transformed, batch)
+        if weight is not None:
+            losses = losses * weight
         if self.class_weight is not None:
-            losses = losses * per_class(self.class_weight.to(losses.dtype), labels)
+            losses = losses * per_class(self.class_weight.to(losses.dtype), batch.labels)
         return losses
 
     def denominator(self, labels: Tensor) -> Tensor | float:
-        """What the sum of losses over the batch with ``labels`` (..., B) is divided by: (H,), or a number. ``labels`` are those of all processes."""
+        """What the batch's sum of losses is divided by; ``labels`` (B,) are those of all processes."""
         if self.reduction == "samples" or self.class_weight is None:
             return float(labels.shape[-1])
         return per_class(self.class_weight, labels).sum(-1)
 
     def regulariser(self) -> Tensor | None:
-        """A term of the parameters alone (H,), added once a step; equal on all processes."""
+        """A term of the parameters alone, a scalar, added once a step; equal on all processes."""
         return None
 
     def batch_statistic(self, logits: Tensor, labels: Tensor) -> Tensor | None:
-        """A term (H,) of the whole batch that is no sum over samples. It is given the logits and labels gathered from all processes."""
+        """A term of the whole batch that is no sum over samples, a scalar; logits and labels are those of all processes."""
         return None
-
-    needs_whole_batch: ClassVar[bool] = False
-    """Whether ``batch_statistic`` is defined, so that logits are gathered across processes."""
 
     def project(self, after: Literal["step", "epoch"]) -> None:
         """Change the parameters after an optimizer step, or after the last step of an epoch."""
+        if self.projection is not None:
+            self.projection(self.weight, after)
 
-    # ---- what is gathered over an epoch ----------------------------------------------------------------------------------------------------------
+    def relative_rates(self) -> dict[Tensor, Any]:
+        """Parameters that do not learn at the recipe's rate: the factor by which it is multiplied, a float (or (H, 1) in a stack)."""
+        return {} if self.trainable is None else self.trainable.relative_rates(self.weight, self.bias)
+
+    # ---- in the course of a fit ------------------------------------------------------------------------------------------------------------------
 
     def begin(self, train: FeatureSource) -> None:
-        """Called once before fitting with the training features (all views that batches come from), on every process alike."""
+        """Called once before the fit with the training features (all views that batches come from), on every process alike, without gradients."""
 
-    def observe(self, logits: Tensor, labels: Tensor) -> None:
-        """Called without gradients for every training batch, before its update, with this process's share; adds to what ``statistics`` returns."""
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first step of ``epoch`` (from 0)."""
+        if self.weighting is not None:
+            self.class_weight = self.weighting.class_weights(epoch)
+
+    def redraw(self, rows: Tensor) -> Tensor:
+        """Rows to train on in place of ``rows`` (B,), numbers v * N + i of sample i in view v; a learned sampler draws its own."""
+        return rows
+
+    def observe(self, logits: Tensor, batch: Batch) -> None:
+        """Called without gradients for every training batch before its update; state across steps belongs into buffers."""
+
+    def before_update(self, logits: Tensor, batch: Batch) -> None:
+        """Called without gradients once ``.grad`` of every parameter is that of the batch, before the update."""
 
     def statistics(self) -> list[Tensor]:
-        """Tensors gathered over the epoch that add up across processes; the engine sums them in place before ``end_epoch``."""
+        """Tensors gathered over an epoch that add up across processes; they are summed in place before ``end_epoch``."""
         return []
 
     def end_epoch(self, epoch: int) -> None:
-        """Called after the last step of ``epoch`` (from 0), once ``statistics`` are those of all processes."""
+        """Called after the last step of ``epoch`` (from 0), without gradients, once ``statistics`` are those of all processes."""
+
+    def sample_weights(self) -> Tensor | None:
+        """Weights (N,) of the training samples for the sampler ``weighted``, asked for before every epoch."""
+        return None
 
     def solve(self, train: FeatureSource) -> None:
         """Fit without batches (``fitting = "solve"``); called once, with the same features on every process.
 
-        An iterative solver appends one row per head to ``solved``: ``loss``, ``gradient_norm`` and ``iterations``, which the record keeps.
+        An iterative solver leaves ``solved``: its ``loss``, ``gradient_norm`` and ``iterations``, which the record keeps.
         """
 
-    # ---- at inference ----------------------------------------------------------------------------------------------------------------------------
+    # ---- at inference: of one head ---------------------------------------------------------------------------------------------------------------
 
-    def inference_head(self, head: int = 0) -> nn.Module:
-        """Head number ``head`` as a plain module from features (B, D) to logits (B, K) that needs nothing of this suite; post-hoc adjustments folded in.
+    def inference_head(self) -> nn.Module:
+        """A plain module from features (B, D) to logits (B, K) that needs nothing of the fit; post-hoc adjustments are folded in.
 
-        That of ``linear_map``; override it where ``inputs`` or ``logits`` are.
+        Override it where ``logits`` is overridden.
         """
-        weight, bias = self.linear_map()
-        return linear_head(weight[head], None if bias is None else bias[head])
+        weight, bias = self.weight.detach(), self.bias.detach()
+        if self.trainable is not None:
+            weight, bias = self.trainable.folded(weight, bias)
+        if self.at_inference is not None:
+            weight, bias = self.at_inference.folded(weight, bias)
+        if self.classifier is not None:
+            return self.classifier.head(weight, None if self.at_inference is None else bias)
+        return linear_head(weight, bias)
+
+    def classifier_rows(self) -> Tensor | None:
+        """Classifier directions (K, D) of the fitted head, for the analysis of norms and angles; None where there is no such matrix."""
+        module = self.inference_head()
+        return module.weight.detach() if isinstance(module, nn.Linear | NormalisedLinear) else None
+
+    def classifier_input(self, features: Tensor) -> Tensor:
+        """Features (B, D) as the rows of ``classifier_rows`` meet them, before any normalisation; an adapter changes them."""
+        return features
 
     def trained_parameters(self) -> int:
         """How many numbers of one head were fitted."""
         if self.fitting == "none":
             return 0
         if self.fitting == "solve":
-            return sum(tensor.numel() for tensor in self.inference_head(0).state_dict().values())
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad) // self.heads
+            return sum(tensor.numel() for tensor in self.inference_head().state_dict().values())
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad) // (self.heads or 1)
 
-    def per_head_classifier(self, head: int = 0) -> Tensor | None:
-        """Classifier directions (K, D) of the fitted head, for the analysis of norms and angles; None where there is no such matrix."""
-        module = self.inference_head(head)
-        return module.weight.detach() if isinstance(module, nn.Linear) else None
-
-    def classifier_input(self, features: Tensor, head: int = 0) -> Tensor:
-        """Features (B, D) as the rows of ``per_head_classifier`` meet them, before any normalisation, for the same analysis; an adapter changes them."""
-        return features
-
-    # ---- Lightning -------------------------------------------------------------------------------------------------------------------------------
+    # ---- the plain fit: the definition, in Lightning's hooks ---------------------------------------------------------------------------------------
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (H, B, K) of the heads as they are being trained."""
+        """Logits of the head as it is being trained."""
         return self.logits(features)
 
-    def attach(self, train: FeatureSource, draws: Draws, capture: Capture | None = None) -> None:
-        """Give the strategy the training features to draw from and its source of randomness; the engine calls it before fitting.
+    def objective(self, logits: Tensor, batch: Batch) -> Tensor:
+        """What a step minimises, a scalar."""
+        value = self.loss(logits, batch).sum(-1) / self.denominator(batch.labels)
+        for term in (self.batch_statistic(logits, batch.labels) if self.needs_whole_batch else None, self.regulariser()):
+            value = value if term is None else value + term
+        return value
 
-        ``capture`` makes a captured step of a step that takes the batch size; without it every step runs eagerly.
-        """
-        self.train_split, self.draws, self.capture = train, draws, capture
-        self.row_labels = train.labels.repeat(len(train.views))
-        self.loss_sum = torch.zeros(self.heads, dtype=torch.float64, device=train.device)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The objective of a batch (features, labels, rows)."""
+        features, labels, rows = batch
+        drawn = self.redraw(rows)
+        if drawn is not rows:
+            features, labels, rows = (
+                self.training_data.gather(drawn).to(features.dtype),
+                self._labels_of(drawn),
+                drawn % len(self.training_data),
+            )
+        self._batch = Batch(features, labels, rows)
+        logits = self.logits(features)
+        value = self.objective(logits, self._batch)
+        self._logits = logits.detach()
+        with torch.no_grad():
+            self.observe(self._logits, self._batch)
+        return value
 
-    def configure_optimizers(self) -> HeadSGD:
-        """SGD with one rate per head, times ``relative_rates``."""
-        self.gradients = Gradients(self, Strategy)
-        if not (self.gradients.plain if self.capturable is None else self.capturable):
-            self.capture = None
-        network = () if self.train_split is None else self.train_split.trained
-        rates = self.relative_rates()
-        self.optimizer = HeadSGD(self.parameters(), self.recipe, self.heads, rates, network=network, captured=self.capture is not None)
-        return self.optimizer
+    def configure_optimizers(self) -> Any:
+        """torch's SGD under the recipe; its rate changes once an epoch."""
+        recipe, rates = self.recipe, self.relative_rates()
+        groups = [{"params": [p], "lr": recipe.rate("lr") * float(rates.get(p, 1.0))} for p in self.parameters() if p.requires_grad]
+        momentum, decay = recipe.rate("momentum"), recipe.rate("weight_decay")
+        sgd = torch.optim.SGD(groups, recipe.rate("lr"), momentum, weight_decay=decay, nesterov=recipe.nesterov and momentum > 0)
+        return [sgd], [LambdaLR(sgd, recipe.factor)]
 
-    def relative_rates(self) -> dict[Tensor, tuple[float, ...]]:
-        """Parameters that do not learn at the recipe's rate: by what it is multiplied, one factor per head."""
-        return {}
+    def on_fit_start(self) -> None:
+        """Show the strategy the loader's training data, where it asks for them."""
+        if self.heads is not None:
+            raise UserError(f"{self.name}: a stack is fitted by lt_bench.fit; give a Trainer one head (an int as facts.init_seed)")
+        loader: Any = self.trainer.fit_loop._data_source.instance
+        cls = type(self)
+        asks = cls.begin is not Strategy.begin or cls.redraw is not Strategy.redraw or self._needs_features()
+        if self.source is None and asks:
+            features, labels, rows = (torch.cat(column) for column in zip(*loader, strict=True))
+            order = rows.argsort()
+            split = FeatureSplit("train", ("plain",), (features[order].to(self.device),), labels[order].to(self.device), rows[order])
+            self.begin_fit(split)
 
     def on_train_epoch_start(self) -> None:
-        """The learning rate of the epoch."""
-        self.optimizer.scale(self.recipe.factor(self.current_epoch))
-        self.loss_sum.zero_()
-        self.steps_of_epoch = 0
-        if self.differs_by_epoch():
-            self.captured = None  # what an epoch changed is not seen by an older graph
+        """Restart the random numbers, and tell the strategy."""
+        self.draws.start(self.current_epoch, 0)
+        self.begin_epoch(self.current_epoch)
 
-    def differs_by_epoch(self) -> bool:
-        """Whether something else than the learning rate may change between epochs."""
-        return type(self).end_epoch is not Strategy.end_epoch or type(self).on_train_epoch_start is not Strategy.on_train_epoch_start
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the strategy see the gradients."""
+        with torch.no_grad():
+            self.before_update(self._logits, self._batch)
 
-    def training_step(self, order: Tensor, batch_idx: int) -> None:
-        """Many optimizer steps: ``order`` (S, n) are rows of the concatenated training views in the order in which they are seen, B at a time."""
-        self.draws.start(self.current_epoch, batch_idx)
-        step = functools.partial(self.fit_step, optimizer=self.optimizer)
-        if self.capture is not None:
-            step = self.captured = self.captured or Replay(self.capture, step, order, self.recipe.batch_size)
-        batches = order.split(self.recipe.batch_size, dim=1)
-        for index in batches:
-            step(index)
-        self.steps_of_epoch += len(batches)
-
-    def fit_step(self, index: Tensor, optimizer: HeadSGD) -> None:
-        """One optimizer step on the global batch ``index`` (S, B), of which this process computes every world-size-th column."""
-        self.step_on(self.batch_of(index), optimizer)
-
-    def batch_of(self, index: Tensor) -> Batch:
-        """This process's columns of the global batch ``index`` (S, B)."""
-        split = self.train_split
-        assert split is not None
-        rank, world = self.global_rank, self.trainer.world_size
-        labels = self.spread(self.row_labels.take(index))
-        features = split.gather(index if world == 1 else index[:, rank::world]).to(self.dtype)
-        return Batch(features, labels if world == 1 else labels[:, rank::world], labels, rank, world)
-
-    def step_on(self, batch: Batch, optimizer: HeadSGD) -> None:
-        """One optimizer step."""
-        self.finish_step(batch, *self.differentiate(batch), optimizer)
-
-    def differentiate(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
-        """Gradients of the batch in place; its logits and objective as ``Gradients`` returns them."""
-        self.draws.share(batch.labels_of_all.shape[-1], batch.rank, batch.world)
-        return self.gradients(batch)
-
-    @torch.no_grad()
-    def finish_step(self, batch: Batch, logits: Tensor | None, objective: Tensor, optimizer: HeadSGD) -> None:
-        """Note what is to be known of the batch, then update."""
-        self.loss_sum.add_(objective)
-        if logits is not None:
-            self.observe(logits, batch.labels)
-        optimizer.update()
-        self.project("step")
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Project after the update."""
+        with torch.no_grad():
+            self.project("step")
 
     def on_train_epoch_end(self) -> None:
-        """Merge what was gathered, then let the strategy use it."""
-        world = self.trainer.world_size
-        for tensor in self.statistics():
-            if world > 1:
-                torch.distributed.all_reduce(tensor)
+        """Let the strategy use what it gathered."""
         with torch.no_grad():
             self.end_epoch(self.current_epoch)
             self.project("epoch")
 
-    def one_per_head(self, value: float | Tensor) -> Tensor:
-        """A hyper-parameter as (H,), whether it is one number for the stack or (H, 1)."""
-        return torch.as_tensor(value, dtype=torch.float64).flatten().expand(self.heads)
+    # ---- what the engine and slots use ---------------------------------------------------------------------------------------------------------------
 
-    def spread(self, per_order: Tensor) -> Tensor:
-        """A tensor with leading S (one per batch order) repeated to a leading H; not to be written to, its heads may share their memory."""
-        S = per_order.shape[0]
-        return per_order if self.heads == S else per_order.unsqueeze(1).expand(S, self.heads // S, *per_order.shape[1:]).flatten(0, 1)
+    @torch.no_grad()
+    def begin_fit(self, train: FeatureSource) -> None:
+        """Attach the training features, start the head from them where ``initial_head`` says so, and call ``begin``."""
+        self.source = train
+        if self._needs_features():
+            weight, bias = initial_head(self.initial_head).of_features(train, self.facts)
+            self._start_head((weight.expand(self.weight.shape).clone(), bias.expand(self.bias.shape).clone()))
+        self.begin(train)
+
+    @property
+    def training_data(self) -> FeatureSource:
+        """The training features of the present fit."""
+        assert self.source is not None, "begin_fit attaches the training features"
+        return self.source
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Leading dimensions of tensors with one entry a head: (H,), or () for one head."""
+        return () if self.heads is None else (self.heads,)
+
+    def per_head(self, tensor: Tensor) -> Tensor:
+        """A tensor with one entry for each batch order (S, ...) repeated to one for each head (H, ...); not to be written to. As it is for one head."""
+        if self.heads is None or tensor.shape[0] == self.heads:
+            return tensor
+        S = tensor.shape[0]
+        return tensor.unsqueeze(1).expand(S, self.heads // S, *tensor.shape[1:]).flatten(0, 1)
+
+    def _labels_of(self, rows: Tensor) -> Tensor:
+        """Labels of rows v * N + i."""
+        return self.training_data.labels[rows % len(self.training_data)]
+
+    def _needs_features(self) -> bool:
+        return self.initial_head != "none" and initial_head(self.initial_head).needs_features
+
+    def _take(self, given: dict[str, Any]) -> None:
+        """Set the hyper-parameters and the recipe."""
+        by_name = {declared.name: declared for declared in self.declared.values()}
+        unknown = [name for name in given if name not in by_name and name not in RECIPE_FIELDS]
+        if unknown:
+            raise UserError(f"{self.name} has no hyper-parameter {unknown[0]!r}; it has {', '.join([*by_name, *RECIPE_FIELDS])}")
+        self.recipe = dataclasses.replace(type(self).recipe, **{name: value for name, value in given.items() if name in RECIPE_FIELDS})
+        for name, declared in by_name.items():
+            value = given.get(name, declared.default)
+            declared.check(self.name, value)
+            assign(self, declared.attribute, value)
+        self.given = given
+
+    def _for_each_head(self, make: Any) -> tuple[Tensor, Tensor]:
+        """Weight and bias of one head, or of a stack, made of a seed each."""
+        if self.heads is None:
+            return make(self.facts.init_seed)
+        weights, biases = zip(*(make(seed) for seed in self.facts.init_seed), strict=True)  # pyright: ignore[reportGeneralTypeIssues]
+        return torch.stack(weights), torch.stack(biases)
+
+    def _start_head(self, parameters: tuple[Tensor, Tensor]) -> None:
+        """Make weight and bias the parameters to be fitted."""
+        weight, bias = parameters
+        if self.classifier is not None:
+            weight, bias = self.classifier.initial(weight, bias)
+        if isinstance(self._parameters.get("weight"), Tensor):
+            self.weight.copy_(weight)
+            self.bias.copy_(bias)
+        else:
+            self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias, requires_grad=self.classifier is None)
+            if self.trainable is not None:
+                self.trainable.freeze(self.weight, self.bias)
+        if self.projection is not None:
+            self.projection.begin(self.weight.detach())
 
 
-def check_range(strategy: str, name: str, value: float | Tensor, low: float, high: float) -> None:
-    """Refuse a hyper-parameter outside [low, high].
-
-    Raises:
-        UserError: naming strategy, hyper-parameter, value and range.
-    """
-    for one in torch.as_tensor(value).flatten().tolist():
-        if not low <= one <= high:
-            raise UserError(f"{strategy}.{name} is {one}, expected a number from {low} to {high}")
+__all__ = ["Batch", "Facts", "InitialHead", "Recipe", "Slot", "Strategy"]

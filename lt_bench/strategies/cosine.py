@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Literal
 
-from lt_bench.strategies._lib.cosine import CosineStrategy
-from lt_bench.strategies.contract import Facts
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.classifiers import Cosine
 
 
-class Cosine(CosineStrategy):
+class CosineClassifier(Strategy):
     """Softmax cross-entropy of scaled cosines, without bias, from a random head.
 
     ``l_i = CE(z_i, y)``, ``z_c = s h w_c / (||h|| ||w_c||)``. Official forms: ``normed`` with s = 30 is that of LDAM-DRW, VS and RIDE (``NormedLinear``; rows start at
@@ -17,12 +17,6 @@ class Cosine(CosineStrategy):
     (``models/CosNormClassifier.py``), where the feature is divided by 1 + ||h|| instead of ||h||.
 
     The methods train end to end; re-training this head alone with this recipe is inferred.
-
-    Args:
-        facts: what the data know.
-        form: ``normed`` or ``squashed``, see above.
-        scale: s.
-        recipe: fields of ``Recipe``.
     """
 
     name = "cosine"
@@ -32,10 +26,14 @@ class Cosine(CosineStrategy):
     trains = "directions of the weight rows"
     capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
-    grid = {"form": ("normed", "squashed"), "scale": (8.0, 16.0, 30.0), "lr": (0.01, 0.1, 0.5)}
+    grid = {"lr": (0.01, 0.1, 0.5)}
+    stackable = True
 
-    def __init__(
-        self, facts: Facts, *, form: Literal["normed", "squashed"] = "normed", scale: float = 30.0, **recipe: Unpack[RecipeOptions]
-    ) -> None:
-        super().__init__(facts, scale=scale, **recipe)
-        self.squash = form == "squashed"
+    form: Literal["normed", "squashed"] = hyper(
+        "normed", grid=("normed", "squashed"), help="feature divided by its norm, or by 1 + its norm"
+    )
+    scale: float = hyper(
+        30.0, low=1e-3, high=1e3, grid=(8.0, 16.0, 30.0), help="s, part of the logits in training, at inference and in every metric"
+    )
+
+    classifier = Cosine("scale", "form")

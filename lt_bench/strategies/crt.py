@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lt_bench.strategies.contract import Strategy
-from lt_bench.strategies.recipe import Recipe
+from lt_bench.strategies.contract import Recipe, Strategy
 
 
 class CRT(Strategy):
@@ -29,3 +28,4 @@ class CRT(Strategy):
         "places_lt": {"lr": 0.1, "weight_decay": 5e-4, "batch_size": 256, "epochs": 10, "schedule": "cosine", "warmup_epochs": 0},
     }
     grid = {"lr": (0.01, 0.1, 0.5, 2.0), "weight_decay": (5e-4, 5e-3, 2e-2)}
+    stackable = True

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lt_bench.strategies._lib import ffds as shared
-from lt_bench.strategies._lib.class_weights import kept
-from lt_bench.strategies.contract import Facts, Strategy, at_least_float32, check_range, per_class, smoothed_cross_entropy
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies._lib.tensors import at_least_float32, per_class
+from lt_bench.strategies.contract import Batch, Facts, Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.cross_entropy import smoothed_cross_entropy
 
 
 class DFFDS(Strategy):
@@ -27,19 +28,6 @@ class DFFDS(Strategy):
     sorted by size, equal to the code's index ranges on CIFAR. With equal class counts gamma is ``gamma_min``.
 
     The published method is end to end; on frozen features it is adapted. The recipe is the code's second phase (70 epochs at 0.1, x0.1 after 30, x0.01 after 50).
-
-    Args:
-        facts: what the data know.
-        gamma_min: focusing of the smallest class.
-        gamma_max: focusing of the largest class, at least gamma_min.
-        curve: FreqFocus along x (``linear``), x^3 (``convex``) or tanh 4x (``concave``).
-        groups: M groups of classes.
-        k: strength of DynaSmooth; 0 turns it off.
-        epsilon: label smoothing.
-        beta: of the effective number.
-        weight_scale: ``classes``, ``paper`` or ``code``, see above.
-        freq_focus: whether gamma follows class size; off, every class has the same, given as both gamma_min and gamma_max.
-        recipe: fields of ``Recipe``.
     """
 
     name = "d_ffds"
@@ -58,68 +46,54 @@ class DFFDS(Strategy):
         "ictext_lt@100": {"gamma_min": 0.7, "gamma_max": 2.4, "groups": 5, "k": 0.7, "batch_size": 256},
     }
     grid = {"lr": (0.001, 0.01, 0.1), "gamma_max": (0.0, 0.5, 1.5, 4.5), "weight_decay": (2e-4, 5e-3)}
+    stackable = True
 
-    def __init__(
-        self,
-        facts: Facts,
-        *,
-        gamma_min: float = 0.0,
-        gamma_max: float = 4.5,
-        curve: Literal["linear", "convex", "concave"] = "concave",
-        groups: int = 10,
-        k: float = 0.9,
-        epsilon: float = 0.1,
-        beta: float = 0.9999,
-        weight_scale: Literal["classes", "paper", "code"] = "classes",
-        freq_focus: bool = True,
-        **recipe: Unpack[RecipeOptions],
-    ) -> None:
-        super().__init__(facts, **recipe)
-        for name, value, high in (("gamma_min", gamma_min, 10.0), ("gamma_max", gamma_max, 10.0), ("k", k, 1.0), ("epsilon", epsilon, 1.0)):
-            check_range(self.name, name, value, 0.0, high)
-        check_range(self.name, "beta", beta, 0.0, 1 - 1e-9)
-        check_range(self.name, "groups", groups, 1, float("inf"))
-        shared.check_focus(self.name, gamma_min, gamma_max, freq_focus)
-        groups = min(groups, facts.num_classes)
-        self.k, self.epsilon = kept(k), kept(epsilon)
-        self.final_weight = nn.Buffer(shared.scaled_weights(self.class_counts, beta, weight_scale), persistent=False)
-        self.gamma = nn.Buffer(shared.frequency_focus(self.class_counts, gamma_min, gamma_max, curve), persistent=False)
-        self.group_of_class = nn.Buffer(shared.frequency_groups(self.class_counts, groups), persistent=False)
-        self.group_mean = nn.Buffer(torch.full((self.heads, groups), torch.nan, dtype=torch.float64))
-        self.sums = nn.Buffer(torch.zeros(self.heads, groups, dtype=torch.float64))
-        self.seen = nn.Buffer(torch.zeros(self.heads, groups, dtype=torch.float64))
+    gamma_min: float = hyper(0.0, low=0, high=10, help="focusing of the smallest class")
+    gamma_max: float = hyper(4.5, low=0, high=10, help="focusing of the largest class, at least gamma_min")
+    curve: Literal["linear", "convex", "concave"] = hyper("concave", help="FreqFocus along x (linear), x^3 (convex) or tanh 4x (concave)")
+    groups: int = hyper(10, low=1, help="M groups of classes")
+    k: float = hyper(0.9, low=0, high=1, help="strength of DynaSmooth; 0 turns it off")
+    epsilon: float = hyper(0.1, low=0, high=1, help="label smoothing")
+    beta: float = hyper(0.9999, low=0, high=0.999999999, help="of the effective number")
+    weight_scale: Literal["classes", "paper", "code"] = hyper(
+        "classes", help="class weights that sum to K, those of the paper, or of the code"
+    )
+    freq_focus: bool = hyper(True, help="gamma follows class size; off, every class has the same, given as both gamma_min and gamma_max")
+
+    def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
+        super().__init__(facts, **hyperparameters)
+        shared.check_focus(self.name, self.gamma_min, self.gamma_max, self.freq_focus)
+        counts, groups = self.class_counts, min(self.groups, facts.num_classes)
+        self.final_weight = nn.Buffer(shared.scaled_weights(counts, self.beta, self.weight_scale), persistent=False)
+        self.gamma = nn.Buffer(shared.frequency_focus(counts, self.gamma_min, self.gamma_max, self.curve), persistent=False)
+        self.group_of_class = nn.Buffer(shared.frequency_groups(counts, groups), persistent=False)
+        self.group_mean = nn.Buffer(torch.full((*self.leading, groups), torch.nan, dtype=torch.float64))
+        self.sums, self.seen = nn.Buffer(torch.zeros_like(self.group_mean)), nn.Buffer(torch.zeros_like(self.group_mean))
         self.focusing = False
-        self.latest: shared.ClampedCrossEntropy | None = None
-
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """A fit resumed after its first epoch focuses from the start."""
-        self.focusing = not bool(checkpoint["state_dict"]["group_mean"].isnan().all())
-
-    def entropy(self, logits: Tensor, labels: Tensor) -> shared.ClampedCrossEntropy:
-        """Of these logits and labels; a step asks for the same one three times."""
-        if self.latest is None or not self.latest.is_of(logits, labels):
-            self.latest = shared.ClampedCrossEntropy(logits, labels, self.epsilon)
-        return self.latest
+        self._entropy = shared.LatestEntropy()
+        self.register_load_state_dict_post_hook(_focus_again)
 
     def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Smoothed cross-entropy of clamped probabilities, plain cross-entropy until group means exist."""
-        return self.entropy(logits, labels).losses_of(logits) if self.focusing else smoothed_cross_entropy(logits, labels, 0.0)
+        if not self.focusing:
+            return smoothed_cross_entropy(logits, labels, 0.0)
+        return self._entropy(logits, labels, self.epsilon).losses_of(logits)
 
-    def focus(self, logits: Tensor, labels: Tensor, features: Tensor | None) -> Tensor | None:
+    def sample_weight(self, logits: Tensor, batch: Batch) -> Tensor | None:
         """w_y (1 - p_hat)^gamma_y, a constant for the gradient; nothing until group means exist."""
         if not self.focusing:
             return None
         with torch.no_grad():
-            true = self.entropy(logits, labels).true
-            means = per_class(self.group_mean, per_class(self.group_of_class, labels)).to(true).view_as(true)
-            gamma, weight = (per_class(table.to(true), labels) for table in (self.gamma, self.final_weight))
+            true = self._entropy(logits, batch.labels, self.epsilon).true
+            means = per_class(self.group_mean, per_class(self.group_of_class, batch.labels)).to(true).view_as(true)
+            gamma, weight = (per_class(table.to(true), batch.labels) for table in (self.gamma, self.final_weight))
             return (1 - shared.smooth_probability(true, means, self.k)) ** gamma * weight
 
-    def observe(self, logits: Tensor, labels: Tensor) -> None:
+    def observe(self, logits: Tensor, batch: Batch) -> None:
         """Sum the true-class probabilities per group."""
-        true = self.entropy(at_least_float32(logits), labels).true
-        self.latest = None  # nothing is kept from step to step
-        shared.add_by_group(self.sums, self.seen, true, labels, self.group_of_class)
+        true = self._entropy(at_least_float32(logits), batch.labels, self.epsilon).true
+        self._entropy.forget()
+        shared.add_by_group(self.sums, self.seen, true, batch.labels, self.group_of_class)
 
     def statistics(self) -> list[Tensor]:
         """Group sums and counts."""
@@ -127,12 +101,13 @@ class DFFDS(Strategy):
 
     def end_epoch(self, epoch: int) -> None:
         """The means of the epoch become those of the next; a group that no sample was drawn from keeps its own, or takes the overall mean."""
-        overall = self.sums.sum(1, keepdim=True) / self.seen.sum(1, keepdim=True)
-        fallback = torch.where(self.group_mean.isnan(), overall, self.group_mean)
-        self.group_mean.copy_(torch.where(self.seen > 0, self.sums / self.seen.clamp_min(1), fallback))
-        self.sums.zero_()
-        self.seen.zero_()
+        shared.exchange_means(self.group_mean, self.sums, self.seen)
         self.focusing = True
+
+
+def _focus_again(strategy: DFFDS, keys: Any) -> None:
+    """A fit that is resumed after its first epoch focuses from the start."""
+    strategy.focusing = not bool(strategy.group_mean.isnan().all())
 
 
 class FFDS(DFFDS):

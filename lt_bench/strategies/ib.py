@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Literal
 
-from torch import Tensor, nn
+import torch
 
-from lt_bench.strategies._lib.class_weights import effective_number_weights, kept, sum_to_classes
-from lt_bench.strategies._lib.focal import focusing
-from lt_bench.strategies._lib.influence import InfluenceBalanced
-from lt_bench.strategies.contract import Facts, check_range
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.features.source import FeatureSource
+from lt_bench.strategies._lib.tensors import at_least_float32
+from lt_bench.strategies.contract import Batch, Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.cross_entropy import smoothed_cross_entropy
+from lt_bench.strategies.slots.weights import Influence
+
+CHUNK = 2048
 
 
-class IB(InfluenceBalanced):
+class IB(Strategy):
     """Influence-balanced loss: samples that pull the decision boundary hard count less.
 
     ``l_i = w_y * CE(z_i, y) * alpha / (||p_i - e_y||_1 ||h_i||_1 + 0.001)``, p = softmax(z), w = 1 / n scaled to sum to K, mean over samples (pseulki/IB-Loss
@@ -24,13 +27,6 @@ class IB(InfluenceBalanced):
     ``calibration="ce"`` multiplies alpha by the ratio of the two over the training features under the initial head.
 
     Published end to end, after a phase of cross-entropy that the stage-1 head stands for here; the recipe is inferred.
-
-    Args:
-        facts: what the data know.
-        alpha: see above.
-        calibration: ``none`` takes alpha as it is, ``ce`` makes alpha 1 a loss as large as cross-entropy at the start.
-        detach: whether the influence is a constant for the gradient.
-        recipe: fields of ``Recipe``.
     """
 
     name = "ib"
@@ -38,18 +34,37 @@ class IB(InfluenceBalanced):
     paper = "Park et al., Influence-Balanced Loss for Imbalanced Visual Classification, ICCV 2021; code pseulki/IB-Loss"
     capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
-    grid = {"calibration": ("ce",), "alpha": (1.0, 10.0, 100.0), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
+    grid = {"lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
+    stackable = True
 
-    def __init__(
-        self,
-        facts: Facts,
-        *,
-        alpha: float = 1000.0,
-        calibration: Literal["none", "ce"] = "none",
-        detach: bool = False,
-        **recipe: Unpack[RecipeOptions],
-    ) -> None:
-        super().__init__(facts, alpha=alpha, calibration=calibration, detach=detach, **recipe)
+    alpha: float = hyper(
+        1000.0, low=1e-12, high=1e12, grid=(1.0, 10.0, 100.0), help="scale of the loss; 1000 belongs to the 64 features of ResNet-32"
+    )
+    calibration: Literal["none", "ce"] = hyper(
+        "none", grid=("ce",), help="none takes alpha as it is, ce makes alpha 1 a loss as large as cross-entropy at the start"
+    )
+    detach: bool = hyper(False, help="whether the influence is a constant for the gradient")
+
+    weighting = Influence("alpha", "detach")
+
+    def begin(self, train: FeatureSource) -> None:
+        """Calibrate alpha on the first view of the training features."""
+        if self.calibration == "none":
+            return
+        assert isinstance(self.weighting, Influence)
+        used = self.weighting.used_alpha
+        entropy, influenced = torch.zeros(2, *used.shape, dtype=torch.float64, device=used.device)
+        used.fill_(1)
+        rows = torch.arange(len(train), device=train.device)
+        for features, labels, numbers in zip(
+            train.view(train.views[0]).split(CHUNK), train.labels.split(CHUNK), rows.split(CHUNK), strict=True
+        ):
+            one_for_all = features.to(self.weight.dtype).expand(*(1 for _ in self.leading), *features.shape)
+            batch = Batch(one_for_all, labels.expand(*self.leading, -1), numbers.expand(*self.leading, -1))
+            logits = self.logits(one_for_all)
+            entropy += smoothed_cross_entropy(at_least_float32(logits), batch.labels, 0.0).sum(-1, keepdim=True)
+            influenced += self.loss(logits, batch).sum(-1, keepdim=True)
+        used.copy_(torch.as_tensor(self.alpha, dtype=used.dtype, device=used.device) * (entropy / influenced))
 
 
 class IBCB(IB):
@@ -57,31 +72,13 @@ class IBCB(IB):
 
     ``l_i = w_y * CE(z_i, y) * alpha / (||p_i - e_y||_1 ||h_i||_1 + 0.001)``, ``w_c = (1 - beta) / (1 - beta^n_c)`` scaled to sum to K; see ``ib``. Adapted to frozen
     features, the recipe is inferred.
-
-    Args:
-        facts: what the data know.
-        alpha: see ``ib``.
-        calibration: ``none`` takes alpha as it is, ``ce`` makes alpha 1 a loss as large as cross-entropy at the start.
-        detach: whether the influence is a constant for the gradient.
-        beta: of the effective number.
-        recipe: fields of ``Recipe``.
     """
 
     name = "ib_cb"
 
-    def __init__(
-        self,
-        facts: Facts,
-        *,
-        alpha: float = 1000.0,
-        calibration: Literal["none", "ce"] = "none",
-        detach: bool = False,
-        beta: float = 0.9999,
-        **recipe: Unpack[RecipeOptions],
-    ) -> None:
-        super().__init__(facts, alpha=alpha, calibration=calibration, detach=detach, **recipe)
-        check_range(self.name, "beta", beta, 0.0, 1 - 1e-9)
-        self.balance = nn.Buffer(sum_to_classes(effective_number_weights(self.class_counts, beta)), persistent=False)
+    beta: float = hyper(0.9999, low=0, high=0.999999999, help="of the effective number")
+
+    weighting = Influence("alpha", "detach", "class_balanced", "beta")
 
 
 class IBFL(IB):
@@ -89,33 +86,10 @@ class IBFL(IB):
 
     ``l_i = (1 - p_i)^gamma * w_y * CE(z_i, y) * alpha / (||p_i - e_y||_1 ||h_i||_1 + 0.001)``, p_i = exp(-w_y CE) as in the code, w = 1 / n scaled to sum to K; see
     ``ib``. Adapted to frozen features, the recipe is inferred.
-
-    Args:
-        facts: what the data know.
-        alpha: see ``ib``.
-        calibration: ``none`` takes alpha as it is, ``ce`` makes alpha 1 a loss as large as cross-entropy at the start.
-        detach: whether the influence is a constant for the gradient.
-        gamma: focusing.
-        recipe: fields of ``Recipe``.
     """
 
     name = "ib_fl"
 
-    def __init__(
-        self,
-        facts: Facts,
-        *,
-        alpha: float = 1000.0,
-        calibration: Literal["none", "ce"] = "none",
-        detach: bool = False,
-        gamma: float = 1.0,
-        **recipe: Unpack[RecipeOptions],
-    ) -> None:
-        super().__init__(facts, alpha=alpha, calibration=calibration, detach=detach, **recipe)
-        check_range(self.name, "gamma", gamma, 0.0, 10.0)
-        self.gamma = kept(gamma)
+    gamma: float = hyper(1.0, low=0, high=10, help="focusing")
 
-    def weighted(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """w_y times cross-entropy, focused."""
-        weighted = super().weighted(losses, labels)
-        return focusing(weighted, self.gamma) * weighted
+    weighting = Influence("alpha", "detach", gamma="gamma")

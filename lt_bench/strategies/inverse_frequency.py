@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Literal
 
-from torch import Tensor
-
-from lt_bench.strategies._lib.class_weights import inverse_power_weights
-from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.weights import Inverse, LogInverse
 
 
 class InverseFrequency(Strategy):
@@ -19,11 +17,6 @@ class InverseFrequency(Strategy):
     gradient is smaller by the mean weight of the training set, so a learning rate carries over divided by it.
 
     The published uses are end to end; the recipe for a head alone, from the stage-1 head, is inferred.
-
-    Args:
-        facts: what the data know.
-        reduction: divide the batch's loss by the sum of its ``weights``, or by its number of ``samples``.
-        recipe: fields of ``Recipe``.
     """
 
     name = "inverse_frequency"
@@ -31,15 +24,13 @@ class InverseFrequency(Strategy):
     paper = "Huang et al., Learning Deep Representation for Imbalanced Classification, CVPR 2016; code pseulki/IB-Loss, zhangyongshun/BagofTricks-LT (CSCE)"
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     grid = {"lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3, 2e-2)}
+    stackable = True
 
-    def __init__(self, facts: Facts, *, reduction: Literal["samples", "weights"] = "weights", **recipe: Unpack[RecipeOptions]) -> None:
-        super().__init__(facts, **recipe)
-        self.reduction = reduction
-        self.class_weight = self.weights(self.class_counts.clamp_min(1))
+    reduction: Literal["samples", "weights"] = hyper(
+        "weights", help="divide the batch's loss by its sum of weights, or by its number of samples"
+    )
 
-    def weights(self, counts: Tensor) -> Tensor:
-        """1 / n scaled to sum to K."""
-        return inverse_power_weights(counts, 1.0)
+    weighting = Inverse(1.0, "reduction")
 
 
 class SqrtInverse(InverseFrequency):
@@ -52,9 +43,7 @@ class SqrtInverse(InverseFrequency):
     name = "sqrt_inverse"
     paper = "Mahajan et al., Exploring the Limits of Weakly Supervised Pretraining, ECCV 2018; code zhangyongshun/BagofTricks-LT (CSCE, gamma 0.5)"
 
-    def weights(self, counts: Tensor) -> Tensor:
-        """n^(-1/2) scaled to sum to K."""
-        return inverse_power_weights(counts, 0.5)
+    weighting = Inverse(0.5, "reduction")
 
 
 class LogReweight(InverseFrequency):
@@ -67,6 +56,4 @@ class LogReweight(InverseFrequency):
     name = "log_reweight"
     paper = "'Weighted softmax' of the survey of Zhang et al., Deep Long-Tailed Learning, TPAMI 2023; its code, WeightedSoftmaxLoss.py, on hyperconnect/LADE"
 
-    def weights(self, counts: Tensor) -> Tensor:
-        """1 - log(n / n_max)."""
-        return 1 - (counts / counts.max()).log()
+    weighting = LogInverse("reduction")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lt_bench.strategies._lib.cross_entropy import shift
-from lt_bench.strategies.contract import Facts, Strategy, at_least_float32, check_range
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies._lib.tensors import at_least_float32, of_head
+from lt_bench.strategies.contract import Facts, Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.cross_entropy import shift
 
 SMALL = 1e-9
 
@@ -26,12 +27,6 @@ class LADE(Strategy):
     alpha 0.1 and penalty 0.01 are the README's for CIFAR-100-LT (its configuration file says penalty 0.1). Users report 52.2 and 48.9 under two seeds on
     ImageNet-LT (issue #4). Published end to end; the recipe for a head alone, from the stage-1 head, is inferred. Across processes the statistic is that
     of the gathered global batch.
-
-    Args:
-        facts: what the data know.
-        alpha: strength of the regulariser.
-        penalty: lambda of the paper.
-        recipe: fields of ``Recipe``.
     """
 
     name = "lade"
@@ -44,15 +39,15 @@ class LADE(Strategy):
         "inat2018": {"alpha": 0.05, "penalty": 0.5},
         "places_lt": {"alpha": 0.005, "penalty": 0.1},
     }
-    grid = {"alpha": (0.005, 0.05, 0.1), "penalty": (0.01, 0.1, 0.5), "lr": (0.001, 0.01, 0.1)}
-    needs_whole_batch: ClassVar[bool] = True
+    grid = {"lr": (0.001, 0.01, 0.1)}
+    stackable = True
+    needs_whole_batch = True
 
-    def __init__(self, facts: Facts, *, alpha: float = 0.1, penalty: float = 0.01, **recipe: Unpack[RecipeOptions]) -> None:
-        super().__init__(facts, **recipe)
-        check_range(self.name, "alpha", alpha, 0.0, 100.0)
-        check_range(self.name, "penalty", penalty, 0.0, 100.0)
-        self.alpha = nn.Buffer(self.one_per_head(alpha).clone(), persistent=False)
-        self.penalty = nn.Buffer(self.one_per_head(penalty).unsqueeze(1).clone(), persistent=False)
+    alpha: float = hyper(0.1, low=0, high=100, grid=(0.005, 0.05, 0.1), help="strength of the regulariser")
+    penalty: float = hyper(0.01, low=0, high=100, grid=(0.01, 0.1, 0.5), help="lambda of the paper")
+
+    def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
+        super().__init__(facts, **hyperparameters)
         self.prior = nn.Buffer(self.class_counts / self.class_counts.sum(), persistent=False)
 
     @shift
@@ -61,13 +56,15 @@ class LADE(Strategy):
         return logits + (self.prior + SMALL).log().to(logits)
 
     def batch_statistic(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """alpha LADER (H,) of logits (H, B, K) and labels (H, B)."""
+        """alpha LADER, a scalar, of logits (B, K) and labels (B,)."""
         z = at_least_float32(logits)
-        H, B, K = z.shape
-        prior, penalty = self.prior.to(z), self.penalty.to(z)
-        true = z.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-        present = torch.zeros(H, K, dtype=z.dtype, device=z.device).scatter_add(1, labels, torch.ones_like(true))
-        first = torch.zeros_like(present).scatter_add(1, labels, true) / (present + 1e-8)
+        B, K = z.shape[-2:]
+        prior, index = self.prior.to(z), labels.expand(z.shape[:-1])
+        true = z.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        zeros = torch.zeros_like(z[..., 0, :])
+        present = zeros.scatter_add(-1, index, torch.ones_like(true))
+        first = zeros.scatter_add(-1, index, true) / (present + 1e-8)
         offset = math.log(1 / K + SMALL) - (prior + SMALL).log()
-        second = torch.logsumexp(z + offset, dim=1) - math.log(B)
-        return -self.alpha.to(z) * (prior * (first - second - penalty * second**2)).sum(1)
+        second = torch.logsumexp(z + offset, dim=-2) - math.log(B)
+        statistic = (prior * (first - second - of_head(self.penalty, z, 1) * second**2)).sum(-1)
+        return -of_head(self.alpha, z) * statistic

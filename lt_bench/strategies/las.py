@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, Unpack
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
-
-from lt_bench.strategies.contract import Facts, Strategy, check_range, linear_head, per_class, stacked_linear
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.targets import LabelAware
+from lt_bench.strategies.slots.trainable import ScaledHead
 
 
 class LAS(Strategy):
@@ -23,14 +21,6 @@ class LAS(Strategy):
     Both the scales s (from 1) and the classifier (from stage 1) are trained, the classifier at ``lr * lr_factor``, on class-aware batches, 10 epochs with cosine;
     weight decay acts on s too. Official for the CIFAR, ImageNet-LT, iNaturalist and Places-LT settings, on a mixup stage 1, and with BatchNorm statistics moving but
     on CIFAR-10-LT; here features are frozen.
-
-    Args:
-        facts: what the data know.
-        smooth_head: epsilon of the largest class.
-        smooth_tail: epsilon of the smallest class.
-        shape: of epsilon between them.
-        lr_factor: learning rate of weight and bias over that of the scales.
-        recipe: fields of ``Recipe``.
     """
 
     name = "las"
@@ -54,42 +44,15 @@ class LAS(Strategy):
         "inat2018": {"smooth_head": 0.3, "smooth_tail": 0.0, "lr_factor": 0.05, "weight_decay": 1e-4, "batch_size": 256},
         "places_lt": {"lr_factor": 0.05, "weight_decay": 5e-4, "batch_size": 256},
     }
-    grid = {"smooth_head": (0.2, 0.4, 0.6), "lr_factor": (0.0, 0.05, 0.2, 1.0), "lr": (0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
+    grid = {"lr": (0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
+    stackable = True
 
-    def __init__(
-        self,
-        facts: Facts,
-        *,
-        smooth_head: float = 0.4,
-        smooth_tail: float = 0.1,
-        shape: Literal["concave", "linear", "convex"] = "concave",
-        lr_factor: float = 0.2,
-        **recipe: Unpack[RecipeOptions],
-    ) -> None:
-        super().__init__(facts, **recipe)
-        for name, value in (("smooth_head", smooth_head), ("smooth_tail", smooth_tail)):
-            check_range(self.name, name, value, 0.0, 1.0)
-        check_range(self.name, "lr_factor", lr_factor, 0.0, 100.0)
-        span = self.class_counts.max() - self.class_counts.min()
-        x = (self.class_counts - self.class_counts.min()) / span if span > 0 else torch.zeros_like(self.class_counts)
-        curve = {"concave": torch.sin(math.pi / 2 * x), "linear": x, "convex": 1 - torch.cos(math.pi / 2 * x)}[shape]
-        self.epsilon = nn.Buffer(smooth_tail + (smooth_head - smooth_tail) * curve, persistent=False)
-        self.lr_factor = tuple(self.one_per_head(lr_factor).tolist())
-        self.scale = nn.Parameter(torch.ones_like(self.bias))
+    smooth_head: float = hyper(0.4, low=0, high=1, grid=(0.2, 0.4, 0.6), help="epsilon of the largest class")
+    smooth_tail: float = hyper(0.1, low=0, high=1, help="epsilon of the smallest class")
+    shape: Literal["concave", "linear", "convex"] = hyper("concave", help="course of epsilon between them")
+    lr_factor: float = hyper(
+        0.2, low=0, high=100, grid=(0.0, 0.05, 0.2, 1.0), help="learning rate of weight and bias over that of the scales"
+    )
 
-    def relative_rates(self) -> dict[Tensor, tuple[float, ...]]:
-        """Weight and bias learn at ``lr_factor`` times the rate of the scales."""
-        return {self.weight: self.lr_factor, self.bias: self.lr_factor}
-
-    def logits(self, features: Tensor) -> Tensor:
-        """s (W h + b) (H, B, K)."""
-        return stacked_linear(features, self.weight, self.bias) * self.scale.unsqueeze(1)
-
-    def smoothing(self, labels: Tensor) -> Tensor:
-        """Epsilon of each sample's class."""
-        return per_class(self.epsilon.to(self.scale.dtype), labels)
-
-    def inference_head(self, head: int = 0) -> nn.Module:
-        """Linear, the scales folded in."""
-        scale = self.scale[head].detach()
-        return linear_head(self.weight[head].detach() * scale.unsqueeze(1), self.bias[head].detach() * scale)
+    target = LabelAware("smooth_head", "smooth_tail", "shape")
+    trainable = ScaledHead("lr_factor")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Literal
 
-from torch import Tensor
-
-from lt_bench.strategies._lib.class_weights import kept
-from lt_bench.strategies._lib.smoothing import epsilon_of_target, torch_epsilon
-from lt_bench.strategies.contract import Facts, Strategy, check_range
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.targets import Smooth
 
 
 class LOS(Strategy):
@@ -25,14 +22,6 @@ class LOS(Strategy):
     iNaturalist epsilon 0.99 is known and the rest is inferred. Which convention the paper prints could not be read.
 
     On features of ordinary regularisation LOS from the stage-1 head is a transient, not an optimum: see docs/findings.md.
-
-    Args:
-        facts: what the data know.
-        epsilon: smoothing, 0 to 1.
-        convention: ``torch`` or ``others``, see above.
-        true_probability: q_y, from 1 / K to 1; sets the target instead of epsilon where it is not 0.
-        gap: log(q_y / q_k); sets the target instead of epsilon where it is not 0.
-        recipe: fields of ``Recipe``.
     """
 
     name = "los"
@@ -41,27 +30,15 @@ class LOS(Strategy):
     recipe = Recipe(lr=5e-4, momentum=0.9, weight_decay=0.0, batch_size=64, epochs=20)
     official = ("cifar100_lt",)
     settings = {"imagenet_lt": {"epsilon": 0.99}, "inat2018": {"epsilon": 0.99}}
-    grid = {"epsilon": (0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.99), "lr": (5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3)}
+    grid = {"lr": (5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3)}
+    stackable = True
 
-    def __init__(
-        self,
-        facts: Facts,
-        *,
-        epsilon: float = 0.98,
-        convention: Literal["torch", "others"] = "torch",
-        true_probability: float = 0.0,
-        gap: float = 0.0,
-        **recipe: Unpack[RecipeOptions],
-    ) -> None:
-        super().__init__(facts, **recipe)
-        for name, value, high in (("epsilon", epsilon, 1.0), ("true_probability", true_probability, 1.0), ("gap", gap, 50.0)):
-            check_range(self.name, name, value, 0.0, high)
-        K = facts.num_classes
-        self.epsilon = kept(epsilon_of_target(self.name, torch_epsilon(epsilon, convention, K), true_probability, gap, K))
+    epsilon: float = hyper(0.98, low=0, high=1, grid=(0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.99), help="mass spread evenly over all K classes")
+    convention: Literal["torch", "others"] = hyper("torch", help="spread over all K classes (torch) or over the K - 1 others")
+    true_probability: float = hyper(0.0, low=0, high=1, help="q_y, from 1 / K to 1; sets the target instead of epsilon where it is not 0")
+    gap: float = hyper(0.0, low=0, high=50, help="log(q_y / q_k); sets the target instead of epsilon where it is not 0")
 
-    def smoothing(self, labels: Tensor) -> Tensor | float:
-        """Torch's epsilon."""
-        return self.epsilon
+    target = Smooth("epsilon", "convention", "true_probability", "gap")
 
 
 class LORT(LOS):

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-
-import torch
-from torch import Tensor, nn
-
-from lt_bench.strategies.contract import Facts, Strategy, linear_head
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.slots.trainable import Scale
 
 
 class LWS(Strategy):
@@ -33,17 +28,6 @@ class LWS(Strategy):
         "places_lt": {"batch_size": 256},
     }
     grid = {"lr": (0.01, 0.03, 0.1, 0.2), "weight_decay": (0.0, 5e-4, 5e-3), "epochs": (5, 20)}
+    stackable = True
 
-    def __init__(self, facts: Facts, **recipe: Unpack[RecipeOptions]) -> None:
-        super().__init__(facts, **recipe)
-        self.weight.requires_grad_(False)
-        self.bias.requires_grad_(False)
-        self.scale = nn.Parameter(torch.ones(self.heads, facts.num_classes))
-
-    def logits(self, features: Tensor) -> Tensor:
-        """s z (H, B, K)."""
-        return super().logits(features) * self.scale.unsqueeze(1)
-
-    def inference_head(self, head: int = 0) -> nn.Module:
-        """Linear, rows and bias scaled."""
-        return linear_head(self.weight[head] * self.scale[head].unsqueeze(1), self.bias[head] * self.scale[head])
+    trainable = Scale()

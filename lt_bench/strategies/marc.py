@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Literal
 
-from torch import Tensor, nn
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.trainable import Affine
+from lt_bench.strategies.slots.weights import Inverse
 
-from lt_bench.strategies._lib.calibration_layer import CalibrationLayer
-from lt_bench.strategies.contract import Facts, linear_head
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
 
-
-class MARC(CalibrationLayer):
+class MARC(Strategy):
     """MARC: an affine correction of the stage-1 logits per class, 2 K parameters.
 
     ``l_i = w_y * CE(z'_i, y)``, ``z'_c = a_c z_c + b_c ||w_c||``, ``w_c`` of the loss = (1 / pi_c)^rho scaled to sum to K, the batch reduced by its sum of weights; a
@@ -19,12 +18,6 @@ class MARC(CalibrationLayer):
 
     Official: ImageNet-LT, iNaturalist and Places-LT. On CIFAR the code warms up from 0.05 to 0.1 over 800 of 2,000 iterations of 512; here the ramp begins near 0
     and is counted in epochs (36 of 91 on CIFAR-100-LT IF 100, 32 of 80 on CIFAR-10-LT), hence inferred.
-
-    Args:
-        facts: what the data know.
-        rho: power of the inverse frequency.
-        reduction: divide the batch's loss by the sum of its ``weights``, or by its number of ``samples``.
-        recipe: fields of ``Recipe``.
     """
 
     name = "marc"
@@ -40,20 +33,13 @@ class MARC(CalibrationLayer):
         "inat2018": {"lr": 0.05, "weight_decay": 1e-4, "batch_size": 256, "epochs": 30, "warmup_epochs": 0},
         "places_lt": {"lr": 0.05, "batch_size": 128, "epochs": 10, "warmup_epochs": 0},
     }
-    grid = {"rho": (0.4, 0.8, 1.2, 1.5), "lr": (0.01, 0.05, 0.5), "weight_decay": (0.0, 5e-4)}
+    grid = {"lr": (0.01, 0.05, 0.5), "weight_decay": (0.0, 5e-4)}
+    stackable = True
 
-    def __init__(
-        self, facts: Facts, *, rho: float = 1.2, reduction: Literal["samples", "weights"] = "weights", **recipe: Unpack[RecipeOptions]
-    ) -> None:
-        super().__init__(facts, rho=rho, reduction=reduction, **recipe)
+    rho: float = hyper(1.2, low=0, high=5, grid=(0.4, 0.8, 1.2, 1.5), help="power of the inverse frequency")
+    reduction: Literal["samples", "weights"] = hyper(
+        "weights", help="divide the batch's loss by its sum of weights, or by its number of samples"
+    )
 
-    def logits(self, features: Tensor) -> Tensor:
-        """a z + b ||w|| (H, B, K)."""
-        norms = self.weight.norm(dim=2)
-        return self.frozen_logits(features) * self.scale.unsqueeze(1) + (self.shift * norms).unsqueeze(1)
-
-    def inference_head(self, head: int = 0) -> nn.Module:
-        """Linear, the correction folded in."""
-        weight, scale = self.weight[head], self.scale[head].detach()
-        bias = scale * self.bias[head] + self.shift[head].detach() * weight.norm(dim=1)
-        return linear_head(weight * scale.unsqueeze(1), bias)
+    trainable = Affine()
+    weighting = Inverse("rho", "reduction")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lt_bench.engine.heads.gradients import product
-from lt_bench.engine.heads.sgd import HeadSGD
 from lt_bench.features.source import FeatureSource
-from lt_bench.strategies._lib.cross_entropy import CrossEntropy
+from lt_bench.strategies._lib.meta_sampler import Drawn, adam_direction, alignment, mean_residual, split_members
+from lt_bench.strategies._lib.tensors import stacked_linear
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
-from lt_bench.strategies.contract import Facts, check_range, stacked_linear
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.contract import Batch, Facts, Recipe
+from lt_bench.strategies.hyper import hyper
 
 
 class MetaSampler(BalancedSoftmax):
@@ -29,14 +28,6 @@ class MetaSampler(BalancedSoftmax):
     optimizer's momentum, here it is plain. On ImageNet-LT and Places-LT the official balanced batch is drawn from the validation split, whose labels are thereby
     trained on; here it never is: it comes from the training split, as on CIFAR there. ``held_out`` keeps what that split gives there, a balanced batch of images the
     head is not trained on; it is ours, and made no difference on the shipped features (validation 41.2 against 41.4). Places-LT: init_power 0.3, rate 0.001, 512 balanced samples.
-
-    Args:
-        facts: what the data know.
-        meta_lr: learning rate of Adam on v.
-        init_power: how strongly rare classes are favoured at the start.
-        meta_batch_size: samples of the balanced batch.
-        meta_source: where they are drawn from: all of ``train``, or a tenth of each class's training images, at least one of two or more, that is ``held_out`` for them.
-        recipe: fields of ``Recipe``.
     """
 
     name = "meta_sampler"
@@ -53,98 +44,77 @@ class MetaSampler(BalancedSoftmax):
     }
     grid = {"lr": (0.01, 0.1, 0.4), "weight_decay": (5e-4, 5e-3), "init_power": (0.0, 0.3)}
 
-    def __init__(
-        self,
-        facts: Facts,
-        *,
-        meta_lr: float = 0.01,
-        init_power: float = 0.3,
-        meta_batch_size: int = 512,
-        meta_source: Literal["train", "held_out"] = "train",
-        **recipe: Unpack[RecipeOptions],
-    ) -> None:
-        super().__init__(facts, **recipe)
-        check_range(self.name, "meta_lr", meta_lr, 0.0, 10.0)
-        check_range(self.name, "init_power", init_power, 0.0, 2.0)
-        check_range(self.name, "meta_batch_size", meta_batch_size, 1, 1 << 20)
-        self.meta_lr, self.meta_batch_size, self.holds_out = self.one_per_head(meta_lr).float(), meta_batch_size, meta_source == "held_out"
+    meta_lr: float = hyper(0.01, low=0, high=10, help="learning rate of Adam on v")
+    init_power: float = hyper(0.3, low=0, high=2, help="how strongly rare classes are favoured at the start")
+    meta_batch_size: int = hyper(512, low=1, high=1_048_576, help="samples of the balanced batch")
+    meta_source: Literal["train", "held_out"] = hyper(
+        "train", help="balanced batch from all training images, or from a tenth that is held out for it"
+    )
+
+    def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
+        super().__init__(facts, **hyperparameters)
         counts = self.class_counts.clamp_min(1)
-        rarity = (counts / counts.sum()) ** -self.one_per_head(init_power)[:, None]
-        rate = rarity / (rarity.amin(1, keepdim=True) + rarity.amax(1, keepdim=True))
-        self.rate_logit = nn.Buffer(torch.logit(rate).float())
+        rarity = (counts / counts.sum()) ** -torch.as_tensor(self.init_power, dtype=torch.float64)
+        rate = rarity / (rarity.amin(-1, keepdim=True) + rarity.amax(-1, keepdim=True))
+        self.rate_logit = nn.Buffer(torch.logit(rate).float().expand(*self.leading, facts.num_classes).clone())
         self.mean, self.square = nn.Buffer(torch.zeros_like(self.rate_logit)), nn.Buffer(torch.zeros_like(self.rate_logit))
         self.steps = nn.Buffer(torch.zeros((), dtype=torch.float32))
-        self.members = torch.empty(0, dtype=torch.long)
-        self.starts = self.counts = self.meta_starts = self.meta_counts = self.present = self.members
 
     def begin(self, train: FeatureSource) -> None:
-        """Where each class's samples are: those to train on come first, those held out last."""
-        self.members = torch.argsort(train.labels, stable=True)
-        every = torch.bincount(train.labels, minlength=self.facts.num_classes)
-        held = (every / 10).ceil().long() * (every > 1) * self.holds_out
-        self.starts, self.counts, self.present = every.cumsum(0) - every, every - held, every.nonzero().squeeze(1)
-        self.meta_starts = torch.where(held > 0, self.starts + self.counts, self.starts)
-        self.meta_counts = torch.where(held > 0, held, every)
+        """Where each class's samples are."""
+        self._members, self._balanced = split_members(train.labels, self.facts.num_classes, self.meta_source == "held_out")
+        self._present = torch.bincount(train.labels).nonzero().squeeze(1)
 
-    def fit_step(self, index: Tensor, optimizer: HeadSGD) -> None:
-        """Draw the batch, move the rates, train on the batch; of ``index`` only the views are used. All processes draw and move alike."""
-        split = self.train_split
-        assert split is not None
-        views = self.spread(index // len(split)) * len(split)
-        with torch.no_grad():
-            # The largest exp(log (r n) + Gumbel noise) is the class drawn, its part of their sum the softmax; exp(Gumbel noise) is 1 / E, E exponential.
-            shares = (self.rate_logit.sigmoid() * self.counts).unsqueeze(1) / self.draw(index.shape[1], self.facts.num_classes).log().neg()
-            classes = shares.argmax(-1)
-            rows = views + self.member(classes, self.starts, self.counts)
-            balanced = self.present[(self.draw(self.meta_batch_size, 1).squeeze(-1) * self.present.numel()).long()]
-            seen = views[:, torch.arange(self.meta_batch_size, device=index.device) % index.shape[1]]
-            seen = seen + self.member(balanced, self.meta_starts, self.meta_counts)
-        batch = self.batch_of(rows)
-        logits, objective = self.differentiate(batch)
-        with torch.no_grad():
-            features = batch.features if batch.world == 1 else split.gather(rows).to(self.dtype)
-            drawn = logits if batch.world == 1 else self.logits(features)
-            assert drawn is not None
-            through = self.influence(features, classes, drawn, split.gather(seen).to(self.dtype), balanced)
-            soft = shares.div_(shares.sum(-1, keepdim=True))
-            through *= soft.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
-            gradient = torch.zeros_like(self.rate_logit).scatter_add_(1, classes, through) - torch.einsum("hb,hbk->hk", through, soft)
-            self.adam(gradient * (1 - self.rate_logit.sigmoid()))
-        self.finish_step(batch, logits, objective, optimizer)
+    def begin_epoch(self, epoch: int) -> None:
+        """The rate of the inner step."""
+        super().begin_epoch(epoch)
+        self._factor = self.recipe.factor(epoch)
 
-    def draw(self, samples: int, width: int) -> Tensor:
+    @torch.no_grad()
+    def redraw(self, rows: Tensor) -> Tensor:
+        """The drawn batch, and a balanced one for the outer loss; of ``rows`` only the views are used. All processes draw alike."""
+        N, rows = len(self.training_data), self._stack(self.per_head(rows))
+        views, B, M = rows // N * N, rows.shape[1], self.meta_batch_size
+        # The largest exp(log (r n) + Gumbel noise) is the class drawn, its part of their sum the softmax; exp(Gumbel noise) is 1 / E, E exponential.
+        rates = self._stack(self.rate_logit).sigmoid()
+        shares = (rates * self._members.counts).unsqueeze(1) / self._uniform(B, self.facts.num_classes).log().neg()
+        classes = shares.argmax(-1)
+        drawn = views + self._members.at(classes, self._uniform(B, 1).squeeze(-1))
+        balanced = self._present[(self._uniform(M, 1).squeeze(-1) * self._present.numel()).long()]
+        seen = views[:, torch.arange(M, device=rows.device) % B] + self._balanced.at(balanced, self._uniform(M, 1).squeeze(-1))
+        self._drawn = Drawn(drawn, classes, shares, seen, balanced)
+        return drawn if self.heads is not None else drawn.squeeze(0)
+
+    def before_update(self, logits: Tensor, batch: Batch) -> None:
+        """Move the rates along the gradient of the outer loss; all processes alike, on the whole batch."""
+        drawn, features = self._drawn, self._stack(batch.features)
+        if features.shape[1] != drawn.rows.shape[1]:  # the share of one of several processes
+            features = self.training_data.gather(drawn.rows).to(features)
+            logits = self.logits(features if self.heads is not None else features.squeeze(0))
+        residual = mean_residual(self.transform(self._stack(logits), drawn.classes), drawn.classes, in_place=False)
+        outer_features = self.training_data.gather(drawn.balanced_rows).to(features)
+        lr, weight, bias = self._inner_step()
+        outer = mean_residual(stacked_linear(outer_features, weight, bias), drawn.balanced_classes, in_place=True)
+        of_rates = drawn.of_rates(-lr * alignment(features, residual, outer_features, outer))
+        gradient = (of_rates * (1 - self._stack(self.rate_logit).sigmoid())).view_as(self.rate_logit)
+        self.rate_logit -= self.meta_lr * adam_direction(gradient, self.mean, self.square, self.steps)
+
+    def _inner_step(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Learning rates (H, 1), and weight and bias after a plain step along their gradients."""
+        heads, weight, bias = self.heads or 1, self._stack(self.weight), self._stack(self.bias)
+        of_weight, of_bias = self.weight.grad, self.bias.grad
+        assert of_weight is not None
+        assert of_bias is not None
+        lr, decay = weight.new_tensor([self.recipe.per_head(rate, heads) for rate in ("lr", "weight_decay")]).unsqueeze(-1)
+        lr = lr * self._factor
+        keep = 1 - lr * decay
+        moved = torch.addcmul(keep.unsqueeze(-1) * weight, self._stack(of_weight), lr.unsqueeze(-1), value=-1)
+        return lr, moved, torch.addcmul(keep * bias, self._stack(of_bias), lr, value=-1)
+
+    def _stack(self, tensor: Tensor) -> Tensor:
+        return tensor if self.heads is not None else tensor.unsqueeze(0)
+
+    def _uniform(self, samples: int, width: int) -> Tensor:
         """Uniform numbers above 0 (H, samples, width), the same on every process."""
         self.draws.share(samples, 0, 1)
-        return self.draws.uniform(torch.empty(self.heads, samples, width, device=self.members.device)).clamp_min_(1e-20)
-
-    def member(self, classes: Tensor, starts: Tensor, counts: Tensor) -> Tensor:
-        """A random sample, 0 to N - 1, of each of the classes (H, B), which have ``counts`` from ``starts`` on in ``members``."""
-        within = (self.draw(classes.shape[1], 1).squeeze(-1) * counts[classes]).long()
-        return self.members[starts[classes] + within.minimum(counts[classes] - 1)]
-
-    def influence(self, features: Tensor, labels: Tensor, logits: Tensor, meta_features: Tensor, meta_labels: Tensor) -> Tensor:
-        """How the loss on the balanced batch changes with the weight s_i of each sample of the drawn one, after one step of the head: (H, B).
-
-        That step is along the gradients of weight and bias, which are those of the drawn batch.
-        """
-        lr, decay = features.new_tensor([self.recipe.per_head(rate, self.heads) for rate in ("lr", "weight_decay")]).unsqueeze(-1)
-        lr, moved = lr * self.recipe.factor(self.current_epoch), []
-        for parameter, rate in ((self.weight, lr.unsqueeze(-1)), (self.bias, lr)):
-            assert parameter.grad is not None
-            moved.append(torch.addcmul((1 - rate * decay.view_as(rate)) * parameter, parameter.grad, rate, value=-1))
-        outer = _residual(stacked_linear(meta_features, *moved), meta_labels)
-        alignment = stacked_linear(features, product(outer, meta_features, self.weight.shape), outer.sum(1))
-        return -lr * (alignment * _residual(self.transform(logits, labels), labels, in_place=False)).sum(-1)
-
-    def adam(self, gradient: Tensor) -> None:
-        """One step of Adam (0.9, 0.999) on v, each head with its own rate."""
-        self.steps += 1
-        self.mean.lerp_(gradient, 0.1)
-        self.square.lerp_(gradient.square(), 0.001)
-        size = (self.square / (1 - 0.999**self.steps)).sqrt() + 1e-8
-        self.rate_logit -= self.meta_lr.to(gradient)[:, None] * (self.mean / (1 - 0.9**self.steps)) / size
-
-
-def _residual(logits: Tensor, labels: Tensor, *, in_place: bool = True) -> Tensor:
-    """Gradient of the mean cross-entropy of a batch with respect to its logits, (softmax - one-hot) / B."""
-    return CrossEntropy(logits, labels, 0.0, in_place=in_place).residual(1 / logits.shape[1])
+        return self.draws.uniform(torch.empty(self.heads or 1, samples, width, device=self._present.device)).clamp_min_(1e-20)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lt_bench.core.inference_heads import NormalisedLinear, on_sphere
 from lt_bench.features.source import FeatureSource
-from lt_bench.strategies.contract import Facts, Strategy, linear_head
-from lt_bench.strategies.recipe import RecipeOptions
-
-ROWS = 1 << 14
+from lt_bench.strategies._lib.class_means import ROWS
+from lt_bench.strategies._lib.remembered import remembered
+from lt_bench.strategies._lib.tensors import linear_head
+from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.hyper import hyper
 
 
 class NCM(Strategy):
@@ -23,11 +24,6 @@ class NCM(Strategy):
     come from un-augmented training images (facebookresearch/classifier-balancing ``run_networks.py`` get_knncentroids, ``models/KNNClassifier.py``; its other
     similarity, called cos there, is the dot product over D and is left out). ``un`` is a linear layer here: -||h||^2 is the same for all classes and dropped.
     A class without training samples has its mean at the origin.
-
-    Args:
-        facts: what the data know.
-        features: ``un``, ``l2n`` or ``cl2n`` (the official default), see above.
-        recipe: fields of ``Recipe``; without effect, nothing is fitted by steps.
     """
 
     name = "ncm"
@@ -37,26 +33,34 @@ class NCM(Strategy):
     trains = "class means"
     fitting = "solve"
     official = ("imagenet_lt", "inat2018", "places_lt")
-    grid = {"features": ("un", "l2n", "cl2n")}
 
-    def __init__(self, facts: Facts, *, features: Literal["un", "l2n", "cl2n"] = "cl2n", **recipe: Unpack[RecipeOptions]) -> None:
-        super().__init__(facts, **recipe)
-        self.form = features
+    form: Literal["un", "l2n", "cl2n"] = hyper(
+        "cl2n", grid=("un", "l2n", "cl2n"), name="features", help="f: h, h / ||h||, or h centred over its norm"
+    )
+
+    def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
+        super().__init__(facts, **hyperparameters)
         self.means = nn.Buffer(torch.zeros(facts.num_classes, facts.dim))
         self.centre = nn.Buffer(torch.zeros(facts.dim))
 
+    @torch.no_grad()
     def solve(self, train: FeatureSource) -> None:
         """Two passes, sums in float64: the mean of all, and the mean of each class."""
+        means, centre = remembered(train, (type(self), self.form, self.dtype, self.facts.num_classes), lambda: self._means(train))
+        self.means.copy_(means)
+        self.centre.copy_(centre)
+
+    def _means(self, train: FeatureSource) -> tuple[Tensor, Tensor]:
         features, labels = train.view("plain"), train.labels
         if self.form == "cl2n":
             total = torch.stack([rows.double().sum(0) for rows in features.split(ROWS)]).sum(0)
             self.centre.copy_(total / len(train))
         sums = torch.zeros_like(self.means, dtype=torch.float64)
         for rows, of in zip(features.split(ROWS), labels.split(ROWS), strict=True):
-            sums.index_add_(0, of, self.transformed(rows.to(self.centre.dtype)).double())
-        self.means.copy_(sums / torch.bincount(labels, minlength=self.facts.num_classes).clamp_min(1).unsqueeze(1))
+            sums.index_add_(0, of, self._centred(rows.to(self.centre.dtype)).double())
+        return sums / torch.bincount(labels, minlength=self.facts.num_classes).clamp_min(1).unsqueeze(1), self.centre.clone()
 
-    def transformed(self, features: Tensor) -> Tensor:
+    def _centred(self, features: Tensor) -> Tensor:
         """f of features h (..., D)."""
         return features if self.form == "un" else on_sphere(features - self.centre)
 
@@ -64,17 +68,17 @@ class NCM(Strategy):
         """-||f - m||^2 (..., B, K), for ``un`` without -||h||^2."""
         return self.inference_head()(features)
 
-    def inference_head(self, head: int = 0) -> nn.Module:
+    def inference_head(self) -> nn.Module:
         """2 m_c f - ||m_c||^2 - ||f||^2."""
         bias = -self.means.square().sum(1)
         if self.form == "un":
             return linear_head(2 * self.means, bias)
         return NormalisedLinear(2 * self.means, bias - 1, shift=-self.centre if self.form == "cl2n" else None)
 
-    def per_head_classifier(self, head: int = 0) -> Tensor:
+    def classifier_rows(self) -> Tensor:
         """The class means."""
         return self.means
 
-    def classifier_input(self, features: Tensor, head: int = 0) -> Tensor:
+    def classifier_input(self, features: Tensor) -> Tensor:
         """The feature, centred for ``cl2n``."""
         return features - self.centre if self.form == "cl2n" else features

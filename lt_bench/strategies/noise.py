@@ -24,6 +24,10 @@ class Draws:
         self._epoch_chunk: tuple[int, int] = (0, 0)
         self._total, self._rank, self._world = 0, 0, 1
 
+    def seed(self, repetitions: tuple[int, ...]) -> None:
+        """Draw for these repetitions from now on."""
+        self._repetitions, self._generators = repetitions, []
+
     def start(self, epoch: int, chunk: int) -> None:
         """Begin the streams of one chunk of an epoch."""
         self._epoch_chunk = (epoch, chunk)

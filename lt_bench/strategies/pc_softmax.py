@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from lt_bench.strategies.contract import Strategy, linear_head
+from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.slots.inference import ExchangePrior
 
 
 class PCSoftmax(Strategy):
@@ -20,8 +19,4 @@ class PCSoftmax(Strategy):
     trains = "nothing"
     fitting = "none"
 
-    def inference_head(self, head: int = 0) -> nn.Module:
-        """Linear, the compensation folded into the bias."""
-        counts = self.class_counts.clamp_min(1)
-        compensation = (counts.sum() / (counts * self.facts.num_classes)).log()
-        return linear_head(self.weight[head].detach(), self.bias[head].detach() + compensation.to(self.bias))
+    at_inference = ExchangePrior()

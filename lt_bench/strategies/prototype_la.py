@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from lt_bench.core.inference_heads import LinearAndCosine
 from lt_bench.features.source import FeatureSource
+from lt_bench.strategies._lib.class_means import class_means
 from lt_bench.strategies._lib.class_weights import log_prior
 from lt_bench.strategies._lib.foreign_logits import logits_on_others
-from lt_bench.strategies.contract import Facts, Strategy, check_range
-from lt_bench.strategies.recipe import RecipeOptions
-
-ROWS = 1 << 14
+from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.hyper import hyper
 
 
 class PrototypeLA(Strategy):
@@ -28,12 +27,6 @@ class PrototypeLA(Strategy):
     The thought behind it: the rows of rare classes have seen few gradients and their logits are small, while a class mean needs few images; the means in turn miss
     what the classifier has learned to ignore. Their errors differ, and their sum is better than either. Cosine to class means is the nearest-class-mean rule of
     Kang et al. (ICLR 2020) but for the centre. Hyper-parameters were chosen on unseen validation images (docs/findings.md).
-
-    Args:
-        facts: what the data know.
-        mix: weight of the cosine, in units of the spread of the logits.
-        tau: strength of the adjustment.
-        recipe: fields of ``Recipe``; without effect, nothing is fitted by steps.
     """
 
     name = "prototype_la"
@@ -45,33 +38,28 @@ class PrototypeLA(Strategy):
     settings = {"cifar10_lt": {"mix": 6.0, "tau": 2.5}}
     grid = {"mix": (0.0, 3.0, 6.0, 9.0, 12.0, 18.0), "tau": (0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 2.0, 2.5, 3.0)}
 
-    def __init__(self, facts: Facts, *, mix: float = 9.0, tau: float = 1.2, **recipe: Unpack[RecipeOptions]) -> None:
-        super().__init__(facts, **recipe)
-        check_range(self.name, "mix", mix, 0.0, 1e4)
-        check_range(self.name, "tau", tau, 0.0, 10.0)
-        self.mix, self.tau = self.one_per_head(mix), self.one_per_head(tau)
+    mix: float = hyper(9.0, low=0, high=1e4, help="weight of the cosine, in units of the spread of the logits")
+    tau: float = hyper(1.2, low=0, high=10, help="strength of the adjustment")
+
+    def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
+        super().__init__(facts, **hyperparameters)
         self.prototypes = nn.Buffer(torch.zeros(facts.num_classes, facts.dim))
         self.centre = nn.Buffer(torch.zeros(facts.dim))
 
     @torch.no_grad()
     def solve(self, train: FeatureSource) -> None:
         """Sums in float64; ``prototypes`` are the directions of the centred means times sigma."""
-        counts = torch.bincount(train.labels, minlength=self.facts.num_classes).unsqueeze(1)
-        sums = torch.zeros_like(self.prototypes, dtype=torch.float64)
-        for rows, labels in zip(train.view("plain").split(ROWS), train.labels.split(ROWS), strict=True):
-            sums.index_add_(0, labels, rows.double())
-        means = sums / counts.clamp_min(1)
-        centre = means[counts.squeeze(1) > 0].mean(0)
-        directions = F.normalize(torch.where(counts > 0, means - centre, 0.0), dim=1)
+        means, counts = class_means(train, self.facts.num_classes)
+        centre = means[counts > 0].mean(0)
+        directions = F.normalize(torch.where(counts.unsqueeze(1) > 0, means - centre, 0.0), dim=1)
         self.centre.copy_(centre)
-        self.prototypes.copy_(directions * logits_on_others(self.weight[0], self.bias[0], train)[1].mean())
+        self.prototypes.copy_(directions * logits_on_others(self.weight, self.bias, train)[1].mean())
 
-    def inference_head(self, head: int = 0) -> nn.Module:
+    def inference_head(self) -> nn.Module:
         """A linear layer, its bias adjusted, and a cosine layer beside it."""
-        adjustment = log_prior(self.class_counts.double(), self.tau[head]).to(self.bias.dtype)
-        mix = self.mix[head].to(self.prototypes.dtype)
-        return LinearAndCosine(self.weight[head], self.bias[head] - adjustment, self.prototypes * mix, self.centre)
+        adjustment = log_prior(self.class_counts.double(), self.tau).to(self.bias)
+        return LinearAndCosine(self.weight, self.bias - adjustment, self.prototypes * self.mix, self.centre)
 
-    def per_head_classifier(self, head: int = 0) -> torch.Tensor:
+    def classifier_rows(self) -> Tensor:
         """The rows of stage 1."""
-        return self.weight[head].detach()
+        return self.weight.detach()

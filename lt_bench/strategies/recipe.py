@@ -68,6 +68,11 @@ class Recipe:
             return self.decay ** sum(epoch >= milestone for milestone in self.milestones)
         return 1.0
 
+    def rate(self, name: str) -> float:
+        """``lr``, ``momentum`` or ``weight_decay`` of the one head."""
+        value = getattr(self, name)
+        return value[0] if isinstance(value, tuple) else value
+
     def per_head(self, name: str, heads: int) -> tuple[float, ...]:
         """``lr``, ``momentum`` or ``weight_decay`` of each head of a stack."""
         value = getattr(self, name)

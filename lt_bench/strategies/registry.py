@@ -1,50 +1,56 @@
-"""Strategies are found by existing: their facts are read from the source with ``ast``, so that listing them imports nothing. Free of torch."""
+"""Strategies are known by their files: facts are read from the source with ``ast``, so that listing them imports nothing. Free of torch."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import importlib
 import importlib.util
 import inspect
-import types
+import sys
 import typing
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError
-from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, RecipeOptions
+from lt_bench.strategies import composition
+from lt_bench.strategies.hyper import Hyperparameter, type_name
+from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.slots.vocabulary import ATTRIBUTES
+from lt_bench.strategies.source import class_facts, declarations, methods_of, slot_texts, suggestion
 
-if TYPE_CHECKING:
-    from lt_bench.strategies.contract import Strategy
-
-_NOT_STRATEGIES = {"contract", "noise", "pages", "recipe", "registry", "__init__"}
+_NOT_STRATEGIES = {
+    "class_checks",
+    "composition",
+    "contract",
+    "facts",
+    "hyper",
+    "noise",
+    "pages",
+    "recipe",
+    "registry",
+    "source",
+    "__init__",
+}
 _INHERITED: dict[str, Any] = {
     "sampler": "instance", "initial_head": "joint", "trains": "weight and bias", "fitting": "sgd", "official": (), "settings": {}, "grid": {},
-    "inferred": False, "selected_on_val": False, "family": "", "paper": "", "recipe": Recipe(),
+    "inferred": False, "selected_on_val": False, "family": "", "paper": "", "recipe": Recipe(), "stackable": False,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """A typed argument of a strategy, as its source says it."""
-
-    name: str
-    type: Any
-    default: Any
-
-
 RESERVED = ("matmul", "stage1_recipe", "phase1")
 """Stand beside hyper-parameters in a record."""
+PACKAGE = "lt_bench.strategies."
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry knows of a strategy without importing it; the attributes are those of ``strategies.base.Strategy``."""
+    """What the registry knows of a strategy without importing it; the attributes are those of ``strategies.contract.Strategy``.
+
+    Attributes:
+        slots: entries of the vocabulary by slot, in the words of ``compose``; None for a class that the vocabulary cannot say.
+        cls: the class, where it was imported already.
+    """
 
     name: str
     class_path: str
@@ -60,11 +66,14 @@ class Entry:
     grid: dict[str, tuple[Any, ...]]
     inferred: bool
     selected_on_val: bool
+    stackable: bool
     doc: str
     hyperparameters: tuple[Hyperparameter, ...]
+    slots: dict[str, str] | None = None
+    cls: Any = None
 
     def __post_init__(self) -> None:
-        """Keep names free that records use.
+        """Keep names free that records use, and merge the grids.
 
         Raises:
             UserError: a hyper-parameter has such a name.
@@ -74,6 +83,9 @@ class Entry:
                 raise UserError(
                     f"{self.class_path}: a hyper-parameter cannot be called {hyperparameter.name}, records mean something else by it"
                 )
+        declared = {one.name: one.grid for one in self.hyperparameters if one.grid}
+        merged = declared | self.grid
+        object.__setattr__(self, "grid", {name: values for name, values in merged.items() if values})
 
     @property
     def summary(self) -> str:
@@ -83,7 +95,7 @@ class Entry:
     @property
     def public_name(self) -> str:
         """What the command line and records call it: its name, or the dotted path of a strategy of the user's own."""
-        return self.name if self.class_path.startswith("lt_bench.strategies.") else self.class_path
+        return self.name if self.class_path.startswith(PACKAGE) else self.class_path
 
     def types(self) -> dict[str, Any]:
         """The type of every hyper-parameter that one head takes, the recipe's included."""
@@ -118,17 +130,25 @@ class Entry:
         known = any(key in self.official for key in _dataset_keys(dataset, imbalance_factor))
         return not self.inferred and (known or (not self.hyperparameters and self.fitting != "sgd"))
 
-    def load(self) -> type[Strategy]:
+    def load(self) -> Any:
         """Import the class.
 
         Raises:
             UserError: its file fails to import.
         """
+        if self.cls is not None:
+            return self.cls
         module_name, _, class_name = self.class_path.rpartition(".")
         try:
             return getattr(importlib.import_module(module_name), class_name)
         except ImportError as error:
             raise UserError(f"{self.class_path}: cannot be imported ({error})") from None
+
+    def class_for(self, hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The class that is fitted with these hyper-parameters, and those that it takes; a composition becomes a class of its own."""
+        if self.name != composition.NAME or not self.class_path.startswith(PACKAGE):
+            return self.load(), hyperparameters
+        return composition.class_of(hyperparameters)
 
 
 def _dataset_keys(dataset: str, imbalance_factor: float | None) -> tuple[str, ...]:
@@ -136,19 +156,13 @@ def _dataset_keys(dataset: str, imbalance_factor: float | None) -> tuple[str, ..
     return (dataset,) if imbalance_factor is None else (dataset, f"{dataset}@{imbalance_factor:g}")
 
 
-def suggestion(word: str, known: typing.Iterable[str]) -> str:
-    """`` (did you mean 'los'?)`` or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def strategy_names() -> tuple[str, ...]:
-    """Names of the strategies that come with the suite, sorted."""
+    """Names of the strategies that come with the suite, sorted; ``compose`` is none of them."""
     return tuple(sorted(_shipped()))
 
 
 def find(name: str) -> Entry:
-    """The strategy of this name, or at this dotted path ``package.module.Class``.
+    """The strategy of this name, ``compose``, or the class at this dotted path ``package.module.Class``.
 
     Raises:
         UserError: no such strategy (with a suggestion), or no class at that path.
@@ -157,143 +171,157 @@ def find(name: str) -> Entry:
     key = name.replace("-", "_").lower()
     if key in shipped:
         return shipped[key]
+    if key == composition.NAME:
+        return compose_entry()
     if "." in name:
         return _at_path(name)
     raise UserError(f"unknown strategy {name!r}{suggestion(key, shipped)}; `lt-bench list strategies` shows all {len(shipped)}")
 
 
 @cache
+def compose_entry() -> Entry:
+    """The entry of ``compose``, whose hyper-parameters are the slots."""
+    facts = {**_INHERITED, "recipe": composition.RECIPE, "family": "composition", "paper": "a composition of slots", "stackable": True}
+    facts |= {"trains": "what its slots say", "selected_on_val": False}
+    return Entry(
+        name=composition.NAME, class_path=PACKAGE + "composition.Compose", doc=composition.DOC, hyperparameters=composition.SLOTS, **facts
+    )
+
+
+@cache
 def _shipped() -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem in _NOT_STRATEGIES or path.stem.endswith("_shared"):
+        if path.stem in _NOT_STRATEGIES:
             continue
-        for entry in _read(path, f"lt_bench.strategies.{path.stem}"):
-            if entry.name in found:
+        for entry in _entries_of(path):
+            if entry.name in entries:
                 raise UserError(
-                    f"{path}: strategy {entry.name!r} is defined in {found[entry.name].class_path} already; names must be unique"
+                    f"{path}: strategy {entry.name!r} is defined in {entries[entry.name].class_path} already; names must be unique"
                 )
-            found[entry.name] = entry
-    return found
+            entries[entry.name] = entry
+    return entries
 
 
-def _read(path: Path, module: str) -> Iterator[Entry]:
-    """Entries of the classes in a file that state a literal ``name``; a class may inherit another's facts from the same file."""
+@dataclass
+class _Class:
+    """What the source of one class says, together with what its bases say."""
+
+    node: ast.ClassDef
+    facts: dict[str, Any]
+    declared: dict[str, Hyperparameter]
+    slots: dict[str, str | None]
+    own_methods: bool
+    stated: dict[str, Any]
+
+
+def _entries_of(path: Path) -> list[Entry]:
+    """Entries of the classes in a file that state a literal ``name``."""
+    entries = []
+    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
+        if isinstance(node, ast.ClassDef):
+            read = _classes(path)[node.name]
+            if "name" in read.stated:
+                doc = ast.get_docstring(node)
+                if not doc:
+                    raise UserError(f"{path}: class {node.name} has no docstring; a strategy's mathematics stands there")
+                module = PACKAGE + path.stem
+                entries.append(
+                    Entry(
+                        class_path=f"{module}.{node.name}",
+                        doc=doc,
+                        hyperparameters=tuple(read.declared.values()),
+                        slots=_slots(read),
+                        **read.facts,
+                    )
+                )
+    return entries
+
+
+def _slots(read: _Class) -> dict[str, str] | None:
+    """Entries by slot in the words of ``compose``; None for a class with methods of its own, or without batches and a head of the usual form."""
+    if read.own_methods or read.facts["fitting"] == "solve" or read.facts["initial_head"] == "none":
+        return None
+    slots = {slot: text for slot, attribute in ATTRIBUTES.items() if (text := read.slots.get(attribute)) is not None}
+    names = {one.attribute: one for one in read.declared.values()}
+    texts = {slot: composition.written(slot, text, names) for slot, text in slots.items()}
+    return {"sampler": read.facts["sampler"], "initial_head": read.facts["initial_head"], **texts}
+
+
+@cache
+def _classes(path: Path) -> dict[str, _Class]:
+    """Every class of a file, by name, with what it inherits from this or another file of the package."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    facts: dict[str, dict[str, Any]] = {}
-    arguments: dict[str, tuple[Hyperparameter, ...]] = {}
+    imported = {
+        alias.asname or alias.name: statement.module
+        for statement in tree.body
+        if isinstance(statement, ast.ImportFrom) and statement.module and statement.module.startswith(PACKAGE)
+        for alias in statement.names
+    }
+    classes: dict[str, _Class] = {}
     for node in tree.body:
         if not isinstance(node, ast.ClassDef):
             continue
-        base = next((b.id for b in node.bases if isinstance(b, ast.Name) and b.id in facts), None)
-        attributes = {**_INHERITED, **(facts[base] if base else {}), **_literals(node, path)}
-        own = _arguments(node, path)
-        facts[node.name], arguments[node.name] = attributes, own if own is not None else (arguments[base] if base else ())
-        if "name" in _literals(node, path):
-            doc = ast.get_docstring(node)
-            if not doc:
-                raise UserError(f"{path}: class {node.name} has no docstring; a strategy's mathematics stands there")
-            fields = {f.name for f in dataclasses.fields(Entry)}
-            yield Entry(
-                class_path=f"{module}.{node.name}", doc=doc, hyperparameters=arguments[node.name],
-                **{key: value for key, value in attributes.items() if key in fields},
-            )  # fmt: skip
-
-
-def _literals(node: ast.ClassDef, path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for statement in node.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            name, value = statement.targets[0].id, statement.value
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value is not None:
-            name, value = statement.target.id, statement.value
-        else:
-            continue
-        if name == "name" or name in _INHERITED:
-            try:
-                values[name] = _recipe(value) if name == "recipe" else ast.literal_eval(value)
-            except ValueError:
-                raise UserError(
-                    f"{path}:{statement.lineno}: {node.name}.{name} must be a literal, the registry reads it without importing the file"
-                ) from None
-    return values
-
-
-def _recipe(value: ast.expr) -> Recipe:
-    if not (isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "Recipe" and not value.args):
-        raise ValueError
-    return Recipe(**{keyword.arg: ast.literal_eval(keyword.value) for keyword in value.keywords if keyword.arg})
-
-
-def _arguments(node: ast.ClassDef, path: Path) -> tuple[Hyperparameter, ...] | None:
-    """Keyword-only arguments of ``__init__`` with their types and defaults; None where the class has no ``__init__`` of its own."""
-    for statement in node.body:
-        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            found = []
-            for argument, default in zip(statement.args.kwonlyargs, statement.args.kw_defaults, strict=True):
-                if argument.annotation is None or default is None:
-                    raise UserError(
-                        f"{path}:{statement.lineno}: {node.name}.{argument.arg} needs a type and a default; the command line is made from them"
-                    )
-                found.append(Hyperparameter(argument.arg, _type(ast.unparse(argument.annotation), path), ast.literal_eval(default)))
-            return tuple(found)
-    return None
-
-
-def _type(annotation: str, path: Path) -> Any:
-    names = {"float": float, "int": int, "bool": bool, "str": str, "Literal": typing.Literal, "tuple": tuple, "None": None}
-    try:
-        return eval(annotation, {"__builtins__": {}}, names)
-    except (NameError, TypeError, SyntaxError):
-        raise UserError(
-            f"{path}: type {annotation!r} is not made of float, int, bool, str, Literal, tuple and None; the command line is made from it"
-        ) from None
+        base = _Class(node, dict(_INHERITED), {}, {}, False, {})
+        for name in (one.id for one in node.bases if isinstance(one, ast.Name)):
+            if name in classes:
+                base = classes[name]
+            elif name in imported and not imported[name].endswith((".contract", ".base")):
+                file = Path(__file__).parent.parent.parent.joinpath(*imported[name].split(".")).with_suffix(".py")
+                base = _classes(file).get(name, base)
+        stated = class_facts(node, path, {"name", *_INHERITED})
+        own_methods = base.own_methods or bool(methods_of(node))
+        slots = base.slots | slot_texts(node, set(ATTRIBUTES.values()) - {"sampler", "initial_head"})
+        classes[node.name] = _Class(node, {**base.facts, **stated}, declarations(node, path, base.declared), slots, own_methods, stated)
+    return classes
 
 
 def _at_path(dotted: str) -> Entry:
     module_name, _, class_name = dotted.rpartition(".")
     try:
-        spec = importlib.util.find_spec(module_name)
+        spec = None if module_name in sys.modules else importlib.util.find_spec(module_name)
     except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:  # finding a module imports the packages above it
         raise UserError(
             f"{dotted}: module {module_name!r} cannot be found ({' '.join(str(error).split())}); is it on PYTHONPATH or in the current folder?"
         ) from None
-    if spec is None or spec.origin is None:
+    if module_name not in sys.modules and (spec is None or spec.origin is None):
         raise UserError(f"{dotted}: module {module_name!r} cannot be found; is it on PYTHONPATH or in the current folder?")
+    origin = getattr(sys.modules.get(module_name), "__file__", None) if spec is None else spec.origin
     try:
         module = importlib.import_module(module_name)
     except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:
-        raise UserError(f"{dotted}: {spec.origin} cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})") from None
+        raise UserError(f"{dotted}: {origin} cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})") from None
+    except UserError as error:
+        raise UserError(f"{dotted}: {error}") from None
     cls = getattr(module, class_name, None)
     if not isinstance(cls, type):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-        raise UserError(f"{dotted}: {spec.origin} has no class {class_name!r}{suggestion(class_name, classes)}")
+        raise UserError(f"{dotted}: {origin} has no class {class_name!r}{suggestion(class_name, classes)}")
     return describe(cls)
 
 
 def describe(cls: type) -> Entry:
-    """The entry of an imported class, from its attributes and the signature of its ``__init__``."""
-    from lt_bench.strategies.contract import Strategy  # torch
+    """The entry of an imported class, also of one that a notebook defines.
 
+    Raises:
+        UserError: it is no strategy.
+    """
     path = f"{cls.__module__}.{cls.__qualname__}"
-    if not issubclass(cls, Strategy):
-        raise UserError(f"{path} is not a lt_bench.strategies.contract.Strategy")
-    found = []
-    for parameter in inspect.signature(cls.__init__).parameters.values():
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in RECIPE_FIELDS:
-            annotation = _type(parameter.annotation, Path(path)) if isinstance(parameter.annotation, str) else parameter.annotation
-            if annotation is inspect.Parameter.empty or parameter.default is inspect.Parameter.empty:
-                raise UserError(f"{path}: {parameter.name} needs a type and a default; the command line is made from them")
-            found.append(Hyperparameter(parameter.name, annotation, parameter.default))
+    if not hasattr(cls, "declared") or not hasattr(cls, "recipe"):
+        raise UserError(f"{path} is not a lt_bench.Strategy")
+    facts = {name: getattr(cls, name) for name in _INHERITED}
+    for slot in ("sampler", "initial_head"):
+        facts[slot] = facts[slot] if isinstance(facts[slot], str) else _path_of(facts[slot])
+    declared = tuple(cls.declared.values())
     return Entry(
-        name=cls.name or cls.__name__, class_path=path, family=cls.family, paper=cls.paper, sampler=cls.sampler, initial_head=cls.initial_head,
-        trains=cls.trains, fitting=cls.fitting, recipe=cls.recipe, official=cls.official, settings=cls.settings, grid=cls.grid, inferred=cls.inferred, selected_on_val=cls.selected_on_val,
-        doc=inspect.getdoc(cls) or cls.__name__, hyperparameters=tuple(found),
-    )  # fmt: skip
+        name=cls.name or cls.__name__, class_path=path, doc=inspect.getdoc(cls) or cls.__name__, hyperparameters=declared, cls=cls, **facts
+    )
 
 
-def type_name(kind: Any) -> str:
-    """A type as a person reads it: ``float``, ``a | b`` for literals."""
-    if typing.get_origin(kind) is typing.Literal:
-        return " | ".join(str(option) for option in typing.get_args(kind))
-    return getattr(kind, "__name__", str(kind)) if not isinstance(kind, types.UnionType) else str(kind)
+def _path_of(value: Any) -> str:
+    """Dotted path of a class, or of that of an instance."""
+    cls = value if isinstance(value, type) else type(value)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+__all__ = ["Entry", "Hyperparameter", "compose_entry", "describe", "find", "strategy_names", "suggestion", "type_name"]

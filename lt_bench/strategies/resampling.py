@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lt_bench.strategies.contract import Strategy
-from lt_bench.strategies.recipe import Recipe
+from lt_bench.strategies.contract import Recipe, Strategy
 
 
 class ClassBalancedSampling(Strategy):
@@ -20,6 +19,7 @@ class ClassBalancedSampling(Strategy):
     initial_head = "random"
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=128, epochs=30, schedule="step", milestones=(10, 20), decay=0.1, warmup_epochs=5)
     grid = {"lr": (0.01, 0.1, 0.2), "weight_decay": (5e-4, 5e-3, 2e-2)}
+    stackable = True
 
 
 class SqrtSampling(ClassBalancedSampling):

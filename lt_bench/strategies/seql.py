@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-
-import torch
-from torch import Tensor, nn
-
-from lt_bench.strategies._lib.class_weights import kept
-from lt_bench.strategies._lib.cross_entropy import shift
-from lt_bench.strategies.contract import Facts, Strategy, check_range
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.transforms import Equalise
 
 
 class SEQL(Strategy):
@@ -21,12 +15,6 @@ class SEQL(Strategy):
     Zhang et al. 0.00043 on ImageNet-LT. With pi_k above the threshold for all k, as with 0.005 on balanced data, it is cross-entropy.
 
     Published end to end; the recipe for a head alone, from the stage-1 head, is inferred.
-
-    Args:
-        facts: what the data know.
-        gamma: probability of leaving a rare class out.
-        threshold: training frequency below which a class is rare.
-        recipe: fields of ``Recipe``.
     """
 
     name = "seql"
@@ -35,20 +23,10 @@ class SEQL(Strategy):
     capturable = False
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
     settings = {"imagenet_lt": {"threshold": 0.00043}}
-    grid = {"gamma": (0.5, 0.9), "threshold": (0.0015, 0.005, 0.015), "lr": (0.001, 0.01, 0.1)}
+    grid = {"lr": (0.001, 0.01, 0.1)}
+    stackable = True
 
-    def __init__(self, facts: Facts, *, gamma: float = 0.9, threshold: float = 0.005, **recipe: Unpack[RecipeOptions]) -> None:
-        super().__init__(facts, **recipe)
-        check_range(self.name, "gamma", gamma, 0.0, 1.0)
-        check_range(self.name, "threshold", threshold, 0.0, 1.0)
-        self.gamma = kept(gamma)
-        rare = self.class_counts / self.class_counts.sum() < torch.as_tensor(threshold, dtype=torch.float64)
-        self.rare = nn.Buffer(rare if rare.dim() == 1 else rare.unsqueeze(1), persistent=False)
+    gamma: float = hyper(0.9, low=0, high=1, grid=(0.5, 0.9), help="probability of leaving a rare class out")
+    threshold: float = hyper(0.005, low=0, high=1, grid=(0.0015, 0.005, 0.015), help="training frequency below which a class is rare")
 
-    @shift
-    def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits with -inf where a rare class is left out; the true class never is."""
-        gamma = self.gamma.unsqueeze(-1) if isinstance(self.gamma, Tensor) else self.gamma
-        left_out = (self.draws.uniform(logits) < gamma) & self.rare
-        left_out = left_out.scatter(-1, labels.expand(logits.shape[:-1]).unsqueeze(-1), False)
-        return logits.masked_fill(left_out, -torch.inf)
+    transform = Equalise("gamma", "threshold")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,8 +10,9 @@ from torch import nn
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies._lib.class_weights import log_prior
 from lt_bench.strategies._lib.foreign_logits import logits_on_others
-from lt_bench.strategies.contract import Facts, Strategy, check_range, linear_head
-from lt_bench.strategies.recipe import RecipeOptions
+from lt_bench.strategies._lib.tensors import linear_head
+from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.hyper import hyper
 
 
 class StandardisedLA(Strategy):
@@ -23,13 +24,6 @@ class StandardisedLA(Strategy):
     The thought behind it: a class wins a foreign image when its logit happens to be large there, so one whose logit lies high or spreads widely on foreign images
     wins too many; head classes have the wider spread. A bias cannot mend the spread, as it moves every image alike; tau_norm divides by the length of the row
     instead, which is the spread only where features are isotropic. Hyper-parameters were chosen on unseen validation images (docs/findings.md).
-
-    Args:
-        facts: what the data know.
-        power: of the spread; 0 leaves it, 1 makes all spreads equal.
-        shift: share of the mean that is taken off.
-        tau: strength of the adjustment.
-        recipe: fields of ``Recipe``; without effect, nothing is fitted by steps.
     """
 
     name = "standardised_la"
@@ -41,26 +35,25 @@ class StandardisedLA(Strategy):
     settings = {"cifar10_lt": {"tau": 1.2}}
     grid = {"power": (0.0, 0.25, 0.5, 0.75, 1.0), "shift": (0.0, 0.5, 1.0), "tau": (0.2, 0.4, 0.6, 0.7, 0.8, 1.0, 1.2, 1.6, 2.0, 2.5)}
 
-    def __init__(self, facts: Facts, *, power: float = 0.75, shift: float = 0.5, tau: float = 0.7, **recipe: Unpack[RecipeOptions]) -> None:
-        super().__init__(facts, **recipe)
-        check_range(self.name, "power", power, 0.0, 2.0)
-        check_range(self.name, "shift", shift, -10.0, 10.0)
-        check_range(self.name, "tau", tau, 0.0, 10.0)
-        self.power, self.shift, self.tau = (self.one_per_head(value) for value in (power, shift, tau))
+    power: float = hyper(0.75, low=0, high=2, help="of the spread; 0 leaves it, 1 makes all spreads equal")
+    shift: float = hyper(0.5, low=-10, high=10, help="share of the mean that is taken off")
+    tau: float = hyper(0.7, low=0, high=10, help="strength of the adjustment")
+
+    def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
+        super().__init__(facts, **hyperparameters)
         self.mean = nn.Buffer(torch.zeros(facts.num_classes, dtype=torch.float64))
-        self.spread_of_class = nn.Buffer(torch.ones(facts.num_classes, dtype=torch.float64))
+        self.deviation = nn.Buffer(torch.ones(facts.num_classes, dtype=torch.float64))
 
     @torch.no_grad()
     def solve(self, train: FeatureSource) -> None:
-        """Means and spreads, the same for all heads."""
-        mean, spread = logits_on_others(self.weight[0], self.bias[0], train)
+        """Means and standard deviations of the logits."""
+        mean, deviation = logits_on_others(self.weight, self.bias, train)
         self.mean.copy_(mean)
-        self.spread_of_class.copy_(spread)
+        self.deviation.copy_(deviation)
 
-    def inference_head(self, head: int = 0) -> nn.Module:
+    def inference_head(self) -> nn.Module:
         """Linear; scale, shift and adjustment folded in."""
-        spread = self.spread_of_class.double()
-        scale = (spread / spread.mean()) ** -self.power[head]
-        bias = (self.bias[head].double() - self.shift[head] * self.mean) * scale - log_prior(self.class_counts.double(), self.tau[head])
-        weight = self.weight[head].detach()
-        return linear_head(weight * scale.to(weight).unsqueeze(1), bias.detach().to(weight))
+        deviation, weight = self.deviation.double(), self.weight.detach()
+        scale = (deviation / deviation.mean()) ** -torch.as_tensor(self.power, dtype=torch.float64)
+        bias = (self.bias.detach().double() - self.shift * self.mean) * scale - log_prior(self.class_counts.double(), self.tau)
+        return linear_head(weight * scale.to(weight).unsqueeze(1), bias.to(weight))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lt_bench.strategies.contract import Strategy
-from lt_bench.strategies.recipe import Recipe
+from lt_bench.strategies.contract import Recipe, Strategy
 
 
 class WeightDecay(Strategy):
@@ -19,3 +18,4 @@ class WeightDecay(Strategy):
     paper = "Alshammari et al., Long-Tailed Recognition via Weight Balancing, CVPR 2022; code ShadeAlsha/LTR-weight-balancing"
     recipe = Recipe(lr=0.01, momentum=0.9, weight_decay=0.1, batch_size=64, epochs=10)
     grid = {"lr": (0.001, 0.01, 0.05), "weight_decay": (1e-3, 5e-3, 0.02, 0.1, 0.5)}
+    stackable = True

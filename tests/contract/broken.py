@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from lt_bench.strategies._lib.cross_entropy import shift
 from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.cross_entropy import shift
 
 
 class Sound(Strategy):
@@ -13,25 +14,32 @@ class Sound(Strategy):
     name = "sound"
     family = "test"
     paper = "none"
+    stackable = True
 
 
 class Averages(Sound):
     """``l = mean CE``: reduces itself."""
 
-    def loss(self, logits, labels, features=None):
-        return super().loss(logits, labels, features).mean()
+    name = "averages"
+
+    def loss(self, logits, batch):
+        return super().loss(logits, batch).mean()
 
 
 class WrongGradient(Sound):
     """``l_i = CE``, with half its gradient cut."""
 
-    def loss(self, logits, labels, features=None):
-        losses = super().loss(logits, labels, features)
+    name = "wrong_gradient"
+
+    def loss(self, logits, batch):
+        losses = super().loss(logits, batch)
         return losses / 2 + losses.detach() / 2
 
 
 class NaiveSoftmax(Sound):
     """``l_i = -log(exp z_y / sum exp z)``: overflows."""
+
+    name = "naive_softmax"
 
     def kernel(self, logits, labels):
         p = logits.exp() / logits.exp().sum(-1, keepdim=True)
@@ -41,12 +49,16 @@ class NaiveSoftmax(Sound):
 class MeansTheBatch(Sound):
     """``l_i = CE`` over the batch's mean, which an empty share does not have."""
 
+    name = "means_the_batch"
+
     def kernel(self, logits, labels):
         return super().kernel(logits - logits.amax(-2, keepdim=True), labels)
 
 
 class ZeroOverZero(Sound):
     """``l_i = w_y CE`` with w from 0 at the largest class to 1: 0 / 0 for equal counts."""
+
+    name = "zero_over_zero"
 
     def transform(self, logits, labels):
         return logits * (1 + (self.class_counts.max() - self.class_counts) / (self.class_counts.max() - self.class_counts.min())).to(logits)
@@ -55,15 +67,30 @@ class ZeroOverZero(Sound):
 class SharedAcrossHeads(Sound):
     """``l_i = CE`` + (sum over heads)^2: heads see each other."""
 
+    name = "shared_across_heads"
+
     def regulariser(self):
-        return self.weight.sum().square().expand(self.heads)
+        square = self.weight.sum().square()
+        return square if self.heads is None else square.expand(self.heads)
+
+
+class TakesANumber(Sound):
+    """``T(z) = m z``, with m taken for a number where a stack has one for each head (trials B5)."""
+
+    name = "takes_a_number"
+    m: float = hyper(1.0, low=0.0, high=10.0, help="a factor")
+
+    def transform(self, logits, labels):
+        return logits * float(self.m)
 
 
 class Forgets(Sound):
     """``l_i = CE / (1 + steps)``: a count that no checkpoint holds."""
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
+    name = "forgets"
+
+    def __init__(self, facts, **hyperparameters):
+        super().__init__(facts, **hyperparameters)
         self.count = nn.Buffer(torch.zeros(()), persistent=False)
 
     def transform(self, logits, labels):
@@ -73,19 +100,10 @@ class Forgets(Sound):
         self.count += 1
 
 
-class HidesInInputs(Sound):
-    """``z_i = W (a h_i) + b`` with a trained where nothing trained belongs."""
-
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
-        self.length = nn.Parameter(torch.ones(self.heads, 1, 1))
-
-    def inputs(self, features):
-        return features * self.length
-
-
 class NoShift(Sound):
     """``T(z) = 2 z``, marked as a shift."""
+
+    name = "no_shift"
 
     @shift
     def transform(self, logits, labels):
@@ -95,43 +113,58 @@ class NoShift(Sound):
 class StillTrainable(Sound):
     """``l_i = CE``; hands out its own parameters."""
 
-    def inference_head(self, head=0):
+    name = "still_trainable"
+
+    def inference_head(self):
         module = nn.Linear(self.facts.dim, self.facts.num_classes)
-        module.weight = nn.Parameter(self.weight[head])
+        module.weight = nn.Parameter(self.weight)
         return module
 
 
 class TakesAnotherHome(Sound):
-    """Trains on squared features, and exports a head that does not square them."""
+    """Logits times a learned scale, which the inference head lacks (trials B2): at the start the two are the same."""
 
-    def inputs(self, features):
-        return features.square()
+    name = "takes_another_home"
+
+    def __init__(self, facts, **hyperparameters):
+        super().__init__(facts, **hyperparameters)
+        self.scale = nn.Parameter(torch.ones(*self.leading, 1, 1))
+
+    def logits(self, features):
+        return super().logits(features) * self.scale
 
 
 class NothingTrainable(Sound):
     """``l_i = CE``, with everything frozen."""
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
+    name = "nothing_trainable"
+
+    def __init__(self, facts, **hyperparameters):
+        super().__init__(facts, **hyperparameters)
         self.requires_grad_(False)
 
 
 class DeadParameter(Sound):
     """``l_i = CE``, and a parameter that it does not depend on."""
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
-        self.extra = nn.Parameter(torch.ones(self.heads, 1))
+    name = "dead_parameter"
+
+    def __init__(self, facts, **hyperparameters):
+        super().__init__(facts, **hyperparameters)
+        self.extra = nn.Parameter(torch.ones(*self.leading, 1))
 
 
 class BadGrid(Sound):
     """``l_i = CE``; its grid names no hyper-parameter."""
 
+    name = "bad_grid"
     grid = {"temperature": (1.0,)}  # noqa: RUF012
 
 
 class Crashes(Sound):
     """``l_i = CE``; a plain mistake."""
+
+    name = "crashes"
 
     def kernel(self, logits, labels):
         return logits.no_such_method()

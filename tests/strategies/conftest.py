@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from lt_bench.features.cache import FeatureSplit, Head
-from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.contract import Batch, Facts, Strategy
 from lt_bench.strategies.registry import find
 
 COUNTS = (60, 41, 17, 17, 9, 4, 1)
 
 
 @dataclass(frozen=True)
-class Batch:
+class Sample:
     """B samples: z (B, K), y (B,), h (B, D), and n (K,) of the training set, as numpy arrays."""
 
     z: np.ndarray
@@ -24,27 +24,27 @@ class Batch:
     n: np.ndarray
 
     @property
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits, labels and features as a stack of one."""
-        return torch.from_numpy(self.z)[None], torch.from_numpy(self.y)[None], torch.from_numpy(self.h)[None]
+    def tensors(self) -> tuple[torch.Tensor, Batch]:
+        """Logits, and the batch that they are of."""
+        return torch.from_numpy(self.z), Batch(torch.from_numpy(self.h), torch.from_numpy(self.y), torch.arange(len(self.y)))
 
 
 @pytest.fixture(params=[0.1, 3.0, 40.0], ids=lambda scale: f"scale{scale:g}")
-def batch(request) -> Batch:
+def batch(request) -> Sample:
     rng = np.random.default_rng(7)
     K, B, D = len(COUNTS), 23, 5
     y = np.append(rng.integers(0, K - 2, B - 2), [K - 2, 0])  # the smallest class is absent
-    return Batch(rng.normal(0, request.param, (B, K)), y, np.abs(rng.normal(0, 1, (B, D))), np.array(COUNTS, float))
+    return Sample(rng.normal(0, request.param, (B, K)), y, np.abs(rng.normal(0, 1, (B, D))), np.array(COUNTS, float))
 
 
 @pytest.fixture
 def strategy() -> Callable[..., Strategy]:
-    """Make a strategy by name in float64; ``heads`` of them from one stage-1 head."""
+    """Make a strategy of one head by name in float64."""
 
-    def make(name: str, counts=COUNTS, dim: int = 5, heads: int = 1, **hyperparameters) -> Strategy:
+    def make(name: str, counts=COUNTS, dim: int = 5, **hyperparameters) -> Strategy:
         generator = torch.Generator().manual_seed(11)
         head = Head(torch.randn(len(counts), dim, generator=generator), torch.randn(len(counts), generator=generator))
-        facts = Facts(dim, tuple(counts), head, tuple(range(heads)))
+        facts = Facts(dim, tuple(counts), head)
         return find(name).load()(facts, **hyperparameters).double()
 
     return make

@@ -5,11 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lt_bench.bench.contract.subject import build, default, hyperparameters, problem
-from lt_bench.engine.heads.gradients import Batch, Gradients
+from lt_bench.bench.contract.subject import build, hyperparameters, job, problem
+from lt_bench.core.processes import Processes
+from lt_bench.engine.heads.gradients import Gradients, Share
 from lt_bench.engine.heads.stacks import HeadJob
-from lt_bench.strategies._lib.caai25 import adapted_cosines, adapted_norms, log_mean_potential, turned
-from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies._lib.caai25 import adapted_cosines, log_mean_potential, turned
+from lt_bench.strategies.contract import Batch, Strategy
 from lt_bench.strategies.registry import find
 
 COUNTS = (9, 5, 2)
@@ -17,7 +18,7 @@ COUNTS = (9, 5, 2)
 
 def ready(**changes):
     on = problem(COUNTS, 4)
-    return on, build(find("caai25_inferred"), on, torch.float64, default(find("caai25_inferred"), **changes))
+    return on, build(find("caai25_inferred"), on, torch.float64, [job(find("caai25_inferred"), **changes)])
 
 
 def test_the_margin_is_added_to_the_angle_of_the_true_class():
@@ -34,7 +35,7 @@ def test_the_margin_is_added_to_the_angle_of_the_true_class():
 
 def test_uniformity_is_the_log_mean_potential_over_pairs():
     _, strategy = ready(uniformity=2.5)
-    rows = F.normalize(strategy.weight[0].detach(), dim=1).numpy()
+    rows = F.normalize(strategy.weight.detach(), dim=1).numpy()
     potential = [math.exp(-2 * ((rows[a] - rows[b]) ** 2).sum()) for a in range(3) for b in range(3) if a != b]
     assert strategy.regulariser().item() == pytest.approx(2.5 * math.log(np.mean(potential)), abs=1e-10)
 
@@ -45,8 +46,8 @@ def test_uniformity_takes_all_rows_in_turn_without_a_table_of_all_pairs(monkeypa
     touched = torch.zeros(3, dtype=torch.bool)
     for turn in range(3):
         strategy.zero_grad()
-        strategy.regulariser().sum().backward()
-        now = strategy.weight.grad[0].abs().sum(1) > 0
+        strategy.regulariser().backward()
+        now = strategy.weight.grad.abs().sum(1) > 0
         assert int(now.sum()) == 2, turn
         touched |= now
         strategy.project("step")
@@ -57,26 +58,26 @@ def test_the_norm_term_pulls_adapted_features_to_the_mean_norm():
     on, strategy = ready(norm=0.5)
     plain = on.train.view("plain")
     assert strategy.radius.item() == pytest.approx(float(plain.norm(dim=1).mean()), rel=1e-6)
-    features, labels = on.sample(5, torch.float64)
+    batch = on.batch(5, torch.float64)
     with torch.no_grad():
         strategy.gamma.fill_(2.0)
         strategy.beta.fill_(0.25)
-    logits = strategy.logits(features[None])
-    expected = 0.5 * ((2 * features + 0.25).norm(dim=1) - strategy.radius[0]) ** 2
-    found = strategy.loss(logits, labels[None], features[None]) - strategy.loss(logits, labels[None])
-    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-10)
+    logits = strategy.logits(batch.features)
+    expected = 0.5 * ((2 * batch.features + 0.25).norm(dim=1) - strategy.radius) ** 2
+    found = strategy.loss(logits, batch) - Strategy.loss(strategy, logits, batch)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 def test_inference_is_without_margin_and_with_the_adapter():
     on, strategy = ready(scale=7.0)
-    features = on.sample(5, torch.float64)[0]
+    features = on.batch(5, torch.float64).features
     with torch.no_grad():
         strategy.gamma.uniform_(0.5, 1.5)
         strategy.beta.uniform_(-0.2, 0.2)
-    adapted = features * strategy.gamma[0] + strategy.beta[0]
-    expected = 7 * F.normalize(adapted, dim=1) @ F.normalize(strategy.weight[0], dim=1).T
+    adapted = features * strategy.gamma + strategy.beta
+    expected = 7 * F.normalize(adapted, dim=1) @ F.normalize(strategy.weight, dim=1).T
     torch.testing.assert_close(strategy.inference_head()(features), expected.detach(), rtol=0, atol=1e-10)
-    torch.testing.assert_close(strategy.logits(features[None])[0], expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(strategy.logits(features), expected, rtol=0, atol=1e-10)
 
 
 def randn(*shape, seed=0):
@@ -87,7 +88,7 @@ def stack(batches, *values):
     """Heads of these (margin, scale, uniformity, norm), anything but where they start, with a batch (batches; 6; 4) and its labels per head."""
     entry, names = find("caai25_inferred"), ("margin", "scale", "uniformity", "norm")
     jobs = [HeadJob(entry, hyperparameters(entry, **dict(zip(names, value, strict=True))), n) for n, value in enumerate(values)]
-    strategy = build(entry, problem(COUNTS, 4, len(values)), torch.float64, jobs)
+    strategy = build(entry, problem(COUNTS, 4), torch.float64, jobs)
     for number, parameter in enumerate((strategy.weight, strategy.gamma, strategy.beta, strategy.radius)):
         parameter.data = randn(*parameter.shape, seed=number) * 0.7 + (number == 1)
     labels = torch.randint(3, (len(values), 6), generator=torch.Generator().manual_seed(8))
@@ -132,12 +133,12 @@ def test_logits_losses_and_all_gradients_are_those_of_the_formula(batches):
     found = strategy.logits(features)
     torch.testing.assert_close(found, logits, **close)
     for given in (found, found.clone()):  # with the norms it was made with, and without
-        torch.testing.assert_close(strategy.loss(given, labels, features), losses, **close)
-        total = strategy.loss(given, labels, features).mean(1) + strategy.regulariser()
+        torch.testing.assert_close(strategy.loss(given, Batch(features, labels, labels)), losses, **close)
+        total = strategy.loss(given, Batch(features, labels, labels)).mean(1) + strategy.regulariser()
         for one, other in zip(torch.autograd.grad(total.sum(), trained, retain_graph=True), expected, strict=True):
             torch.testing.assert_close(one, other, **close)
 
-    found, objective = Gradients(strategy, Strategy)(Batch(features, labels, labels))
+    found, objective = Gradients(strategy)(Share(Batch(features, labels, labels), labels, Processes()))
     torch.testing.assert_close(found, logits.detach(), **close)
     torch.testing.assert_close(objective, losses.detach().mean(1), **close)
     for parameter, gradient in zip(trained, expected, strict=True):
@@ -151,7 +152,7 @@ def test_gradients_written_down_are_those_of_finite_differences(batches):
     by_head = scale.view(4, 1, 1)
     features.requires_grad_()  # where the network is trained too
     assert torch.autograd.gradcheck(lambda *trained: adapted_cosines(*trained, by_head), (features, weight, gamma, beta))
-    assert torch.autograd.gradcheck(adapted_norms, (features, gamma, beta))
+    assert torch.autograd.gradcheck(lambda *trained: adapted_cosines(*trained, by_head)[1], (features, weight[:, :0].detach(), gamma, beta))
     assert torch.autograd.gradcheck(log_mean_potential, (weight,))
     cosines, labels = torch.linspace(-0.97, 0.97, 60, dtype=torch.float64).view(4, 5, 3), torch.tensor([[0, 2, 1, 1, 0]])
     logits, margin = (by_head * cosines).requires_grad_(), torch.tensor([[0.0], [0.5], [0.2], [1.1]], dtype=torch.float64)
@@ -188,12 +189,14 @@ def test_what_has_no_direction_counts_as_torchs_normalize_has_it():
 
 def test_a_step_measures_the_features_once_and_no_norms_are_stale(monkeypatch):
     strategy, features, labels = stack(2, *FOUR)
+    adapted = type(strategy)._adapted
 
     def losses(logits, features):
-        return strategy.loss(logits, labels, features) - strategy.loss(logits.detach(), labels)
+        batch = Batch(features, labels, labels)
+        return strategy.loss(logits, batch) - Strategy.loss(strategy, logits, batch)
 
     def expected(features):
-        norms = (strategy.gamma * strategy.spread(features) + strategy.beta).norm(dim=-1)
+        norms = (strategy.gamma * strategy.per_head(features) + strategy.beta).norm(dim=-1)
         return strategy.norm * (norms - strategy.radius) ** 2
 
     torch.testing.assert_close(losses(strategy.logits(features * 2), features * 3), expected(features * 3))  # logits of other features
@@ -206,8 +209,10 @@ def test_a_step_measures_the_features_once_and_no_norms_are_stale(monkeypatch):
                 logits = strategy.logits(features)
             changed.add_(0.5)
             torch.testing.assert_close(losses(logits, features), expected(features))
-    monkeypatch.delattr("lt_bench.strategies.caai25_inferred.adapted_norms")
-    Gradients(strategy, Strategy)(Batch(features, labels, labels))
+    measured = []
+    monkeypatch.setattr(type(strategy), "_adapted", lambda self, *given: measured.append(1) or adapted(self, *given))
+    Gradients(strategy)(Share(Batch(features, labels, labels), labels, Processes()))
+    assert measured == [1]
 
 
 def test_nothing_of_it_is_called_official():

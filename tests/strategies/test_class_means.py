@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lt_bench.bench.contract.subject import default, fit, problem
+from lt_bench.bench.contract.subject import fit, job, problem
 from lt_bench.strategies.registry import find
 
 COUNTS = (11, 6, 3, 1)
@@ -22,23 +22,22 @@ def reference(form, features, labels, test):
 @pytest.mark.parametrize("form", ["un", "l2n", "cl2n"])
 def test_logits_are_minus_the_squared_distance_to_the_class_means(form):
     on = problem(COUNTS, 5)
-    strategy = fit(on, default(find("ncm"), features=form), torch.float64).strategy
+    strategy = fit(on, [job(find("ncm"), features=form)], torch.float64)[0].strategy
     plain, labels = on.train.view("plain").double().numpy(), on.train.labels.numpy()
-    test = on.sample(9, torch.float64)[0]
+    test = on.batch(9, torch.float64).features
     expected, means = reference(form, plain, labels, test.numpy())
     found = strategy.inference_head()(test).numpy()
     if form == "un":  # linear: without -||h||^2, which all classes share
         expected = expected + (test.numpy() ** 2).sum(1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-10)
-    np.testing.assert_allclose(strategy.per_head_classifier().numpy(), means, atol=1e-12)
-    assert torch.allclose(strategy.logits(test[None])[0], torch.from_numpy(found))
+    np.testing.assert_allclose(strategy.classifier_rows().numpy(), means, atol=1e-12)
+    assert torch.allclose(strategy.logits(test), torch.from_numpy(found))
 
 
 def test_sums_over_blocks_of_rows_are_those_of_the_whole(monkeypatch):
-    on = problem(COUNTS, 5)
-    whole = fit(on, default(find("ncm")), torch.float64).strategy
+    whole = fit(problem(COUNTS, 5), [job(find("ncm"))], torch.float64)[0].strategy
     monkeypatch.setattr("lt_bench.strategies.ncm.ROWS", 4)
-    blocks = fit(on, default(find("ncm")), torch.float64).strategy
+    blocks = fit(problem(COUNTS, 5), [job(find("ncm"))], torch.float64)[0].strategy
     torch.testing.assert_close(blocks.means, whole.means, rtol=0, atol=1e-14)
     torch.testing.assert_close(blocks.centre, whole.centre, rtol=0, atol=1e-14)
 
@@ -59,4 +58,4 @@ def test_a_class_without_samples_lies_at_the_origin():
     strategy = find("ncm").load()(facts)
     strategy.solve(on.train)
     assert torch.equal(strategy.means[2], torch.zeros(3))
-    assert strategy.inference_head()(on.sample(4, torch.float32)[0]).isfinite().all()
+    assert strategy.inference_head()(on.batch(4, torch.float32).features).isfinite().all()

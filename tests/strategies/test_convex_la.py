@@ -5,10 +5,12 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-import lt_bench.strategies.convex_la as module
-from lt_bench.bench.contract.subject import default, fit, problem
+from lt_bench.bench.contract.subject import fit, job, problem
 from lt_bench.bench.execute import say_unconverged
-from lt_bench.strategies._lib.lbfgs import CONVERGED
+from lt_bench.strategies._lib import convex, lbfgs
+from lt_bench.strategies._lib.lbfgs import CONVERGED, moments
+from lt_bench.strategies._lib.lbfgs import _moments as of_moments
+from lt_bench.strategies._lib.lbfgs import minimise as minimise_head
 from lt_bench.strategies.registry import find
 
 COUNTS = (30, 12, 4)
@@ -36,7 +38,7 @@ def numpy_objective(flat, on, tau, ridge, spread=0.0, rarity=0.0, epsilon=0.0):
 
 
 def solution(name, on, **changes):
-    head = fit(on, default(find(name), **changes), torch.float64).strategy.inference_head()
+    head = fit(on, [job(find(name), **changes)], torch.float64)[0].head().inference_head()
     return np.concatenate([head.weight.numpy().ravel(), head.bias.numpy()])
 
 
@@ -73,59 +75,62 @@ def test_without_noise_the_marginal_loss_is_the_plain_one():
 def test_the_marginal_loss_bounds_the_mean_loss_under_noise():
     on = problem(COUNTS, DIM)
     strategy = find("marginal_la").load()(on.facts, spread=0.5, rarity=0.5).double()
-    of_features = module.moments(on.train, 3)
+    of_features = moments(on.train, 3)
     weight, bias = on.facts.head.weight.double(), on.facts.head.bias.double()
     rows, labels = on.train.view("plain").double(), on.train.labels
-    bound = strategy.losses(rows, labels, weight, bias, 0, of_features)
+    bound = strategy.sample_losses(rows, labels, weight, bias, of_features)
     generator = torch.Generator().manual_seed(0)
     root = torch.linalg.cholesky(of_features.within)
     noise = (
-        torch.randn(4000, *rows.shape, generator=generator, dtype=torch.float64) @ root.T * strategy.width[0][labels].sqrt().unsqueeze(1)
+        torch.randn(4000, *rows.shape, generator=generator, dtype=torch.float64) @ root.T * strategy.width[labels].sqrt().unsqueeze(1)
     )
-    logits = (rows + noise) @ weight.T + bias + strategy.adjustment(0)
+    logits = (rows + noise) @ weight.T + bias + strategy.adjustment()
     mean = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.repeat(4000), reduction="none").view(4000, -1).mean(0)
-    plain = torch.nn.functional.cross_entropy(rows @ weight.T + bias + strategy.adjustment(0), labels, reduction="none")
+    plain = torch.nn.functional.cross_entropy(rows @ weight.T + bias + strategy.adjustment(), labels, reduction="none")
     assert (bound > mean - 0.01).all()
     assert (bound > plain).all()
 
 
 def test_the_width_of_the_noise_has_the_given_mean_and_ratio():
     on = problem(COUNTS, DIM)
-    width = find("marginal_la").load()(on.facts, spread=0.3, rarity=0.5).width[0].double()
+    width = find("marginal_la").load()(on.facts, spread=0.3, rarity=0.5).width.double()
     counts = torch.tensor(COUNTS, dtype=torch.float64)
     assert float((width * counts).sum() / counts.sum()) == pytest.approx(0.3, rel=1e-6)
     assert float(width[2] / width[0]) == pytest.approx((30 / 4) ** 0.5, rel=1e-6)
 
 
 def test_the_solution_depends_neither_on_seed_nor_on_how_rows_are_split(monkeypatch):
-    on = problem(COUNTS, DIM)
-    whole = solution("marginal_la", on)
+    whole = solution("marginal_la", problem(COUNTS, DIM))
     monkeypatch.setattr("lt_bench.strategies._lib.lbfgs.HELD_NUMBERS", 0)
-    np.testing.assert_array_equal(solution("marginal_la", on), whole)
+    np.testing.assert_array_equal(solution("marginal_la", problem(COUNTS, DIM)), whole)
     monkeypatch.setattr("lt_bench.strategies._lib.lbfgs.CHUNK_NUMBERS", 15)
-    np.testing.assert_allclose(solution("marginal_la", problem(COUNTS, DIM, heads=3)), whole, atol=1e-5)
+    on = problem(COUNTS, DIM)
+    head = fit(on, [job(find("marginal_la"), 3)], torch.float64)[0].head().inference_head()
+    np.testing.assert_allclose(np.concatenate([head.weight.numpy().ravel(), head.bias.numpy()]), whole, atol=1e-5)
 
 
 def test_heads_with_the_same_hyperparameters_are_solved_once(monkeypatch):
-    calls = []
-    original = module.minimise
-    monkeypatch.setattr(module, "minimise", lambda *arguments: calls.append(1) or original(*arguments))
-    on, entry = problem(COUNTS, DIM, heads=3), find("convex_la")
-    jobs = [*default(entry), *default(entry), *default(entry, ridge=0.5)]
-    fitted = fit(on, jobs).strategy
-    assert len(calls) == 2
-    assert torch.equal(fitted.weight[0], fitted.weight[1])
-    assert not torch.allclose(fitted.weight[0], fitted.weight[2])
+    calls, passes = [], []
+    monkeypatch.setattr(convex, "minimise", lambda *arguments: calls.append(1) or minimise_head(*arguments))
+    monkeypatch.setattr(lbfgs, "_moments", lambda *arguments: passes.append(1) or of_moments(*arguments))
+    on, entry = problem(COUNTS, DIM), find("convex_la")
+    one, same, other = (fitted.strategy for fitted in fit(on, [job(entry), job(entry, 1), job(entry, ridge=0.5)]))
+    assert (len(calls), len(passes)) == (2, 1)
+    assert torch.equal(one.weight, same.weight)
+    assert one.solved == same.solved
+    assert not torch.allclose(one.weight, other.weight)
+    fit(problem(COUNTS, DIM), [job(entry)])
+    assert (len(calls), len(passes)) == (3, 2), "other training features have solutions of their own"
 
 
 def test_the_record_keeps_how_close_to_the_minimum_the_solver_came():
     on, entry = problem(COUNTS, DIM), find("convex_la")
-    rows = {count: fit(on, default(entry, ridge=1e-3, iterations=count)).history[0] for count in (2, 200)}
+    rows = {count: fit(on, [job(entry, ridge=1e-3, iterations=count)])[0].history[0] for count in (2, 200)}
     assert [len(row) for row in rows.values()] == [1, 1]
     assert rows[200][0]["gradient_norm"] < CONVERGED < rows[2][0]["gradient_norm"]
     assert rows[200][0]["loss"] < rows[2][0]["loss"]
     assert rows[2][0]["iterations"] == 2
-    head = fit(on, default(entry, ridge=1e-3), torch.float64).strategy.inference_head()
+    head = fit(on, [job(entry, ridge=1e-3)], torch.float64)[0].head().inference_head()
     flat = np.concatenate([head.weight.numpy().ravel(), head.bias.numpy()])
     assert rows[200][0]["loss"] == pytest.approx(numpy_objective(flat, on, 1.0, 1e-3), rel=1e-6)
 
@@ -134,7 +139,7 @@ def test_an_unconverged_solution_is_said_in_one_line(capsys):
     on, entry = problem(COUNTS, DIM), find("convex_la")
     runs = [SimpleNamespace(entry=entry)]
     for count, lines in ((2, 1), (200, 0)):
-        say_unconverged(runs, fit(on, default(entry, ridge=1e-3, iterations=count)))
+        say_unconverged(runs, fit(on, [job(entry, ridge=1e-3, iterations=count)])[0])
         said = capsys.readouterr().err
         assert said.count("\n") == lines
         assert ("convex_la: the solver stopped after 2 iterations" in said) == bool(lines)

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from lt_bench.engine.heads.gradients import Batch, Gradients
+from lt_bench.core.processes import Processes
+from lt_bench.engine.heads.gradients import Gradients, Share
 from lt_bench.features.cache import Head
 from lt_bench.strategies._lib import ffds as ffds_shared
 from lt_bench.strategies._lib.ffds import HIGHEST, LOWEST, ClampedCrossEntropy
-from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.contract import Batch, Facts
 from lt_bench.strategies.ffds import DFFDS
 
 H, B, K, D = 3, 64, 7, 5
@@ -67,37 +68,42 @@ def test_a_logit_left_out_has_no_gradient():
     assert found[0, 2] == 0
 
 
-def made(**hyperparameters) -> DFFDS:
+def of(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, Batch]:
+    """Logits and their batch; the loss looks at no features."""
+    return logits, Batch(logits[..., :0], labels, labels)
+
+
+def after_an_epoch(init_seed: int | tuple[int, ...] = (0, 1, 2), **hyperparameters) -> DFFDS:
     generator = torch.Generator().manual_seed(1)
     head = Head(torch.randn(K, D, generator=generator), torch.randn(K, generator=generator))
-    strategy = DFFDS(Facts(D, (50, 40, 30, 20, 9, 3, 1), head, (0, 1, 2)), groups=3, **hyperparameters).double()
+    strategy = DFFDS(Facts(D, (50, 40, 30, 20, 9, 3, 1), head, init_seed), groups=3, **hyperparameters).double()
     logits, labels = drawn(3.0)
-    strategy.observe(logits, labels)
+    strategy.observe(*(of(logits, labels) if isinstance(init_seed, tuple) else of(logits[0], labels[0])))
     strategy.end_epoch(0)
     return strategy
 
 
 @pytest.fixture
 def times_made(monkeypatch) -> list[int]:
-    made = [0]
+    times = [0]
 
     class Counted(ClampedCrossEntropy):
         def __init__(self, *given) -> None:
-            made[0] += 1
+            times[0] += 1
             super().__init__(*given)
 
     monkeypatch.setattr(ffds_shared, "ClampedCrossEntropy", Counted)
-    return made
+    return times
 
 
 def test_a_step_takes_one_softmax_and_keeps_nothing(times_made):
-    strategy = made()
+    strategy = after_an_epoch()
     times_made[0] = 0
     features, labels = torch.randn(1, B, D, dtype=torch.float64), torch.randint(K, (H, B))
-    logits, _ = Gradients(strategy, Strategy)(Batch(features, labels, labels))
-    strategy.observe(logits, labels)
+    logits, _ = Gradients(strategy)(Share(Batch(features, labels, labels), labels, Processes()))
+    strategy.observe(*of(logits, labels))
     assert times_made == [1]
-    assert strategy.latest is None
+    assert strategy._entropy._latest is None
 
 
 def written(logits, labels):
@@ -121,19 +127,19 @@ OTHERS = {
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_what_was_made_of_other_logits_is_not_used(other, times_made):
-    strategy, (logits, labels) = made(), drawn(2.0)
-    strategy.loss(logits, labels)
+    strategy, (logits, labels) = after_an_epoch(), drawn(2.0)
+    strategy.loss(*of(logits, labels))
     times_made[0] = 0
     logits, labels = other(logits, labels)
     expected, true = formula(logits, labels, strategy.epsilon)
     torch.testing.assert_close(strategy.kernel(logits, labels), expected)
     assert times_made == [1]
-    strategy.observe(logits, labels)
+    strategy.observe(*of(logits, labels))
     torch.testing.assert_close(strategy.sums.sum(1), true.sum(1))
 
 
 def test_where_writes_are_not_counted_nothing_is_used_again(times_made):
-    strategy = made()
+    strategy = after_an_epoch()
     times_made[0] = 0
     with torch.inference_mode():
         logits, labels = drawn(2.0)
@@ -143,8 +149,21 @@ def test_where_writes_are_not_counted_nothing_is_used_again(times_made):
 
 
 def test_each_head_has_its_own_epsilon():
-    strategy = made(epsilon=torch.tensor([[0.0], [0.3], [0.9]]))
+    strategy = after_an_epoch(epsilon=torch.tensor([[0.0], [0.3], [0.9]]))
     logits, labels = drawn(2.0)
-    losses = strategy.loss(logits, labels)
+    losses = strategy.loss(*of(logits, labels))
     for head, epsilon in enumerate((0.0, 0.3, 0.9)):
-        torch.testing.assert_close(losses[head], made(epsilon=epsilon).loss(logits, labels)[head], rtol=1e-6, atol=1e-6)
+        alone = after_an_epoch(0, epsilon=epsilon)
+        alone.group_mean.copy_(strategy.group_mean[head])
+        torch.testing.assert_close(losses[head], alone.loss(*of(logits[head], labels[head])), rtol=1e-6, atol=1e-6)
+
+
+def test_a_fit_that_is_resumed_focuses_where_group_means_exist():
+    strategy, fresh = after_an_epoch(0), DFFDS(after_an_epoch(0).facts, groups=3)
+    assert not fresh.focusing
+    untouched = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+    module = torch.nn.ModuleList([fresh])  # as in a fit, of whose module a strategy is a part
+    module.load_state_dict({f"0.{name}": tensor for name, tensor in strategy.state_dict().items()})
+    assert fresh.focusing
+    module.load_state_dict({f"0.{name}": tensor for name, tensor in untouched.items()})
+    assert not fresh.focusing

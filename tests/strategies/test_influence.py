@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, logsumexp, softmax
 
-from lt_bench.core.errors import UserError
+from lt_bench.strategies.contract import Batch
 
 
 def assert_close(found, expected):
@@ -28,24 +28,23 @@ def influence_balanced(batch, weight, alpha, gamma):
 
 @pytest.mark.parametrize(("name", "gamma"), [("ib", 0.0), ("ib_cb", 0.0), ("ib_fl", 1.0)])
 def test_influence_balanced_losses(batch, strategy, name, gamma):
-    logits, labels, features = batch.tensors
+    logits, given = batch.tensors
     weight = 1 / batch.n if name != "ib_cb" else (1 - 0.9999) / (1 - 0.9999**batch.n)
     weight = weight * len(weight) / weight.sum()
     made = strategy(name, alpha=70.0)
     expected = influence_balanced(batch, weight, 70.0, gamma)
-    assert_close(made.loss(logits, labels, features)[0], expected)
-    assert_close(made.loss(logits[0], labels[0], features[0]), expected)
-    assert made.denominator(labels) == len(batch.y)
+    assert_close(made.loss(logits, given), expected)
+    assert made.denominator(given.labels) == len(batch.y)
 
 
 def test_detaching_the_influence_changes_the_gradient_only(batch, strategy):
-    logits, labels, features = batch.tensors
+    logits, given = batch.tensors
     logits.requires_grad_()
-    through, cut = (strategy("ib", alpha=50.0, detach=detach).loss(logits, labels, features) for detach in (False, True))
-    assert_close(through[0].detach(), cut[0].detach().numpy())
+    through, cut = (strategy("ib", alpha=50.0, detach=detach).loss(logits, given) for detach in (False, True))
+    assert_close(through.detach(), cut.detach().numpy())
     weight = (1 / batch.n) * len(batch.n) / (1 / batch.n).sum()
     (gradient,) = torch.autograd.grad(cut.sum(), logits)
-    assert_close(gradient[0], error(batch) * (50.0 * weight[batch.y] / influence(batch))[:, None])
+    assert_close(gradient, error(batch) * (50.0 * weight[batch.y] / influence(batch))[:, None])
     (whole,) = torch.autograd.grad(through.sum(), logits)
     assert not torch.allclose(whole, gradient)
 
@@ -54,27 +53,23 @@ def test_detaching_the_influence_changes_the_gradient_only(batch, strategy):
 def test_calibrated_alpha_makes_the_loss_as_large_as_cross_entropy(strategy, train, name):
     made = strategy(name, alpha=3.0, calibration="ce")
     for _ in range(2):  # a second call, as after a restart, starts over
-        made.begin(train)
-        features = train.view("plain").double().unsqueeze(0)
-        logits = made.logits(features)
-        loss = made.loss(logits, train.labels, features).mean()
-        assert loss.item() == pytest.approx(3.0 * torch.nn.functional.cross_entropy(logits[0], train.labels).item(), rel=1e-9)
+        with torch.no_grad():
+            made.begin(train)
+            features = train.view("plain").double()
+            logits = made.logits(features)
+            loss = made.loss(logits, Batch(features, train.labels, train.rows)).mean()
+        assert loss.item() == pytest.approx(3.0 * torch.nn.functional.cross_entropy(logits, train.labels).item(), rel=1e-9)
 
 
 def test_without_calibration_alpha_stays(strategy, train):
     made = strategy("ib", alpha=3.0)
     made.begin(train)
-    assert made.used_alpha.tolist() == [[3.0]]
-
-
-def test_influence_needs_features(strategy):
-    with pytest.raises(UserError, match="needs its features"):
-        strategy("ib").loss(torch.zeros(1, 2, 7), torch.tensor([[0, 1]]))
+    assert made.weighting.used_alpha.tolist() == [3.0]
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.3])
 def test_lade(batch, strategy, penalty):
-    logits, labels, _ = batch.tensors
+    logits, given = batch.tensors
     K, prior = len(batch.n), batch.n / batch.n.sum()
     made = strategy("lade", alpha=0.2, penalty=penalty)
     expected = 0.0
@@ -83,6 +78,6 @@ def test_lade(batch, strategy, penalty):
         first = own.sum() / (len(own) + 1e-8)
         second = logsumexp(batch.z[:, c] - np.log(prior[c] + 1e-9) + np.log(1 / K + 1e-9)) - np.log(len(batch.y))
         expected -= prior[c] * (first - second - penalty * second**2)
-    assert made.batch_statistic(logits, labels).tolist() == pytest.approx([0.2 * expected], rel=1e-10)
+    assert made.batch_statistic(logits, given.labels).item() == pytest.approx(0.2 * expected, rel=1e-10)
     entropy = -log_softmax(batch.z + np.log(prior + 1e-9), axis=1)[np.arange(len(batch.y)), batch.y]
-    np.testing.assert_allclose(made.loss(logits, labels)[0], entropy, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(made.loss(logits, given), entropy, rtol=1e-10, atol=1e-12)

@@ -1,10 +1,12 @@
 """standardised_la and prototype_la against numpy, and their limits."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 
-from lt_bench.bench.contract.subject import default, fit, problem
+from lt_bench.bench.contract.subject import fit, job, problem
 from lt_bench.core.inference_heads import head_from, head_parts
 from lt_bench.strategies._lib.foreign_logits import logits_on_others
 from lt_bench.strategies.registry import find
@@ -13,7 +15,7 @@ COUNTS = (30, 12, 4)
 
 
 def fitted_head(name, on, **changes):
-    return fit(on, default(find(name), **changes), torch.float64).strategy.inference_head()
+    return fit(on, [job(find(name), **changes)], torch.float64)[0].head().inference_head()
 
 
 def parts(on):
@@ -27,7 +29,7 @@ def parts(on):
 @pytest.mark.parametrize("name", ["standardised_la", "prototype_la"])
 def test_off_it_is_logit_adjustment(name):
     on = problem(COUNTS, 4)
-    features, _ = on.sample(20, torch.float64)
+    features = on.batch(20, torch.float64).features
     off = {"power": 0.0, "shift": 0.0} if name == "standardised_la" else {"mix": 0.0}
     ours, plain = fitted_head(name, on, tau=0.7, **off), fitted_head("logit_adjustment", on, tau=0.7)
     torch.testing.assert_close(ours(features), plain(features), rtol=0, atol=1e-10)
@@ -37,8 +39,8 @@ def test_standardised_logits_have_equal_spreads():
     on = problem(COUNTS, 4)
     h, y, z, n, sigma = parts(on)
     mu = np.array([z[y != c, c].mean() for c in range(3)])
-    mean, spread = logits_on_others(on.facts.head.weight, on.facts.head.bias, on.train)
-    np.testing.assert_allclose(spread.numpy(), sigma, rtol=1e-6)
+    mean, deviation = logits_on_others(on.facts.head.weight, on.facts.head.bias, on.train)
+    np.testing.assert_allclose(deviation.numpy(), sigma, rtol=1e-6)
     np.testing.assert_allclose(mean.numpy(), mu, rtol=1e-6)
     logits = fitted_head("standardised_la", on, power=1.0, shift=0.5, tau=0.5)(torch.from_numpy(h)).numpy()
     expected = (z - 0.5 * mu) / (sigma / sigma.mean()) - 0.5 * np.log(n / n.sum())
@@ -57,9 +59,9 @@ def test_the_prototypes_are_class_means_seen_from_their_own_mean():
     expected = z - 0.5 * np.log(n / n.sum()) + 2.5 * sigma.mean() * cosine
     features = torch.from_numpy(h)
     np.testing.assert_allclose(head(features).numpy(), expected, atol=1e-5)
-    kept = head_parts(head)
-    assert kept is not None
-    torch.testing.assert_close(head_from(*kept)(features), head(features))
+    parts_of_head = head_parts(head)
+    assert parts_of_head is not None
+    torch.testing.assert_close(head_from(*parts_of_head)(features), head(features))
 
 
 def test_a_class_without_samples_gets_no_cosine_and_a_still_logit_is_not_blown_up():
@@ -68,5 +70,19 @@ def test_a_class_without_samples_gets_no_cosine_and_a_still_logit_is_not_blown_u
     assert head.prototypes[1].abs().max() == 0
     still = torch.zeros_like(on.facts.head.weight[:1])
     weight = torch.cat([still, on.facts.head.weight[1:]])
-    _, spread = logits_on_others(weight, on.facts.head.bias, on.train)
-    assert 0 < float(spread[0]) <= 1.1e-3 * float(spread.mean())
+    _, deviation = logits_on_others(weight, on.facts.head.bias, on.train)
+    assert 0 < float(deviation[0]) <= 1.1e-3 * float(deviation.mean())
+
+
+@pytest.mark.parametrize(("name", "helper"), [("standardised_la", "foreign_logits._logits_on_others"), ("prototype_la", "class_means._class_means")])
+def test_a_grid_of_heads_passes_over_the_features_once(monkeypatch, name, helper):
+    module, _, function = helper.partition(".")
+    where = importlib.import_module(f"lt_bench.strategies._lib.{module}")
+    original, passes = getattr(where, function), []
+    monkeypatch.setattr(where, function, lambda *arguments: passes.append(1) or original(*arguments))
+    on = problem(COUNTS, 4)
+    heads = [fitted.head().inference_head() for fitted in fit(on, [job(find(name), tau=tau) for tau in (0.0, 1.0, 2.0)])]
+    assert len(passes) == 1
+    assert not torch.equal(heads[0].bias, heads[1].bias)
+    fit(problem((5, 4, 3), 4), [job(find(name))])
+    assert len(passes) == 2

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from torch.utils.data import DataLoader
 
-from lt_bench.bench.contract.subject import EPOCHS, Problem, build, problem, require
-from lt_bench.engine.heads.fit import Passthrough
-from lt_bench.features.samplers import EpochOrder
+from lt_bench.bench.contract.subject import EPOCHS, Problem, job, problem, require
+from lt_bench.engine.heads.fit import fit_heads
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.registry import Entry
 
@@ -41,21 +38,9 @@ def resumes(entry: Entry) -> None:
         same = torch.allclose(tensor, resumed.state_dict()[name], rtol=1e-6, atol=1e-7, equal_nan=True)
         require(
             same,
-            f"{name} ends elsewhere when the fit is saved and resumed; keep what changes during a fit in persistent buffers or parameters",
+            f"{name} ends elsewhere when the fit is saved and resumed; state that changes during a fit belongs into persistent buffers or parameters",
         )
 
 
 def _fit(entry: Entry, on: Problem, callbacks: list[Callback], resume: Path | None = None) -> Strategy:
-    strategy = build(entry, on, torch.float32)
-    recipe = strategy.recipe
-    order = EpochOrder(
-        on.train.labels, strategy.class_counts.long(), strategy.sampler, (0,), (1,), epochs=recipe.epochs, batch_size=recipe.batch_size
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = Trainer(
-            accelerator="cpu", devices=1, max_epochs=recipe.epochs, logger=False, enable_checkpointing=bool(callbacks), enable_progress_bar=False,
-            enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0, callbacks=callbacks,
-        )  # fmt: skip
-        trainer.fit(strategy, DataLoader(Passthrough(), sampler=order, batch_size=None), ckpt_path=resume)
-    return strategy
+    return fit_heads([[job(entry)]], on.facts, on.train, callbacks=[callbacks], resume=resume)[0].strategy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lt_bench.engine.heads.fit import Fitted, fit_stack
-from lt_bench.engine.heads.stacks import HeadJob, stacked_hyperparameters
+from lt_bench.core.errors import UserError
+from lt_bench.engine.heads.fit import Fitted, fit_heads
+from lt_bench.engine.heads.stacks import HeadJob, head_of, is_stacked, strategy_of
 from lt_bench.features.cache import FeatureSplit, Head
-from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.noise import Draws
+from lt_bench.strategies.contract import Batch, Facts, Strategy
+from lt_bench.strategies.hyper import Hyperparameter
 from lt_bench.strategies.registry import Entry
 
 COUNTS = (17, 9, 4, 1)
@@ -33,6 +33,18 @@ def require(holds: bool | Tensor, otherwise: str) -> None:
         raise BrokenError(otherwise)
 
 
+def require_shape(what: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    """Refuse another shape."""
+    require(tuple(tensor.shape) == expected, f"{what} has shape {tuple(tensor.shape)}, expected {expected}")
+
+
+def require_close(what: str, one: Tensor, other: Tensor, tolerance: float) -> None:
+    """Refuse values that differ by more than ``tolerance``, relative to the larger of 1 and their size."""
+    one, other = one.detach().double(), other.detach().double()
+    gap = float(((one - other).abs() / other.abs().clamp_min(1)).amax()) if one.numel() else 0.0
+    require(gap <= tolerance, f"{what} differ by {gap:.2g}, allowed is {tolerance:g}")
+
+
 @dataclass(frozen=True)
 class Problem:
     """An invented data set: features that are weakly told apart, two views, and a stage-1 head."""
@@ -40,15 +52,17 @@ class Problem:
     facts: Facts
     train: FeatureSplit
 
-    def sample(self, size: int, dtype: torch.dtype, leave_out: int | None = None) -> tuple[Tensor, Tensor]:
-        """Features (size, D) and labels (size,), every class in turn but ``leave_out``."""
+    def batch(self, size: int, dtype: torch.dtype, leave_out: int | None = None) -> Batch:
+        """A batch of training rows, every class in turn but ``leave_out``, with features of its own."""
         classes = torch.tensor([c for c in range(self.facts.num_classes) if c != leave_out])
         labels = classes[torch.arange(size) % classes.numel()]
         generator = torch.Generator().manual_seed(size)
-        return torch.rand(size, self.facts.dim, generator=generator, dtype=torch.float64).to(dtype), labels
+        features = torch.rand(size, self.facts.dim, generator=generator, dtype=torch.float64).to(dtype)
+        first = torch.tensor(self.facts.class_counts).cumsum(0) - torch.tensor(self.facts.class_counts)
+        return Batch(features, labels, first[labels])
 
 
-def problem(counts: Sequence[int] = COUNTS, dim: int = DIM, heads: int = 1) -> Problem:
+def problem(counts: Sequence[int] = COUNTS, dim: int = DIM) -> Problem:
     """Training data of these class counts; deterministic."""
     K = len(counts)
     generator = torch.Generator().manual_seed(K)
@@ -58,7 +72,7 @@ def problem(counts: Sequence[int] = COUNTS, dim: int = DIM, heads: int = 1) -> P
     views = torch.cat([plain, (plain + 0.1 * torch.randn(plain.shape, generator=generator)).relu()])
     split = FeatureSplit("train", ("plain", "aug1"), (views,), labels, torch.arange(labels.numel()))
     head = Head(torch.randn(K, dim, generator=generator), torch.randn(K, generator=generator))
-    return Problem(Facts(dim, tuple(counts), head, tuple(range(1, heads + 1))), split)
+    return Problem(Facts(dim, tuple(counts), head, 1), split)
 
 
 def hyperparameters(entry: Entry, **changes: Any) -> dict[str, Any]:
@@ -67,54 +81,56 @@ def hyperparameters(entry: Entry, **changes: Any) -> dict[str, Any]:
     return entry.resolve("none", None, {**short, **changes})
 
 
-def default(entry: Entry, **changes: Any) -> list[HeadJob]:
-    """One job, with the defaults but for ``changes`` (a change of the fit is without meaning where nothing is fitted by batches)."""
-    known = {name: value for name, value in changes.items() if entry.fitting == "sgd" or name != "batch_size"}
-    return [HeadJob(entry, hyperparameters(entry, **known), 0)]
+def job(entry: Entry, repetition: int = 0, **changes: Any) -> HeadJob:
+    """One job, with the defaults but for ``changes``."""
+    return HeadJob(entry, hyperparameters(entry, **changes), repetition)
 
 
-def varied(entry: Entry, heads: int) -> list[HeadJob]:
-    """One job per head, each with other values of the hyper-parameters that may differ within a stack: floats of the grid, and the rates."""
-    floats = {h.name for h in entry.hyperparameters if h.type is float} | {"lr", "weight_decay"}
-    jobs = []
-    for head in range(heads):
-        changes = {name: values[head % len(values)] for name, values in entry.grid.items() if name in floats}
-        jobs.append(HeadJob(entry, hyperparameters(entry, **changes), head))
-    return jobs
+def varied(entry: Entry, on: Problem) -> list[HeadJob]:
+    """A stack in which every hyper-parameter that may differ between heads does, one head each, after one with the defaults."""
+    jobs = [job(entry)]
+    declared = [one for one in entry.hyperparameters if one.type is float]
+    for number, one in enumerate(declared, start=1):
+        for value in other_values(one):
+            attempt = job(entry, number % 2, **{one.name: value})
+            try:
+                strategy_of([attempt], on.facts, torch.float64)
+            except UserError:
+                continue  # contradicts another hyper-parameter
+            jobs.append(attempt)
+            break
+    rates = {"lr": entry.recipe.rate("lr") / 2, "weight_decay": 0.01}
+    return sorted([*jobs, job(entry, 1, **rates)], key=lambda one: one.repetition)
+
+
+def other_values(one: Hyperparameter) -> list[float]:
+    """Values inside the range of a hyper-parameter, other than its default."""
+    low, high = 0.0 if one.low is None else one.low, one.default * 2 + 1 if one.high is None else one.high
+    values = [*one.grid, one.default * 0.75, one.default * 0.5, low + (min(high, low + 2.0) - low) * 0.4]
+    return [float(value) for value in values if low <= value <= high and value != one.default]
 
 
 def build(entry: Entry, on: Problem, dtype: torch.dtype, jobs: Sequence[HeadJob] | None = None) -> Strategy:
-    """The strategy as it is before the first step: attached, begun, its noise started."""
-    jobs = jobs or [HeadJob(entry, hyperparameters(entry), head) for head in range(len(on.facts.init_seeds))]
-    strategy = entry.load()(on.facts, **stacked_hyperparameters(jobs, dtype)).to(dtype)
-    strategy.attach(on.train, Draws(tuple(job.repetition for job in jobs)))
-    with torch.no_grad():
-        strategy.begin(on.train)
-    strategy.draws.start(0, 0)
+    """The strategy of one head as it is before the first step, or that of a stack of ``jobs``."""
+    jobs = jobs or [job(entry)]
+    strategy = strategy_of(jobs, on.facts, dtype)
+    if len(jobs) == 1:
+        strategy = head_of(strategy, 0, entry.class_for(jobs[0].hyperparameters)[1])
+    strategy.begin_fit(on.train)
+    strategy.begin_epoch(0)
+    restart(strategy)
     return strategy
 
 
-def fit(on: Problem, jobs: Sequence[HeadJob], dtype: torch.dtype = torch.float32) -> Fitted:
-    """The strategy fitted on the problem."""
-    seeds = tuple(on.facts.init_seeds[job.repetition % len(on.facts.init_seeds)] for job in jobs)
-    return fit_stack(jobs, dataclasses.replace(on.facts, init_seeds=seeds), on.train, dtype=dtype)
+def fit(on: Problem, jobs: Sequence[HeadJob], dtype: torch.dtype = torch.float32) -> list[Fitted]:
+    """The jobs fitted on the problem: one stack, or a fit for each where they are never stacked."""
+    parts = [list(jobs)] if is_stacked(jobs[0].entry) else [[one] for one in jobs]
+    return [fit_heads([part], on.facts, on.train, dtype=dtype)[0] for part in parts]
 
 
-def restart(strategy: Strategy, repetitions: tuple[int, ...] = (0,)) -> None:
-    """The same noise again for the next loss, for a whole batch on one process."""
-    strategy.draws = Draws(repetitions)
+def restart(strategy: Strategy) -> None:
+    """The same random numbers again for the next loss, for a whole batch on one process."""
     strategy.draws.start(0, 0)
-
-
-def objective(strategy: Strategy, features: Tensor, labels: Tensor) -> Tensor:
-    """What one step minimises, per head (H,), from features (1 or H, B, D) and labels (1 or H, B)."""
-    logits, spread = strategy.logits(features), strategy.spread(labels)
-    total = strategy.loss(logits, spread, features).sum(-1) / strategy.denominator(spread)
-    if strategy.needs_whole_batch:
-        statistic = strategy.batch_statistic(logits, spread)
-        total = total if statistic is None else total + statistic
-    penalty = strategy.regulariser()
-    return total if penalty is None else total + penalty
 
 
 def trainable(strategy: Strategy) -> dict[str, torch.nn.Parameter]:

@@ -21,7 +21,8 @@ from lt_bench.bench.pretrain import fresh_network
 from lt_bench.bench.sources.images import ImageBench
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Fitted
-from lt_bench.engine.heads.overrides import OF_STEP
+from lt_bench.engine.heads.overrides import STEP, Overrides
+from lt_bench.engine.heads.pool import state_key
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.heads.whole_network import FitProgress, WholeNetwork
 from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
@@ -88,7 +89,7 @@ class EndToEndBench(ImageBench):
             fitted = self.fit([job], "trained", accompany, last if last.is_file() else None)
             self._check_finite(run)
             self._trained = sum(p.numel() for name, p in self.network.named_parameters() if not name.startswith("fc."))
-            self._save(fitted.strategy, place / WEIGHTS)
+            self._save(fitted.head(), place / WEIGHTS)
             yield [run], fitted
             last.unlink(missing_ok=True)
 
@@ -112,7 +113,7 @@ class EndToEndBench(ImageBench):
 
     def _save(self, strategy: Strategy, path: Path) -> None:
         """The network, with the head for its classifier where that is a linear layer: features of it can be extracted."""
-        head = strategy.inference_head(0)
+        head = strategy.inference_head()
         if isinstance(head, torch.nn.Linear):
             bias = torch.zeros(head.out_features) if head.bias is None else head.bias
             put_head(self.network, (head.weight, bias))
@@ -128,7 +129,7 @@ def check_end_to_end(entry: Entry) -> None:
     if entry.fitting != "sgd":
         raise UserError(f"{entry.name} fits nothing by batches, so it cannot train a network; choose a strategy that is trained")
     cls = entry.load()
-    if any(getattr(cls, name) is not getattr(Strategy, name) for name in OF_STEP):
+    if Overrides(cls).own_training or any(getattr(cls, name) is not getattr(Strategy, name) for name in STEP):
         raise UserError(f"{entry.name} has a step of its own that is written for frozen features; it cannot train a network")
 
 
@@ -139,7 +140,8 @@ def check_trains_head(entry: Entry, network: Backbone, train_counts: tuple[int, 
         UserError: it does.
     """
     head = Head(network.fc.weight.detach(), network.fc.bias.detach())
-    strategy = entry.load()(Facts(network.dim, train_counts, head), **hyperparameters)
+    cls, given = entry.class_for(hyperparameters)
+    strategy = cls(Facts(network.dim, train_counts, head), **given)
     if not strategy.weight.requires_grad:
         raise UserError(f"{entry.name} corrects a classifier that is held fixed, so it cannot train a network from its beginning")
 
@@ -154,11 +156,11 @@ def read_phase1(path: Path, backbone: str, num_classes: int) -> Phase1:
     state, epochs = tensors_at(content, "state_dict"), 0
     if "loops" in content and state is not None:
         epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-        whole = tensors_at(content, f"callbacks.{WholeNetwork.__name__}.network")
+        whole = tensors_at(content, f"callbacks.{state_key(WholeNetwork)}.network")
         if whole is None:
             state = {name.removeprefix("network."): tensor for name, tensor in state.items() if name.startswith("network.")}
-        elif "weight" in state and "bias" in state:
-            state = {**whole, "fc.weight": state["weight"][0], "fc.bias": state["bias"][0]}
+        elif "strategies.0.weight" in state and "strategies.0.bias" in state:
+            state = {**whole, "fc.weight": state["strategies.0.weight"][0], "fc.bias": state["strategies.0.bias"][0]}
     network = build_backbone(backbone, num_classes)
     tensors = tensors_at(content, "") if state is None else state
     if not tensors or fill(network, tensors, str(path)) is None:

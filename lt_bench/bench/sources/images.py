@@ -14,10 +14,9 @@ from torch import Tensor
 from lt_bench.backbones.base import Backbone
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.base import Workbench
-from lt_bench.core.seeds import derive_seed
 from lt_bench.data.images.augment import Cuts, Draws, padded
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.engine.heads.fit import Fitted, Hardware, fit_stack
+from lt_bench.engine.heads.fit import Fitted, Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, Network, prepare
 from lt_bench.engine.pretrain.stage1 import Precision
@@ -90,7 +89,7 @@ class ImageBench(Workbench):
 
     def fit(self, jobs: Sequence[HeadJob], mode: Network, callbacks: Sequence[Callback], resume: Path | None = None) -> Fitted:
         """Fit the heads of a stack on images through the backbone in a mode."""
-        facts, images = self.facts(jobs), self._images("train")
+        facts, images = self.facts(), self._images("train")
         prepare(self.network, mode)
         source = ImageSource(self.network, *images, self.data.spec, mode=mode, precision=self.precision, compiled=self.compiled)
 
@@ -101,7 +100,7 @@ class ImageBench(Workbench):
 
         best = self.best_epochs(test_features)
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
-            fitted = fit_stack(jobs, facts, source, self.hardware, callbacks=[*best, *callbacks], resume=resume)
+            (fitted,) = fit_heads([jobs], facts, source, self.hardware, callbacks=[[*best, *callbacks]], resume=resume)
         if mode != "frozen":
             self._measured.clear()
         for one in best:
@@ -115,12 +114,11 @@ class ImageBench(Workbench):
             self._stores[split] = padded(images.images).to(self.device), torch.from_numpy(images.labels).to(self.device)
         return self._stores[split]
 
-    def facts(self, jobs: Sequence[HeadJob]) -> Facts:
+    def facts(self) -> Facts:
         """What a strategy may know."""
         fc = self.network.fc
         head = Head(fc.weight.detach().float().cpu().clone(), fc.bias.detach().float().cpu().clone()) if self.has_head else None
-        seeds = tuple(derive_seed("init", job.repetition) for job in jobs)
-        return Facts(self.network.dim, self.data.train_counts, head, seeds)
+        return Facts(self.network.dim, self.data.train_counts, head)
 
     def varies(self, entry: Entry) -> str | None:
         """Also the augmentation."""

@@ -45,7 +45,7 @@ def validation_scores(bench: Bench, planned: Sequence[Planned]) -> dict[str, flo
             except UserError:
                 scores[run.id] = 0.0
                 continue
-            scores[run.id] = bench.measure(fitted.strategy.inference_head(head), "val", None).scalars["macro_accuracy"]
+            scores[run.id] = bench.measure(fitted.head(head).inference_head(), "val", None).scalars["macro_accuracy"]
     return scores
 
 

@@ -97,11 +97,12 @@ def accepted(
     Raises:
         UserError: it takes none of them; the reason is that of the first.
     """
-    dataset, facts = cache.manifest.dataset, facts_of(cache, [0])
+    dataset, facts = cache.manifest.dataset, facts_of(cache)
     taken, refused, first = [], [], None
     for point in points:
         try:
-            entry.load()(facts, **entry.resolve(dataset.name, dataset.imbalance_factor, {**fixed, **point}))
+            cls, given = entry.class_for(entry.resolve(dataset.name, dataset.imbalance_factor, {**fixed, **point}))
+            cls(facts, **given)
         except UserError as error:
             first = first or error
             refused.append({"hyperparameters": {**fixed, **point}, "reason": str(error)})

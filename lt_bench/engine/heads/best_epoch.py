@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from lt_bench.engine.heads.fit import Fitted
+from lt_bench.engine.heads.stacks import head_of
 from lt_bench.metrics.accuracy import ClassAccuracy
 from lt_bench.metrics.evaluation import accuracy_scalars
 from lt_bench.metrics.groups import shot_groups
@@ -45,9 +46,9 @@ class BestTestEpoch(Checkpoint):
         started = time.perf_counter()
         features = self._features().to(pl_module.dtype)
         epoch = float(trainer.current_epoch + 1)
-        found = [{"epoch": epoch, **self._figures(pl_module, head, features)} for head in range(pl_module.heads)]
-        before = self.best or found
-        self.best = [new if new["accuracy"] > old["accuracy"] else old for new, old in zip(found, before, strict=True)]
+        latest = [{"epoch": epoch, **self._figures(head_of(pl_module, number), features)} for number in range(pl_module.heads or 1)]
+        before = self.best or latest
+        self.best = [new if new["accuracy"] > old["accuracy"] else old for new, old in zip(latest, before, strict=True)]
         self.seconds += time.perf_counter() - started
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,8 +64,8 @@ class BestTestEpoch(Checkpoint):
         fitted.best_epochs = self.best
         fitted.seconds -= self.seconds
 
-    def _figures(self, strategy: Strategy, head: int, features: Tensor) -> dict[str, float]:
-        module = strategy.inference_head(head)
+    def _figures(self, strategy: Strategy, features: Tensor) -> dict[str, float]:
+        module = strategy.inference_head()
         metric = ClassAccuracy(strategy.facts.num_classes).to(features.device)
         for rows, labels in zip(features.split(1 << 14), self._labels.split(1 << 14), strict=True):
             metric.update(module(rows).argmax(1), labels)

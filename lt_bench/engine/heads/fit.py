@@ -1,4 +1,4 @@
-"""Fitting heads: a stack of them as one LightningModule under Lightning's Trainer, on one process or several."""
+"""Fitting heads: one way in for a single head, a stack and a pool of stacks, on one process or several."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
@@ -22,18 +21,19 @@ from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import Layout, layout
-from lt_bench.core.seeds import derive_seed
 from lt_bench.core.threads import threads_for
 from lt_bench.engine.arithmetic import Matmul, checked, computing
 from lt_bench.engine.cuda_graphs import GraphedStep
+from lt_bench.engine.heads.overrides import Overrides
+from lt_bench.engine.heads.plain import fit_plain
+from lt_bench.engine.heads.pool import HeadFit, Member, for_members, may_be_pooled
 from lt_bench.engine.heads.replay import Capture
-from lt_bench.engine.heads.stacks import HeadJob, batch_orders, stacked_hyperparameters
-from lt_bench.engine.heads.trajectory import Course
+from lt_bench.engine.heads.stacks import HeadJob, batch_orders, head_of, strategy_of
+from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.samplers import EpochOrder
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.noise import Draws
 
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
@@ -75,7 +75,7 @@ class Hardware:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether ``auto`` or ``gpu`` finds a CUDA device."""
+        """Whether ``auto`` or ``gpu`` means a CUDA device here."""
         return self.accelerator != "cpu" and torch.cuda.is_available()
 
     @property
@@ -86,19 +86,21 @@ class Hardware:
 
 @dataclass
 class Fitted:
-    """A fitted stack.
+    """A fitted stack, or one head of a strategy that is no stack.
 
     Attributes:
-        strategy: the module; head h of it is that of job h.
+        strategy: as it was fitted; ``head`` gives single heads of it.
+        jobs: of its heads.
         seconds: wall-clock seconds of the fit, all heads together; its part, where strategies were fitted side by side.
         history: per head, one ``{"epoch", "loss", "lr"}`` an epoch, or the one row that an iterative solver leaves; else empty.
         steps: optimizer steps.
         threads: CPU threads of the products.
-        best_epochs: per head, the figures of ``engine.best_epoch``; empty where they were not asked for.
+        best_epochs: per head, the figures of ``engine.heads.best_epoch``; empty where they were not asked for.
         callbacks: what the caller sent along.
     """
 
     strategy: Strategy
+    jobs: Sequence[HeadJob]
     seconds: float
     history: list[list[dict[str, float]]]
     steps: int = 0
@@ -106,20 +108,26 @@ class Fitted:
     best_epochs: list[dict[str, float]] = field(default_factory=list)
     callbacks: Sequence[Callback] = ()
 
-    @property
-    def course(self) -> Course | None:
-        """Of norms and angles, where that was sent along."""
-        return next((one for one in self.callbacks if isinstance(one, Course)), None)
+    def head(self, number: int = 0) -> Strategy:
+        """A head as a strategy of one head, with the hyper-parameters of its job."""
+        job = self.jobs[number]
+        return head_of(self.strategy, number, job.entry.class_for(job.hyperparameters)[1])
 
-    def check_finite(self, head: int) -> None:
+    @property
+    def trajectory(self) -> NormTrajectory | None:
+        """Of norms and angles, where that was sent along."""
+        return next((one for one in self.callbacks if isinstance(one, NormTrajectory)), None)
+
+    def check_finite(self, number: int) -> None:
         """Refuse a head whose fit diverged.
 
         Raises:
             UserError: a parameter of it is NaN or infinite.
         """
-        stacked = [p for p in self.strategy.parameters() if p.dim() > 0 and p.shape[0] == self.strategy.heads]
-        if not all(bool(torch.isfinite(parameter[head]).all()) for parameter in stacked):
-            rate = self.strategy.recipe.per_head("lr", self.strategy.heads)[head]
+        heads = self.strategy.heads
+        parameters = [p if heads is None else p[number] for p in self.strategy.parameters()]
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
+            rate = self.strategy.recipe.per_head("lr", heads or 1)[number]
             raise UserError(f"{self.strategy.name}: the fit diverged, its parameters are not finite; use a smaller lr than {rate}")
 
 
@@ -130,94 +138,73 @@ class Passthrough(Dataset[Tensor]):
         return chunk
 
 
-@dataclass
-class History(Callback):
-    """Mean training loss per epoch and head, with one synchronisation an epoch; and the seconds of a fit that is resumed."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    steps: int = 0
-    started: float = field(default_factory=time.perf_counter)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Average the epoch's losses over steps and, where there are several, add up the processes' shares."""
-        assert isinstance(pl_module, Strategy)
-        loss = pl_module.loss_sum / pl_module.steps_of_epoch
-        if trainer.world_size > 1:
-            torch.distributed.all_reduce(loss)
-        self.steps += pl_module.steps_of_epoch
-        self.rows.append({"epoch": trainer.current_epoch, "loss": loss.tolist(), "factor": pl_module.recipe.factor(trainer.current_epoch)})
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed fit goes on with."""
-        return {"rows": self.rows, "steps": self.steps, "seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
-        self.rows, self.steps = state_dict["rows"], state_dict["steps"]
-        self.started = time.perf_counter() - state_dict["seconds"]
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of the fit so far, those before it was resumed included."""
-        return time.perf_counter() - self.started
-
-
-def facts_of(cache: FeatureCache, repetitions: Sequence[int]) -> Facts:
-    """What a strategy may know of a cache, with one initialisation seed per repetition listed."""
+def facts_of(cache: FeatureCache) -> Facts:
+    """What a strategy may know of a cache."""
     manifest = cache.manifest
-    seeds = tuple(derive_seed("init", repetition) for repetition in repetitions)
-    return Facts(manifest.backbone.dim, manifest.dataset.train_counts, cache.head(), seeds)
+    return Facts(manifest.backbone.dim, manifest.dataset.train_counts, cache.head())
 
 
-def fit_stack(
-    stack: Sequence[HeadJob],
+def fit_heads(
+    pool: Sequence[Sequence[HeadJob]],
     facts: Facts,
     train: FeatureSource,
     hardware: Hardware = Hardware(),
     *,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Sequence[Callback]] = (),
     dtype: torch.dtype = torch.float32,
     resume: Path | None = None,
-) -> Fitted:
-    """Fit the heads of one stack.
+) -> list[Fitted]:
+    """Fit the stacks of a pool, side by side where they can share their batches.
+
+    The seconds of a fit are those of its own losses and updates, and an equal part of what all share; on a GPU, which is not waited for, of little else.
 
     Args:
-        stack: jobs of equal signature (``engine.stacks.stacks``).
-        facts: of the cache, with one seed per job.
+        pool: stacks of jobs, as ``engine.heads.stacks.stacks`` and ``pools`` make them; a single head is ``[[job]]``.
+        facts: of the training data.
         train: the training features, on the device where the heads will be.
         hardware: accelerator and number of processes.
-        callbacks: further Lightning callbacks.
+        callbacks: for each stack, further Lightning callbacks; they are called with its strategy as the module.
         dtype: of the parameters and products.
-        resume: the checkpoint of a fit that was broken off, where there is one; a ``Checkpoint`` among the callbacks writes it.
+        resume: the checkpoint of a fit of one stack that was broken off; a ``Checkpoint`` among the callbacks writes it.
     """
-    return fit_alone(made(stack, facts, dtype), stack, train, hardware, callbacks, resume)
+    callbacks = callbacks or [()] * len(pool)
+    strategies = [strategy_of(stack, facts, dtype).to(train.device) for stack in pool]
+    together = [number for number, strategy in enumerate(strategies) if may_be_pooled(strategy)]
+    groups = [together] if len(together) > 1 else []
+    groups += [[number] for number in range(len(pool)) if not groups or number not in together]
+    fits: dict[int, Fitted] = {}
+    for group in groups:
+        members = [(strategies[number], pool[number], callbacks[number]) for number in group]
+        fits |= dict(zip(group, _fit_group(members, train, hardware, resume), strict=True))
+    return [fits[number] for number in range(len(pool))]
 
 
-def made(stack: Sequence[HeadJob], facts: Facts, dtype: torch.dtype) -> Strategy:
-    """The module of a stack, before its fit."""
-    return stack[0].entry.load()(facts, **stacked_hyperparameters(stack, dtype)).to(dtype)
+Stack = tuple[Strategy, Sequence[HeadJob], Sequence[Callback]]
 
 
-def fit_alone(
-    strategy: Strategy,
-    stack: Sequence[HeadJob],
-    train: FeatureSource,
-    hardware: Hardware,
-    callbacks: Sequence[Callback],
-    resume: Path | None,
-) -> Fitted:
-    """Fit one module of a stack in its own way; see ``fit_stack``."""
-    history, threads = History(), torch.get_num_threads()
-    if strategy.fitting == "solve":
-        strategy.to(train.device).solve(train)
-    elif strategy.fitting == "sgd":
-        orders = batch_orders(stack)
-        strategy.to(train.device).attach(train, Draws(orders), capture_on(hardware, train))
-        with torch.no_grad():
-            strategy.begin(train)
-        threads = run_trainer(strategy, [strategy], orders, train, hardware, [history, *callbacks], resume)
-    strategy.to(train.device)
-    return Fitted(strategy, history.seconds, per_head(history, strategy), history.steps, threads, callbacks=callbacks)
+def _fit_group(stacks: Sequence[Stack], train: FeatureSource, hardware: Hardware, resume: Path | None) -> list[Fitted]:
+    """Fit stacks on the same batches, or one in its own way."""
+    strategy, jobs, callbacks = stacks[0]
+    started = time.perf_counter()
+    if strategy.fitting != "sgd":
+        if strategy.fitting == "solve":
+            strategy.solve(train)
+        history = [] if strategy.solved is None else [{"epoch": 0, **strategy.solved}]
+        return [Fitted(strategy, jobs, time.perf_counter() - started, [history], threads=torch.get_num_threads(), callbacks=callbacks)]
+    if Overrides(type(strategy)).own_training:
+        with quiet_lightning(), ending_as_interrupt(), computing(hardware.matmul):
+            rows, steps = fit_plain(strategy, epoch_order(strategy, train, (jobs[0].repetition,)), train, callbacks)
+        return [Fitted(strategy, jobs, time.perf_counter() - started, [rows], steps, torch.get_num_threads(), callbacks=callbacks)]
+    orders = batch_orders(jobs)
+    module = HeadFit([one for one, _, _ in stacks], train, orders, capture_on(hardware, train))
+    sent = for_members(module.members, [own for _, _, own in stacks])
+    threads = run_trainer(module, orders, train, hardware, sent, resume)
+    seconds = time.perf_counter() - started
+    shared = (seconds - sum(member.seconds for member in module.members)) / len(stacks)
+    return [
+        Fitted(member.strategy.to(train.device), of, member.seconds + shared, per_head(member), member.steps, threads, callbacks=own)
+        for member, (_, of, own) in zip(module.members, stacks, strict=True)
+    ]
 
 
 def capture_on(hardware: Hardware, train: FeatureSource) -> Capture | None:
@@ -226,16 +213,17 @@ def capture_on(hardware: Hardware, train: FeatureSource) -> Capture | None:
 
 
 def run_trainer(
-    module: LightningModule, strategies: Sequence[Strategy], orders: tuple[int, ...], train: FeatureSource, hardware: Hardware, callbacks: list[Callback],
+    module: HeadFit,
+    orders: tuple[int, ...],
+    train: FeatureSource,
+    hardware: Hardware,
+    callbacks: list[Callback],
     resume: Path | None = None,
-) -> int:  # fmt: skip
-    """Fit a module of ``strategies``, which agree in what the batches depend on, under Lightning's Trainer; returns the CPU threads that were used."""
-    first, where = strategies[0], hardware.layout
-    recipe, heads = first.recipe, sum(strategy.heads for strategy in strategies)
-    order = EpochOrder(
-        train.labels, first.class_counts.long(), first.sampler, orders, training_views(train, recipe.views),
-        epochs=recipe.epochs, batch_size=recipe.batch_size,
-    )  # fmt: skip
+) -> int:
+    """Fit under Lightning's Trainer; returns the CPU threads that were used."""
+    strategies, where = [member.strategy for member in module.members], hardware.layout
+    first, recipe, heads = strategies[0], strategies[0].recipe, sum(strategy.heads or 1 for strategy in strategies)
+    order = epoch_order(first, train, orders)
     # Buffers such as FFDS's group sums differ between processes until an epoch ends, so DDP must not copy the first process's over the others'.
     processes = DDPStrategy(broadcast_buffers=False) if where.world > 1 else "auto"
     trainer = Trainer(
@@ -243,15 +231,30 @@ def run_trainer(
         logger=False, enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks), enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0, callbacks=callbacks,
     )  # fmt: skip
+    product = recipe.batch_size * (2 * first.facts.dim * first.facts.num_classes * heads + train.work)
+    with quiet_lightning(), threads_for(product) as threads, ending_as_interrupt(), computing(hardware.matmul):
+        loader = DataLoader(Passthrough(), sampler=order, batch_size=None)
+        trainer.fit(module, loader, ckpt_path=None if resume is None else str(resume), weights_only=True)
+    return threads
+
+
+def epoch_order(strategy: Strategy, train: FeatureSource, orders: tuple[int, ...]) -> EpochOrder:
+    """The batch orders of a fit."""
+    recipe = strategy.recipe
+    return EpochOrder(
+        train.labels, strategy.class_counts.long(), strategy.sampler, orders, training_views(train, recipe.views),
+        epochs=recipe.epochs, batch_size=recipe.batch_size, sample_weights=strategy.sample_weights,
+    )  # fmt: skip
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's advice that does not hold here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
-        product = recipe.batch_size * (2 * first.facts.dim * first.facts.num_classes * heads + train.work)
-        with threads_for(product) as threads, ending_as_interrupt(), computing(hardware.matmul):
-            loader = DataLoader(Passthrough(), sampler=order, batch_size=None)
-            trainer.fit(module, loader, ckpt_path=None if resume is None else str(resume), weights_only=True)
-    return threads
+        yield
 
 
 @contextmanager
@@ -275,12 +278,11 @@ def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
     return augmented if views == "augmented" and augmented else tuple(range(len(train.views)))
 
 
-def per_head(history: History, strategy: Strategy) -> list[list[dict[str, float]]]:
-    """The course of each head's fit, as a record keeps it."""
-    if strategy.fitting == "solve":
-        return [[{"epoch": 0, **row}] for row in strategy.solved] or [[] for _ in range(strategy.heads)]
-    rates = strategy.recipe.per_head("lr", strategy.heads)
+def per_head(member: Member) -> list[list[dict[str, float]]]:
+    """The history of each head's fit, as a record has it."""
+    heads = member.strategy.heads or 1
+    rates = member.strategy.recipe.per_head("lr", heads)
     return [
-        [{"epoch": row["epoch"], "loss": row["loss"][head], "lr": rates[head] * row["factor"]} for row in history.rows]
-        for head in range(strategy.heads)
+        [{"epoch": row["epoch"], "loss": row["loss"][head], "lr": rates[head] * row["factor"]} for row in member.rows]
+        for head in range(heads)
     ]

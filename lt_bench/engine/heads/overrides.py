@@ -1,56 +1,63 @@
-"""Which slots of the formula a class of strategies fills by itself: what a fit may take a shorter way for."""
+"""Which parts of the contract a class of strategies fills by itself: what a fit may take a shorter way for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from lightning.pytorch import LightningModule
 
-if TYPE_CHECKING:
-    from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.slots.weights import Weighting
 
-OF_STEP = ("fit_step", "batch_of", "step_on", "differentiate", "finish_step")
-STEP = (*OF_STEP, "training_step", "configure_optimizers")
-FORWARDED = ("on_train_epoch_start", "on_train_epoch_end")
-"""Hooks of Lightning that a pool calls for its members."""
+STEP = ("redraw", "before_update")
+OWN_TRAINING = ("training_step", "configure_optimizers", "objective", "optimizer_step", "configure_gradient_clipping")
+PLAIN_HOOKS = ("on_fit_start", "on_train_epoch_start", "on_before_optimizer_step", "on_train_batch_end", "on_train_epoch_end")
+"""Hooks of Lightning in which the contract's plain fit is written."""
+HOOKS = tuple(name for name in dir(LightningModule) if name.startswith("on_") and "checkpoint" not in name)
 
 
-class Slots:
-    """What is known of a strategy before one is made.
+class Overrides:
+    """What is known of a strategy before an instance is made.
 
     Args:
         of: the class of the strategy.
-        base: the class that defines the slots.
 
     Attributes:
+        own_training: the class trains in its own way (its own ``training_step``, optimizer or hooks of Lightning), so only a plain Trainer can fit it.
         shifts: ``transform`` only adds constants to the logits.
-        shapes: ``of_cross_entropy`` does something.
-        weighs: ``focus`` does something.
-        looks: something else than softmax and its gradient is given the logits of a step, so that they must not be overwritten.
+        modulates: ``modulate`` does something.
+        weighs: ``sample_weight`` does something.
+        needs_logits: logits are read after the softmax, so they must not be overwritten.
         further: there is a term beside the sum of losses.
         own_loss: the loss is no function of cross-entropy that autograd could be spared of.
-        maps: the logits are linear in the features through a ``linear_map`` of the strategy's own.
-        directions: they are made of the weight's rows brought to ``row_length``.
-        linear: they are linear in the features, through that or weight and bias.
-        pools: they are a product of the features as they are with weight and bias, a step is the base's, and no hook of Lightning's is used that a pool does not
-            call, so that heads of several such strategies can be one product.
+        directions: logits are made of the weight's rows brought to one length.
+        linear: logits are linear in the features, by weight and bias or by those directions.
+        pools: logits are a product of the features as they are with weight and bias and the step is the contract's, so that heads of several such
+            strategies can be one product.
         plain: nothing but a linear head under cross-entropy happens in a step.
         captured: a step can be captured as a CUDA graph, by ``capturable`` or for being plain.
+        reads_rows: row numbers are looked at.
+        differs_by_epoch: something else than the learning rate may change between epochs.
     """
 
-    def __init__(self, of: type[Strategy], base: type[Strategy]) -> None:
+    def __init__(self, of: type[Strategy]) -> None:
         def overridden(*names: str) -> bool:
-            return any(getattr(of, name) is not getattr(base, name) for name in names)
+            return any(getattr(of, name) is not getattr(Strategy, name) for name in names)
 
+        weighting = of.weighting
+        assert weighting is None or isinstance(weighting, Weighting)
+        self.own_training = overridden(*OWN_TRAINING, "setup", *HOOKS)
         self.shifts = not overridden("transform") or getattr(of.transform, "is_shift", False)
-        self.shapes, self.weighs = overridden("of_cross_entropy"), overridden("focus")
-        self.looks = self.weighs or of.needs_whole_batch or overridden("transform", "observe", *STEP)
+        self.modulates = overridden("modulate") or (weighting is not None and type(weighting).modulate is not Weighting.modulate)
+        self.weighs = overridden("sample_weight")
+        self.needs_logits = self.weighs or of.needs_whole_batch or overridden("transform", "observe", *STEP)
         self.further = overridden("batch_statistic", "regulariser")
-        self.own_loss = overridden("loss", "kernel") or (self.weighs and not getattr(of.focus, "is_constant", False))
-        self.maps, self.linear = overridden("linear_map"), not overridden("logits")
-        self.directions = overridden("row_length") and self.linear and not self.maps
-        hooks = [
-            name for name in dir(base) if name.startswith("on_") and name not in FORWARDED and "checkpoint" not in name
-        ]  # a pool has none
-        self.pools = self.linear and not overridden("linear_map", "row_length", "inputs", "setup", *STEP, *hooks)
-        more = self.shapes or self.weighs or self.further or overridden("project", "observe")
+        self.own_loss = overridden("loss", "kernel") or (self.weighs and not getattr(of.sample_weight, "is_constant", False))
+        self.linear = not overridden("logits") and of.trainable is None
+        self.directions = self.linear and of.classifier is not None
+        self.pools = (
+            of.stackable and self.linear and not self.directions and not self.own_training and not overridden("sample_weights", *STEP)
+        )
+        more = self.modulates or self.weighs or self.further or of.projection is not None or overridden("project", "observe")
         self.plain = self.pools and self.shifts and not self.own_loss and not more
         self.captured = self.plain if of.capturable is None else of.capturable
+        self.reads_rows = overridden("loss", "modulate", "sample_weight", "observe", "before_update")
+        self.differs_by_epoch = overridden("end_epoch", "begin_epoch") or (weighting is not None and weighting.differs_by_epoch)

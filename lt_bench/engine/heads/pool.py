@@ -1,4 +1,4 @@
-"""Several strategies fitted side by side on the same batches: one Trainer, one gather, and two products a step for the heads of all."""
+"""A fit of heads as one LightningModule: one stack, or a pool of stacks that share their batches and products."""
 
 from __future__ import annotations
 
@@ -7,85 +7,107 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 
-from lt_bench.engine.heads.fit import Fitted, Hardware, History, capture_on, fit_alone, made, per_head, run_trainer
-from lt_bench.engine.heads.gradients import Batch, trains_head
-from lt_bench.engine.heads.overrides import Slots
+from lt_bench.core.processes import Processes, current
+from lt_bench.engine.heads.gradients import Gradients, Share, trains_head
+from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.engine.heads.replay import Capture, Replay
 from lt_bench.engine.heads.sgd import HeadSGD
-from lt_bench.engine.heads.stacks import HeadJob, batch_orders
 from lt_bench.features.source import FeatureSource
-from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.noise import Draws
-
-
-def fit_together(
-    stacks: Sequence[Sequence[HeadJob]],
-    facts: Facts,
-    train: FeatureSource,
-    hardware: Hardware,
-    *,
-    callbacks: Sequence[Sequence[Callback]] = (),
-    dtype: torch.dtype = torch.float32,
-) -> list[Fitted]:
-    """Fit the stacks of one pool (``engine.stacks.pools``) side by side; arguments as of ``fit_stack``, ``facts`` being those of every stack.
-
-    The seconds of a fit are those of its own losses and updates, and an equal part of what all share; on a GPU, which is not waited for, of little else.
-    """
-    callbacks, orders = callbacks or [()] * len(stacks), batch_orders(stacks[0])
-    strategies = [made(stack, facts, dtype).to(train.device) for stack in stacks]
-    alone = {n: fit_alone(s, stacks[n], train, hardware, callbacks[n], None) for n, s in enumerate(strategies) if not may_be_pooled(s)}
-    pooled = [number for number in range(len(stacks)) if number not in alone]
-    if not pooled:
-        return list(alone.values())
-    started, histories = time.perf_counter(), {number: History() for number in pooled}
-    members = [strategies[number] for number in pooled]
-    together = Together(members, [[histories[number], *callbacks[number]] for number in pooled])
-    together.attach(train, orders, capture_on(hardware, train))
-    with torch.no_grad():
-        for member in members:
-            member.begin(train)
-    threads = run_trainer(together, members, orders, train, hardware, [])
-    shared = (time.perf_counter() - started - sum(together.seconds)) / len(members)
-    fits = {
-        number: Fitted(
-            member.to(train.device), seconds + shared, per_head(history, member), history.steps, threads, callbacks=callbacks[number]
-        )
-        for (number, history), member, seconds in zip(histories.items(), members, together.seconds, strict=True)
-    }
-    return [(alone | fits)[number] for number in range(len(stacks))]
+from lt_bench.strategies.contract import Batch, Strategy
 
 
 def may_be_pooled(strategy: Strategy) -> bool:
-    """Whether its heads can be part of a ``Pool``: a product of the features as they are with weight and bias, which are both fitted."""
-    return Slots(type(strategy), Strategy).pools and trains_head(strategy)
+    """Whether heads of the strategy can share a product with those of others: they are one of the features with weight and bias, both of which are fitted."""
+    return Overrides(type(strategy)).pools and trains_head(strategy)
 
 
-class Pool:
-    """Heads of several strategies in one place, order by order, so that those which share their batches are one product.
+class Member:
+    """A stack in the course of a fit: its gradients, optimizer and history.
 
-    Args:
-        members: M strategies of S heads each, one for each batch order; their weights and biases become views of this one's.
+    Attributes:
+        rows: one ``{"epoch", "loss" (list over heads), "factor"}`` an epoch.
+        steps: optimizer steps so far.
+        seconds: spent on this stack's own losses and updates.
     """
 
-    def __init__(self, members: Sequence[Strategy]) -> None:
+    def __init__(self, strategy: Strategy, train: FeatureSource, capture: bool) -> None:
+        self.strategy, self.overrides = strategy, Overrides(type(strategy))
+        self.gradients = Gradients(strategy, train.trained)
+        self.captured = capture and (self.gradients.plain if strategy.capturable is None else strategy.capturable)
+        self.optimizer = HeadSGD(
+            strategy.parameters(), strategy.recipe, strategy.heads, strategy.relative_rates(), network=train.trained, captured=self.captured
+        )
+        self.loss_sum = torch.zeros(strategy.heads or 1, dtype=torch.float64, device=train.device)
+        self.rows: list[dict[str, Any]] = []
+        self.steps, self.steps_of_epoch, self.seconds = 0, 0, 0.0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The learning rate of the epoch, and what the strategy changes."""
+        self.optimizer.scale(self.strategy.recipe.factor(epoch))
+        self.loss_sum.zero_()
+        self.steps_of_epoch = 0
         with torch.no_grad():
-            self.weight = torch.stack([member.weight for member in members], 1)  # (S, M, K, D)
-            self.bias = torch.stack([member.bias for member in members], 1)  # (S, M, K)
+            self.strategy.begin_epoch(epoch)
+
+    def step(self, share: Share) -> None:
+        """One optimizer step on this process's share of a batch."""
+        self.strategy.draws.share(share.labels.shape[-1], share.processes.rank, share.processes.world)
+        logits, objective = self.gradients(share)
+        with torch.no_grad():
+            self.loss_sum.add_(objective)
+            if logits is not None:
+                self.strategy.observe(logits, share.batch)
+                self.strategy.before_update(logits, share.batch)
+        self.update()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Update and project."""
+        self.optimizer.update()
+        self.strategy.project("step")
+
+    def mean_loss(self) -> float:
+        """Of this process's share of the epoch so far, over all heads."""
+        return float(self.loss_sum.mean() / self.steps_of_epoch)
+
+    def end_epoch(self, epoch: int, processes: Processes) -> None:
+        """Merge what processes gathered, let the strategy use it, and note the mean loss, with one synchronisation."""
+        for tensor in self.strategy.statistics():
+            processes.all_reduce(tensor)
+        with torch.no_grad():
+            self.strategy.end_epoch(epoch)
+            self.strategy.project("epoch")
+        loss = processes.all_reduce(self.loss_sum / self.steps_of_epoch)
+        self.steps += self.steps_of_epoch
+        self.rows.append({"epoch": epoch, "loss": loss.tolist(), "factor": self.strategy.recipe.factor(epoch)})
+
+
+class SharedProduct:
+    """Heads of several strategies in one tensor, order by order, so that logits and gradients of all are one product.
+
+    Args:
+        strategies: M strategies of S heads each, one for each batch order; their weights and biases become views of this tensor.
+    """
+
+    def __init__(self, strategies: Sequence[Strategy]) -> None:
+        with torch.no_grad():
+            self.weight = torch.stack([strategy.weight for strategy in strategies], 1)  # (S, M, K, D)
+            self.bias = torch.stack([strategy.bias for strategy in strategies], 1)  # (S, M, K)
         self.of_weight, self.of_bias = torch.empty_like(self.weight), torch.empty_like(self.bias)
-        for number, member in enumerate(members):
-            member.weight.data, member.bias.data = self.weight[:, number], self.bias[:, number]
+        for number, strategy in enumerate(strategies):
+            strategy.weight.data, strategy.bias.data = self.weight[:, number], self.bias[:, number]
 
     def logits(self, features: Tensor) -> Tensor:
-        """Of all members (S, M, K, B), of features (S, B, D)."""
+        """Of all strategies (S, M, K, B), of features (S, B, D)."""
         S, M, K, D = self.weight.shape
         return torch.bmm(self.weight.view(S, M * K, D), features.transpose(1, 2)).view(S, M, K, -1).add_(self.bias.unsqueeze(-1))
 
     def differentiate(self, logits: Tensor, residuals: Sequence[Tensor], features: Tensor) -> None:
-        """Write the gradients of weights and biases, given those of each member's logits (S, B, K), with which the logits are overwritten."""
+        """Write the gradients of weights and biases, given those of each strategy's logits (S, B, K), with which the logits are overwritten."""
         S, M, K, D = self.weight.shape
         for own, residual in zip(logits.unbind(1), residuals, strict=True):
             columns = residual.transpose(1, 2)
@@ -95,119 +117,194 @@ class Pool:
         torch.bmm(logits.view(S, M * K, -1), features, out=self.of_weight.view(S, M * K, D))
 
 
-class Together(LightningModule):
-    """Strategies with equal samplers, batch sizes, epochs and views, each with one head for every batch order; every one is fitted as it would be alone.
-
-    A member keeps its own loss, rates, schedule and what it does in or after a step; what they share is the Trainer, the batches and the products.
+class HeadFit(LightningModule):
+    """Stacks with equal samplers, batch sizes, epochs and views, fitted on the same batches; each keeps its own loss, rates and schedule.
 
     Args:
-        members: for which ``may_be_pooled`` holds.
-        callbacks: of each member; they are called as the Trainer calls them, with the member as the module.
+        strategies: one, or several for which ``may_be_pooled`` holds, each with one head for every batch order; on their device.
+        train: the training features.
+        repetitions: S, one per batch order.
+        capture: makes a captured step of a step; None runs every step eagerly.
     """
 
-    def __init__(self, members: Sequence[Strategy], callbacks: Sequence[Sequence[Callback]]) -> None:
+    def __init__(self, strategies: Sequence[Strategy], train: FeatureSource, repetitions: tuple[int, ...], capture: Capture | None) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.members = nn.ModuleList(members)
-        self._strategies, self._callbacks = list(members), callbacks
-        self.seconds = [0.0] * len(members)
-        self._replay: Replay | None = None
-
-    def attach(self, train: FeatureSource, orders: tuple[int, ...], capture: Capture | None) -> None:
-        """Give every member the training features, its own noise, and the way to capture a step."""
-        for member in self._strategies:
-            member.attach(train, Draws(orders), capture)
-        self._train, self._row_labels, self._capture = train, self._strategies[0].row_labels, capture
-        self._pool = Pool(self._strategies)  # before anything looks at the parameters to be fitted
-
-    def configure_optimizers(self) -> list[HeadSGD]:
-        """Those of the members."""
-        optimizers = []
-        for number, member in enumerate(self._strategies):
-            optimizers.append(member.configure_optimizers())
-            member.gradients.keep(self._pool.of_weight[:, number], self._pool.of_bias[:, number])
-        if any(member.capture is None for member in self._strategies):
+        self.strategies = nn.ModuleList(strategies)
+        self._train, self._repetitions, self._capture = train, repetitions, capture
+        self._row_labels, self._replay = train.labels.repeat(len(train.views)), None
+        for strategy in strategies:
+            strategy.draws.seed(repetitions)
+            strategy.begin_fit(train)
+        # Before anything looks at the parameters to be fitted.
+        self._product = SharedProduct(strategies) if len(strategies) > 1 else None
+        self.members = [Member(strategy, train, capture is not None) for strategy in strategies]
+        if self._product is not None:
+            for number, member in enumerate(self.members):
+                member.gradients.place(self._product.of_weight[:, number], self._product.of_bias[:, number])
+        if not all(member.captured for member in self.members):
             self._capture = None
-        return optimizers
 
     def setup(self, stage: str) -> None:
-        """The members see the Trainer."""
-        for member in self._strategies:
-            member.trainer = self.trainer
-        self._tell("setup", stage)
+        """Know the processes, and let every strategy know them and the Trainer."""
+        self._processes = current()
+        for member in self.members:
+            member.strategy.trainer, member.strategy.processes = self.trainer, self._processes
+
+    def configure_optimizers(self) -> list[HeadSGD]:
+        """Those of the members, so that checkpoints hold their momenta."""
+        return [member.optimizer for member in self.members]
 
     def on_train_epoch_start(self) -> None:
-        """Of every member."""
-        self._tell("on_train_epoch_start")
-        for member in self._strategies:
-            member.on_train_epoch_start()
-        if any(member.differs_by_epoch() for member in self._strategies):
+        """Of every member; what an epoch changes is not seen by an older graph."""
+        for member in self.members:
+            member.begin_epoch(self.current_epoch)
+        if any(member.overrides.differs_by_epoch for member in self.members):
             self._replay = None
 
     def training_step(self, order: Tensor, batch_idx: int) -> None:
-        """Many optimizer steps of every member: ``order`` (S, n) as in ``Strategy.training_step``."""
-        members, size = self._strategies, self._strategies[0].recipe.batch_size
-        for member in members:
-            member.draws.start(self.current_epoch, batch_idx)
+        """Many optimizer steps: ``order`` (S, n) are rows of the concatenated training views in the order in which they are seen, B at a time."""
+        size = self.members[0].strategy.recipe.batch_size
+        for member in self.members:
+            member.strategy.draws.start(self.current_epoch, batch_idx)
         step = self._step
         if self._capture is not None:
             step = self._replay = self._replay or Replay(self._capture, self._step, order, size)
         batches = order.split(size, dim=1)
         for index in batches:
             step(index)
-        for member in members:
+        for member in self.members:
             member.steps_of_epoch += len(batches)
 
     def on_train_epoch_end(self) -> None:
-        """Of every member, then of its checkpoints, as in the Trainer."""
-        self._tell("on_train_epoch_end", checkpoints=False)
-        for member in self._strategies:
-            member.on_train_epoch_end()
-        self._tell("on_train_epoch_end", checkpoints=True)
+        """Of every member."""
+        for member in self.members:
+            member.end_epoch(self.current_epoch, self._processes)
 
-    def on_train_end(self) -> None:
-        """Of the callbacks."""
-        self._tell("on_train_end")
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the history beside the state."""
+        checkpoint["history"] = [{"rows": member.rows, "steps": member.steps} for member in self.members]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with it."""
+        for member, history in zip(self.members, checkpoint["history"], strict=True):
+            member.rows, member.steps = history["rows"], history["steps"]
 
     def _step(self, index: Tensor) -> None:
         """One step of every member on the global batch ``index`` (S, B), of which this process computes every world-size-th column."""
-        rank, world = self.global_rank, self.trainer.world_size
-        labels = self._row_labels.take(index)
-        features = self._train.gather(index if world == 1 else index[:, rank::world]).to(self._pool.weight.dtype)
-        batch = Batch(features, labels if world == 1 else labels[:, rank::world], labels, rank, world)
-        logits, residuals, beside = self._pool.logits(features), [], []
-        for number, (member, columns) in enumerate(zip(self._strategies, logits.unbind(1), strict=True)):
-            own = columns.transpose(1, 2)
-            started = time.perf_counter()
-            member.draws.share(index.shape[1], rank, world)
-            objective, residual, direct = member.gradients.residual(own, batch)
+        if self._product is None:
+            self.members[0].step(self._share(index, self.members[0]))
+        else:
+            self._shared_step(index, self._product)
+
+    def _share(self, index: Tensor, member: Member) -> Share:
+        """The share of the one member, which may draw rows of its own."""
+        strategy, processes = member.strategy, self._processes
+        drawn = strategy.redraw(index if strategy.heads is not None else index[0])
+        rows = drawn if drawn.dim() == 2 else drawn.unsqueeze(0)
+        labels, mine = strategy.per_head(self._row_labels.take(rows)), processes.mine(rows, 1)
+        features = self._train.gather(mine).to(strategy.weight.dtype if strategy.initial_head != "none" else strategy.dtype)
+        own = processes.mine(labels, 1)
+        numbers = strategy.per_head(mine % len(self._train)) if member.overrides.reads_rows else own
+        if strategy.heads is None:
+            return Share(Batch(features[0], own[0], numbers[0]), labels[0], processes)
+        return Share(Batch(features, own, numbers), labels, processes)
+
+    def _shared_step(self, index: Tensor, product: SharedProduct) -> None:
+        """One step of several members: their logits, and the gradients of their weights and biases, are one product each."""
+        processes = self._processes
+        labels, mine = self._row_labels.take(index), processes.mine(index, 1)
+        features = self._train.gather(mine).to(product.weight.dtype)
+        share = Share(Batch(features, processes.mine(labels, 1), mine % len(self._train)), labels, processes)
+        logits, residuals, beside = product.logits(features), [], []
+        for member, columns in zip(self.members, logits.unbind(1), strict=True):
+            own, started = columns.transpose(1, 2), time.perf_counter()
+            member.strategy.draws.share(index.shape[1], processes.rank, processes.world)
+            objective, residual, direct = member.gradients.residual(own, share)
             with torch.no_grad():
                 member.loss_sum.add_(objective)
-                member.observe(own.detach(), batch.labels)
+                member.strategy.observe(own.detach(), share.batch)
             residuals.append(residual)
             beside.append(direct)
-            self.seconds[number] += time.perf_counter() - started
+            member.seconds += time.perf_counter() - started
         with torch.no_grad():
-            self._pool.differentiate(logits, residuals, features)
-            self._complete(beside, world)
-            for number, member in enumerate(self._strategies):
+            product.differentiate(logits, residuals, features)
+            self._complete(beside, product)
+            for member in self.members:
                 started = time.perf_counter()
-                member.optimizer.update()
-                member.project("step")
-                self.seconds[number] += time.perf_counter() - started
+                member.update()
+                member.seconds += time.perf_counter() - started
 
-    def _complete(self, beside: Sequence[list[Tensor | None]], world: int) -> None:
+    def _complete(self, beside: Sequence[list[Tensor | None]], product: SharedProduct) -> None:
         """Add what gradients have beside the products, and the shares of all processes."""
-        for member, direct in zip(self._strategies, beside, strict=True):
+        for member, direct in zip(self.members, beside, strict=True):
             member.gradients.add(direct)
-        if world > 1:
-            others = [gradient for member in self._strategies for gradient in member.gradients.beside_head]
-            for gradient in (self._pool.of_weight, self._pool.of_bias, *others):
-                torch.distributed.all_reduce(gradient)
+        if self._processes.world > 1:
+            others = [gradient for member in self.members for gradient in member.gradients.beside_head]
+            for gradient in (product.of_weight, product.of_bias, *others):
+                self._processes.all_reduce(gradient)
 
-    def _tell(self, hook: str, *arguments: Any, checkpoints: bool | None = None) -> None:
-        """Call a hook of the callbacks: of all of them, or of those alone that are, or are not, checkpoints."""
-        for member, callbacks in zip(self._strategies, self._callbacks, strict=True):
-            for callback in callbacks:
-                if checkpoints is None or isinstance(callback, Checkpoint) == checkpoints:
-                    getattr(callback, hook)(self.trainer, member, *arguments)
+
+class ForMember(Callback):
+    """A callback of one member, called by the Trainer with the member's strategy as the module.
+
+    Args:
+        callback: of the caller.
+        member: of which it is.
+        number: of the member, so that states of equal callbacks stay apart.
+    """
+
+    def __init__(self, callback: Callback, member: Member, number: int) -> None:
+        self.callback, self.member, self._number = callback, member, number
+
+    @property
+    def state_key(self) -> str:
+        """Under which a checkpoint holds the callback's state."""
+        return state_key(self.callback, self._number)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Pass on."""
+        self.callback.setup(trainer, self.member.strategy, stage)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pass on."""
+        self.callback.on_fit_start(trainer, self.member.strategy)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pass on."""
+        self.callback.on_train_epoch_start(trainer, self.member.strategy)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pass on."""
+        self.callback.on_train_epoch_end(trainer, self.member.strategy)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pass on."""
+        self.callback.on_train_end(trainer, self.member.strategy)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The callback's."""
+        return self.callback.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with it."""
+        self.callback.load_state_dict(state_dict)
+
+
+class CheckpointForMember(ForMember, Checkpoint):
+    """The same for a ``Checkpoint``, which Lightning calls once the module has ended its epoch."""
+
+
+def state_key(callback: Callback | type[Callback], number: int = 0) -> str:
+    """Key of a callback's state in checkpoints of a fit."""
+    cls = callback if isinstance(callback, type) else type(callback)
+    return f"{cls.__name__} of stack {number}"
+
+
+def for_members(members: Sequence[Member], callbacks: Sequence[Sequence[Callback]]) -> list[Callback]:
+    """The callbacks of every member as the Trainer takes them."""
+    return [
+        (CheckpointForMember if isinstance(callback, Checkpoint) else ForMember)(callback, member, number)
+        for number, (member, own) in enumerate(zip(members, callbacks, strict=True))
+        for callback in own
+    ]

@@ -13,6 +13,9 @@ from torch.optim.sgd import sgd
 
 from lt_bench.strategies.recipe import Recipe
 
+Rates = tuple[float, float, float]
+"""Learning rate, momentum and weight decay."""
+
 
 class HeadSGD(SGD):
     """torch's fused SGD on the heads of stacked parameters.
@@ -21,10 +24,10 @@ class HeadSGD(SGD):
     updates as its heads would alone, in one kernel a group.
 
     Args:
-        parameters: stacked parameters, first dimension H.
+        parameters: stacked parameters, first dimension H; of any shape where ``heads`` is None.
         recipe: the rates, one value or H of them.
-        heads: H.
-        relative_rates: of the parameters that do not learn at the recipe's rate, by what each head's is multiplied.
+        heads: H, None for a strategy that is no stack.
+        relative_rates: of the parameters that do not learn at the recipe's rate, the factor, a number or (H, 1).
         network: parameters that are no stack, of a network that is fitted with its one head, at the rates of that head.
         captured: keep learning rates on the device, where a captured step reads them.
     """
@@ -33,36 +36,28 @@ class HeadSGD(SGD):
         self,
         parameters: Iterable[Tensor],
         recipe: Recipe,
-        heads: int,
-        relative_rates: Mapping[Tensor, tuple[float, ...]] | None = None,
+        heads: int | None,
+        relative_rates: Mapping[Tensor, float | Tensor] | None = None,
         *,
         network: Iterable[Tensor] = (),
         captured: bool = False,
     ) -> None:
-        self._stacked = [parameter for parameter in parameters if parameter.requires_grad]
-        groups: dict[tuple[float, float, float], dict[Tensor, list[int]]] = defaultdict(lambda: defaultdict(list))
-        rates = list(zip(*(recipe.per_head(name, heads) for name in ("lr", "momentum", "weight_decay")), strict=True))
-        for parameter in self._stacked:
-            factors = (relative_rates or {}).get(parameter, (1.0,) * heads)
-            for head, ((lr, momentum, weight_decay), factor) in enumerate(zip(rates, factors, strict=True)):
-                groups[lr * factor, momentum, weight_decay][parameter].append(head)
-        network = tuple(network)
-        if network:
-            groups[rates[0]]  # there is such a group, even where no parameter of the head learns at the recipe's rate
+        self._trained = [parameter for parameter in parameters if parameter.requires_grad]
         self._slices: list[tuple[Tensor, Tensor, slice]] = []
-        options: list[dict[str, Any]] = []
-        for (lr, momentum, weight_decay), members in groups.items():
-            views = [self._view(parameter, run) for parameter, heads_of_it in members.items() for run in _runs(parameter, heads_of_it)]
-            if (lr, momentum, weight_decay) == rates[0]:
-                views += [self._view(parameter, slice(None)) for parameter in network]
-            nesterov = recipe.nesterov and momentum > 0  # without momentum there is nothing to look ahead to
-            rate = torch.tensor(lr, device=views[0].device) if captured else lr
-            options.append(
-                {"params": views, "lr": rate, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "initial_lr": lr}
-            )
+        options = [
+            self._group(rates, [self._view(parameter, run) for parameter, run in members], recipe, captured)
+            for rates, members in _members(self._trained, recipe, heads, relative_rates or {}, tuple(network)).items()
+        ]
         self._seen: list[Tensor | None] = [None] * len(self._slices)
         self._lists: list[tuple[list[Tensor], list[Tensor], list[Tensor | None]]] = []
         super().__init__(options, lr=0.1, fused=True)
+
+    def _group(self, rates: Rates, views: list[Tensor], recipe: Recipe, captured: bool) -> dict[str, Any]:
+        """A parameter group of torch's."""
+        lr, momentum, weight_decay = rates
+        nesterov = recipe.nesterov and momentum > 0  # without momentum there is nothing to look ahead to
+        rate = torch.tensor(lr, device=views[0].device) if captured else lr
+        return {"params": views, "lr": rate, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "initial_lr": lr}
 
     def _view(self, parameter: Tensor, run: slice) -> Tensor:
         view = parameter.detach()[run]
@@ -108,12 +103,32 @@ class HeadSGD(SGD):
         return views, [view.grad for view in views], [self.state[view].get("momentum_buffer") for view in views]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of the stacked parameters."""
-        for parameter in self._stacked:
+        """Forget the gradients."""
+        for parameter in self._trained:
             if set_to_none or parameter.grad is None:
                 parameter.grad = None
             else:
                 parameter.grad.zero_()
+
+
+def _members(
+    trained: list[Tensor], recipe: Recipe, heads: int | None, relative: Mapping[Tensor, float | Tensor], network: tuple[Tensor, ...]
+) -> dict[Rates, list[tuple[Tensor, slice]]]:
+    """By rates, the parts of the parameters that learn at them."""
+    rates: list[Rates] = list(zip(*(recipe.per_head(name, heads or 1) for name in ("lr", "momentum", "weight_decay")), strict=True))
+    groups: dict[Rates, dict[Tensor, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for parameter in trained:
+        factors = torch.as_tensor(relative.get(parameter, 1.0), dtype=torch.float64).flatten().expand(heads or 1).tolist()
+        for head, ((lr, momentum, weight_decay), factor) in enumerate(zip(rates, factors, strict=True)):
+            groups[lr * factor, momentum, weight_decay][parameter].append(head)
+    if network:
+        groups[rates[0]]  # there is such a group, even where no parameter of the head learns at the recipe's rate
+    members = {}
+    for key, parameters in groups.items():
+        members[key] = [(p, run) for p, of in parameters.items() for run in ([slice(None)] if heads is None else _runs(p, of))]
+        if key == rates[0]:
+            members[key] += [(parameter, slice(None)) for parameter in network]
+    return members
 
 
 def _runs(parameter: Tensor, members: list[int]) -> list[slice]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from lt_bench.core.errors import UserError
-from lt_bench.engine.heads.overrides import Slots
-from lt_bench.strategies.contract import Strategy
+from lt_bench.core.seeds import derive_seed
+from lt_bench.engine.heads.overrides import Overrides
+from lt_bench.strategies.contract import Facts, Strategy
 from lt_bench.strategies.registry import Entry
 
 _PER_HEAD_RATES = ("lr", "momentum", "weight_decay")
@@ -27,7 +28,7 @@ class HeadJob:
 
 
 def stacks(jobs: Sequence[HeadJob], heads: int) -> list[list[HeadJob]]:
-    """Partition jobs into stacks that one fit can serve.
+    """Partition jobs into stacks that one fit can serve; a strategy that is not stackable, or takes no batches, has a stack for each head.
 
     Heads of a stack share strategy, batch size, epochs and every hyper-parameter that is not a float; they are ordered by repetition, so that heads of a
     repetition stand together and share their batches.
@@ -37,24 +38,29 @@ def stacks(jobs: Sequence[HeadJob], heads: int) -> list[list[HeadJob]]:
         heads: of a stack at most.
     """
     groups: dict[tuple, list[HeadJob]] = defaultdict(list)
-    for job in jobs:
-        groups[_signature(job)].append(job)
-    found = []
+    for number, job in enumerate(jobs):
+        groups[_signature(job) if is_stacked(job.entry) else (number,)].append(job)
+    parts: list[list[HeadJob]] = []
     for members in groups.values():
         ordered = sorted(members, key=lambda job: job.repetition)
-        found += [ordered[start : start + heads] for start in range(0, len(ordered), heads)]
-    return found
+        parts += [ordered[start : start + heads] for start in range(0, len(ordered), heads)]
+    return parts
 
 
-def pools(found: Sequence[list[HeadJob]], heads: int) -> list[list[list[HeadJob]]]:
-    """Partition stacks into pools that one fit can serve (``engine.together``): their strategies draw the same batches, and each has one head for every order.
+def is_stacked(entry: Entry) -> bool:
+    """Whether heads of the strategy are fitted as stacks, be they of one head."""
+    return entry.stackable and entry.fitting == "sgd"
+
+
+def pools(parts: Sequence[list[HeadJob]], heads: int) -> list[list[list[HeadJob]]]:
+    """Partition stacks into pools that one fit can serve: their strategies draw the same batches, and each has one head for every order.
 
     Args:
-        found: the stacks.
+        parts: the stacks.
         heads: of a pool at most, where it has more than one stack.
     """
     groups: dict[tuple, list[list[list[HeadJob]]]] = defaultdict(list)
-    for number, stack in enumerate(found):
+    for number, stack in enumerate(parts):
         key = _batches(stack) or (number,)
         members = groups[key]
         if not members or (len(members[-1]) + 1) * len(stack) > heads:
@@ -66,15 +72,15 @@ def pools(found: Sequence[list[HeadJob]], heads: int) -> list[list[list[HeadJob]
 def _batches(stack: Sequence[HeadJob]) -> tuple | None:
     """What strategies of a pool agree in; None for one that is fitted for itself."""
     entry, first, orders = stack[0].entry, stack[0].hyperparameters, batch_orders(stack)
-    if entry.fitting != "sgd" or len(orders) < len(stack):
+    if not is_stacked(entry) or len(orders) < len(stack):
         return None
     try:
-        strategy = entry.load()
+        cls, _ = entry.class_for(first)
     except UserError:
         return None  # its own fit says what is wrong
-    slots = Slots(strategy, Strategy)
+    overrides = Overrides(cls)
     same = (first[name] for name in ("batch_size", "epochs", "views"))
-    return (entry.sampler, orders, *same, slots.captured) if slots.pools else None  # a pool is captured as a whole
+    return (cls.sampler, orders, *same, overrides.captured) if overrides.pools else None  # a pool is captured as a whole
 
 
 def head_bytes(num_classes: int, dim: int, batch_size: int) -> int:
@@ -91,7 +97,15 @@ def batch_orders(stack: Sequence[HeadJob]) -> tuple[int, ...]:
     return tuple(repetitions)
 
 
-def stacked_hyperparameters(stack: Sequence[HeadJob], dtype: torch.dtype) -> dict[str, Any]:
+def strategy_of(stack: Sequence[HeadJob], facts: Facts, dtype: torch.dtype) -> Strategy:
+    """The strategy of a stack before its fit, its random parameters seeded by the repetitions."""
+    entry = stack[0].entry
+    cls, given = entry.class_for(stack_hyperparameters(stack, dtype))
+    seeds = tuple(derive_seed("init", job.repetition) for job in stack)
+    return cls(replace(facts, init_seed=seeds if is_stacked(entry) else seeds[0]), **given).to(dtype)
+
+
+def stack_hyperparameters(stack: Sequence[HeadJob], dtype: torch.dtype) -> dict[str, Any]:
     """Keyword arguments of the strategy for the whole stack: a float that differs between heads becomes a tensor (H, 1), a rate of the recipe a tuple."""
     arguments: dict[str, Any] = {}
     for name, first in stack[0].hyperparameters.items():
@@ -109,4 +123,34 @@ def _signature(job: HeadJob) -> tuple:
     """What must agree within a stack."""
     floats = {h.name for h in job.entry.hyperparameters if h.type is float} | set(_PER_HEAD_RATES)
     fixed = tuple((name, value) for name, value in sorted(job.hyperparameters.items()) if name not in floats)
-    return (job.entry.class_path, fixed)
+    return (job.entry.class_path, job.entry.cls, fixed)
+
+
+def head_of(strategy: Strategy, number: int = 0, hyperparameters: dict[str, Any] | None = None) -> Strategy:
+    """Head ``number`` of a stack as a strategy of one head, with its parameters and buffers; the strategy itself where it is no stack.
+
+    Args:
+        strategy: the stack.
+        number: which head.
+        hyperparameters: of that head, where they are known exactly; those of the stack are rounded to its precision.
+    """
+    if strategy.heads is None:
+        return strategy
+    assert isinstance(strategy.facts.init_seed, tuple)
+    given = {name: _of_head(value, number) for name, value in strategy.given.items()} if hyperparameters is None else hyperparameters
+    single = type(strategy)(replace(strategy.facts, init_seed=strategy.facts.init_seed[number]), **given)
+    single = single.to(device=strategy.class_counts.device, dtype=strategy.dtype)  # pyright: ignore[reportArgumentType]
+    stacked = strategy.state_dict()
+    state = {
+        name: stacked[name] if stacked[name].shape == value.shape else stacked[name][number] for name, value in single.state_dict().items()
+    }
+    single.load_state_dict(state)
+    single.source = strategy.source
+    return single
+
+
+def _of_head(value: Any, number: int) -> Any:
+    """A hyper-parameter of one head: an entry of a tensor (H, 1) or of a tuple of rates."""
+    if isinstance(value, torch.Tensor):
+        return float(value[number, 0])
+    return value[number] if isinstance(value, tuple) and value and all(isinstance(one, float) for one in value) else value

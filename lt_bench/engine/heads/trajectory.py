@@ -1,8 +1,7 @@
-"""The course of a fit: norms of the classifier's rows and their angles to the features, class by class, over the epochs."""
+"""Norms of the classifier's rows and their angles to the features, class by class, over the epochs of a fit."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.engine.evaluate import profile_of
+from lt_bench.engine.heads.stacks import head_of
 from lt_bench.features.source import FeatureSource
 from lt_bench.metrics.decomposition import Profile, decomposed
 from lt_bench.strategies.contract import Strategy
@@ -21,12 +21,12 @@ POINTS = 20
 MEASURES = ("weight_norm", "feature_norm", "cosine")
 
 
-class Course(Callback):
+class NormTrajectory(Callback):
     """Per class and head: classifier norm, mean feature norm and mean cosine to the own row, on the plain training view, before the first and after chosen epochs.
 
     They are those of ``metrics.decomposition.NormDecomposition``, so the last point equals the record's ``train/...`` vectors. At most ``POINTS`` + 1 epochs, evenly
-    spread; O(H K) numbers each. As a mean of cosines is the product of the row's direction with the class mean of unit features, those means are made once where
-    features stay as they are. A strategy that takes no epochs has one point, its head.
+    distributed; O(H K) numbers each. As a mean of cosines is the product of the row's direction with the class mean of unit features, those means are computed once
+    where features stay as they are. A strategy that takes no epochs has one point, its head.
     """
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class Course(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """A new fit."""
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Forget the fit before."""
         self.load_state_dict({"epochs": [], "values": []})
 
@@ -51,7 +51,7 @@ class Course(Callback):
         self.epochs, self._values, self._profile = list(state_dict["epochs"]), list(state_dict["values"]), None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure what the epochs before have made."""
+        """Measure the heads after the epochs before."""
         assert isinstance(pl_module, Strategy)
         total, done = pl_module.recipe.epochs, trainer.current_epoch
         if done not in self.epochs and (done == 0 or done * POINTS // total > (done - 1) * POINTS // total):
@@ -69,22 +69,22 @@ class Course(Callback):
         Raises:
             UserError: the strategy has no classifier matrix.
         """
-        train = strategy.train_split if train is None else train
-        assert train is not None
+        train = strategy.training_data if train is None else train
         moving = train.moves or type(strategy).classifier_input is not Strategy.classifier_input
         points = []
-        for head in range(strategy.heads):
-            weight = strategy.per_head_classifier(head)
-            if weight is None:
+        for number in range(strategy.heads or 1):
+            head = head_of(strategy, number)
+            rows = head.classifier_rows()
+            if rows is None:
                 raise UserError(
-                    f"{strategy.name} has no matrix of classifier directions (per_head_classifier), so its norms cannot be analysed"
+                    f"{strategy.name} has no matrix of classifier directions (classifier_rows), so its norms cannot be analysed"
                 )
             if moving or self._profile is None:
-                met, dtype = functools.partial(strategy.classifier_input, head=head), strategy.dtype
+                dtype = strategy.dtype
                 assert isinstance(dtype, torch.dtype)
-                self._profile = profile_of(train.view("plain"), train.labels, strategy.facts.num_classes, dtype, met)
-            found = decomposed(weight.to(self._profile.units.device), self._profile)
-            points.append(torch.stack([found[name] for name in MEASURES]))
+                self._profile = profile_of(train.view("plain"), train.labels, strategy.facts.num_classes, dtype, head.classifier_input)
+            measures = decomposed(rows.to(self._profile.units.device), self._profile)
+            points.append(torch.stack([measures[name] for name in MEASURES]))
         self._values.append(torch.stack(points).cpu())
         self.epochs.append(epoch)
 

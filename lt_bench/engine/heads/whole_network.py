@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 
 from lt_bench.backbones.base import Backbone
+from lt_bench.engine.heads.pool import HeadFit
 from lt_bench.strategies.contract import Strategy
 
 
@@ -56,8 +57,9 @@ class FitProgress(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how far it is."""
         assert isinstance(pl_module, Strategy)
+        assert isinstance(trainer.lightning_module, HeadFit)
         done, total = trainer.current_epoch + 1, pl_module.recipe.epochs
         if done * self._lines // total > (done - 1) * self._lines // total:
-            loss = float(pl_module.loss_sum.mean() / pl_module.steps_of_epoch)
+            loss = trainer.lightning_module.members[0].mean_loss()
             seconds = time.perf_counter() - self._started
             self._console.print(f"{self._label}: epoch {done} of {total}, loss {loss:.4f}, {seconds:.1f} s an epoch", soft_wrap=True)

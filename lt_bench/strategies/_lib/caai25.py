@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lt_bench.core.inference_heads import SHORTEST
-from lt_bench.engine.heads.gradients import product
-from lt_bench.strategies._lib.tensors import at_least_float32, inverse_lengths, not_of_short, stacked_linear
+from lt_bench.strategies._lib.tensors import at_least_float32, inverse_lengths, not_of_short, product, stacked_linear
 
 
 def adapted_cosines(features: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -24,11 +23,6 @@ def adapted_cosines(features: Tensor, weight: Tensor, gamma: Tensor, beta: Tenso
         scale: s, a number or (H, 1, 1).
     """
     return _AdaptedCosines.apply(features, weight, gamma, beta, scale)
-
-
-def adapted_norms(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """``||f||`` alone (H, B), as ``adapted_cosines`` has it."""
-    return adapted_cosines(features, gamma.new_zeros(gamma.shape[0], 0, gamma.shape[2]), gamma, beta, 1.0)[1]
 
 
 def turned(logits: Tensor, labels: Tensor, margin: Tensor, scale: Tensor) -> Tensor:
@@ -61,21 +55,21 @@ class _AdaptedCosines(torch.autograd.Function):
         adapted = torch.addcmul(beta.unflatten(0, (S, -1)), features.unsqueeze(1), gamma.unflatten(0, (S, -1))).flatten(0, 1)
         norms = torch.linalg.vector_norm(at_least_float32(adapted), dim=-1, keepdim=True)
         inverse = norms.clamp_min(SHORTEST).reciprocal_()
-        found = stacked_linear(adapted, weight, None).mul_(inverse)
+        cosines = stacked_linear(adapted, weight, None).mul_(inverse)
         inverse_of_rows = inverse_lengths(weight).transpose(1, 2)
         ctx.scale = scale
-        found.mul_(inverse_of_rows * scale)
-        ctx.save_for_backward(features, weight, gamma, beta, inverse, inverse_of_rows, found)
-        return found, norms.squeeze(-1)
+        cosines.mul_(inverse_of_rows * scale)
+        ctx.save_for_backward(features, weight, gamma, beta, inverse, inverse_of_rows, cosines)
+        return cosines, norms.squeeze(-1)
 
     backward: Any = staticmethod(once_differentiable(lambda ctx, outward, of_norms: _adapted_back(ctx, outward, of_norms)))
 
 
 def _adapted_back(ctx: Any, outward: Tensor, of_norms: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients for weight, gamma and beta, given those for the cosines and for the norms."""
-    features, weight, gamma, beta, inverse, inverse_of_rows, found = ctx.saved_tensors
+    features, weight, gamma, beta, inverse, inverse_of_rows, cosines = ctx.saved_tensors
     residual = outward.mul(inverse_of_rows * ctx.scale).mul_(inverse)
-    along = outward * found
+    along = outward * cosines
     of_squares = (of_norms.unsqueeze(-1) - along.sum(-1, keepdim=True) * inverse) * inverse  # twice the gradient for ||f||^2
     of_squares = not_of_short(of_squares, inverse).to(features.dtype)
     crossed, direct = (product(of_squares, tensor, gamma.shape) for tensor in (features, features.square()))

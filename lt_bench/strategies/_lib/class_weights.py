@@ -1,9 +1,9 @@
-"""Class weights and per-class tables that several strategies use."""
+"""Class weights and tables per class."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def effective_number_weights(counts: Tensor, beta: float | Tensor) -> Tensor:
@@ -37,8 +37,3 @@ def log_prior(counts: Tensor, tau: float | Tensor = 1.0) -> Tensor:
 def over_samples(table: Tensor) -> Tensor:
     """A table per class (K,) or (H, K) as it broadcasts over logits (..., B, K)."""
     return table if table.dim() == 1 else table.unsqueeze(-2)
-
-
-def kept(value: float | Tensor) -> float | Tensor:
-    """A hyper-parameter as a strategy should hold it: a number as it is, one value per head (H, 1) as a buffer, so that it moves with the module."""
-    return nn.Buffer(value, persistent=False) if isinstance(value, Tensor) else value

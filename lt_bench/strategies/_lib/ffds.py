@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from lt_bench.core.errors import UserError
 from lt_bench.strategies._lib.class_weights import effective_number_weights, sum_to_classes
-from lt_bench.strategies.contract import per_class
+from lt_bench.strategies._lib.tensors import per_class
 
 Curve = Literal["linear", "convex", "concave"]
 WeightScale = Literal["classes", "paper", "code"]
@@ -49,8 +49,8 @@ def frequency_focus(counts: Tensor, low: float | Tensor, high: float | Tensor, c
 
     x = (n - n_min) / (n_max - n_min), and x, x^3 or tanh(4 x) (``losses/ffds.py:127-144``). With equal counts x is 0 / 0 and taken as 0.
     """
-    spread = counts.max() - counts.min()
-    x = (counts - counts.min()) / spread if spread > 0 else torch.zeros_like(counts)
+    span = counts.max() - counts.min()
+    x = (counts - counts.min()) / span if span > 0 else torch.zeros_like(counts)
     shape = {"linear": x, "convex": x**3, "concave": torch.tanh(4 * x)}[curve]
     return low + (high - low) * shape
 
@@ -121,6 +121,23 @@ class ClampedCrossEntropy:
         return _Losses.apply(logits, self)
 
 
+class LatestEntropy:
+    """The ``ClampedCrossEntropy`` of logits and labels, made once for the loss, the focusing factor and the group sums of a step."""
+
+    def __init__(self) -> None:
+        self._latest: ClampedCrossEntropy | None = None
+
+    def __call__(self, logits: Tensor, labels: Tensor, epsilon: float | Tensor) -> ClampedCrossEntropy:
+        """That of the last call, where logits and labels are the same."""
+        if self._latest is None or not self._latest.is_of(logits, labels):
+            self._latest = ClampedCrossEntropy(logits, labels, epsilon)
+        return self._latest
+
+    def forget(self) -> None:
+        """Release the memory of a step."""
+        self._latest = None
+
+
 class _Losses(torch.autograd.Function):
     """One node of autograd's."""
 
@@ -138,7 +155,16 @@ def _writes(*tensors: Tensor) -> list[int] | None:
 
 
 def add_by_group(sums: Tensor, counts: Tensor, values: Tensor, labels: Tensor, group_of_class: Tensor) -> None:
-    """Add ``values`` (H, B) and their number to the group sums (H, M), in place."""
+    """Add ``values`` (..., B) and their number to the group sums (..., M), in place."""
     groups = per_class(group_of_class, labels).expand(values.shape)
-    sums.scatter_add_(1, groups, values.to(sums.dtype))
-    counts.scatter_add_(1, groups, torch.ones_like(values, dtype=counts.dtype))
+    sums.scatter_add_(-1, groups, values.to(sums.dtype))
+    counts.scatter_add_(-1, groups, torch.ones_like(values, dtype=counts.dtype))
+
+
+def exchange_means(means: Tensor, sums: Tensor, counts: Tensor) -> None:
+    """Put the means of ``sums`` over ``counts`` (..., M) into ``means``, in place, and begin anew; an empty group keeps its own, or takes the overall mean."""
+    overall = sums.sum(-1, keepdim=True) / counts.sum(-1, keepdim=True)
+    fallback = torch.where(means.isnan(), overall, means)
+    means.copy_(torch.where(counts > 0, sums / counts.clamp_min(1), fallback))
+    sums.zero_()
+    counts.zero_()

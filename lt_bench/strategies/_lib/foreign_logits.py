@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.features.source import FeatureSource
+from lt_bench.strategies._lib.remembered import content, remembered
 
 CHUNK_NUMBERS = 1 << 22
 FLOOR = 1e-3
@@ -20,7 +21,11 @@ def logits_on_others(weight: Tensor, bias: Tensor, train: FeatureSource) -> tupl
         bias: (K,).
         train: the training features.
     """
-    weight, bias, view = weight.double(), bias.double(), train.view("plain")
+    return remembered(train, ("logits_on_others", content(weight, bias)), lambda: _logits_on_others(weight.double(), bias.double(), train))
+
+
+def _logits_on_others(weight: Tensor, bias: Tensor, train: FeatureSource) -> tuple[Tensor, Tensor]:
+    view = train.view("plain")
     K, rows_at_once = weight.shape[0], max(1, CHUNK_NUMBERS // max(weight.shape))
     shift = weight @ view.to(torch.float32).mean(0).double() + bias  # sums of squares about the mean keep their digits
     sums, squares = torch.zeros(2, K, dtype=torch.float64, device=view.device)
@@ -31,5 +36,5 @@ def logits_on_others(weight: Tensor, bias: Tensor, train: FeatureSource) -> tupl
         squares += logits.square().sum(0)
     others = (len(train) - torch.bincount(train.labels, minlength=K)).clamp_min(1)
     mean = sums / others
-    spread = (squares / others - mean.square()).clamp_min(0).sqrt()
-    return mean + shift, spread.clamp_min((FLOOR * spread.mean()).clamp_min(torch.finfo(torch.float32).tiny))
+    deviation = (squares / others - mean.square()).clamp_min(0).sqrt()
+    return mean + shift, deviation.clamp_min((FLOOR * deviation.mean()).clamp_min(torch.finfo(torch.float32).tiny))

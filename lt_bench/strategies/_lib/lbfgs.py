@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.features.source import FeatureSource
+from lt_bench.strategies._lib.remembered import remembered
 
 CHUNK_NUMBERS = 1 << 20
 """Logits or features at a time: few enough that temporaries are not new memory every time, which is slow (``benchmarks/speed/suite.py`` has the solvers' seconds)."""
@@ -65,6 +66,10 @@ def chunks(train: FeatureSource, num_classes: int) -> Iterator[tuple[Tensor, Ten
 
 def moments(train: FeatureSource, num_classes: int) -> Moments:
     """Mean and covariances of the plain view."""
+    return remembered(train, ("moments", num_classes), lambda: _moments(train, num_classes))
+
+
+def _moments(train: FeatureSource, num_classes: int) -> Moments:
     view, n = train.view("plain"), len(train)
     counts = torch.bincount(train.labels, minlength=num_classes).clamp_min(1).unsqueeze(1)
     sums = torch.zeros(num_classes, view.shape[1], dtype=torch.float64, device=view.device)

@@ -1,4 +1,4 @@
-"""Tensors of a stack: linear heads side by side, rows of one length, tables looked up per sample, logits of all processes."""
+"""Tensors of one head or of a stack: linear heads side by side, rows of one length, tables looked up per sample."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from torch.autograd.function import once_differentiable
 from lt_bench.core.inference_heads import SHORTEST
 
 
-def random_linear(seeds: tuple[int, ...], K: int, D: int) -> tuple[Tensor, Tensor]:
-    """torch's default initialisation of ``nn.Linear(D, K)``, uniform in +-1/sqrt(D), for each seed: weight (H, K, D), bias (H, K)."""
-    weights, biases = [], []
-    for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
-        weights.append((torch.rand(K, D, generator=generator) * 2 - 1) / D**0.5)
-        biases.append((torch.rand(K, generator=generator) * 2 - 1) / D**0.5)
-    return torch.stack(weights), torch.stack(biases)
+def random_linear(seed: int, K: int, D: int) -> tuple[Tensor, Tensor]:
+    """torch's default initialisation of ``nn.Linear(D, K)``, uniform in +-1/sqrt(D): weight (K, D), bias (K,)."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = (torch.rand(K, D, generator=generator) * 2 - 1) / D**0.5
+    return weight, (torch.rand(K, generator=generator) * 2 - 1) / D**0.5
+
+
+def linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Logits of one head (B, K), or of a stack (H, B, K) as ``stacked_linear`` makes them."""
+    return F.linear(features, weight, bias) if weight.dim() == 2 else stacked_linear(features, weight, bias)
 
 
 def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -40,6 +42,14 @@ def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     if bias is not None:
         columns = columns.add_(bias.unsqueeze(-1))  # baddbmm copies the bias first, which costs more
     return columns.transpose(1, 2)
+
+
+def product(residual: Tensor, features: Tensor, shape: torch.Size, out: Tensor | None = None) -> Tensor:
+    """The gradient of weights (H, K, D), given that of logits (H, B, K) that ``stacked_linear`` made of features (S, B, D)."""
+    H, K, D = shape
+    S, B, _ = features.shape
+    columns = residual.transpose(1, 2).reshape(S, H // S * K, B)
+    return torch.bmm(columns, features, out=None if out is None else out.view(S, H // S * K, D)).view(shape)
 
 
 def of_length(rows: Tensor, length: Tensor | float = 1.0) -> Tensor:
@@ -65,19 +75,19 @@ class _OfLength(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, length: Tensor | float) -> Tensor:
         inverse = inverse_lengths(rows)
-        found = rows * (inverse * length)
+        scaled = rows * (inverse * length)
         ctx.length = length
-        ctx.save_for_backward(found, inverse)
-        return found
+        ctx.save_for_backward(scaled, inverse)
+        return scaled
 
     backward: Any = staticmethod(once_differentiable(lambda ctx, outward: (_less_along(ctx, outward), None)))
 
 
 def _less_along(ctx: Any, outward: Tensor) -> Tensor:
     """The gradient for the rows: what lies along a row does not reach it."""
-    found, inverse = ctx.saved_tensors
-    along = not_of_short((outward * found).sum(-1, keepdim=True) / ctx.length**2, inverse)
-    return torch.addcmul(outward, found, along, value=-1).mul_(inverse * ctx.length)
+    scaled, inverse = ctx.saved_tensors
+    along = not_of_short((outward * scaled).sum(-1, keepdim=True) / ctx.length**2, inverse)
+    return torch.addcmul(outward, scaled, along, value=-1).mul_(inverse * ctx.length)
 
 
 def per_class(table: Tensor, labels: Tensor) -> Tensor:
@@ -85,6 +95,11 @@ def per_class(table: Tensor, labels: Tensor) -> Tensor:
     if table.dim() == 1:
         return table[labels]
     return table.gather(-1, labels.expand(*table.shape[:-1], labels.shape[-1]))
+
+
+def of_head(value: Tensor | float, like: Tensor, dims: int = 0) -> Tensor | float:
+    """A hyper-parameter beside tensors that have ``dims`` dimensions after that of the heads: a number as it is, values (H, 1) as (H, 1, ..., 1)."""
+    return value.to(like).view(-1, *[1] * dims) if isinstance(value, Tensor) else value
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
@@ -102,13 +117,7 @@ def linear_head(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return module.requires_grad_(False).eval()
 
 
-def gathered(logits: Tensor, rank: int, world: int, total: int) -> Tensor:
-    """Logits (H, B, K) of all processes in the order of the global batch; gradients flow back to each process's share."""
-    if world == 1:
-        return logits
-    from torch.distributed.nn.functional import all_gather  # only with processes
-
-    size = -(-total // world)
-    padded = F.pad(logits, (0, 0, 0, size - logits.shape[1]))
-    pieces = torch.stack(all_gather(padded.contiguous()), dim=2)  # (H, size, world, K): column i of rank r is sample i * world + r
-    return pieces.reshape(logits.shape[0], size * world, -1)[:, :total]
+def less_on_true(logits: Tensor, labels: Tensor, amount: Tensor) -> Tensor:
+    """Logits (..., B, K) with ``amount`` (..., B) taken from those of the true classes."""
+    index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+    return logits.scatter_add(-1, index, -amount.expand(index.shape[:-1]).unsqueeze(-1).to(logits))

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from lt_bench.strategies._lib.cross_entropy import CrossEntropy, shift, smoothed_cross_entropy
 
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.gradients import Batch, Gradients
 from lt_bench.features.cache import Head
-from lt_bench.strategies._lib.cross_entropy import CrossEntropy, shift, smoothed_cross_entropy
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.ce import CE
 from lt_bench.strategies.contract import Facts, Strategy

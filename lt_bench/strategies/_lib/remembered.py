@@ -1,0 +1,48 @@
+"""What several heads make of the same training features, made once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
+
+from lt_bench.features.source import FeatureSource
+
+T = TypeVar("T")
+BYTES = 1 << 29
+"""Of tensors that are remembered for a data set; those that were asked for longest ago are forgotten first."""
+_TABLES: WeakKeyDictionary[FeatureSource, dict[Hashable, Any]] = WeakKeyDictionary()
+
+
+def remembered(train: FeatureSource, key: Hashable, compute: Callable[[], T]) -> T:
+    """The result of ``compute``, or that of the last call with this key while ``train`` is alive; not to be written to.
+
+    Args:
+        train: the training features; of features that move nothing is remembered.
+        key: all that the result depends on beside ``train``.
+        compute: tensors, a tuple of them, or a dataclass of them.
+    """
+    if train.moves:
+        return compute()
+    table = _TABLES.setdefault(train, {})
+    value = table[key] = table.pop(key) if key in table else compute()
+    while len(table) > 1 and sum(map(_bytes, table.values())) > BYTES:
+        del table[next(iter(table))]
+    return value
+
+
+def content(*tensors: Tensor) -> str:
+    """A key of the numbers in tensors."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    return sum(map(_bytes, value if isinstance(value, tuple) else vars(value).values() if hasattr(value, "__dict__") else ()))

@@ -1,0 +1,66 @@
+"""Classifiers: how logits are made of features, weight and bias; the linear layer is the default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.core.inference_heads import NormalisedLinear, on_sphere
+from lt_bench.strategies._lib.tensors import of_length
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.base import Slot
+
+
+class Classifier(Slot):
+    """An entry of the slot classifier: logits are a product of ``inputs`` with rows of one length, without bias."""
+
+    slot = "classifier"
+
+    def inputs(self, features: Tensor) -> Tensor:
+        """What the rows are multiplied with (B, D), made of features (B, D) and of nothing that is trained."""
+        raise NotImplementedError
+
+    def row_length(self) -> Tensor | float:
+        """Length to which rows are brought: a constant, a number or (H, 1, 1)."""
+        raise NotImplementedError
+
+    def initial(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Parameters to start from, made of the initial head."""
+        raise NotImplementedError
+
+    def rows(self, weight: Tensor) -> Tensor:
+        """Rows (K, D) as the logits are made with them."""
+        return of_length(weight, self.row_length())
+
+    def head(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
+        """The plain module of one fitted head."""
+        raise NotImplementedError
+
+
+class Cosine(Classifier):
+    """Scaled cosines without bias: ``z_c = s h w_c / (||h|| ||w_c||)`` (``normed``), or with the feature divided by 1 + ||h|| (``squashed``).
+
+    ``normed``: kaidic/LDAM-DRW ``NormedLinear``; ``squashed``: OLTR and classifier-balancing ``models/CosNormClassifier.py``. Rows start at length 1.
+    """
+
+    name = "cosine"
+    scale: float = hyper(30.0, low=1e-3, high=1e3, help="s, part of the logits in training, at inference and in every metric")
+    form: Literal["normed", "squashed"] = hyper("normed", help="feature divided by its norm, or by 1 + its norm")
+
+    def inputs(self, features: Tensor) -> Tensor:
+        """Features on (or in) the unit sphere."""
+        return on_sphere(features, self.form == "squashed")
+
+    def row_length(self) -> Tensor | float:
+        """s."""
+        return self.scale.unsqueeze(-1) if isinstance(self.scale, Tensor) else self.scale
+
+    def initial(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The directions of the initial head; its bias is left out."""
+        return of_length(weight), torch.zeros_like(bias)
+
+    def head(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
+        """Scaled cosines."""
+        return NormalisedLinear(self.rows(weight), bias, squash=self.form == "squashed")

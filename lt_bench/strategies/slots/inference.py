@@ -1,0 +1,86 @@
+"""Adjustments of a fitted head at inference, folded into its weight and bias."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lt_bench.strategies._lib.class_weights import log_prior
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.base import Slot, assign
+
+
+class AtInference(Slot):
+    """An entry of the slot at_inference."""
+
+    slot = "at_inference"
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight (K, D) and bias (K,) of one head after the adjustment; None for no bias."""
+        raise NotImplementedError
+
+
+class SubtractLogPrior(AtInference):
+    """``z_c - log(pi_c^tau + 1e-12)``, pi the training frequencies. Menon et al., ICLR 2021, eq. 9."""
+
+    name = "log_prior"
+    tau: float = hyper(1.0, low=0, high=10, help="strength of the adjustment")
+
+    def prepare(self, class_counts: Tensor) -> None:
+        """The log prior."""
+        assign(self, "table", log_prior(class_counts, self.tau))
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The prior taken from the bias."""
+        return weight, bias - self.table.to(bias)
+
+    table: Tensor
+
+
+class ExchangePrior(AtInference):
+    """``z_c - log pi_c + log(1 / K)``: the training prior exchanged for the uniform one. Hong et al., CVPR 2021, eq. 6."""
+
+    name = "exchange_prior"
+
+    def prepare(self, class_counts: Tensor) -> None:
+        """The compensation of each class; a class without samples counts as one."""
+        counts = class_counts.clamp_min(1)
+        assign(self, "table", (counts.sum() / (counts * counts.numel())).log())
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The compensation added to the bias."""
+        return weight, bias + self.table.to(bias)
+
+    table: Tensor
+
+
+class RowNorm(AtInference):
+    """``w_c / ||w_c||^tau``; tau 1 is L2 normalisation. Kang et al., ICLR 2020 (classifier-balancing ``tau_norm.py:102-114``, which drops the bias)."""
+
+    name = "row_norm"
+    tau: float = hyper(1.0, low=0, high=10, help="exponent; 0 leaves the rows as they are")
+    keep_bias: bool = hyper(False, help="keep the bias")
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Rows normalised."""
+        norms = weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return weight / norms**self.tau, bias if self.keep_bias else None
+
+
+class Multiply(AtInference):
+    """``z_c pi_c^-tau``, the bias included; a class without samples counts as one. Hasegawa and Sato, ICLR 2024."""
+
+    name = "multiply"
+    tau: float = hyper(0.65, low=0, high=10, help="exponent; 0 leaves the head as it is")
+
+    def prepare(self, class_counts: Tensor) -> None:
+        """The factor of each class."""
+        counts = class_counts.clamp_min(1)
+        assign(self, "factor", (counts / counts.sum()) ** -torch.as_tensor(self.tau, dtype=torch.float64))
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and bias scaled."""
+        factor = self.factor.to(weight)
+        return weight * factor.unsqueeze(1), bias * factor
+
+    factor: Tensor

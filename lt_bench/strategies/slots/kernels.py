@@ -1,0 +1,63 @@
+"""Kernels: the loss of one sample, given its transformed logits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.base import Slot
+from lt_bench.strategies.slots.cross_entropy import smoothed_cross_entropy
+
+
+class Kernel(Slot):
+    """An entry of the slot kernel."""
+
+    slot = "kernel"
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Losses (B,) of transformed logits (B, K) and labels (B,)."""
+        raise NotImplementedError
+
+
+class SoftmaxBCE(Kernel):
+    """Binary cross-entropy of softmax outputs, averaged over classes: ``-(log p_y + sum over j != y of log(1 - p_j)) / K``, logarithms cut at -100 as in torch.
+
+    The "softmax" loss of ShadeAlsha/LTR-weight-balancing; ``form="ce"`` is softmax cross-entropy, the loss of its paper.
+    """
+
+    name = "softmax_bce"
+    form: Literal["bce", "ce"] = hyper("bce", help="bce, or ce for softmax cross-entropy")
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Losses (B,)."""
+        if self.form == "ce":
+            return smoothed_cross_entropy(logits, labels, 0.0)
+        log_p = logits.log_softmax(-1)
+        others = torch.log1p(-log_p.exp().clamp_max(1 - torch.finfo(log_p.dtype).eps)).clamp_min(-100)
+        index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+        true = log_p.gather(-1, index).clamp_min(-100) - others.gather(-1, index)
+        return -(true.squeeze(-1) + others.sum(-1)) / logits.shape[-1]
+
+
+class SigmoidBCE(Kernel):
+    """Binary cross-entropy of sigmoid outputs, summed over classes, each focused: ``sum_k (1 - p_k)^gamma (-log p_k)``, p_k = sigmoid(z_k) for k = y, else 1 - sigmoid(z_k).
+
+    Focal form of Cui et al., CVPR 2019 (richardaecn/class-balanced-loss); gamma 0 is plain binary cross-entropy.
+    """
+
+    name = "sigmoid_bce"
+    gamma: float = hyper(0.0, low=0, high=10, help="focusing")
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Losses (B,)."""
+        gamma = self.gamma.unsqueeze(-1) if isinstance(self.gamma, Tensor) else self.gamma
+        index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+        wrong = logits.scatter(-1, index, -logits.gather(-1, index))  # logit of the wrong answer, for every class
+        return (F.softplus(wrong) * torch.exp(-gamma * F.softplus(-wrong))).sum(-1)
+
+
+__all__ = ["Kernel", "SigmoidBCE", "SoftmaxBCE", "smoothed_cross_entropy"]
