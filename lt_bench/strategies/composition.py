@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
+from lt_bench.core.errors import UserError
+from lt_bench.core.names import suggestion
 from lt_bench.strategies.hyper import Hyperparameter
-from lt_bench.strategies.recipe import Recipe
-from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, entries, entry
+from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe
+from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, canonical, entries, entry
 
 NAME = "compose"
 RECIPE = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
@@ -54,6 +57,31 @@ def written(slot: str, source: str, declared: dict[str, Hyperparameter]) -> str:
     return f"{known.name}({', '.join(f'{name}={value}' for name, value in values.items())})" if values else known.name
 
 
-def of_values(slots: dict[str, str], hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters of ``compose`` for given slots, with a recipe."""
-    return {**{slot: slots.get(slot, "") for slot in TITLES}, **hyperparameters}
+def canonical_slots(hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters with one text for one entry in every slot, so that equal compositions have one identity.
+
+    Raises:
+        UserError: an unknown entry or parameter, or a value outside its range.
+    """
+    slots = [slot for slot in TITLES if slot != "sampler" and hyperparameters.get(slot)]
+    return hyperparameters | {slot: canonical(slot, hyperparameters[slot]) for slot in slots}
+
+
+def compose(**hyperparameters: Any) -> type:
+    """A strategy class of entries of the vocabulary: ``compose(target="smooth(0.98)", transform="margin(0.5)")``.
+
+    Args:
+        hyperparameters: slots (see ``lt-bench list slots``), and fields of the recipe, which become its defaults.
+
+    Raises:
+        UserError: an unknown slot, entry or parameter.
+    """
+    slots = {slot: value for slot, value in hyperparameters.items() if slot in TITLES}
+    recipe = {name: value for name, value in hyperparameters.items() if name not in TITLES}
+    if unknown := [name for name in recipe if name not in RECIPE_FIELDS]:
+        raise UserError(
+            f"compose has no slot {unknown[0]!r}{suggestion(unknown[0], (*TITLES, *RECIPE_FIELDS))}; it has {', '.join(TITLES)}"
+        )
+    cls, _ = class_of(slots)
+    cls.recipe, cls.composition = replace(RECIPE, **recipe), canonical_slots({**DEFAULTS, **slots})
+    return cls

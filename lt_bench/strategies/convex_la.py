@@ -56,7 +56,7 @@ class MarginalLA(Convex):
     grid = {"spread": (0.1, 0.3, 1.0, 3.0), "ridge": (2e-3, 1e-2)}
 
     ridge = 2e-3
-    spread: float = hyper(0.3, low=0, high=1e3, help="lambda, the width of the noise, mean over the training samples")
+    noise: float = hyper(0.3, low=0, high=1e3, name="spread", help="lambda, the width of the noise, mean over the training samples")
     rarity: float = hyper(0.5, low=0, high=2, help="how much wider the noise of rare classes is; 0 for equal")
 
     def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
@@ -64,7 +64,7 @@ class MarginalLA(Convex):
         counts = self.class_counts.clamp_min(1)
         width = (counts / counts.max()) ** -torch.as_tensor(self.rarity, dtype=torch.float64)
         mean = (width * self.class_counts).sum() / self.class_counts.sum()
-        self.width = nn.Buffer(self.spread * width / mean, persistent=False)
+        self.width = nn.Buffer(self.noise * width / mean, persistent=False)
 
     def sample_losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, of_features: Moments) -> Tensor:
         """The bound per sample, written with h_i moved against its own row: no table of class pairs arises."""

@@ -5,21 +5,20 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
-import importlib.util
 import inspect
-import sys
 import typing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lt_bench.core.errors import FAILURES_OF_CODE, UserError
+from lt_bench.core.errors import UserError
+from lt_bench.core.names import object_at, suggestion
 from lt_bench.strategies import composition
 from lt_bench.strategies.hyper import Hyperparameter, type_name
 from lt_bench.strategies.recipe import Recipe, RecipeOptions
 from lt_bench.strategies.slots.vocabulary import ATTRIBUTES
-from lt_bench.strategies.source import class_facts, declarations, methods_of, slot_texts, suggestion
+from lt_bench.strategies.source import class_facts, declarations, methods_of, slot_texts
 
 _NOT_STRATEGIES = {
     "class_checks",
@@ -123,7 +122,12 @@ class Entry:
                     f"strategy {self.name} has no hyper-parameter {name!r}{suggestion(name, resolved)}; it has {', '.join(resolved) or 'none'}"
                 )
             resolved[name] = tuple(value) if isinstance(value, list) else value
-        return resolved
+        return composition.canonical_slots(resolved) if self.is_composition else resolved
+
+    @property
+    def is_composition(self) -> bool:
+        """Whether this is ``compose``."""
+        return self.name == composition.NAME and self.class_path.startswith(PACKAGE)
 
     def is_official(self, dataset: str, imbalance_factor: float | None = None) -> bool:
         """Whether the hyper-parameters for this data set are the official ones; strategies without any have nothing to infer."""
@@ -138,6 +142,8 @@ class Entry:
         """
         if self.cls is not None:
             return self.cls
+        if self.is_composition:
+            return composition.class_of({})[0]
         module_name, _, class_name = self.class_path.rpartition(".")
         try:
             return getattr(importlib.import_module(module_name), class_name)
@@ -146,9 +152,7 @@ class Entry:
 
     def class_for(self, hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The class that is fitted with these hyper-parameters, and those that it takes; a composition becomes a class of its own."""
-        if self.name != composition.NAME or not self.class_path.startswith(PACKAGE):
-            return self.load(), hyperparameters
-        return composition.class_of(hyperparameters)
+        return composition.class_of(hyperparameters) if self.is_composition else (self.load(), hyperparameters)
 
 
 def _dataset_keys(dataset: str, imbalance_factor: float | None) -> tuple[str, ...]:
@@ -277,26 +281,9 @@ def _classes(path: Path) -> dict[str, _Class]:
 
 
 def _at_path(dotted: str) -> Entry:
-    module_name, _, class_name = dotted.rpartition(".")
-    try:
-        spec = None if module_name in sys.modules else importlib.util.find_spec(module_name)
-    except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:  # finding a module imports the packages above it
-        raise UserError(
-            f"{dotted}: module {module_name!r} cannot be found ({' '.join(str(error).split())}); is it on PYTHONPATH or in the current folder?"
-        ) from None
-    if module_name not in sys.modules and (spec is None or spec.origin is None):
-        raise UserError(f"{dotted}: module {module_name!r} cannot be found; is it on PYTHONPATH or in the current folder?")
-    origin = getattr(sys.modules.get(module_name), "__file__", None) if spec is None else spec.origin
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:
-        raise UserError(f"{dotted}: {origin} cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})") from None
-    except UserError as error:
-        raise UserError(f"{dotted}: {error}") from None
-    cls = getattr(module, class_name, None)
+    cls = object_at(dotted)
     if not isinstance(cls, type):
-        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-        raise UserError(f"{dotted}: {origin} has no class {class_name!r}{suggestion(class_name, classes)}")
+        raise UserError(f"{dotted} is no class")
     return describe(cls)
 
 
@@ -309,6 +296,9 @@ def describe(cls: type) -> Entry:
     path = f"{cls.__module__}.{cls.__qualname__}"
     if not hasattr(cls, "declared") or not hasattr(cls, "recipe"):
         raise UserError(f"{path} is not a lt_bench.Strategy")
+    if path == compose_entry().class_path:  # of ``compose``, which has given its slots
+        slots = tuple(dataclasses.replace(one, default=cls.composition.get(one.name, one.default)) for one in composition.SLOTS)
+        return dataclasses.replace(compose_entry(), hyperparameters=slots, recipe=cls.recipe)
     facts = {name: getattr(cls, name) for name in _INHERITED}
     for slot in ("sampler", "initial_head"):
         facts[slot] = facts[slot] if isinstance(facts[slot], str) else _path_of(facts[slot])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +14,6 @@ from lt_bench.strategies.recipe import Recipe
 
 CALLS: dict[str, Callable[..., Any]] = {"Recipe": Recipe}
 """Facts that may be calls with literal arguments."""
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'los'?)`` or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def assignments(node: ast.ClassDef) -> Iterable[tuple[str, ast.expr | None, ast.expr, int]]:

@@ -3,24 +3,24 @@ import torch
 
 from lt_bench.core.errors import UserError
 from lt_bench.engine.arithmetic import computing
-from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
+from lt_bench.engine.heads.pool import HeadFit
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import open_cache
-from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.registry import find
 
 
 def test_the_precision_holds_during_a_fit_and_not_after_it(small_cache, monkeypatch):
     cache, entry, seen = open_cache(small_cache), find("ce"), []
-    step = Strategy.fit_step
+    step = HeadFit._step
     monkeypatch.setattr(
-        Strategy,
-        "fit_step",
-        lambda self, index, optimizer: (seen.append(torch.get_float32_matmul_precision()), step(self, index, optimizer)),
+        HeadFit,
+        "_step",
+        lambda self, index: (seen.append(torch.get_float32_matmul_precision()), step(self, index)),
     )
     jobs = [HeadJob(entry, entry.resolve("none", None, {"epochs": 1, "batch_size": 64}), 0)]
     for matmul in ("medium", "highest"):
-        fit_stack(jobs, facts_of(cache, [0]), cache.split("train"), Hardware("cpu", matmul=matmul))
+        fit_heads([jobs], facts_of(cache), cache.split("train"), Hardware("cpu", matmul=matmul))
     assert set(seen[:3]) == {"medium"}
     assert set(seen[3:]) == {"highest"}
     assert torch.get_float32_matmul_precision() == "highest"

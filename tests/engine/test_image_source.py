@@ -4,17 +4,17 @@ import torch
 from torch.nn import functional as F
 
 from lt_bench.backbones.base import Backbone
+from lt_bench.core.processes import Processes
 from lt_bench.data.images.augment import Cuts, padded
 from lt_bench.data.images.augment import Draws as Crops
 from lt_bench.data.specs import dataset_spec
-from lt_bench.engine.heads.fit import Hardware, fit_stack
-from lt_bench.engine.heads.gradients import Batch, Gradients
+from lt_bench.engine.heads.fit import Hardware, fit_heads
+from lt_bench.engine.heads.gradients import Gradients, Share
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, prepare
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.features.samplers import EpochOrder
-from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.noise import Draws
+from lt_bench.strategies.contract import Batch, Facts
 from lt_bench.strategies.registry import find, strategy_names
 
 COUNTS = (20, 8, 3)
@@ -51,7 +51,7 @@ def source(backbone, mode="frozen", **options):
     return ImageSource(backbone, padded(PIXELS), LABELS, SPEC, mode=mode, **options)
 
 
-def facts(backbone, seeds=(1,)):
+def facts(backbone, seeds=0):
     head = Head(backbone.fc.weight.detach().clone(), backbone.fc.bias.detach().clone())
     return Facts(backbone.dim, COUNTS, head, seeds)
 
@@ -89,7 +89,7 @@ def test_on_the_views_of_a_cache_it_gives_the_head_of_the_cache(strategy):
     block = torch.cat([images.view(view) for view in images.views])
     cache = FeatureSplit("train", images.views, (block,), LABELS, torch.arange(len(LABELS)))
     jobs = [job(strategy, repetition, lr=0.1) for repetition in (0, 1)]
-    one, other = (fit_stack(jobs, facts(backbone, (1, 2)), train, Hardware("cpu")).strategy for train in (cache, images))
+    one, other = (fit_heads([jobs], facts(backbone), train, Hardware("cpu"))[0].strategy for train in (cache, images))
     for name, parameter in one.named_parameters():
         assert torch.allclose(other.get_parameter(name), parameter, rtol=0, atol=1e-5), name
 
@@ -123,7 +123,7 @@ RATES = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "schedule": "constant
 def test_it_is_a_plain_loop_over_images(mode):
     """Drifting: BatchNorm normalises by the batch and moves, no weight does. Trained: everything is fitted."""
     backbone, wanted = network(), network()
-    fitted = fit_stack([job("ce", **RATES)], facts(backbone), source(backbone, mode=mode), Hardware("cpu"))
+    (fitted,) = fit_heads([[job("ce", **RATES)]], facts(backbone), source(backbone, mode=mode), Hardware("cpu"))
     plain_loop(wanted, wanted.parameters() if mode == "trained" else wanted.fc.parameters())
     assert torch.allclose(fitted.strategy.weight[0], wanted.fc.weight, atol=1e-5)
     assert torch.allclose(fitted.strategy.bias[0], wanted.fc.bias, atol=1e-5)
@@ -135,7 +135,7 @@ def test_it_is_a_plain_loop_over_images(mode):
 
 def test_a_frozen_network_is_left_as_it_is():
     backbone, before = network(), network().state_dict()
-    fit_stack([job("los")], facts(backbone), source(backbone), Hardware("cpu"))
+    fit_heads([[job("los")]], facts(backbone), source(backbone), Hardware("cpu"))
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
 
 
@@ -163,15 +163,15 @@ TRAINED = [name for name in strategy_names() if find(name).fitting == "sgd" and 
 def test_every_loss_reaches_the_network_with_the_gradient_that_it_gives_a_head(name):
     entry, backbone, n = find(name), network(), len(LABELS)
     images, frozen = source(backbone, "trained"), ImageSource(backbone, padded(PIXELS), LABELS, SPEC)
-    strategy = entry.load()(facts(backbone), **entry.resolve("none"))
+    strategy = entry.load()(facts(backbone, (1,)), **entry.resolve("none"))
     index = torch.arange(0, n, 2)[None] + 5 * n
     labels, features = LABELS[index % n], images.gather(index)
 
     def gradients(train, given):
-        strategy.attach(train, Draws((0,)))
+        strategy.begin_fit(train)
         strategy.draws.start(0, 0)
         strategy.draws.share(index.shape[1], 0, 1)
-        logits, objective = Gradients(strategy, Strategy)(Batch(given, labels, labels))
+        logits, objective = Gradients(strategy, train.trained)(Share(Batch(given, labels, labels), labels, Processes()))
         return logits, objective, {key: p.grad.clone() for key, p in strategy.named_parameters() if p.grad is not None}
 
     one, other = gradients(frozen, features.detach()), gradients(images, features)

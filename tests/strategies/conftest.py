@@ -38,16 +38,16 @@ def batch(request) -> Sample:
 
 
 @pytest.fixture
-def strategy() -> Callable[..., Strategy]:
+def make() -> Callable[..., Strategy]:
     """Make a strategy of one head by name in float64."""
 
-    def make(name: str, counts=COUNTS, dim: int = 5, **hyperparameters) -> Strategy:
+    def of_name(name: str, counts=COUNTS, dim: int = 5, **hyperparameters) -> Strategy:
         generator = torch.Generator().manual_seed(11)
         head = Head(torch.randn(len(counts), dim, generator=generator), torch.randn(len(counts), generator=generator))
         facts = Facts(dim, tuple(counts), head)
         return find(name).load()(facts, **hyperparameters).double()
 
-    return make
+    return of_name
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ def test_the_margin_is_added_to_the_angle_of_the_true_class():
     for row, label in enumerate(labels):
         theta = angles[row, label]
         expected[row, label] = math.cos(theta + 0.3) if theta < math.pi - 0.3 else math.cos(theta) - 0.3 * math.sin(0.3)
-    found = strategy.transform(torch.from_numpy(10 * np.cos(angles)), torch.tensor(labels))
-    np.testing.assert_allclose(found.numpy(), 10 * expected, atol=1e-10)
+    actual = strategy.transform(torch.from_numpy(10 * np.cos(angles)), torch.tensor(labels))
+    np.testing.assert_allclose(actual.numpy(), 10 * expected, atol=1e-10)
 
 
 def test_uniformity_is_the_log_mean_potential_over_pairs():
@@ -64,8 +64,8 @@ def test_the_norm_term_pulls_adapted_features_to_the_mean_norm():
         strategy.beta.fill_(0.25)
     logits = strategy.logits(batch.features)
     expected = 0.5 * ((2 * batch.features + 0.25).norm(dim=1) - strategy.radius) ** 2
-    found = strategy.loss(logits, batch) - Strategy.loss(strategy, logits, batch)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    actual = strategy.loss(logits, batch) - Strategy.loss(strategy, logits, batch)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
 
 
 def test_inference_is_without_margin_and_with_the_adapter():
@@ -101,7 +101,7 @@ def stack(batches, *values):
 
 def plain(strategy, features, labels, values):
     """Logits, losses and regularisers as the docstring has them, one head after the other."""
-    found = []
+    actual = []
     for head, (margin, scale, uniformity, norm) in enumerate(values):
         h, y = features[head * len(features) // len(values)], labels[head].unsqueeze(1)
         f, w = strategy.gamma[head, 0] * h + strategy.beta[head, 0], strategy.weight[head]
@@ -113,8 +113,8 @@ def plain(strategy, features, labels, values):
         losses = F.cross_entropy(scale * cosines.scatter(1, y, true), labels[head], reduction="none")
         losses = losses + norm * (f.norm(dim=1) - strategy.radius[head]) ** 2
         pairs = [(u[a] - u[b]).square().sum() for a in range(3) for b in range(3) if a != b]
-        found.append((scale * cosines, losses, uniformity * (-2 * torch.stack(pairs)).exp().mean().log(), beyond.any()))
-    return [torch.stack(parts) for parts in zip(*found, strict=True)]
+        actual.append((scale * cosines, losses, uniformity * (-2 * torch.stack(pairs)).exp().mean().log(), beyond.any()))
+    return [torch.stack(parts) for parts in zip(*actual, strict=True)]
 
 
 FOUR = [(0.3, 16.0, 1.0, 0.5), (0.0, 5.0, 0.0, 0.0), (0.5, 8.0, 2.5, 0.1), (0.3, 30.0, 1.0, 2.0)]
@@ -130,16 +130,16 @@ def test_logits_losses_and_all_gradients_are_those_of_the_formula(batches):
     expected = torch.autograd.grad((losses.mean(1) + penalty).sum(), trained)
     close = {"rtol": 1e-9, "atol": 1e-9}
 
-    found = strategy.logits(features)
-    torch.testing.assert_close(found, logits, **close)
-    for given in (found, found.clone()):  # with the norms it was made with, and without
+    actual = strategy.logits(features)
+    torch.testing.assert_close(actual, logits, **close)
+    for given in (actual, actual.clone()):  # with the norms it was made with, and without
         torch.testing.assert_close(strategy.loss(given, Batch(features, labels, labels)), losses, **close)
         total = strategy.loss(given, Batch(features, labels, labels)).mean(1) + strategy.regulariser()
         for one, other in zip(torch.autograd.grad(total.sum(), trained, retain_graph=True), expected, strict=True):
             torch.testing.assert_close(one, other, **close)
 
-    found, objective = Gradients(strategy)(Share(Batch(features, labels, labels), labels, Processes()))
-    torch.testing.assert_close(found, logits.detach(), **close)
+    actual, objective = Gradients(strategy)(Share(Batch(features, labels, labels), labels, Processes()))
+    torch.testing.assert_close(actual, logits.detach(), **close)
     torch.testing.assert_close(objective, losses.detach().mean(1), **close)
     for parameter, gradient in zip(trained, expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, **close)
@@ -162,8 +162,8 @@ def test_gradients_written_down_are_those_of_finite_differences(batches):
 def test_no_angle_is_turned_with_a_slope_without_bounds():
     logits = torch.tensor([[2.0, 0.0], [-2.0, 0.0]], dtype=torch.float64, requires_grad=True)
     margin, scale = (torch.tensor(value, dtype=torch.float64) for value in (0.3, 2.0))
-    (found,) = torch.autograd.grad(turned(logits, torch.tensor([0, 0]), margin, scale).sum(), logits)
-    torch.testing.assert_close(found, torch.tensor([[math.cos(0.3), 1.0], [1.0, 1.0]], dtype=torch.float64))
+    (actual,) = torch.autograd.grad(turned(logits, torch.tensor([0, 0]), margin, scale).sum(), logits)
+    torch.testing.assert_close(actual, torch.tensor([[math.cos(0.3), 1.0], [1.0, 1.0]], dtype=torch.float64))
 
 
 def test_what_has_no_direction_counts_as_torchs_normalize_has_it():
@@ -175,11 +175,11 @@ def test_what_has_no_direction_counts_as_torchs_normalize_has_it():
     )
     features[0, 1], features[1, 2], weight[0, 3], weight[1, 0] = 0, features[1, 2] * 1e-14, 0, weight[1, 0] * 1e-14
     trained = [tensor.requires_grad_() for tensor in (weight, gamma, beta)]
-    found = adapted_cosines(features, *trained, 5.0)[0]
+    actual = adapted_cosines(features, *trained, 5.0)[0]
     expected = 5 * F.normalize(gamma * features + beta, dim=-1) @ F.normalize(weight, dim=-1).mT
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
     outward = randn(2, 5, 4, seed=3)
-    for one, other in zip(torch.autograd.grad(found, trained, outward), torch.autograd.grad(expected, trained, outward), strict=True):
+    for one, other in zip(torch.autograd.grad(actual, trained, outward), torch.autograd.grad(expected, trained, outward), strict=True):
         torch.testing.assert_close(one, other)
     pairs = (F.normalize(weight, dim=-1) @ F.normalize(weight, dim=-1).mT * 4 - 4).masked_fill(torch.eye(4, dtype=torch.bool), -math.inf)
     potential = pairs.flatten(1).logsumexp(1) - math.log(12)

@@ -26,12 +26,12 @@ def test_logits_are_minus_the_squared_distance_to_the_class_means(form):
     plain, labels = on.train.view("plain").double().numpy(), on.train.labels.numpy()
     test = on.batch(9, torch.float64).features
     expected, means = reference(form, plain, labels, test.numpy())
-    found = strategy.inference_head()(test).numpy()
+    actual = strategy.inference_head()(test).numpy()
     if form == "un":  # linear: without -||h||^2, which all classes share
         expected = expected + (test.numpy() ** 2).sum(1, keepdims=True)
-    np.testing.assert_allclose(found, expected, atol=1e-10)
+    np.testing.assert_allclose(actual, expected, atol=1e-10)
     np.testing.assert_allclose(strategy.classifier_rows().numpy(), means, atol=1e-12)
-    assert torch.allclose(strategy.logits(test), torch.from_numpy(found))
+    assert torch.allclose(strategy.logits(test), torch.from_numpy(actual))
 
 
 def test_sums_over_blocks_of_rows_are_those_of_the_whole(monkeypatch):

@@ -44,16 +44,16 @@ def test_rows_of_one_length_are_torchs_normalised_ones_with_their_gradient(lengt
     rows, outward = sample(3, 4, 5), sample(3, 4, 5).flip(0)
     rows[0, 1], rows[2, 2] = 0, rows[2, 2] * 1e-14  # neither has a direction
     ours, torchs = rows.clone().requires_grad_(), rows.clone().requires_grad_()
-    found, expected = of_length(ours, length), F.normalize(torchs, dim=-1) * length
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(value, start, outward)[0] for value, start in ((found, ours), (expected, torchs))))
+    actual, expected = of_length(ours, length), F.normalize(torchs, dim=-1) * length
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, start, outward)[0] for value, start in ((actual, ours), (expected, torchs))))
 
 
 def test_a_trained_length_gets_its_gradient():
     rows, length = sample(3, 4, 5).requires_grad_(), torch.full((3, 1, 1), 2.0, dtype=torch.float64, requires_grad=True)
-    found = torch.autograd.grad(of_length(rows, length).cos().sum(), (rows, length))
+    actual = torch.autograd.grad(of_length(rows, length).cos().sum(), (rows, length))
     expected = torch.autograd.grad((F.normalize(rows, dim=-1) * length).cos().sum(), (rows, length))
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(actual, expected, strict=True):
         torch.testing.assert_close(one, other)
 
 

@@ -58,11 +58,11 @@ def test_the_head_is_the_minimum(name, changes):
     def objective(flat):
         return numpy_objective(flat, on, **changes)
 
-    found = solution(name, on, **changes)
-    best = minimize(objective, found, method="BFGS", options={"gtol": 1e-9})
-    assert objective(found) - best.fun < 1e-9
-    assert objective(found) < objective(np.zeros_like(found)) - 1e-6
-    gradient = np.array([(objective(found + 1e-5 * e) - objective(found - 1e-5 * e)) / 2e-5 for e in np.eye(found.size)])
+    actual = solution(name, on, **changes)
+    best = minimize(objective, actual, method="BFGS", options={"gtol": 1e-9})
+    assert objective(actual) - best.fun < 1e-9
+    assert objective(actual) < objective(np.zeros_like(actual)) - 1e-6
+    gradient = np.array([(objective(actual + 1e-5 * e) - objective(actual - 1e-5 * e)) / 2e-5 for e in np.eye(actual.size)])
     assert np.abs(gradient).max() < 1e-6
 
 
@@ -81,9 +81,7 @@ def test_the_marginal_loss_bounds_the_mean_loss_under_noise():
     bound = strategy.sample_losses(rows, labels, weight, bias, of_features)
     generator = torch.Generator().manual_seed(0)
     root = torch.linalg.cholesky(of_features.within)
-    noise = (
-        torch.randn(4000, *rows.shape, generator=generator, dtype=torch.float64) @ root.T * strategy.width[labels].sqrt().unsqueeze(1)
-    )
+    noise = torch.randn(4000, *rows.shape, generator=generator, dtype=torch.float64) @ root.T * strategy.width[labels].sqrt().unsqueeze(1)
     logits = (rows + noise) @ weight.T + bias + strategy.adjustment()
     mean = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.repeat(4000), reduction="none").view(4000, -1).mean(0)
     plain = torch.nn.functional.cross_entropy(rows @ weight.T + bias + strategy.adjustment(), labels, reduction="none")

@@ -40,12 +40,12 @@ def test_losses_and_gradients_are_those_of_the_formula(scale, classes, epsilon):
     slope = torch.rand(H, B, dtype=torch.float64)
     entropy = ClampedCrossEntropy(logits, labels, epsilon)
     losses, (wanted, true) = entropy.losses_of(logits), formula(logits, labels, epsilon)
-    found, expected = (torch.autograd.grad(some, logits, slope)[0] for some in (losses, wanted))
+    actual, expected = (torch.autograd.grad(some, logits, slope)[0] for some in (losses, wanted))
     close = {"rtol": 1e-10, "atol": 1e-10}
     torch.testing.assert_close(losses, wanted, **close)
     torch.testing.assert_close(entropy.true, true.detach(), **close)
-    torch.testing.assert_close(found, expected, **close)
-    assert found.stride() == logits.stride(), "classes need not be adjacent, and no copy is made to have them so"
+    torch.testing.assert_close(actual, expected, **close)
+    assert actual.stride() == logits.stride(), "classes need not be adjacent, and no copy is made to have them so"
 
 
 @pytest.mark.parametrize("bound", [LOWEST, HIGHEST])
@@ -55,17 +55,17 @@ def test_the_gradient_ends_at_the_bounds(bound, beside):
     logits = torch.stack([p.log(), (1 - p).log() - torch.tensor(2.0).log(), (1 - p).log() - torch.tensor(2.0).log()]).requires_grad_()
     for label in range(3):
         wanted = torch.autograd.grad(formula(logits[None], torch.tensor([label]), 0.3)[0], logits)[0]
-        found = torch.autograd.grad(ClampedCrossEntropy(logits[None], torch.tensor([label]), 0.3).losses_of(logits[None]), logits)[0]
-        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+        actual = torch.autograd.grad(ClampedCrossEntropy(logits[None], torch.tensor([label]), 0.3).losses_of(logits[None]), logits)[0]
+        torch.testing.assert_close(actual, wanted, rtol=1e-10, atol=1e-10)
 
 
 def test_a_logit_left_out_has_no_gradient():
     logits = torch.tensor([[1.0, 2.0, -torch.inf]], requires_grad=True)
     losses = ClampedCrossEntropy(logits, torch.tensor([1]), 0.1).losses_of(logits)
-    found = torch.autograd.grad(losses.sum(), logits)[0]
+    actual = torch.autograd.grad(losses.sum(), logits)[0]
     assert losses.isfinite().all()
-    assert found.isfinite().all()
-    assert found[0, 2] == 0
+    assert actual.isfinite().all()
+    assert actual[0, 2] == 0
 
 
 def of(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, Batch]:

@@ -17,7 +17,7 @@ N, K, D = 8, 10, 16
 COUNTS = (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
 LABELS = torch.tensor([0, 1, 2, 3, 5, 7, 8, 9])
 _i, _c, _d = (torch.arange(size, dtype=torch.float64) for size in (N, K, D))
-LOGITS = (3 * torch.sin(0.7 * _i[:, None] + 0.3 * _c + 0.1 * _i[:, None] * _c))
+LOGITS = 3 * torch.sin(0.7 * _i[:, None] + 0.3 * _c + 0.1 * _i[:, None] * _c)
 FEATURES = torch.sin(0.5 * _i[:, None] + 0.2 * _d + 0.05).abs()
 BATCH = Batch(FEATURES, LABELS, torch.arange(N))
 
@@ -69,7 +69,7 @@ def make(name: str, counts=COUNTS, init_seed: int | tuple[int, ...] = 0, **hyper
 
 def value_and_gradient(strategy: Strategy, scale: float = 1.0) -> tuple[float, float]:
     inputs = (LOGITS / 3 if scale != 1.0 else LOGITS).clone().requires_grad_()
-    total = (strategy.loss(inputs * scale, BATCH).sum() / strategy.denominator(LABELS))
+    total = strategy.loss(inputs * scale, BATCH).sum() / strategy.denominator(LABELS)
     total.backward()
     return total.item(), inputs.grad.norm().item()
 
@@ -77,8 +77,8 @@ def value_and_gradient(strategy: Strategy, scale: float = 1.0) -> tuple[float, f
 @pytest.mark.parametrize(("name", "hyperparameters", "value", "gradient"), GOLDEN, ids=[f"{g[0]}-{i}" for i, g in enumerate(GOLDEN)])
 def test_loss_and_gradient_are_those_of_the_official_code(name, hyperparameters, value, gradient):
     strategy = make(name, **hyperparameters)
-    found = value_and_gradient(strategy, float(strategy.scale) if name in COSINE else 1.0)
-    assert found == (pytest.approx(value, **CLOSE), pytest.approx(gradient, **CLOSE))
+    actual = value_and_gradient(strategy, float(strategy.scale) if name in COSINE else 1.0)
+    assert actual == (pytest.approx(value, **CLOSE), pytest.approx(gradient, **CLOSE))
 
 
 @pytest.mark.parametrize(("penalty", "value", "gradient"), [(0.1, 0.453274, 0.533428), (0.01, 0.278918, 0.523447)])
@@ -161,8 +161,8 @@ ENDS = [0, 99]
     ],
 )
 def test_tables_on_cifar100_lt(name, hyperparameters, table, classes, expected):
-    found = attrgetter(table)(make(name, CIFAR100, **hyperparameters))[classes]
-    assert found.tolist() == pytest.approx(expected, rel=3e-4, abs=5e-5)
+    actual = attrgetter(table)(make(name, CIFAR100, **hyperparameters))[classes]
+    assert actual.tolist() == pytest.approx(expected, rel=3e-4, abs=5e-5)
 
 
 @pytest.mark.parametrize(("beta", "ratio"), [(0.9, 2.44), (0.99, 20.27), (0.999, 78.88), (0.9999, 97.57)])

@@ -15,7 +15,7 @@ def test_pages_are_those_of_the_source() -> None:
 
 
 def test_every_strategy_has_a_page_with_formula_and_command() -> None:
-    found = pages()
+    actual = pages()
     for name in strategy_names():
-        assert f"lt-bench run --strategy {name} " in found[f"{name}.md"]
-        assert "`" in found[f"{name}.md"].split("* family")[0], f"{name}: no formula"
+        assert f"lt-bench run --strategy {name} " in actual[f"{name}.md"]
+        assert "`" in actual[f"{name}.md"].split("* family")[0], f"{name}: no formula"

@@ -74,7 +74,9 @@ def test_a_class_without_samples_gets_no_cosine_and_a_still_logit_is_not_blown_u
     assert 0 < float(deviation[0]) <= 1.1e-3 * float(deviation.mean())
 
 
-@pytest.mark.parametrize(("name", "helper"), [("standardised_la", "foreign_logits._logits_on_others"), ("prototype_la", "class_means._class_means")])
+@pytest.mark.parametrize(
+    ("name", "helper"), [("standardised_la", "foreign_logits._logits_on_others"), ("prototype_la", "class_means._class_means")]
+)
 def test_a_grid_of_heads_passes_over_the_features_once(monkeypatch, name, helper):
     module, _, function = helper.partition(".")
     where = importlib.import_module(f"lt_bench.strategies._lib.{module}")

@@ -13,9 +13,10 @@ from lt_bench.strategies.registry import find, strategy_names, type_name
 
 OWN = '''
 """A file of the user's own."""
-from typing import Literal, Unpack
-from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
+from typing import Literal
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.transforms import LogPrior
 
 
 class {cls}(Strategy):
@@ -25,11 +26,10 @@ class {cls}(Strategy):
     family = "own"
     paper = "none"
     recipe = Recipe(lr=0.5, epochs=3)
-    grid = {{"scale": (1.0, 2.0)}}
+    scale: float = hyper(1.0, low=0, grid=(1.0, 2.0), help="of it")
+    mode: Literal["a", "b"] = hyper("a")
 
-    def __init__(self, facts: Facts, *, scale: float = 1.0, mode: Literal["a", "b"] = "a", **recipe: Unpack[RecipeOptions]) -> None:
-        super().__init__(facts, **recipe)
-        self.scale = scale
+    transform = LogPrior("scale")
 '''
 
 
@@ -51,11 +51,11 @@ def test_every_entry_says_what_its_class_says():
             "settings",
             "grid",
             "inferred",
+            "selected_on_val",
+            "stackable",
         ):
             assert getattr(entry, field) == getattr(imported, field), (name, field)
-        assert {(h.name, h.type, h.default) for h in entry.hyperparameters} == {
-            (h.name, h.type, h.default) for h in imported.hyperparameters
-        }, name
+        assert entry.hyperparameters == imported.hyperparameters, name
         assert entry.class_path == imported.class_path
 
 
@@ -150,7 +150,10 @@ def test_a_strategy_of_the_users_own(own):
     assert entry.types()["scale"] is float
     assert entry.resolve("x", None, {"scale": 3.0})["scale"] == 3.0
     head = Head(torch.zeros(2, 3), torch.zeros(2))
+    assert entry.grid == {"scale": (1.0, 2.0)}
     assert entry.load()(Facts(3, (3, 2), head), scale=2.0).scale == 2.0
+    with pytest.raises(UserError, match=r"mine\.scale is -1\.0, expected a number of at least 0"):
+        entry.load()(Facts(3, (3, 2), head), scale=-1.0)
 
 
 BROKEN = {
@@ -159,7 +162,11 @@ BROKEN = {
     "raises": ("1 / 0\n", "cannot be imported"),
     "no class": ("x = 1\n", "has no class 'Head'"),
     "not a class": ("Head = 3\n", "has no class 'Head'"),
-    "another class": ("class Head:\n    pass\n", "is not a lt_bench.strategies.contract.Strategy"),
+    "another class": ("class Head:\n    pass\n", "is not a lt_bench.Strategy"),
+    "no strategy": (
+        "from lt_bench.strategies.contract import Strategy\nclass Head(Strategy):\n    pass\n",
+        "own_broken_no_strategy.Head has no name",
+    ),
 }
 
 
@@ -174,9 +181,9 @@ def test_a_broken_file_of_the_users_own(own, fault):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("scale: float = 1.0", "scale = 1.0"), "scale needs a type and a default"),
-        (("scale: float = 1.0", "scale: float"), "scale needs a type and a default"),
-        (('mode: Literal["a", "b"] = "a"', "mode: complex = 1j"), "type 'complex' is not made of float"),
+        (("scale: float = hyper", "scale = hyper"), "scale needs a type: `scale: float = hyper"),
+        (("low=0", "low=int(0)"), "Shipped.scale: the arguments of hyper must be literals"),
+        (('mode: Literal["a", "b"] = hyper("a")', "mode: complex = hyper(1j)"), "type 'complex' is not made of float"),
         (("recipe = Recipe(lr=0.5, epochs=3)", "recipe = Recipe(lr=float(1), epochs=3)"), "Shipped.recipe must be a literal"),
         (('family = "own"', 'family = "o" + "wn".lower()'), "Shipped.family must be a literal"),
         (('    """Mine: ``l_i = CE(z_i, y)``."""\n', ""), "class Shipped has no docstring"),
@@ -188,7 +195,7 @@ def test_a_shipped_file_that_breaks_the_rules_is_a_loud_error(tmp_path, change, 
     path = tmp_path / "shipped.py"
     path.write_text(text.replace(*change))
     with pytest.raises(UserError, match=message):
-        list(registry._read(path, "lt_bench.strategies.shipped"))
+        registry._entries_of(path)
 
 
 def test_a_name_twice_is_a_loud_error(tmp_path, monkeypatch):
@@ -208,3 +215,14 @@ def test_a_shipped_file_that_cannot_be_imported_is_a_user_error(own):
     broken = registry.dataclasses.replace(entry, class_path="lt_bench.strategies.no_such_file.Head")
     with pytest.raises(UserError, match=r"lt_bench\.strategies\.no_such_file\.Head: cannot be imported"):
         broken.load()
+
+
+def test_what_a_file_says_of_its_slots(tmp_path):
+    path = tmp_path / "shipped.py"
+    path.write_text(OWN.format(cls="Shipped", name="shipped"))
+    (entry,) = registry._entries_of(path)
+    assert entry.slots == {"sampler": "instance", "initial_head": "joint", "transform": "log_prior(tau=1.0)"}
+    path = tmp_path / "other.py"  # a file is read once
+    path.write_text(OWN.format(cls="Shipped", name="shipped") + "\n    def begin(self, train):\n        pass\n")
+    (entry,) = registry._entries_of(path)
+    assert entry.slots is None

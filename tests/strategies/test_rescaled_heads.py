@@ -52,7 +52,10 @@ def test_maxnorm_is_cross_entropy_and_bounds_the_rows_after_every_step():
     assert float(norms.max()) > radius
     logits, labels = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 2, 1])
     torch.testing.assert_close(
-        fitted.loss(logits, Batch(torch.zeros(5, 4), labels, labels)), torch.nn.functional.cross_entropy(logits, labels, reduction="none"), rtol=0, atol=1e-10
+        fitted.loss(logits, Batch(torch.zeros(5, 4), labels, labels)),
+        torch.nn.functional.cross_entropy(logits, labels, reduction="none"),
+        rtol=0,
+        atol=1e-10,
     )
 
 
@@ -91,5 +94,8 @@ def test_resampling_strategies_differ_from_crt_by_their_sampler_alone(name, samp
     strategy, _, _, _ = head_and_test(name)
     logits, labels = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 2, 1])
     torch.testing.assert_close(
-        strategy.loss(logits, Batch(torch.zeros(5, 4), labels, labels)), torch.nn.functional.cross_entropy(logits, labels, reduction="none"), rtol=0, atol=1e-10
+        strategy.loss(logits, Batch(torch.zeros(5, 4), labels, labels)),
+        torch.nn.functional.cross_entropy(logits, labels, reduction="none"),
+        rtol=0,
+        atol=1e-10,
     )

@@ -34,10 +34,10 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_weighted_cross_entropy_and_its_reductions(batch, strategy, name):
+def test_weighted_cross_entropy_and_its_reductions(batch, make, name):
     logits, given = batch.tensors
     weight = WEIGHTS[name](batch.n)[batch.y]
-    by_weights, by_samples = strategy(name), strategy(name, reduction="samples")
+    by_weights, by_samples = make(name), make(name, reduction="samples")
     np.testing.assert_allclose(by_weights.loss(logits, given), weight * cross_entropy(batch), **EXACT)
     np.testing.assert_allclose(by_weights.denominator(given.labels), weight.sum(), **EXACT)
     np.testing.assert_allclose(by_samples.loss(logits, given), weight * cross_entropy(batch), **EXACT)
@@ -45,31 +45,31 @@ def test_weighted_cross_entropy_and_its_reductions(batch, strategy, name):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
-def test_focal(batch, strategy, gamma):
+def test_focal(batch, make, gamma):
     logits, given = batch.tensors
     p = np.exp(-cross_entropy(batch))
-    np.testing.assert_allclose(strategy("focal", gamma=gamma).loss(logits, given), (1 - p) ** gamma * cross_entropy(batch), **EXACT)
+    np.testing.assert_allclose(make("focal", gamma=gamma).loss(logits, given), (1 - p) ** gamma * cross_entropy(batch), **EXACT)
 
 
 @pytest.mark.parametrize("probability", ["weighted", "plain"])
-def test_class_balanced_focal(batch, strategy, probability):
+def test_class_balanced_focal(batch, make, probability):
     logits, given = batch.tensors
     weighted = effective(batch.n, 0.999)[batch.y] * cross_entropy(batch)
     p = np.exp(-(weighted if probability == "weighted" else cross_entropy(batch)))
-    found = strategy("cb_focal", gamma=1.5, beta=0.999, probability=probability)
-    np.testing.assert_allclose(found.loss(logits, given), (1 - p) ** 1.5 * weighted, **EXACT)
-    assert found.denominator(given.labels) == len(batch.y)
+    actual = make("cb_focal", gamma=1.5, beta=0.999, probability=probability)
+    np.testing.assert_allclose(actual.loss(logits, given), (1 - p) ** 1.5 * weighted, **EXACT)
+    assert actual.denominator(given.labels) == len(batch.y)
 
 
-def test_class_balanced_sigmoid_focal(batch, strategy):
+def test_class_balanced_sigmoid_focal(batch, make):
     logits, given = batch.tensors
     onehot = np.eye(K)[batch.y]
     right = np.where(onehot == 1, batch.z, -batch.z)
     terms = expit(-right) ** 1.5 * np.logaddexp(0, -right)
     expected = effective(batch.n, 0.999)[batch.y] * terms.sum(1)
-    found = strategy("cb_focal_sigmoid", gamma=1.5, beta=0.999)
-    np.testing.assert_allclose(found.loss(logits, given), expected, **EXACT)
-    np.testing.assert_allclose(found.bias.detach(), -np.log(K - 1), rtol=1e-6)
+    actual = make("cb_focal_sigmoid", gamma=1.5, beta=0.999)
+    np.testing.assert_allclose(actual.loss(logits, given), expected, **EXACT)
+    np.testing.assert_allclose(actual.bias.detach(), -np.log(K - 1), rtol=1e-6)
 
 
 def smoothed(batch, q_true, q_other):
@@ -80,24 +80,24 @@ def smoothed(batch, q_true, q_other):
 
 @pytest.mark.parametrize("name", ["label_smoothing", "los", "lort"])
 @pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.98])
-def test_smoothing_in_both_conventions(batch, strategy, name, epsilon):
+def test_smoothing_in_both_conventions(batch, make, name, epsilon):
     logits, given = batch.tensors
-    torch_form, others = strategy(name, epsilon=epsilon), strategy(name, epsilon=epsilon, convention="others")
+    torch_form, others = make(name, epsilon=epsilon), make(name, epsilon=epsilon, convention="others")
     np.testing.assert_allclose(torch_form.loss(logits, given), smoothed(batch, 1 - epsilon + epsilon / K, epsilon / K), **EXACT)
     np.testing.assert_allclose(others.loss(logits, given), smoothed(batch, 1 - epsilon, epsilon / (K - 1)), **EXACT)
 
 
-def test_los_by_true_probability_and_by_gap(batch, strategy):
+def test_los_by_true_probability_and_by_gap(batch, make):
     logits, given = batch.tensors
-    found = strategy("los", true_probability=0.3).loss(logits, given)
-    np.testing.assert_allclose(found, smoothed(batch, 0.3, 0.7 / (K - 1)), **EXACT)
+    actual = make("los", true_probability=0.3).loss(logits, given)
+    np.testing.assert_allclose(actual, smoothed(batch, 0.3, 0.7 / (K - 1)), **EXACT)
     q_other = 1 / (K - 1 + np.exp(1.7))
-    np.testing.assert_allclose(strategy("los", gap=1.7).loss(logits, given), smoothed(batch, np.exp(1.7) * q_other, q_other), **EXACT)
+    np.testing.assert_allclose(make("los", gap=1.7).loss(logits, given), smoothed(batch, np.exp(1.7) * q_other, q_other), **EXACT)
 
 
-def test_the_gap_of_los_is_that_of_its_optimum(strategy):
+def test_the_gap_of_los_is_that_of_its_optimum(make):
     """Gradient descent on free logits ends at the gap asked for."""
-    los, given = strategy("los", gap=2.0), Batch(torch.zeros(1, 5), torch.tensor([3]), torch.tensor([0]))
+    los, given = make("los", gap=2.0), Batch(torch.zeros(1, 5), torch.tensor([3]), torch.tensor([0]))
     z = torch.zeros(1, K, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([z], max_iter=100, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe")
 
@@ -108,31 +108,31 @@ def test_the_gap_of_los_is_that_of_its_optimum(strategy):
         return loss
 
     optimizer.step(closure)
-    found = z.detach()[0]
-    assert (found[3] - found[torch.arange(K) != 3]).tolist() == pytest.approx([2.0] * (K - 1), abs=1e-6)
+    actual = z.detach()[0]
+    assert (actual[3] - actual[torch.arange(K) != 3]).tolist() == pytest.approx([2.0] * (K - 1), abs=1e-6)
 
 
 @pytest.mark.parametrize("given", [{"true_probability": 0.5, "gap": 1.0}, {"true_probability": 0.1}, {"epsilon": 1.1}, {"gap": -1.0}])
-def test_los_refuses_targets_that_contradict_or_cannot_be(strategy, given):
+def test_los_refuses_targets_that_contradict_or_cannot_be(make, given):
     with pytest.raises(UserError, match=r"los"):
-        strategy("los", **given)
+        make("los", **given)
 
 
 @pytest.mark.parametrize(
     ("name", "given"),
     [("focal", {"gamma": -1.0}), ("cb_focal", {"beta": 1.0}), ("grw", {"rho": 9.0}), ("label_smoothing", {"epsilon": 2.0})],
 )
-def test_hyperparameters_out_of_range_are_named(strategy, name, given):
+def test_hyperparameters_out_of_range_are_named(make, name, given):
     with pytest.raises(UserError, match=rf"{name}\.{next(iter(given))}"):
-        strategy(name, **given)
+        make(name, **given)
 
 
 @pytest.mark.parametrize("name", ["focal", "cb_focal", "cb_focal_sigmoid", "ib", "ib_cb", "ib_fl"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_extreme_logits_have_finite_gradients(strategy, name, dtype):
+def test_extreme_logits_have_finite_gradients(make, name, dtype):
     given = {"gamma": 0.5} if "focal" in name or name == "ib_fl" else {}
     logits = torch.tensor([[300.0, 0, -300, 0, 0, 0, 0], [-300, 300.0, 0, 0, 0, 0, 0]], dtype=dtype, requires_grad=True)
-    losses = strategy(name, **given).loss(logits, Batch(torch.ones(2, 5, dtype=dtype), torch.tensor([0, 0]), torch.tensor([0, 1])))
+    losses = make(name, **given).loss(logits, Batch(torch.ones(2, 5, dtype=dtype), torch.tensor([0, 0]), torch.tensor([0, 1])))
     losses.sum().backward()
     assert torch.isfinite(losses).all()
     assert torch.isfinite(logits.grad).all()

@@ -51,7 +51,7 @@ def checks_of(entry: Entry) -> tuple[str, ...]:
     """Names of the checks that concern the strategy."""
     if entry.fitting != "sgd":
         return ANY_FITTING
-    own_training = Overrides(entry.load()).own_training if entry.name != "compose" else False
+    own_training = Overrides(entry.load()).own_training
     missing = {"stack"} if not entry.stackable else set()
     missing |= {"fast_as_plain", "saved_and_restored"} if own_training else set()
     return tuple(name for name in CHECKS if name not in missing)

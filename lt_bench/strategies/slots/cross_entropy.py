@@ -70,9 +70,9 @@ class CrossEntropy:
         slope = slope.unsqueeze(-1) if isinstance(slope, Tensor) else slope
         residual, smoothing = self._exponentials, self._smoothing
         if isinstance(smoothing, Tensor) or smoothing != 0:
-            spread = slope * (smoothing * (-1 / residual.shape[-1]))
-            spread = spread if isinstance(spread, Tensor) else self._total.new_full((1,), spread)
-            torch.addcmul(spread, residual, slope / self._total, out=residual)
+            even = slope * (smoothing * (-1 / residual.shape[-1]))
+            even = even if isinstance(even, Tensor) else self._total.new_full((1,), even)
+            torch.addcmul(even, residual, slope / self._total, out=residual)
         else:
             residual.mul_(slope / self._total)
         true = slope * (smoothing - 1)
@@ -96,5 +96,5 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 def _slopes(ctx: Any, outward: Tensor) -> tuple[Tensor, None, Tensor | None]:
     """The gradients for logits, labels and smoothing."""
     *of_smoothing, residual = ctx.saved_tensors
-    found = (of_smoothing[0] * outward).sum_to_size(ctx.trained) if of_smoothing else None
-    return residual * outward.unsqueeze(-1), None, found
+    of_mass = (of_smoothing[0] * outward).sum_to_size(ctx.trained) if of_smoothing else None
+    return residual * outward.unsqueeze(-1), None, of_mass

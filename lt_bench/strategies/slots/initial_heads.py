@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from lt_bench.core.errors import FAILURES_OF_CODE, UserError
+from lt_bench.core.errors import UserError
+from lt_bench.core.names import object_at
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies._lib.class_means import class_means, pooled_covariance
 from lt_bench.strategies._lib.tensors import random_linear
 from lt_bench.strategies.facts import Facts
 from lt_bench.strategies.hyper import hyper
 from lt_bench.strategies.slots.base import Slot, assign
-from lt_bench.strategies.slots.vocabulary import entry, known
+from lt_bench.strategies.slots.vocabulary import entry
 
 
 class InitialHead(Slot):
@@ -150,13 +150,7 @@ def initial_head(name: str | InitialHead | type[InitialHead]) -> InitialHead:
     if isinstance(name, type):
         return name()
     if "." in name.partition("(")[0]:
-        module, _, attribute = name.rpartition(".")
-        try:
-            cls = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, *FAILURES_OF_CODE) as error:
-            raise UserError(f"{name}: no initial head there ({' '.join(str(error).split())})") from None
-        return initial_head(cls)
-    found = entry("initial_head", name)
-    if not isinstance(found, InitialHead):
-        raise UserError(f"unknown initial head {name!r}; one of {', '.join(known('initial_head'))}, or package.module.Class of your own")
-    return found
+        return initial_head(object_at(name))
+    head = entry("initial_head", name)
+    assert isinstance(head, InitialHead)
+    return head

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import object_at, suggestion
 from lt_bench.strategies.hyper import Hyperparameter
-from lt_bench.strategies.source import class_facts, declarations, suggestion
+from lt_bench.strategies.source import class_facts, declarations
 
 NOT_ENTRIES = {"__init__", "base", "vocabulary", "cross_entropy"}
 TITLES = {
@@ -53,11 +53,11 @@ class EntryOfSlot:
 @cache
 def entries() -> dict[tuple[str, str], EntryOfSlot]:
     """All entries of the files beside this one, by slot and name."""
-    found: dict[tuple[str, str], EntryOfSlot] = {}
+    table: dict[tuple[str, str], EntryOfSlot] = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem not in NOT_ENTRIES:
-            found |= {(one.slot, one.name): one for one in _read(path)}
-    return found
+            table |= {(one.slot, one.name): one for one in _read(path)}
+    return table
 
 
 def known(slot: str) -> tuple[str, ...]:
@@ -69,23 +69,61 @@ def entry(slot: str, text: str) -> Any:
     """The declaration that ``name``, ``name(0.5)`` or ``name(tau=0.5)`` means; for the class of the user's own at a dotted path too.
 
     Raises:
-        UserError: not such a text, an unknown entry or parameter; with a suggestion.
+        UserError: not such a text, an unknown entry or parameter, or a value outside its range.
     """
+    name, values, named = _call(slot, text)
+    if "." in name:
+        return object_at(name)(*values, **named)
+    known_entry = _checked(slot, name, values, named)[0]
+    return object_at(known_entry.class_path)(*values, **named)
+
+
+def canonical(slot: str, text: str) -> str:
+    """One text for one entry: its first parameter and those that differ from their defaults, by name and in the order of their declaration.
+
+    Raises:
+        UserError: as ``entry``, before anything is imported.
+    """
+    name, values, named = _call(slot, text)
+    if "." in name:
+        return ast.unparse(ast.parse(text.strip(), mode="eval"))
+    known_entry, given = _checked(slot, name, values, named)
+    shown = [
+        f"{one.attribute}={given.get(one.attribute, one.default)}"
+        for number, one in enumerate(known_entry.parameters)
+        if number == 0 or given.get(one.attribute, one.default) != one.default
+    ]
+    return f"{name}({', '.join(shown)})" if shown else name
+
+
+def _call(slot: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """Name and arguments of an entry's text."""
     try:
         node = ast.parse(text.strip(), mode="eval").body
         call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
-        name = ast.unparse(call.func)
-        values = [_value(argument) for argument in call.args]
-        named = {keyword.arg: _value(keyword.value) for keyword in call.keywords if keyword.arg}
+        values, named = [_value(one) for one in call.args], {one.arg: _value(one.value) for one in call.keywords if one.arg}
+        return ast.unparse(call.func), values, named
     except (SyntaxError, ValueError):
         raise UserError(f"{slot} is {text!r}, expected the name of an entry with its parameters, e.g. log_prior(tau=1.0)") from None
-    if "." in name:
-        module, _, attribute = name.rpartition(".")
-        return getattr(importlib.import_module(module), attribute)(*values, **named)
+
+
+def _checked(slot: str, name: str, values: list[Any], named: dict[str, Any]) -> tuple[EntryOfSlot, dict[str, Any]]:
+    """The entry and its parameters by name."""
     if (slot, name) not in entries():
         raise UserError(f"{slot} has no entry {name!r}{suggestion(name, known(slot))}; `lt-bench list slots` shows the vocabulary")
-    module, _, attribute = entries()[slot, name].class_path.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)(*values, **named)
+    known_entry = entries()[slot, name]
+    declared = {one.attribute: one for one in known_entry.parameters}
+    if len(values) > len(declared):
+        raise UserError(f"{slot} {name} takes {', '.join(declared) or 'no parameters'}, got {len(values)} values")
+    given = dict(zip(declared, values, strict=False)) | named
+    for parameter, value in given.items():
+        if parameter not in declared:
+            raise UserError(
+                f"{slot} {name} has no parameter {parameter!r}{suggestion(parameter, declared)}; it has {', '.join(declared) or 'none'}"
+            )
+        declared[parameter].check(name, value)
+        given[parameter] = float(value) if declared[parameter].type is float else value
+    return known_entry, given
 
 
 def _value(node: ast.expr) -> Any:

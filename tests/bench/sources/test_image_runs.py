@@ -13,7 +13,7 @@ from lt_bench.bench.sources.image_options import image_bench
 from lt_bench.bench.verify import cache_of, compare, unstable, verify
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.augment import Cuts, padded
-from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, prepare
 from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
@@ -85,7 +85,7 @@ def test_on_the_augmentations_of_a_stored_cache_it_gives_the_head_of_the_cache(o
     images = ImageSource(bench.network, padded(bench.data.splits["train"].images), split.labels, bench.data.spec, views=cuts)
     entry = find("los")
     jobs = [HeadJob(entry, entry.resolve("cifar10_lt", None, SHORT), repetition) for repetition in (0, 1)]
-    one, other = (fit_stack(jobs, facts_of(cache, [0, 1]), train, Hardware("cpu")).strategy for train in (split, images))
+    one, other = (fit_heads([jobs], facts_of(cache), train, Hardware("cpu"))[0].strategy for train in (split, images))
     assert torch.allclose(one.weight, other.weight, rtol=0, atol=1e-5)
     assert torch.allclose(one.bias, other.bias, rtol=0, atol=1e-5)
     assert not torch.allclose(one.weight[0], cache.head().weight, atol=1e-3)

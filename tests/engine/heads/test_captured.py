@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from lt_bench.engine.heads import fit
-from lt_bench.engine.heads.fit import Hardware, fit_stack
+from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit, Head
-from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.contract import Facts
 from lt_bench.strategies.registry import find
 
 COUNTS = (60, 41, 17, 17, 9, 4, 1)
@@ -21,9 +21,9 @@ def test_a_captured_fit_is_an_eager_fit(monkeypatch, name, is_captured):
     labels = torch.arange(len(COUNTS)).repeat_interleave(torch.tensor(COUNTS))
     train = FeatureSplit("train", ("plain",), (torch.randn(len(labels), 5, generator=generator),), labels, torch.arange(len(labels)))
     head = Head(torch.randn(len(COUNTS), 5, generator=generator), torch.randn(len(COUNTS), generator=generator))
-    facts, entry = Facts(5, COUNTS, head, (0, 1)), find(name)
+    facts, entry = Facts(5, COUNTS, head), find(name)
     chosen = entry.resolve("cifar100_lt", 100, {"epochs": 3, "batch_size": 17, "lr": 0.01})
-    jobs = [HeadJob(entry, chosen, repetition) for repetition in (0, 1)]
+    stack = [HeadJob(entry, chosen, repetition) for repetition in (0, 1)]
     sizes = []
 
     def handed_on(step):
@@ -33,10 +33,9 @@ def test_a_captured_fit_is_an_eager_fit(monkeypatch, name, is_captured):
 
         return run
 
-    eager = fit_stack(jobs, facts, train, Hardware("cpu"), dtype=torch.float64)
-    attach = Strategy.attach
-    monkeypatch.setattr(fit.Strategy, "attach", lambda self, split, draws, capture=None: attach(self, split, draws, handed_on))
-    captured = fit_stack(jobs, facts, train, Hardware("cpu"), dtype=torch.float64)
+    (eager,) = fit_heads([stack], facts, train, Hardware("cpu"), dtype=torch.float64)
+    monkeypatch.setattr(fit, "capture_on", lambda hardware, train: handed_on)
+    (captured,) = fit_heads([stack], facts, train, Hardware("cpu"), dtype=torch.float64)
     epoch = [17] * (len(labels) // 17) + [len(labels) % 17]
     assert sizes == (epoch * 3 if is_captured else [])
     for one, other in zip(eager.strategy.parameters(), captured.strategy.parameters(), strict=True):

@@ -2,23 +2,35 @@ import dataclasses
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
-from torch.utils.data import DataLoader
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.threads import FLOP_PER_THREAD, threads_for
 from lt_bench.engine.heads import fit as fit_module
-from lt_bench.engine.heads.fit import Hardware, Passthrough, facts_of, fit_stack, training_views
-from lt_bench.engine.heads.stacks import HeadJob, stacked_hyperparameters
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads, training_views
+from lt_bench.engine.heads.pool import Member
+from lt_bench.engine.heads.stacks import HeadJob
+from lt_bench.engine.heads.sgd import HeadSGD
+from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.features.cache import open_cache
-from lt_bench.features.samplers import EpochOrder
-from lt_bench.strategies.noise import Draws
-from lt_bench.strategies.registry import find
+from lt_bench.strategies.ce import CE
+from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.registry import describe, find
 
 SHORT = {"epochs": 3, "batch_size": 32}
+
+
+class Adapting(CE):
+    """With an optimizer of its own, so that a plain Trainer fits it."""
+
+    name = "adapting"
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +48,10 @@ def job(strategy, repetition=0, **changes):
     return HeadJob(entry, entry.resolve("none", None, {**(SHORT if entry.fitting == "sgd" else {}), **changes}), repetition)
 
 
-def fitted(cache, train, *jobs, dtype=torch.float64, **more):
-    return fit_stack(jobs, facts_of(cache, [one.repetition for one in jobs]), train, Hardware("cpu"), dtype=dtype, **more)
+def fitted(cache, train, *jobs, dtype=torch.float64, callbacks=(), **more):
+    """The jobs as one stack."""
+    (result,) = fit_heads([jobs], facts_of(cache), train, Hardware("cpu"), dtype=dtype, callbacks=[callbacks], **more)
+    return result
 
 
 def differing(strategy, repetitions):
@@ -148,17 +162,16 @@ class Broken(RuntimeError):
 
 
 class Dies(Callback):
-    """Saves a checkpoint after an epoch, as a Checkpoint callback does, and dies in the middle of the next."""
+    """Breaks off as an epoch begins."""
 
-    def __init__(self, error):
-        self.error = error
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+    def on_train_epoch_start(self, trainer, pl_module):
         if trainer.current_epoch == 2:
-            raise self.error
+            raise Broken
 
 
 class Saves(Checkpoint):
+    """Saves a checkpoint after the second epoch."""
+
     def __init__(self, path):
         self.path = path
 
@@ -167,58 +180,48 @@ class Saves(Checkpoint):
             trainer.save_checkpoint(self.path)
 
 
-def trained(train, facts, jobs, callbacks=(), resume=None):
-    """A fit under a Trainer of the test's own, which can be resumed from a checkpoint."""
-    strategy = jobs[0].entry.load()(facts, **stacked_hyperparameters(jobs, torch.float64)).double()
-    strategy.attach(train, Draws(tuple(one.repetition for one in jobs)))
-    strategy.begin(train)
-    recipe, orders = strategy.recipe, tuple(one.repetition for one in jobs)
-    order = EpochOrder(
-        train.labels, strategy.class_counts.long(), strategy.sampler, orders, (1, 2), epochs=recipe.epochs, batch_size=recipe.batch_size
-    )
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=recipe.epochs,
-        logger=False,
-        enable_checkpointing=bool(callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=list(callbacks),
-    )
-    trainer.fit(strategy, DataLoader(Passthrough(), sampler=order, batch_size=None), ckpt_path=resume)
-    return strategy
-
-
-@pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*exists and is not empty.*")
+@pytest.mark.filterwarnings("ignore:.*exists and is not empty.*")
 @pytest.mark.parametrize("strategy", ["d_ffds", "gcl"])
-def test_killed_and_resumed_ends_as_if_nothing_had_happened(cache, train, strategy, tmp_path):
-    jobs = [job(strategy, repetition, epochs=5) for repetition in (0, 1)]
-    facts = facts_of(cache, [0, 1])
-    whole = trained(train, facts, jobs)
-    with pytest.raises(Broken):
-        trained(train, facts, jobs, [Saves(tmp_path / "last.ckpt"), Dies(Broken())])
-    resumed = trained(train, facts, jobs, resume=tmp_path / "last.ckpt")
-    for name, tensor in whole.state_dict().items():
-        assert torch.allclose(tensor, resumed.state_dict()[name], rtol=0, atol=1e-12, equal_nan=True), name
-    assert fitted(cache, train, *jobs).strategy.state_dict().keys() == whole.state_dict().keys()
+def test_killed_and_resumed_ends_as_if_nothing_had_happened(cache, train, strategy, tmp_path, monkeypatch):
+    jobs, path, update = [job(strategy, repetition, epochs=5) for repetition in (0, 1)], tmp_path / "last.ckpt", Member.update
+    whole, trajectory = fitted(cache, train, *jobs, callbacks=[NormTrajectory()]), NormTrajectory()
+
+    def dies(self):
+        """In the middle of the third epoch."""
+        if len(self.rows) == 2 and self.optimizer.broken_off == 2:
+            raise Broken
+        self.optimizer.broken_off += len(self.rows) == 2
+        update(self)
+
+    with monkeypatch.context() as patch, pytest.raises(Broken):
+        patch.setattr(HeadSGD, "broken_off", 0, raising=False)
+        patch.setattr(Member, "update", dies)
+        fitted(cache, train, *jobs, callbacks=[trajectory, Saves(path)])
+    assert {"strategies.0.weight", "strategies.0.bias"} <= set(torch.load(path, weights_only=True)["state_dict"])
+    resumed = fitted(cache, train, *jobs, callbacks=[trajectory, Saves(path)], resume=path)
+    for name, tensor in whole.strategy.state_dict().items():
+        assert torch.allclose(tensor, resumed.strategy.state_dict()[name], rtol=0, atol=1e-12, equal_nan=True), name
+    assert (resumed.history, resumed.steps) == (whole.history, whole.steps)
+    for head in (0, 1):
+        for name, values in whole.trajectory.arrays(head).items():
+            np.testing.assert_allclose(resumed.trajectory.arrays(head)[name], values, rtol=0, atol=1e-12, err_msg=name)
 
 
 def test_an_error_of_the_strategy_comes_through(cache, train):
     with pytest.raises(Broken):
-        fitted(cache, train, job("ce"), callbacks=[Dies(Broken())])
+        fitted(cache, train, job("ce"), callbacks=[Dies()])
 
 
-class Interrupts(Callback):
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_ctrl_c_is_a_keyboard_interrupt_and_the_next_one_too(cache, train):
+@pytest.mark.parametrize("strategy", ["ce", Adapting], ids=["fast", "plain"])
+def test_ctrl_c_is_a_keyboard_interrupt_and_the_next_one_too(cache, train, strategy, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
+    interrupts = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+    monkeypatch.setattr(Strategy, "project", interrupts)
+    entry = find(strategy) if isinstance(strategy, str) else describe(strategy)
+    one = HeadJob(entry, entry.resolve("none", None, SHORT), 0)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            fitted(cache, train, job("ce"), callbacks=[Interrupts()])
+            fitted(cache, train, one)
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -2,19 +2,26 @@
 
 import pytest
 import torch
-from lt_bench.strategies._lib.cross_entropy import CrossEntropy, shift, smoothed_cross_entropy
 
 from lt_bench.core.errors import UserError
-from lt_bench.engine.heads.gradients import Batch, Gradients
+from lt_bench.core.processes import Processes
+from lt_bench.engine.heads.gradients import Gradients, Share
 from lt_bench.features.cache import Head
+from lt_bench.strategies._lib.tensors import linear
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.ce import CE
-from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.noise import Draws
+from lt_bench.strategies.contract import Batch, Facts, Strategy
 from lt_bench.strategies.registry import find, strategy_names
+from lt_bench.strategies.slots.classifiers import Cosine
+from lt_bench.strategies.slots.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 
 COUNTS = (60, 41, 17, 17, 9, 4, 1)
 H, B, D = 4, 9, 5
+
+
+def share(features, labels):
+    """A whole batch on one process."""
+    return Share(Batch(features, labels, labels), labels, Processes())
 
 
 def reference(logits, labels, smoothing):
@@ -61,12 +68,12 @@ def test_logits_that_may_be_overwritten_are_and_the_result_is_the_same(smoothing
 )
 def test_logits_are_overwritten_only_where_nothing_else_looks_at_them(name, given):
     strategy = make(find(name).load())
-    found, _ = Gradients(strategy, Strategy)(Batch(torch.randn(1, B, D, dtype=torch.float64), *2 * (torch.randint(len(COUNTS), (H, B)),)))
-    assert (found is None) == given
+    logits, _ = Gradients(strategy)(share(torch.randn(1, B, D, dtype=torch.float64), torch.randint(len(COUNTS), (H, B))))
+    assert (logits is None) == given
 
 
 def test_what_a_transform_returned_is_not_overwritten():
-    class Keeps(Strategy):
+    class Keeps(CE):
         name = "keeps"
 
         @shift
@@ -74,13 +81,13 @@ def test_what_a_transform_returned_is_not_overwritten():
             self.shifted = logits + 1.0
             return self.shifted
 
-        def of_cross_entropy(self, losses, labels, features):
+        def modulate(self, losses, batch):
             return losses * self.shifted.detach().amax(-1)
 
-    strategy, features, labels = make(Keeps), torch.randn(1, B, D, dtype=torch.float64), torch.randint(len(COUNTS), (H, B))
-    expected = strategy.loss(strategy.logits(features), labels, features).mean(-1)
-    _, found = Gradients(strategy, Strategy)(Batch(features, labels, labels))
-    torch.testing.assert_close(found, expected.detach())
+    strategy, batch = make(Keeps), share(torch.randn(1, B, D, dtype=torch.float64), torch.randint(len(COUNTS), (H, B)))
+    expected = strategy.loss(strategy.logits(batch.batch.features), batch.batch).mean(-1)
+    _, objective = Gradients(strategy)(batch)
+    torch.testing.assert_close(objective, expected.detach())
 
 
 def test_a_logit_left_out_has_no_gradient():
@@ -111,8 +118,8 @@ class RowsInTheLoss(CE):
 
     name = "rows_in_the_loss"
 
-    def loss(self, logits, labels, features=None):
-        return super().loss(logits, labels, features) * (1 + self.weight.square().sum((1, 2)).unsqueeze(-1))
+    def loss(self, logits, batch):
+        return super().loss(logits, batch) * (1 + self.weight.square().sum((1, 2)).unsqueeze(-1))
 
 
 class Tempered(BalancedSoftmax):
@@ -120,12 +127,12 @@ class Tempered(BalancedSoftmax):
 
     name = "tempered"
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
+    def __init__(self, facts, **given):
+        super().__init__(facts, **given)
         self.temperature = torch.nn.Parameter(torch.full((self.heads, 1, 1), 1.5))
 
     def transform(self, logits, labels):
-        return super().transform(logits, labels) / self.temperature
+        return (logits + self.class_counts.log()) / self.temperature
 
 
 class Decayed(CE):
@@ -148,23 +155,48 @@ class Moved(CE):
 
 
 class Sharpened(CE):
-    """Raises its losses to a power that is trained, and forms its logits from scaled rows and squared features."""
+    """Raises its losses to a power that is trained."""
 
     name = "sharpened"
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
+    def __init__(self, facts, **given):
+        super().__init__(facts, **given)
         self.power = torch.nn.Parameter(torch.full((self.heads, 1), 1.5))
+
+    def modulate(self, losses, batch):
+        return losses**self.power
+
+
+class OwnLogits(Sharpened):
+    """The same of logits formed from scaled rows and squared features."""
+
+    name = "own_logits"
+
+    def __init__(self, facts, **given):
+        super().__init__(facts, **given)
         self.length = torch.nn.Parameter(torch.full((self.heads, 1), 2.0))
 
-    def inputs(self, features):
-        return features.square()
+    def logits(self, features):
+        return linear(features.square(), self.weight * self.length.unsqueeze(-1), self.bias)
 
-    def linear_map(self):
-        return self.weight * self.length.unsqueeze(-1), self.bias
 
-    def of_cross_entropy(self, losses, labels, features):
-        return losses**self.power
+class WeighsSamples(CE):
+    """Counts a sample by how sure it is, once as a constant and once with its gradient."""
+
+    name = "weighs_samples"
+
+    @constant
+    def sample_weight(self, logits, batch):
+        return 1 - logits.detach().softmax(-1).amax(-1)
+
+
+class WeighsSamplesWithGradient(WeighsSamples):
+    """The same with its gradient."""
+
+    name = "weighs_samples_with_gradient"
+
+    def sample_weight(self, logits, batch):
+        return 1 - logits.softmax(-1).amax(-1)
 
 
 class SmoothedByTraining(CE):
@@ -172,11 +204,11 @@ class SmoothedByTraining(CE):
 
     name = "smoothed_by_training"
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
+    def __init__(self, facts, **given):
+        super().__init__(facts, **given)
         self.rate = torch.nn.Parameter(torch.randn(self.heads, facts.num_classes, generator=torch.Generator().manual_seed(1)))
 
-    def smoothing(self, labels):
+    def target(self, labels):
         return self.rate.sigmoid().gather(-1, labels)
 
 
@@ -185,23 +217,21 @@ class SmoothedAndShaped(SmoothedByTraining):
 
     name = "smoothed_and_shaped"
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
+    def __init__(self, facts, **given):
+        super().__init__(facts, **given)
         self.class_weight = 1 / self.class_counts
 
-    def of_cross_entropy(self, losses, labels, features):
+    def modulate(self, losses, batch):
         return losses**1.5
 
 
-class Directions(SmoothedAndShaped):
-    """The same of rows brought to lengths of their heads, one of them too short to be brought to any; its bias is trained and has no part in it."""
+class LengthsOfHeads(Cosine):
+    """Rows brought to lengths of their heads, on squared features."""
 
-    name = "directions"
+    name = "lengths_of_heads"
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
-        self.length = torch.linspace(0.5, 3, self.heads, dtype=torch.float64).view(-1, 1, 1)
-        self.weight.data[0, 1] = 1e-14
+    def prepare(self, class_counts):
+        self.register_buffer("length", torch.linspace(0.5, 3, self.heads, dtype=torch.float64).view(-1, 1, 1))
 
     def row_length(self):
         return self.length
@@ -209,17 +239,44 @@ class Directions(SmoothedAndShaped):
     def inputs(self, features):
         return features.square()
 
+
+class Directions(SmoothedAndShaped):
+    """The same of rows brought to lengths of their heads, one of them too short to be brought to any."""
+
+    name = "directions"
+    classifier = LengthsOfHeads()
+
+    def __init__(self, facts, **given):
+        super().__init__(facts, **given)
+        self.weight.data[0, 1] = 1e-14
+
     def regulariser(self):
         return 0.1 * self.weight.square().sum((1, 2))
 
 
-class NoLength(Decayed):
-    """Leaves rows as they are, and says so."""
+class Squashed(CE):
+    """Cosines of the other form."""
 
-    name = "no_length"
+    name = "squashed"
+    classifier = Cosine(7.0, form="squashed")
 
-    def row_length(self):
-        return None
+
+class TrainedLength(CE):
+    """Its classifier brings rows to a length and scales its inputs by a factor that are trained."""
+
+    class Classifier(LengthsOfHeads):
+        name = "trained_length"
+
+        def prepare(self, class_counts):
+            super().prepare(class_counts)
+            self.length = torch.nn.Parameter(self.length)
+            self.factor = torch.nn.Parameter(torch.ones(()))
+
+        def inputs(self, features):
+            return features * self.factor
+
+    name = "trained_length"
+    classifier = Classifier()
 
 
 class WeightedByTraining(CE):
@@ -227,35 +284,9 @@ class WeightedByTraining(CE):
 
     name = "weighted_by_training"
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
+    def __init__(self, facts, **given):
+        super().__init__(facts, **given)
         self.class_weight = torch.nn.Parameter(torch.linspace(0.5, 2, facts.num_classes))
-
-
-class TrainedInputs(CE):
-    """Breaks the promise that inputs are made of nothing trained."""
-
-    name = "trained_inputs"
-
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
-        self.length = torch.nn.Parameter(torch.ones(()))
-
-    def inputs(self, features):
-        return features * self.length
-
-
-class TrainedLength(CE):
-    """Brings rows to a length that is trained."""
-
-    name = "trained_length"
-
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
-        self.length = torch.nn.Parameter(torch.ones(self.heads, 1, 1))
-
-    def row_length(self):
-        return self.length
 
 
 class TrainedShift(CE):
@@ -263,8 +294,8 @@ class TrainedShift(CE):
 
     name = "trained_shift"
 
-    def __init__(self, facts, **recipe):
-        super().__init__(facts, **recipe)
+    def __init__(self, facts, **given):
+        super().__init__(facts, **given)
         self.offset = torch.nn.Parameter(torch.zeros(facts.num_classes))
 
     @shift
@@ -272,7 +303,10 @@ class TrainedShift(CE):
         return logits + self.offset
 
 
-OWN = (RowsInTheLoss, Tempered, Decayed, Moved, Sharpened, SmoothedByTraining, SmoothedAndShaped, Directions, NoLength, WeightedByTraining)
+OWN = (
+    RowsInTheLoss, Tempered, Decayed, Moved, Sharpened, OwnLogits, WeighsSamples, WeighsSamplesWithGradient, SmoothedByTraining, SmoothedAndShaped, Directions,
+    Squashed, TrainedLength, WeightedByTraining,
+)  # fmt: skip
 FITTED = [name for name in strategy_names() if find(name).fitting == "sgd"]
 
 
@@ -280,7 +314,7 @@ def make(cls) -> Strategy:
     generator = torch.Generator().manual_seed(11)
     head = Head(torch.randn(len(COUNTS), D, generator=generator), torch.randn(len(COUNTS), generator=generator))
     strategy = cls(Facts(D, COUNTS, head, tuple(range(H)))).double()
-    strategy.draws = Draws((0, 1))
+    strategy.draws.seed((0, 1))
     return strategy
 
 
@@ -293,64 +327,66 @@ def test_gradients_are_those_of_autograd(make_class, orders):
     torch.manual_seed(3)
     features = torch.randn(orders, B, D, dtype=torch.float64)
     labels = torch.randint(len(COUNTS), (orders, B)).repeat_interleave(H // orders, 0)
-    gradients = Gradients(strategy, Strategy)
+    gradients = Gradients(strategy)
     for _ in range(2):  # kept buffers hold the gradient of the step before
         strategy.draws.start(0, 0)
         logits = strategy.logits(features)
-        objective = strategy.loss(logits, labels, features).sum(-1) / strategy.denominator(labels)
+        objective = strategy.loss(logits, Batch(features, labels, labels)).sum(-1) / strategy.denominator(labels)
         statistic, penalty = strategy.batch_statistic(logits, labels), strategy.regulariser()
         objective = objective if statistic is None else objective + statistic
         trained = [p for p in strategy.parameters() if p.requires_grad]
         expected = torch.autograd.grad((objective if penalty is None else objective + penalty).sum(), trained, allow_unused=True)
         strategy.draws.start(0, 0)
-        found_logits, found = gradients(Batch(features, labels, labels))
-        if type(strategy).observe is not Strategy.observe or found_logits is not None:
-            torch.testing.assert_close(found_logits, logits.detach())
-        torch.testing.assert_close(found, objective.detach())
+        own_logits, own_objective = gradients(share(features, labels))
+        if type(strategy).observe is not Strategy.observe or own_logits is not None:
+            torch.testing.assert_close(own_logits, logits.detach())
+        torch.testing.assert_close(own_objective, objective.detach())
         for parameter, gradient in zip(trained, expected, strict=True):
             torch.testing.assert_close(parameter.grad, gradient)
         features = features.flip(1) + 0.1
 
 
-@pytest.mark.parametrize(
-    ("cls", "words"),
-    [
-        (TrainedInputs, "inputs .*override logits"),
-        (TrainedLength, "row_length .*override linear_map"),
-        (TrainedShift, "transform .*leave out @shift"),
-    ],
-)
-def test_what_is_promised_to_be_untrained_and_is_not_is_refused(cls, words):
+def test_a_shift_that_is_trained_is_refused():
     labels = torch.zeros(H, B, dtype=torch.long)
-    with pytest.raises(UserError, match=words):
-        Gradients(make(cls), Strategy)(Batch(torch.randn(1, B, D, dtype=torch.float64), labels, labels))
+    with pytest.raises(UserError, match="transform .*leave out @shift"):
+        Gradients(make(TrainedShift))(share(torch.randn(1, B, D, dtype=torch.float64), labels))
 
 
 def test_what_is_written_down():
     """The gradient of an overridden loss is left to autograd, and a step that does anything of its own is not plain."""
-    plain = [Gradients(make(find(name).load()), Strategy) for name in ("ce", "los", "cb", "balanced_softmax", "la_loss")]
+    plain = [Gradients(make(find(name).load())) for name in ("ce", "los", "cb", "balanced_softmax", "la_loss")]
     assert all(gradients.plain for gradients in plain)
-    assert Gradients(make(Moved), Strategy).plain
-    for cls in (Tempered, Decayed, Sharpened, *(find(name).load() for name in ("focal", "vs", "cosine", "gcl", "ib", "lade"))):
-        gradients = Gradients(make(cls), Strategy)
+    assert Gradients(make(Moved)).plain
+    for cls in (
+        Tempered, Decayed, Sharpened, WeighsSamples, Directions, *(find(name).load() for name in ("focal", "vs", "cosine", "gcl", "ib", "lade")),
+    ):  # fmt: skip
+        gradients = Gradients(make(cls))
         assert gradients.linear
         assert gradients.written_down
         assert not gradients.plain
-    assert Gradients(make(SmoothedByTraining), Strategy).written_down
-    assert not Gradients(make(SmoothedByTraining), Strategy).plain
-    for cls in (RowsInTheLoss, WeightedByTraining, find("cb_focal_sigmoid").load(), find("ffds").load()):
-        assert not Gradients(make(cls), Strategy).written_down
-    assert not Gradients(make(find("lws").load()), Strategy).linear
+    assert Gradients(make(SmoothedByTraining)).written_down
+    assert not Gradients(make(SmoothedByTraining)).plain
+    for cls in (RowsInTheLoss, WeightedByTraining, WeighsSamplesWithGradient, find("cb_focal_sigmoid").load(), find("ffds").load()):
+        assert not Gradients(make(cls)).written_down
+    for cls in (OwnLogits, TrainedLength, find("lws").load()):
+        assert not Gradients(make(cls)).linear
+
+
+def test_of_one_head_everything_is_left_to_autograd():
+    head = Head(torch.randn(len(COUNTS), D), torch.randn(len(COUNTS)))
+    gradients = Gradients(CE(Facts(D, COUNTS, head)))
+    assert not gradients.linear
+    assert not gradients.written_down
+    assert not gradients.plain
 
 
 def test_a_transform_of_another_shape_is_refused_by_name():
-    class Narrow(find("ce").load()):
+    class Narrow(CE):
+        name = "narrow"
+
         def transform(self, logits, labels):
             return logits.sum(-1)
 
-    facts = Facts(3, (4, 3), Head(torch.zeros(2, 3), torch.zeros(2)), (0,))
-    strategy = Narrow(facts)
-    strategy.configure_optimizers()
-    batch = Batch(torch.randn(1, 5, 3), torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 5, dtype=torch.long))
+    strategy = Narrow(Facts(3, (4, 3), Head(torch.zeros(2, 3), torch.zeros(2)), (0,)))
     with pytest.raises(UserError, match=r"Narrow.transform returned a tensor of shape \(1, 5\), expected .* \(1, 5, 2\)"):
-        strategy.gradients(batch)
+        Gradients(strategy)(share(torch.randn(1, 5, 3), torch.zeros(1, 5, dtype=torch.long)))

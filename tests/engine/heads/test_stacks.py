@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lt_bench.engine.heads.stacks import HeadJob, batch_orders, head_bytes, pools, stacked_hyperparameters, stacks
+from lt_bench.engine.heads.stacks import HeadJob, batch_orders, head_bytes, pools, stack_hyperparameters, stacks
 from lt_bench.strategies.registry import find
 
 
@@ -47,7 +47,7 @@ def test_orders_are_shared_where_each_has_as_many_heads(repetitions, orders):
 
 def test_hyperparameters_of_a_stack():
     stack = [job(epsilon=0.5, lr=0.1), job(epsilon=0.9, lr=0.2, convention="torch")]
-    found = stacked_hyperparameters(stack, torch.float64)
+    found = stack_hyperparameters(stack, torch.float64)
     assert torch.equal(found["epsilon"], torch.tensor([[0.5], [0.9]], dtype=torch.float64))
     assert found["lr"] == (0.1, 0.2)
     assert found["momentum"] == 0.9

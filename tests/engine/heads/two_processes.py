@@ -10,9 +10,8 @@ import torch.distributed as dist
 from torch import multiprocessing
 
 from lt_bench.engine.evaluate import evaluate
-from lt_bench.engine.heads.fit import Hardware, facts_of, fit_stack
-from lt_bench.engine.heads.pool import fit_together
-from lt_bench.engine.heads.stacks import HeadJob
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
+from lt_bench.engine.heads.stacks import HeadJob, stacks
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies.registry import find, strategy_names
 
@@ -21,32 +20,33 @@ SHORT = {"epochs": 3, "batch_size": 36, "iterations": 10}
 
 
 def outcome(name: str, directory: Path, devices: int) -> dict:
-    """Metrics and the course of the loss of a strategy at two repetitions, in float64: sums in another order shall not hide behind rounding."""
+    """Metrics and the losses of a strategy at two repetitions, in float64: sums in another order shall not hide behind rounding."""
     cache = open_cache(directory)
     entry = find(name)
     hyperparameters = entry.resolve("none", None, {key: value for key, value in SHORT.items() if key in entry.types()})
     jobs = [HeadJob(entry, hyperparameters, repetition) for repetition in (0, 1)]
-    fitted = fit_stack(jobs, facts_of(cache, (0, 1)), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
-    found: dict = {"history": fitted.history, "steps": fitted.steps}
-    for head, split in ((0, "val"), (1, "test")):
-        module, classifier = fitted.strategy.inference_head(head), fitted.strategy.per_head_classifier(head)
+    fits = fit_heads(stacks(jobs, 2), facts_of(cache), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
+    heads = [fitted.head(number) for fitted in fits for number in range(len(fitted.jobs))]
+    measures: dict = {"history": [rows for fitted in fits for rows in fitted.history], "steps": [fitted.steps for fitted in fits]}
+    for head, split in zip(heads, ("val", "test"), strict=True):
+        module, classifier = head.inference_head(), head.classifier_rows()
         features, counts = cache.split(split), cache.manifest.dataset.train_counts
         measured = evaluate(module, (features.view("plain"),), features.labels, counts, classifier=classifier, dtype=torch.float64)
         vectors = {name: vector.tolist() for name, vector in measured.vectors.items()}
         samples = {"predictions": measured.predictions.tolist(), "true_probability": measured.true_probability.tolist()}
-        found[split] = {"scalars": measured.scalars, "vectors": vectors, **samples}
-    return found
+        measures[split] = {"scalars": measured.scalars, "vectors": vectors, **samples}
+    return measures
 
 
 def pooled(directory: Path, devices: int) -> dict:
     """Parameters and losses of strategies that are fitted side by side: plain, with a term of the whole batch, a projection, statistics and a batch's weights."""
     cache = open_cache(directory)
-    stacks = []
+    pool = []
     for name in ("los", "lade", "maxnorm", "d_ffds", "ib", "cb"):
         entry = find(name)
         chosen = entry.resolve("none", None, {"epochs": 3, "batch_size": 36, "views": "all"})
-        stacks.append([HeadJob(entry, chosen, repetition) for repetition in (0, 1)])
-    fits = fit_together(stacks, facts_of(cache, (0, 1)), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
+        pool.append([HeadJob(entry, chosen, repetition) for repetition in (0, 1)])
+    fits = fit_heads(pool, facts_of(cache), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
     return {
         fitted.strategy.name: {"history": fitted.history, "weight": fitted.strategy.weight.tolist(), "bias": fitted.strategy.bias.tolist()}
         for fitted in fits
