@@ -23,10 +23,9 @@ sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the pa
 def one_cache(options: argparse.Namespace) -> None:
     """Tune, then run, on one cache."""
     from lt_bench.bench.execute import Bench, execute
-    from lt_bench.bench.options import StrategyChoice, TuneOptions
     from lt_bench.bench.planning import tuning_name
     from lt_bench.bench.suite.run import Suite, suite_plan
-    from lt_bench.bench.tuning.tune import tune
+    from lt_bench.bench.tuning.tune import tune, write_tuning
     from lt_bench.engine.heads.fit import Hardware
     from lt_bench.features.cache import open_cache
     from lt_bench.results.store import Store
@@ -42,16 +41,7 @@ def one_cache(options: argparse.Namespace) -> None:
             break
         started, entry = time.monotonic(), find(name)
         if entry.grid and not (options.results / "tuning" / tuning_name(entry, cache.manifest)).is_file():
-            tune(
-                TuneOptions(
-                    dataset=cache.manifest.dataset.name,
-                    cache=f"{cache.path}/",
-                    results=options.results,
-                    accelerator=options.accelerator,
-                    strategy=StrategyChoice(name),
-                    seeds=list(range(options.tuning_seeds)),
-                )
-            )
+            write_tuning(tune(entry, bench, range(options.tuning_seeds)), entry, cache.manifest, options.results)
         tuned = time.monotonic()
         suite = Suite(strategies=[name], caches=[], seeds=list(range(options.seeds)), hyperparameters=["official", "tuned"])
         planned, missing = suite_plan(suite, cache, options.results)

@@ -86,7 +86,7 @@ def fitted(options: argparse.Namespace, name: str, protocol: Protocol) -> list[R
             cache=options.cache, protocol=protocol, seeds=[int(seed) for seed in options.seeds.split(",")], best_test_epoch=options.best_test_epoch,
             results=options.results, accelerator=options.accelerator, **on_images,
         )
-    )  # fmt: skip
+    ).checked()  # fmt: skip
 
 
 def estimate(records: Sequence[RunRecord], column: Column) -> Estimate:

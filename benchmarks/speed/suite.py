@@ -18,10 +18,9 @@ import torch
 from benchmarks.speed.measure import Figure, Setting, process_seconds
 from benchmarks.speed.problems import products, step
 from lt_bench.bench.execute import Bench, execute
-from lt_bench.bench.options import BenchOptions
 from lt_bench.bench.planning import Planned, plan
 from lt_bench.bench.suite.sharing import workers_for
-from lt_bench.bench.suite.units import Display, fit_units, units_of
+from lt_bench.bench.suite.units import Fitter, Watcher, fit_units, units_of
 from lt_bench.core.threads import threads_for
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
@@ -57,19 +56,14 @@ def measure(setting: Setting) -> list[Figure]:
     size, records = f"{cache.path.name}, {SEEDS} seeds", []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LT_BENCH_HOME"] = folder
-        store, shared = (
-            Store(Path(folder) / "results"),
-            BenchOptions(results=Path(folder) / "shared", accelerator=bench.hardware.accelerator),
-        )
+        store, fitter = Store(Path(folder) / "results"), Fitter(Path(folder) / "shared")
         everything = [run for planned in plans.values() for run in planned]
         failed: list[str] = []
         whole = clocked(setting, lambda: failed.extend(execute(bench, everything, store, records.append)))
         board = clocked(setting, lambda: build_leaderboard(store.directory, Path(folder) / "board", statistics=False))
-        units = units_of(bench, everything, shared, analysis=False)
+        units = units_of(bench, everything)
         workers = workers_for(bench.hardware, [unit.work for unit in units])
-        display = Display()
-        display.expects(bench, len(everything), recorded=0)
-        by_workers = clocked(setting, lambda: failed.extend(fit_units(units, workers, shared, display)))
+        by_workers = clocked(setting, lambda: failed.extend(fit_units(units, workers, fitter, Watcher())))
         if failed:
             raise RuntimeError(f"fits failed: {failed}")
     figures = [of_strategy(size, name, records, alone[name]) for name in plans]

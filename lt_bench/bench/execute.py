@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Callback
+from torch import nn
 
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Workbench
@@ -104,7 +105,46 @@ class Bench(Workbench):
         return pooled
 
 
-def record_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> tuple[RunRecord, dict[str, np.ndarray]]:
+@dataclass(frozen=True, eq=False)
+class MeasuredHead:
+    """A head that was fitted and measured.
+
+    Attributes:
+        run: what was asked for.
+        record: everything that is known about it.
+        arrays: what is stored beside the record: predictions (N,), vectors per class (K,).
+        module: from features (B, D) to logits (B, K).
+        remarks: what is odd about the fit, a line each.
+    """
+
+    run: Planned
+    record: RunRecord
+    arrays: dict[str, np.ndarray]
+    module: nn.Module
+    remarks: Sequence[str] = ()
+
+
+def fit_and_measure(bench: Workbench, planned: Sequence[Planned], *, analysis: bool = False) -> Iterator[MeasuredHead]:
+    """Fit runs and measure every head, which is recorded nowhere.
+
+    Raises:
+        UserError: a fit diverged, or whatever a strategy refuses.
+    """
+    for runs, fitted in bench.fitted(planned, (lambda: [NormTrajectory()]) if analysis else tuple):
+        complete_trajectory(bench, fitted)
+        remarks = oddities(runs, fitted)
+        for head, run in enumerate(runs):
+            yield replace(measure_head(bench, run, fitted, head), remarks=remarks)
+
+
+def complete_trajectory(bench: Workbench, fitted: Fitted) -> None:
+    """Measure the trajectory of a fit that took no steps: no Trainer has told it that a fit began."""
+    if fitted.trajectory is not None and not fitted.steps:
+        fitted.trajectory.reset()
+        fitted.trajectory.measure(fitted.strategy, 0, bench.split("train"))
+
+
+def measure_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> MeasuredHead:
     """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays, those of a course too.
 
     Raises:
@@ -134,7 +174,7 @@ def record_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> tu
     metrics = {view: measured.scalars for view, measured in views.items()}
     if fitted.best_epochs:
         metrics[BEST_EPOCH] = fitted.best_epochs[head]
-    return record_of(bench, run, fitted, head, metrics, seconds), arrays
+    return MeasuredHead(run, record_of(bench, run, fitted, head, metrics, seconds), arrays, module)
 
 
 def record_of(
@@ -247,11 +287,9 @@ def fit_and_record(
     failures, left = [], list(runs)
     try:
         for stack, fitted in bench.fitted(runs, (lambda: [NormTrajectory()]) if analysis else tuple):
-            if fitted.trajectory is not None and not fitted.steps:  # no Trainer has told it that a fit began
-                fitted.trajectory.reset()
-                fitted.trajectory.measure(fitted.strategy, 0, bench.split("train"))
-            say_untouched(stack[0], fitted)
-            say_unconverged(stack, fitted)
+            complete_trajectory(bench, fitted)
+            for line in oddities(stack, fitted) if is_first_process() else ():
+                print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201
             failures += [f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done)]
             left = [run for run in left if run not in stack]
     except (UserError, *FAILURES_OF_CODE) as error:
@@ -270,26 +308,19 @@ def title(run: Planned) -> str:
     return f"{run.entry.public_name} ({run.tuning.kind})"
 
 
-def say_untouched(run: Planned, fitted: Fitted) -> None:
-    """One line on stderr for parameters that are to be trained and have never had a gradient."""
+def oddities(runs: Sequence[Planned], fitted: Fitted) -> list[str]:
+    """A line for parameters that are to be trained and have never had a gradient, and one for a solution that is not yet the minimum."""
+    name, lines = runs[0].entry.public_name, []
     untouched = [name for name, value in fitted.strategy.named_parameters() if value.requires_grad and value.grad is None]
-    if fitted.steps and untouched and is_first_process():
-        print(  # noqa: T201
-            f"lt-bench: {run.entry.public_name}: the loss does not depend on {', '.join(untouched)}, which is trainable; `lt-bench check` says more",
-            file=sys.stderr,
+    if fitted.steps and untouched:
+        lines.append(f"{name}: the loss does not depend on {', '.join(untouched)}, which is trainable; `lt-bench check` says more")
+    solved = fitted.strategy.solved
+    if solved is not None and solved["gradient_norm"] > CONVERGED:
+        lines.append(
+            f"{name}: the solver stopped after {solved['iterations']:g} iterations at a gradient norm of {solved['gradient_norm']:.1g}, "
+            f"above {CONVERGED:g}; raise --strategy.iterations"
         )
-
-
-def say_unconverged(runs: Sequence[Planned], fitted: Fitted) -> None:
-    """One line on stderr for every solution that is not yet the minimum."""
-    row = fitted.strategy.solved
-    for run in runs:
-        if row is not None and row["gradient_norm"] > CONVERGED and is_first_process():
-            print(  # noqa: T201
-                f"lt-bench: {run.entry.public_name}: the solver stopped after {row['iterations']:g} iterations at a gradient norm of "
-                f"{row['gradient_norm']:.1g}, above {CONVERGED:g}; raise --strategy.iterations",
-                file=sys.stderr,
-            )
+    return lines
 
 
 def _record_each(
@@ -298,13 +329,13 @@ def _record_each(
     """Record the heads of a stack; yields those that cannot be measured, and why."""
     for head, run in enumerate(runs):
         try:
-            record, arrays = record_head(bench, run, fitted, head)
+            measured = measure_head(bench, run, fitted, head)
             if is_first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
-                store.write(record, arrays)
+                store.write(measured.record, measured.arrays)
         except (UserError, OSError, *FAILURES_OF_CODE) as error:
             yield run, described(error)
         else:
-            done(record)
+            done(measured.record)
 
 
 def require_writable(directory: Path) -> None:

@@ -1,24 +1,19 @@
-"""``lt-bench run``: train one strategy on one cache, or on images, evaluate, record, show."""
+"""From the options of ``lt-bench run`` to records: a strategy on one cache, or on images."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lt_bench.bench.execute import Bench, execute
-from lt_bench.bench.loggers import log_records
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import CLEAN, Setting, Tuning, plan, tuned_choice
 from lt_bench.bench.sources.base import Workbench
 from lt_bench.bench.sources.find_cache import resolve_cache
-from lt_bench.core.console import page_console
 from lt_bench.core.errors import UserError
-from lt_bench.core.launchers import is_first_process
-from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.manifest import Manifest
-from lt_bench.leaderboard.tables.terminal import run_table
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import Entry, find
@@ -27,18 +22,44 @@ END_TO_END_ONLY = ("recipe", "epochs", "phase1", "keep_epochs")
 IMAGES_ONLY = ("precision", "compiled")
 
 
-def run(options: RunOptions) -> list[RunRecord]:
+@dataclass(frozen=True)
+class RunOutcome:
+    """What became of what was asked for.
+
+    Attributes:
+        records: of the runs, those recorded before among them.
+        failures: a line for every run that failed, which is not recorded.
+        planned: runs that were asked for.
+        before: how many of them were recorded before.
+    """
+
+    records: list[RunRecord]
+    failures: list[str]
+    planned: int
+    before: int
+
+    def checked(self) -> list[RunRecord]:
+        """The records, of all that was asked for.
+
+        Raises:
+            UserError: a run failed.
+        """
+        if self.failures:
+            raise UserError("; ".join(self.failures))
+        return self.records
+
+
+def run(options: RunOptions) -> RunOutcome:
     """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again.
 
     Raises:
-        UserError: anything in the options that cannot be done; nothing is recorded of a run that failed.
+        UserError: anything in the options that cannot be done; nothing is recorded then.
     """
     entries = [find(name) for name in dict.fromkeys(options.strategy.name.split(","))]
-    _check_epochs(entries, options)
-    if options.matmul != CLEAN.matmul and all(entry.fitting != "sgd" for entry in entries):
-        raise UserError(f"--matmul: nothing is fitted by steps in {', '.join(entry.public_name for entry in entries)}; leave it out")
-    hardware = Hardware(options.accelerator, options.devices)
-    join_process_group(hardware.layout, hardware.device)
+    if options.best_test_epoch and without_epochs(entries) == entries:
+        raise UserError(f"--best-test-epoch: there are no epochs in {names_of(entries)}; leave it out")
+    if options.matmul != CLEAN.matmul and without_epochs(entries) == entries:
+        raise UserError(f"--matmul: nothing is fitted by steps in {names_of(entries)}; leave it out")
     bench, setting, tuned_on = where(entries[0], options)
     if len(entries) > 1 and setting.protocol != CLEAN.protocol:
         raise UserError("several strategies in one run are for cached features; name one with --strategy")
@@ -50,36 +71,17 @@ def run(options: RunOptions) -> list[RunRecord]:
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
     failures = execute(bench, planned, store, records.append, analysis=options.analysis)
-    if is_first_process() and records:
-        _show(options, records, store, len(before), len(planned))
-    if failures:
-        raise UserError("; ".join(failures))
-    leave_process_group()
-    return records
+    return RunOutcome(records, failures, len(planned), len(before))
 
 
-def _check_epochs(entries: Sequence[Entry], options: RunOptions) -> None:
-    """Say which strategies have no best test epoch.
-
-    Raises:
-        UserError: none has.
-    """
-    without = ", ".join(entry.public_name for entry in entries if entry.fitting != "sgd")
-    if not options.best_test_epoch or not without:
-        return
-    if all(entry.fitting != "sgd" for entry in entries):
-        raise UserError(f"--best-test-epoch: there are no epochs in {without}; leave it out")
-    if is_first_process():
-        print(f"lt-bench: there are no epochs in {without}, and so no best test epoch", file=sys.stderr)  # noqa: T201
+def without_epochs(entries: Sequence[Entry]) -> list[Entry]:
+    """The strategies among these that are not fitted by steps."""
+    return [entry for entry in entries if entry.fitting != "sgd"]
 
 
-def _show(options: RunOptions, records: list[RunRecord], store: Store, before: int, planned: int) -> None:
-    log_records(records, store, options.wandb, options.wandb_project)
-    console = page_console()
-    console.print(run_table(records, console.width))
-    if before:
-        console.print(f"{before} of {planned} were recorded in {options.results} before and not fitted again")
-    console.print(f"records: {', '.join(str(store.path(record)) for record in records)}", soft_wrap=True)
+def names_of(entries: Sequence[Entry]) -> str:
+    """Strategies in a message."""
+    return ", ".join(entry.public_name for entry in entries)
 
 
 def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manifest | None]:

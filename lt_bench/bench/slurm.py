@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from lt_bench.bench.options import BenchOptions
 from lt_bench.bench.workers import ATTEMPTS, Death
 from lt_bench.core.errors import UserError
 
@@ -21,13 +22,32 @@ TIMEOUT = 240
 """Minutes of a job where ``--slurm-options`` say none; submitit's own 5 are too few for a large head."""
 
 
-def submitted(do: Callable[[U], R], units: Sequence[U], options: BenchOptions) -> Iterator[tuple[U, R | Death]]:
+@dataclass(frozen=True)
+class Jobs:
+    """How units are submitted.
+
+    Attributes:
+        partition: of the cluster.
+        folder: of scripts and logs.
+        at_once: how many jobs run at a time, where that is limited.
+        accelerator: of each; a GPU is asked for where it is ``gpu``.
+        more: parameters of submitit, NAME=VALUE.
+    """
+
+    partition: str
+    folder: Path
+    at_once: int | None = None
+    accelerator: str = "auto"
+    more: Sequence[str] = ()
+
+
+def submitted(do: Callable[[U], R], units: Sequence[U], how: Jobs) -> Iterator[tuple[U, R | Death]]:
     """What ``do`` returned for each unit, in the order in which the jobs end; ``Death`` for one whose job died ``ATTEMPTS`` times. Leaving early cancels the jobs.
 
     Raises:
         UserError: no submitit, no SLURM here, a parameter that submitit does not know, or SLURM refuses the jobs.
     """
-    submitit, executor = _import(), _executor(options)
+    submitit, executor = _import(), _executor(how)
     left = list(units)
     for attempt in range(ATTEMPTS):
         if not left:
@@ -51,29 +71,29 @@ def submitted(do: Callable[[U], R], units: Sequence[U], options: BenchOptions) -
                     job.cancel(check=False)
 
 
-def parameters(options: BenchOptions) -> dict[str, Any]:
-    """What the executor is told: the partition, how many jobs at a time, a GPU where ``--accelerator gpu`` is said, and ``--slurm-options``.
+def parameters(how: Jobs) -> dict[str, Any]:
+    """What the executor is told.
 
     Raises:
-        UserError: one that is not NAME=VALUE.
+        UserError: one of ``more`` that is not NAME=VALUE.
     """
-    parameters: dict[str, Any] = {
-        "name": "lt-bench", "timeout_min": TIMEOUT, "slurm_partition": options.slurm, "slurm_array_parallelism": options.workers
+    told: dict[str, Any] = {
+        "name": "lt-bench", "timeout_min": TIMEOUT, "slurm_partition": how.partition, "slurm_array_parallelism": how.at_once
     }  # fmt: skip
-    if options.accelerator == "gpu":
-        parameters["gpus_per_node"] = 1
-    for word in options.slurm_options:
+    if how.accelerator == "gpu":
+        told["gpus_per_node"] = 1
+    for word in how.more:
         name, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"--slurm-options: {word!r} is not NAME=VALUE, e.g. timeout_min=60,cpus_per_task=8,slurm_account=lab")
-        parameters[name] = yaml.safe_load(value)
-    return parameters
+        told[name] = yaml.safe_load(value)
+    return told
 
 
-def _executor(options: BenchOptions) -> Any:
-    told = parameters(options)
+def _executor(how: Jobs) -> Any:
+    told = parameters(how)
     try:
-        executor = _import().AutoExecutor(folder=options.results / "slurm", cluster="slurm")
+        executor = _import().AutoExecutor(folder=how.folder, cluster="slurm")
         executor.update_parameters(**told)
     except (RuntimeError, NameError, AssertionError, ValueError) as error:
         raise UserError(f"SLURM cannot be used here: {' '.join(str(error).split())}") from None

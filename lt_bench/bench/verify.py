@@ -1,16 +1,12 @@
-"""``lt-bench verify``: run a record again, and compare."""
+"""Running a record again, and comparing."""
 
 from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from torch import nn
-
-from lt_bench.bench.execute import BEST_EPOCH, Bench, record_head
+from lt_bench.bench.execute import BEST_EPOCH, Bench, MeasuredHead, fit_and_measure
 from lt_bench.bench.options import RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.bench.planning import CLEAN, Planned, Setting, Tuning, plan
 from lt_bench.core.errors import UserError
@@ -22,15 +18,18 @@ from lt_bench.results.store import read_record
 from lt_bench.strategies.registry import find
 
 
-def verify(options: VerifyOptions) -> None:
+def verify(options: VerifyOptions) -> dict[str, float]:
     """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
 
     The fit is one process and one head, however many the record's were: then sums of float32 come in another order, and figures differ in their last digits. So what is
     compared with the tolerance is the difference relative to the recorded figure, where that is above 1 in magnitude (logits, norms), and the absolute one
     elsewhere (accuracies, probabilities, of which none may differ).
 
+    Returns:
+        The difference of every metric by ``view/name`` (``compare``).
+
     Raises:
-        UserError: the cache is not here, or the images and weights are not named; or a metric differs by more than the tolerance.
+        UserError: the cache is not here, or the images and weights are not named.
     """
     if options.record == Path():
         raise UserError("verify needs the JSON file of a record, whose path a run prints")
@@ -44,13 +43,20 @@ def verify(options: VerifyOptions) -> None:
         raise UserError(
             f"{options.record}: this version of {record.identity.strategy} has other hyper-parameters, so the run cannot be repeated; use the record's commit"
         )
-    differences = compare(record, repeated)
+    return compare(record, repeated)
+
+
+def check_repeats(options: VerifyOptions, differences: dict[str, float]) -> None:
+    """Refuse a record of which a metric differs by more than the tolerance.
+
+    Raises:
+        UserError: names the one that differs most.
+    """
     worst = max(differences, key=lambda name: differences[name])
-    largest = f"largest difference {differences[worst]:.2g} ({worst})" if differences[worst] else "all are the same to the last digit"
-    Console().print(f"{len(differences)} metrics compared; {largest}, tolerance {options.tolerance:g}", soft_wrap=True)
     if not differences[worst] <= options.tolerance:
         raise UserError(
-            f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}{unstable(record)}"
+            f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}"
+            f"{unstable(read_record(options.record))}"
         )
 
 
@@ -62,15 +68,7 @@ def unstable(record: RunRecord) -> str:
     return f"; its loss rose from {losses[0]:.3g} to {max(losses):.3g}, so rounding decides where it ends: run it again with a smaller --strategy.lr"
 
 
-@dataclass(frozen=True)
-class Refitted:
-    """The record that the same run gives now, and its head."""
-
-    record: RunRecord
-    head: nn.Module
-
-
-def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
+def refit(record: RunRecord, cache: FeatureCache) -> MeasuredHead:
     """Fit the head of a record again, from its own hyper-parameters and seed."""
     entry, identity = find(record.identity.strategy), record.identity
     dataset = cache.manifest.dataset
@@ -79,9 +77,7 @@ def refit(record: RunRecord, cache: FeatureCache) -> Refitted:
     hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, given)
     run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest, setting)
     bench = Bench(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
-    runs, fitted = next(iter(bench.fitted([run])))
-    again, _ = record_head(bench, runs[0], fitted, 0)
-    return Refitted(again, fitted.head().inference_head())
+    return next(fit_and_measure(bench, [run]))
 
 
 def on_images(record: RunRecord) -> bool:
@@ -125,8 +121,7 @@ def repeat_on_images(record: RunRecord, options: VerifyOptions) -> RunRecord:
                 "name the right --data-dir, --weights and --phase1"
             )
         (run,) = plan(entry, bench.manifest, own, [identity.seed], Tuning(record.tuning.kind), setting)
-        runs, fitted = next(iter(bench.fitted([run])))
-        return record_head(bench, runs[0], fitted, 0)[0]
+        return next(fit_and_measure(bench, [run])).record
 
 
 def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:

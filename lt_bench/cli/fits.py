@@ -1,45 +1,161 @@
-"""The verbs that fit heads: ``run``, ``tune``, ``bench``, ``verify``, ``check``."""
+"""``lt-bench run``, ``tune``, ``bench`` and ``verify``: from the options to the functions that do it, and what is shown."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from lt_bench.bench.contract.check import check_strategy
+from lt_bench.bench.execute import Bench, require_writable
+from lt_bench.bench.loggers import log_records
 from lt_bench.bench.options import BenchOptions, CheckOptions, RunOptions, TuneOptions, VerifyOptions
+from lt_bench.bench.requirements import check_workers
+from lt_bench.bench.run import RunOutcome, names_of, run, without_epochs
+from lt_bench.bench.slurm import Jobs
+from lt_bench.bench.sources.find_cache import resolve_cache
+from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite, suite_path
+from lt_bench.bench.tuning.tune import check_validation, tune, write_tuning
+from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.cli.output import Output
+from lt_bench.cli.progress import Display
 from lt_bench.core.errors import UserError
+from lt_bench.core.launchers import is_first_process
+from lt_bench.core.processes import join_process_group, leave_process_group
+from lt_bench.engine.heads.fit import Hardware
+from lt_bench.leaderboard.tables.terminal import run_table
+from lt_bench.results.store import Store
+from lt_bench.strategies.registry import find
 
 
 def run_verb(options: RunOptions, output: Output) -> None:
-    """Fit and record."""
-    from lt_bench.bench.run import run
+    """Fit, record, show.
 
-    run(options)
+    Raises:
+        UserError: as ``bench.run.run``; or, at the end, runs failed: each is named.
+    """
+    hardware = Hardware(options.accelerator, options.devices)
+    join_process_group(hardware.layout, hardware.device)
+    outcome = run(options)
+    if is_first_process() and outcome.records:
+        _show_run(options, outcome, output)
+    outcome.checked()
+    leave_process_group()
+
+
+def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
+    store, records = Store(options.results), outcome.records
+    log_records(records, store, options.wandb, options.wandb_project)
+    entries = [find(name) for name in dict.fromkeys(record.identity.strategy for record in records)]
+    if options.best_test_epoch and without_epochs(entries):
+        print(f"lt-bench: there are no epochs in {names_of(without_epochs(entries))}, and so no best test epoch", file=sys.stderr)  # noqa: T201
+    output.say(run_table(records, output.console.width))
+    if outcome.before:
+        output.say(f"{outcome.before} of {outcome.planned} were recorded in {options.results} before and not fitted again")
+    output.say(f"records: {', '.join(str(store.path(record)) for record in records)}")
+    output.data([record.to_json() for record in records])
 
 
 def tune_verb(options: TuneOptions, output: Output) -> None:
-    """Choose hyper-parameters, by several processes where that pays."""
-    from lt_bench.bench.tuning.tune import tune
+    """Choose, write, show; hyper-parameters given on the command line are fixed and leave the grid.
 
-    tune(options, auto_workers=True)
+    Raises:
+        UserError: as ``bench.tuning.tune.tune``, or results cannot be written.
+    """
+    entry, hardware, fixed = find(options.strategy.name), Hardware(options.accelerator, options.devices), options.strategy.hyperparameters
+    check_workers(options.workers, hardware.layout.world)
+    join_process_group(hardware.layout, hardware.device)
+    cache = resolve_cache(options)
+    check_validation(cache)
+    require_writable(options.results / "tuning")
+    document = tune(entry, Bench(cache, hardware), options.seeds, fixed=fixed, workers=options.workers, watcher=Display())
+    if is_first_process():
+        _show_tuning(document, write_tuning(document, entry, cache.manifest, options.results), output)
+    leave_process_group()
+
+
+def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
+    """The best points of the grid and the choice."""
+    table = Table(
+        title=f"{document['strategy']} on {document['cache']}: validation macro accuracy, {len(document['grid'])} points x seeds {document['seeds']}"
+    )
+    names = list(document["grid"][0]["hyperparameters"])
+    for name in [*names, "mean %", "per seed %"]:
+        table.add_column(name, justify="right")
+    for row in sorted(document["grid"], key=lambda row: -row["mean"])[:10]:
+        values = [str(row["hyperparameters"][name]) for name in names]
+        table.add_row(*values, f"{100 * row['mean']:.2f}", " ".join(f"{100 * value:.2f}" for value in row["macro_accuracy"]))
+    output.say(table)
+    if refused := document.get("refused"):
+        output.say(f"{len(refused)} more points of the grid are refused, the first because {refused[0]['reason']}")
+    if document["at_edge"]:
+        output.say(f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another")
+    use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else "use it with --tuned"
+    output.say(f"chosen: {document['choice']}; written to {path}; {use}")
 
 
 def bench_verb(options: BenchOptions, output: Output) -> None:
-    """Run a suite, by several processes where that pays."""
-    from lt_bench.bench.suite.run import bench
+    """Run what the suite asks for and is not recorded yet.
 
-    bench(options, auto_workers=True)
+    Raises:
+        UserError: the suite cannot be read; or, at the end, runs failed: each is named.
+    """
+    if not options.suite:
+        raise UserError("bench needs a suite: a YAML file, or the name of a shipped one")
+    if options.slurm_options and not options.slurm:
+        raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
+    suite = read_suite(suite_path(options.suite))
+    hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
+    check_workers(options.workers, hardware.layout.world, options.slurm)
+    join_process_group(hardware.layout, hardware.device)
+    store, slurm = Store(options.results), None
+    if options.slurm:
+        slurm = Jobs(options.slurm, options.results / "slurm", options.workers, options.accelerator, options.slurm_options)
+    outcome = run_suite(suite, store, hardware, workers=options.workers, slurm=slurm, watcher=Display())
+    if is_first_process():
+        log_records(outcome.records, store, options.wandb, options.wandb_project)
+        shared = outcome.workers > 1 and not slurm
+        by = f"; {outcome.fitted} runs were shared by {outcome.workers} workers" if shared else ""
+        output.say(f"{len(outcome.records)} records of {options.suite} in {options.results}{by}")
+    leave_process_group()
+    _check_complete(options.suite, outcome, len(suite.caches))
+
+
+def _check_complete(name: str, outcome: SuiteOutcome, caches: int) -> None:
+    """Name what is missing of a suite.
+
+    Raises:
+        UserError: runs failed, or caches are not here.
+    """
+    for absent, why in outcome.absent.items():
+        print(f"not here: {absent}: {why}", file=sys.stderr)  # noqa: T201
+    if outcome.failures:
+        raise UserError(f"{len(outcome.failures)} of the suite failed and are not recorded: " + "; ".join(outcome.failures))
+    if outcome.absent:
+        raise UserError(
+            f"{name} is incomplete: {len(outcome.absent)} of its {caches} caches are not here ({', '.join(outcome.absent)}); "
+            "get what the lines above name, and the same command goes on from there"
+        )
 
 
 def verify_verb(options: VerifyOptions, output: Output) -> None:
-    """Run a record again and compare."""
-    from lt_bench.bench.verify import verify
+    """Run a record again and compare.
 
-    verify(options)
+    Raises:
+        UserError: as ``bench.verify.verify``; or a metric differs by more than the tolerance.
+    """
+    differences = verify(options)
+    worst = max(differences, key=lambda name: differences[name])
+    largest = f"largest difference {differences[worst]:.2g} ({worst})" if differences[worst] else "all are the same to the last digit"
+    output.say(f"{len(differences)} metrics compared; {largest}, tolerance {options.tolerance:g}")
+    output.data({"record": options.record, "tolerance": options.tolerance, "differences": differences})
+    check_repeats(options, differences)
 
 
 def check_verb(options: CheckOptions, output: Output) -> None:
     """The contract suite, printed check by check."""
-    from lt_bench.bench.contract.check import check_strategy
-    from lt_bench.strategies.registry import find
-
     if not options.strategy:
         raise UserError("check needs a strategy: a name, or the dotted path of your own, e.g. my_pkg.my_module.MyHead")
     findings = check_strategy(find(options.strategy))

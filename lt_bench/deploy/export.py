@@ -61,7 +61,7 @@ def export(options: ExportOptions) -> Path:
             f"{options.record}: the head fitted again differs by {difference:.4f} in test accuracy; see `lt-bench verify {options.record}`"
             f"{unstable(record)}"
         )
-    head = fitted.head.cpu().float().eval().requires_grad_(False)
+    head = fitted.module.cpu().float().eval().requires_grad_(False)
     _write(out, record, cache.manifest, head, loaded, transform, options)
     what = f"{record.backbone.name} and head" if loaded else "head alone: it takes features"
     Console().print(

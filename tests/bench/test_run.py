@@ -152,7 +152,7 @@ def test_what_is_recorded_is_not_fitted_again(cli, tmp_path, small_cache, monkey
     assert "2 of 3 were recorded in results before and not fitted again" in again.out
     assert [(tmp_path / "results" / name).stat().st_mtime_ns for name in before] == stamps
     assert len(list(Store(tmp_path / "results").records())) == 3
-    monkeypatch.setattr("lt_bench.bench.execute.fit_stack", None)  # nothing is left to fit
+    monkeypatch.setattr("lt_bench.bench.execute.fit_heads", None)  # nothing is left to fit
     assert cli(*line, "--seeds", "0,1,2").code == 0
 
 

@@ -213,8 +213,7 @@ def test_missing_data_says_what_is_needed_and_what_to_run_next(cli):
 
 
 def test_a_broken_pipe_and_an_interrupt(cli, monkeypatch):
-    from lt_bench.bench.tuning import tune
-    from lt_bench.cli import listing
+    from lt_bench.cli import fits, listing
 
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
@@ -223,7 +222,7 @@ def test_a_broken_pipe_and_an_interrupt(cli, monkeypatch):
     done = cli("list")
     assert (done.code, done.err.count("\n")) == (130, 1)
     assert "the same command does what is missing" in done.err
-    monkeypatch.setattr(tune, "tune", interrupted)
+    monkeypatch.setattr(fits, "tune_verb", interrupted)
     done = cli("tune", "--strategy", "los", "--dataset", "cifar100_lt")
     assert (done.code, done.err) == (130, "lt-bench: interrupted; a tuning keeps nothing before its end\n")
 

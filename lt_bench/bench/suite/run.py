@@ -1,33 +1,31 @@
-"""``lt-bench bench``: a suite of strategies x caches x seeds; resumable, and one failing run does not end it."""
+"""A suite of strategies x caches x seeds: resumable, and one failing run does not end it."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
-from rich.console import Console
+from jsonargparse import ArgumentParser
 
 from lt_bench.bench.execute import Bench, unrecorded
-from lt_bench.bench.loggers import log_records
-from lt_bench.bench.options import BenchOptions, CacheOptions
+from lt_bench.bench.hyperparameters import parsed, typed
+from lt_bench.bench.options import CacheOptions
 from lt_bench.bench.planning import CLEAN, Planned, Setting, plan, tuned_choice
-from lt_bench.bench.requirements import check_workers
+from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.sharing import workers_for
-from lt_bench.bench.suite.units import Display, fit_units, units_of
+from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units, units_of
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
-from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import shipped
+from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-from lt_bench.strategies.registry import Entry, find, strategy_names, suggestion
+from lt_bench.strategies.registry import find, strategy_names, suggestion
 
 
 @dataclass
@@ -57,54 +55,60 @@ class Suite:
 SUITE_FIELDS = tuple(one.name for one in fields(Suite))
 
 
-def bench(options: BenchOptions, *, auto_workers: bool = False) -> None:
-    """Run what the suite asks for and is not recorded yet.
+@dataclass(frozen=True)
+class SuiteOutcome:
+    """What became of a suite.
+
+    Attributes:
+        records: of everything that it asks for and that is recorded.
+        failures: a line for every run that failed, and for every strategy that should run tuned and was not tuned.
+        absent: why caches cannot be had, by their names.
+        fitted: runs that were not recorded before.
+        workers: processes that shared them.
+    """
+
+    records: list[RunRecord]
+    failures: list[str]
+    absent: dict[str, str]
+    fitted: int
+    workers: int
+
+
+def run_suite(
+    suite: Suite,
+    store: Store,
+    hardware: Hardware,
+    *,
+    workers: int | None = 1,
+    slurm: Jobs | None = None,
+    watcher: Watcher | None = None,
+) -> SuiteOutcome:
+    """Fit and record what a suite asks for and is not recorded yet.
 
     Args:
-        options: of the command.
-        auto_workers: take as many workers as ``workers_for`` finds, where the options name no number. They import the main module anew, which not every
-            script or notebook can stand; without, it is one.
-
-    Raises:
-        UserError: the suite cannot be read; or, at the end, runs failed: each is named.
+        suite: what is asked for.
+        store: of the records, and beside them what was tuned.
+        hardware: of the fits.
+        workers: processes that share the runs, None for as many as pay (``workers_for``). They import the main module anew, which not every script or
+            notebook can stand.
+        slurm: how the runs are submitted as jobs instead.
+        watcher: is told how far they are.
     """
-    if not options.suite:
-        raise UserError("bench needs a suite: a YAML file, or the name of a shipped one")
-    if options.slurm_options and not options.slurm:
-        raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
-    suite = read_suite(suite_path(options.suite))
-    hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
-    check_workers(options.workers, hardware.layout.world, options.slurm)
-    store = Store(options.results)
-    join_process_group(hardware.layout, hardware.device)
+    watcher = watcher or Watcher()
     caches, absent = suite_caches(suite)
     benches = [Bench(cache, hardware) for cache in caches]
-    plans = [suite_plan(suite, one.cache, options.results) for one in benches]
+    plans = [suite_plan(suite, one.cache, store.directory) for one in benches]
     failures = [line for _, untuned in plans for line in untuned]
-    display, units = Display(), []
+    units: list[Unit] = []
     for one, (planned, _) in zip(benches, plans, strict=True):
         missing = unrecorded(one, planned, store, lambda record: None, analysis=suite.analysis)
-        display.expects(one, len(planned), len(planned) - len(missing))
-        units += units_of(one, missing, options, suite.analysis)
-    with display.progress:
-        workers = options.workers or (workers_for(hardware, [unit.work for unit in units]) if auto_workers else 1)
-        failures += fit_units(units, workers, options, display)
-    if is_first_process():
-        records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)]
-        log_records(records, store, options.wandb, options.wandb_project)
-        workers = min(workers, len(units))
-        by = f"; {sum(len(unit.runs) for unit in units)} runs were shared by {workers} workers" if workers > 1 and not options.slurm else ""
-        Console().print(f"{len(records)} records of {options.suite} in {options.results}{by}", soft_wrap=True)
-    leave_process_group()
-    for name, why in absent.items():
-        print(f"not here: {name}: {why}", file=sys.stderr)  # noqa: T201
-    if failures:
-        raise UserError(f"{len(failures)} of the suite failed and are not recorded: " + "; ".join(failures))
-    if absent:
-        raise UserError(
-            f"{options.suite} is incomplete: {len(absent)} of its {len(suite.caches)} caches are not here ({', '.join(absent)}); "
-            "get what the lines above name, and the same command goes on from there"
-        )
+        watcher.expects(one, len(planned), len(planned) - len(missing))
+        units += units_of(one, missing, None if slurm is None else slurm.accelerator)
+    with watcher:
+        workers = workers or workers_for(hardware, [unit.work for unit in units])
+        failures += fit_units(units, workers, Fitter(store.directory, suite.analysis), watcher, slurm)
+    records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)] if is_first_process() else []
+    return SuiteOutcome(records, failures, absent, sum(len(unit.runs) for unit in units), min(workers, len(units)))
 
 
 def suite_path(name: str) -> Path:
@@ -143,7 +147,7 @@ def read_suite(path: Path) -> Suite:
             raise UserError(f"{path}: strategies: {item!r} is neither a name nor a mapping with a `name`")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Suite, fail_untyped=False)
-    return Suite(**parser.instantiate(_parsed(parser, document, str(path))).as_dict())
+    return Suite(**parser.instantiate(parsed(parser, document, str(path))).as_dict())
 
 
 def suite_caches(suite: Suite) -> tuple[list[FeatureCache], dict[str, str]]:
@@ -157,27 +161,6 @@ def suite_caches(suite: Suite) -> tuple[list[FeatureCache], dict[str, str]]:
             factor = "" if options.imbalance_factor is None else f"IF {options.imbalance_factor:g}"
             absent[" ".join(filter(None, (options.cache, options.dataset, factor, options.backbone)))] = str(error)
     return caches, absent
-
-
-def typed(entry: Entry, given: dict[str, Any], where: str) -> dict[str, Any]:
-    """Hyper-parameters from YAML as the strategy's types.
-
-    Raises:
-        UserError: a name that the strategy does not have, or a value that does not fit.
-    """
-    entry.resolve("", None, given)
-    parser = ArgumentParser(exit_on_error=False)
-    for name, kind in entry.types().items():
-        parser.add_argument(f"--{name}", type=kind)
-    return _parsed(parser, given, f"{where}: {entry.name}").as_dict()
-
-
-def _parsed(parser: ArgumentParser, document: dict[str, Any], where: str) -> Namespace:
-    try:
-        return parser.parse_object(document, defaults=False)
-    except ArgumentError as error:
-        message = " ".join(str(error).replace("Parser key ", "").replace("<class '", "").replace("'>", "").split())
-        raise UserError(f"{where}: {message}") from None
 
 
 def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[Planned], list[str]]:

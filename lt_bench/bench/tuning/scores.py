@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lt_bench.bench.execute import Bench
-from lt_bench.bench.options import TuneOptions
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.suite.sharing import work_of, workers_for
-from lt_bench.bench.suite.units import Display, Unit, outcomes, units_of
+from lt_bench.bench.suite.units import Unit, Watcher, outcomes_of, units_of
 from lt_bench.bench.workers import ATTEMPTS, Death
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.processes import current
@@ -49,31 +48,30 @@ def validation_scores(bench: Bench, planned: Sequence[Planned]) -> dict[str, flo
     return scores
 
 
-def workers_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, *, auto_workers: bool) -> int:
-    """How many processes share the points: as many as the options say, else, with ``auto_workers``, as pay; each has a point at least."""
-    work = work_of(bench, [run for point in points for run in point])
-    return min(len(points), options.workers or (workers_for(bench.hardware, [work]) if auto_workers else 1))
+def workers_of(bench: Bench, points: Sequence[Sequence[Planned]], workers: int | None) -> int:
+    """How many processes share the points: as many as are said, or as pay where it is None; each has a point at least."""
+    return min(len(points), workers or workers_for(bench.hardware, [work_of(bench, [run for point in points for run in point])]))
 
 
-def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOptions, workers: int) -> dict[str, float]:
+def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], workers: int, watcher: Watcher) -> dict[str, float]:
     """Macro accuracy on validation of every run of every point, by run id.
 
     Args:
         bench: the opened cache.
         points: the runs of each point of the grid, one for every seed.
-        options: of the command.
         workers: that share them.
+        watcher: is told how far they are.
 
     Raises:
         UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
     """
     # Points next to each other in the grid take about as long; every worker gets some of all.
     shares = [[run for point in points[part::workers] for run in point] for part in range(workers)]
-    units = [unit for share in shares for unit in units_of(bench, share, options)]
-    display, scores = Display(), {}
-    display.expects(bench, sum(map(len, points)), recorded=0)
-    with display.progress:
-        for worker, unit, outcome in outcomes(Scorer(bench) if workers == 1 else Scorer(), units, workers, bench.hardware, display):
+    units = [unit for share in shares for unit in units_of(bench, share)]
+    scores: dict[str, float] = {}
+    watcher.expects(bench, sum(map(len, points)), recorded=0)
+    with watcher:
+        for worker, unit, outcome in outcomes_of(Scorer(bench) if workers == 1 else Scorer(), units, workers, watcher):
             if isinstance(outcome, Death):
                 raise UserError(
                     f"{unit.name}: its worker died {ATTEMPTS} times ({outcome}); if memory was short, fewer --workers take less"
@@ -81,5 +79,5 @@ def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], options: TuneOp
             if isinstance(outcome, str):
                 raise UserError(outcome)
             scores |= outcome
-            display.ends(worker, unit, len(unit.runs))
+            watcher.ends(worker, unit, len(unit.runs))
     return scores

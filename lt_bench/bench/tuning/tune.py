@@ -1,4 +1,4 @@
-"""``lt-bench tune``: choose hyper-parameters on validation images that the backbone has not seen, and record the whole grid."""
+"""Choosing hyper-parameters on validation images that the backbone has not seen; the whole grid is recorded."""
 
 from __future__ import annotations
 
@@ -7,63 +7,69 @@ import itertools
 import json
 import shlex
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from lt_bench.bench.execute import Bench, device_name, require_writable
-from lt_bench.bench.options import TuneOptions
+from lt_bench.bench.execute import Bench, device_name
 from lt_bench.bench.planning import Planned, plan, strategy_options, tuning_name
-from lt_bench.bench.requirements import check_workers
-from lt_bench.bench.sources.find_cache import resolve_cache
+from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuning.scores import scores_of, workers_of
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.identity import canonical_json
-from lt_bench.core.launchers import is_first_process
-from lt_bench.core.processes import join_process_group, leave_process_group
-from lt_bench.engine.heads.fit import Hardware, facts_of
+from lt_bench.engine.heads.fit import facts_of
 from lt_bench.features.cache import FeatureCache
-from lt_bench.strategies.registry import Entry, find
+from lt_bench.features.manifest import Manifest
+from lt_bench.strategies.registry import Entry
 
 CRITERION = "macro accuracy over the classes that have validation images, mean over seeds"
 
 
-def tune(options: TuneOptions, *, auto_workers: bool = False) -> dict[str, Any]:
-    """Fit every point of the strategy's grid with every seed, choose by validation, write ``RESULTS/tuning/STRATEGY-CACHEKEY.json``.
-
-    Hyper-parameters given on the command line are fixed and leave the grid. The test set is never loaded.
+def tune(
+    entry: Entry,
+    bench: Bench,
+    seeds: Sequence[int],
+    *,
+    fixed: dict[str, Any] | None = None,
+    grid: dict[str, Sequence[Any]] | None = None,
+    workers: int | None = 1,
+    watcher: Watcher | None = None,
+) -> dict[str, Any]:
+    """Fit every point of a grid with every seed, and choose by validation. The test set is never loaded.
 
     Args:
-        options: of the command.
-        auto_workers: take as many workers as pay, where the options name no number (see ``bench``).
+        entry: the strategy.
+        bench: the opened cache.
+        seeds: repetitions of every point.
+        fixed: hyper-parameters that leave the grid.
+        grid: values to try by hyper-parameter; by default the strategy's own.
+        workers: processes that share the points, None for as many as pay. They import the main module anew, which not every script or notebook can stand.
+        watcher: is told how far they are.
+
+    Returns:
+        The document of the tuning: everything that was tried, and what was chosen.
 
     Raises:
-        UserError: no validation split, one that the backbone was trained on, or a strategy without a grid.
+        UserError: no validation split, one that the backbone was trained on, or nothing to choose.
     """
-    entry, hardware = find(options.strategy.name), Hardware(options.accelerator, options.devices)
-    check_workers(options.workers, hardware.layout.world)
-    join_process_group(hardware.layout, hardware.device)
-    cache = resolve_cache(options)
-    check_validation(cache)
-    fixed = options.strategy.hyperparameters
-    points, refused = accepted(entry, cache, fixed, grid_points(entry, fixed))
-    bench = Bench(cache, hardware)
-    require_writable(options.results / "tuning")
-    planned = [plan(entry, cache.manifest, {**fixed, **point}, options.seeds) for point in points]
-    workers = workers_of(bench, planned, options, auto_workers=auto_workers)
-    scores = scores_of(bench, planned, options, workers)
-    document = tuning_document(entry, bench, points, planned, scores, options, refused) | {"workers": workers}
-    if is_first_process():
-        path = options.results / "tuning" / tuning_name(entry, cache.manifest, fixed)
-        write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
-        show(document, path)
-    leave_process_group()
-    return document
+    fixed = fixed or {}
+    check_validation(bench.cache)
+    points, refused = accepted(entry, bench.cache, fixed, grid_points(entry, fixed, grid))
+    planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
+    workers = workers_of(bench, planned, workers)
+    scores = scores_of(bench, planned, workers, watcher or Watcher())
+    return tuning_document(entry, bench, points, planned, scores, fixed, refused) | {"workers": workers}
+
+
+def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:
+    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``."""
+    return write_text(
+        results / "tuning" / tuning_name(entry, manifest, document["fixed"]), json.dumps(document, indent=1, sort_keys=True) + "\n"
+    )
 
 
 def check_validation(cache: FeatureCache) -> None:
@@ -77,13 +83,13 @@ def check_validation(cache: FeatureCache) -> None:
         )
 
 
-def grid_points(entry: Entry, fixed: dict[str, Any]) -> list[dict[str, Any]]:
-    """The Cartesian product of the strategy's grid without the fixed hyper-parameters.
+def grid_points(entry: Entry, fixed: dict[str, Any], grid: dict[str, Sequence[Any]] | None = None) -> list[dict[str, Any]]:
+    """The Cartesian product of a grid, by default the strategy's, without the fixed hyper-parameters.
 
     Raises:
         UserError: nothing is left to choose.
     """
-    free = {name: values for name, values in entry.grid.items() if name not in fixed}
+    free = {name: values for name, values in (entry.grid if grid is None else grid).items() if name not in fixed}
     if not free:
         raise UserError(f"strategy {entry.name} has nothing to tune" + (" beside what is fixed" if entry.grid else ": it declares no grid"))
     return [dict(zip(free, values, strict=True)) for values in itertools.product(*free.values())]
@@ -114,11 +120,11 @@ def accepted(
 
 
 def tuning_document(
-    entry: Entry, bench: Bench, points: list[dict[str, Any]], planned: list[list[Planned]], scores: dict[str, float], options: TuneOptions,
-    refused: list[dict[str, Any]],
+    entry: Entry, bench: Bench, points: list[dict[str, Any]], planned: list[list[Planned]], scores: dict[str, float],
+    fixed: dict[str, Any], refused: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that was tried, what was left out and why, and what was chosen; the first of equal points wins, the grid's order being the author's."""
-    manifest, fixed = bench.cache.manifest, options.strategy.hyperparameters
+    manifest = bench.manifest
     seeds, grid = [run.repetition for run in planned[0]], []
     for point, runs in zip(points, planned, strict=True):
         values = [scores[run.id] for run in runs]
@@ -149,27 +155,3 @@ def edges(points: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
         if numeric and len(tried) > 2 and value in (min(tried), max(tried)):
             at_edge.append(name)
     return at_edge
-
-
-def show(document: dict[str, Any], path: Path) -> None:
-    """The best points of the grid and the choice."""
-    table = Table(
-        title=f"{document['strategy']} on {document['cache']}: validation macro accuracy, {len(document['grid'])} points x seeds {document['seeds']}"
-    )
-    names = list(document["grid"][0]["hyperparameters"])
-    for name in [*names, "mean %", "per seed %"]:
-        table.add_column(name, justify="right")
-    for row in sorted(document["grid"], key=lambda row: -row["mean"])[:10]:
-        values = [str(row["hyperparameters"][name]) for name in names]
-        table.add_row(*values, f"{100 * row['mean']:.2f}", " ".join(f"{100 * value:.2f}" for value in row["macro_accuracy"]))
-    console = Console()
-    console.print(table)
-    if refused := document.get("refused"):
-        console.print(f"{len(refused)} more points of the grid are refused, the first because {refused[0]['reason']}", soft_wrap=True)
-    if document["at_edge"]:
-        console.print(
-            f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another",
-            soft_wrap=True,
-        )
-    use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else "use it with --tuned"
-    console.print(f"chosen: {document['choice']}; written to {path}; {use}", soft_wrap=True)

@@ -7,10 +7,10 @@ from small_image_files import write_cifar10
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.options import CacheOptions, PretrainOptions, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.bench.pretrain import fresh_network, pretrain
-from lt_bench.bench.run import run
+from lt_bench.bench.run import run as run_and_record
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.sources.image_options import image_bench
-from lt_bench.bench.verify import cache_of, compare, unstable, verify
+from lt_bench.bench.verify import cache_of, check_repeats, compare, unstable, verify
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.augment import Cuts, padded
 from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
@@ -24,6 +24,10 @@ from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
 
 SHORT = {"epochs": 2, "batch_size": 32, "lr": 0.05}
+
+
+def run(options):
+    return run_and_record(options).checked()
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,8 @@ def test_records_say_the_protocol_and_repeat(options, protocol, tmp_path):
     assert max(compare(alone, records[1]).values()) < 1e-5  # each seed begins with the backbone of stage 1
     made = options()
     path = Store(made.results).path(records[1])
-    verify(VerifyOptions(path, data_dir=made.data_dir, weights=made.weights))
+    repeated = VerifyOptions(path, data_dir=made.data_dir, weights=made.weights)
+    check_repeats(repeated, verify(repeated))
     save_weights(fresh_network("resnet20", 10, 4), tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="other images or weights"):
         verify(VerifyOptions(path, data_dir=made.data_dir, weights=tmp_path / "other.safetensors"))
@@ -137,7 +142,8 @@ def test_end_to_end_is_recorded_and_repeats(whole):
     assert "--mode end-to-end --recipe ldam --epochs 2 --precision fp32" in record.command
     folder = made.checkpoints / record.id
     assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "epoch-1.ckpt"}
-    verify(VerifyOptions(Store(made.results).path(record), data_dir=made.data_dir))
+    repeated = VerifyOptions(Store(made.results).path(record), data_dir=made.data_dir)
+    check_repeats(repeated, verify(repeated))
     with pytest.raises(UserError, match="fitted on images"):
         cache_of(record, None)
 

@@ -11,11 +11,11 @@ import submitit
 
 from lt_bench.bench import execute as heads
 from lt_bench.bench.execute import Bench
-from lt_bench.bench.options import BenchOptions, CacheOptions
+from lt_bench.bench.options import CacheOptions
 from lt_bench.bench.planning import plan
-from lt_bench.bench.suite.run import bench, read_suite, suite_path
+from lt_bench.bench.suite.run import read_suite, run_suite, suite_path
 from lt_bench.bench.suite.sharing import WORKER_BYTES, WORKER_FLOP, Work, environments, work_of, workers_for
-from lt_bench.bench.suite.units import Display, Unit, fit_units
+from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units
 from lt_bench.bench.workers import Death, Workers
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads import fit
@@ -74,7 +74,7 @@ def test_a_suite_runs_and_resumes(cli, suite, small_cache, tmp_path, monkeypatch
     everything = [("ce", 0, "user"), ("ce", 1, "user"), ("joint", 0, "official"), ("los", 0, "user"), ("los", 1, "user")]
     assert recorded(tmp_path / "results") == everything
     stamps = {path: path.stat().st_mtime_ns for path in Store(tmp_path / "results").paths()}
-    monkeypatch.setattr("lt_bench.bench.execute.fit_stack", None)  # nothing is left to fit
+    monkeypatch.setattr("lt_bench.bench.execute.fit_heads", None)  # nothing is left to fit
     assert cli("bench", path).code == 0
     assert {path: path.stat().st_mtime_ns for path in Store(tmp_path / "results").paths()} == stamps
 
@@ -116,17 +116,17 @@ def test_a_suite_says_how_exact_products_are(cli, suite, small_cache, tmp_path, 
 
 def test_an_interrupted_suite_goes_on(cli, suite, small_cache, tmp_path, monkeypatch):
     path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 1}, {name: cb, epochs: 1}], seeds: [0]}")
-    real = heads.fit_stack
+    real = heads.fit_heads
 
-    def interrupted(stack, *arguments, **more):
-        if stack[0].entry.name == "cb":
+    def interrupted(pool, *arguments, **more):
+        if pool[0][0].entry.name == "cb":
             raise KeyboardInterrupt
-        return real(stack, *arguments, **more)
+        return real(pool, *arguments, **more)
 
-    monkeypatch.setattr(heads, "fit_stack", interrupted)
+    monkeypatch.setattr(heads, "fit_heads", interrupted)
     assert cli("bench", path).code == 130
     assert recorded(tmp_path / "results") == [("ce", 0, "user"), ("joint", 0, "official")]
-    monkeypatch.setattr(heads, "fit_stack", real)
+    monkeypatch.setattr(heads, "fit_heads", real)
     assert cli("bench", path).code == 0
     assert len(recorded(tmp_path / "results")) == 3
 
@@ -395,14 +395,14 @@ def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool
     cli("bench", path, "--accelerator", "cpu")
     assert asked == [["1", "1"]]
     assert [name.split()[0] for name in given] == ["ncm", "crt", "ce", "joint"]
-    bench(BenchOptions(suite=path, results=tmp_path / "by_a_script", accelerator="cpu"))
+    run_suite(read_suite(Path(path)), Store(tmp_path / "by_a_script"), Hardware("cpu"))
     assert len(asked) == 1
     assert len(recorded(tmp_path / "by_a_script")) == 4
 
 
 def test_caches_are_done_one_after_the_other(monkeypatch):
     works = [Work(1.0, 1.0, 1), Work(3.0, 1.0, 1), Work(0.0, 1.0, 1, solves=True)]
-    units = [Unit(Path(cache), "cpu", 1, (), Path("results"), analysis=False, work=work) for work in works for cache in ("first", "second")]
+    units = [Unit(Path(cache), "cpu", 1, (), work) for work in works for cache in ("first", "second")]
     seen = []
 
     class Recorder(Workers):
@@ -412,7 +412,7 @@ def test_caches_are_done_one_after_the_other(monkeypatch):
 
     monkeypatch.setattr("lt_bench.bench.suite.units.Workers", Recorder)
     with pytest.raises(KeyError):  # none is done
-        fit_units(units, 2, BenchOptions(accelerator="cpu"), Display())
+        fit_units(units, 2, Fitter(Path("results")), Watcher())
     assert seen == [(cache, flop) for cache in ("first", "second") for flop in (0.0, 3.0, 1.0)]
 
 
