@@ -15,7 +15,7 @@ def test_functions_are_short() -> None:
 
 def test_files_of_strategies_are_short() -> None:
     assert house.strategy_files()
-    assert house.long_strategy_files(150) == []
+    assert house.long_strategy_files(121) == []
 
 
 def test_no_file_is_shared_without_a_subject() -> None:

@@ -24,7 +24,7 @@ class DatasetInfo:
         name: data set name as on the command line, e.g. ``cifar100_lt``.
         class_names: K names in label order.
         train_counts: K training images per class.
-        split_hash: identity of the rows of all splits (DESIGN.md, "A split is its content").
+        split_hash: identity of the rows of all splits (``data.splits.split_hash``).
         imbalance_factor: n_max / n_min by which a long-tailed subset was drawn; None for data used as they are.
         selection: how the subset was drawn, e.g. ``first`` or ``seed0``; ``given`` where nothing was drawn.
         val_seen_by_backbone: whether stage 1 was trained on the validation rows; True makes tuning refuse them.

@@ -21,7 +21,7 @@ def dynasmooth(p: NDArray[np.float64], group_mean: NDArray[np.float64], k: float
 
 
 def frequency_parts(counts: NDArray[np.integer], groups: int) -> list[NDArray[np.intp]]:
-    """Classes from largest to smallest in FFDS's runs, which end at ``floor(K g / groups)``; as `strategies.ffds_shared.frequency_groups`, without torch."""
+    """Classes from largest to smallest in FFDS's runs, which end at ``floor(K g / groups)``; as `strategies._lib.ffds.frequency_groups`, without torch."""
     order = np.argsort(-counts, kind="stable")
     return np.split(order, [len(order) * group // groups for group in range(1, groups)])
 
