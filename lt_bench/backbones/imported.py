@@ -63,8 +63,8 @@ class Experts(Backbone):
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D), expert after expert."""
-        found = [encoder(images) for encoder in self.encoders]
-        return torch.cat([F.normalize(one, dim=1) for one in found] if self.normalised else found, dim=1)
+        features = [encoder(images) for encoder in self.encoders]
+        return torch.cat([F.normalize(one, dim=1) for one in features] if self.normalised else features, dim=1)
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ def _gather(key_map: KeyMap, content: object, path: Path) -> dict[str, Tensor]:
     for prefix, places in key_map.state.items():
         optional = places.endswith("?")
         alternatives = places.removesuffix("?").split("|")
-        found = next((tensors for place in alternatives if (tensors := tensors_at(content, place)) is not None), None)
-        if found is None and not optional:
+        part = next((tensors for place in alternatives if (tensors := tensors_at(content, place)) is not None), None)
+        if part is None and not optional:
             top = ", ".join(list(map(str, content))[:6]) if isinstance(content, Mapping) else type(content).__name__
             raise UserError(f"{path}: no state dict at {' or '.join(filter(None, alternatives)) or 'its top'}; it has {top}")
-        gathered |= {prefix + key: tensor for key, tensor in without_module(found or {}).items()}
+        gathered |= {prefix + key: tensor for key, tensor in without_module(part or {}).items()}
     return gathered
 
 
@@ -143,16 +143,16 @@ def _has(head: HeadMap, state: Mapping[str, Tensor], experts: Sequence[int]) -> 
 
 def _encoder_state(key_map: KeyMap, state: Mapping[str, Tensor], expert: int, head: HeadMap | None) -> dict[str, Tensor]:
     taken = {name.replace("{i}", str(expert)) for name in (head.weight, head.bias)} if head else set()
-    found = {}
+    encoder = {}
     for key, tensor in state.items():
         if key in taken or key.startswith(key_map.ignore):
             continue
         for before, after in key_map.keys:
             beginning = before.replace("{i}", str(expert))
             if key.startswith(beginning):
-                found[after + key.removeprefix(beginning)] = tensor
+                encoder[after + key.removeprefix(beginning)] = tensor
                 break
-    return found
+    return encoder
 
 
 def _fitting(key_map: KeyMap, state: Mapping[str, Tensor], path: Path) -> str:

@@ -92,12 +92,12 @@ def read_transform(words: str, size: int | None = None) -> Transform:
     Raises:
         UserError: the words say something else.
     """
-    found = _TEXT.fullmatch(words)
-    if found is None:
+    match = _TEXT.fullmatch(words)
+    if match is None:
         raise UserError(f"the transform {words!r} cannot be repeated on new images; export the head alone with --head-only")
-    mean, std = ((float(x[0]), float(x[1]), float(x[2])) for x in (found["mean"].split(), found["std"].split()))
-    resize, crop = (int(found[name]) if found[name] else None for name in ("resize", "crop"))
-    return Transform(mean, std, resize, crop, found["square"] is not None, found["how"] or "bilinear", None if resize or crop else size)
+    mean, std = ((float(x[0]), float(x[1]), float(x[2])) for x in (match["mean"].split(), match["std"].split()))
+    resize, crop = (int(match[name]) if match[name] else None for name in ("resize", "crop"))
+    return Transform(mean, std, resize, crop, match["square"] is not None, match["how"] or "bilinear", None if resize or crop else size)
 
 
 class Prepared(torch.nn.Module):

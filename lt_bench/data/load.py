@@ -131,9 +131,9 @@ def _check_disjoint(name: str, splits: dict[str, ImageList]) -> None:
 
 
 def _check_counts(spec: DatasetSpec, splits: dict[str, ImageList]) -> None:
-    found, wanted = class_counts(splits["train"].labels, spec.num_classes or 0), spec.train_counts()
-    if wanted is not None and found != wanted:
-        c = next(k for k in range(len(wanted)) if found[k] != wanted[k])
+    counts, expected = class_counts(splits["train"].labels, spec.num_classes or 0), spec.train_counts()
+    if expected is not None and counts != expected:
+        c = next(k for k in range(len(expected)) if counts[k] != expected[k])
         raise UserError(
-            f"{spec.name}: {len(splits['train']):,} training images listed, expected {sum(wanted):,}; class {c} has {found[c]}, expected {wanted[c]}"
+            f"{spec.name}: {len(splits['train']):,} training images listed, expected {sum(expected):,}; class {c} has {counts[c]}, expected {expected[c]}"
         )

@@ -229,7 +229,7 @@ def require(cache: FeatureCache, **expected: object) -> None:
     Raises:
         UserError: a field differs; names it.
     """
-    found = key_fields(cache.manifest)
+    fields = key_fields(cache.manifest)
     for name, value in expected.items():
-        if found[name] != value:
-            raise UserError(f"{cache.path}: {name} is {found[name]}, expected {value}; name the right cache with --cache or make it again")
+        if fields[name] != value:
+            raise UserError(f"{cache.path}: {name} is {fields[name]}, expected {value}; name the right cache with --cache or make it again")

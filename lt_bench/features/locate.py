@@ -30,13 +30,13 @@ def shipped(folder: str) -> Path:
 
 def known_caches() -> list[tuple[Path, Manifest]]:
     """Every readable cache in the known places, home first, sorted by name within a place; a damaged one is left out and named on stderr, once."""
-    found = []
+    caches = []
     for directory in _known_directories():
         try:
-            found.append((directory, read_manifest(directory)))
+            caches.append((directory, read_manifest(directory)))
         except UserError as error:
             _say_left_out(str(error))
-    return found
+    return caches
 
 
 def _known_directories() -> list[Path]:

@@ -147,8 +147,8 @@ def read_manifest(directory: Path) -> Manifest:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: damaged manifest ({error}); make the cache again") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT_VERSION:
-        found = document.get("format") if isinstance(document, dict) else None
-        raise UserError(f"{path}: cache format {found!r}, this version reads {FORMAT_VERSION}; make the cache again")
+        version = document.get("format") if isinstance(document, dict) else None
+        raise UserError(f"{path}: cache format {version!r}, this version reads {FORMAT_VERSION}; make the cache again")
     try:
         manifest = _from_document(document)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -43,9 +43,9 @@ class SplitPlan:
     def __len__(self) -> int:
         return self.labels.numel()
 
-    def keep(self, kept: Tensor) -> SplitPlan:
-        """The samples where ``kept`` (N,) is True."""
-        return SplitPlan(self.views, self.labels[kept], self.rows[kept])
+    def where(self, mask: Tensor) -> SplitPlan:
+        """The samples where ``mask`` (N,) is True."""
+        return SplitPlan(self.views, self.labels[mask], self.rows[mask])
 
 
 class Resumable:
@@ -137,11 +137,11 @@ class Resumable:
 
     def broken(self, split: str) -> dict[int, str]:
         """Positions of a split that could not be read, and why, of all shards written."""
-        found = {}
+        broken = {}
         for start in self._starts(split):
             if self._marker(split, start).exists():
-                found |= {int(i): why for i, why in json.loads(self._marker(split, start).read_text(encoding="utf-8")).items()}
-        return found
+                broken |= {int(i): why for i, why in json.loads(self._marker(split, start).read_text(encoding="utf-8")).items()}
+        return broken
 
     def publish(self, description: Description, head: Mapping[str, Tensor], texts: Mapping[str, str]) -> Manifest:
         """Leave out the broken rows and put the finished cache at ``directory``, which one process does when all have written their shards.
@@ -161,7 +161,7 @@ class Resumable:
             for split, layout in list(self._layouts.items()):
                 broken = self.broken(split)
                 if broken:
-                    self._layouts[split] = layout.without(broken, self.files / f"{split}-kept.safetensors")
+                    self._layouts[split] = layout.without(broken, self.files / f"{split}-intact.safetensors")
             arrays = {name: tensor for layout in self._layouts.values() for name, tensor in layout.tensors().items()}
             if head:
                 save_file(dict(head), self.files / "head.safetensors")
@@ -177,7 +177,7 @@ class Resumable:
                     layout.path.replace(wanted)
             for name, text in texts.items():
                 (self.files / name).write_text(text, encoding="utf-8")
-            for leftover in self.files.glob("*-kept.safetensors"):
+            for leftover in self.files.glob("*-intact.safetensors"):
                 leftover.unlink()
             manifest = publish(self.files, self.directory, description, parts)
         except OSError as error:
@@ -240,10 +240,10 @@ class _Layout:
 
     def without(self, broken: Mapping[int, str], path: Path) -> _Layout:
         """A copy at ``path`` without these positions."""
-        kept = torch.ones(len(self.plan), dtype=torch.bool)
-        kept[list(broken)] = False
+        intact = torch.ones(len(self.plan), dtype=torch.bool)
+        intact[list(broken)] = False
         path.unlink(missing_ok=True)
-        copy, index = _Layout(path, self.split, self.plan.keep(kept), self.dim, self.dtype), kept.nonzero().squeeze(1)
+        copy, index = _Layout(path, self.split, self.plan.where(intact), self.dim, self.dtype), intact.nonzero().squeeze(1)
         copy.write_header()
         for view in self.plan.views:
             features, start = stored_tensor(self.path, f"{self.split}/features/{view}"), 0
@@ -305,13 +305,13 @@ def identity(**fields: object) -> str:
 
 
 def _encoded(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    encoded: dict[str, Tensor] = {}
     for name, tensor in arrays.items():
         if "/features/" in name:
-            found[name], found[f"{name}.scale"], found[f"{name}.offset"] = (part.contiguous() for part in encode_affine8(tensor))
+            encoded[name], encoded[f"{name}.scale"], encoded[f"{name}.offset"] = (part.contiguous() for part in encode_affine8(tensor))
         else:
-            found[name] = tensor.clone()
-    return found
+            encoded[name] = tensor.clone()
+    return encoded
 
 
 def _bytes(tensor: Tensor) -> memoryview:

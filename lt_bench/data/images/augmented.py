@@ -77,14 +77,14 @@ class AugmentedBatches:
         self._chunks.batches = batches
         chunks = iter(self._loader)
         for batch in batches:
-            found, count = [], 0
+            parts, count = [], 0
             while count < len(batch):
                 images, messages = next(chunks)
                 if broken := next(filter(None, messages), ""):
                     raise UserError(f"{broken}; mend or remove it, or leave such images out with --skip-broken")
-                found.append(images)
+                parts.append(images)
                 count += len(images)
-            yield found
+            yield parts
 
 
 class _Chunks:

@@ -36,13 +36,13 @@ def broken_images(data: FileData, workers: int, rank: int = 0, world: int = 1) -
     Returns:
         By split the positions of those that cannot be decoded, and why.
     """
-    found = {}
+    broken = {}
     for split, images in data.splits.items():
         mine = range(rank, len(images), world)
         loader = DataLoader(_Reasons(images), batch_size=32, sampler=mine, num_workers=workers, collate_fn=list)
         reasons = (reason for batch in loader for reason in batch)
-        found[split] = {i: reason for i, reason in zip(mine, reasons, strict=True) if reason}
-    return found
+        broken[split] = {i: reason for i, reason in zip(mine, reasons, strict=True) if reason}
+    return broken
 
 
 def without_broken(data: FileData, broken: Sequence[Mapping[str, Mapping[int, str]]]) -> tuple[FileData, tuple[str, ...]]:
@@ -65,5 +65,5 @@ def without_broken(data: FileData, broken: Sequence[Mapping[str, Mapping[int, st
     if not counts.all():
         empty = data.class_names[int(counts.argmin())]
         raise UserError(f"class {empty!r} has no training image that can be decoded; mend them: {'; '.join(left_out[:3])}")
-    kept = dataclasses.replace(data, splits=splits, train_counts=tuple(counts.tolist()), split_hash=identity(splits))
-    return kept, tuple(left_out)
+    remaining = dataclasses.replace(data, splits=splits, train_counts=tuple(counts.tolist()), split_hash=identity(splits))
+    return remaining, tuple(left_out)

@@ -118,11 +118,11 @@ def _names(path: Path, key: bytes) -> tuple[str, ...] | None:
 def _load(path: Path) -> dict[bytes, Any]:
     try:
         with path.open("rb") as file:
-            found = _Unpickler(file, encoding="bytes").load()
+            content = _Unpickler(file, encoding="bytes").load()
     except FileNotFoundError:
         raise UserError(f"{path}: missing; unpack the archive again") from None
     except (pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError) as error:
         raise UserError(f"{path}: not a CIFAR pickle ({error}); unpack the archive again") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UserError(f"{path}: not a CIFAR pickle; unpack the archive again")
-    return found
+    return content

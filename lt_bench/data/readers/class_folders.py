@@ -104,11 +104,11 @@ def _non_empty(splits: dict[str, ImageList]) -> dict[str, ImageList]:
 def _read(root: Path, folder: str, classes: tuple[str, ...], split: str) -> ImageList:
     """All images under root/folder/<class>/."""
     base = root / folder
-    found = _class_folders(base)
-    _check_classes(base, found, classes, split)
+    folders = _class_folders(base)
+    _check_classes(base, folders, classes, split)
     paths, labels = [], []
     for label, name in enumerate(classes):
-        images = _images(base / name) if name in found else []
+        images = _images(base / name) if name in folders else []
         if not images and split != "val":
             raise UserError(f"{base / name}: class {name!r} has no image; add some, or remove the folder from all splits")
         paths += ["/".join(filter(None, (folder, name, image))) for image in images]
@@ -116,11 +116,11 @@ def _read(root: Path, folder: str, classes: tuple[str, ...], split: str) -> Imag
     return image_list(root, paths, np.array(labels, dtype=np.int64))
 
 
-def _check_classes(base: Path, found: list[str], classes: tuple[str, ...], split: str) -> None:
-    unknown = sorted(set(found) - set(classes))
+def _check_classes(base: Path, folders: list[str], classes: tuple[str, ...], split: str) -> None:
+    unknown = sorted(set(folders) - set(classes))
     if unknown:
         raise UserError(f"{base}: folder {unknown[0]!r} is not one of the {len(classes)} classes of train; rename or remove it")
-    missing = sorted(set(classes) - set(found))
+    missing = sorted(set(classes) - set(folders))
     if missing and split != "val":
         raise UserError(f"{base}: {len(missing)} of {len(classes)} classes have no folder here, the first is {missing[0]!r}; add it")
 

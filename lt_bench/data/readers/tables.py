@@ -173,14 +173,14 @@ def _numbered(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> t
     if not pd.api.types.is_integer_dtype(column):
         raise UserError(f"{path}: labels are fractions such as {column.iloc[0]}, expected class names or whole numbers from 0")
     labels = column.to_numpy(dtype=np.int64)
-    found = np.unique(labels)
-    gaps = np.setdiff1d(np.arange(found[-1] + 1), found) if found[0] >= 0 and found[-1] < 10 * len(labels) else []
-    if found[0] == 0 and len(gaps):
+    values = np.unique(labels)
+    gaps = np.setdiff1d(np.arange(values[-1] + 1), values) if values[0] >= 0 and values[-1] < 10 * len(labels) else []
+    if values[0] == 0 and len(gaps):
         raise UserError(
-            f"{path}: labels 0..{found[-1]}, and no row has label {gaps[0]}; number the classes without gaps, or give their names"
+            f"{path}: labels 0..{values[-1]}, and no row has label {gaps[0]}; number the classes without gaps, or give their names"
         )
-    check_labels(labels, found.size, str(path))
-    return labels, known if known and len(known) == found.size else tuple(str(k) for k in range(found.size))
+    check_labels(labels, values.size, str(path))
+    return labels, known if known and len(known) == values.size else tuple(str(k) for k in range(values.size))
 
 
 def _splits(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], str]:
