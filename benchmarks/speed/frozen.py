@@ -14,7 +14,7 @@ from benchmarks.speed.measure import Contestant, Figure, Setting, race
 from benchmarks.speed.pictures import CLASSES, decoded
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
-from lt_bench.data.images.augment import Draws, Normalise, crop, padded
+from lt_bench.data.images.augment import Crops, Normalise, crop, padded
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
@@ -56,7 +56,7 @@ def _official(data: ImageData, backbone: str, device: str) -> int:
         for index in torch.randperm(len(labels)).split(BATCH):
             where = index.to(device)
             with torch.no_grad():
-                features = network.features(normalise(crop(store, where, Draws.random(len(index), generator).to(where.device))))
+                features = network.features(normalise(crop(store, where, Crops.random(len(index), generator).to(where.device))))
             loss = F.cross_entropy(network.fc(features), labels[where], label_smoothing=0.98)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -26,7 +26,7 @@ from benchmarks.speed.pictures import CLASSES, decoded, jpegs
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.transform import Transform
-from lt_bench.data.images.augment import Draws, Normalise, crop, padded
+from lt_bench.data.images.augment import Crops, Normalise, crop, padded
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.images.transforms import Augmentation
 from lt_bench.data.readers.small_images import ImageData
@@ -133,7 +133,7 @@ def _cropped(data: ImageData, device: str) -> Callable[[], Batches]:
 
     def epoch() -> Batches:
         for index in torch.randperm(len(labels)).split(64):
-            draws = Draws.random(len(index), np.random.default_rng(0)).to(torch.device(device))
+            draws = Crops.random(len(index), np.random.default_rng(0)).to(torch.device(device))
             where = index.to(device)
             yield normalise(crop(store, where, draws)), labels[where]
 

@@ -1,4 +1,4 @@
-"""What every backbone is."""
+"""The interface of backbones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Backbone(nn.Module, ABC):
     Attributes:
         fc: the classifier, D to K.
         dim: feature dimension D.
-        encoder_prefix: what the names of the encoder's tensors begin with here and not in the files that others publish.
-        classifier_key: what the classifier's tensors are called in those files, before ``.weight`` and ``.bias``.
-        unused: beginnings of names in those files that are no part of the encoder, e.g. auxiliary classifiers.
+        encoder_prefix: prefix of the encoder's tensors in our state dict, absent from published files.
+        classifier_key: name of the classifier in published files, before ``.weight`` and ``.bias``.
+        unused: prefixes of tensors in published files that belong neither to the encoder nor the classifier, e.g. auxiliary classifiers.
     """
 
     fc: nn.Linear
@@ -34,10 +34,10 @@ class Backbone(nn.Module, ABC):
 
 
 class Wrapped(Backbone):
-    """A network of another library as a backbone: its last linear layer becomes ``fc``, and what that layer saw are the features.
+    """A network of another library as a backbone: its last linear layer becomes ``fc``, the inputs of that layer are the features.
 
     Args:
-        network: gives features (B, D) once its own classifier is taken away.
+        network: without its classifier, from images to features (B, D).
         dim: D.
         num_classes: K.
         classifier_key: name of the classifier in the library's own state dict.

@@ -1,4 +1,4 @@
-"""Reading what others saved with torch: tensors are read, foreign objects become inert stand-ins, no code of the file runs."""
+"""Safe reading of checkpoints: tensors are read, objects of other classes become inert stand-ins, no code of the file runs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LEGACY_PICKLES = 4  # magic number, protocol, system, object
 
 
 class Dropped:
-    """Stands for an object of a class that is not read; keeps its attributes, so that the tensors of a pickled module can be found."""
+    """Stand-in for an object of a class that is not imported; it has the object's attributes, so that tensors of a pickled module can be read."""
 
     def __init__(self, *_: object, **__: object) -> None:
-        """Whatever it was built from is ignored."""
+        """Arguments are ignored."""
 
     def __setstate__(self, state: object) -> None:
         if isinstance(state, dict):
@@ -32,12 +32,12 @@ class Dropped:
 
 
 def read_checkpoint(path: Path) -> Any:
-    """The content of a safetensors file or of one that torch saved, foreign objects as ``Dropped``; pickled modules become state dicts.
+    """The content of a safetensors file or a file of ``torch.save``; other objects as ``Dropped``, pickled modules as state dicts.
 
-    Reading stays with torch's own restricted unpickler (``weights_only=True``), which calls nothing but what rebuilds tensors, and these stand-ins.
+    Torch's restricted unpickler (``weights_only=True``) reads the file; it calls only functions that rebuild tensors, and these stand-ins.
 
     Raises:
-        UserError: absent, damaged, or it names a function that must not be called.
+        UserError: the file is absent, damaged, or refers to a function that must not be called.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such weights file; name one with --weights")
@@ -82,12 +82,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _stand_in(name: str) -> type:
-    """A class of its own for every name: torch looks stand-ins up by name and class."""
+    """A separate class for every name, since torch looks up stand-ins by name and class."""
     return type(name.rpartition(".")[2], (Dropped,), {})
 
 
 def _foreign_names(path: Path) -> list[str]:
-    """``module.name`` of every global that the pickle refers to outside what torch rebuilds tensors with; the pickle is only scanned, not run."""
+    """``module.name`` of every global that a pickle refers to, except for torch's functions that rebuild tensors; the pickle is scanned, not run."""
     with path.open("rb") as file:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

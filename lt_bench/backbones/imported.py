@@ -23,7 +23,7 @@ Linear = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build the network of an import again.
+    """How to rebuild the network of an imported checkpoint.
 
     Attributes:
         encoder: name of the backbone of every expert.
@@ -43,7 +43,7 @@ class Recipe:
 
 
 class Experts(Backbone):
-    """Encoders side by side: their features (each of unit length where that is asked for) stand one after the other, D = the sum of theirs.
+    """Encoders whose features (optionally normalised to unit length) are concatenated; D is the sum of their dimensions.
 
     A linear classifier whose blocks are the experts' own classifiers, divided by their number, gives the average of the experts' logits.
 
@@ -69,7 +69,7 @@ class Experts(Backbone):
 
 @dataclass(frozen=True)
 class Import:
-    """A checkpoint taken apart: the recipe of its network, a state dict per expert, its classifier over their features, and what was left over."""
+    """Parts of a checkpoint: recipe of the network, a state dict per expert, the classifier over their features, and names of unused tensors."""
 
     recipe: Recipe
     encoders: tuple[dict[str, Tensor], ...]
@@ -78,7 +78,7 @@ class Import:
 
 
 def read_import(key_map: KeyMap, path: Path, dataset: str, train_counts: Sequence[int], expert: int | None = None) -> Import:
-    """Take a checkpoint apart by its map.
+    """Read the parts of a checkpoint by its map.
 
     Args:
         key_map: the layout.

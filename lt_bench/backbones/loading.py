@@ -1,4 +1,4 @@
-"""A backbone by its name with its weights, wherever they come from: the one way in for extraction and for export."""
+"""Backbones with their weights, from any source; used by extraction, training and export."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Loaded:
 
     Attributes:
         network: in eval mode; ``network.fc`` is the stage-1 classifier where there is one, else fresh.
-        recipe: how to build it again.
+        recipe: how to rebuild the network.
         head: the stage-1 classifier, weight (K, D) and bias (K,), or None: other classes than the data set's, or none.
         weights_hash: identity of the weights.
         imported: whether it is a published checkpoint, read by a key map.
         stated: the accuracy that the owners state for it.
-        notes: what a user should know, one line each.
+        notes: remarks for the user, one line each.
     """
 
     network: Backbone
@@ -70,7 +70,7 @@ def load_backbone(name: str, weights: Path | str, num_classes: int, dataset: str
 
 
 def fill(network: Backbone, state: Mapping[str, Tensor], origin: str) -> Linear | None:
-    """Copy a state dict, as written here or as its library writes it, into a network; a classifier of other classes is left out.
+    """Copy a state dict, with our names or the library's, into a network; a classifier with another number of classes is left out.
 
     Returns:
         The classifier, if it was copied.
@@ -102,7 +102,7 @@ def put_head(network: Backbone, head: Linear) -> Linear:
 
 
 def transform_of(name: str) -> str:
-    """How the pretrained weights of a backbone want images, in the words of a manifest; empty where the data set says."""
+    """Image transform of the pretrained weights of a backbone, in the words of a manifest; empty if the data set decides."""
     if name.startswith(TIMM):
         from lt_bench.backbones.timm_nets import build, transform_words
 
@@ -129,7 +129,7 @@ def _load_import(name: str, path: Path, num_classes: int, dataset: str, train_co
 
 
 def _import_hash(taken: Import) -> str:
-    """Identity of what was taken from a checkpoint, whatever else its file holds."""
+    """Identity of the tensors that were read from a checkpoint; other content of the file does not count."""
     tensors = {f"{i}.{key}": tensor for i, state in enumerate(taken.encoders) for key, tensor in state.items()}
     if taken.head is not None:
         tensors |= {"head.weight": taken.head[0], "head.bias": taken.head[1]}

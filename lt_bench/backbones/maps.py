@@ -1,4 +1,4 @@
-"""Key maps: how a published checkpoint is laid out, as data. The shipped ones are the files of ``importers/``; a user's own has the same form. Free of torch."""
+"""Key maps describe the layout of published checkpoints. The shipped ones are in ``importers/``; a user's own has the same form. Free of torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lt_bench.core.errors import UserError
 
 @dataclass(frozen=True)
 class HeadMap:
-    """One way in which a classifier can stand in a checkpoint; it is taken where all its tensors are there. ``{i}`` is the number of an expert.
+    """A possible place of the classifier in a checkpoint, used if all its tensors exist. ``{i}`` is the number of an expert.
 
     Attributes:
         weight: name of the weight.
@@ -36,7 +36,7 @@ class HeadMap:
 
 @dataclass(frozen=True)
 class Stated:
-    """An accuracy that the owners state for a checkpoint, in per cent, and where they do."""
+    """Accuracy that the owners state for a checkpoint, in per cent, and its source."""
 
     dataset: str
     encoder: str
@@ -52,17 +52,17 @@ class KeyMap:
         name: as on the command line.
         title: the method and its paper.
         repository: the official code.
-        weights: what has been published, in words; "none" where nothing.
-        tested: on what the map was tried, in words.
+        weights: which weights are published, in words; "none" if there are none.
+        tested: how the map was tested, in words.
         state: prefix to put before the names of a state dict, and where that dict stands in the file: dotted keys, alternatives separated by ``|``, a ``?`` at
             the end for one that may be absent.
-        encoder: networks that it may be, the first whose tensors fit.
+        encoder: candidate networks; the first whose tensors fit is used.
         keys: beginning of a name in the checkpoint, and what it becomes in the encoder; the first that fits. ``{i}`` is the number of an expert.
-        heads: ways in which the classifier can stand there.
-        ignore: beginnings of names that are known to be neither.
+        heads: possible places of the classifier.
+        ignore: prefixes of tensors that belong to neither encoder nor classifier.
         relabelled: data sets on which label c of the checkpoint is the c-th class by falling number of training images.
         stated: accuracies that the owners state.
-        note: what else to know, one sentence.
+        note: a further remark, one sentence.
     """
 
     name: str
@@ -93,7 +93,7 @@ def key_map_names() -> tuple[str, ...]:
 
 
 def is_key_map(name: str) -> bool:
-    """Whether a backbone's name means a shipped map or a map file; an expert's number may follow after ``@``."""
+    """Whether the name of a backbone is that of a shipped map or a map file; an expert's number may follow after ``@``."""
     base = name.partition("@")[0]
     return base in key_map_names() or base.endswith((".yaml", ".yml"))
 

@@ -1,4 +1,4 @@
-"""Which backbones there are. Free of torch until one is built."""
+"""The registry of backbones. Free of torch until one is built."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class BackboneSpec:
 
     Attributes:
         name: as on the command line.
-        dim: feature dimension D; 0 where only the built network says.
-        input_size: height and width of its images, pixels; 0 where only the built network says.
+        dim: feature dimension D; 0 if only the built network knows.
+        input_size: height and width of its images, pixels; 0 if only the built network knows.
         summary: one line for ``lt-bench list backbones``.
-        builder: ``module:function`` that makes it from its name (without the family) and the number of classes.
-        transform: how its own pretrained weights want images, in the words of a manifest; empty where the data set says.
+        builder: ``module:function`` that builds the network from its name and the number of classes.
+        transform: image transform of its pretrained weights, in the words of a manifest; empty if the data set decides.
     """
 
     name: str
@@ -94,7 +94,7 @@ def backbone_spec(name: str) -> BackboneSpec:
 
 
 def _near(wanted: str, names: Iterable[str]) -> str | None:
-    """The name that was probably meant, with or without its family and its separators; ours before torchvision's."""
+    """The nearest name, with or without its family and separators; ours before torchvision's."""
     family = TORCHVISION if wanted.startswith(TORCHVISION) else ""
     squeezed = {name.removeprefix(TORCHVISION).replace("_", ""): name for name in reversed([*names]) if name.startswith(family)}
     wanted = wanted.removeprefix(TORCHVISION).replace("_", "")

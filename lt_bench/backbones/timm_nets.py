@@ -37,7 +37,7 @@ def hub_state(name: str, version: str) -> dict:
 
 
 def transform_words(network: Wrapped) -> str:
-    """How a timm model's pretrained weights want images, in the words of a manifest."""
+    """Image transform of a timm model's pretrained weights, in the words of a manifest."""
     config = _config(network.network)
     size = int(config["input_size"][-1])
     how = {"bilinear": "", "": ""}.get(config.get("interpolation", ""), f" {config.get('interpolation')}")

@@ -24,7 +24,7 @@ def build(name: str, num_classes: int) -> Wrapped:
 
 
 def hub_state(name: str, version: str) -> dict:
-    """The state dict of published weights, ``DEFAULT`` or one of torchvision's names for them; downloads it where it is not there yet.
+    """The state dict of published weights, ``DEFAULT`` or one of torchvision's names for them; downloaded if not in torch's cache.
 
     Raises:
         KeyError: no such weights.

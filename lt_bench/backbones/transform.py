@@ -1,4 +1,4 @@
-"""How an image becomes the input of a network, without augmentation: read from and written as the words that stand in a cache's manifest."""
+"""The evaluation transform of images, written to and read from the words of a cache's manifest."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import Tensor
 from torchvision.transforms import CenterCrop, InterpolationMode, PILToTensor, Resize
 
 from lt_bench.core.errors import UserError
-
-Statistics = tuple[float, float, float]
+from lt_bench.data.specs import Statistics
 
 _NUMBER = r"[0-9.eE+-]+"
 _TEXT = re.compile(
@@ -25,7 +24,7 @@ _TEXT = re.compile(
 
 @dataclass(frozen=True)
 class Transform:
-    """Pad to a square, resize the shorter side, cut out the centre, normalise; each step only where it is asked for.
+    """Pad to a square, resize the shorter side, cut out the centre, normalise; each step is optional.
 
     Attributes:
         mean, std: of RGB in 0..1.
@@ -33,7 +32,7 @@ class Transform:
         crop: side of the square that is cut out of the centre; None cuts nothing.
         square: whether black borders are added first.
         interpolation: bilinear, bicubic or lanczos, with antialiasing.
-        size: side of the square input where no resize or crop says it: images of another size are brought to it.
+        size: side of the square input if neither resize nor crop gives it; other images are resized to it.
     """
 
     mean: Statistics
@@ -74,7 +73,7 @@ class Transform:
         """RGB images as uint8 (B, 3, H, W).
 
         Raises:
-            UserError: the images come out in different sizes, since nothing here brings them to one.
+            UserError: the images come out in different sizes, since no step makes them equal.
         """
         pixels = [self.pixels(image) for image in images]
         if len({tuple(one.shape) for one in pixels}) > 1:
@@ -87,10 +86,10 @@ def read_transform(words: str, size: int | None = None) -> Transform:
 
     Args:
         words: as ``Transform.words`` writes them.
-        size: side of the input where the words leave the image as it is.
+        size: side of the input if the words contain no resize or crop.
 
     Raises:
-        UserError: the words say something else.
+        UserError: the words have another form.
     """
     match = _TEXT.fullmatch(words)
     if match is None:

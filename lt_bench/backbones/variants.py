@@ -1,4 +1,4 @@
-"""Networks of published checkpoints that no library has: thinner last stages (RIDE), other depths and widths."""
+"""Networks of published checkpoints that no library provides: thinner last stages (RIDE), other depths and widths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there of a data set, what is missing and from which archive it comes (``lt-bench data check NAME``); useful before any image is there."""
+"""Completeness of a data set on disk: which files are present, which are missing and from which archive they come. Needs no image to start with."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.metrics.groups import shot_groups
 
 Say = Callable[[RenderableType], None]
-"""Shows a line or a table to a person."""
+"""Shows a line of text or a table."""
 
 
 def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int = 8, **reading: Unpack[Reading]) -> ImageData | FileData:
-    """Show what is there of a data set, decode some images, and show the command that goes on from here.
+    """Show which files of a data set are present, decode some images, and show the next command.
 
     Args:
         dataset: its name.
@@ -35,7 +35,7 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
         reading: see ``Reading``.
 
     Raises:
-        UserError: no such data set; something is missing, wrong or cannot be decoded, once everything that can be said has been shown.
+        UserError: no such data set; something is missing, wrong or cannot be decoded, after everything else has been shown.
     """
     spec = dataset_spec(dataset)
     say(f"{spec.name}: {spec.title}, {spec.summary}")
@@ -61,7 +61,7 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
 
 
 def _show_needs(say: Say, spec: DatasetSpec, root: Path | None) -> None:
-    """The table of files."""
+    """Show the table of needed files."""
     table = Table("needed", "", "from", box=SIMPLE_HEAD)
     for need in spec.needs:
         table.add_row(need.path, "there" if root is not None and (root / need.path).exists() else "missing", need.origin)
@@ -69,7 +69,7 @@ def _show_needs(say: Say, spec: DatasetSpec, root: Path | None) -> None:
 
 
 def _show_listed(say: Say, spec: DatasetSpec, root: Path) -> None:
-    """How many of the listed images are there, where the lists are."""
+    """Show how many of the listed images are present, if the lists are."""
     try:
         splits, _ = listed_splits(spec, root)
     except UserError as error:
@@ -114,7 +114,7 @@ def _classes(data: ImageData | FileData, order: np.ndarray, most: int = 3) -> st
 
 
 def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
-    """The command that goes on from here, with every choice that was checked."""
+    """The next command, with every option that was checked."""
     backbone = "torchvision.resnet50" if data.spec.num_classes is None else "NAME"
     chosen = {name: value for name, value in reading.items() if value is not None and value != DEFAULTS.get(name)}
     options = {"strategy": "crt", "dataset": data.spec.name, "data_dir": data_dir, **chosen, "backbone": backbone, "weights": "FILE"}
@@ -127,7 +127,7 @@ def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
 
 
 def _decode(say: Say, data: FileData, count: int) -> None:
-    """Decode images spread over each split.
+    """Decode ``count`` images at even distances over each split.
 
     Raises:
         UserError: one cannot be decoded; names the first and how many there are.

@@ -1,4 +1,4 @@
-"""A stratified split where the data bring none: drawn before any training, so that validation and test are unseen. Free of torch."""
+"""A stratified split for data without one, drawn before any training, so that validation and test are unseen. Free of torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def hold_out(labels: NDArray[np.integer], shares: dict[str, float], seed: int = 
 
     Args:
         labels: (N,) labels.
-        shares: share of each split to be made, e.g. ``{"test": 0.2, "val": 0.1}``; scarce images go to the first.
+        shares: share of each held-out split, e.g. ``{"test": 0.2, "val": 0.1}``; scarce images go to the first.
         seed: of the draw; each class draws from a generator of its own.
 
     Raises:

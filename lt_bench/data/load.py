@@ -1,4 +1,4 @@
-"""From the name of a data set and a directory to its images, whatever their layout. Free of torch."""
+"""Images of a data set by its name and directory, in any layout. Free of torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIST_NAMES = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat2018"
 
 
 def load_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) -> ImageData | FileData:
-    """Find and check the images of a data set; files of any size are listed, small images are decoded.
+    """Find and check the images of a data set. Image files are listed; small images are decoded into memory.
 
     Args:
         dataset: name of the data set.
@@ -60,7 +60,7 @@ def data_root(spec: DatasetSpec, data_dir: Path) -> Path:
 
 
 def missing_files(spec: DatasetSpec, root: Path) -> list[str]:
-    """Which of the files and folders that a data set needs are not there; of small images any one form is enough, which their reader looks for."""
+    """Needed files and folders that are missing; none for small images, whose reader accepts any of several forms."""
     if spec.layout == "small_images":
         return []
     listed = spec.layout == "inat" and (root / f"{LIST_NAMES[spec.name]}_train.txt").is_file()  # lists in place of the official JSON
@@ -68,7 +68,7 @@ def missing_files(spec: DatasetSpec, root: Path) -> list[str]:
 
 
 def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
-    """Data used as they are: splits, class names, source of validation images."""
+    """Splits, class names and origin of the validation images, for data of which no subset is drawn."""
     seed = reading.get("split_seed", 0)
     if spec.layout == "folders":
         return read_class_folders(data_dir, seed=seed)
@@ -88,7 +88,7 @@ def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[st
 
 
 def listed_splits(spec: DatasetSpec, root: Path) -> tuple[dict[str, ImageList], tuple[str, ...]]:
-    """The splits of a data set given by list files or iNaturalist's JSON, whether or not the images are there, and the class names.
+    """The splits of a data set given by list files or iNaturalist's JSON, whether or not the images exist, and the class names.
 
     iNaturalist's official validation images are its test set; there are no others.
     """
@@ -104,7 +104,7 @@ def listed_splits(spec: DatasetSpec, root: Path) -> tuple[dict[str, ImageList], 
 
 
 def _subset(spec: DatasetSpec, root: Path, factor: float, profile: Profile, selection: Selection) -> FileData:
-    """A long-tailed subset of a source of image files; validation images are those of train outside the subset, or a val folder."""
+    """A long-tailed subset of image files. Validation images are a val folder, else training images outside the subset."""
     if spec.layout == "tiny_imagenet":
         train, test, names = read_tiny_imagenet(root, spec.num_classes or 0)
         source, splits = train, {"test": test}

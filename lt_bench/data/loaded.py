@@ -1,4 +1,4 @@
-"""What every data set is once its files have been looked at, however its images are stored. Free of torch."""
+"""A data set after its files were read, however its images are stored. Free of torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class LoadedData:
     """A data set whose splits are known.
 
     Attributes:
-        spec: what is known of it beforehand.
+        spec: known facts of the data set.
         class_names: K names in label order.
         train_counts: (K,) training images per class.
         imbalance_factor: of the subset; None for data used as they are.
         profile: exponential or step.
-        selection: which rows of a class were kept; None for data used as they are.
-        val_source: where validation images come from, in words; ``none`` where there are none.
+        selection: which rows of a class the subset holds; None for data used as they are.
+        val_source: origin of the validation images, in words; ``none`` where there are none.
         split_hash: identity of the rows of all splits.
     """
 

@@ -1,4 +1,4 @@
-"""Long-tailed profiles: how many training images each class keeps. Free of torch."""
+"""Long-tailed profiles: training images per class. Free of torch."""
 
 from __future__ import annotations
 

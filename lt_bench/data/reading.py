@@ -1,4 +1,4 @@
-"""How the images of a data set are to be read: the choices that every reader of a layout takes. Free of torch."""
+"""Options of reading a data set, which every reader takes. Free of torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lt_bench.data.splits import Selection
 
 
 class Reading(TypedDict, total=False):
-    """Choices; one that is left out, or None, takes its default.
+    """Options; a missing one, or None, takes its default.
 
     Attributes:
         imbalance_factor: IF of the training subset, for data that take one; by default the spec's.
         profile: exponential (default) or step.
-        selection: which rows of a class are kept, for data that take a factor: the ``first`` (default) in file order, or ``seed0``, which needs the balanced
+        selection: which rows of a class the subset takes, for data that take a factor: the ``first`` (default) in file order, or ``seed0``, which needs the balanced
             original in its official order.
         image_column: column of encoded images in parquet files, or of paths in tables.
         label_column: column of labels.
         split_column: column of train, val and test, for tables.
-        split_seed: of the split that is made where the data bring none; 0 by default.
+        split_seed: of the split that is drawn for data without one; 0 by default.
     """
 
     imbalance_factor: float | None
@@ -33,10 +33,10 @@ class Reading(TypedDict, total=False):
 
 
 DEFAULTS: Reading = {"profile": "exponential", "selection": "first", "split_seed": 0}
-"""Of those choices that have one whatever the data set."""
+"""Defaults that do not depend on the data set."""
 
 
 def factor_of(reading: Reading, spec: DatasetSpec) -> float:
-    """The imbalance factor in force: the one asked for, else the data set's, else 1."""
+    """The imbalance factor: the given one, else the data set's, else 1."""
     given = reading.get("imbalance_factor")
     return given if given is not None else spec.imbalance_factor or 1

@@ -1,4 +1,4 @@
-"""What is known of each data set before an image is opened: classes, counts, normalisation, files, licence. Free of torch."""
+"""Facts of each data set: classes, counts, normalisation, files, licence. Free of torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class NeededFile:
-    """A file or folder that must stand under the data directory, and the archive or page it comes from."""
+    """A file or folder that is needed in the data directory, and the archive or page it comes from."""
 
     path: str
     origin: str
@@ -34,27 +34,27 @@ class DatasetSpec:
         name: as on the command line.
         title: as in a table.
         summary: one line for ``lt-bench list datasets``.
-        layout: how its files lie, which decides what reads them.
-        num_classes: K; None where the user's data say.
+        layout: arrangement of the files, which decides the reader.
+        num_classes: K; None for a user's own data.
         n_max: images of the largest class of the source; None where the counts are given.
         imbalance_factor: the default; None for data whose counts are given and that take no factor.
-        natural_factor: the factor that the source itself has, at which all of it is used.
+        natural_factor: imbalance factor of the whole source; with this factor all images are used.
         counts_file: package data with the K training counts, for data whose counts are given.
-        names_file: package data with the K class names; None where the data name their classes.
-        val_per_class: validation images taken of each class outside the subset where there is no validation file.
+        names_file: package data with the K class names; None for data that have names of their own.
+        val_per_class: validation images per class, taken from outside the subset, for data without a validation file.
         mean, std: normalisation of RGB in 0..1.
         input_size: height and width of the network's input, pixels.
         jitter: strength of the colour jitter of the augmentation: brightness, contrast and saturation.
         square: images are padded to a square and resized whole, and flipped both ways, instead of cropped.
         augmentation: the training augmentation, in words.
         evaluation: how a test image becomes an input, in words.
-        n_val, n_test: images of the official splits; None where the user's data say.
-        folder: the subfolder of the data directory that is looked into first.
+        n_val, n_test: images of the official splits; None for a user's own data.
+        folder: subfolder of the data directory that is searched first.
         needs: files.
-        obtain: how to get them.
+        obtain: how to get the files.
         licence: what the owners allow.
         homepage: of the images.
-        paper: where the long-tailed version was defined.
+        paper: definition of the long-tailed version.
     """
 
     name: str
@@ -85,7 +85,7 @@ class DatasetSpec:
     paper: str = ""
 
     def train_counts(self, imbalance_factor: float | None = None, profile: Profile = "exponential") -> tuple[int, ...] | None:
-        """Training images per class in label order: given ones, or by the profile at ``imbalance_factor`` (default: the spec's); None where only the data say.
+        """Training images per class in label order: given ones, or by the profile at ``imbalance_factor`` (default: the spec's); None for a user's own data.
 
         Raises:
             UserError: a factor for data that take none, or one out of range.
@@ -97,7 +97,7 @@ class DatasetSpec:
         return tuple(_package_list(f"class_counts/{self.counts_file}")) if self.counts_file else None
 
     def class_names(self) -> tuple[str, ...] | None:
-        """K class names in label order, or None where the data name them."""
+        """K class names in label order, or None for data that have names of their own."""
         return tuple(_package_list(f"class_names/{self.names_file}")) if self.names_file else None
 
 
@@ -110,6 +110,7 @@ _CIFAR_STATISTICS: tuple[Statistics, Statistics] = ((0.4914, 0.4822, 0.4465), (0
 
 def _cifar(classes: int, n_max: int, val_per_class: int) -> DatasetSpec:
     folder, archive = f"cifar{classes}", f"cifar-{classes}-python.tar.gz"
+    export = f"any parquet export of CIFAR-{classes} with columns image and label"
     python_folder = "cifar-10-batches-py" if classes == 10 else "cifar-100-python"
     return DatasetSpec(
         name=f"cifar{classes}_lt",
@@ -128,16 +129,17 @@ def _cifar(classes: int, n_max: int, val_per_class: int) -> DatasetSpec:
         evaluation="as it is",
         n_test=10_000,
         folder=folder,
-        needs=(
-            NeededFile("train.parquet", f"any parquet export of CIFAR-{classes} with columns image and label"),
-            NeededFile("test.parquet", f"any parquet export of CIFAR-{classes} with columns image and label"),
-            NeededFile(python_folder, archive),
-        ),
+        needs=(NeededFile("train.parquet", export), NeededFile("test.parquet", export), NeededFile(python_folder, archive)),
         obtain=f"download {archive} from the homepage and unpack it, or give train.parquet and test.parquet (val.parquet if there is one)",
         licence="none stated by the authors; cite Krizhevsky 2009",
         homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
         paper="Cui et al. 2019 (class-balanced loss); subset rule of Cao et al. 2019 (LDAM-DRW)",
     )
+
+
+def _list_files(stem: str) -> tuple[NeededFile, ...]:
+    origin = f"the list files of facebookresearch/classifier-balancing, data/{stem}"
+    return tuple(NeededFile(f"{stem}_{split}.txt", origin) for split in ("train", "val", "test"))
 
 
 _JITTER = "random resized crop to 224, horizontal flip, colour jitter 0.4 0.4 0.4"
@@ -177,9 +179,7 @@ _SPECS = (
         n_test=50_000,
         folder="imagenet_lt",
         needs=(
-            NeededFile("ImageNet_LT_train.txt", "the list files of facebookresearch/classifier-balancing, data/ImageNet_LT"),
-            NeededFile("ImageNet_LT_val.txt", "the list files of facebookresearch/classifier-balancing, data/ImageNet_LT"),
-            NeededFile("ImageNet_LT_test.txt", "the list files of facebookresearch/classifier-balancing, data/ImageNet_LT"),
+            *_list_files("ImageNet_LT"),
             NeededFile("train", "ILSVRC2012_img_train.tar"),
             NeededFile("val", "ILSVRC2012_img_val.tar"),
         ),
@@ -201,9 +201,7 @@ _SPECS = (
         n_test=36_500,
         folder="places_lt",
         needs=(
-            NeededFile("Places_LT_train.txt", "the list files of facebookresearch/classifier-balancing, data/Places_LT"),
-            NeededFile("Places_LT_val.txt", "the list files of facebookresearch/classifier-balancing, data/Places_LT"),
-            NeededFile("Places_LT_test.txt", "the list files of facebookresearch/classifier-balancing, data/Places_LT"),
+            *_list_files("Places_LT"),
             NeededFile("data_256", "places365standard_easyformat.tar or train_256_places365standard.tar"),
         ),
         obtain="download Places365-Standard (256 pixels) from the homepage and put the three list files beside it",

@@ -1,4 +1,4 @@
-"""Which rows make a split, and the identity of a split: the hash of its canonical rows. Free of torch."""
+"""Rows of a split, and the identity of a split: the hash of its canonical rows. Free of torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def first_positions(sizes: Sequence[int], counts: Sequence[int]) -> list[Rows]:
 
     Args:
         sizes: (K,) rows that the source has of each class.
-        counts: (K,) rows to keep of each class, at most its size.
+        counts: (K,) rows to take of each class, at most its size.
     """
     return [np.arange(count, dtype=np.int64) for _, count in zip(sizes, counts, strict=True)]
 
@@ -49,7 +49,7 @@ def select_rows(labels: NDArray[np.integer], counts: Sequence[int], selection: S
 
     Args:
         labels: (N,) labels of the source, in its row order.
-        counts: (K,) images to keep of each class.
+        counts: (K,) images to take of each class.
         selection: ``first`` or ``seed0``.
 
     Raises:
@@ -72,7 +72,7 @@ def select_rows(labels: NDArray[np.integer], counts: Sequence[int], selection: S
 
 
 def rows_outside(labels: NDArray[np.integer], used: Rows, per_class: int) -> Rows:
-    """Validation rows where there is no validation file: up to ``per_class`` rows of each class, in source order, that ``used`` leaves; class after class."""
+    """Validation rows for data without a validation file: up to ``per_class`` rows of each class outside ``used``, in source order, class after class."""
     free = np.ones(labels.shape[0], dtype=bool)
     free[used] = False
     return np.concatenate([np.flatnonzero(free & (labels == c))[:per_class] for c in range(int(labels.max()) + 1)])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.backbones.base import Backbone
-from lt_bench.data.images.augment import Cuts, Normalise, crop
+from lt_bench.data.images.augment import CropViews, Normalise, crop
 from lt_bench.data.specs import DatasetSpec
 from lt_bench.engine.pretrain.stage1 import EVALUATION_BATCH, Precision
 
@@ -24,7 +24,7 @@ def prepare(network: Backbone, mode: Network) -> None:
 class ImageSource:
     """Features of small images, which lie uint8 on the device.
 
-    A view is a cut of the padded image and perhaps its mirror image. ``Cuts.every`` lists all that augmentation draws from, so a batch order, which holds a view for
+    A view is a crop of the padded image and perhaps its mirror image. ``CropViews.all`` lists all that augmentation draws from, so a batch order, which holds a view for
     every position, holds its augmentation too: fits of the same repetition see the same pixels, on any number of processes and after a resume.
 
     Args:
@@ -48,13 +48,13 @@ class ImageSource:
         labels: Tensor,
         spec: DatasetSpec,
         *,
-        views: Cuts | None = None,
+        views: CropViews | None = None,
         mode: Network = "frozen",
         precision: Precision = "fp32",
         compiled: bool = False,
     ) -> None:
         self._network, self._store, self._labels, self._mode, self._precision = network, store, labels, mode, precision
-        self._views = (views or Cuts.every()).to(store.device)
+        self._views = (views or CropViews.all()).to(store.device)
         self._normalise = Normalise(spec.mean, spec.std).to(store.device)
         self._encode: Callable[[Tensor], Tensor] = torch.compile(network.features, dynamic=False) if compiled else network.features
 
@@ -96,7 +96,7 @@ class ImageSource:
             return torch.zeros(shape, device=self.device)
         view, image = flat // len(self), flat % len(self)
         with torch.set_grad_enabled(self._mode == "trained" and torch.is_grad_enabled()):
-            inputs = self._normalise(crop(self._store, image, self._views.draws(view, image)))
+            inputs = self._normalise(crop(self._store, image, self._views.crops(view, image)))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
                 features = self._encode(inputs)
             return features.float().view(shape)
@@ -109,7 +109,7 @@ class ImageSource:
         position = self.views.index(name)
         found = []
         for image in torch.arange(len(self), device=self.device).split(EVALUATION_BATCH):
-            draws = self._views.draws(torch.full_like(image, position), image)
+            draws = self._views.crops(torch.full_like(image, position), image)
             found.append(self._network.features(self._normalise(crop(self._store, image, draws))).float())
         self._network.train(training)
         return torch.cat(found)

@@ -1,4 +1,4 @@
-"""Reading a feature cache: verified on first use, in memory or mapped from disk."""
+"""Reading a feature cache, in memory or memory-mapped, with every checksum verified."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class FeatureSplit:
 
     @property
     def device(self) -> torch.device:
-        """Where labels live and features come out."""
+        """Device of the labels and of gathered features."""
         return self.labels.device
 
     @property
     def resident(self) -> bool:
-        """Whether the features live on the device too; else they are streamed to it."""
+        """Whether the features are stored on that device too; else they are copied to it batch by batch."""
         return self.blocks[0].device == self.device
 
     @property
@@ -61,17 +61,17 @@ class FeatureSplit:
 
     @property
     def moves(self) -> bool:
-        """They stay as they are."""
+        """False: stored features do not change during a fit."""
         return False
 
     @property
     def work(self) -> float:
-        """Nothing is computed for them."""
+        """0: reading from memory costs no operations."""
         return 0.0
 
     def gather(self, index: Tensor) -> Tensor:
         """Rows ``index`` (any shape, values v * N + i) of the concatenated views, in the stored dtype, with a last dimension D."""
-        shape = (*index.shape, self.blocks[0].shape[1])  # said in full, as a process's share of a batch may be empty
+        shape = (*index.shape, self.blocks[0].shape[1])  # explicit, since a process's share of a batch may be empty
         flat = index.reshape(-1).to(self.blocks[0].device)
         if len(self.blocks) == 1:
             return self.blocks[0].index_select(0, flat).to(self.device).view(shape)
@@ -84,7 +84,7 @@ class FeatureSplit:
         return out.to(self.device).view(shape)
 
     def view(self, name: str) -> Tensor:
-        """The features (N, D) of one view; a copy only where they lie in several mapped parts, or not on the device."""
+        """The features (N, D) of one view; copied only if they are in several mapped parts or on another device."""
         n, v = len(self), self.views.index(name)
         runs, start = [], 0
         for block in self.blocks:
@@ -96,7 +96,7 @@ class FeatureSplit:
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """An opened cache: its manifest is read, no array is yet."""
+    """An opened cache, of which only the manifest is read."""
 
     path: Path
     manifest: Manifest
@@ -118,8 +118,8 @@ class FeatureCache:
         Args:
             name: train, val or test.
             views: which views, by default all stored ones.
-            device: where features and labels shall live.
-            mapped: leave the features on disk and map them (not for ``affine8``), for caches larger than memory; labels live on the device.
+            device: of features and labels.
+            mapped: memory-map the features (not for ``affine8``), for caches larger than memory; labels are on the device.
 
         Raises:
             UserError: no such split or view; a file missing, truncated or altered, by name.
@@ -137,13 +137,13 @@ class FeatureCache:
         return FeatureSplit(name, names, blocks, labels.to(device), rows.to(device))
 
     def bytes_of(self, name: str) -> int:
-        """What the features of a split take in memory."""
+        """Memory of the features of a split, bytes."""
         infos = [self._info(f"{name}/features/{view}") for view in self.manifest.views[name]]
         return sum(info.shape[0] * info.shape[1] * (4 if info.dtype == "float32" else 2) for info in infos)
 
     @property
     def mappable(self) -> bool:
-        """Whether it is stored as it is read."""
+        """Whether the stored arrays can be memory-mapped."""
         return self.manifest.dtype != "affine8"
 
     def head(self) -> Head | None:

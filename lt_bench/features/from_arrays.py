@@ -27,7 +27,7 @@ MOST_CLASSES = 1_000_000
 
 @dataclass(frozen=True)
 class Source:
-    """What is said of arrays beside their numbers; the manifest keeps it.
+    """Description of arrays for the manifest.
 
     Attributes:
         name: of the cache.
@@ -58,10 +58,10 @@ def write_arrays(
     """Check arrays and write the cache of them.
 
     Args:
-        directory: where the cache will stand; it must not exist.
+        directory: of the new cache; it must not exist.
         splits: train, test and perhaps val: ``features`` (N, D) or views (V, N, D), view 0 the plain one, and ``labels`` (N,) 0..K-1; ``rows`` (N,), the
             position of each sample in its source, is optional.
-        source: what is said of them.
+        source: their description.
         head: a stage-1 classifier, ``weight`` (K, D) and perhaps ``bias`` (K,).
 
     Raises:
@@ -98,7 +98,7 @@ def checked_split(arrays: Mapping[str, Any], where: str) -> Arrays:
 
     Args:
         arrays: by name.
-        where: what to call the split in a message: its name, or the file it comes from.
+        where: name or file of the split, for messages.
 
     Raises:
         UserError: an array is missing, or of another type or shape.
@@ -157,7 +157,7 @@ def _numpy(array: Any) -> np.ndarray:
 
 
 def _by_view(splits: Mapping[str, Arrays]) -> dict[str, Tensor]:
-    """The arrays of a cache by their names in it: each view of a split by itself."""
+    """The arrays under their names in a cache, one for each view of a split."""
     by_name: dict[str, Tensor] = {}
     for split, arrays in splits.items():
         features = torch.from_numpy(np.ascontiguousarray(arrays["features"]))

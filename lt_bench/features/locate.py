@@ -1,4 +1,4 @@
-"""Where caches are: ``$LT_BENCH_HOME/caches``, then those shipped with the suite. Free of torch."""
+"""Finding caches: in ``$LT_BENCH_HOME/caches``, then among those shipped with the suite. Free of torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def known_caches() -> list[tuple[Path, Manifest]]:
 
 def _known_directories() -> list[Path]:
     places = (home() / "caches", shipped("checkpoints"))
-    return [path.parent for place in places for path in sorted(place.glob(f"[!.]*/{MANIFEST_NAME}"))]  # hidden ones are still being written
+    return [
+        path.parent for place in places for path in sorted(place.glob(f"[!.]*/{MANIFEST_NAME}"))
+    ]  # hidden folders are unfinished caches
 
 
 @cache

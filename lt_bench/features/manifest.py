@@ -1,4 +1,4 @@
-"""The manifest of a feature cache: what it holds, where it comes from, and the key that names it. Free of torch."""
+"""The manifest of a feature cache: its content, its origin, and its key. Free of torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LISTED = "listed split"  # in ``created_with``: identity of the images that were
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Which data the features are of.
+    """The data set of the features.
 
     Attributes:
         name: data set name as on the command line, e.g. ``cifar100_lt``.
@@ -26,7 +26,7 @@ class DatasetInfo:
         train_counts: K training images per class.
         split_hash: identity of the rows of all splits (``data.splits.split_hash``).
         imbalance_factor: n_max / n_min by which a long-tailed subset was drawn; None for data used as they are.
-        selection: how the subset was drawn, e.g. ``first`` or ``seed0``; ``given`` where nothing was drawn.
+        selection: how the subset was drawn, e.g. ``first`` or ``seed0``; ``given`` if none was drawn.
         val_seen_by_backbone: whether stage 1 was trained on the validation rows; True makes tuning refuse them.
     """
 
@@ -40,7 +40,7 @@ class DatasetInfo:
 
     @property
     def subset(self) -> tuple[str, str]:
-        """Selection and profile, apart; nobody knows how ``given`` data were drawn."""
+        """Selection and profile; both are ``given`` if the subset was not drawn here."""
         selection, _, profile = self.selection.partition(" (")
         return selection, selection if selection == "given" else profile.removesuffix(" profile)") or "exponential"
 
@@ -52,7 +52,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """Which network made the features: its name, the hash of its weights, its feature dimension D, and the story of its stage 1."""
+    """The network behind the features: its name, hash of its weights, feature dimension D, and description of its stage 1."""
 
     name: str
     weights_hash: str
@@ -84,10 +84,10 @@ class ArrayInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything about a cache but the numbers.
+    """Description of a cache, without its arrays.
 
     ``views`` maps a split to its view names: ``plain`` first, then ``aug1``... (train) or ``flip`` (test). ``transform`` names how images became
-    inputs (``evaluation`` and ``augmentation``). ``origin`` says in words where the features come from, ``command`` how to make them again.
+    inputs (``evaluation`` and ``augmentation``). ``origin`` describes the source of the features, ``command`` makes the cache again.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Manifest:
 
 
 def key_fields(manifest: Manifest) -> dict[str, Any]:
-    """The fields that make the key; a cache that differs in one of them is another cache."""
+    """The fields that determine the key; caches that differ in one of them are different."""
     return {
         "split_hash": manifest.dataset.split_hash,
         "weights_hash": manifest.backbone.weights_hash,
@@ -163,7 +163,7 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def _contradiction(manifest: Manifest) -> str | None:
-    """What in a manifest cannot be true beside the rest of it."""
+    """A contradiction between fields of a manifest, or None."""
     dataset, arrays = manifest.dataset, manifest.arrays
     if len(dataset.class_names) != dataset.num_classes:
         return f"{len(dataset.class_names)} class names for {dataset.num_classes} train counts"

@@ -1,7 +1,7 @@
-"""Writing a feature cache piece by piece: larger than memory, and what is done survives a SIGKILL.
+"""Writing a feature cache shard by shard: it may be larger than memory, and finished shards survive a SIGKILL.
 
-The files of a cache are laid out beforehand as safetensors of their final size; shards (runs of rows) are written into them in any order. A marker is written
-once a shard is on disk. At the end the files get their checksums and one rename. Several processes, on one file system, may write shards of one cache.
+The files of a cache are created beforehand as safetensors of their final size; shards (runs of rows) are written into them in any order. A marker is written
+after each shard. At the end the files get their checksums, and the folder is renamed once. Several processes, on one file system, may write shards of one cache.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from torch import Tensor
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.features.manifest import Manifest
-from lt_bench.features.write import DTYPES, Description, encode_affine8, publish, stored_tensor
+from lt_bench.features.write import DTYPES, Description, encoded, publish, stored_tensor
 
 _NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
 _COPY_ROWS = 4096
-PATIENCE = 60  # seconds for a file of another machine to show
+PATIENCE = 60  # seconds until a file of another machine must be visible
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """A split to be written: its views, and of each sample label and row (N,)."""
+    """A planned split: its views, labels (N,) and rows (N,)."""
 
     views: tuple[str, ...]
     labels: Tensor
@@ -49,19 +49,19 @@ class SplitPlan:
 
 
 class Resumable:
-    """A cache that is being written beside ``directory``; opened again with the same ``identity``, it goes on where it was.
+    """An unfinished cache beside ``directory``; opened again with the same ``identity``, it continues.
 
     Args:
         directory: where the cache will stand.
-        identity: of all that decides its numbers; what another identity left unfinished at ``directory`` is removed.
-        splits: train, test and perhaps val.
+        identity: hash of everything that determines the numbers; an unfinished cache of another identity at ``directory`` is removed.
+        splits: train, test and optionally val.
         dim: feature dimension D.
         dtype: float16, float32 or affine8 (kept as float32 until the end).
         shard: rows of a shard.
-        lay_out: whether to begin; False in all but one of the processes that write it together, which open it once it is laid out.
+        lay_out: whether to create the files; True in one of the processes that write together, the others open them.
 
     Raises:
-        UserError: the place cannot be written, or what another process laid out cannot be seen.
+        UserError: the directory cannot be written, or the files of another process cannot be seen.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Resumable:
             )
 
     def _lay_out(self) -> None:
-        """Make what is not there yet, and remove what is another's."""
+        """Create missing files, and remove unfinished caches of another identity."""
         try:
             for old in self.directory.parent.glob(f".{self.directory.name}.*.extracting"):
                 if old != self.work:
@@ -91,19 +91,19 @@ class Resumable:
             self.done.mkdir(exist_ok=True)
             self._stop.unlink(missing_ok=True)
             for split, layout in self._layouts.items():
-                if layout.write_header():  # a marker says nothing about a file that was laid out just now
+                if layout.write_header():  # markers of an earlier file are void
                     for marker in self.done.glob(f"{split}-*"):
                         marker.unlink()
         except OSError as error:
             raise UserError(f"{self.directory}: cannot write the cache ({error}); choose another place or free the disk") from None
 
     def shards(self, split: str) -> list[tuple[int, int]]:
-        """First row and end of the shards of a split that are still to be written."""
+        """First row and end of the unwritten shards of a split."""
         n = len(self.splits[split])
         return [(start, min(start + self.shard, n)) for start in self._starts(split) if not self._marker(split, start).exists()]
 
     def write(self, split: str, start: int, features: Mapping[str, Tensor], broken: Mapping[int, str]) -> None:
-        """Write a shard: features (n, D) by view, and why each broken position of it could not be read."""
+        """Write a shard: features (n, D) by view, and the reason for each broken position."""
         try:
             self._layouts[split].write(start, {view: tensor.to(self.stored) for view, tensor in features.items()})
             write_text(self._marker(split, start), json.dumps({str(i): why for i, why in broken.items()}))
@@ -114,7 +114,7 @@ class Resumable:
 
     @contextmanager
     def stopping(self) -> Iterator[None]:
-        """A UserError within lets all processes know that they need not go on."""
+        """A UserError within the block tells all processes to stop."""
         try:
             yield
         except UserError:
@@ -127,7 +127,7 @@ class Resumable:
         return self._stop.exists()
 
     def views_written(self) -> int:
-        """Views of all shards that are on disk, whichever process wrote them."""
+        """Number of written views, of all processes."""
         return sum(
             (min(start + self.shard, len(plan)) - start) * len(plan.views)
             for split, plan in self.splits.items()
@@ -136,7 +136,7 @@ class Resumable:
         )
 
     def broken(self, split: str) -> dict[int, str]:
-        """Positions of a split that could not be read, and why, of all shards written."""
+        """Positions of a split that could not be read, and the reasons, of all written shards."""
         broken = {}
         for start in self._starts(split):
             if self._marker(split, start).exists():
@@ -144,15 +144,15 @@ class Resumable:
         return broken
 
     def publish(self, description: Description, head: Mapping[str, Tensor], texts: Mapping[str, str]) -> Manifest:
-        """Leave out the broken rows and put the finished cache at ``directory``, which one process does when all have written their shards.
+        """Leave out the broken rows and move the finished cache to ``directory``; called by one process after all shards are written.
 
         Args:
-            description: of what is left.
+            description: of the cache without the broken rows.
             head: ``head/weight`` and ``head/bias``, or nothing.
             texts: further files by name.
 
         Raises:
-            UserError: the place cannot be written, or a shard is missing.
+            UserError: the directory cannot be written, or a shard is missing.
         """
         for split in self.splits:
             if not _appear([self._marker(split, start) for start in self._starts(split)]):
@@ -169,10 +169,10 @@ class Resumable:
             for split, layout in self._layouts.items():
                 wanted = self.files / f"{split}.safetensors"
                 if self.dtype == "affine8":
-                    encoded = _encoded(layout.tensors())
-                    save_file(encoded, self.files / "encoded")
+                    codes = encoded(self.dtype, layout.tensors())
+                    save_file(codes, self.files / "encoded")
                     (self.files / "encoded").replace(wanted)
-                    parts |= {name: [(wanted.name, name, tensor)] for name, tensor in encoded.items()}
+                    parts |= {name: [(wanted.name, name, tensor)] for name, tensor in codes.items()}
                 elif layout.path != wanted:
                     layout.path.replace(wanted)
             for name, text in texts.items():
@@ -209,7 +209,7 @@ class _Layout:
         self.offsets = {name: 8 + len(self.header) + info["data_offsets"][0] for name, info in header.items()}
 
     def write_header(self) -> bool:
-        """Lay the file out, labels and rows included, unless it is; says whether it was laid out now."""
+        """Create the file with labels and rows unless it exists; returns whether it was created."""
         if self.path.exists() and self.path.stat().st_size == self.size:
             return False
         partial = self.path.with_name(f".{self.path.name}.partial")
@@ -235,7 +235,7 @@ class _Layout:
             os.close(descriptor)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every array, mapped."""
+        """All arrays, memory-mapped."""
         return {name: stored_tensor(self.path, name) for name in self.offsets}
 
     def without(self, broken: Mapping[int, str], path: Path) -> _Layout:
@@ -254,7 +254,7 @@ class _Layout:
 
 
 def _appear(paths: Sequence[Path]) -> bool:
-    """Whether all paths are there; a network file system may show what another machine made some seconds late."""
+    """Whether all paths exist; a network file system may show files of another machine some seconds late."""
     end = time.monotonic() + PATIENCE
     while not all(path.exists() for path in paths):
         if time.monotonic() > end:
@@ -267,10 +267,10 @@ def _appear(paths: Sequence[Path]) -> bool:
 def only_one(directory: Path, waiting: str) -> Iterator[None]:
     """Hold the lock of the cache at ``directory``, so that two processes never write it at once; prints ``waiting`` when another holds it.
 
-    The lock falls with the process that holds it. Decoding processes of a killed one may hold it for some seconds more.
+    The lock ends with the process that holds it; worker processes of a killed process may hold it for some seconds.
 
     Raises:
-        UserError: the place cannot be written.
+        UserError: the directory cannot be written.
     """
     path = directory.parent / f".{directory.name}.lock"
     try:
@@ -281,7 +281,7 @@ def only_one(directory: Path, waiting: str) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # still held: whoever waits for it sees that it is gone, and takes a new one
+        path.unlink(missing_ok=True)  # while the lock is held: a waiting process sees that the file is gone, and creates a new one
         os.close(descriptor)
 
 
@@ -300,18 +300,8 @@ def _locked(path: Path, waiting: str) -> int:
 
 
 def identity(**fields: object) -> str:
-    """Eight hex digits of what decides a cache's numbers."""
+    """Hash of the fields that determine the numbers of a cache, eight hex digits."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:8]
-
-
-def _encoded(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    encoded: dict[str, Tensor] = {}
-    for name, tensor in arrays.items():
-        if "/features/" in name:
-            encoded[name], encoded[f"{name}.scale"], encoded[f"{name}.offset"] = (part.contiguous() for part in encode_affine8(tensor))
-        else:
-            encoded[name] = tensor.clone()
-    return encoded
 
 
 def _bytes(tensor: Tensor) -> memoryview:

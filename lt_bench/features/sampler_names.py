@@ -1,4 +1,4 @@
-"""Which samplers there are, read from the source of ``features.samplers``. Free of torch."""
+"""Names and docstrings of the samplers, read from the source of ``features.samplers``. Free of torch."""
 
 from __future__ import annotations
 

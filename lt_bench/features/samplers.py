@@ -172,7 +172,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
 
 
 def resolve_sampler(sampler: str | Sampler | type[Sampler]) -> Sampler:
-    """The sampler that is meant.
+    """The sampler of a name, dotted path, class or instance.
 
     Args:
         sampler: a name of ``SAMPLERS``, with parameters or without (``effective_number(beta=0.99)``); the dotted path of a class (``my_file.MySampler``); a
@@ -248,7 +248,7 @@ class EpochOrder(TorchSampler[Tensor]):
         self._sample_weights, self._epoch = sample_weights, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch the next iteration is of."""
+        """Set the epoch of the next iteration."""
         self._epoch = epoch
 
     def order(self, repetition: int, epoch: int, sample_weight: Tensor | None = None) -> Tensor:

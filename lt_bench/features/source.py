@@ -1,4 +1,4 @@
-"""Where training features come from: stored ones, or made of images as they are asked for."""
+"""The interface of training features: stored in a cache, or computed from images on request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class FeatureSource(Protocol):
-    """Features of N training samples in V views: what a fit needs of a ``FeatureSplit``."""
+    """Features of N training samples in V views; ``FeatureSplit`` is one."""
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -23,22 +23,22 @@ class FeatureSource(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where features come out."""
+        """Device of gathered features."""
         ...
 
     @property
     def trained(self) -> tuple[nn.Parameter, ...]:
-        """Parameters behind the features that are fitted together with the one head; none for frozen features."""
+        """Parameters of the backbone that are trained together with the head; none for frozen features."""
         ...
 
     @property
     def moves(self) -> bool:
-        """Whether the features of a view change in the course of a fit."""
+        """Whether the features of a view change during a fit."""
         ...
 
     @property
     def work(self) -> float:
-        """Floating-point operations that the features of one sample cost, roughly; 0 where they are read from memory."""
+        """Approximate floating-point operations per sample; 0 for stored features."""
         ...
 
     def __len__(self) -> int: ...

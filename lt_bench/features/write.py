@@ -25,7 +25,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Description:
-    """What the writer of a cache knows beside the arrays; the fields are those of ``Manifest``.
+    """Description of a new cache; the fields are those of ``Manifest``.
 
     ``dtype`` is ``float16``, ``float32`` or ``affine8`` (8 bits per value, affine per dimension).
     """
@@ -63,8 +63,8 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
     """Write a whole cache from arrays in memory.
 
     Args:
-        directory: where the cache will stand; it must not exist.
-        description: what the arrays are of.
+        directory: of the new cache; it must not exist.
+        description: of the arrays.
         arrays: by name: ``<split>/features/<view>`` (N, D), ``<split>/labels`` (N,), ``<split>/rows`` (N,), ``head/weight`` (K, D) and ``head/bias`` (K,).
             train and test are required, with a ``plain`` view; val, other views and the head are optional.
 
@@ -72,7 +72,7 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
         UserError: an array is missing, has the wrong shape, holds NaN or infinity, or labels outside 0..K-1; the directory exists or cannot be written.
     """
     check_arrays(description, arrays)
-    stored = _encoded(description.dtype, arrays)
+    stored = encoded(description.dtype, arrays)
     staging = staging_directory(directory)
     try:
         staging.mkdir(parents=True)
@@ -126,7 +126,7 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
 
 
 def check_arrays(description: Description, arrays: Mapping[str, Tensor]) -> None:
-    """Refuse arrays that do not make a cache, naming the array and what is wrong with it."""
+    """Refuse invalid arrays; the message has the array and the reason."""
     K, D = description.dataset.num_classes, description.backbone.dim
     if description.dtype not in (*DTYPES, "affine8"):
         raise UserError(f"dtype {description.dtype!r} is not one of float16, float32, affine8")
@@ -181,13 +181,14 @@ def _check_rows(split: str, rows: Tensor | None, n: int) -> None:
 
 
 def _check_half_range(views: Mapping[str, Tensor]) -> None:
-    """float16 features, and decoded affine8 ones."""
+    """Refuse values beyond the range of float16, which affine8 is decoded to as well."""
     for name, tensor in views.items():
         if bool((tensor.abs() > torch.finfo(torch.float16).max).any()):
             raise UserError(f"{name}: values beyond the range of float16; scale the features or write dtype float32")
 
 
-def _encoded(dtype: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def encoded(dtype: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Arrays in their stored types, by the names in ``write_cache``; ``affine8`` features with scale and offset beside the codes."""
     stored: dict[str, Tensor] = {}
     for name, tensor in arrays.items():
         if "/features/" not in name:

@@ -5,8 +5,7 @@ from torch.nn import functional as F
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.core.processes import Processes
-from lt_bench.data.images.augment import Cuts, padded
-from lt_bench.data.images.augment import Draws as Crops
+from lt_bench.data.images.augment import Crops, CropViews, padded
 from lt_bench.data.specs import dataset_spec
 from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.gradients import Gradients, Share
@@ -68,7 +67,7 @@ def cut(i, top, left, flip):
 
 
 def test_every_cut_is_one_view():
-    cuts = Cuts.every()
+    cuts = CropViews.all()
     assert len(cuts.names) == len(set(cuts.names)) == 1 + 9 * 9 * 2
     backbone, n = network().eval(), len(LABELS)
     images = source(backbone)
@@ -85,7 +84,7 @@ def test_every_cut_is_one_view():
 def test_on_the_views_of_a_cache_it_gives_the_head_of_the_cache(strategy):
     draws = {"plain": Crops.plain(len(LABELS)), **{f"aug{v}": Crops.random(len(LABELS), np.random.default_rng(v)) for v in (1, 2)}}
     backbone = network()
-    images = source(backbone, views=Cuts.of(draws))
+    images = source(backbone, views=CropViews.of(draws))
     block = torch.cat([images.view(view) for view in images.views])
     cache = FeatureSplit("train", images.views, (block,), LABELS, torch.arange(len(LABELS)))
     jobs = [job(strategy, repetition, lr=0.1) for repetition in (0, 1)]
@@ -96,7 +95,7 @@ def test_on_the_views_of_a_cache_it_gives_the_head_of_the_cache(strategy):
 
 def batches(epoch, size=8):
     """Inputs and labels of an epoch's batches, cut by hand as the order says."""
-    cuts, n = Cuts.every(), len(LABELS)
+    cuts, n = CropViews.all(), len(LABELS)
     order = EpochOrder(LABELS, torch.tensor(COUNTS), "instance", (0,), tuple(range(1, 163)), epochs=3, batch_size=size).order(0, epoch)
     for index in order.split(size):
         rows = [(int(row) // n, int(row) % n) for row in index]

@@ -14,7 +14,7 @@ from torch import Tensor
 from lt_bench.backbones.base import Backbone
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.base import Workbench
-from lt_bench.data.images.augment import Cuts, Draws, padded
+from lt_bench.data.images.augment import Crops, CropViews, padded
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Fitted, Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
@@ -61,8 +61,8 @@ class ImageBench(Workbench):
     def split(self, name: str) -> FeatureSplit:
         """Features of a split under the backbone as it now is, made once after each change of it."""
         if name not in self._measured:
-            views = {"plain": Draws.plain(1), **({"flip": Draws.plain(1, flip=True)} if name == "test" else {})}
-            source = ImageSource(self.network, *self._images(name), self.data.spec, views=Cuts.of(views))
+            views = {"plain": Crops.plain(1), **({"flip": Crops.plain(1, flip=True)} if name == "test" else {})}
+            source = ImageSource(self.network, *self._images(name), self.data.spec, views=CropViews.of(views))
             block = torch.cat([source.view(view) for view in source.views])
             rows = torch.from_numpy(self.data.splits[name].rows).to(self.device)
             self._measured[name] = FeatureSplit(name, source.views, (block,), source.labels, rows)

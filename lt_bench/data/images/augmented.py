@@ -1,4 +1,4 @@
-"""Image files as training sees them: each decoded and augmented by a seed of its own, in processes ahead of the network."""
+"""Training batches of image files: each image is decoded and augmented by its own seed, in worker processes ahead of the network."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.images.decode import BrokenImage, decode
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.images.transforms import Augmentation
-from lt_bench.data.images.views import CHUNK_BYTES
+from lt_bench.data.images.views import CHUNK_BYTES, collate
 
 Item = tuple[int, int]
 """Position of an image and the seed of its augmentation."""
 
 
 class AugmentedImages(Dataset[tuple[Tensor, str]]):
-    """Images by position and seed.
+    """Augmented images, indexed by position and seed.
 
     Args:
-        images: which.
-        evaluation: makes the evaluation view (3, size, size) uint8 of an RGB image, for augmentations of that.
-        augmentation: what is drawn.
+        images: the image files.
+        evaluation: from an RGB image to its evaluation view (3, size, size) uint8, which augmentations with ``flips_only`` start from.
+        augmentation: the random augmentation.
         upright: turn as the EXIF orientation says.
     """
 
@@ -38,7 +38,7 @@ class AugmentedImages(Dataset[tuple[Tensor, str]]):
         return len(self.images)
 
     def __getitem__(self, item: Item) -> tuple[Tensor, str]:
-        """An augmented image (3, size, size) uint8 and an empty text; a black one and what is wrong where it cannot be decoded."""
+        """An augmented image (3, size, size) uint8 and an empty message; for an image that cannot be decoded, a black one and the reason."""
         i, seed = item
         try:
             image = decode(self.images.source(i), self.upright)
@@ -48,23 +48,23 @@ class AugmentedImages(Dataset[tuple[Tensor, str]]):
         return self.augmentation.view(image, plain, seed), ""
 
     def chunk(self) -> int:
-        """Images that a process hands over at once."""
+        """Images per chunk of a worker process."""
         return max(1, CHUNK_BYTES // (3 * self.augmentation.size**2))
 
 
 class AugmentedBatches:
-    """Batches of augmented images, as chunks (n, 3, size, size) uint8; the processes that decode them stay from one epoch to the next.
+    """Batches of augmented images, as chunks (n, 3, size, size) uint8; worker processes live for all epochs.
 
     Args:
         dataset: the images.
         workers: decoding processes; 0 decodes in this one.
-        pinned: whether to hand over page-locked memory, which a GPU copies while it works.
+        pinned: whether chunks are in page-locked memory, which a GPU copies asynchronously.
     """
 
     def __init__(self, dataset: AugmentedImages, workers: int, pinned: bool) -> None:
         self._chunks = _Chunks(dataset.chunk())
         self._loader = DataLoader(
-            dataset, batch_sampler=self._chunks, num_workers=workers, collate_fn=_collate, prefetch_factor=4 if workers else None,
+            dataset, batch_sampler=self._chunks, num_workers=workers, collate_fn=collate, prefetch_factor=4 if workers else None,
             persistent_workers=workers > 0, pin_memory=pinned,
         )  # fmt: skip
 
@@ -88,7 +88,7 @@ class AugmentedBatches:
 
 
 class _Chunks:
-    """The items of an epoch in pieces that do not reach over the end of a batch."""
+    """The items of an epoch in chunks; no chunk crosses the end of a batch."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -101,7 +101,3 @@ class _Chunks:
 
     def __len__(self) -> int:
         return sum(-(-len(batch) // self.size) for batch in self.batches)
-
-
-def _collate(items: list[tuple[Tensor, str]]) -> tuple[Tensor, list[str]]:
-    return torch.stack([image for image, _ in items]), [text for _, text in items]

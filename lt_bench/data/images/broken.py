@@ -1,4 +1,4 @@
-"""Leaving out the images that cannot be decoded, before anything is trained on the others."""
+"""Images that cannot be decoded are left out before training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lt_bench.data.images.image_list import FileData, ImageList, identity
 
 
 class _Reasons(Dataset[str]):
-    """Why each image cannot be decoded; empty where it can."""
+    """The reason why an image cannot be decoded, for each image; empty for intact ones."""
 
     def __init__(self, images: ImageList) -> None:
         self.images = images
@@ -34,7 +34,7 @@ def broken_images(data: FileData, workers: int, rank: int = 0, world: int = 1) -
     """Decode images once, in ``workers`` processes: every ``world``-th of each split from number ``rank``.
 
     Returns:
-        By split the positions of those that cannot be decoded, and why.
+        By split, positions of the images that cannot be decoded, and the reason.
     """
     broken = {}
     for split, images in data.splits.items():
@@ -46,10 +46,10 @@ def broken_images(data: FileData, workers: int, rank: int = 0, world: int = 1) -
 
 
 def without_broken(data: FileData, broken: Sequence[Mapping[str, Mapping[int, str]]]) -> tuple[FileData, tuple[str, ...]]:
-    """Leave out the images that ``broken_images`` found, one element for each process that looked.
+    """Leave out the images that ``broken_images`` returned, one element of ``broken`` per process.
 
     Returns:
-        The data set without them, and for each of them what is wrong.
+        The data set without these images, and the reason for each of them.
 
     Raises:
         UserError: a class has no training image left.

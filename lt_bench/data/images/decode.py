@@ -14,7 +14,7 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif"
 
 
 class BrokenImage(Exception):  # noqa: N818 - said of an image, not of the program
-    """An image that cannot be decoded; the text says why, not which."""
+    """An image that cannot be decoded; the message is the reason, without the name of the image."""
 
 
 def decode(source: Path | bytes, upright: bool = True) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Images of any size, known by file or by row of a table: the one thing that every reader of a layout makes. Free of torch."""
+"""Lists of images: files, or rows of a table that holds encoded images. Readers of layouts return them. Free of torch."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from lt_bench.data.splits import Rows, listed_rows, split_hash
 
 @dataclass(frozen=True)
 class ImageList:
-    """The images of one split; none is opened yet.
+    """The images of one split, not opened yet.
 
     Attributes:
-        root: folder that the paths are relative to; the table, for images that it holds itself.
+        root: folder that the paths are relative to; the table's file, for encoded images.
         paths: (N,) with forward slashes; for images in a table the SHA-256 of their bytes.
         labels: (N,) int64, 0..K-1.
         rows: (N,) row of each in its source (list file, table, or sorted folder).
@@ -41,11 +41,11 @@ class ImageList:
         return len(self.paths)
 
     def name(self, i: int) -> str:
-        """What to call image i before a person: its file, or its row of the table."""
+        """Name of image i in messages: its file, or its row of the table."""
         return str(self.root / self.paths[i]) if self.encoded is None else f"{self.root}: row {self.rows[i]}"
 
     def source(self, i: int) -> Path | bytes:
-        """Image i as it is stored: its file, or its bytes."""
+        """File or encoded bytes of image i."""
         return self.root / self.paths[i] if self.encoded is None else self.encoded[int(self.rows[i])].as_py()
 
     def image(self, i: int, upright: bool = True) -> Image.Image:
@@ -72,7 +72,7 @@ class FileData(LoadedData):
 
 
 def image_list(root: Path, paths: Sequence[str], labels: Iterable[int], rows: Rows | None = None) -> ImageList:
-    """A list of images; rows are 0..N-1 where none are given."""
+    """A list of images; rows are 0..N-1 by default."""
     return ImageList(root, tuple(paths), np.fromiter(labels, np.int64), np.arange(len(paths)) if rows is None else rows)
 
 
@@ -82,7 +82,7 @@ def identity(splits: Mapping[str, ImageList]) -> str:
 
 
 def absent(images: ImageList) -> list[str]:
-    """Paths that are not there; every folder is read once, which is quicker than asking for every file."""
+    """Paths of missing files. Every folder is listed once, which is faster than a query per file."""
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in images.paths:
         name = path.rpartition("/")[2]
@@ -101,7 +101,7 @@ def require_present(images: ImageList, source: str, origin: str = "") -> None:
     """Refuse a list that points to absent images.
 
     Raises:
-        UserError: names how many, the first, and where they come from.
+        UserError: gives the number of absent images, the first one, and their origin.
     """
     missing = absent(images)
     if missing:
@@ -133,7 +133,7 @@ def check_labels(labels: NDArray[np.integer], num_classes: int, source: str) -> 
     """Refuse labels outside 0..K-1.
 
     Raises:
-        UserError: says what was found, and whether it looks as if labels began at 1.
+        UserError: gives the range of the labels, with a hint if they seem to start at 1.
     """
     if labels.size == 0:
         raise UserError(f"{source}: lists no image")

@@ -1,4 +1,4 @@
-"""The augmentations of photographs of any size, each drawn from a seed alone."""
+"""Random augmentations of photographs of any size, each determined by its seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files as a torch data set of their views, and a loader that decodes ahead of the backbone in processes."""
+"""Views of image files: a torch data set, and a loader that decodes in worker processes ahead of the backbone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lt_bench.data.images.decode import BrokenImage, decode
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.images.transforms import Augmentation
 
-CHUNK_BYTES = 4 << 20  # what a process hands over at once: little shared memory, as containers have little
+CHUNK_BYTES = 4 << 20  # per chunk of a worker process: containers have little shared memory
 
 
 def view_seed(view: str, row: int) -> int:
@@ -25,7 +25,7 @@ def view_seed(view: str, row: int) -> int:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Views (n, V, 3, H, W) uint8 of n consecutive positions, and for each that cannot be decoded (its views are black) its position and why."""
+    """Views (n, V, 3, H, W) uint8 of n consecutive positions, and position and reason of each image that cannot be decoded (its views are black)."""
 
     images: Tensor
     broken: tuple[tuple[int, str], ...]
@@ -35,10 +35,10 @@ class ImageViews(Dataset[tuple[Tensor, str]]):
     """The views of every image of a list, decoded once for all of them.
 
     Args:
-        images: which.
+        images: the image files.
         views: names; ``plain`` is the evaluation view, others are augmented, seeded by view and row.
-        evaluation: makes the evaluation view (3, size, size) uint8 of an RGB image.
-        augmentation: makes the others.
+        evaluation: from an RGB image to its evaluation view (3, size, size) uint8.
+        augmentation: of the other views.
         upright: turn as the EXIF orientation says.
     """
 
@@ -57,7 +57,7 @@ class ImageViews(Dataset[tuple[Tensor, str]]):
         return len(self.images)
 
     def __getitem__(self, i: int) -> tuple[Tensor, str]:
-        """Views (V, 3, H, W) uint8 and an empty text; black ones and what is wrong where the image cannot be decoded."""
+        """Views (V, 3, H, W) uint8 and an empty message; for an image that cannot be decoded, black ones and the reason."""
         try:
             image = decode(self.images.source(i), self.upright)
         except BrokenImage as error:
@@ -68,18 +68,19 @@ class ImageViews(Dataset[tuple[Tensor, str]]):
         return torch.stack(views), ""
 
     def chunk(self) -> int:
-        """Images that a process hands over at once."""
+        """Images per chunk of a worker process."""
         return max(1, CHUNK_BYTES // (len(self.views) * 3 * self.augmentation.size**2))
 
 
 def chunks(dataset: ImageViews, runs: Sequence[tuple[int, int]], workers: int) -> Iterator[Chunk]:
-    """Decode runs of positions in order, ``workers`` processes ahead (0: in this one); no chunk reaches over the end of a run."""
+    """Decode runs of positions in order, ``workers`` processes ahead (0: in this one); no chunk crosses the end of a run."""
     size = dataset.chunk()
     positions = [list(range(start, min(start + size, stop))) for begin, stop in runs for start in range(begin, stop, size)]
-    loader = DataLoader(dataset, batch_sampler=positions, num_workers=workers, collate_fn=_collate, prefetch_factor=4 if workers else None)
+    loader = DataLoader(dataset, batch_sampler=positions, num_workers=workers, collate_fn=collate, prefetch_factor=4 if workers else None)
     for wanted, (images, messages) in zip(positions, loader, strict=True):
         yield Chunk(images, tuple((i, text) for i, text in zip(wanted, messages, strict=True) if text))
 
 
-def _collate(items: list[tuple[Tensor, str]]) -> tuple[Tensor, list[str]]:
+def collate(items: list[tuple[Tensor, str]]) -> tuple[Tensor, list[str]]:
+    """Stack the images of a chunk; the messages stay a list."""
     return torch.stack([views for views, _ in items]), [text for _, text in items]

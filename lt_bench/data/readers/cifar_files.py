@@ -1,4 +1,4 @@
-"""CIFAR from the official python pickles, read without running what they name, and from class folders. Free of torch."""
+"""CIFAR from the official Python pickles, read without running code, and from class folders. Free of torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class ArrayTable:
-    """Images of one size in memory, or decoded on demand, in the place of a parquet file; the attributes are those of ``parquet.ImageTable``."""
+    """Images of one size in memory, or decoded on demand, with the attributes of ``parquet.ImageTable``."""
 
     path: Path
     labels: NDArray[np.int64]
@@ -57,7 +57,7 @@ def open_pickles(folder: Path) -> dict[str, ArrayTable]:
     """Train and test of ``cifar-10-batches-py`` or ``cifar-100-python``, in the official row order.
 
     Raises:
-        UserError: a file is missing, damaged, or names anything but arrays.
+        UserError: a file is missing, damaged, or refers to anything but arrays.
     """
     ten = (folder / _TRAIN10[0]).is_file()
     files = {"train": _TRAIN10, "test": _TEST10} if ten else {"train": ("train",), "test": ("test",)}

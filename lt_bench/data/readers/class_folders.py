@@ -29,16 +29,16 @@ def read_class_folders(
 ) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Read class folders.
 
-    Classes are numbered in the order of their sorted folder names; paths are relative to ``root``, sorted within a class. What is missing among val and test
-    is held out (``data.hold_out``); a val folder without a test folder is the test set.
+    Classes are numbered in the order of their sorted folder names; paths are relative to ``root``, sorted within a class. Missing val and test
+    splits are held out (``data.hold_out``); a val folder without a test folder is the test set.
 
     Args:
         root: holds class folders, or train and test (and val) with class folders in each.
-        names: the class names that there must be, where they are known.
-        seed: of the split that is made where there is none.
+        names: expected class names, if known.
+        seed: of the held-out splits.
 
     Returns:
-        The splits, the class names, and where test and validation images come from, in words.
+        The splits, the class names, and the origin of test and validation images, in words.
 
     Raises:
         UserError: the wrong folder level, a class missing or empty, a file that is no image; one line each.
@@ -54,7 +54,7 @@ def read_class_folders(
 
 
 def read_split_folders(root: Path, names: tuple[str, ...] | None = None) -> tuple[dict[str, ImageList], tuple[str, ...]]:
-    """The splits that lie under ``root`` as folders, as they are, and the class names.
+    """The splits that are folders of ``root``, unchanged, and the class names.
 
     Raises:
         UserError: no train folder with val or test beside it, or what ``read_class_folders`` refuses.
@@ -67,7 +67,7 @@ def read_split_folders(root: Path, names: tuple[str, ...] | None = None) -> tupl
 
 
 def _split_folders(root: Path) -> dict[str, str]:
-    """The folders of the splits by split; none where ``root`` holds class folders alone."""
+    """Folder of each split; empty if ``root`` holds class folders alone."""
     folders = _subfolders(root)
     tops = {SPLIT_FOLDERS[name.lower()]: name for name in folders if name.lower() in SPLIT_FOLDERS}
     if tops and not ("train" in tops and len(tops) > 1) and ("train" in tops or len(folders) == len(tops)):
@@ -79,7 +79,7 @@ def _split_folders(root: Path) -> dict[str, str]:
 
 
 def _completed(splits: dict[str, ImageList], seed: int) -> dict[str, ImageList]:
-    """With a val folder as the test set where there is no test folder, and validation held out of train where there is none."""
+    """Splits in which a val folder without a test folder became the test set, and missing validation images are held out of train."""
     if "test" not in splits:
         splits["test"] = splits.pop("val")
     if "val" not in splits:
@@ -176,7 +176,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _entries(folder: Path, directories: bool) -> list[str]:
-    """Sorted names without hidden ones and what operating systems leave behind; links are followed."""
+    """Sorted names without hidden files and files of operating systems; links are followed."""
     if not folder.is_dir():
         raise UserError(
             f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; name the folder of the images with --data-dir"

@@ -1,4 +1,4 @@
-"""List files of ``path label`` lines, as ImageNet-LT and Places-LT are given. Free of torch."""
+"""List files of ``path label`` lines, the format of ImageNet-LT and Places-LT. Free of torch."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def read_list(path: Path, root: Path, num_classes: int) -> ImageList:
 
 
 def folder_names(images: ImageList, num_classes: int) -> tuple[str, ...]:
-    """Class names from the folder that the first image of each class lies in, without what all share and without Places' letter folders.
+    """Class names from the folder of the first image of each class, without the common prefix and without Places' letter folders.
 
-    Classes that would share a name, or have no image, are named by their number.
+    Classes with the same name, or without an image, are named by their number.
     """
     folders: list[Sequence[str]] = [()] * num_classes
     for path, label in zip(reversed(images.paths), reversed(images.labels.tolist()), strict=True):

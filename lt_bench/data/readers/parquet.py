@@ -1,4 +1,4 @@
-"""Images in parquet files, as hubs store them: an encoded image and a label a row. Free of torch."""
+"""Images in parquet files, as hubs store them: one encoded image and label per row. Free of torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABEL_COLUMNS = ("label", "fine_label")
 
 @dataclass(frozen=True)
 class ImageTable:
-    """An opened parquet file of images; nothing is decoded yet.
+    """An opened parquet file of images, not decoded yet.
 
     Attributes:
         path: of the file.

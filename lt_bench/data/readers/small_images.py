@@ -36,7 +36,7 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class ImageData(LoadedData):
-    """A data set ready for a backbone: ``splits`` holds train, test and, where there is any, val.
+    """A data set of decoded images: ``splits`` holds train, test and, if there is any, val.
 
     No row of val or test is in train, so a backbone trained on train has not seen them.
     """

@@ -1,4 +1,4 @@
-"""Tables of images: CSV or parquet with a path (or, in parquet, the image itself), a label and perhaps a split in every row. Free of torch."""
+"""Tables of images: CSV or parquet with a path (or, in parquet, the image itself), a label and optionally a split in every row. Free of torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATH_COLUMN, LABEL_COLUMN, SPLIT_COLUMN = "path", "label", "split"
 
 @dataclass(frozen=True)
 class _Table:
-    """A table as it was read: all columns but encoded images, those, and the class names that its metadata give for whole numbers."""
+    """A table after reading: all other columns, the column of encoded images, and class names of integer labels from the metadata."""
 
     frame: pd.DataFrame
     encoded: pa.ChunkedArray | None = None
@@ -44,10 +44,10 @@ def read_table(
         image_column: by default ``path``, else ``image`` or ``img``.
         label_column: by default ``label``.
         split_column: by default ``split``, where there is one.
-        seed: of the split that is made where there is none.
+        seed: of the held-out splits.
 
     Returns:
-        The splits, the class names, and where validation images come from, in words.
+        The splits, the class names, and the origin of validation images, in words.
 
     Raises:
         UserError: a column missing, an empty cell, an unknown split, a row twice, labels that leave gaps, images absent; one line each.
@@ -115,7 +115,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _listed(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray) -> ImageList:
-    """Images known by their files."""
+    """Images of a column of paths."""
     _require_column(path, frame, column, "image")
     empty = np.flatnonzero(frame[column].isna())
     if empty.size:
@@ -128,7 +128,7 @@ def _listed(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray) ->
 
 
 def _relative(name: str, folder: Path) -> str:
-    """A path as it is known: relative to the table's folder where it lies in it, with forward slashes and without detours."""
+    """A normalised path: relative to the table's folder if inside it, with forward slashes and without ``..`` parts."""
     name = os.path.normpath(name.replace("\\", "/"))
     if Path(name).is_absolute() and Path(name).is_relative_to(folder.absolute()):
         return Path(name).relative_to(folder.absolute()).as_posix()
@@ -136,7 +136,7 @@ def _relative(name: str, folder: Path) -> str:
 
 
 def _embedded(path: Path, encoded: pa.ChunkedArray, labels: np.ndarray) -> ImageList:
-    """Images that the table holds; each is known by the SHA-256 of its bytes, so that a split is its content."""
+    """Images encoded in the table; the SHA-256 of its bytes is the name of each, so that a split is its content."""
     first: dict[str, int] = {}
     for row, value in enumerate(encoded):
         data = value.as_py()
@@ -169,7 +169,7 @@ def _labels(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tup
 
 
 def _numbered(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels that are numbers; they must be 0..K-1, all of them."""
+    """Integer labels, which must be 0..K-1 without gaps."""
     if not pd.api.types.is_integer_dtype(column):
         raise UserError(f"{path}: labels are fractions such as {column.iloc[0]}, expected class names or whole numbers from 0")
     labels = column.to_numpy(dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet as it is unpacked: train/<wnid>/images, val/images with val_annotations.txt. Free of torch."""
+"""Tiny-ImageNet as unpacked from its archive: train/<wnid>/images, val/images with val_annotations.txt. Free of torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _annotated(root: Path, path: Path, wnids: list[str]) -> ImageList:
 
 
 def _words(path: Path, wnids: list[str]) -> tuple[str, ...]:
-    """Readable names; the wnid where there is none, and after it where two classes share one."""
+    """Readable names; the wnid of a class without one, and name and wnid of classes with the same name."""
     words = {}
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.images.augment import Draws, Normalise, crop, padded
+from lt_bench.data.images.augment import Crops, Normalise, crop, padded
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.cuda_graphs import GraphedStep
 from lt_bench.engine.pretrain.recipes import Stage1Recipe
@@ -24,7 +24,7 @@ class EpochDraws:
     """All randomness of an epoch: the order (N,) of images, and by position in it the augmentation and the mixing weight (N,) of its batch."""
 
     order: Tensor
-    images: Draws
+    images: Crops
     mix: Tensor
 
     @staticmethod
@@ -32,7 +32,7 @@ class EpochDraws:
         """The draws of an epoch, from seeds of their own, so that a resumed run and any number of processes see the same."""
         augment = np.random.default_rng(derive_seed("augment", seed, epoch))
         weights = mixing_weights(-(-n // batch), seed, epoch, mixup)
-        return EpochDraws(epoch_order(n, seed, epoch), Draws.random(n, augment), weights.repeat_interleave(batch)[:n])
+        return EpochDraws(epoch_order(n, seed, epoch), Crops.random(n, augment), weights.repeat_interleave(batch)[:n])
 
 
 class Pretraining(Stage1):
@@ -119,7 +119,7 @@ class Pretraining(Stage1):
     def _step(self, batch: int) -> None:
         where = self.position + batch_share(batch, self.processes, bool(self.recipe.mixup), self.device)
         index = self.order[where]
-        images = self.normalise(crop(self.store, index, Draws(self.corner[where], self.flip[where])))
+        images = self.normalise(crop(self.store, index, Crops(self.corner[where], self.flip[where])))
         self.descend(images, self.labels[index], self.mix[where[:1]], batch)
         self.position += batch
 
@@ -130,4 +130,4 @@ class Pretraining(Stage1):
         store, labels = self.get_buffer("val_store"), self.get_buffer("val_labels")
         part = self.processes.part(len(labels))
         for index in torch.arange(part.start, part.stop, device=self.device).split(EVALUATION_BATCH):
-            yield crop(store, index, Draws.plain(len(index), self.device)), labels[index]
+            yield crop(store, index, Crops.plain(len(index), self.device)), labels[index]

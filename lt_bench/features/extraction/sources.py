@@ -13,7 +13,7 @@ from torch import Tensor
 from lt_bench.backbones.transform import Transform
 from lt_bench.core.resources import usable_cores
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.images.augment import Draws, crop, padded
+from lt_bench.data.images.augment import Crops, crop, padded
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.images.transforms import Augmentation
 from lt_bench.data.images.views import ImageViews, chunks
@@ -74,9 +74,9 @@ class FileSource:
             yield Batch(start, torch.cat(parts) if len(parts) > 1 else parts[0], broken)
 
 
-def view_draws(view: str, n: int) -> Draws:
+def view_draws(view: str, n: int) -> Crops:
     """The augmentation of a view of small images: nothing for ``plain``, seeded crops and flips for ``aug<v>``."""
-    return Draws.plain(n) if view == "plain" else Draws.random(n, np.random.default_rng(derive_seed("view", view)))
+    return Crops.plain(n) if view == "plain" else Crops.random(n, np.random.default_rng(derive_seed("view", view)))
 
 
 def default_workers(device: torch.device, processes: int = 1) -> int:

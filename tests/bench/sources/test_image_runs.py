@@ -12,7 +12,7 @@ from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.sources.image_options import image_bench
 from lt_bench.bench.verify import cache_of, check_repeats, compare, unstable, verify
 from lt_bench.core.errors import UserError
-from lt_bench.data.images.augment import Cuts, padded
+from lt_bench.data.images.augment import CropViews, padded
 from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, prepare
@@ -84,7 +84,7 @@ def whole(options, tmp_path):
 def test_on_the_augmentations_of_a_stored_cache_it_gives_the_head_of_the_cache(options, cache):
     bench, *_ = image_bench(find("los"), options())
     split = cache.split("train")
-    cuts = Cuts.of({view: view_draws(view, len(split)) for view in split.views})
+    cuts = CropViews.of({view: view_draws(view, len(split)) for view in split.views})
     prepare(bench.network, "frozen")
     images = ImageSource(bench.network, padded(bench.data.splits["train"].images), split.labels, bench.data.spec, views=cuts)
     entry = find("los")

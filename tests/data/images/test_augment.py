@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from lt_bench.data.images.augment import Draws, Normalise, crop, padded
+from lt_bench.data.images.augment import Crops, Normalise, crop, padded
 
 
 def reference(image, top, left, flip):
@@ -14,7 +14,7 @@ def reference(image, top, left, flip):
 def test_crop_is_pad_crop_flip():
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (20, 3, 7, 9), dtype=np.uint8)
-    draws = Draws.random(50, generator)
+    draws = Crops.random(50, generator)
     index = torch.from_numpy(generator.integers(0, 20, 50))
     found = crop(padded(images), index, draws)
     expected = np.stack(
@@ -27,12 +27,12 @@ def test_crop_is_pad_crop_flip():
 def test_plain_and_flip():
     images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
     store, index = padded(images), torch.arange(5)
-    assert np.array_equal(crop(store, index, Draws.plain(5)).numpy(), images)
-    assert np.array_equal(crop(store, index, Draws.plain(5, flip=True)).numpy(), images[..., ::-1])
+    assert np.array_equal(crop(store, index, Crops.plain(5)).numpy(), images)
+    assert np.array_equal(crop(store, index, Crops.plain(5, flip=True)).numpy(), images[..., ::-1])
 
 
 def test_draws_cover_every_corner_and_flip_half():
-    draws = Draws.random(20000, np.random.default_rng(1))
+    draws = Crops.random(20000, np.random.default_rng(1))
     assert draws.corner.min() == 0
     assert draws.corner.max() == 8
     assert torch.unique(draws.corner, dim=0).shape[0] == 81
