@@ -1,6 +1,8 @@
 import hashlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -298,3 +300,14 @@ def test_names_and_summaries_are_read_without_torch():
     assert all(entry.doc == SAMPLERS[name].__doc__.strip().replace("\n    ", "\n") for name, entry in entries.items())
     code = "import sys; from lt_bench.features.sampler_names import sampler_entries; sampler_entries(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_sampler_of_the_docs_draws_an_epoch_and_the_names_there_are_all():
+    page = (Path(__file__).parents[2] / "docs" / "own_data.md").read_text(encoding="utf-8")
+    section = page[page.index("## A sampler of your own") : page.index("## Several processes")]
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", section, re.DOTALL)[1], names)
+    rows = epoch_order(sampler=names["Halves"], views=(0,)).order(0, 0)
+    assert set((rows % 2).tolist()) == {0}
+    assert torch.bincount(rows).max() == 2
+    assert all(f"`{name}`" in section for name in SAMPLERS)
