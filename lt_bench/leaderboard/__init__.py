@@ -1,1 +1,27 @@
-"""From run records to tables, intervals, rank groups, plots and pages; free of torch."""
+"""From run records to tables, intervals, rank groups, plots and pages; free of torch.
+
+The package is a function, too: ``lt_bench.leaderboard(records).frame``. A function beside it in ``lt_bench`` would hide it, or be hidden by it, whichever is imported
+last.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lt_bench.leaderboard.frame import Leaderboard
+
+
+class _CallableModule(types.ModuleType):
+    def __call__(self, records: str | Path | Iterable[Any]) -> Leaderboard:
+        """As ``lt_bench.leaderboard.frame.leaderboard``."""
+        from lt_bench.leaderboard.frame import leaderboard
+
+        return leaderboard(records)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -7,7 +7,7 @@ import itertools
 import json
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def tune(
     seeds: Sequence[int],
     *,
     fixed: dict[str, Any] | None = None,
-    grid: dict[str, Sequence[Any]] | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
     workers: int | None = 1,
     watcher: Watcher | None = None,
 ) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def check_validation(cache: FeatureCache) -> None:
         )
 
 
-def grid_points(entry: Entry, fixed: dict[str, Any], grid: dict[str, Sequence[Any]] | None = None) -> list[dict[str, Any]]:
+def grid_points(entry: Entry, fixed: dict[str, Any], grid: Mapping[str, Sequence[Any]] | None = None) -> list[dict[str, Any]]:
     """The Cartesian product of a grid, by default the strategy's, without the fixed hyper-parameters.
 
     Raises:

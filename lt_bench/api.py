@@ -1,0 +1,394 @@
+"""The public Python API: what ``import lt_bench as lt`` offers. Nothing here prints, and nothing is written but where a directory is named.
+
+Runs are kept in memory: their records and numbers are those that ``lt-bench run`` would record for the same seeds.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from lt_bench.bench import planning
+from lt_bench.bench.execute import Bench, MeasuredHead, fit_and_measure, require_writable
+from lt_bench.bench.hyperparameters import typed
+from lt_bench.bench.sources.linear_head import fit_linear_head
+from lt_bench.bench.tuning import tune as tuning
+from lt_bench.core.errors import UserError
+from lt_bench.engine.arithmetic import Matmul
+from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.features.from_arrays import Source, checked_split, write_arrays
+from lt_bench.features.locate import find_cache
+from lt_bench.features.manifest import read_manifest
+from lt_bench.leaderboard.load import from_records
+from lt_bench.results.record import RunRecord
+from lt_bench.results.store import Store
+from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.registry import Entry, describe, find
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
+"""Features (N, D), or views (V, N, D) of which the first is the plain one, and labels (N,), integers 0..K-1."""
+AnyStrategy = str | type[Strategy] | Entry
+"""The name of a strategy, the dotted path ``package.module.Class`` of one of your own, its class (of a notebook's cell, too), or an entry of the registry."""
+
+
+@dataclass(frozen=True)
+class Cache(FeatureCache):
+    """A feature cache: frozen features and labels of train, test and perhaps validation, with their identity.
+
+    Attributes:
+        path: its directory.
+        manifest: everything about it but the numbers.
+    """
+
+    _benches: dict[str, Bench] = field(default_factory=dict, compare=False, repr=False)
+    _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: ArrayLike | Tensor,
+        y: ArrayLike | Tensor,
+        *,
+        test: Rows,
+        val: Rows | None = None,
+        head: Literal["fit"] | tuple[ArrayLike | Tensor, ArrayLike | Tensor] | None = "fit",
+        name: str = "arrays",
+        class_names: Sequence[str] | None = None,
+        backbone: str = "unknown",
+        val_seen_by_backbone: bool = False,
+        dtype: Literal["float16", "float32", "affine8"] = "float32",
+        directory: str | Path | None = None,
+    ) -> Cache:
+        """A cache of features in memory, NumPy's or torch's.
+
+        Args:
+            X: training features (N, D), or V views of them (V, N, D), the plain one first.
+            y: training labels (N,), integers 0..K-1.
+            test: features and labels to measure on.
+            val: features and labels to choose on; rows that the backbone was not trained on.
+            head: the stage-1 head that strategies start from. ``fit``: logistic regression on the training rows, solved to its optimum; its ridge is chosen on
+                validation where there is one. A pair: weight (K, D) and bias (K,) of the backbone's own classifier. None: there is none.
+            name: of the cache.
+            class_names: K names in label order.
+            backbone: the network that made the features.
+            val_seen_by_backbone: whether that network was trained on the validation rows, which then choose nothing.
+            dtype: stored precision.
+            directory: where the cache shall stay; by default it lies in a temporary directory, and is gone with the object.
+
+        Raises:
+            UserError: an array is of another shape or type, or holds NaN or infinity; the directory exists.
+        """
+        splits = {split: rows for split, rows in (("train", (X, y)), ("val", val), ("test", test)) if rows is not None}
+        arrays = {split: checked_split({"features": rows[0], "labels": rows[1]}, split) for split, rows in splits.items()}
+        stage1, parts = "", None
+        if isinstance(head, tuple):
+            parts = {"weight": _floats(head[0]), "bias": _floats(head[1])}
+        elif head is not None:
+            K = 1 + max(int(one["labels"].max()) for one in arrays.values())
+            fitted = fit_linear_head(_plain("train", arrays["train"]), _plain("val", arrays["val"]) if "val" in arrays else None, K)
+            if not fitted.converged:
+                warnings.warn("the stage-1 head is not at its optimum; scale the features to a common size", stacklevel=2)
+            stage1, parts = fitted.words, {"weight": fitted.weight, "bias": fitted.bias}
+        temporary = tempfile.TemporaryDirectory(prefix="lt-bench-", ignore_cleanup_errors=True) if directory is None else None
+        place = Path(temporary.name) / "cache" if temporary is not None else Path(str(directory))
+        names = None if class_names is None else tuple(class_names)
+        source = Source(name, "embeddings", names, backbone, stage1, None, val_seen_by_backbone, dtype)
+        cache = write_arrays(place, arrays, source, parts)
+        return cls(cache.path, cache.manifest, _temporary=temporary)
+
+    def bench(self, accelerator: str = "auto") -> Bench:
+        """The cache opened for fits; features are loaded once and stay with this object."""
+        if accelerator not in self._benches:
+            self._benches[accelerator] = Bench(self, Hardware(accelerator))
+        return self._benches[accelerator]
+
+
+def open_cache(name_or_path: str | Path) -> Cache:
+    """The feature cache in a directory, or of this name or key in ``$LT_BENCH_HOME/caches`` or among the shipped ones (``lt-bench list caches``).
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = Path(name_or_path) if isinstance(name_or_path, Path) else find_cache(name_or_path)
+    return Cache(path, read_manifest(path))
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A head that was fitted and measured.
+
+    Attributes:
+        record: everything that is known about it, what ``lt-bench run`` writes.
+        head: a plain module from features (B, D) to logits (B, K), on the device of the fit.
+        arrays: what is stored beside a record: test predictions (N,), vectors (K,) by ``view/name``.
+    """
+
+    record: RunRecord
+    head: nn.Module
+    arrays: Mapping[str, NDArray[Any]]
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Every metric by view (``test``, ``train``, ``val``, ``test_flip``) and name; accuracies are fractions."""
+        return self.record.metrics
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K names in label order."""
+        return tuple(self.record.dataset.class_names)
+
+    def logits(self, X: ArrayLike | Tensor) -> NDArray[np.float32]:
+        """Logits (N, K) of features (N, D).
+
+        Raises:
+            UserError: features of another shape.
+        """
+        features = _floats(X)
+        if features.dim() != 2 or features.shape[1] != self.record.backbone.dim:
+            raise UserError(f"features of shape {tuple(features.shape)}, expected (N, {self.record.backbone.dim})")
+        tensors = [*self.head.parameters(), *self.head.buffers()]
+        with torch.inference_mode():
+            return self.head(features.to(tensors[0].device if tensors else "cpu")).float().cpu().numpy()
+
+    def predict(self, X: ArrayLike | Tensor) -> NDArray[np.int64]:
+        """The class (N,) of each row of features (N, D), 0..K-1."""
+        return self.logits(X).argmax(1)
+
+    def __repr__(self) -> str:
+        identity, test = self.record.identity, self.metrics["test"]
+        return f"Run({identity.strategy}, seed {identity.seed}, {identity.tuning}: test accuracy {test['accuracy']:.4f}, macro {test['macro_accuracy']:.4f})"
+
+
+class Runs(list[Run]):
+    """A list of runs; ``+`` joins two."""
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """The record of each."""
+        return [run.record for run in self]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One line for each run: its identity, how it was fitted, and every metric as ``view/name``."""
+        return from_records(self.records).frame
+
+    def __add__(self, other: Iterable[Run]) -> Runs:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return Runs([*self, *other])
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Runs: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Run | Runs:
+        return Runs(super().__getitem__(index)) if isinstance(index, slice) else super().__getitem__(index)
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """Hyper-parameters that validation chose.
+
+    Attributes:
+        entry: of the strategy.
+        document: everything that was tried, what ``lt-bench tune`` writes.
+    """
+
+    entry: Entry
+    document: Mapping[str, Any]
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The hyper-parameters with the highest macro accuracy on validation, mean over seeds, those that were fixed among them."""
+        return dict(self.document["choice"])
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One line for each point of the grid, the best first: its hyper-parameters, ``macro_accuracy`` on validation, and that of each seed."""
+        import pandas
+
+        seeds = [f"seed {seed}" for seed in self.document["seeds"]]
+        lines = [
+            {**point["hyperparameters"], "macro_accuracy": point["mean"], **dict(zip(seeds, point["macro_accuracy"], strict=True))}
+            for point in self.document["grid"]
+        ]
+        return pandas.DataFrame(lines).sort_values("macro_accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+def fit(
+    strategy: AnyStrategy,
+    cache: Cache,
+    *,
+    seeds: int | Iterable[int] = 0,
+    tuned: Tuning | bool = False,
+    results: str | Path | None = None,
+    analysis: bool = False,
+    best_test_epoch: bool = False,
+    matmul: Matmul = "highest",
+    accelerator: str = "auto",
+    **hyperparameters: Any,
+) -> Runs:
+    """Fit a strategy once per seed, and measure every head.
+
+    Args:
+        strategy: its name, dotted path, class or entry.
+        cache: the features.
+        seeds: repetitions: initial head and batch order. A strategy without randomness runs once.
+        tuned: take the hyper-parameters of a tuning of this strategy on this cache; True for what ``lt-bench tune`` chose, or the shipped choice.
+        results: also write the records into this directory, for ``lt-bench leaderboard``.
+        analysis: also follow classifier norm, feature norm and cosine per class over the epochs, in ``arrays``.
+        best_test_epoch: also test after every epoch, and report the best under that name.
+        matmul: how exact float32 products are; another run in records.
+        accelerator: auto, cpu or gpu.
+        **hyperparameters: those that are not the strategy's own for this data set, the recipe's (``lr``, ``epochs``, ...) among them.
+
+    Raises:
+        UserError: an unknown strategy or hyper-parameter, a cache that the strategy cannot use, a fit that diverged.
+    """
+    entry = entry_of(strategy)
+    given, chosen = _chosen(entry, cache, tuned, _typed(entry, hyperparameters), Path(results or "results"))
+    sgd = entry.fitting == "sgd"
+    if best_test_epoch and not sgd:
+        raise UserError(f"best_test_epoch: there are no epochs in {entry.name}; leave it out")
+    words = ("--cache", cache.manifest.name, "--best-test-epoch") if best_test_epoch else ()
+    setting = planning.Setting(words=words, matmul=matmul) if sgd else planning.CLEAN
+    planned = planning.plan(entry, cache.manifest, given, _seeds(seeds), chosen, setting)
+    store = None if results is None else Store(results)
+    if store is not None:
+        require_writable(store.directory)
+    bench = replace(cache.bench(accelerator), best_test_epoch=best_test_epoch)
+    measured = [_recorded(one, store) for one in fit_and_measure(bench, planned, analysis=analysis)]
+    for line in dict.fromkeys(line for one in measured for line in one.remarks):
+        warnings.warn(line, stacklevel=2)
+    of_run = {one.run.id: one for one in measured}
+    return Runs(Run(of_run[run.id].record, of_run[run.id].module, of_run[run.id].arrays) for run in planned)
+
+
+def tune(
+    strategy: AnyStrategy,
+    cache: Cache,
+    *,
+    seeds: int | Iterable[int] = (0, 1, 2),
+    grid: Mapping[str, Iterable[Any]] | None = None,
+    results: str | Path | None = None,
+    accelerator: str = "auto",
+    **fixed: Any,
+) -> Tuning:
+    """Choose a strategy's hyper-parameters on the validation rows of a cache; the test rows are never read.
+
+    Args:
+        strategy: its name, dotted path, class or entry.
+        cache: the features, with validation rows that the backbone was not trained on.
+        seeds: repetitions of every point.
+        grid: values to try by hyper-parameter; by default the strategy's own grid.
+        results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it.
+        accelerator: auto, cpu or gpu.
+        **fixed: hyper-parameters that are not to be chosen.
+
+    Raises:
+        UserError: no validation rows, seen ones, nothing to choose, or a value that the strategy does not take.
+    """
+    entry = entry_of(strategy)
+    tried = None if grid is None else {name: [_typed(entry, {name: value})[name] for value in values] for name, values in grid.items()}
+    if results is not None:
+        require_writable(Path(results) / "tuning")
+    document = tuning.tune(entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried)
+    if results is not None:
+        tuning.write_tuning(document, entry, cache.manifest, Path(results))
+    return Tuning(entry, document)
+
+
+def evaluate(head: Run | nn.Module, cache: Cache, split: str = "test", *, accelerator: str = "auto") -> dict[str, float]:
+    """Every metric of a head on the plain view of a split, by name; accuracies are fractions.
+
+    Args:
+        head: a run, or any module from features (B, D) to logits (B, K); it is not changed.
+        cache: the features; its training counts say which classes are many, medium and few.
+        split: train, val or test.
+        accelerator: auto, cpu or gpu.
+
+    Raises:
+        UserError: no such split, or a head for other features or classes.
+    """
+    if not cache.has(split):
+        raise UserError(f"cache {cache.manifest.name} has no {split} split; it has {', '.join(cache.manifest.views)}")
+    module = copy.deepcopy(head.head if isinstance(head, Run) else head).eval()
+    bench, dim = cache.bench(accelerator), cache.manifest.backbone.dim
+    try:
+        return bench.measure(module, split).scalars
+    except RuntimeError as error:
+        raise UserError(
+            f"the head does not take features (N, {dim}) of cache {cache.manifest.name}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def entry_of(strategy: AnyStrategy) -> Entry:
+    """What the registry knows of a strategy, however it is named.
+
+    Raises:
+        UserError: no such strategy, or a class that is none.
+    """
+    if isinstance(strategy, Entry):
+        return strategy
+    return find(strategy) if isinstance(strategy, str) else describe(strategy)
+
+
+def _chosen(
+    entry: Entry, cache: Cache, tuned: Tuning | bool, given: dict[str, Any], results: Path
+) -> tuple[dict[str, Any], planning.Tuning | None]:
+    """The hyper-parameters, and how they were chosen where that is not the strategy's own doing or the user's."""
+    if tuned is False:
+        return given, None
+    if given:
+        raise UserError(f"tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
+    if tuned is True:
+        choice = planning.tuned_choice(entry, cache.manifest, results)
+        if choice is None:
+            raise UserError(f"{entry.name} was not tuned on cache {cache.manifest.name}; pass tuned=lt.tune(...)")
+        return choice
+    document = tuned.document
+    if (document["strategy"], document["cache_key"]) != (entry.public_name, cache.key):
+        raise UserError(f"this is a tuning of {document['strategy']} on cache {document['cache']}; tune {entry.public_name} on this one")
+    if document["fixed"]:
+        raise UserError("some hyper-parameters of this tuning were fixed by hand; pass them on as yours: lt.fit(..., **tuning.best)")
+    return tuned.best, planning.Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"])
+
+
+def _recorded(measured: MeasuredHead, store: Store | None) -> MeasuredHead:
+    if store is not None:
+        store.write(measured.record, measured.arrays)
+    return measured
+
+
+def _typed(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters as the strategy's types, NumPy's numbers as Python's."""
+    return typed(
+        entry, {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}, "hyper-parameters"
+    )
+
+
+def _seeds(seeds: int | Iterable[int]) -> list[int]:
+    return [seeds] if isinstance(seeds, int) else [int(seed) for seed in seeds]
+
+
+def _floats(array: ArrayLike | Tensor) -> Tensor:
+    return torch.as_tensor(array if isinstance(array, Tensor) else np.asarray(array)).detach().float()
+
+
+def _plain(split: str, arrays: Mapping[str, np.ndarray]) -> FeatureSplit:
+    """The plain view of a split in memory."""
+    features, labels = arrays["features"], torch.from_numpy(np.array(arrays["labels"], np.int64))
+    plain = torch.from_numpy(np.ascontiguousarray(features if features.ndim == 2 else features[0]))
+    return FeatureSplit(split, ("plain",), (plain,), labels, torch.arange(len(labels)))
