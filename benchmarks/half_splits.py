@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # as the other benchmarks: a checkout will do
 
-from lt_bench.bench.execute import Bench, device_name  # noqa: E402
+from lt_bench.bench.execute import Bench  # noqa: E402
 from lt_bench.bench.planning import plan  # noqa: E402
 from lt_bench.bench.tuning.tune import accepted, check_validation, grid_points  # noqa: E402
+from lt_bench.core.devices import device_name  # noqa: E402
 from lt_bench.core.environment import environment  # noqa: E402
 from lt_bench.core.errors import UserError  # noqa: E402
 from lt_bench.core.files import write_text  # noqa: E402

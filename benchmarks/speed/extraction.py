@@ -17,7 +17,8 @@ from lt_bench.data.images.transforms import Augmentation
 from lt_bench.data.images.views import ImageViews, chunks
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.specs import IMAGENET_MEAN, IMAGENET_STD
-from lt_bench.features.extraction.extract import Request, extract_images
+from lt_bench.features.extraction.extract import extract
+from lt_bench.features.extraction.request import Request
 
 BATCH = 250
 
@@ -64,15 +65,15 @@ def _decoded_in_advance(setting: Setting, backbone: str, n: int, folder: Path) -
 def _extraction(data: ImageData, backbone: str, folder: Path, device: torch.device) -> Contestant:
     count = iter(range(1_000_000))
 
-    def extract() -> int:
+    def whole() -> int:
         request = Request(
             data=data, backbone=backbone, weights=folder.parent / "w.safetensors", out=folder / f"cache{next(count)}", device=device, name="speed", views=0,
             batch_size=BATCH, progress=False,
         )  # fmt: skip
-        extract_images(request)
+        extract(request)
         return len(data.splits["train"]) + 2 * len(data.splits["test"])
 
-    return extract
+    return whole
 
 
 def _decoding(setting: Setting, folder: Path) -> list[Figure]:

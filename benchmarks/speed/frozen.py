@@ -19,7 +19,8 @@ from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureCache, open_cache
-from lt_bench.features.extraction.extract import Request, extract_images
+from lt_bench.features.extraction.extract import extract
+from lt_bench.features.extraction.request import Request
 from lt_bench.strategies.registry import find
 
 EPOCHS, VIEWS, BATCH = 20, 8, 64
@@ -70,7 +71,7 @@ def _extract(data: ImageData, backbone: str, folder: Path, device: str) -> Featu
         data=data, backbone=backbone, weights=folder / "w.safetensors", out=folder / "cache", device=torch.device(device), name="speed", views=VIEWS,
         progress=False,
     )  # fmt: skip
-    extract_images(request)
+    extract(request)
     return open_cache(folder / "cache")
 
 

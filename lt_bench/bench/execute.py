@@ -17,6 +17,7 @@ from torch import nn
 
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Workbench
+from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.launchers import is_first_process
@@ -214,11 +215,6 @@ def tuning_info(run: Planned) -> TuningInfo:
     tuning = run.tuning
     seeds = None if tuning.seeds is None else list(tuning.seeds)
     return TuningInfo(tuning.kind, tuning.selected_on, tuning.grid_size, seeds, tuning.tuning_id)
-
-
-def device_name(device: torch.device) -> str:
-    """``cpu``, or the accelerator's own name."""
-    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 def execute(

@@ -10,10 +10,13 @@ from rich.console import Console
 
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
+from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
+from lt_bench.data.load import load_images
 from lt_bench.data.specs import dataset_spec
 from lt_bench.features.extraction.extract import extract
+from lt_bench.features.extraction.request import Request
 from lt_bench.features.locate import home
 
 
@@ -29,13 +32,14 @@ def extract_verb(options: ExtractOptions) -> Path:
         raise UserError("extract needs --backbone NAME and --weights FILE, the network and its stage-1 weights")
     name = options.name or cache_name(options)
     out = options.out or home() / "caches" / name
-    manifest = extract(
-        **reading(options), dataset=options.dataset, data_dir=options.data_dir, backbone=options.backbone, weights=options.weights, out=out,
-        name=name, views=options.views, dtype=options.dtype, accelerator=options.accelerator, stage1=options.stage1,
+    request = Request(
+        data=load_images(options.dataset, options.data_dir, **reading(options)), backbone=options.backbone, weights=options.weights, out=out,
+        name=name, views=options.views, dtype=options.dtype, device=pick_device(options.accelerator), stage1=options.stage1,
         batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
         command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
     )  # fmt: skip
+    manifest = extract(request)
     Console(quiet=not is_first_process()).print(
         f"{out}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}", soft_wrap=True
     )

@@ -19,7 +19,7 @@ from lt_bench.results.store import Store
 
 
 def log_records(records: Sequence[RunRecord], store: Store, wandb: str, project: str) -> None:
-    """Log the course of every fit and its metrics as CSV beside the records, and to W&B where asked.
+    """Log losses, rates and metrics of every fit as CSV beside the records, and to W&B where asked.
 
     Args:
         records: of one verb.
@@ -30,13 +30,13 @@ def log_records(records: Sequence[RunRecord], store: Store, wandb: str, project:
     for record in records:
         logger = CSVLogger(save_dir=store.directory / "logs", name=record.identity.strategy, version=record.id)
         if not Path(logger.log_dir).exists():  # a record does not change, so neither does its log
-            log_course(logger, record)
+            log_fit(logger, record)
             logger.finalize("success")
         if wandb != "off":
             write_record(record, store.arrays(record), Destination(project, None, wandb == "online", store.directory))
 
 
-def log_course(logger: Logger, record: RunRecord) -> None:
+def log_fit(logger: Logger, record: RunRecord) -> None:
     """Training loss and rate per epoch, then every metric at the last epoch."""
     history = record.training.history
     logger.log_hyperparams(record.identity.hyperparameters)

@@ -24,6 +24,7 @@ from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.loggers import stage1_logger
 from lt_bench.bench.options import PretrainOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
+from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.launchers import Layout, layout, started_by_launcher
@@ -39,8 +40,9 @@ from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining
 from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
 from lt_bench.engine.pretrain.small_images import Pretraining
 from lt_bench.engine.pretrain.stage1 import Precision, Stage1
-from lt_bench.features.extraction.extract import Request, extract_images, pick_device
+from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.inputs import inputs_of
+from lt_bench.features.extraction.request import Request
 from lt_bench.features.extraction.sources import default_workers
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest
 
@@ -93,11 +95,17 @@ def pretrain(
     weights, features = out / WEIGHTS, options.cache or out / "cache"
     complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_launcher()
     with process_group(Layout(1, 1) if complete else where, device.type, trains=True) as processes:
-        data = _agreed(processes, data, workers, options.skip_broken, progress)
+        data = _same_images(processes, data, workers, options.skip_broken, progress)
         description = _plan(options.backbone, data, plan, options.seed, precision) | {
             "start": None if start is None else start.weights_hash
         }
-        processes.first_does(lambda: _keep_plan(out, description))
+        origin = "" if start is None else f"started from {options.weights} (weights {start.weights_hash}), "
+        request = Request(
+            data=data, backbone=options.backbone, weights=weights, out=features, device=device, devices=options.devices, workers=workers,
+            name=(options.cache or out).name, views=options.views, dtype=options.dtype, command=command, progress=progress,
+            stage1=f"{plan.describe()}, {precision}, seed {options.seed}, {origin}last epoch",
+        )  # fmt: skip
+        processes.first_does(lambda: _store_plan(out, description))
         if not processes.first_does(weights.is_file):
             module = _module(
                 _initial(options, start, len(data.train_counts)), data, options.backbone, plan, options.seed, precision, workers
@@ -109,13 +117,7 @@ def pretrain(
             _train(trainer, module, out, options.deterministic, options.half_weights)
             del trainer, module
             gc.collect()  # ends the processes that decoded for training, before others are forked
-        origin = "" if start is None else f"started from {options.weights} (weights {start.weights_hash}), "
-        request = Request(
-            data=data, backbone=options.backbone, weights=weights, out=features, device=device, devices=options.devices, workers=workers,
-            name=(options.cache or out).name, views=options.views, dtype=options.dtype, command=command, progress=progress,
-            stage1=f"{plan.describe()}, {precision}, seed {options.seed}, {origin}last epoch",
-        )  # fmt: skip
-        return Pretrained(weights, out / LOG, features, extract_images(request))
+        return Pretrained(weights, out / LOG, features, extract(request))
 
 
 def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -> Backbone:
@@ -129,7 +131,7 @@ def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -
     return network
 
 
-def _agreed(processes: Processes, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
+def _same_images(processes: Processes, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
     """The images that all processes train on, without those that any of them cannot decode where such are to be left out."""
     hashes = processes.all_do(lambda: data.split_hash)
     processes.first_does(lambda: _check_same(hashes))
@@ -187,7 +189,7 @@ def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> N
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # positions come from memory
         warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
-        trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
+        trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     for name, tensor in module.network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             if not trainer.is_global_zero:
@@ -217,7 +219,7 @@ def _plan(backbone: str, data: Images, recipe: Stage1Recipe, seed: int, precisio
     }  # fmt: skip
 
 
-def _keep_plan(out: Path, plan: dict[str, Any]) -> None:
+def _store_plan(out: Path, plan: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / PLAN
     if path.is_file():

@@ -14,11 +14,11 @@ from PIL import Image
 from rich.console import Console
 
 from lt_bench.bench.options import PredictOptions
+from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.data.images.decode import EXTENSIONS, BrokenImage, decode
 from lt_bench.deploy.classifier import TOP, Classifier, Prediction, load_classifier
-from lt_bench.features.extraction.extract import pick_device
 from lt_bench.features.import_arrays import read_arrays
 
 

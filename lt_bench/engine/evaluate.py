@@ -76,8 +76,8 @@ def evaluate(
     processes.all_reduce(probability)
     vectors = evaluation.vectors()
     if classifier is not None:
-        found = decomposed(classifier.to(device), profile_of(views[0], labels, len(train_counts), dtype) if profile is None else profile)
-        vectors |= {name: value.cpu().numpy() for name, value in found.items()}
+        profile = profile_of(views[0], labels, len(train_counts), dtype) if profile is None else profile
+        vectors |= {name: value.cpu().numpy() for name, value in decomposed(classifier.to(device), profile).items()}
     return Measured(evaluation.scalars(), vectors, predictions.cpu().numpy(), probability.cpu().numpy())
 
 

@@ -107,9 +107,9 @@ class ImageSource:
         training = self._network.training
         self._network.eval()
         position = self.views.index(name)
-        found = []
+        features = []
         for image in torch.arange(len(self), device=self.device).split(EVALUATION_BATCH):
             draws = self._views.crops(torch.full_like(image, position), image)
-            found.append(self._network.features(self._normalise(crop(self._store, image, draws))).float())
+            features.append(self._network.features(self._normalise(crop(self._store, image, draws))).float())
         self._network.train(training)
-        return torch.cat(found)
+        return torch.cat(features)

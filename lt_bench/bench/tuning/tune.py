@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lt_bench.bench.execute import Bench, device_name
+from lt_bench.bench.execute import Bench
 from lt_bench.bench.planning import Planned, plan, strategy_options, tuning_name
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuning.scores import scores_of, workers_of
+from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text

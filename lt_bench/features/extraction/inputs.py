@@ -59,5 +59,5 @@ def _square_input(spec: DatasetSpec, encoder: str) -> int:
 
 
 def _size(words: str) -> int:
-    found = read_transform(words)
-    return found.crop or found.resize or 0
+    transform = read_transform(words)
+    return transform.crop or transform.resize or 0

@@ -71,7 +71,7 @@ class Pace:
         return Spent(self.views, time.perf_counter() - self.begun, self.waited)
 
 
-def words(name: str, spent: Sequence[Spent], decodes: bool) -> str:
+def summary(name: str, spent: Sequence[Spent], decodes: bool) -> str:
     """What all processes did in which time; with ``decodes``, whether decoding or the backbone limits."""
     views, elapsed = sum(one.views for one in spent), max(one.seconds for one in spent)
     share = sum(one.waited for one in spent) / max(1e-9, sum(one.seconds for one in spent))
@@ -80,7 +80,7 @@ def words(name: str, spent: Sequence[Spent], decodes: bool) -> str:
         if share > 0.3
         else f"the backbone limits ({share:.0%} of the time waiting for images)"
     )
-    together = f" on {len(spent)} processes" if len(spent) > 1 else ""
-    return f"{name}: {views:,} views in {elapsed:.1f} s{together}, {views / max(elapsed, 1e-9):.0f} a second" + (
+    processes = f" on {len(spent)} processes" if len(spent) > 1 else ""
+    return f"{name}: {views:,} views in {elapsed:.1f} s{processes}, {views / max(elapsed, 1e-9):.0f} a second" + (
         f"; {limit}" if decodes and views else ""
     )

@@ -26,7 +26,7 @@ def sample_name(data: ImageData | FileData, split: str, i: int) -> str:
     return f"{split} image {i}" if isinstance(data, ImageData) else data.splits[split].name(i)
 
 
-def published(
+def publish(
     data: ImageData | FileData, store: Resumable, description: Description, head: tuple[Tensor, Tensor] | None, console: Console
 ) -> Manifest:
     """Make the cache of the shards that ``store`` holds.
@@ -45,23 +45,23 @@ def published(
     texts = {}
     if isinstance(data, FileData):
         broken = {split: store.broken(split) for split in data.splits}
-        skipped = [f"{sample_name(data, split, i)}: {why}" for split, found in broken.items() for i, why in found.items()]
-        kept = {
+        skipped = [f"{sample_name(data, split, i)}: {why}" for split, reasons in broken.items() for i, why in reasons.items()]
+        readable = {
             split: images.take(np.setdiff1d(np.arange(len(images)), list(broken[split]))) if broken[split] else images
             for split, images in data.splits.items()
         }
-        texts[IMAGES] = _table(kept, data.class_names)
+        texts[IMAGES] = _table(readable, data.class_names)
         if skipped:
-            description = _without(description, kept, skipped)
+            description = _without(description, readable, skipped)
             for line in skipped:
                 console.print(f"left out {line}", soft_wrap=True, highlight=False)
     return store.publish(description, arrays, texts)
 
 
-def _without(description: Description, kept: dict, skipped: Sequence[str]) -> Description:
+def _without(description: Description, readable: dict, skipped: Sequence[str]) -> Description:
     """The description of what is left without broken images."""
     dataset = description.dataset
-    counts = tuple(np.bincount(kept["train"].labels, minlength=dataset.num_classes).tolist())
+    counts = tuple(np.bincount(readable["train"].labels, minlength=dataset.num_classes).tolist())
     if 0 in counts:
         raise UserError(
             f"class {dataset.class_names[counts.index(0)]!r} has no training image that can be decoded; mend them: {'; '.join(skipped[:3])}"
@@ -70,7 +70,7 @@ def _without(description: Description, kept: dict, skipped: Sequence[str]) -> De
         dataset.name,
         dataset.class_names,
         counts,
-        listed_identity(kept),
+        listed_identity(readable),
         dataset.imbalance_factor,
         dataset.selection,
         dataset.val_seen_by_backbone,

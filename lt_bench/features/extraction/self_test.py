@@ -35,12 +35,12 @@ def self_test(cache: FeatureCache, loaded: Loaded) -> str | None:
     accuracy = stage1_accuracy(cache)
     if accuracy is None:
         return None
-    found = f"{cache.manifest.name}: the imported head gives {accuracy:.2f} % on the plain test view"
+    measured = f"{cache.manifest.name}: the imported head gives {accuracy:.2f} % on the plain test view"
     stated = loaded.stated
     if stated is None:
-        return f"{found}; the owners state no figure for {loaded.recipe.encoder} here, compare it with yours"
+        return f"{measured}; the owners state no figure for {loaded.recipe.encoder} here, compare it with yours"
     miss = accuracy - stated.accuracy
-    told = f"{found}, stated are {stated.accuracy:.2f} % ({stated.source}): a difference of {miss:+.2f} points"
+    told = f"{measured}, stated are {stated.accuracy:.2f} % ({stated.source}): a difference of {miss:+.2f} points"
     if abs(miss) > LARGEST_MISS:
         raise UserError(
             f"{told}, more than {LARGEST_MISS:g}; the weights, the images or their preparation are others than stated. "

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+from extracting import extract_from
 from small_image_files import write_cifar10
 
 from lt_bench.backbones.weights import save_weights
@@ -18,7 +19,6 @@ from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, prepare
 from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
 from lt_bench.features.cache import open_cache
-from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.sources import view_draws
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
@@ -49,7 +49,7 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cache(data_dir, weights, tmp_path_factory):
     out = tmp_path_factory.mktemp("cache") / "cache"
-    extract(
+    extract_from(
         dataset="cifar10_lt", data_dir=data_dir, backbone="resnet20", weights=weights, out=out, imbalance_factor=2, views=2, dtype="float32",
         accelerator="cpu", progress=False,
     )  # fmt: skip

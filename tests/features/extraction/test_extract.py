@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from extracting import extract_from
 from small_image_files import write_cifar10
 
 from lt_bench.backbones.registry import build_backbone
@@ -8,7 +9,6 @@ from lt_bench.backbones.weights import save_weights
 from lt_bench.core.errors import UserError
 from lt_bench.data.readers.small_images import load_small_images
 from lt_bench.features.cache import open_cache
-from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.sources import view_draws
 
 
@@ -47,7 +47,7 @@ def by_hand(network, images, spec):
 
 
 def test_features_are_those_of_the_network(request_, network, data_dir, tmp_path):
-    extract(**request_, out=tmp_path / "cache", batch_size=7)
+    extract_from(**request_, out=tmp_path / "cache", batch_size=7)
     cache, data = open_cache(tmp_path / "cache"), load_small_images("cifar10_lt", data_dir, imbalance_factor=4)
     for name, split in data.splits.items():
         stored = cache.split(name)
@@ -71,22 +71,22 @@ def test_views_are_seeded_and_differ():
 
 
 def test_a_second_call_returns_at_once(request_, tmp_path, monkeypatch):
-    manifest = extract(**request_, out=tmp_path / "cache")
-    monkeypatch.setattr("lt_bench.features.extraction.extract._extracted", lambda *_: pytest.fail("extracted again"))
-    assert extract(**request_, out=tmp_path / "cache") == manifest
+    manifest = extract_from(**request_, out=tmp_path / "cache")
+    monkeypatch.setattr("lt_bench.features.extraction.extract._extract_missing", lambda *_: pytest.fail("extracted again"))
+    assert extract_from(**request_, out=tmp_path / "cache") == manifest
     with pytest.raises(UserError, match=r"cache: views is .*expected"):
-        extract(**request_ | {"views": 1}, out=tmp_path / "cache")
+        extract_from(**request_ | {"views": 1}, out=tmp_path / "cache")
     with pytest.raises(UserError, match="cache: split_hash is"):
-        extract(**request_ | {"imbalance_factor": 3}, out=tmp_path / "cache")
+        extract_from(**request_ | {"imbalance_factor": 3}, out=tmp_path / "cache")
 
 
 def test_wrong_requests(request_, tmp_path):
     with pytest.raises(UserError, match="the weights are of another"):
-        extract(**request_ | {"backbone": "resnet32"}, out=tmp_path / "cache")
+        extract_from(**request_ | {"backbone": "resnet32"}, out=tmp_path / "cache")
     with pytest.raises(UserError, match="views is -1"):
-        extract(**request_ | {"views": -1}, out=tmp_path / "cache")
+        extract_from(**request_ | {"views": -1}, out=tmp_path / "cache")
     with pytest.raises(UserError, match="not one of float16"):
-        extract(**request_ | {"dtype": "int4"}, out=tmp_path / "cache")
+        extract_from(**request_ | {"dtype": "int4"}, out=tmp_path / "cache")
     with pytest.raises(UserError, match="no such weights file"):
-        extract(**request_ | {"weights": tmp_path / "none.safetensors"}, out=tmp_path / "cache")
+        extract_from(**request_ | {"weights": tmp_path / "none.safetensors"}, out=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

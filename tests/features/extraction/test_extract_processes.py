@@ -12,6 +12,7 @@ from pathlib import Path
 import lightning.fabric  # noqa: F401 - before the processes are forked, so that it is paid once
 import pytest
 import torch
+from extracting import extract_from
 from photos import write_photos
 
 from lt_bench.backbones.registry import build_backbone
@@ -20,7 +21,6 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import Layout, layout
 from lt_bench.data.load import load_images
 from lt_bench.features.extraction import extract as module
-from lt_bench.features.extraction.extract import extract
 from lt_bench.features.resumable import Resumable
 
 
@@ -65,7 +65,7 @@ def worker(rank, port, options, devices, dies, log):
 
     Resumable.write = logged
     try:
-        extract(**options, devices=devices)
+        extract_from(**options, devices=devices)
     except UserError as error:
         log.with_suffix(".error").write_text(str(error))
         sys.exit(2)
@@ -91,7 +91,7 @@ def contents(directory):
 def alone(photos, weights, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SHARD_VIEWS", 6)
-        extract(**arguments(photos, weights, tmp_path_factory.mktemp("alone") / "cache"))
+        extract_from(**arguments(photos, weights, tmp_path_factory.mktemp("alone") / "cache"))
     return tmp_path_factory.getbasetemp() / "alone0" / "cache"
 
 
@@ -162,7 +162,7 @@ def test_two_nodes_under_torchrun(photos, weights, tmp_path):
         for rank in (0, 1)
     ]
     assert [node.wait(400) for node in nodes] == [0, 0]
-    extract(**options | {"out": tmp_path / "alone"})
+    extract_from(**options | {"out": tmp_path / "alone"})
     assert contents(tmp_path / "cache") == contents(tmp_path / "alone")
 
 
@@ -170,7 +170,7 @@ def test_two_nodes_under_torchrun(photos, weights, tmp_path):
 @pytest.mark.timeout(900)
 def test_devices_on_the_command_line_and_sigkill(photos, weights, tmp_path):
     options = arguments(photos, weights, tmp_path / "cache")
-    extract(**options | {"out": tmp_path / "alone"})
+    extract_from(**options | {"out": tmp_path / "alone"})
     started = subprocess.Popen([sys.executable, *command(options), "--devices", "2"], start_new_session=True)
     while not any(tmp_path.glob(".cache.*.extracting/done/*")):
         assert started.poll() is None

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from extracting import extract_from
 from photos import write_photos
 from torchvision.transforms import v2
 
@@ -21,8 +22,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.load import load_images
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction import extract as module
-from lt_bench.features.extraction.extract import extract
-from lt_bench.features.extraction.pace import Pace, Spent, words
+from lt_bench.features.extraction.pace import Pace, Spent, summary
 from lt_bench.features.resumable import Resumable
 
 COUNTS = {"chat noir": 12, "собака": 6, "z": 3}
@@ -55,7 +55,7 @@ def request_(photos, weights):
 
 
 def test_plain_features_are_those_of_the_network(request_, photos, network, tmp_path):
-    manifest = extract(**request_, out=tmp_path / "cache")
+    manifest = extract_from(**request_, out=tmp_path / "cache")
     assert manifest.transform["evaluation"] == "resize 37, centre crop 32; mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
     assert manifest.transform["augmentation"] == "random resized crop to 32, horizontal flip"
     assert manifest.dataset.class_names == tuple(sorted(COUNTS))
@@ -81,8 +81,8 @@ def test_plain_features_are_those_of_the_network(request_, photos, network, tmp_
 
 
 def test_neither_batches_nor_processes_nor_views_change_the_augmentation(request_, tmp_path):
-    extract(**request_, out=tmp_path / "a")
-    extract(**request_ | {"batch_size": 30, "workers": 2, "views": 3}, out=tmp_path / "b")
+    extract_from(**request_, out=tmp_path / "a")
+    extract_from(**request_ | {"batch_size": 30, "workers": 2, "views": 3}, out=tmp_path / "b")
     first, second = (open_cache(tmp_path / name).split("train") for name in "ab")
     for view in ("plain", "aug1", "aug2"):
         assert torch.allclose(first.view(view), second.view(view), atol=1e-4)
@@ -90,11 +90,11 @@ def test_neither_batches_nor_processes_nor_views_change_the_augmentation(request
 
 
 def test_a_second_call_returns_at_once(request_, tmp_path, monkeypatch):
-    manifest = extract(**request_, out=tmp_path / "cache")
-    monkeypatch.setattr("lt_bench.features.extraction.extract._extracted", lambda *_: pytest.fail("extracted again"))
-    assert extract(**request_, out=tmp_path / "cache") == manifest
+    manifest = extract_from(**request_, out=tmp_path / "cache")
+    monkeypatch.setattr("lt_bench.features.extraction.extract._extract_missing", lambda *_: pytest.fail("extracted again"))
+    assert extract_from(**request_, out=tmp_path / "cache") == manifest
     with pytest.raises(UserError, match="cache: split_hash is"):
-        extract(**request_ | {"split_seed": 7}, out=tmp_path / "cache")
+        extract_from(**request_ | {"split_seed": 7}, out=tmp_path / "cache")
 
 
 def test_a_truncated_image_is_named_or_left_out(request_, photos, tmp_path):
@@ -104,10 +104,10 @@ def test_a_truncated_image_is_named_or_left_out(request_, photos, tmp_path):
     whole = (copy / broken).read_bytes()
     (copy / broken).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=f"{broken}: cannot be decoded: .*--skip-broken"):
-        extract(**request_ | {"data_dir": copy}, out=tmp_path / "cache")
+        extract_from(**request_ | {"data_dir": copy}, out=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
-    manifest = extract(**request_ | {"data_dir": copy, "skip_broken": True}, out=tmp_path / "cache")
-    extract(**request_, out=tmp_path / "whole")
+    manifest = extract_from(**request_ | {"data_dir": copy, "skip_broken": True}, out=tmp_path / "cache")
+    extract_from(**request_, out=tmp_path / "whole")
     less, more = (open_cache(tmp_path / name).split("train") for name in ("cache", "whole"))
     kept = np.delete(np.arange(len(more)), 5)
     assert torch.equal(less.rows, more.rows[kept])
@@ -115,20 +115,20 @@ def test_a_truncated_image_is_named_or_left_out(request_, photos, tmp_path):
     assert sum(manifest.dataset.train_counts) == len(data.splits["train"]) - 1
     assert manifest.dataset.split_hash != data.split_hash
     assert broken in manifest.created_with["skipped"]
-    assert extract(**request_ | {"data_dir": copy, "skip_broken": True}, out=tmp_path / "cache") == manifest
+    assert extract_from(**request_ | {"data_dir": copy, "skip_broken": True}, out=tmp_path / "cache") == manifest
 
 
 def test_weights_of_other_classes_give_no_head(request_, tmp_path):
     torch.manual_seed(1)
     save_weights(build_backbone("resnet20", 10), tmp_path / "ten.safetensors")
-    extract(**request_ | {"weights": tmp_path / "ten.safetensors"}, out=tmp_path / "cache")
+    extract_from(**request_ | {"weights": tmp_path / "ten.safetensors"}, out=tmp_path / "cache")
     assert open_cache(tmp_path / "cache").head() is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "affine8"])
 def test_smaller_storage(request_, tmp_path, dtype):
-    extract(**request_, out=tmp_path / "exact")
-    extract(**request_ | {"dtype": dtype}, out=tmp_path / "small")
+    extract_from(**request_, out=tmp_path / "exact")
+    extract_from(**request_ | {"dtype": dtype}, out=tmp_path / "small")
     exact, small = (open_cache(tmp_path / name).split("test").view("flip").float() for name in ("exact", "small"))
     assert torch.allclose(small, exact, atol=float(exact.max()) / 200)
 
@@ -137,7 +137,7 @@ def test_features_that_are_not_finite_are_named(request_, network, photos, tmp_p
     state = {name: tensor * float("nan") if name == "conv1.weight" else tensor for name, tensor in network.state_dict().items()}
     torch.save(state, tmp_path / "nan.pt")
     with pytest.raises(UserError, match=r"chat noir/.*: its features \(plain view\) are not finite"):
-        extract(**request_ | {"weights": tmp_path / "nan.pt"}, out=tmp_path / "cache")
+        extract_from(**request_ | {"weights": tmp_path / "nan.pt"}, out=tmp_path / "cache")
 
 
 def child(photos, weights, out, pause, log):
@@ -152,7 +152,7 @@ def child(photos, weights, out, pause, log):
         time.sleep(pause)
 
     Resumable.write = slow
-    extract(
+    extract_from(
         dataset="folder",
         data_dir=photos,
         backbone="resnet20",
@@ -208,11 +208,11 @@ def test_pace_says_what_limits():
     pace = Pace("x", {"train": 3}, None)
     for one in pace.timed(slow()):
         pace.advance("train", one)
-    assert "decoding limits" in words("x", [pace.spent()], decodes=True)
+    assert "decoding limits" in summary("x", [pace.spent()], decodes=True)
     pace.waited = 0
-    assert "the backbone limits" in words("x", [pace.spent()], decodes=True)
-    assert "limits" not in words("x", [pace.spent()], decodes=False)
-    assert words("x", [Spent(30, 2.0, 0.1), Spent(10, 1.0, 0.8)], decodes=True) == (
+    assert "the backbone limits" in summary("x", [pace.spent()], decodes=True)
+    assert "limits" not in summary("x", [pace.spent()], decodes=False)
+    assert summary("x", [Spent(30, 2.0, 0.1), Spent(10, 1.0, 0.8)], decodes=True) == (
         "x: 40 views in 2.0 s on 2 processes, 20 a second; the backbone limits (30% of the time waiting for images)"
     )
 

@@ -14,7 +14,8 @@ from lt_bench.data.images.augment import Normalise
 from lt_bench.data.readers.small_images import ImageData, ImageSplit
 from lt_bench.data.specs import dataset_spec
 from lt_bench.features.cache import open_cache
-from lt_bench.features.extraction.extract import Request, extract_images
+from lt_bench.features.extraction.extract import extract
+from lt_bench.features.extraction.request import Request
 from lt_bench.features.extraction.self_test import self_test
 from lt_bench.results.store import Store
 
@@ -42,7 +43,7 @@ def extracted(data, name, folder, content):
         data=data, backbone=name, weights=folder / "c.pth", out=folder / "cache", device=torch.device("cpu"), name="imported", views=0, dtype="float32",
         progress=False,
     )  # fmt: skip
-    extract_images(request)
+    extract(request)
     return open_cache(folder / "cache")
 
 

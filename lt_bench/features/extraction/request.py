@@ -1,0 +1,124 @@
+"""What is to be extracted: the data set, the backbone and the cache that is to hold its features, with the identity of that cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lt_bench.backbones.loading import Loaded
+from lt_bench.core.devices import device_name
+from lt_bench.core.errors import UserError
+from lt_bench.data.images.image_list import FileData
+from lt_bench.data.readers.small_images import ImageData
+from lt_bench.features.cache import open_cache, require
+from lt_bench.features.extraction.inputs import Inputs
+from lt_bench.features.manifest import FORMAT_VERSION, LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, cache_key, key_fields
+from lt_bench.features.resumable import SplitPlan
+from lt_bench.features.write import Description
+
+DTYPES = ("float16", "float32", "affine8")
+
+
+@dataclass(frozen=True)
+class Request:
+    """An extraction.
+
+    Attributes:
+        data: the images.
+        backbone: name of the network.
+        weights: its weights.
+        out: directory of the cache.
+        device: on which the backbone runs.
+        name: of the cache.
+        devices: processes on this node, one device each; under torchrun its number counts.
+        views: augmented views of each training image.
+        dtype: float16, float32 or affine8.
+        batch_size: views a forward; by default 250, and 125 from 64 pixels on.
+        workers: decoding processes; 0 decodes in this one.
+        skip_broken: leave images out that cannot be decoded, and name them, instead of stopping.
+        val_seen_by_backbone: whether stage 1 was trained on the validation images.
+        stage1: how the backbone was trained, in words.
+        command: how to make the cache again.
+        progress: whether to say how far it is.
+
+    Raises:
+        UserError: no such number of views, or type.
+    """
+
+    data: ImageData | FileData
+    backbone: str
+    weights: Path | str
+    out: Path
+    device: torch.device
+    name: str
+    devices: int = 1
+    views: int = 8
+    dtype: str = "float16"
+    batch_size: int | None = None
+    workers: int | None = None
+    skip_broken: bool = False
+    val_seen_by_backbone: bool = False
+    stage1: str = ""
+    command: str = ""
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.views < 0:
+            raise UserError(f"views is {self.views}, expected 0 or more")
+        if self.dtype not in DTYPES:
+            raise UserError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+
+    def plans(self) -> dict[str, SplitPlan]:
+        """By split, which views of which rows are extracted."""
+        views = {"train": ("plain", *(f"aug{v}" for v in range(1, self.views + 1))), "val": ("plain",), "test": ("plain", "flip")}
+        splits = self.data.splits
+        return {
+            split: SplitPlan(views[split], torch.from_numpy(splits[split].labels), torch.from_numpy(splits[split].rows))
+            for split in views
+            if split in splits
+        }
+
+    def description(self, loaded: Loaded, inputs: Inputs) -> Description:
+        """What the manifest says of the features of the loaded backbone."""
+        data = self.data
+        profile = "" if data.profile == "exponential" else f" ({data.profile} profile)"
+        listed = {LISTED: data.split_hash} if isinstance(data, FileData) else {}
+        seen = "seen" if self.val_seen_by_backbone else "unseen"
+        return Description(
+            name=self.name,
+            dataset=DatasetInfo(
+                data.spec.name, data.class_names, data.train_counts, data.split_hash, data.imbalance_factor and float(data.imbalance_factor),
+                (data.selection or "given") + profile, val_seen_by_backbone=self.val_seen_by_backbone,
+            ),
+            backbone=BackboneInfo(self.backbone, loaded.weights_hash, loaded.network.dim, self.stage1),
+            transform=inputs.words,
+            dtype=self.dtype,
+            origin=f"extracted by lt-bench in float32, backbone in eval mode; validation: {data.val_source}, {seen} by the backbone",
+            command=self.command,
+            extra={"device": device_name(self.device), **listed},
+        )  # fmt: skip
+
+    def key_fields(self, description: Description) -> dict[str, Any]:
+        """What the key of the cache is a hash of."""
+        return {
+            "split_hash": description.dataset.split_hash, "weights_hash": description.backbone.weights_hash, "transform": description.transform,
+            "dtype": description.dtype, "views": {split: list(plan.views) for split, plan in self.plans().items()}, "format": FORMAT_VERSION,
+        }  # fmt: skip
+
+    def existing(self, description: Description) -> Manifest | None:
+        """The manifest of the cache that is at ``out`` already; where broken images were left out, it is known by what was listed.
+
+        Raises:
+            UserError: ``out`` holds another cache.
+        """
+        if not (self.out / MANIFEST_NAME).is_file():
+            return None
+        cache, wanted = open_cache(self.out), self.key_fields(description)
+        if self.skip_broken and cache.manifest.created_with.get(LISTED) == wanted["split_hash"]:
+            wanted["split_hash"] = key_fields(cache.manifest)["split_hash"]
+        if cache.key != cache_key(wanted):
+            require(cache, **wanted)
+        return cache.manifest
