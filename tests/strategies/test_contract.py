@@ -211,5 +211,5 @@ def test_anybodys_trainer_fits_a_strategy_as_torchs_sgd_does():
 
 def test_a_trainer_is_given_one_head():
     stack = CE(facts((0, 1)))
-    with pytest.raises(UserError, match="ce: a stack is fitted by .*; give a Trainer one head"):
+    with pytest.raises(UserError, match=r"ce: a stack is fitted by .*; give a Trainer one head"):
         stack.on_fit_start()

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from lt_bench.bench.contract.subject import fit, job, problem
 from lt_bench.core.errors import UserError
