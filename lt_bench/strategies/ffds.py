@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.strategies._lib import ffds as shared
+from lt_bench.strategies._lib.cross_entropy import smoothed_cross_entropy
 from lt_bench.strategies._lib.tensors import at_least_float32, per_class
 from lt_bench.strategies.contract import Batch, Facts, Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
-from lt_bench.strategies.slots.cross_entropy import smoothed_cross_entropy
 
 
 class DFFDS(Strategy):

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 
 from lt_bench.features.source import FeatureSource
+from lt_bench.strategies._lib.cross_entropy import smoothed_cross_entropy
 from lt_bench.strategies._lib.tensors import at_least_float32
 from lt_bench.strategies.contract import Batch, Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
-from lt_bench.strategies.slots.cross_entropy import smoothed_cross_entropy
 from lt_bench.strategies.slots.weights import Influence
 
 CHUNK = 2048

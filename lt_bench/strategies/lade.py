@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lt_bench.strategies._lib.cross_entropy import shift
 from lt_bench.strategies._lib.tensors import at_least_float32, of_head
 from lt_bench.strategies.contract import Facts, Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
-from lt_bench.strategies.slots.cross_entropy import shift
 
 SMALL = 1e-9
 

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
+from lt_bench.strategies._lib.cross_entropy import shift
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.hyper import hyper
-from lt_bench.strategies.slots.cross_entropy import shift
 
 
 class Sound(Strategy):

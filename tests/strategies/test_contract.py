@@ -8,10 +8,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureSplit, Head
+from lt_bench.strategies._lib.cross_entropy import smoothed_cross_entropy
 from lt_bench.strategies._lib.tensors import at_least_float32, linear_head, of_length, per_class, random_linear, stacked_linear
 from lt_bench.strategies.ce import CE
 from lt_bench.strategies.contract import Batch, Facts, Strategy
-from lt_bench.strategies.slots.cross_entropy import smoothed_cross_entropy
 
 COUNTS, DIM = (9, 4, 1), 5
 

@@ -7,7 +7,8 @@ from scipy.optimize import minimize
 
 from lt_bench.bench.contract.subject import fit, job, problem
 from lt_bench.bench.execute import oddities
-from lt_bench.strategies._lib import convex, lbfgs
+from lt_bench.strategies import convex_la
+from lt_bench.strategies._lib import lbfgs
 from lt_bench.strategies._lib.lbfgs import CONVERGED, moments
 from lt_bench.strategies._lib.lbfgs import _moments as of_moments
 from lt_bench.strategies._lib.lbfgs import minimise as minimise_head
@@ -109,7 +110,7 @@ def test_the_solution_depends_neither_on_seed_nor_on_how_rows_are_split(monkeypa
 
 def test_heads_with_the_same_hyperparameters_are_solved_once(monkeypatch):
     calls, passes = [], []
-    monkeypatch.setattr(convex, "minimise", lambda *arguments: calls.append(1) or minimise_head(*arguments))
+    monkeypatch.setattr(convex_la, "minimise", lambda *arguments: calls.append(1) or minimise_head(*arguments))
     monkeypatch.setattr(lbfgs, "_moments", lambda *arguments: passes.append(1) or of_moments(*arguments))
     on, entry = problem(COUNTS, DIM), find("convex_la")
     one, same, other = (fitted.strategy for fitted in fit(on, [job(entry), job(entry, 1), job(entry, ridge=0.5)]))

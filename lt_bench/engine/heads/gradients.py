@@ -12,9 +12,9 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.processes import Processes
 from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.engine.heads.terms import Terms
+from lt_bench.strategies._lib.cross_entropy import CrossEntropy
 from lt_bench.strategies._lib.tensors import at_least_float32, inverse_lengths, not_of_short, per_class, product, stacked_linear
 from lt_bench.strategies.contract import Batch, Strategy
-from lt_bench.strategies.slots.cross_entropy import CrossEntropy
 
 
 @dataclass(frozen=True, slots=True)

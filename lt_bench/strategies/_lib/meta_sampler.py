@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lt_bench.strategies._lib.cross_entropy import CrossEntropy
 from lt_bench.strategies._lib.tensors import product, stacked_linear
-from lt_bench.strategies.slots.cross_entropy import CrossEntropy
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lt_bench.strategies._lib.cross_entropy import smoothed_cross_entropy
 from lt_bench.strategies.hyper import hyper
 from lt_bench.strategies.slots.base import Slot
-from lt_bench.strategies.slots.cross_entropy import smoothed_cross_entropy
 
 
 class Kernel(Slot):

@@ -7,13 +7,13 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.processes import Processes
 from lt_bench.engine.heads.gradients import Gradients, Share
 from lt_bench.features.cache import Head
+from lt_bench.strategies._lib.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 from lt_bench.strategies._lib.tensors import linear
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.ce import CE
 from lt_bench.strategies.contract import Batch, Facts, Strategy
 from lt_bench.strategies.registry import find, strategy_names
 from lt_bench.strategies.slots.classifiers import Cosine
-from lt_bench.strategies.slots.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 
 COUNTS = (60, 41, 17, 17, 9, 4, 1)
 H, B, D = 4, 9, 5
@@ -264,7 +264,7 @@ class Squashed(CE):
 class TrainedLength(CE):
     """Its classifier brings rows to a length and scales its inputs by a factor that are trained."""
 
-    class Classifier(LengthsOfHeads):
+    class _Classifier(LengthsOfHeads):
         name = "trained_length"
 
         def prepare(self, class_counts):
@@ -276,7 +276,7 @@ class TrainedLength(CE):
             return features * self.factor
 
     name = "trained_length"
-    classifier = Classifier()
+    classifier = _Classifier()
 
 
 class WeightedByTraining(CE):
