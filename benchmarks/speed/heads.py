@@ -21,7 +21,10 @@ from lt_bench.core.threads import threads_for
 from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit
-from lt_bench.strategies.registry import find
+from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.registry import Entry, describe, find
+from lt_bench.strategies.slots.targets import Smooth
 
 STACK = 16
 SMOOTHING = 0.98
@@ -51,8 +54,14 @@ def at_size(setting: Setting, size: Size) -> list[Figure]:
         "products alone": floor(setting, size, 1),
         "raw PyTorch loop": raw(split, size, setting.device, longer),
         "Trainer path": ours(setting, split, size, 1, longer),
+        "raw PyTorch loop with a margin": raw(split, size, setting.device, longer, margin=True),
+        "strategy of one's own, not stackable": ours(setting, split, size, 1, longer, strategy=describe(OwnMargin)),
     }
-    peers = {"raw PyTorch loop": "products alone", "Trainer path": "raw PyTorch loop"}
+    peers = {
+        "raw PyTorch loop": "products alone",
+        "Trainer path": "raw PyTorch loop",
+        "strategy of one's own, not stackable": "raw PyTorch loop with a margin",
+    }
     if setting.device == "cuda":
         contestants["Trainer path, eager"] = ours(setting, split, size, 1, longer, graphs=False)
         peers["Trainer path, eager"] = "raw PyTorch loop"
@@ -108,18 +117,22 @@ def flop(size: Size, heads: int) -> float:
     return 2.0 * size.batch * size.dim * len(size.counts) * heads
 
 
-def raw(split: FeatureSplit, size: Size, device: str, epochs: int) -> Contestant:
+def raw(split: FeatureSplit, size: Size, device: str, epochs: int, *, margin: bool = False) -> Contestant:
     """What one writes by hand: nn.Linear, cross_entropy, SGD, index gathers; the loss is kept per step and not waited for."""
     head = nn.Linear(size.dim, len(size.counts), device=device)
     optimizer = torch.optim.SGD(head.parameters(), lr=RATES["lr"], momentum=RATES["momentum"], weight_decay=RATES["weight_decay"])
 
     def run() -> int:
         losses: list[Tensor] = []
+        margins = torch.tensor(size.counts, device=device) ** -0.25
         with threads_for(flop(size, 1)):
             for _ in range(epochs):
                 order = torch.randperm(len(split), device=device)
                 for batch in order.split(size.batch):
-                    loss = F.cross_entropy(head(split.blocks[0][batch].float()), split.labels[batch], label_smoothing=SMOOTHING)
+                    logits, labels = head(split.blocks[0][batch].float()), split.labels[batch]
+                    if margin:
+                        logits = logits - F.one_hot(labels, len(size.counts)) * margins[labels].unsqueeze(-1)
+                    loss = F.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
@@ -130,10 +143,11 @@ def raw(split: FeatureSplit, size: Size, device: str, epochs: int) -> Contestant
 
 
 def ours(
-    setting: Setting, split: FeatureSplit, size: Size, heads: int, epochs: int, *, shared: bool = False, graphs: bool = True
-) -> Contestant:
-    """``los`` under the Trainer; a stack has own orders (seeds), or one order (values of a hyper-parameter)."""
-    entry, facts = find("los"), size.facts()
+    setting: Setting, split: FeatureSplit, size: Size, heads: int, epochs: int, *, shared: bool = False, graphs: bool = True,
+    strategy: Entry | None = None,
+) -> Contestant:  # fmt: skip
+    """``los``, or another strategy, under the Trainer; a stack has own orders (seeds), or one order (values of a hyper-parameter)."""
+    entry, facts = strategy or find("los"), size.facts()
 
     def fit(count: int) -> Callable[[], int]:
         def jobs(head: int) -> HeadJob:
@@ -147,6 +161,20 @@ def ours(
         return run
 
     return Slope(fit(1), fit(1 + max(1, epochs if heads == 1 else epochs // 2)))
+
+
+class OwnMargin(Strategy):
+    """A user's class as the README has it, written for one head."""
+
+    name = "own_margin"
+    recipe = Recipe(**RATES)
+    margin: float = hyper(1.0, low=0, high=10, help="taken from the true logit of rare classes")
+    target = Smooth(SMOOTHING)
+
+    def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """z - margin on the true class."""
+        margin = self.margin * self.class_counts.clamp_min(1).to(logits) ** -0.25
+        return logits - F.one_hot(labels, logits.shape[-1]) * margin[labels].unsqueeze(-1)
 
 
 class AsItComes(LightningModule):

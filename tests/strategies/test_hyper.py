@@ -1,6 +1,6 @@
 """Hyper-parameters are declared once: the class attribute gives default, type, range, grid and help to everything that asks."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ class Declared(Strategy):
     """``l_i = CE(z_i, y)``."""
 
     name = "declared"
-    grid = {"lr": (0.1, 1.0)}
+    grid: ClassVar = {"lr": (0.1, 1.0)}
     stackable = True
 
     margin: float = hyper(0.5, low=0, high=2, grid=(0.1, 0.5), help="taken from the true logit")

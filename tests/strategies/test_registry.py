@@ -161,7 +161,7 @@ BROKEN = {
     "syntax": ("class Head(:\n", "cannot be imported"),
     "raises": ("1 / 0\n", "cannot be imported"),
     "no class": ("x = 1\n", "has no class 'Head'"),
-    "not a class": ("Head = 3\n", "has no class 'Head'"),
+    "not a class": ("Head = 3\n", "Head is no class"),
     "another class": ("class Head:\n    pass\n", "is not a lt_bench.Strategy"),
     "no strategy": (
         "from lt_bench.strategies.contract import Strategy\nclass Head(Strategy):\n    pass\n",

@@ -133,11 +133,11 @@ class HeadFit(LightningModule):
         self.strategies = nn.ModuleList(strategies)
         self._train, self._repetitions, self._capture = train, repetitions, capture
         self._row_labels, self._replay = train.labels.repeat(len(train.views)), None
+        # Before anything, ``begin`` included, looks at the parameters to be fitted.
+        self._product = SharedProduct(strategies) if len(strategies) > 1 else None
         for strategy in strategies:
             strategy.draws.seed(repetitions)
             strategy.begin_fit(train)
-        # Before anything looks at the parameters to be fitted.
-        self._product = SharedProduct(strategies) if len(strategies) > 1 else None
         self.members = [Member(strategy, train, capture is not None) for strategy in strategies]
         if self._product is not None:
             for number, member in enumerate(self.members):

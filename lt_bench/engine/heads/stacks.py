@@ -48,8 +48,8 @@ def stacks(jobs: Sequence[HeadJob], heads: int) -> list[list[HeadJob]]:
 
 
 def is_stacked(entry: Entry) -> bool:
-    """Whether heads of the strategy are fitted as stacks, be they of one head."""
-    return entry.stackable and entry.fitting == "sgd"
+    """Whether heads of the strategy are fitted as stacks, be they of one head; not where a plain Trainer has to fit them."""
+    return entry.stackable and entry.fitting == "sgd" and not Overrides(entry.load()).own_training
 
 
 def pools(parts: Sequence[list[HeadJob]], heads: int) -> list[list[list[HeadJob]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lt_bench.strategies._lib.caai25 import log_mean_potential
 from lt_bench.strategies._lib.tensors import at_least_float32
@@ -18,8 +18,8 @@ class Regulariser(Slot):
 
     slot = "regulariser"
 
-    def __get__(self, instance: Any, owner: type) -> Any:
-        return self if instance is None else partial(super().__get__(instance, owner), instance.weight)
+    def __get__(self, instance: nn.Module | None, owner: type) -> Any:
+        return self if instance is None else partial(super().__get__(instance, owner), instance.get_parameter("weight"))
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The penalty, a scalar (or (H,)), of weight (K, D)."""

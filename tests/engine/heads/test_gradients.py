@@ -7,13 +7,13 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.processes import Processes
 from lt_bench.engine.heads.gradients import Gradients, Share
 from lt_bench.features.cache import Head
-from lt_bench.strategies._lib.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 from lt_bench.strategies._lib.tensors import linear
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.ce import CE
 from lt_bench.strategies.contract import Batch, Facts, Strategy
 from lt_bench.strategies.registry import find, strategy_names
 from lt_bench.strategies.slots.classifiers import Cosine
+from lt_bench.strategies.slots.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 
 COUNTS = (60, 41, 17, 17, 9, 4, 1)
 H, B, D = 4, 9, 5
@@ -261,22 +261,25 @@ class Squashed(CE):
     classifier = Cosine(7.0, form="squashed")
 
 
+class LengthsByTraining(LengthsOfHeads):
+    """Brings rows to lengths, and scales its inputs by a factor, that are trained."""
+
+    name = "lengths_by_training"
+
+    def prepare(self, class_counts):
+        super().prepare(class_counts)
+        self.length = torch.nn.Parameter(self.length)
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+    def inputs(self, features):
+        return features * self.factor
+
+
 class TrainedLength(CE):
-    """Its classifier brings rows to a length and scales its inputs by a factor that are trained."""
-
-    class _Classifier(LengthsOfHeads):
-        name = "trained_length"
-
-        def prepare(self, class_counts):
-            super().prepare(class_counts)
-            self.length = torch.nn.Parameter(self.length)
-            self.factor = torch.nn.Parameter(torch.ones(()))
-
-        def inputs(self, features):
-            return features * self.factor
+    """Rows are brought to a length that is trained."""
 
     name = "trained_length"
-    classifier = _Classifier()
+    classifier = LengthsByTraining()
 
 
 class WeightedByTraining(CE):
@@ -348,7 +351,7 @@ def test_gradients_are_those_of_autograd(make_class, orders):
 
 def test_a_shift_that_is_trained_is_refused():
     labels = torch.zeros(H, B, dtype=torch.long)
-    with pytest.raises(UserError, match=r"transform .*leave out @shift"):
+    with pytest.raises(UserError, match="transform .*leave out @shift"):
         Gradients(make(TrainedShift))(share(torch.randn(1, B, D, dtype=torch.float64), labels))
 
 

@@ -11,6 +11,7 @@ from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies import composition
 from lt_bench.strategies.recipe import RECIPE_FIELDS
 from lt_bench.strategies.registry import compose_entry, find, strategy_names
+from lt_bench.strategies.slots.vocabulary import TITLES
 
 PRESETS = [name for name in strategy_names() if find(name).slots is not None]
 FITTED = [name for name in PRESETS if find(name).fitting == "sgd"]
@@ -21,7 +22,7 @@ def composed(name):
     entry = find(name)
     assert entry.slots is not None
     recipe = {field: value for field, value in hyperparameters(entry).items() if field in RECIPE_FIELDS}
-    return composition.of_values(entry.slots, recipe)
+    return {slot: entry.slots.get(slot, "") for slot in TITLES} | recipe
 
 
 def equal(one, other):

@@ -13,7 +13,7 @@ from lt_bench.strategies.contract import Batch, Facts
 from lt_bench.strategies.registry import find
 from lt_bench.strategies.slots.base import Slot
 from lt_bench.strategies.slots.transforms import LogPrior
-from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, entries, entry, known
+from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, canonical, entries, entry, known
 
 OF_SOURCE = sorted(entries())
 
@@ -59,6 +59,24 @@ def test_a_text_gives_an_entry_its_parameters():
     assert isinstance(entry("transform", "lt_bench.strategies.slots.transforms.LogPrior(0.5)"), LogPrior)
 
 
+@pytest.mark.parametrize(("slot", "name"), OF_SOURCE, ids=[f"{slot}-{name}" for slot, name in OF_SOURCE])
+def test_texts_of_one_entry_have_one_canonical_form(slot, name):
+    read = entries()[slot, name]
+    texts = {canonical(slot, text) for text in (name, f"{name}()", read.signature)}
+    assert len(texts) == 1
+    (text,) = texts
+    assert canonical(slot, text) == text
+
+
+def test_a_canonical_text_says_what_differs():
+    assert (
+        canonical("target", "smooth( .5 )") == canonical("target", "smooth(convention=torch, epsilon=0.5)") != canonical("target", "smooth")
+    )
+    assert canonical("target", "smooth(0.1, others)") != canonical("target", "smooth(0.1)")
+    with pytest.raises(UserError, match=r"epsilon is 1\.5, expected a number from 0 to 1"):
+        canonical("target", "smooth(1.5)")
+
+
 @pytest.mark.parametrize(
     ("slot", "text", "message"),
     [
@@ -66,11 +84,11 @@ def test_a_text_gives_an_entry_its_parameters():
         ("target", "log_prior", "target has no entry 'log_prior'"),
         ("transform", "log_prior(1.0", r"transform is 'log_prior\(1\.0', expected the name of an entry"),
         ("transform", "log_prior(open('x'))", "expected the name of an entry"),
-        ("transform", "log_prior(tua=1.0)", "log_prior: takes tau, got tua"),
-        ("transform", "log_prior(1.0, 2.0)", "log_prior: takes tau, got 2"),
-        ("transform", "identity(1.0)", "identity: takes no parameters"),
-        ("transform", "no_such_module.Own(1.0)", r"transform is no_such_module\.Own: nothing can be imported there"),
-        ("transform", "lt_bench.strategies.slots.transforms.Own", "nothing can be imported there"),
+        ("transform", "log_prior(tua=1.0)", r"transform log_prior has no parameter 'tua' \(did you mean 'tau'\?\); it has tau"),
+        ("transform", "log_prior(1.0, 2.0)", "transform log_prior takes tau, got 2 values"),
+        ("transform", "identity(1.0)", "transform identity takes no parameters, got 1 values"),
+        ("transform", "no_such_module.Own(1.0)", r"no_such_module\.Own: module 'no_such_module' cannot be found"),
+        ("transform", "lt_bench.strategies.slots.transforms.Own", "has no class 'Own'"),
     ],
 )
 def test_what_a_text_cannot_mean_is_said_in_one_line(slot, text, message):
@@ -85,7 +103,7 @@ def facts():
 
 
 def composed(**slots):
-    cls, given = composition.class_of(composition.of_values(slots, {}))
+    cls, given = composition.class_of({slot: slots.get(slot, "") for slot in TITLES})
     return cls(facts(), **given).double()
 
 
