@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from lt_bench.bench.contract.check import contract_of
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Workbench
 from lt_bench.core.devices import device_name
@@ -29,6 +30,7 @@ from lt_bench.engine.heads.stacks import HeadJob, pools
 from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.features.cache import FeatureCache, FeatureSplit
 from lt_bench.results.record import (
+    KEPT,
     BackboneInfo,
     CacheInfo,
     DatasetInfo,
@@ -188,7 +190,7 @@ def record_of(
     return RunRecord(
         identity=Identity(**run.identity),
         strategy=StrategyInfo(
-            entry.public_name, entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred
+            entry.public_name, entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred, contract_of(entry)
         ),
         dataset=DatasetInfo(
             dataset.name, dataset.imbalance_factor, dataset.selection, dataset.split_hash, dataset.num_classes, list(dataset.class_names),
@@ -215,6 +217,16 @@ def tuning_info(run: Planned) -> TuningInfo:
     tuning = run.tuning
     seeds = None if tuning.seeds is None else list(tuning.seeds)
     return TuningInfo(tuning.kind, tuning.selected_on, tuning.grid_size, seeds, tuning.tuning_id)
+
+
+def broken_contracts(runs: Sequence[Planned]) -> list[str]:
+    """A line for every strategy among these that is the user's own and fails the quick checks."""
+    problems = {run.entry.public_name: contract_of(run.entry) for run in runs}
+    return [
+        f"{name} fails `lt-bench check {name}`, so its rows are marked; {said}"
+        for name, said in problems.items()
+        if said not in (None, KEPT)
+    ]
 
 
 def execute(
@@ -281,6 +293,8 @@ def fit_and_record(
 ) -> list[str]:
     """Fit, measure and record runs that are fitted together; one line for every run that failed."""
     failures, left = [], list(runs)
+    for line in broken_contracts(runs) if is_first_process() else ():
+        print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201
     try:
         for stack, fitted in bench.fitted(runs, (lambda: [NormTrajectory()]) if analysis else tuple):
             complete_trajectory(bench, fitted)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.load import Runs, Split
 from lt_bench.leaderboard.stats.intervals import Estimate, seed_interval
-from lt_bench.results.record import MATMUL
+from lt_bench.results.record import KEPT, MATMUL
 
 if TYPE_CHECKING:
     from lt_bench.leaderboard.stats.ranking import RowStatistics
@@ -187,6 +187,10 @@ def one_board(runs: Runs, **chosen: str) -> BoardRows:
 
 def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]]) -> BoardRows:
     labels = row_labels(list(members))
+    contracts = runs.frame["contract"].to_numpy()
+    for key, positions in members.items():
+        if any(isinstance(one, str) and one != KEPT for one in contracts[positions]):
+            labels[key] += " (fails lt-bench check)"
     rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key]) for key, positions in members.items()]
     accuracy = {id(row): float(np.mean(row.values("test/accuracy"))) for row in rows}
     return BoardRows(board, sorted(rows, key=lambda row: (-accuracy[id(row)], row.label)))

@@ -189,6 +189,7 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "sampler": strategy["sampler"],
         "trains": strategy["trains"],
         "inferred": strategy["inferred"],
+        "contract": strategy.get("contract"),
         "hyperparameters": canonical_json(identity["hyperparameters"]),
         "dataset": dataset["name"],
         "imbalance_factor": dataset["imbalance_factor"],

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+KEPT = "kept"
+"""What a record says of a strategy of the user's own that passed the quick checks of the contract."""
 MATMUL = "matmul"
 """The entry beside hyper-parameters that says that products of the fit were less exact."""
 Protocol = Literal["clean", "images-eval", "images-train"]
@@ -44,7 +46,13 @@ class Identity:
 
 @dataclass(frozen=True)
 class StrategyInfo:
-    """The strategy's own description; `inferred`: some default is not stated by paper or official code. `trains` is "nothing" or what is trained."""
+    """The strategy's own description.
+
+    Attributes:
+        trains: "nothing" or what is trained.
+        inferred: some default is not stated by paper or official code.
+        contract: of a strategy of the user's own: "kept", or what the quick checks of `lt-bench check` said; None for one of the suite's.
+    """
 
     name: str
     family: str
@@ -53,6 +61,7 @@ class StrategyInfo:
     trains: str
     class_path: str
     inferred: bool
+    contract: str | None = None
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,7 @@ class DFFDS(Strategy):
         self.group_of_class = nn.Buffer(shared.frequency_groups(counts, groups), persistent=False)
         self.group_mean = nn.Buffer(torch.full((*self.leading, groups), torch.nan, dtype=torch.float64))
         self.sums, self.seen = nn.Buffer(torch.zeros_like(self.group_mean)), nn.Buffer(torch.zeros_like(self.group_mean))
-        self.focusing = False
-        self._entropy = shared.LatestEntropy()
+        self.focusing, self._entropy = False, shared.LatestEntropy()
         self.register_load_state_dict_post_hook(_focus_again)
 
     def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -92,9 +92,14 @@ class Entry:
         return self.doc.strip().splitlines()[0]
 
     @property
+    def is_own(self) -> bool:
+        """Whether this is a strategy of the user's own, and none of the suite's."""
+        return not self.class_path.startswith(PACKAGE)
+
+    @property
     def public_name(self) -> str:
         """What the command line and records call it: its name, or the dotted path of a strategy of the user's own."""
-        return self.name if self.class_path.startswith(PACKAGE) else self.class_path
+        return self.class_path if self.is_own else self.name
 
     def types(self) -> dict[str, Any]:
         """The type of every hyper-parameter that one head takes, the recipe's included."""
@@ -127,7 +132,7 @@ class Entry:
     @property
     def is_composition(self) -> bool:
         """Whether this is ``compose``."""
-        return self.name == composition.NAME and self.class_path.startswith(PACKAGE)
+        return self.name == composition.NAME and not self.is_own
 
     def is_official(self, dataset: str, imbalance_factor: float | None = None) -> bool:
         """Whether the hyper-parameters for this data set are the official ones; strategies without any have nothing to infer."""

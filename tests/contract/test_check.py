@@ -1,7 +1,7 @@
 import pytest
 
-from lt_bench.bench.contract.check import QUICK, check_strategy, quick_problem
-from lt_bench.strategies.registry import describe
+from lt_bench.bench.contract.check import QUICK, check_strategy, contract_of
+from lt_bench.strategies.registry import describe, find
 from tests.contract import broken
 
 BROKEN = {
@@ -35,8 +35,9 @@ def test_a_sound_strategy_passes_every_check():
 
 
 def test_the_quick_checks_name_the_first_problem():
-    assert quick_problem(describe(broken.Sound)) is None
-    assert (quick_problem(describe(broken.TakesAnotherHome)) or "").startswith("inference_head: ")
+    assert contract_of(describe(broken.Sound)) == "kept"
+    assert (contract_of(describe(broken.TakesAnotherHome)) or "").startswith("inference_head: ")
+    assert contract_of(find("los")) is None
 
 
 def test_only_the_checks_that_were_asked_for_run():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ from lt_bench.bench.contract.resume import resumes
 from lt_bench.bench.contract.subject import BrokenError
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.engine.heads.overrides import Overrides
-from lt_bench.strategies.registry import Entry
+from lt_bench.results.record import KEPT
+from lt_bench.strategies.registry import Entry, describe
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,12 @@ def check_one(entry: Entry, name: str) -> Finding:
     return Finding(name, asks, None)
 
 
-def quick_problem(entry: Entry) -> str | None:
-    """The first problem of the quick checks, in one line; None where there is none."""
-    for finding in check_strategy(entry, QUICK):
-        if finding.problem is not None:
-            return f"{finding.check}: {finding.problem}"
-    return None
+def contract_of(entry: Entry) -> str | None:
+    """``KEPT``, or the first problem of the quick checks, for a strategy of the user's own, once a class and process; None for one of the suite's."""
+    return _said_of(entry.load()) if entry.is_own else None
+
+
+@functools.lru_cache(maxsize=64)
+def _said_of(cls: type) -> str:
+    problems = (finding for finding in check_strategy(describe(cls), QUICK) if finding.problem is not None)
+    return next((f"{one.check}: {one.problem}" for one in problems), KEPT)

@@ -122,7 +122,7 @@ class Workbench(ABC):
         """What differs between the seeds of a strategy; None where nothing does."""
         if entry.fitting != "sgd":
             return None
-        return "initial head and batch order, one backbone" if entry.initial_head == "random" else "batch order, one backbone"
+        return "initial head and batch order, one backbone" if entry.initial_head.startswith("random") else "batch order, one backbone"
 
     def trained_parameters(self, fitted: Fitted) -> int:
         """How many numbers of one head, and of the network where it is trained with it, were fitted."""

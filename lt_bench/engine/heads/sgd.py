@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from lt_bench.strategies.recipe import Recipe
 
 Rates = tuple[float, float, float]
 """Learning rate, momentum and weight decay."""
+Run = slice | EllipsisType
+"""Consecutive heads of a parameter, or all of one that is no stack, which may be a scalar."""
 
 
 class HeadSGD(SGD):
@@ -43,7 +46,7 @@ class HeadSGD(SGD):
         captured: bool = False,
     ) -> None:
         self._trained = [parameter for parameter in parameters if parameter.requires_grad]
-        self._slices: list[tuple[Tensor, Tensor, slice]] = []
+        self._slices: list[tuple[Tensor, Tensor, Run]] = []
         options = [
             self._group(rates, [self._view(parameter, run) for parameter, run in members], recipe, captured)
             for rates, members in _members(self._trained, recipe, heads, relative_rates or {}, tuple(network)).items()
@@ -59,7 +62,7 @@ class HeadSGD(SGD):
         rate = torch.tensor(lr, device=views[0].device) if captured else lr
         return {"params": views, "lr": rate, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov, "initial_lr": lr}
 
-    def _view(self, parameter: Tensor, run: slice) -> Tensor:
+    def _view(self, parameter: Tensor, run: Run) -> Tensor:
         view = parameter.detach()[run]
         self._slices.append((parameter, view, run))
         return view
@@ -113,7 +116,7 @@ class HeadSGD(SGD):
 
 def _members(
     trained: list[Tensor], recipe: Recipe, heads: int | None, relative: Mapping[Tensor, float | Tensor], network: tuple[Tensor, ...]
-) -> dict[Rates, list[tuple[Tensor, slice]]]:
+) -> dict[Rates, list[tuple[Tensor, Run]]]:
     """By rates, the parts of the parameters that learn at them."""
     rates: list[Rates] = list(zip(*(recipe.per_head(name, heads or 1) for name in ("lr", "momentum", "weight_decay")), strict=True))
     groups: dict[Rates, dict[Tensor, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -123,11 +126,11 @@ def _members(
             groups[lr * factor, momentum, weight_decay][parameter].append(head)
     if network:
         groups[rates[0]]  # there is such a group, even where no parameter of the head learns at the recipe's rate
-    members = {}
+    members: dict[Rates, list[tuple[Tensor, Run]]] = {}
     for key, parameters in groups.items():
-        members[key] = [(p, run) for p, of in parameters.items() for run in ([slice(None)] if heads is None else _runs(p, of))]
+        members[key] = [(p, run) for p, of in parameters.items() for run in ([...] if heads is None else _runs(p, of))]
         if key == rates[0]:
-            members[key] += [(parameter, slice(None)) for parameter in network]
+            members[key] += [(parameter, ...) for parameter in network]
     return members
 
 

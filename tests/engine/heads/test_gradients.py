@@ -351,7 +351,7 @@ def test_gradients_are_those_of_autograd(make_class, orders):
 
 def test_a_shift_that_is_trained_is_refused():
     labels = torch.zeros(H, B, dtype=torch.long)
-    with pytest.raises(UserError, match="transform .*leave out @shift"):
+    with pytest.raises(UserError, match=r"transform .*leave out @shift"):
         Gradients(make(TrainedShift))(share(torch.randn(1, B, D, dtype=torch.float64), labels))
 
 
