@@ -113,7 +113,7 @@ def read_key_map(name: str) -> KeyMap:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name}: the key map cannot be read ({error})") from None
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as fast, where libyaml is there
     except yaml.YAMLError as error:
         raise UserError(f"{origin}: not YAML ({' '.join(str(error).split())})") from None
     return _key_map(document, origin, Path(name).stem)

@@ -192,6 +192,18 @@ class ListOptions:
 
 
 @dataclass
+class CompletionOptions:
+    """Shell completion.
+
+    Attributes:
+        shell: bash or zsh
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("shell",)
+    shell: str = ""
+
+
+@dataclass
 class LeaderboardOptions:
     """Records to tables.
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from typing import Any
+
 from lt_bench.bench.options import LeaderboardOptions, WandbOptions
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
@@ -20,6 +24,25 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
         console=output.console,
     )
     output.say("wrote " + ", ".join(str(path) for path in written))
+    if output.json:
+        output.data({"rows": _rows(options), "files": [str(path) for path in written]})
+
+
+def _rows(options: LeaderboardOptions) -> list[dict[str, Any]]:
+    """Every row of every board, as in ``leaderboard.csv``, with the identity of its board; numbers as numbers, empty cells as null."""
+    from lt_bench.leaderboard.build import load_boards
+    from lt_bench.leaderboard.tables.columns import registered
+    from lt_bench.leaderboard.tables.text import csv_table
+
+    table = csv_table(load_boards(options.results, options.statistics), registered())
+    return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(table))]
+
+
+def _number(cell: str) -> float | str | None:
+    try:
+        return float(cell) if cell else None
+    except ValueError:
+        return cell
 
 
 def wandb_verb(options: WandbOptions, output: Output) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from lt_bench.cli.verbs import VERBS
 from lt_bench.core.errors import UserError
-from lt_bench.strategies.registry import suggestion
+from lt_bench.core.names import suggestion
 
 PREFIX = "LT_BENCH"
 

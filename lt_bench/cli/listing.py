@@ -1,24 +1,57 @@
-"""``lt-bench list``: what there is, read without importing torch."""
+"""``lt-bench list``: what there is, read without importing torch. A kind of thing is a ``Kind`` in ``KINDS``."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 
 from lt_bench.bench.options import ListOptions
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import suggestion
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.features.manifest import read_manifest
-from lt_bench.strategies.registry import find, strategy_names, suggestion, type_name
+from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
 
 _WIDE = 110
-KINDS = ("strategies", "datasets", "backbones", "caches")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of thing that there is.
+
+    Attributes:
+        rows: one for each thing, by column; the table's and the JSON's.
+        facts: of one thing, by its name, for JSON.
+        show: one thing in full, for people.
+        uncut: columns that no width of the terminal may cut: what stands there is typed again.
+        left_out: columns that a narrow terminal has no room for.
+    """
+
+    rows: Callable[[], list[Row]]
+    facts: Callable[[str], Any]
+    show: Callable[[str, Output], None]
+    uncut: tuple[str, ...] = ("name",)
+    left_out: tuple[str, ...] = ()
+
+    def table(self, title: str, width: int) -> Table:
+        """All of them."""
+        rows, table = self.rows(), _table(title)
+        for column in (name for name in (rows[0] if rows else ()) if width >= _WIDE or name not in self.left_out):
+            cells = [str(row[column]) for row in rows]
+            table.add_column(column, overflow="fold", min_width=max(map(cell_len, cells)) if column in self.uncut else None)
+        for row in rows:
+            table.add_row(*(str(value) for name, value in row.items() if width >= _WIDE or name not in self.left_out))
+        return table
 
 
 def show_list(options: ListOptions, output: Output) -> None:
@@ -29,15 +62,20 @@ def show_list(options: ListOptions, output: Output) -> None:
     """
     if options.what and options.what not in KINDS:
         raise UserError(f"cannot list {options.what!r}{suggestion(options.what, KINDS)}; one of {', '.join(KINDS)}")
-    console = output.console
-    if options.name:
-        _show_one(console, options.what, options.name)
+    if options.what and options.name:
+        kind = KINDS[options.what]
+        if output.json:
+            output.data(kind.facts(options.name))
+        else:
+            kind.show(options.name, output)
         return
-    for kind in [options.what] if options.what else KINDS:
-        table = _kept_whole(_TABLES[kind]())
-        if console.width < _WIDE and kind == "strategies":  # a narrow terminal has no room for all; the page of one strategy has
-            table.columns = [column for column in table.columns if column.header not in ("trains", "sampler")]
-        console.print(table)
+    chosen = {options.what: KINDS[options.what]} if options.what else KINDS
+    if output.json:
+        rows = {title: kind.rows() for title, kind in chosen.items()}
+        output.data(rows[options.what] if options.what else rows)
+        return
+    for title, kind in chosen.items():
+        output.say(kind.table(title, output.console.width))
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -47,92 +85,93 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _kept_whole(table: Table, columns: tuple[str, ...] = ("name", "key", "sampler")) -> Table:
-    """The table with columns that no width may cut: what stands there is typed again."""
-    for column in table.columns:
-        if column.header in columns:
-            column.min_width = max((cell_len(str(cell)) for cell in column.cells), default=1)
-    return table
+def _strategies() -> list[Row]:
+    return [
+        {"name": one.name, "family": one.family, "trains": one.trains, "sampler": one.sampler if one.fitting == "sgd" else "none", "source": _source(one)}
+        for one in map(find, strategy_names())
+    ]  # fmt: skip
 
 
-def _strategies() -> Table:
-    table = _table("strategies", "name", "family", "trains", "sampler", "source")
-    for name in strategy_names():
-        entry = find(name)
-        paper = f"{entry.paper.split(',')[0]} {''.join(re.findall(r'[0-9]{4}', entry.paper)[:1])}".strip()
-        table.add_row(entry.name, entry.family, entry.trains, entry.sampler if entry.fitting == "sgd" else "none", paper)
-    return table
+def _source(entry: Entry) -> str:
+    return f"{entry.paper.split(',')[0]} {''.join(re.findall(r'[0-9]{4}', entry.paper)[:1])}".strip()
 
 
-def _datasets() -> Table:
-    table = _table("datasets", "name", "summary")
-    for name in dataset_names():
-        table.add_row(name, dataset_spec(name).summary)
-    return table
+def _datasets() -> list[Row]:
+    return [{"name": name, "summary": dataset_spec(name).summary} for name in dataset_names()]
 
 
-def _backbones() -> Table:
+def _backbones() -> list[Row]:
     from lt_bench.backbones.maps import key_map_names, read_key_map
     from lt_bench.backbones.registry import backbone_names, backbone_spec
 
-    table = _table("backbones", "name", "features", "summary")
-    for name in backbone_names():
-        spec = backbone_spec(name)
-        table.add_row(name, str(spec.dim), spec.summary if not spec.transform else f"{spec.summary}: {spec.transform.partition(';')[0]}")
-    table.add_row("timm.NAME", "", "any model of timm, where it is installed")
-    for name in key_map_names():
-        table.add_row(name, "", f"published checkpoints: {read_key_map(name).title}")
-    return table
+    rows = []
+    for spec in map(backbone_spec, backbone_names()):
+        summary = spec.summary if not spec.transform else f"{spec.summary}: {spec.transform.partition(';')[0]}"
+        rows.append({"name": spec.name, "features": spec.dim, "summary": summary})
+    rows.append({"name": "timm.NAME", "features": "", "summary": "any model of timm, where it is installed"})
+    maps = {name: read_key_map(name).title for name in key_map_names()}
+    return rows + [{"name": name, "features": "", "summary": f"published checkpoints: {title}"} for name, title in maps.items()]
 
 
-def _caches() -> Table:
-    table = _table("caches", "name", "IF", "N x D", "views", "key")
-    for _, manifest in known_caches():
-        dataset, backbone = manifest.dataset, manifest.backbone
-        factor = "" if dataset.imbalance_factor is None else f"{dataset.imbalance_factor:g}"
-        size = f"{sum(dataset.train_counts):,} x {backbone.dim}"
-        table.add_row(manifest.name, factor, size, str(len(manifest.views["train"])), manifest.key)
-    return table
+def _caches() -> list[Row]:
+    return [
+        {
+            "name": one.name, "IF": "" if one.dataset.imbalance_factor is None else f"{one.dataset.imbalance_factor:g}",
+            "N x D": f"{sum(one.dataset.train_counts):,} x {one.backbone.dim}", "views": len(one.views["train"]), "key": one.key,
+        }
+        for _, one in known_caches()
+    ]  # fmt: skip
 
 
-_TABLES = {"strategies": _strategies, "datasets": _datasets, "backbones": _backbones, "caches": _caches}
-
-
-def _show_one(console: Console, what: str, name: str) -> None:
-    if what == "strategies":
-        _show_strategy(console, name)
-    elif what == "datasets":
-        spec = dataset_spec(name)
-        counts = spec.train_counts()
-        console.print(f"[bold]{spec.title}[/] ({spec.name}): {spec.summary}")
-        if counts:
-            console.print(f"{len(counts)} classes, {sum(counts):,} training images, {max(counts)} to {min(counts)} per class")
-        console.print(f"How to get it: {spec.obtain}\nLicence: {spec.licence}\nHomepage: {spec.homepage}", soft_wrap=True)
-    elif what == "caches":
-        manifest = read_manifest(find_cache(name))
-        console.print(
-            f"[bold]{manifest.name}[/] key {manifest.key}\n{manifest.origin}\nviews {manifest.views}\nmade by: {manifest.command}",
-            soft_wrap=True,
-        )
-    else:
-        from lt_bench.backbones.maps import is_key_map, read_key_map
-        from lt_bench.backbones.registry import backbone_spec
-
-        console.print(read_key_map(name) if is_key_map(name) else backbone_spec(name))
-
-
-def _show_strategy(console: Console, name: str) -> None:
+def _strategy_facts(name: str) -> Row:
     entry = find(name)
-    console.print(f"[bold]{entry.name}[/] ({entry.family}), {entry.class_path}\n{entry.paper}\n", soft_wrap=True)
-    console.print(entry.doc, markup=False, highlight=False)
+    facts = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry) if field.name != "hyperparameters"}
+    kinds = {key: type_name(kind) for key, kind in entry.types().items()}
+    resolved = {key: {"type": kinds[key], "default": value} for key, value in entry.resolve("").items()}
+    return facts | {"recipe": vars(entry.recipe), "hyperparameters": resolved}
+
+
+def _show_strategy(name: str, output: Output) -> None:
+    entry, said = find(name), output.say
+    said(f"{entry.name} ({entry.family}), {entry.class_path}\n{entry.paper}\n")
+    said(entry.doc)
     table = _table("hyper-parameters", "option", "type", "default")
     types = {hyperparameter.name: type_name(hyperparameter.type) for hyperparameter in entry.hyperparameters}
     for key, value in entry.resolve("").items():
         table.add_row(f"--strategy.{key}", types.get(key, "recipe"), str(value))
-    console.print(table)
-    console.print(f"trains {entry.trains}; sampler {entry.sampler}; starts from {entry.initial_head}", soft_wrap=True)
-    console.print(f"official for: {', '.join(entry.official) or 'no data set; the defaults are inferred'}", soft_wrap=True)
+    said(table)
+    said(f"trains {entry.trains}; sampler {entry.sampler}; starts from {entry.initial_head}")
+    said(f"official for: {', '.join(entry.official) or 'no data set; the defaults are inferred'}")
     for dataset, settings in entry.settings.items():
-        console.print(f"on {dataset}: {settings}", soft_wrap=True)
+        said(f"on {dataset}: {settings}")
     if entry.grid:
-        console.print(f"tuning tries: {entry.grid}", soft_wrap=True)
+        said(f"tuning tries: {entry.grid}")
+
+
+def _show_dataset(name: str, output: Output) -> None:
+    spec = dataset_spec(name)
+    counts = spec.train_counts()
+    output.say(f"{spec.title} ({spec.name}): {spec.summary}")
+    if counts:
+        output.say(f"{len(counts)} classes, {sum(counts):,} training images, {max(counts)} to {min(counts)} per class")
+    output.say(f"How to get it: {spec.obtain}\nLicence: {spec.licence}\nHomepage: {spec.homepage}")
+
+
+def _show_cache(name: str, output: Output) -> None:
+    manifest = read_manifest(find_cache(name))
+    output.say(f"{manifest.name} key {manifest.key}\n{manifest.origin}\nviews {manifest.views}\nmade by: {manifest.command}")
+
+
+def _backbone(name: str) -> Any:
+    from lt_bench.backbones.maps import is_key_map, read_key_map
+    from lt_bench.backbones.registry import backbone_spec
+
+    return read_key_map(name) if is_key_map(name) else backbone_spec(name)
+
+
+KINDS: dict[str, Kind] = {
+    "strategies": Kind(_strategies, _strategy_facts, _show_strategy, uncut=("name", "sampler"), left_out=("trains", "sampler")),
+    "datasets": Kind(_datasets, lambda name: vars(dataset_spec(name)), _show_dataset),
+    "backbones": Kind(_backbones, lambda name: vars(_backbone(name)), lambda name, output: output.console.print(_backbone(name))),
+    "caches": Kind(_caches, lambda name: dataclasses.asdict(read_manifest(find_cache(name))), _show_cache, uncut=("name", "key")),
+}

@@ -54,21 +54,23 @@ def _dispatch(words: list[str]) -> int:
         return _overview(words)
     name, rest = words[0], words[1:]
     if name not in VERBS:
-        from lt_bench.strategies.registry import suggestion
+        from lt_bench.core.names import suggestion
 
         raise UserError(f"unknown verb {name!r}{suggestion(name, VERBS)}; `lt-bench --help` lists them")
     request = read_request(name, rest)
     if request is None:
         return 0
     from lt_bench.cli.output import Output
-    from lt_bench.cli.preflight import check
 
-    output, start = Output(request.json, request.quiet), time.perf_counter()
+    verb, output, start = VERBS[name], Output(request.json, request.quiet), time.perf_counter()
     if request.verbose:
         _say_request(request)
     with output.in_force():
-        check(request.options)
-        VERBS[name].function()(request.options, output)
+        if verb.preflight:
+            from lt_bench.cli import preflight
+
+            getattr(preflight, verb.preflight)(request.options)
+        verb.function()(request.options, output)
     if request.verbose:
         print(f"lt-bench: {name} took {time.perf_counter() - start:.1f} s", file=sys.stderr)  # noqa: T201
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from lt_bench.strategies.registry import suggestion
+from lt_bench.core.names import suggestion
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "Path": "a path", "str": "text"}
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<word>\S+)|option '(?P<key>[^']+)'(?: is not accepted)?", re.IGNORECASE)

@@ -20,6 +20,7 @@ class Verb:
         action: ``module:function`` within the package; takes the options and an ``Output``.
         interrupted: what is left of it after Ctrl-C.
         json: whether it can write what it found as JSON.
+        preflight: the function of ``cli.preflight`` that looks at its options before torch is imported; empty where there is nothing to see.
     """
 
     summary: str
@@ -27,6 +28,7 @@ class Verb:
     action: str
     interrupted: str = RESUMES
     json: bool = False
+    preflight: str = ""
 
     def options_class(self) -> type:
         """The dataclass of its options."""
@@ -40,19 +42,24 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "list": Verb("what there is: strategies, datasets, backbones, caches", "ListOptions", "listing:show_list", json=True),
-    "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "fits:run_verb", json=True),
+    "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "fits:run_verb", json=True, preflight="run"),
     "tune": Verb(
-        "choose hyper-parameters on unseen validation images", "TuneOptions", "fits:tune_verb", "a tuning keeps nothing before its end"
+        "choose hyper-parameters on unseen validation images",
+        "TuneOptions",
+        "fits:tune_verb",
+        "a tuning keeps nothing before its end",
+        preflight="tune",
     ),
-    "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb"),
+    "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb", preflight="bench"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True),
     "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "board:wandb_verb"),
     "import-features": Verb("embeddings from anywhere to a feature cache", "ImportOptions", "data:import_verb"),
     "data": Verb("data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data:data_verb"),
-    "extract": Verb("images to a feature cache", "ExtractOptions", "data:extract_verb"),
-    "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "data:pretrain_verb"),
-    "export": Verb("backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy:export_verb"),
-    "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "deploy:predict_verb"),
-    "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True),
+    "extract": Verb("images to a feature cache", "ExtractOptions", "data:extract_verb", preflight="extract"),
+    "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "data:pretrain_verb", preflight="pretrain"),
+    "export": Verb("backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy:export_verb", preflight="export"),
+    "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "deploy:predict_verb", preflight="predict"),
+    "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True, preflight="verify"),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb"),
+    "completion": Verb("completion bash, completion zsh: a script for the shell", "CompletionOptions", "completion:show"),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError
@@ -17,6 +19,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def search_current_folder() -> None:
+    """Let the module of a dotted name be found in the current folder, after every other place: a csv.py that lies there is never taken for Python's."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
 def object_at(dotted: str) -> Any:
     """The object at ``package.module.Name``; its module is imported.
 
@@ -24,6 +33,7 @@ def object_at(dotted: str) -> Any:
         UserError: no such module or name, or the module cannot be imported.
     """
     module_name, _, name = dotted.rpartition(".")
+    search_current_folder()
     try:
         spec = importlib.util.find_spec(module_name)
     except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:  # finding a module imports the packages above it

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
+from lt_bench.core.names import search_current_folder
 from lt_bench.leaderboard.boards import Row, seed_text
 from lt_bench.leaderboard.published.published import Published, nearest
 from lt_bench.leaderboard.stats.intervals import Estimate, seed_interval
@@ -77,6 +78,7 @@ def registered(modules: Iterable[str] = ()) -> tuple[Column, ...]:
         UserError: a module is not found, or fails while it is imported.
     """
     for name in modules:
+        search_current_folder()
         try:
             importlib.import_module(name)
         except ImportError as error:

@@ -1,0 +1,109 @@
+"""How verbs say things: JSON, quietly, with reasons, with a traceback; what a reader of a pipe gets."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lt_bench.results.store import Store
+
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+
+
+def shell(command, folder, **environment):
+    """A command line in a shell of its own; ``lt-bench`` is this suite."""
+    program = f'lt-bench() {{ "{sys.executable}" -m lt_bench "$@"; }}; set -o pipefail; {command}'
+    return subprocess.run(
+        ["bash", "-c", program],
+        cwd=folder,
+        env=os.environ | ENVIRONMENT | environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.fixture
+def results(tmp_path, builder):
+    store = Store(tmp_path / "results")
+    for name in ("ce", "los"):
+        for seed in range(2):
+            store.write(*builder.make(name, seed))
+    return tmp_path / "results"
+
+
+def test_list_as_json(cli, small_cache):
+    everything = json.loads(cli("list", "--json").out)
+    assert set(everything) == {"strategies", "datasets", "backbones", "caches"}
+    assert {"name": "los", "family": "label softening"}.items() <= next(
+        one for one in everything["strategies"] if one["name"] == "los"
+    ).items()
+    caches = json.loads(cli("list", "caches", "--json").out)
+    assert "small" in [one["name"] for one in caches]
+    los = json.loads(cli("list", "strategies", "los", "--json").out)
+    assert los["hyperparameters"]["epsilon"] == {"type": "float", "default": 0.98}
+    assert json.loads(cli("list", "datasets", "imagenet_lt", "--json").out)["name"] == "imagenet_lt"
+    assert json.loads(cli("list", "backbones", "resnet32", "--json").out)["dim"] == 64
+    assert json.loads(cli("list", "caches", "small", "--json").out)["name"] == "small"
+
+
+def test_leaderboard_as_json(cli, results):
+    done = cli("leaderboard", "--json", "--formats", "csv")
+    assert done.code == 0
+    document = json.loads(done.out)
+    assert document["files"] == ["leaderboard/leaderboard.csv"]
+    assert sorted(row["strategy"] for row in document["rows"]) == ["ce", "los"]
+    assert all(0 < row["accuracy"] <= 100 and row["n"] == 2 for row in document["rows"])
+
+
+def test_quiet_says_nothing_but_errors(cli, results):
+    done = cli("leaderboard", "-q", "--formats", "csv")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert (results.parent / "leaderboard" / "leaderboard.csv").is_file()
+    done = cli("list", "--quiet", "strategys")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+
+
+def test_verbose_says_what_is_in_force_and_from_where(cli, tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text("what: datasets\n")
+    monkeypatch.setenv("LT_BENCH_LIST__NAME", "imagenet_lt")
+    done = cli("list", "-v", "--config", "mine.yaml")
+    assert done.code == 0
+    assert "115,846" in done.out
+    assert "ListOptions(what='datasets', name='imagenet_lt')" in done.err
+    assert "read from mine.yaml, LT_BENCH_LIST__NAME, the command line" in done.err
+    assert " took " in done.err
+
+
+def test_a_traceback_in_place_of_one_line(cli):
+    for verb, *rest in (("list", "strategys"), ("run", "--sedes", "1"), ("leaderboard", "--results", "nowhere")):
+        done = cli(verb, *rest, "--traceback")
+        assert done.code == 2
+        assert done.err.startswith("Traceback (most recent call last):")
+        assert "UserError: " in done.err
+
+
+def test_the_reader_of_a_pipe_may_leave(results):
+    for command in ("lt-bench leaderboard --formats csv | head -1", "lt-bench list | head -1", "lt-bench --help | head -1"):
+        done = shell(command, results.parent, COLUMNS="100")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["csv.py", "yaml.py", "random.py", "jsonargparse.py", "rich.py"])
+def test_modules_in_the_current_folder_are_not_taken_for_others(name, tmp_path):
+    (tmp_path / name).write_text("open('ran', 'w').close()\n")
+    done = shell("lt-bench list datasets && lt-bench run --strategy nowhere.Head --cache x", tmp_path)
+    assert done.returncode == 2
+    assert "module 'nowhere' cannot be found" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_strategy_in_the_current_folder_is_found(cli, tmp_path, small_cache):
+    (tmp_path / "my_own_head_of_cli.py").write_text("class NoStrategy:\n    pass\n")
+    done = cli("run", "--strategy", "my_own_head_of_cli.NoStrategy", "--cache", "small")
+    assert (done.code, "my_own_head_of_cli.NoStrategy is not a" in done.err) == (2, True), done.err
+    assert sys.path[-1] == str(tmp_path)
