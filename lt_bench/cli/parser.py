@@ -88,12 +88,23 @@ def _key(word: str) -> str:
     return "help" if word == "-h" else word.partition("=")[0].removeprefix("--").replace("-", "_") if word.startswith("--") else ""
 
 
-def _add(target: Any, name: str, kind: Any, default: Any, text: str, *, positional: bool = False, shows: Any = dataclasses.MISSING) -> None:
-    """An option; ``shows`` is the default that its help tells of, where that is another than the parser's."""
+def _add(
+    target: Any,
+    name: str,
+    kind: Any,
+    default: Any,
+    text: str,
+    *,
+    positional: bool = False,
+    shows: Any = dataclasses.MISSING,
+    within: str = "",
+) -> None:
+    """An option; ``shows`` is the default that its help tells of, where that is another than the parser's, and ``within`` the range in words."""
     parsed = parsed_as(kind)
     told = shown(default if shows is dataclasses.MISSING else shows)
-    if text is not argparse.SUPPRESS and told and "(default" not in text:
-        text = f"{text} (default: {told})"
+    notes = "; ".join(filter(None, (within, told and f"default: {told}")))
+    if text is not argparse.SUPPRESS and notes and "(default" not in text:
+        text = f"{text} ({notes})"
     if default is not argparse.SUPPRESS and parsed is not kind:
         default = parsed(default)
     if positional:
@@ -128,10 +139,19 @@ def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, te
     target.add_argument("--strategy.name", type=str, default=name, help=text, metavar="NAME")
     if entry is None:
         return
-    own = {one.name: help_ for one in entry.hyperparameters if (help_ := getattr(one, "help", ""))}
+    own = {one.name: one.help for one in entry.hyperparameters if one.help}
+    ranges = {one.name: one.range_text for one in entry.hyperparameters}
     texts, kinds = explained(Recipe.__doc__) | explained(entry.doc) | own, entry.types()
     for key, value in entry.resolve(dataset).items():
-        _add(group, f"strategy.{key}", kinds[key], argparse.SUPPRESS, texts.get(key, "").replace("``", "").rstrip("."), shows=value)
+        _add(
+            group,
+            f"strategy.{key}",
+            kinds[key],
+            argparse.SUPPRESS,
+            texts.get(key, "").replace("``", "").rstrip("."),
+            shows=value,
+            within=ranges.get(key, ""),
+        )
 
 
 def _add_common(parser: ArgumentParser, verb: Verb, *, help_all: bool) -> None:

@@ -152,5 +152,21 @@ def _options(cls: type, parsed: dict[str, Any], entry: Entry | None) -> Any:
         if not name:
             raise UserError("--strategy is missing; `lt-bench list strategies` shows them")
         kinds = {} if entry is None else entry.types()
-        parsed["strategy"] = hints["strategy"](name, {key: as_kind(value, kinds[key]) for key, value in given.items()})
+        given = {key: as_kind(value, kinds[key]) for key, value in given.items()}
+        if entry is not None:
+            _check_ranges(entry, given)
+        parsed["strategy"] = hints["strategy"](name, given)
     return cls(**{key: as_kind(value, hints[key]) for key, value in parsed.items()})
+
+
+def _check_ranges(entry: Entry, given: dict[str, Any]) -> None:
+    """Refuse values outside their ranges before torch is imported.
+
+    Raises:
+        UserError: names the hyper-parameter, its value and what was expected.
+    """
+    for hyperparameter in entry.hyperparameters:
+        if hyperparameter.name in given:
+            hyperparameter.check(entry.name, given[hyperparameter.name])
+    recipe = {field.name for field in dataclasses.fields(entry.recipe)} - {one.name for one in entry.hyperparameters}
+    dataclasses.replace(entry.recipe, **{key: value for key, value in given.items() if key in recipe})

@@ -69,10 +69,10 @@ BAD = {
         "unknown option --strategy.tau",
     ),
     "stray word": ((*RUN, "again"), "'again' belongs to no option"),
-    "epsilon 2": ((*RUN, "--strategy.epsilon", "2"), r"los.epsilon is 2.0, expected a number from 0.0 to 1.0"),
+    "epsilon 2": ((*RUN, "--strategy.epsilon", "2"), "los.epsilon is 2.0, expected a number from 0 to 1"),
     "tau -1": (
         ("run", "--strategy", "tau_norm", "--cache", "small", "--strategy.tau", "-1"),
-        "tau_norm.tau is -1.0, expected a number from 0.0",
+        "tau_norm.tau is -1.0, expected a number from 0 to 10",
     ),
     "epsilon is a word": ((*RUN, "--strategy.epsilon", "much"), "--strategy.epsilon: expected a number, got much"),
     "choice": ((*RUN, "--strategy.convention", "mine"), r"--strategy.convention: expected one of torch, others, got mine"),
