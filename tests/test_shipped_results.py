@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lt_bench.bench.suite.run import read_suite, suite_caches, suite_path, suite_plan
+from lt_bench.bench.requirements import suite_path
+from lt_bench.bench.suite.run import read_suite, suite_caches, suite_plan
 from lt_bench.bench.verify import cache_of, compare, refit
 from lt_bench.features.locate import known_caches
 from lt_bench.leaderboard.build import build_leaderboard

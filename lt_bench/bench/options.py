@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lt_bench.data.reading import Reading
 
 Wandb = Literal["off", "offline", "online"]
+Accelerator = Literal["auto", "cpu", "gpu"]
 Dtype = Literal["float16", "float32", "affine8"]
 Precision = Literal["bf16", "fp32"]
 
@@ -34,7 +35,7 @@ class ImageOptions:
     Attributes:
         dataset: data set, see `lt-bench list datasets`
         data_dir: where the images are
-        imbalance_factor: n_max / n_min of the long-tailed subset (default: the data set's, 100 for CIFAR)
+        imbalance_factor: n_max / n_min of the subset (default: 100 for CIFAR)
         profile: shape of the long tail (default: exponential, or that of the cache that fits)
         selection: which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original (default: first, or that of the cache
             that fits)
@@ -78,14 +79,14 @@ class FitOptions(CacheOptions):
 
     Attributes:
         results: directory of run records
-        accelerator: device: auto, cpu or gpu
+        accelerator: device of a fit
         devices: processes of one fit (DDP); gloo on CPU
         wandb: also log every run to Weights & Biases; offline needs no account
         wandb_project: W&B project
     """
 
     results: Path = Path("results")
-    accelerator: str = "auto"
+    accelerator: Accelerator = "auto"
     devices: int = 1
     wandb: Wandb = "off"
     wandb_project: str = "lt-bench"
@@ -100,7 +101,7 @@ class RunOptions(FitOptions):
         seeds: repetitions, e.g. 0,1,2 or 0-4: initial head and batch order
         tuned: take the hyper-parameters that `lt-bench tune` chose
         analysis: also record norms and cosine per class over epochs
-        best_test_epoch: also test after every epoch and record the best, which the test set chose: for comparison with papers
+        best_test_epoch: also record the best epoch on the test set, as papers do
         matmul: float32 products of a fit: exact, TF32 or bfloat16 where the device has them; another run in records
         protocol: clean: cached features; else fresh augmentations through the backbone, in eval or training mode
         mode: end-to-end: the strategy's loss trains the backbone too
@@ -155,7 +156,7 @@ class BenchOptions:
     Attributes:
         suite: suite file (YAML) or the name of a shipped one
         results: directory of run records
-        accelerator: device: auto, cpu or gpu
+        accelerator: device of a fit
         workers: processes that share the runs of the suite, each with its share of the CPU threads and one GPU (default: one for each GPU; on the CPU by cores,
             memory and work)
         slurm: run the suite as jobs on this partition of SLURM, --workers at a time; needs the extra `slurm`
@@ -168,7 +169,7 @@ class BenchOptions:
     positional: ClassVar[tuple[str, ...]] = ("suite",)
     suite: str = ""
     results: Path = Path("results")
-    accelerator: str = "auto"
+    accelerator: Accelerator = "auto"
     workers: int | None = None
     slurm: str | None = None
     slurm_options: list[str] = field(default_factory=list)
@@ -285,12 +286,12 @@ class WritingOptions(ImageOptions):
     Attributes:
         views: augmented views of each training image in the cache
         dtype: stored precision of the cache
-        accelerator: device: auto, cpu or gpu
+        accelerator: device of a fit
     """
 
     views: int = 8
     dtype: Dtype = "float16"
-    accelerator: str = "auto"
+    accelerator: Accelerator = "auto"
 
 
 @dataclass
@@ -472,7 +473,7 @@ class PredictOptions:
         inputs: folder of images (or one image); an array file of features for an export without backbone
         out: the table: path, class, confidence, and the next four classes
         batch_size: inputs at a time
-        accelerator: device: auto, cpu or gpu
+        accelerator: device of a fit
         skip_broken: leave out images that cannot be read, and name them
     """
 
@@ -481,7 +482,7 @@ class PredictOptions:
     inputs: Path | None = None
     out: Path = Path("predictions.csv")
     batch_size: int = 64
-    accelerator: str = "auto"
+    accelerator: Accelerator = "auto"
     skip_broken: bool = False
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lt_bench.bench.options import RunOptions
+from lt_bench.bench.requirements import check_seeds
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import record_id
 from lt_bench.engine.arithmetic import Matmul
@@ -125,8 +127,7 @@ def plan(
     Raises:
         UserError: no seeds, a repeated or a negative one.
     """
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise UserError(f"seeds {','.join(map(str, seeds)) or '(none)'}: expected distinct numbers from 0, e.g. 0,1,2")
+    check_seeds(seeds)
     dataset = manifest.dataset
     official = entry.resolve(dataset.name, dataset.imbalance_factor, setting.recipe)
     resolved = entry.resolve(dataset.name, dataset.imbalance_factor, {**setting.recipe, **given})
@@ -160,6 +161,31 @@ def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path}: damaged tuning ({error!r}); delete it and run `lt-bench tune` again") from None
     return None
+
+
+def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
+    """The hyper-parameters that were given, or those that `tune` chose.
+
+    Raises:
+        UserError: there are no tuned ones, or given ones too.
+    """
+    given = options.strategy.hyperparameters
+    if not options.tuned:
+        return given, None
+    if tuned_on is None:
+        raise UserError(
+            "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
+        )
+    if not entry.grid:
+        raise UserError(f"{entry.name} has nothing to tune: it declares no grid; leave out --tuned")
+    choice = tuned_choice(entry, tuned_on, options.results)
+    if choice is None:
+        raise UserError(
+            f"{entry.name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.public_name} --cache {tuned_on.name}` first"
+        )
+    if given:
+        raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
+    return choice
 
 
 def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lt_bench.backbones.maps import is_key_map, read_key_map
 from lt_bench.backbones.registry import backbone_spec
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import suggestion
 from lt_bench.data.specs import dataset_spec
+from lt_bench.features.locate import shipped
 
 HUB = "hub"
 NEEDS_IMAGES = "--dataset and --data-dir are needed: a data set (`lt-bench list datasets`) and where its images are"
@@ -64,3 +67,27 @@ def _published(backbone: str | None) -> str:
         return ""
     key_map = read_key_map(backbone.partition("@")[0])
     return f" of {key_map.title} (published: {key_map.weights}; {key_map.repository})" if key_map.repository else ""
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse no seeds, a repeated or a negative one.
+
+    Raises:
+        UserError: names them.
+    """
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UserError(f"seeds {','.join(map(str, seeds)) or '(none)'}: expected distinct numbers from 0, e.g. 0,1,2")
+
+
+def suite_path(name: str) -> Path:
+    """A suite file, or a shipped suite by name.
+
+    Raises:
+        UserError: there is none; lists the shipped ones.
+    """
+    names = {path.stem: path for path in sorted(shipped("suites").glob("*.yaml"))}
+    if Path(name).is_file():
+        return Path(name)
+    if name in names:
+        return names[name]
+    raise UserError(f"no suite {name!r}: no such file, and the shipped ones are {', '.join(names) or 'none'}{suggestion(name, names)}")

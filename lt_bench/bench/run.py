@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lt_bench.bench.execute import Bench, execute
 from lt_bench.bench.options import RunOptions
-from lt_bench.bench.planning import CLEAN, Setting, Tuning, plan, tuned_choice
+from lt_bench.bench.planning import CLEAN, Setting, chosen, plan
 from lt_bench.bench.sources.base import Workbench
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.core.errors import UserError
@@ -108,28 +107,3 @@ def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manife
     from lt_bench.bench.sources.image_options import image_bench  # and with it the image side, which a cache does without
 
     return image_bench(entry, options)
-
-
-def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
-    """The hyper-parameters that were given, or those that `tune` chose.
-
-    Raises:
-        UserError: there are no tuned ones, or given ones too.
-    """
-    given = options.strategy.hyperparameters
-    if not options.tuned:
-        return given, None
-    if tuned_on is None:
-        raise UserError(
-            "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
-        )
-    if not entry.grid:
-        raise UserError(f"{entry.name} has nothing to tune: it declares no grid; leave out --tuned")
-    choice = tuned_choice(entry, tuned_on, options.results)
-    if choice is None:
-        raise UserError(
-            f"{entry.name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.name} --cache {tuned_on.name}` first"
-        )
-    if given:
-        raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
-    return choice

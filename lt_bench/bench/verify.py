@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from lt_bench.bench.execute import BEST_EPOCH, Bench, MeasuredHead, fit_and_measure
-from lt_bench.bench.options import RunOptions, StrategyChoice, VerifyOptions
+from lt_bench.bench.options import Accelerator, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.bench.planning import CLEAN, Planned, Setting, Tuning, plan
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
@@ -85,7 +85,7 @@ def on_images(record: RunRecord) -> bool:
     return record.identity.protocol != "clean"
 
 
-def accelerator_of(record: RunRecord) -> str:
+def accelerator_of(record: RunRecord) -> Accelerator:
     """``cpu`` where it was fitted on one."""
     return "cpu" if record.environment.get("device", "cpu") == "cpu" else "auto"
 

@@ -47,7 +47,7 @@ def _add_names(verb: str, parser: ArgumentParser) -> None:
 
     names: dict[str, tuple[str, ...]] = {
         "strategy.name": strategy_names(), "dataset": dataset_names(), "backbone": backbone_names(), "what": tuple(KINDS), "shell": tuple(PLACES),
-        "accelerator": ("auto", "cpu", "gpu"), "suite": tuple(sorted(path.stem for path in shipped("suites").glob("*.yaml"))),
+        "suite": tuple(sorted(path.stem for path in shipped("suites").glob("*.yaml"))),
         "strategy": strategy_names(), "action": ("check",) if verb == "data" else ("push", "dashboard"),
     }  # fmt: skip
     names["name"] = (*strategy_names(), *dataset_names(), *backbone_names()) if verb == "list" else ()

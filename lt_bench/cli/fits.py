@@ -12,11 +12,11 @@ from lt_bench.bench.contract.check import check_strategy
 from lt_bench.bench.execute import Bench, require_writable
 from lt_bench.bench.loggers import log_records
 from lt_bench.bench.options import BenchOptions, CheckOptions, RunOptions, TuneOptions, VerifyOptions
-from lt_bench.bench.requirements import check_workers
+from lt_bench.bench.requirements import check_workers, suite_path
 from lt_bench.bench.run import RunOutcome, names_of, run, without_epochs
 from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.find_cache import resolve_cache
-from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite, suite_path
+from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
 from lt_bench.bench.tuning.tune import check_validation, tune, write_tuning
 from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.cli.output import Output
@@ -102,10 +102,6 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
     Raises:
         UserError: the suite cannot be read; or, at the end, runs failed: each is named.
     """
-    if not options.suite:
-        raise UserError("bench needs a suite: a YAML file, or the name of a shipped one")
-    if options.slurm_options and not options.slurm:
-        raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
     suite = read_suite(suite_path(options.suite))
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
     check_workers(options.workers, hardware.layout.world, options.slurm)
@@ -156,8 +152,6 @@ def verify_verb(options: VerifyOptions, output: Output) -> None:
 
 def check_verb(options: CheckOptions, output: Output) -> None:
     """The contract suite, printed check by check."""
-    if not options.strategy:
-        raise UserError("check needs a strategy: a name, or the dotted path of your own, e.g. my_pkg.my_module.MyHead")
     findings = check_strategy(find(options.strategy))
     for finding in findings:
         output.say(f"  {'ok    ' if finding.problem is None else 'FAILED'}  {finding.asks}")

@@ -5,48 +5,88 @@ Options that are missing are the verb's own business; what is raised here is wha
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import os
 from pathlib import Path
 
 from lt_bench.bench.options import (
     BenchOptions,
+    CheckOptions,
     ExportOptions,
     ExtractOptions,
+    ImportOptions,
     PredictOptions,
     PretrainOptions,
     RunOptions,
     TuneOptions,
     VerifyOptions,
 )
-from lt_bench.bench.requirements import check_workers, require_file, require_images
+from lt_bench.bench.planning import chosen
+from lt_bench.bench.requirements import check_seeds, check_workers, require_file, require_images, suite_path
+from lt_bench.bench.sources.find_cache import find_fitting
 from lt_bench.core.errors import UserError
+from lt_bench.core.launchers import layout
+from lt_bench.features.manifest import read_manifest
+from lt_bench.results.store import read_record
+from lt_bench.strategies.registry import find
 
 _RECORD = "no such file; expected the JSON file of a record, whose path a run prints"
 _WEIGHTS = "no such weights file; name that of the backbone with --weights"
 
 
 def run(options: RunOptions) -> None:
-    """The cache, or the images; an account for W&B."""
+    """The seeds and processes, the cache (and what was tuned on it) or the images, the place of the records; an account for W&B."""
+    check_seeds(options.seeds)
+    layout(options.devices)
+    _require_place(options.results)
+    _require_account(options.wandb)
     if options.mode != "head" or options.protocol != "clean":
         require_images(options.dataset, options.data_dir, options.backbone, options.weights)
-    else:
-        from lt_bench.bench.sources.find_cache import find_fitting
-
-        find_fitting(options)
-    _require_account(options.wandb)
+        return
+    cache = find_fitting(options)
+    if cache is not None and options.tuned:
+        for name in options.strategy.name.split(","):
+            chosen(find(name), options, read_manifest(cache))
 
 
 def tune(options: TuneOptions) -> None:
-    """The cache and the workers."""
-    from lt_bench.bench.sources.find_cache import find_fitting
-
+    """The seeds, processes and workers, something to choose, the place of the choice, and the cache."""
+    check_seeds(options.seeds)
+    check_workers(options.workers, layout(options.devices).world)
+    if not (entry := find(options.strategy.name)).grid:
+        raise UserError(f"strategy {entry.name} has nothing to tune: it declares no grid")
+    _require_place(options.results)
     find_fitting(options)
-    check_workers(options.workers, options.devices)
 
 
 def bench(options: BenchOptions) -> None:
-    """The workers; an account for W&B."""
-    check_workers(options.workers, options.devices, options.slurm)
+    """The suite and the workers, the place of the records; an account for W&B."""
+    if not options.suite:
+        raise UserError("bench needs a suite: a YAML file, or the name of a shipped one")
+    if options.slurm_options and not options.slurm:
+        raise UserError("--slurm-options are for --slurm PARTITION; name one, or leave them out")
+    suite_path(options.suite)
+    check_workers(options.workers, layout(options.devices).world, options.slurm)
+    _require_place(options.results)
     _require_account(options.wandb)
+
+
+def check(options: CheckOptions) -> None:
+    """The strategy."""
+    if not options.strategy:
+        raise UserError("check needs a strategy: a name, or the dotted path of your own, e.g. my_pkg.my_module.MyHead")
+    find(options.strategy)
+
+
+def import_features(options: ImportOptions) -> None:
+    """The files."""
+    if not options.name or options.train is None or options.test is None:
+        raise UserError("import-features needs --name, --train and --test")
+    for field in dataclasses.fields(options):
+        path = getattr(options, field.name)
+        if isinstance(path, Path) and field.name != "out":
+            require_file(path, "no such file")
 
 
 def extract(options: ExtractOptions) -> None:
@@ -65,16 +105,23 @@ def pretrain(options: PretrainOptions) -> None:
 
 def export(options: ExportOptions) -> None:
     """The record and the weights."""
+    if options.record is None:
+        raise UserError("--record: no such file; export needs the JSON file of a record, --record RECORD.json")
     _require_record(options.record, options.weights)
 
 
 def verify(options: VerifyOptions) -> None:
     """The record and the weights."""
+    if options.record == Path():
+        raise UserError("verify needs the JSON file of a record, whose path a run prints")
     _require_record(options.record, options.weights)
+    read_record(options.record)
 
 
 def predict(options: PredictOptions) -> None:
     """The classifier and the inputs."""
+    if options.export is None or options.inputs is None:
+        raise UserError("predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
     for path, kind in ((options.export, "exported classifier; `lt-bench export` makes one"), (options.inputs, "folder or image")):
         if path is not None and not path.exists():
             raise UserError(f"{path}: no such {kind}")
@@ -90,3 +137,11 @@ def _require_account(wandb: str) -> None:
         from lt_bench.leaderboard.wandb.account import require_account
 
         require_account()
+
+
+def _require_place(directory: Path) -> None:
+    """Results can be written in a directory, or it can be made; nothing is made yet."""
+    place = next(one for one in (directory, *directory.absolute().parents) if one.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        why = os.strerror(errno.EACCES if place.is_dir() else errno.ENOTDIR)
+        raise UserError(f"{directory}: results cannot be written there ({why}); choose another place with --results")

@@ -53,13 +53,17 @@ VERBS: dict[str, Verb] = {
     "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb", preflight="bench"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True),
     "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "board:wandb_verb"),
-    "import-features": Verb("embeddings from anywhere to a feature cache", "ImportOptions", "data:import_verb"),
-    "data": Verb("data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data:data_verb"),
+    "import-features": Verb(
+        "embeddings from anywhere to a feature cache", "ImportOptions", "data:import_verb", json=True, preflight="import_features"
+    ),
+    "data": Verb(
+        "data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data:data_verb", json=True
+    ),
     "extract": Verb("images to a feature cache", "ExtractOptions", "data:extract_verb", preflight="extract"),
     "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "data:pretrain_verb", preflight="pretrain"),
     "export": Verb("backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy:export_verb", preflight="export"),
     "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "deploy:predict_verb", preflight="predict"),
     "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True, preflight="verify"),
-    "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb"),
+    "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb", json=True, preflight="check"),
     "completion": Verb("completion bash, completion zsh: a script for the shell", "CompletionOptions", "completion:show"),
 }

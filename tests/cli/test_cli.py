@@ -93,7 +93,7 @@ BAD = {
     "no such cache": (("run", "--strategy", "los", "--cache", "smal"), r"no cache 'smal': .*\(small, "),
     "no cache at path": (("run", "--strategy", "los", "--cache", "./nowhere"), r"nowhere: not a feature cache \(no manifest.json\)"),
     "not tuned": ((*RUN, "--tuned"), "los was not tuned on cache small; run `lt-bench tune --strategy los"),
-    "accelerator": ((*RUN, "--accelerator", "tpu"), "accelerator 'tpu' is not one of auto, cpu, gpu"),
+    "accelerator": ((*RUN, "--accelerator", "tpu"), "--accelerator: expected one of auto, cpu, gpu, got tpu"),
     "no devices": ((*RUN, "--devices", "0"), "devices is 0, expected at least 1"),
     "wandb": ((*RUN, "--wandb", "perhaps"), "--wandb: expected one of off, offline, online, got perhaps"),
     "no permission": ((*RUN, "--results", "/dev/null/results"), "/dev/null/results: results cannot be written there"),
@@ -399,3 +399,36 @@ def test_a_record_with_a_word_for_a_number_is_named(cli, tmp_path, builder):
         done.err
         == f"lt-bench: {path.relative_to(tmp_path)}: metric test/accuracy is 'high', expected a number; delete the record and run again\n"
     )
+
+
+BLOCKED = """
+import sys
+class Torch(BaseException): pass
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise Torch
+sys.meta_path.insert(0, Finder())
+import contextlib, io, json
+from lt_bench.cli.main import main
+for what, words in json.loads(sys.argv[1]).items():
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            assert main(words) == 2, what
+    except Torch:
+        print("torch:", what)
+"""
+NEEDS_ARRAYS = (
+    "import NaN",
+    "import labels",
+    "import head",
+    "import, no permission",
+)  # what is wrong stands in the arrays, or comes after reading them
+
+
+def test_refusals_that_need_no_tensor_import_no_torch(files, small_cache):
+    bad = {what: words for what, (words, _) in BAD.items() if what not in NEEDS_ARRAYS}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", BLOCKED, json.dumps(bad)]
+    done = subprocess.run(command, cwd=files, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -22,7 +22,6 @@ from lt_bench.core.launchers import is_first_process
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache
-from lt_bench.features.locate import shipped
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find, strategy_names, suggestion
@@ -109,20 +108,6 @@ def run_suite(
         failures += fit_units(units, workers, Fitter(store.directory, suite.analysis), watcher, slurm)
     records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)] if is_first_process() else []
     return SuiteOutcome(records, failures, absent, sum(len(unit.runs) for unit in units), min(workers, len(units)))
-
-
-def suite_path(name: str) -> Path:
-    """A suite file, or a shipped suite by name.
-
-    Raises:
-        UserError: there is none; lists the shipped ones.
-    """
-    names = {path.stem: path for path in sorted(shipped("suites").glob("*.yaml"))}
-    if Path(name).is_file():
-        return Path(name)
-    if name in names:
-        return names[name]
-    raise UserError(f"no suite {name!r}: no such file, and the shipped ones are {', '.join(names) or 'none'}{suggestion(name, names)}")
 
 
 def read_suite(path: Path) -> Suite:

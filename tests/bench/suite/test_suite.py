@@ -13,7 +13,8 @@ from lt_bench.bench import execute as heads
 from lt_bench.bench.execute import Bench
 from lt_bench.bench.options import CacheOptions
 from lt_bench.bench.planning import plan
-from lt_bench.bench.suite.run import read_suite, run_suite, suite_path
+from lt_bench.bench.requirements import suite_path
+from lt_bench.bench.suite.run import read_suite, run_suite
 from lt_bench.bench.suite.sharing import WORKER_BYTES, WORKER_FLOP, Work, environments, work_of, workers_for
 from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units
 from lt_bench.bench.workers import Death, Workers
