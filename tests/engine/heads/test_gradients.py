@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lt_bench.strategies.slots.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.processes import Processes
@@ -13,7 +14,6 @@ from lt_bench.strategies.ce import CE
 from lt_bench.strategies.contract import Batch, Facts, Strategy
 from lt_bench.strategies.registry import find, strategy_names
 from lt_bench.strategies.slots.classifiers import Cosine
-from lt_bench.strategies.slots.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 
 COUNTS = (60, 41, 17, 17, 9, 4, 1)
 H, B, D = 4, 9, 5
