@@ -134,6 +134,7 @@ def plan(
     if tuning is None:
         kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # what is called official was of re-training
         tuning = Tuning(kind if resolved == official else "user")
+    entry = entry.with_facts_of(resolved)
     repetitions = seeds if entry.fitting == "sgd" else [0]
     return [Planned(entry, resolved, repetition, tuning, manifest, setting) for repetition in repetitions]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.strategies.hyper import Hyperparameter
 from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe
-from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, canonical, entries, entry
+from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, canonical, described, entries, entry
 
 NAME = "compose"
 RECIPE = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
@@ -34,8 +35,38 @@ def class_of(hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     slots = {slot: hyperparameters[slot] for slot in TITLES if hyperparameters.get(slot)}
     attributes: dict[str, Any] = {slot: slots.get(slot, default) for slot, default in DEFAULTS.items()}
     attributes |= {ATTRIBUTES[slot]: entry(slot, text) for slot, text in slots.items() if slot not in DEFAULTS}
-    attributes |= {"__doc__": DOC, "__module__": __name__, "name": NAME, "recipe": RECIPE, "stackable": True}
+    stated = facts(slots)
+    attributes |= {"__doc__": DOC, "__module__": __name__, "name": NAME, "recipe": RECIPE}
+    attributes |= {fact: stated[fact] for fact in ("fitting", "stackable", "trains")}
     return type("Compose", (Strategy,), attributes), {name: value for name, value in hyperparameters.items() if name not in TITLES}
+
+
+def facts(hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """What the slots of a composition state of it, as attributes of a strategy.
+
+    Raises:
+        UserError: an unknown entry or parameter.
+    """
+    slots = {slot: text for slot in TITLES if (text := hyperparameters.get(slot) or DEFAULTS.get(slot))}
+    trained = slots.get("trainable", "weight and bias")
+    return {
+        "sampler": slots["sampler"],
+        "initial_head": slots["initial_head"],
+        "trains": "nothing" if trained == "none" else trained,
+        "fitting": "none" if trained == "none" else "sgd",
+        "stackable": all(described(slot, text).stackable for slot, text in slots.items() if slot not in DEFAULTS),
+    }
+
+
+def command(slots: dict[str, str], recipe: Recipe) -> str:
+    """The command that runs a composition: what differs from the defaults of ``compose``."""
+    given: dict[str, Any] = {slot: text for slot, text in slots.items() if text != DEFAULTS.get(slot)}
+    if slots.get("trainable") != "none":
+        given |= {name: getattr(recipe, name) for name in RECIPE_FIELDS if getattr(recipe, name) != getattr(RECIPE, name)}
+    words = [
+        word for name, value in given.items() for word in (f"--strategy.{name}", str(list(value) if isinstance(value, tuple) else value))
+    ]
+    return shlex.join(["lt-bench", "run", "--strategy", NAME, "--dataset", "cifar100_lt", *words])
 
 
 def written(slot: str, source: str, declared: dict[str, Hyperparameter]) -> str:
@@ -63,7 +94,7 @@ def canonical_slots(hyperparameters: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: an unknown entry or parameter, or a value outside its range.
     """
-    slots = [slot for slot in TITLES if slot != "sampler" and hyperparameters.get(slot)]
+    slots = [slot for slot in TITLES if hyperparameters.get(slot)]
     return hyperparameters | {slot: canonical(slot, hyperparameters[slot]) for slot in slots}
 
 

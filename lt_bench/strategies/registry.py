@@ -16,8 +16,8 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.names import object_at, suggestion
 from lt_bench.strategies import composition
 from lt_bench.strategies.hyper import Hyperparameter, type_name
-from lt_bench.strategies.recipe import Recipe, RecipeOptions
-from lt_bench.strategies.slots.vocabulary import ATTRIBUTES
+from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, RecipeOptions
+from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES
 from lt_bench.strategies.source import class_facts, declarations, methods_of, slot_texts
 
 _NOT_STRATEGIES = {
@@ -127,7 +127,20 @@ class Entry:
                     f"strategy {self.name} has no hyper-parameter {name!r}{suggestion(name, resolved)}; it has {', '.join(resolved) or 'none'}"
                 )
             resolved[name] = tuple(value) if isinstance(value, list) else value
-        return composition.canonical_slots(resolved) if self.is_composition else resolved
+        return self._composed(resolved, chosen) if self.is_composition else resolved
+
+    def _composed(self, resolved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """The hyper-parameters of a composition: slots in canonical texts, and no recipe where nothing is trained."""
+        resolved = composition.canonical_slots(resolved)
+        if resolved["trainable"] != "none":
+            return resolved
+        if unused := [name for name in given if name in RECIPE_FIELDS]:
+            raise UserError(f"{self.name}: with trainable none there is no {unused[0]}, as no step is taken; leave one of them out")
+        return {name: value for name, value in resolved.items() if name not in RECIPE_FIELDS}
+
+    def with_facts_of(self, hyperparameters: dict[str, Any]) -> Entry:
+        """This entry; of a composition with what its slots state: sampler, initial head, what is trained."""
+        return dataclasses.replace(self, **composition.facts(hyperparameters)) if self.is_composition else self
 
     @property
     def is_composition(self) -> bool:
@@ -191,7 +204,7 @@ def find(name: str) -> Entry:
 def compose_entry() -> Entry:
     """The entry of ``compose``, whose hyper-parameters are the slots."""
     facts = {**_INHERITED, "recipe": composition.RECIPE, "family": "composition", "paper": "a composition of slots", "stackable": True}
-    facts |= {"trains": "what its slots say", "selected_on_val": False}
+    facts |= {"trains": "what its slots say"}
     return Entry(
         name=composition.NAME, class_path=PACKAGE + "composition.Compose", doc=composition.DOC, hyperparameters=composition.SLOTS, **facts
     )
@@ -254,7 +267,9 @@ def _slots(read: _Class) -> dict[str, str] | None:
     slots = {slot: text for slot, attribute in ATTRIBUTES.items() if (text := read.slots.get(attribute)) is not None}
     names = {one.attribute: one for one in read.declared.values()}
     texts = {slot: composition.written(slot, text, names) for slot, text in slots.items()}
-    return {"sampler": read.facts["sampler"], "initial_head": read.facts["initial_head"], **texts}
+    trained = {"trainable": "none"} if read.facts["fitting"] == "none" else {}
+    stated = {"sampler": read.facts["sampler"], "initial_head": read.facts["initial_head"], **trained, **texts}
+    return composition.canonical_slots({slot: stated[slot] for slot in TITLES if slot in stated})
 
 
 @cache

@@ -35,11 +35,13 @@ class Slot(nn.Module):
 
     Class attributes:
         slot: name of the slot.
-        name: of the entry, as ``lt-bench list slots`` and ``--strategy compose`` have it.
+        name: of the entry, as ``lt-bench list slots`` and ``--strategy compose`` have it; one of the user's own is known by its dotted path.
+        stackable: whether an entry of the user's own is written for stacks of heads too; compositions with one that is not are fitted head by head.
     """
 
     slot: ClassVar[str] = ""
     name: ClassVar[str] = ""
+    stackable: ClassVar[bool] = False
     declared: ClassVar[dict[str, Hyperparameter]] = {}
 
     if TYPE_CHECKING:
@@ -56,7 +58,9 @@ class Slot(nn.Module):
         super().__init__()
         unknown = [name for name in named if name not in self.declared]
         if unknown or len(values) > len(self.declared):
-            raise UserError(f"{self.name}: takes {', '.join(self.declared) or 'no parameters'}, got {', '.join(unknown) or len(values)}")
+            raise UserError(
+                f"{self.name or type(self).__name__}: takes {', '.join(self.declared) or 'no parameters'}, got {', '.join(unknown) or len(values)}"
+            )
         self.arguments: dict[str, Any] = dict(zip(self.declared, values, strict=False)) | named
 
     def __get__(self, instance: nn.Module | None, owner: type) -> Self:
@@ -77,7 +81,7 @@ class Slot(nn.Module):
             value = self.arguments.get(attribute, declared.default)
             if isinstance(value, str) and value in strategy.declared:
                 value = getattr(strategy, value)
-            declared.check(self.name, value)
+            declared.check(self.name or type(self).__name__, value)
             assign(bound, attribute, value)
         bound.facts, bound.heads, bound.draws, bound.epochs = strategy.facts, strategy.heads, strategy.draws, strategy.recipe.epochs
         bound.owner = strategy.name

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.names import object_at
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies._lib.class_means import class_means, pooled_covariance
 from lt_bench.strategies._lib.tensors import random_linear
@@ -140,7 +139,7 @@ class NoHead(InitialHead):
 
 
 def initial_head(name: str | InitialHead | type[InitialHead]) -> InitialHead:
-    """The entry of a name, of a composition such as ``lda(shrinkage=0.2)``, or at the dotted path of the user's own class.
+    """The entry of a name, with parameters (``lda(shrinkage=0.2)``) or without, or at the dotted path of the user's own class.
 
     Raises:
         UserError: no such entry.
@@ -149,8 +148,6 @@ def initial_head(name: str | InitialHead | type[InitialHead]) -> InitialHead:
         return name
     if isinstance(name, type):
         return name()
-    if "." in name.partition("(")[0]:
-        return initial_head(object_at(name))
     head = entry("initial_head", name)
     assert isinstance(head, InitialHead)
     return head

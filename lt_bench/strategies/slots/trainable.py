@@ -50,6 +50,21 @@ class Trainable(Slot):
         return logits if S == H else logits.unsqueeze(1).expand(S, H // S, *logits.shape[1:]).flatten(0, 1)
 
 
+class Nothing(Trainable):
+    """Nothing: no step is taken, and the initial head is what ``at_inference`` adjusts."""
+
+    name = "none"
+    frozen = True
+
+    def logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """W h + b."""
+        return linear(features, weight, bias)
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """As they are."""
+        return weight, bias
+
+
 class Bias(Trainable):
     """The bias alone; the rows stay those of the initial head."""
 

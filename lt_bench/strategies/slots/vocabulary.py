@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,8 @@ from typing import Any
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import object_at, suggestion
-from lt_bench.strategies.hyper import Hyperparameter
+from lt_bench.features.sampler_names import SamplerEntry, sampler_entries
+from lt_bench.strategies.hyper import Hyperparameter, type_name
 from lt_bench.strategies.source import class_facts, declarations
 
 NOT_ENTRIES = {"__init__", "base", "vocabulary", "cross_entropy"}
@@ -35,13 +37,23 @@ ATTRIBUTES = {slot: "weighting" if slot == "weight" else slot for slot in TITLES
 
 @dataclass(frozen=True)
 class EntryOfSlot:
-    """An entry as its source says it."""
+    """An entry as its source says it.
+
+    Attributes:
+        slot: the slot that it fills.
+        name: of the entry; the dotted path of one of the user's own.
+        class_path: dotted path of its class.
+        doc: docstring, with formula and source.
+        parameters: in the order in which their values may be given.
+        stackable: whether it also holds for a stack of heads, as all entries beside this file do.
+    """
 
     slot: str
     name: str
     class_path: str
     doc: str
     parameters: tuple[Hyperparameter, ...]
+    stackable: bool = True
 
     @property
     def signature(self) -> str:
@@ -52,8 +64,8 @@ class EntryOfSlot:
 
 @cache
 def entries() -> dict[tuple[str, str], EntryOfSlot]:
-    """All entries of the files beside this one, by slot and name."""
-    table: dict[tuple[str, str], EntryOfSlot] = {}
+    """All samplers, and all entries of the files beside this one, by slot and name."""
+    table = {("sampler", name): _sampler(one) for name, one in sampler_entries().items()}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem not in NOT_ENTRIES:
             table |= {(one.slot, one.name): one for one in _read(path)}
@@ -66,34 +78,38 @@ def known(slot: str) -> tuple[str, ...]:
 
 
 def entry(slot: str, text: str) -> Any:
-    """The declaration that ``name``, ``name(0.5)`` or ``name(tau=0.5)`` means; for the class of the user's own at a dotted path too.
+    """The object that ``name``, ``name(0.5)``, ``name(tau=0.5)`` or, of the user's own, ``my_file.MyTransform(0.5)`` means.
 
     Raises:
         UserError: not such a text, an unknown entry or parameter, or a value outside its range.
     """
-    name, values, named = _call(slot, text)
-    if "." in name:
-        return object_at(name)(*values, **named)
-    known_entry = _checked(slot, name, values, named)[0]
-    return object_at(known_entry.class_path)(*values, **named)
+    described, given = _read_text(slot, text)
+    return object_at(described.class_path)(**given)
+
+
+def described(slot: str, text: str) -> EntryOfSlot:
+    """What is known of the entry that a text means; the class of the user's own is imported.
+
+    Raises:
+        UserError: as ``entry``.
+    """
+    return _read_text(slot, text)[0]
 
 
 def canonical(slot: str, text: str) -> str:
     """One text for one entry: its first parameter and those that differ from their defaults, by name and in the order of their declaration.
 
     Raises:
-        UserError: as ``entry``, before anything is imported.
+        UserError: as ``entry``; nothing is imported but the user's own file.
     """
-    name, values, named = _call(slot, text)
-    if "." in name:
-        return ast.unparse(ast.parse(text.strip(), mode="eval"))
-    known_entry, given = _checked(slot, name, values, named)
+    described, given = _read_text(slot, text)
+    values = {one.attribute: given.get(one.attribute, one.default) for one in described.parameters}
     shown = [
-        f"{one.attribute}={given.get(one.attribute, one.default)}"
-        for number, one in enumerate(known_entry.parameters)
-        if number == 0 or given.get(one.attribute, one.default) != one.default
+        f"{one.attribute}={values[one.attribute]}"
+        for number, one in enumerate(described.parameters)
+        if (number == 0 or values[one.attribute] != one.default) and values[one.attribute] is not inspect.Parameter.empty
     ]
-    return f"{name}({', '.join(shown)})" if shown else name
+    return f"{described.name}({', '.join(shown)})" if shown else described.name
 
 
 def _call(slot: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
@@ -107,12 +123,15 @@ def _call(slot: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
         raise UserError(f"{slot} is {text!r}, expected the name of an entry with its parameters, e.g. log_prior(tau=1.0)") from None
 
 
-def _checked(slot: str, name: str, values: list[Any], named: dict[str, Any]) -> tuple[EntryOfSlot, dict[str, Any]]:
+def _read_text(slot: str, text: str) -> tuple[EntryOfSlot, dict[str, Any]]:
     """The entry and its parameters by name."""
-    if (slot, name) not in entries():
-        raise UserError(f"{slot} has no entry {name!r}{suggestion(name, known(slot))}; `lt-bench list slots` shows the vocabulary")
-    known_entry = entries()[slot, name]
-    declared = {one.attribute: one for one in known_entry.parameters}
+    name, values, named = _call(slot, text)
+    if "." not in name and (slot, name) not in entries():
+        raise UserError(
+            f"{slot} has no entry {name!r}{suggestion(name, known(slot))}; `lt-bench list slots {slot}` shows them, and one of your own is my_file.MyClass"
+        )
+    described = _own(slot, name) if "." in name else entries()[slot, name]
+    declared = {one.attribute: one for one in described.parameters}
     if len(values) > len(declared):
         raise UserError(f"{slot} {name} takes {', '.join(declared) or 'no parameters'}, got {len(values)} values")
     given = dict(zip(declared, values, strict=False)) | named
@@ -121,9 +140,45 @@ def _checked(slot: str, name: str, values: list[Any], named: dict[str, Any]) -> 
             raise UserError(
                 f"{slot} {name} has no parameter {parameter!r}{suggestion(parameter, declared)}; it has {', '.join(declared) or 'none'}"
             )
+        kind = declared[parameter].type
+        if not _fits(kind, value):
+            raise UserError(f"{slot} {name}: {parameter} is {value!r}, expected {type_name(kind)}")
         declared[parameter].check(name, value)
-        given[parameter] = float(value) if declared[parameter].type is float else value
-    return known_entry, given
+        given[parameter] = float(value) if kind is float else value
+    return described, given
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value is of a plain type; literals and tuples are checked by their declaration."""
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _own(slot: str, path: str) -> EntryOfSlot:
+    """The entry that a class of the user's own is."""
+    cls = object_at(path)
+    if slot == "sampler" and callable(getattr(cls, "order", None)):
+        return EntryOfSlot(slot, path, path, cls.__doc__ or "", tuple(_parameters(inspect.signature(cls))))
+    if getattr(cls, "slot", None) != slot:
+        base = "Weighting" if slot == "weight" else slot.title().replace("_", "")
+        raise UserError(
+            f"{slot} {path} is no entry of this slot; expected a subclass of {base} (`lt-bench list slots {slot}` names its file)"
+        )
+    return EntryOfSlot(slot, path, path, cls.__doc__ or "", tuple(cls.declared.values()), cls.stackable)
+
+
+def _parameters(signature: inspect.Signature) -> Iterator[Hyperparameter]:
+    """The arguments of a sampler; without a default, or with one that says no type, any value fits."""
+    for name, one in signature.parameters.items():
+        kind = type(one.default) if isinstance(one.default, int | float | str) else object
+        yield Hyperparameter(name, kind, one.default, attribute=name)
+
+
+def _sampler(sampler: SamplerEntry) -> EntryOfSlot:
+    values = {name: ast.literal_eval(value) for name, _, value in (one.partition("=") for one in sampler.parameters)}
+    parameters = tuple(Hyperparameter(name, type(value), value, attribute=name) for name, value in values.items())
+    return EntryOfSlot("sampler", sampler.name, sampler.class_path, sampler.doc, parameters)
 
 
 def _value(node: ast.expr) -> Any:

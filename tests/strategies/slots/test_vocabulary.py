@@ -10,12 +10,60 @@ from lt_bench.core.errors import UserError
 from lt_bench.features.cache import Head
 from lt_bench.strategies import composition
 from lt_bench.strategies.contract import Batch, Facts
-from lt_bench.strategies.registry import find
+from lt_bench.strategies.registry import compose_entry, find
 from lt_bench.strategies.slots.base import Slot
 from lt_bench.strategies.slots.transforms import LogPrior
 from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, canonical, entries, entry, known
 
-OF_SOURCE = sorted(entries())
+OF_SOURCE = sorted(key for key in entries() if key[0] != "sampler")
+OWN = '''
+from lt_bench.features.samplers import Sampler
+from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.slots.initial_heads import InitialHead
+from lt_bench.strategies.slots.transforms import Transform
+
+
+class Squeeze(Transform):
+    """``T(z) = strength tanh(z)``."""
+
+    strength: float = hyper(2.0, low=0, high=9, help="largest logit")
+
+    def __call__(self, logits, labels):
+        assert logits.dim() == 2, "written for one head"
+        return self.strength * logits.tanh()
+
+
+class Flat(InitialHead):
+    """Zeros, and a bias."""
+
+    bias: float = hyper(0.0, help="of every class")
+
+    def of_facts(self, facts, seed, strategy):
+        import torch
+
+        return torch.zeros(facts.num_classes, facts.dim), torch.full((facts.num_classes,), self.bias)
+
+
+class Turned(Sampler):
+    """Rows in turn, from ``start``."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.start = start
+
+    def order(self, epoch):
+        import torch
+
+        return (torch.arange(epoch.labels.numel()) + self.start) % epoch.labels.numel()
+'''
+
+
+@pytest.fixture
+def own_file(tmp_path, monkeypatch):
+    """The module of a file with entries of a user's own."""
+    (tmp_path / "my_slots.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "my_slots"
+    sys.modules.pop("my_slots", None)
 
 
 def test_entries_are_read_without_importing_torch():
@@ -89,6 +137,14 @@ def test_a_canonical_text_says_what_differs():
         ("transform", "identity(1.0)", "transform identity takes no parameters, got 1 values"),
         ("transform", "no_such_module.Own(1.0)", r"no_such_module\.Own: module 'no_such_module' cannot be found"),
         ("transform", "lt_bench.strategies.slots.transforms.Own", "has no class 'Own'"),
+        ("target", "lt_bench.strategies.slots.transforms.LogPrior", "no entry of this slot; expected a subclass of Target"),
+        ("weight", "lt_bench.core.errors.UserError", "no entry of this slot; expected a subclass of Weighting"),
+        ("transform", "log_prior(tau=much)", "transform log_prior: tau is 'much', expected float"),
+        ("transform", "log_prior(99)", r"log_prior\.tau is 99, expected a number from 0 to 10"),
+        ("sampler", "class_awar", r"sampler has no entry 'class_awar' \(did you mean 'class_aware'\?\)"),
+        ("sampler", "class_aware(runs=2)", r"sampler class_aware has no parameter 'runs' \(did you mean 'run'\?\)"),
+        ("sampler", "class_aware(2.5)", "sampler class_aware: run is 2.5, expected int"),
+        ("sampler", "lt_bench.core.errors.UserError", "no entry of this slot; expected a subclass of Sampler"),
     ],
 )
 def test_what_a_text_cannot_mean_is_said_in_one_line(slot, text, message):
@@ -103,7 +159,7 @@ def facts():
 
 
 def composed(**slots):
-    cls, given = composition.class_of({slot: slots.get(slot, "") for slot in TITLES})
+    cls, given = composition.class_of(slots)
     return cls(facts(), **given).double()
 
 
@@ -134,5 +190,61 @@ def test_without_slots_it_is_cross_entropy():
 
 
 def test_every_slot_has_an_entry_or_is_that_of_samplers():
-    assert all(known(slot) for slot in TITLES if slot != "sampler")
+    assert all(known(slot) for slot in TITLES)
     assert set(ATTRIBUTES) == set(TITLES)
+
+
+@pytest.mark.parametrize(
+    ("slot", "text", "expected"),
+    [
+        ("target", "smooth(0.98)", "smooth(epsilon=0.98)"),
+        ("target", "smooth( epsilon = .98, convention='torch')", "smooth(epsilon=0.98)"),
+        ("target", "smooth(1, others)", "smooth(epsilon=1.0, convention=others)"),
+        ("transform", "log_prior", "log_prior(tau=1.0)"),
+        ("sampler", "instance()", "instance"),
+        ("sampler", "class_aware", "class_aware(run=4)"),
+        ("sampler", "effective_number(0.99)", "effective_number(beta=0.99)"),
+        ("initial_head", "lda(0.2)", "lda(shrinkage=0.2)"),
+        ("transform", "my_slots.Squeeze(3)", "my_slots.Squeeze(strength=3.0)"),
+        ("transform", "my_slots.Squeeze", "my_slots.Squeeze(strength=2.0)"),
+        ("initial_head", "my_slots.Flat", "my_slots.Flat(bias=0.0)"),
+        ("sampler", "my_slots.Turned(start=3)", "my_slots.Turned(start=3)"),
+        ("sampler", "my_slots.Turned", "my_slots.Turned(start=0)"),
+    ],
+)
+def test_one_entry_has_one_text(own_file, slot, text, expected):
+    assert canonical(slot, text) == expected
+    assert canonical(slot, expected) == expected
+
+
+def test_entries_of_a_file_of_ones_own(own_file):
+    strategy = composed(transform="my_slots.Squeeze(3)", initial_head="my_slots.Flat(0.5)", sampler="my_slots.Turned(1)")
+    assert strategy.bias.tolist() == [0.5] * 4
+    assert strategy.sampler == "my_slots.Turned(1)"
+    logits = torch.randn(5, 4)
+    assert torch.equal(strategy.transform(logits, torch.zeros(5, dtype=torch.long)), 3 * logits.tanh())
+    assert not strategy.stackable, "it is written for one head"
+    assert composed(transform="log_prior").stackable
+    with pytest.raises(UserError, match=r"Squeeze\.strength is 10, expected a number from 0 to 9"):
+        entry("transform", "my_slots.Squeeze(10)")
+
+
+def test_what_slots_state_of_a_composition():
+    entry_of = compose_entry()
+    stated = entry_of.with_facts_of(entry_of.resolve("", None, {"sampler": "class_aware", "initial_head": "random", "trainable": "scale"}))
+    assert (stated.sampler, stated.initial_head, stated.trains, stated.fitting) == ("class_aware(run=4)", "random", "scale", "sgd")
+    los = find("los")
+    assert los.with_facts_of(los.resolve("")) is los
+
+
+def test_a_composition_that_trains_nothing_has_no_recipe():
+    entry_of, given = compose_entry(), {"trainable": "none", "at_inference": "log_prior(1.0)"}
+    resolved = entry_of.resolve("", None, given)
+    assert set(resolved) == set(TITLES)
+    stated = entry_of.with_facts_of(resolved)
+    assert (stated.fitting, stated.trains) == ("none", "nothing")
+    built, adjusted = composed(**given), find("logit_adjustment").load()(facts(), tau=1.0).double()
+    features = torch.randn(5, 3, dtype=torch.float64)
+    assert torch.equal(built.inference_head()(features), adjusted.inference_head()(features))
+    with pytest.raises(UserError, match="with trainable none there is no lr"):
+        entry_of.resolve("", None, {**given, "lr": 0.1})
