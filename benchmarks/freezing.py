@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the pa
 from lt_bench.bench.options import RunOptions, StrategyChoice  # noqa: E402
 from lt_bench.bench.run import run  # noqa: E402
 from lt_bench.core.files import write_text  # noqa: E402
-from lt_bench.leaderboard.stats.intervals import Estimate, seed_interval  # noqa: E402
+from lt_bench.leaderboard.intervals import Estimate, seed_interval  # noqa: E402
 from lt_bench.results.record import Protocol, RunRecord  # noqa: E402
 
 PROTOCOLS: tuple[Protocol, ...] = ("clean", "images-eval", "images-train")

@@ -7,18 +7,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.load import Runs, Split
-from lt_bench.leaderboard.stats.intervals import Estimate, seed_interval
 from lt_bench.results.record import KEPT, MATMUL
-
-if TYPE_CHECKING:
-    from lt_bench.leaderboard.stats.ranking import RowStatistics
 
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")
@@ -29,6 +26,30 @@ _WHY = {
     "protocol": "a different way of training and evaluating",
     "mode": "a re-trained head is not a whole trained network",
 }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a row stands: places `first` to `last` are possible; rows that share a letter of `letters` cannot be told apart."""
+
+    first: int
+    last: int
+    letters: str
+
+    @property
+    def text(self) -> str:
+        """For instance `1-3 ab`."""
+        places = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
+        return f"{places} {self.letters}"
+
+
+@dataclass(frozen=True)
+class RowStatistics:
+    """A row's share of its board's statistics: standing, intervals over test images of its accuracy and of its difference to the best row."""
+
+    standing: Standing
+    interval: tuple[float, float]
+    behind: tuple[float, float] | None
 
 
 @dataclass(frozen=True, order=True)

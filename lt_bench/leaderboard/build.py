@@ -14,9 +14,9 @@ from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import Board, BoardRows, boards
 from lt_bench.leaderboard.load import load_records
 from lt_bench.leaderboard.page.page import page
-from lt_bench.leaderboard.published.against import published_csv, published_markdown
 from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.ranking import ranked
+from lt_bench.leaderboard.tables.against import published_csv, published_markdown
 from lt_bench.leaderboard.tables.cells import usable
 from lt_bench.leaderboard.tables.columns import Column, registered
 from lt_bench.leaderboard.tables.latex import latex_table

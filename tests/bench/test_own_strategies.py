@@ -25,12 +25,12 @@ class {name}(Strategy):
     def transform(self, logits, labels):
         return logits * float(self.m) if self.m > 0.5 else logits
 '''
-TAKEN_HOME = '''
+TAKEN_HOME = """
     def inference_head(self):
         head = super().inference_head()
         head.weight.mul_(self.scale.detach()), head.bias.mul_(self.scale.detach())
         return head
-'''
+"""
 
 
 def contracts(folder):

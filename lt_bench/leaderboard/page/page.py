@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench.leaderboard.boards import Board, BoardRows, Row
-from lt_bench.leaderboard.published.against import about, beside_table
 from lt_bench.leaderboard.published.published import for_dataset
 from lt_bench.leaderboard.stats.across import across
+from lt_bench.leaderboard.tables.against import about, beside_table
 from lt_bench.leaderboard.tables.cells import MISSING, Cell, fixed, notes, number, table_cells, usable
 from lt_bench.leaderboard.tables.columns import Column, published_citation
 

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from lt_bench.leaderboard.boards import Standing
+
 LEVEL = 0.05
 POWER_FACTOR = 1.959964 + 0.841621  # normal quantiles: two-sided 5 % and power 80 %
 
@@ -190,21 +192,6 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return adjusted
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a row stands: places `first` to `last` are possible; rows that share a letter of `letters` cannot be told apart."""
-
-    first: int
-    last: int
-    letters: str
-
-    @property
-    def text(self) -> str:
-        """For instance `1-3 ab`."""
-        places = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
-        return f"{places} {self.letters}"
 
 
 def standings(better: NDArray[np.bool_]) -> list[Standing]:

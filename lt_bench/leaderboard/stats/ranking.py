@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
-from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.stats.paired import Standing
+from lt_bench.leaderboard.boards import BoardRows, RowStatistics
 from lt_bench.leaderboard.stats.statistics import BoardStatistics, board_statistics
-
-
-@dataclass(frozen=True)
-class RowStatistics:
-    """A row's share of its board's statistics: standing, intervals over test images of its accuracy and of its difference to the best row."""
-
-    standing: Standing
-    interval: tuple[float, float]
-    behind: tuple[float, float] | None
 
 
 def ranked(found: BoardRows, directory: Path | None = None) -> BoardRows:

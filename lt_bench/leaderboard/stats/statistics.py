@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.features.locate import home
-from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.boards import BoardRows, Row, Standing
 from lt_bench.leaderboard.stats.bootstrap import RESAMPLES, resample
-from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, PairedTest, Standing, compared, holm, pooled_noise, seed_noise, standings
+from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, PairedTest, compared, holm, pooled_noise, seed_noise, standings
 
 _VERSION = 4
 

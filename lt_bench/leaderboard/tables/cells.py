@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.stats.across import missing_seeds
 from lt_bench.leaderboard.stats.findings import findings
-from lt_bench.leaderboard.stats.intervals import Estimate
 from lt_bench.leaderboard.stats.ranking import statistics_note
 from lt_bench.leaderboard.tables.columns import Column, Value, column_value
 

@@ -18,8 +18,8 @@ import numpy as np
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.names import search_current_folder
 from lt_bench.leaderboard.boards import Row, seed_text
+from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.published.published import Published, nearest
-from lt_bench.leaderboard.stats.intervals import Estimate, seed_interval
 
 Value = Estimate | float | int | str | None
 Style = Literal["percent", "number", "seconds", "count", "text"]

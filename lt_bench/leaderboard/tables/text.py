@@ -6,8 +6,8 @@ import csv
 import io
 
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
+from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.stats.across import Across
-from lt_bench.leaderboard.stats.intervals import Estimate
 from lt_bench.leaderboard.tables.cells import legend, notes, number, scale, table_cells
 from lt_bench.leaderboard.tables.columns import Column, published_citation
 

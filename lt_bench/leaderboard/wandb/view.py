@@ -22,7 +22,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.build import load_boards
-from lt_bench.leaderboard.stats.intervals import Estimate
+from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.tables.cells import number, usable
 from lt_bench.leaderboard.tables.columns import column_value, registered
 from lt_bench.results.record import RunRecord

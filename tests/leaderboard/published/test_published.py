@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from lt_bench.leaderboard import published as module
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.load import from_records
+from lt_bench.leaderboard.published import published as module
 from lt_bench.leaderboard.published.published import for_dataset, nearest, parse, published, same_backbone, sources
 from lt_bench.leaderboard.tables import columns as columns_module
 from lt_bench.leaderboard.tables.columns import registered

@@ -13,8 +13,8 @@ from rich.console import Console
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.build import build_leaderboard, print_tables
+from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.load import from_records
-from lt_bench.leaderboard.stats.intervals import Estimate
 from lt_bench.leaderboard.tables import columns as columns_module
 from lt_bench.leaderboard.tables.cells import MISSING, table_cells, value_text
 from lt_bench.leaderboard.tables.columns import Column, register, registered

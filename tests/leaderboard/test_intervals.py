@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.intervals import seed_interval
 from lt_bench.leaderboard.load import from_records
-from lt_bench.leaderboard.stats.intervals import seed_interval
 
 
 def test_against_scipy():

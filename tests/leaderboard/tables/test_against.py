@@ -8,8 +8,8 @@ import pytest
 
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.load import from_records
-from lt_bench.leaderboard.published.against import beside_published, beside_table, published_csv, published_markdown
 from lt_bench.leaderboard.published.published import parse
+from lt_bench.leaderboard.tables.against import beside_published, beside_table, published_csv, published_markdown
 
 LINES = parse(
     "strategy,dataset,imbalance_factor,backbone,top1,many,medium,few,source,source_kind,notes\n"

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 
 from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.published.published import Published, for_dataset, nearest, same_backbone
-from lt_bench.leaderboard.stats.intervals import Estimate
 from lt_bench.leaderboard.tables.cells import MISSING, fixed
 
 _KINDS = {
