@@ -1,27 +1,29 @@
-"""``lt-bench extract`` and ``lt-bench pretrain``: from the options of the command line to the functions that do it."""
+"""From the options of ``extract`` and ``pretrain`` to the functions that do it."""
 
 from __future__ import annotations
 
 import hashlib
 import shlex
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
-from lt_bench.core.launchers import is_first_process
 from lt_bench.data.load import load_images
 from lt_bench.data.specs import dataset_spec
 from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.request import Request
 from lt_bench.features.locate import home
+from lt_bench.features.manifest import Manifest
+
+if TYPE_CHECKING:
+    from lt_bench.bench.pretrain import Pretrained
 
 
-def extract_verb(options: ExtractOptions) -> Path:
-    """Extract the cache; returns its directory.
+def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
+    """Extract the cache; returns its directory and manifest.
 
     Raises:
         UserError: an option is missing, or anything that ``features.extraction.extract.extract`` refuses.
@@ -39,32 +41,24 @@ def extract_verb(options: ExtractOptions) -> Path:
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
         command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
     )  # fmt: skip
-    manifest = extract(request)
-    Console(quiet=not is_first_process()).print(
-        f"{out}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}", soft_wrap=True
-    )
-    return out
+    return out, extract(request)
 
 
-def pretrain_verb(options: PretrainOptions) -> None:
-    """Train stage 1 and extract the cache.
+def pretrain_images(options: PretrainOptions) -> Pretrained:
+    """Train stage 1 and extract the cache; returns where everything is.
 
     Raises:
         UserError: an option is missing, or anything that ``bench.pretrain.pretrain`` refuses.
     """
     from lt_bench.bench.pretrain import pretrain  # and with it Lightning, which extraction does without
 
-    done = pretrain(
+    return pretrain(
         options,
         command=_command(
             "pretrain", options, backbone=options.backbone, weights=options.weights and options.weights.name, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
             precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
         ),
     )  # fmt: skip
-    Console(quiet=not is_first_process()).print(
-        f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {done.cache}",
-        soft_wrap=True,
-    )
 
 
 def cache_name(options: ExtractOptions) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lt_bench.bench.options import DataOptions, ExtractOptions, ImportOptions, PretrainOptions, reading
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
+from lt_bench.core.launchers import is_first_process
 
 
 def data_verb(options: DataOptions, output: Output) -> None:
@@ -45,14 +46,30 @@ def import_verb(options: ImportOptions, output: Output) -> None:
 
 
 def extract_verb(options: ExtractOptions, output: Output) -> None:
-    """Images to a cache."""
-    from lt_bench.bench.from_images import extract_verb
+    """Images to a feature cache.
 
-    extract_verb(options)
+    Raises:
+        UserError: as ``bench.from_images.extract_images``.
+    """
+    from lt_bench.bench.from_images import extract_images
+
+    directory, manifest = extract_images(options)
+    if is_first_process():
+        output.say(f"{directory}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}")
+        output.data({"cache": directory, "name": manifest.name, "key": manifest.key, "views": manifest.views})
 
 
 def pretrain_verb(options: PretrainOptions, output: Output) -> None:
-    """Stage 1."""
-    from lt_bench.bench.from_images import pretrain_verb
+    """Stage 1, and its feature cache.
 
-    pretrain_verb(options)
+    Raises:
+        UserError: as ``bench.from_images.pretrain_images``.
+    """
+    from lt_bench.bench.from_images import pretrain_images
+
+    done = pretrain_images(options)
+    if is_first_process():
+        output.say(
+            f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {done.cache}"
+        )
+        output.data({"weights": done.weights, "log": done.log, "cache": done.cache, "key": done.manifest.key})

@@ -7,14 +7,27 @@ from lt_bench.cli.output import Output
 
 
 def export_verb(options: ExportOptions, output: Output) -> None:
-    """Backbone and head as one classifier."""
+    """Backbone and head as one classifier.
+
+    Raises:
+        UserError: as ``deploy.export.export``.
+    """
     from lt_bench.deploy.export import export
 
-    export(options)
+    done = export(options)
+    what = f"{done.backbone} and head" if done.backbone else "head alone: it takes features"
+    differs = f"fitted again, test accuracy differs from the record by {done.difference:.2g}"
+    output.say(f"wrote {done.directory}: {what}, {done.classes} classes; {differs}")
+    output.data(vars(done))
 
 
 def predict_verb(options: PredictOptions, output: Output) -> None:
-    """Classify new inputs."""
+    """Classify new inputs; standard output stays free, for --out /dev/stdout.
+
+    Raises:
+        UserError: as ``deploy.predict.predict``.
+    """
     from lt_bench.deploy.predict import predict
 
-    predict(options)
+    count = predict(options)
+    output.note(f"{count} predictions in {options.out}")

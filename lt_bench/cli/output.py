@@ -41,6 +41,10 @@ class Output:
         """A line, which is not wrapped, or a table, for people."""
         self.console.print(what, soft_wrap=isinstance(what, str), markup=False, highlight=False)
 
+    def note(self, text: str) -> None:
+        """A line for people on standard error."""
+        Console(stderr=True, quiet=self.quiet).print(text, soft_wrap=True, markup=False, highlight=False)
+
     def data(self, document: Any) -> None:
         """What was found, for programs; NaN and infinity, which JSON does not have, are null."""
         if self.json:

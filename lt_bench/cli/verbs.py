@@ -59,9 +59,13 @@ VERBS: dict[str, Verb] = {
     "data": Verb(
         "data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data:data_verb", json=True
     ),
-    "extract": Verb("images to a feature cache", "ExtractOptions", "data:extract_verb", preflight="extract"),
-    "pretrain": Verb("stage 1: train a backbone on the long-tailed images", "PretrainOptions", "data:pretrain_verb", preflight="pretrain"),
-    "export": Verb("backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy:export_verb", preflight="export"),
+    "extract": Verb("images to a feature cache", "ExtractOptions", "data:extract_verb", json=True, preflight="extract"),
+    "pretrain": Verb(
+        "stage 1: train a backbone on the long-tailed images", "PretrainOptions", "data:pretrain_verb", json=True, preflight="pretrain"
+    ),
+    "export": Verb(
+        "backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy:export_verb", json=True, preflight="export"
+    ),
     "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "deploy:predict_verb", preflight="predict"),
     "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True, preflight="verify"),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb", json=True, preflight="check"),

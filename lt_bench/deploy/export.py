@@ -8,12 +8,12 @@ import importlib.util
 import json
 import shutil
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -35,8 +35,25 @@ TOLERANCE = 0.002
 IMPORTED = "imported features"
 
 
-def export(options: ExportOptions) -> Path:
-    """Fit the record's head again, check that it is the one recorded, and write it with its backbone; returns the directory.
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        directory: of the export.
+        classes: how many it knows.
+        backbone: its network; None where it is the head alone, which takes features.
+        difference: of the test accuracy of the head fitted again from the record's.
+    """
+
+    directory: Path
+    classes: int
+    backbone: str | None
+    difference: float
+
+
+def export(options: ExportOptions) -> Exported:
+    """Fit the record's head again, check that it is the one recorded, and write it with its backbone.
 
     The head is fitted again rather than kept beside every record: it is one more run of seconds, needs no space, and the check against the record shows whether it
     is the same.
@@ -63,12 +80,7 @@ def export(options: ExportOptions) -> Path:
         )
     head = fitted.module.cpu().float().eval().requires_grad_(False)
     _write(out, record, cache.manifest, head, loaded, transform, options)
-    what = f"{record.backbone.name} and head" if loaded else "head alone: it takes features"
-    Console().print(
-        f"wrote {out}: {what}, {record.dataset.num_classes} classes; fitted again, test accuracy differs from the record by {difference:.2g}",
-        soft_wrap=True,
-    )
-    return out
+    return Exported(out, record.dataset.num_classes, record.backbone.name if loaded else None, difference)
 
 
 def _backbone(record: RunRecord, manifest: Manifest, weights: Path | None) -> tuple[Loaded | None, Transform | None]:

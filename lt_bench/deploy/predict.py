@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from rich.console import Console
 
 from lt_bench.bench.options import PredictOptions
 from lt_bench.core.devices import pick_device
@@ -22,8 +21,8 @@ from lt_bench.deploy.classifier import TOP, Classifier, Prediction, load_classif
 from lt_bench.features.import_arrays import read_arrays
 
 
-def predict(options: PredictOptions) -> Path:
-    """Write ``path, class, confidence`` and the first five classes with their probabilities for every input; returns the CSV file.
+def predict(options: PredictOptions) -> int:
+    """Write ``path, class, confidence`` and the first five classes with their probabilities for every input; returns how many inputs there were.
 
     Raises:
         UserError: no export, no images, or a broken one (unless ``skip_broken``).
@@ -41,8 +40,7 @@ def predict(options: PredictOptions) -> Path:
         *(f"{what}_{k}" for k in range(2, min(TOP, len(model.classes)) + 1) for what in ("class", "confidence")),
     ]
     write_text(options.out, _csv(columns, rows))
-    Console(stderr=True).print(f"{len(rows)} predictions in {options.out}", soft_wrap=True, highlight=False)
-    return options.out
+    return len(rows)
 
 
 def _of_images(model: Classifier, options: PredictOptions) -> Iterator[list[str]]:

@@ -78,11 +78,12 @@ def find_fitting(options: CacheOptions) -> Path | None:
 
 def extracted(options: CacheOptions) -> FeatureCache:
     """The cache of the images, backbone and weights that the options name, extracted now."""
-    from lt_bench.bench.from_images import extract_verb  # the image side is not needed where a cache is
+    from lt_bench.bench.from_images import extract_images  # the image side is not needed where a cache is
     from lt_bench.features.cache import open_cache
 
     wanted = {field.name: getattr(options, field.name) for field in dataclasses.fields(CacheOptions) if field.name != "cache"}
-    return open_cache(extract_verb(ExtractOptions(**wanted, accelerator=getattr(options, "accelerator", "auto"))))
+    directory, _ = extract_images(ExtractOptions(**wanted, accelerator=getattr(options, "accelerator", "auto")))
+    return open_cache(directory)
 
 
 def _fits_subset(manifest: Manifest, options: CacheOptions) -> bool:

@@ -1,0 +1,41 @@
+"""``run``, ``verify``, ``import-features``, ``data check`` and ``check`` as JSON: one document on standard output, and nothing else."""
+
+import json
+
+import numpy as np
+import pytest
+
+
+def test_run_and_verify_as_json(cli, small_cache, tmp_path):
+    run = ("run", "--strategy", "joint,ncm", "--cache", "small", "--json")
+    done = cli(*run)
+    assert done.code == 0, done.err
+    records = json.loads(done.out)
+    assert [record["identity"]["strategy"] for record in records] == ["joint", "ncm"]
+    assert 0 <= records[0]["metrics"]["test"]["accuracy"] <= 1
+    assert json.loads(cli(*run).out) == records  # recorded before
+    path = next((tmp_path / "results" / "embeddings").glob("joint-*.json"))
+    done = cli("verify", str(path.relative_to(tmp_path)), "--json")
+    document = json.loads(done.out)
+    assert (done.code, document["record"], document["tolerance"]) == (0, str(path.relative_to(tmp_path)), 1e-5)
+    assert document["differences"]["test/accuracy"] == 0
+    assert all(value is not None and value <= 1e-5 for value in document["differences"].values())
+
+
+def test_a_record_that_does_not_repeat_is_json_and_an_error(cli, small_cache, tmp_path):
+    assert cli("run", "--strategy", "joint", "--cache", "small", "-q").out == ""
+    path = next((tmp_path / "results" / "embeddings").glob("*.json"))
+    record = json.loads(path.read_text())
+    record["metrics"]["test"]["accuracy"] += 0.25
+    path.write_text(json.dumps(record))
+    done = cli("verify", str(path), "--json")
+    assert done.code == 2
+    assert json.loads(done.out)["differences"]["test/accuracy"] == pytest.approx(0.25)
+    assert "does not repeat: test/accuracy differs by 0.25" in done.err
+
+
+def test_import_as_json(cli, tmp_path):
+    np.savez(tmp_path / "train.npz", features=np.random.default_rng(0).normal(size=(12, 3)), labels=np.arange(12) % 2)
+    done = cli("import-features", "--name", "mine", "--train", "train.npz", "--test", "train.npz", "--out", "mine", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["name"] == "mine"
