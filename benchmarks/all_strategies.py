@@ -22,8 +22,9 @@ sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the pa
 
 def one_cache(options: argparse.Namespace) -> None:
     """Tune, then run, on one cache."""
-    from lt_bench.bench.execute import Bench, execute
+    from lt_bench.bench.execute import execute
     from lt_bench.bench.planning import tuning_name
+    from lt_bench.bench.sources.cache import CacheSource
     from lt_bench.bench.suite.run import Suite, suite_plan
     from lt_bench.bench.tuning.tune import tune, write_tuning
     from lt_bench.engine.heads.fit import Hardware
@@ -34,7 +35,7 @@ def one_cache(options: argparse.Namespace) -> None:
     deadline = time.monotonic() + options.limit
     cache = open_cache(options.caches[0])
     names = options.strategies.split(",") if options.strategies else list(strategy_names())
-    bench, store, records = Bench(cache, Hardware(options.accelerator, 1)), Store(options.results), []
+    bench, store, records = CacheSource(cache, Hardware(options.accelerator, 1)), Store(options.results), []
     for name in names:
         if time.monotonic() > deadline:
             print(f"{cache.manifest.name}: time is up before {name}", flush=True)

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # as the other benchmarks: a checkout will do
 
-from lt_bench.bench.execute import Bench  # noqa: E402
 from lt_bench.bench.planning import plan  # noqa: E402
+from lt_bench.bench.sources.cache import CacheSource  # noqa: E402
 from lt_bench.bench.tuning.tune import accepted, check_validation, grid_points  # noqa: E402
 from lt_bench.core.devices import device_name  # noqa: E402
 from lt_bench.core.environment import environment  # noqa: E402
@@ -82,7 +82,7 @@ def choices(
     return found
 
 
-def correct_on_validation(bench: Bench, name: str, seeds: list[int]) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
+def correct_on_validation(bench: CacheSource, name: str, seeds: list[int]) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
     """The points of a strategy's grid, and per point and validation image the share of seeds that are right (P, N); a diverged fit is never right."""
     entry, labels = find(name), bench.split("val").labels.cpu().numpy()
     points, _ = accepted(entry, bench.cache, {}, grid_points(entry, {}))
@@ -137,7 +137,7 @@ def main() -> None:
     options = parser.parse_args()
     cache = open_cache(options.cache)
     check_validation(cache)
-    bench, labels = Bench(cache, Hardware(options.accelerator, 1)), cache.split("val").labels.numpy()
+    bench, labels = CacheSource(cache, Hardware(options.accelerator, 1)), cache.split("val").labels.numpy()
     found: dict[str, list[Choice]] = {}
     for name in dict.fromkeys([options.baseline, *options.strategies.split(",")]):
         points, correct = correct_on_validation(bench, name, list(range(options.seeds)))

@@ -16,8 +16,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lt_bench.bench.execute import Bench, execute
+from lt_bench.bench.execute import execute
 from lt_bench.bench.planning import Setting, plan
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import find_cache
@@ -41,7 +42,7 @@ def measured(options: argparse.Namespace) -> tuple[list[Line], dict[str, Any]]:
     cache, seeds, lines, environment = open_cache(find_cache(options.cache)), [int(seed) for seed in options.seeds.split(",")], [], {}
     entries = [entry for entry in map(find, strategy_names()) if entry.fitting == "sgd"]
     for matmul in options.precisions.split(","):
-        bench, records = Bench(cache, Hardware(options.accelerator)), []
+        bench, records = CacheSource(cache, Hardware(options.accelerator)), []
         planned = [run for entry in entries for run in plan(entry, cache.manifest, {}, seeds, setting=Setting(matmul=matmul))]
         with tempfile.TemporaryDirectory() as folder:
             failures = execute(bench, planned, Store(Path(folder)), records.append)

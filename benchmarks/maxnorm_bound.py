@@ -17,8 +17,8 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # as the other benchmarks: a checkout will do
 
-from lt_bench.bench.execute import Bench  # noqa: E402
 from lt_bench.bench.planning import plan  # noqa: E402
+from lt_bench.bench.sources.cache import CacheSource  # noqa: E402
 from lt_bench.bench.tuning.tune import check_validation  # noqa: E402
 from lt_bench.core.files import write_text  # noqa: E402
 from lt_bench.engine.heads.fit import Hardware  # noqa: E402
@@ -29,14 +29,14 @@ from lt_bench.strategies.registry import find  # noqa: E402
 THRESHOLDS = (0.0, 0.1, 0.3, 0.6, 1.0)
 
 
-def accuracy(bench: Bench, head: nn.Module) -> str:
+def accuracy(bench: CacheSource, head: nn.Module) -> str:
     """Macro accuracy and that of many, medium and few on validation, per cent; a group that is not there is left out."""
     found = bench.measure(head, "val").scalars
     groups = [f"{100 * found[name]:.1f}" for name in ("many", "medium", "few") if found[name] == found[name]]
     return f"{100 * found['macro_accuracy']:.2f} ({' / '.join(groups)})"
 
 
-def rows_of(bench: Bench, weight: Tensor, bias: Tensor) -> list[str]:
+def rows_of(bench: CacheSource, weight: Tensor, bias: Tensor) -> list[str]:
     """A row of the table per threshold."""
     manifest, norms = bench.manifest, weight.norm(dim=1)
     prior = torch.tensor(manifest.dataset.train_counts).float()
@@ -67,7 +67,7 @@ def section(directory: Path) -> str:
     """The table of one cache."""
     cache = open_cache(directory)
     check_validation(cache)
-    head, bench = cache.head(), Bench(cache, Hardware("cpu", 1))
+    head, bench = cache.head(), CacheSource(cache, Hardware("cpu", 1))
     if head is None:
         sys.exit(f"{directory}: maxnorm starts from the stage-1 head, and this cache has none")
     weight, bias = head.weight.float(), head.bias.float()

@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from lt_bench.bench import planning
-from lt_bench.bench.execute import Bench, MeasuredHead, fit_and_measure, require_writable
+from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writable
 from lt_bench.bench.hyperparameters import typed
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.linear_head import fit_linear_head
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.core.errors import UserError
@@ -54,7 +55,7 @@ class Cache(FeatureCache):
         manifest: everything about it but the numbers.
     """
 
-    _benches: dict[str, Bench] = field(default_factory=dict, compare=False, repr=False)
+    _benches: dict[str, CacheSource] = field(default_factory=dict, compare=False, repr=False)
     _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -110,10 +111,10 @@ class Cache(FeatureCache):
         cache = write_arrays(place, arrays, source, parts)
         return cls(cache.path, cache.manifest, _temporary=temporary)
 
-    def bench(self, accelerator: str = "auto") -> Bench:
+    def bench(self, accelerator: str = "auto") -> CacheSource:
         """The cache opened for fits; features are loaded once and stay with this object."""
         if accelerator not in self._benches:
-            self._benches[accelerator] = Bench(self, Hardware(accelerator))
+            self._benches[accelerator] = CacheSource(self, Hardware(accelerator))
         return self._benches[accelerator]
 
 

@@ -17,8 +17,9 @@ import torch
 
 from benchmarks.speed.measure import Figure, Setting, process_seconds
 from benchmarks.speed.problems import products, step
-from lt_bench.bench.execute import Bench, execute
+from lt_bench.bench.execute import execute
 from lt_bench.bench.planning import Planned, plan
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import workers_for
 from lt_bench.bench.suite.units import Fitter, Watcher, fit_units, units_of
 from lt_bench.core.threads import threads_for
@@ -48,7 +49,7 @@ class Clock:
 def measure(setting: Setting) -> list[Figure]:
     """Official epochs, all strategies in one go as ``bench`` does it; quick runs take three strategies. Times are totals, not per step."""
     cache = open_cache(min(path.parent for path in shipped("checkpoints").glob("*/manifest.json")))
-    bench = Bench(cache, Hardware("gpu" if setting.device == "cuda" else "cpu"))
+    bench = CacheSource(cache, Hardware("gpu" if setting.device == "cuda" else "cpu"))
     for split in cache.manifest.views:
         bench.split(split)
     plans = {name: planned_of(name, cache) for name in strategy_names() if not setting.quick or name in QUICK}

@@ -6,29 +6,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback
 from torch import nn
 
 from lt_bench.bench.contract.check import contract_of
 from lt_bench.bench.planning import Planned, by_strategy
-from lt_bench.bench.sources.base import Workbench
+from lt_bench.bench.sources.base import Source
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.processes import current
-from lt_bench.core.resources import feature_memory
 from lt_bench.core.seeds import derive_seed
-from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_heads
-from lt_bench.engine.heads.stacks import HeadJob, pools
+from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.trajectory import NormTrajectory
-from lt_bench.features.cache import FeatureCache, FeatureSplit
 from lt_bench.results.record import (
     KEPT,
     BackboneInfo,
@@ -47,65 +43,6 @@ from lt_bench.strategies._lib.lbfgs import CONVERGED
 from lt_bench.strategies.contract import Strategy
 
 BEST_EPOCH = "test_best_epoch"
-POOL_HEADS, GPU_POOL_HEADS = 32, 256
-"""Fitted side by side at most. Both are guesses: on one CPU about 30 were as good as any number tried by hand, on GPUs nothing was tried."""
-
-
-@dataclass
-class Bench(Workbench):
-    """A cache opened for fitting: its splits are loaded once, on the device of the fits."""
-
-    cache: FeatureCache
-    hardware: Hardware
-    best_test_epoch: bool = False
-    _splits: dict[str, FeatureSplit] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """What the features are of."""
-        self.manifest = self.cache.manifest
-
-    def split(self, name: str) -> FeatureSplit:
-        """A split with all its views, loaded on first use; mapped, and streamed to the device, where it would not fit into memory."""
-        if name not in self._splits:
-            mapped = self.cache.mappable and self.cache.bytes_of(name) > feature_memory(self.device, self.hardware.layout.devices)
-            self._splits[name] = self.cache.split(name, device=self.device, mapped=mapped)
-        return self._splits[name]
-
-    def fitted(
-        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
-    ) -> Iterator[tuple[list[Planned], Fitted]]:
-        """Fit the planned runs, pool by pool, each stack with ``callbacks`` of its own; yields stacks as they are done, without looking whether heads are finite."""
-        train = self.split("train")
-        for pool in self.pooled(planned):
-            # What is streamed cannot be captured; and what a record says of its products is what is done.
-            hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident, matmul=pool[0][0][0].setting.matmul)
-            stacks = [stack for _, stack in pool]
-            best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
-            sent = [[*ours, *callbacks()] for ours in best]
-            fits = fit_heads(stacks, facts_of(self.cache), train, hardware, callbacks=sent)
-            for (runs, _), fitted, ours in zip(pool, fits, best, strict=True):
-                for one in ours:
-                    one.hand_over(fitted)
-                yield runs, fitted
-            del fits  # and with them the heads of this pool, but for those that a caller keeps
-
-    def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
-        """Those that are fitted side by side."""
-        return [[run for runs, _ in pool for run in runs] for pool in self.pooled(planned)]
-
-    def pooled(self, planned: Sequence[Planned]) -> list[list[tuple[list[Planned], list[HeadJob]]]]:
-        """The pools in which the planned runs are fitted: stacks side by side, each with its runs."""
-        pooled: list[list[tuple[list[Planned], list[HeadJob]]]] = []
-        most = POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
-        for matmul in dict.fromkeys(run.setting.matmul for run in planned):
-            alike = [run for run in planned if run.setting.matmul == matmul]
-            stacks = [stack for group in by_strategy(alike) for stack in self.stacked(group)]
-            runs_of = {id(jobs): runs for runs, jobs in stacks}
-            pooled += [
-                [(runs_of[id(jobs)], jobs) for jobs in pool]
-                for pool in pools([jobs for _, jobs in stacks], min(most, self.heads_at_once(alike)))
-            ]
-        return pooled
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +64,7 @@ class MeasuredHead:
     remarks: Sequence[str] = ()
 
 
-def fit_and_measure(bench: Workbench, planned: Sequence[Planned], *, analysis: bool = False) -> Iterator[MeasuredHead]:
+def fit_and_measure(bench: Source, planned: Sequence[Planned], *, analysis: bool = False) -> Iterator[MeasuredHead]:
     """Fit runs and measure every head, which is recorded nowhere.
 
     Raises:
@@ -140,14 +77,14 @@ def fit_and_measure(bench: Workbench, planned: Sequence[Planned], *, analysis: b
             yield replace(measure_head(bench, run, fitted, head), remarks=remarks)
 
 
-def complete_trajectory(bench: Workbench, fitted: Fitted) -> None:
+def complete_trajectory(bench: Source, fitted: Fitted) -> None:
     """Measure the trajectory of a fit that took no steps: no Trainer has told it that a fit began."""
     if fitted.trajectory is not None and not fitted.steps:
         fitted.trajectory.reset()
         fitted.trajectory.measure(fitted.strategy, 0, bench.split("train"))
 
 
-def measure_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> MeasuredHead:
+def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> MeasuredHead:
     """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays, those of a course too.
 
     Raises:
@@ -181,7 +118,7 @@ def measure_head(bench: Workbench, run: Planned, fitted: Fitted, head: int) -> M
 
 
 def record_of(
-    bench: Workbench, run: Planned, fitted: Fitted, head: int, metrics: dict[str, dict[str, float]], evaluate_seconds: float
+    bench: Source, run: Planned, fitted: Fitted, head: int, metrics: dict[str, dict[str, float]], evaluate_seconds: float
 ) -> RunRecord:
     """The record of one head."""
     manifest, entry = bench.manifest, run.entry
@@ -230,7 +167,7 @@ def broken_contracts(runs: Sequence[Planned]) -> list[str]:
 
 
 def execute(
-    bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+    bench: Source, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
 ) -> list[str]:
     """Fit, measure and record what is not recorded yet; a failing strategy or seed does not end the others.
 
@@ -254,7 +191,7 @@ def execute(
 
 
 def unrecorded(
-    bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+    bench: Source, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
 ) -> list[Planned]:
     """The runs that are still to be fitted; ``done`` is called with the records of the others.
 
@@ -266,7 +203,7 @@ def unrecorded(
     return [run for run in planned if run.id not in recorded]
 
 
-def _recorded(bench: Workbench, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], analysis: bool) -> set[str]:
+def _recorded(bench: Source, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], analysis: bool) -> set[str]:
     recorded = set()
     for run in planned:
         if store.has(run.id):
@@ -289,7 +226,7 @@ def _recorded(bench: Workbench, planned: Sequence[Planned], store: Store, done: 
 
 
 def fit_and_record(
-    bench: Workbench, runs: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+    bench: Source, runs: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
 ) -> list[str]:
     """Fit, measure and record runs that are fitted together; one line for every run that failed."""
     failures, left = [], list(runs)
@@ -334,7 +271,7 @@ def oddities(runs: Sequence[Planned], fitted: Fitted) -> list[str]:
 
 
 def _record_each(
-    bench: Workbench, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None]
+    bench: Source, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None]
 ) -> Iterator[tuple[Planned, str]]:
     """Record the heads of a stack; yields those that cannot be measured, and why."""
     for head, run in enumerate(runs):

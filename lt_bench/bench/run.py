@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lt_bench.bench.execute import Bench, execute
+from lt_bench.bench.execute import execute
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import CLEAN, Setting, chosen, plan
-from lt_bench.bench.sources.base import Workbench
+from lt_bench.bench.sources.base import Source
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
@@ -83,7 +84,7 @@ def names_of(entries: Sequence[Entry]) -> str:
     return ", ".join(entry.public_name for entry in entries)
 
 
-def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manifest | None]:
+def where(entry: Entry, options: RunOptions) -> tuple[Source, Setting, Manifest | None]:
     """On what to fit, how, and the manifest of the cache whose tuning would be taken.
 
     Raises:
@@ -103,7 +104,7 @@ def where(entry: Entry, options: RunOptions) -> tuple[Workbench, Setting, Manife
         cache = resolve_cache(options)
         words = ("--cache", cache.manifest.name, "--best-test-epoch") if options.best_test_epoch else ()
         setting = Setting(words=words, matmul=options.matmul)
-        return Bench(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), setting, cache.manifest
+        return CacheSource(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), setting, cache.manifest
     from lt_bench.bench.sources.image_options import image_bench  # and with it the image side, which a cache does without
 
     return image_bench(entry, options)

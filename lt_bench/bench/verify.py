@@ -6,9 +6,10 @@ import math
 import tempfile
 from pathlib import Path
 
-from lt_bench.bench.execute import BEST_EPOCH, Bench, MeasuredHead, fit_and_measure
+from lt_bench.bench.execute import BEST_EPOCH, MeasuredHead, fit_and_measure
 from lt_bench.bench.options import Accelerator, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.bench.planning import CLEAN, Planned, Setting, Tuning, plan
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
@@ -76,7 +77,7 @@ def refit(record: RunRecord, cache: FeatureCache) -> MeasuredHead:
     setting = Setting(matmul=given.pop(MATMUL, CLEAN.matmul))
     hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, given)
     run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest, setting)
-    bench = Bench(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
+    bench = CacheSource(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
     return next(fit_and_measure(bench, [run]))
 
 

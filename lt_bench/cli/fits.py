@@ -9,12 +9,13 @@ from typing import Any
 from rich.table import Table
 
 from lt_bench.bench.contract.check import check_strategy
-from lt_bench.bench.execute import Bench, require_writable
+from lt_bench.bench.execute import require_writable
 from lt_bench.bench.loggers import log_records
 from lt_bench.bench.options import BenchOptions, CheckOptions, RunOptions, TuneOptions, VerifyOptions
 from lt_bench.bench.requirements import check_workers, suite_path
 from lt_bench.bench.run import RunOutcome, names_of, run, without_epochs
 from lt_bench.bench.slurm import Jobs
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
 from lt_bench.bench.tuning.tune import check_validation, tune, write_tuning
@@ -70,7 +71,7 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     cache = resolve_cache(options)
     check_validation(cache)
     require_writable(options.results / "tuning")
-    document = tune(entry, Bench(cache, hardware), options.seeds, fixed=fixed, workers=options.workers, watcher=Display())
+    document = tune(entry, CacheSource(cache, hardware), options.seeds, fixed=fixed, workers=options.workers, watcher=Display())
     if is_first_process():
         _show_tuning(document, write_tuning(document, entry, cache.manifest, options.results), output)
     leave_process_group()

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lt_bench.bench.execute import Bench
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Unit, Watcher
 from lt_bench.bench.workers import Death
 from lt_bench.core.launchers import is_first_process
@@ -30,7 +30,7 @@ class Display(Watcher):
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def expects(self, bench: Bench, total: int, recorded: int) -> None:
+    def expects(self, bench: CacheSource, total: int, recorded: int) -> None:
         """So many runs are asked for on a cache, of which some were recorded before."""
         self._caches[bench.cache.path] = self._progress.add_task(bench.manifest.name, total=total, completed=recorded)
 

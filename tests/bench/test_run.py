@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from lt_bench.bench.execute import Bench, fit_and_record
+from lt_bench.bench.execute import fit_and_record
 from lt_bench.bench.planning import plan
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.identity import record_id
 from lt_bench.engine.heads import fit
 from lt_bench.engine.heads.fit import Hardware
@@ -45,7 +46,7 @@ def test_an_analysis_records_the_course_of_the_fit(cli, small_cache, tmp_path):
 
 
 def test_stacks_that_take_no_epochs_have_each_their_own_course(small_cache, tmp_path):
-    bench, store = Bench(open_cache(small_cache), Hardware("cpu")), Store(tmp_path / "results")
+    bench, store = CacheSource(open_cache(small_cache), Hardware("cpu")), Store(tmp_path / "results")
     runs = [
         run for most in (1, 2) for run in plan(find("convex_la"), bench.manifest, {"iterations": most}, [0])
     ]  # integers are not stacked
@@ -132,7 +133,7 @@ def test_one_of_several_that_fails_does_not_end_the_others(cli, make_cache, tmp_
 def test_a_cache_larger_than_memory_is_read_from_disk(cli, small_cache, tmp_path, monkeypatch):
     line = ("run", "--strategy", "ce,ncm", "--cache", "small", "--accelerator", "cpu")
     assert cli(*line, "--results", "loaded").code == 0
-    monkeypatch.setattr("lt_bench.bench.execute.feature_memory", lambda device, processes: 0)
+    monkeypatch.setattr("lt_bench.bench.sources.cache.feature_memory", lambda device, processes: 0)
     seen = []
     real = FeatureCache.split
     monkeypatch.setattr(FeatureCache, "split", lambda self, name, **more: seen.append(more["mapped"]) or real(self, name, **more))
@@ -152,7 +153,7 @@ def test_what_is_recorded_is_not_fitted_again(cli, tmp_path, small_cache, monkey
     assert "2 of 3 were recorded in results before and not fitted again" in again.out
     assert [(tmp_path / "results" / name).stat().st_mtime_ns for name in before] == stamps
     assert len(list(Store(tmp_path / "results").records())) == 3
-    monkeypatch.setattr("lt_bench.bench.execute.fit_heads", None)  # nothing is left to fit
+    monkeypatch.setattr("lt_bench.bench.sources.cache.fit_heads", None)  # nothing is left to fit
     assert cli(*line, "--seeds", "0,1,2").code == 0
 
 

@@ -24,7 +24,7 @@ CPU_STACK_BYTES = 1 << 28
 GPU_STACK_BYTES = 8 << 30
 
 
-class Workbench(ABC):
+class Source(ABC):
     """A place where planned runs are fitted, and their heads measured.
 
     Attributes:

@@ -18,7 +18,7 @@ from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights, weights_hash
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.pretrain import fresh_network
-from lt_bench.bench.sources.images import ImageBench
+from lt_bench.bench.sources.images import PixelSource
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.overrides import STEP, Overrides
@@ -49,7 +49,7 @@ class Phase1:
 
 
 @dataclass
-class EndToEndBench(ImageBench):
+class EndToEndSource(PixelSource):
     """Images, and a backbone that is fitted with its head; ``network`` is what measuring starts with.
 
     Attributes:

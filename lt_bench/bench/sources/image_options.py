@@ -9,8 +9,8 @@ from lt_bench.backbones.loading import load_backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
 from lt_bench.bench.options import RunOptions, reading
 from lt_bench.bench.planning import Setting
-from lt_bench.bench.sources.end_to_end import EndToEndBench, check_end_to_end, check_trains_head, read_phase1
-from lt_bench.bench.sources.images import ImageBench
+from lt_bench.bench.sources.end_to_end import EndToEndSource, check_end_to_end, check_trains_head, read_phase1
+from lt_bench.bench.sources.images import PixelSource
 from lt_bench.core.errors import UserError
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
@@ -26,7 +26,7 @@ from lt_bench.strategies.registry import Entry
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
-OnImages = tuple[ImageBench, Setting, Manifest | None]
+OnImages = tuple[PixelSource, Setting, Manifest | None]
 
 
 def image_bench(entry: Entry, options: RunOptions) -> OnImages:
@@ -78,7 +78,7 @@ def _stage2(entry: Entry, options: RunOptions, data: ImageData, hardware: Hardwa
     manifest = _manifest(options, data, BackboneInfo(name, loaded.weights_hash, loaded.network.dim, stage1), transform, precision)
     words = (*_data_words(options), "--protocol", options.protocol, "--weights", options.weights.name, *_how(options, precision))
     words += () if options.cache is None else ("--cache", options.cache)
-    bench = ImageBench(
+    bench = PixelSource(
         data, loaded.network, manifest, hardware, drifting, loaded.head is not None, precision, options.compiled, options.best_test_epoch
     )
     return bench, Setting(options.protocol, words=words), None if cache is None else cache.manifest
@@ -121,7 +121,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
     manifest = _manifest(options, data, BackboneInfo(backbone, f"fresh {backbone}", network.dim, stage1), transform, precision)
     identity = {"stage1_recipe": "own" if plan is None else plan.name, "phase1": None if phase1 is None else phase1.hash}
     words = (*_data_words(options), "--mode", "end-to-end", *_schedule(options), *_how(options, precision))
-    bench = EndToEndBench(
+    bench = EndToEndSource(
         data, network, manifest, hardware, precision=precision, compiled=options.compiled, best_test_epoch=options.best_test_epoch,
         backbone=backbone, phase1=phase1, start=start, directory=options.checkpoints, checkpoint_every=options.checkpoint_every,
         keep_epochs=options.keep_epochs,

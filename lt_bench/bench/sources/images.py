@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.bench.planning import Planned
-from lt_bench.bench.sources.base import Workbench
+from lt_bench.bench.sources.base import Source
 from lt_bench.data.images.augment import Crops, CropViews, padded
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Fitted, Hardware, fit_heads
@@ -27,7 +27,7 @@ from lt_bench.strategies.registry import Entry
 
 
 @dataclass
-class ImageBench(Workbench):
+class PixelSource(Source):
     """Images that lie on the device, and the backbone they go through.
 
     Attributes:
@@ -39,7 +39,7 @@ class ImageBench(Workbench):
         has_head: whether the backbone's classifier is that of stage 1.
         precision: of the forward in training.
         compiled: compile it.
-        best_test_epoch: see ``Workbench``.
+        best_test_epoch: see ``Source``.
     """
 
     data: ImageData

@@ -9,11 +9,12 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser
 
-from lt_bench.bench.execute import Bench, unrecorded
+from lt_bench.bench.execute import unrecorded
 from lt_bench.bench.hyperparameters import parsed, typed
 from lt_bench.bench.options import CacheOptions
 from lt_bench.bench.planning import CLEAN, Planned, Setting, plan, tuned_choice
 from lt_bench.bench.slurm import Jobs
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.sharing import workers_for
 from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units, units_of
@@ -95,7 +96,7 @@ def run_suite(
     """
     watcher = watcher or Watcher()
     caches, absent = suite_caches(suite)
-    benches = [Bench(cache, hardware) for cache in caches]
+    benches = [CacheSource(cache, hardware) for cache in caches]
     plans = [suite_plan(suite, one.cache, store.directory) for one in benches]
     failures = [line for _, untuned in plans for line in untuned]
     units: list[Unit] = []

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from lt_bench.bench.execute import Bench
 from lt_bench.bench.planning import Planned
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.resources import core_quota, feature_memory
 from lt_bench.core.threads import threads_worth
 from lt_bench.engine.heads.fit import Hardware
@@ -37,7 +37,7 @@ class Work:
     solves: bool = False
 
 
-def work_of(bench: Bench, runs: Sequence[Planned]) -> Work:
+def work_of(bench: CacheSource, runs: Sequence[Planned]) -> Work:
     """That of fits by steps, and whether there are others."""
     manifest = bench.manifest
     size, samples = 2.0 * manifest.backbone.dim * manifest.dataset.num_classes, sum(manifest.dataset.train_counts)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from lt_bench.bench.execute import Bench, fit_and_record, title
+from lt_bench.bench.execute import fit_and_record, title
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.slurm import Jobs, submitted
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import Work, environments, work_of
 from lt_bench.bench.workers import ATTEMPTS, Death, Workers
 from lt_bench.core.errors import UserError
@@ -30,9 +31,9 @@ class Unit:
     runs: tuple[Planned, ...]
     work: Work
 
-    def opened(self) -> Bench:
+    def opened(self) -> CacheSource:
         """Its cache, for fits on its hardware."""
-        return Bench(open_cache(self.cache), Hardware(self.accelerator, self.devices))
+        return CacheSource(open_cache(self.cache), Hardware(self.accelerator, self.devices))
 
     @property
     def name(self) -> str:
@@ -42,7 +43,7 @@ class Unit:
         return f"{names}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def units_of(bench: Bench, missing: Sequence[Planned], accelerator: str | None = None) -> list[Unit]:
+def units_of(bench: CacheSource, missing: Sequence[Planned], accelerator: str | None = None) -> list[Unit]:
     """The pools in which these runs are fitted.
 
     Args:
@@ -64,7 +65,7 @@ class Fitter:
 
     def __init__(self, results: Path, analysis: bool = False) -> None:
         self.results, self._analysis = results, analysis
-        self._bench: Bench | None = None
+        self._bench: CacheSource | None = None
 
     def __call__(self, unit: Unit) -> list[str]:
         """One line for every run that failed."""
@@ -85,7 +86,7 @@ class Watcher:
     def __exit__(self, *exception: object) -> None:
         """Nothing is left to be told."""
 
-    def expects(self, bench: Bench, total: int, recorded: int) -> None:
+    def expects(self, bench: CacheSource, total: int, recorded: int) -> None:
         """So many runs are asked for on a cache, of which some were recorded before."""
 
     def begins(self, worker: int, unit: Unit) -> None:

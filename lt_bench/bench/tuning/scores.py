@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lt_bench.bench.execute import Bench
 from lt_bench.bench.planning import Planned
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import work_of, workers_for
 from lt_bench.bench.suite.units import Unit, Watcher, outcomes_of, units_of
 from lt_bench.bench.workers import ATTEMPTS, Death
@@ -20,7 +20,7 @@ class Scorer:
         bench: the cache, where it is open already.
     """
 
-    def __init__(self, bench: Bench | None = None) -> None:
+    def __init__(self, bench: CacheSource | None = None) -> None:
         self._bench = bench
 
     def __call__(self, unit: Unit) -> dict[str, float] | str:
@@ -34,7 +34,7 @@ class Scorer:
             return described(error)
 
 
-def validation_scores(bench: Bench, planned: Sequence[Planned]) -> dict[str, float]:
+def validation_scores(bench: CacheSource, planned: Sequence[Planned]) -> dict[str, float]:
     """Macro accuracy on validation by run id; a head whose fit diverged scores 0."""
     scores: dict[str, float] = {}
     for runs, fitted in bench.fitted(planned):
@@ -48,12 +48,12 @@ def validation_scores(bench: Bench, planned: Sequence[Planned]) -> dict[str, flo
     return scores
 
 
-def workers_of(bench: Bench, points: Sequence[Sequence[Planned]], workers: int | None) -> int:
+def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers: int | None) -> int:
     """How many processes share the points: as many as are said, or as pay where it is None; each has a point at least."""
     return min(len(points), workers or workers_for(bench.hardware, [work_of(bench, [run for point in points for run in point])]))
 
 
-def scores_of(bench: Bench, points: Sequence[Sequence[Planned]], workers: int, watcher: Watcher) -> dict[str, float]:
+def scores_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers: int, watcher: Watcher) -> dict[str, float]:
     """Macro accuracy on validation of every run of every point, by run id.
 
     Args:

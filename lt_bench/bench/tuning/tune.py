@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lt_bench.bench.execute import Bench
 from lt_bench.bench.planning import Planned, plan, strategy_options, tuning_name
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuning.scores import scores_of, workers_of
 from lt_bench.core.devices import device_name
@@ -32,7 +32,7 @@ CRITERION = "macro accuracy over the classes that have validation images, mean o
 
 def tune(
     entry: Entry,
-    bench: Bench,
+    bench: CacheSource,
     seeds: Sequence[int],
     *,
     fixed: dict[str, Any] | None = None,
@@ -121,7 +121,7 @@ def accepted(
 
 
 def tuning_document(
-    entry: Entry, bench: Bench, points: list[dict[str, Any]], planned: list[list[Planned]], scores: dict[str, float],
+    entry: Entry, bench: CacheSource, points: list[dict[str, Any]], planned: list[list[Planned]], scores: dict[str, float],
     fixed: dict[str, Any], refused: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that was tried, what was left out and why, and what was chosen; the first of equal points wins, the grid's order being the author's."""

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import submitit
 
-from lt_bench.bench import execute as heads
-from lt_bench.bench.execute import Bench
 from lt_bench.bench.options import CacheOptions
 from lt_bench.bench.planning import plan
 from lt_bench.bench.requirements import suite_path
+from lt_bench.bench.sources import cache as heads
+from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.run import read_suite, run_suite
 from lt_bench.bench.suite.sharing import WORKER_BYTES, WORKER_FLOP, Work, environments, work_of, workers_for
 from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units
@@ -75,7 +75,7 @@ def test_a_suite_runs_and_resumes(cli, suite, small_cache, tmp_path, monkeypatch
     everything = [("ce", 0, "user"), ("ce", 1, "user"), ("joint", 0, "official"), ("los", 0, "user"), ("los", 1, "user")]
     assert recorded(tmp_path / "results") == everything
     stamps = {path: path.stat().st_mtime_ns for path in Store(tmp_path / "results").paths()}
-    monkeypatch.setattr("lt_bench.bench.execute.fit_heads", None)  # nothing is left to fit
+    monkeypatch.setattr("lt_bench.bench.sources.cache.fit_heads", None)  # nothing is left to fit
     assert cli("bench", path).code == 0
     assert {path: path.stat().st_mtime_ns for path in Store(tmp_path / "results").paths()} == stamps
 
@@ -418,7 +418,7 @@ def test_caches_are_done_one_after_the_other(monkeypatch):
 
 
 def test_the_work_of_a_pool_is_that_of_its_steps(small_cache):
-    on = Bench(open_cache(small_cache), Hardware("cpu"))
+    on = CacheSource(open_cache(small_cache), Hardware("cpu"))
     manifest = on.manifest
     runs = [
         run

@@ -1,0 +1,75 @@
+"""A feature cache that heads are fitted and measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from lightning.pytorch import Callback
+
+from lt_bench.bench.planning import Planned, by_strategy
+from lt_bench.bench.sources.base import Source
+from lt_bench.core.resources import feature_memory
+from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_heads
+from lt_bench.engine.heads.stacks import HeadJob, pools
+from lt_bench.features.cache import FeatureCache, FeatureSplit
+
+POOL_HEADS, GPU_POOL_HEADS = 32, 256
+"""Fitted side by side at most. Both are guesses: on one CPU about 30 were as good as any number tried by hand, on GPUs nothing was tried."""
+
+
+@dataclass
+class CacheSource(Source):
+    """A cache opened for fitting: its splits are loaded once, on the device of the fits."""
+
+    cache: FeatureCache
+    hardware: Hardware
+    best_test_epoch: bool = False
+    _splits: dict[str, FeatureSplit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """What the features are of."""
+        self.manifest = self.cache.manifest
+
+    def split(self, name: str) -> FeatureSplit:
+        """A split with all its views, loaded on first use; mapped, and streamed to the device, where it would not fit into memory."""
+        if name not in self._splits:
+            mapped = self.cache.mappable and self.cache.bytes_of(name) > feature_memory(self.device, self.hardware.layout.devices)
+            self._splits[name] = self.cache.split(name, device=self.device, mapped=mapped)
+        return self._splits[name]
+
+    def fitted(
+        self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
+    ) -> Iterator[tuple[list[Planned], Fitted]]:
+        """Fit the planned runs, pool by pool, each stack with ``callbacks`` of its own; yields stacks as they are done, without looking whether heads are finite."""
+        train = self.split("train")
+        for pool in self.pooled(planned):
+            # What is streamed cannot be captured; and what a record says of its products is what is done.
+            hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident, matmul=pool[0][0][0].setting.matmul)
+            stacks = [stack for _, stack in pool]
+            best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
+            sent = [[*ours, *callbacks()] for ours in best]
+            fits = fit_heads(stacks, facts_of(self.cache), train, hardware, callbacks=sent)
+            for (runs, _), fitted, ours in zip(pool, fits, best, strict=True):
+                for one in ours:
+                    one.hand_over(fitted)
+                yield runs, fitted
+            del fits  # and with them the heads of this pool, but for those that a caller keeps
+
+    def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
+        """Those that are fitted side by side."""
+        return [[run for runs, _ in pool for run in runs] for pool in self.pooled(planned)]
+
+    def pooled(self, planned: Sequence[Planned]) -> list[list[tuple[list[Planned], list[HeadJob]]]]:
+        """The pools in which the planned runs are fitted: stacks side by side, each with its runs."""
+        pooled: list[list[tuple[list[Planned], list[HeadJob]]]] = []
+        most = POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
+        for matmul in dict.fromkeys(run.setting.matmul for run in planned):
+            alike = [run for run in planned if run.setting.matmul == matmul]
+            stacks = [stack for group in by_strategy(alike) for stack in self.stacked(group)]
+            runs_of = {id(jobs): runs for runs, jobs in stacks}
+            pooled += [
+                [(runs_of[id(jobs)], jobs) for jobs in pool]
+                for pool in pools([jobs for _, jobs in stacks], min(most, self.heads_at_once(alike)))
+            ]
+        return pooled
