@@ -183,7 +183,7 @@ class ListOptions:
     """What there is.
 
     Attributes:
-        what: strategies, datasets, backbones or caches
+        what: strategies, datasets, backbones, caches or slots
         name: one of them, shown in full
     """
 

@@ -20,6 +20,7 @@ from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.features.manifest import read_manifest
 from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
+from lt_bench.strategies.slots.vocabulary import TITLES, entries
 
 _WIDE = 110
 Row = dict[str, Any]
@@ -123,6 +124,34 @@ def _caches() -> list[Row]:
     ]  # fmt: skip
 
 
+def _slots() -> list[Row]:
+    return [
+        {"slot": one.slot, "entry": one.signature, "summary": " ".join(one.doc.strip().partition("\n\n")[0].split())}
+        for one in entries().values()
+    ]  # fmt: skip
+
+
+def _slot_facts(name: str) -> list[Row]:
+    """The entries of a slot.
+
+    Raises:
+        UserError: no such slot.
+    """
+    if name not in TITLES:
+        raise UserError(f"no slot is called {name!r}{suggestion(name, TITLES)}; one of {', '.join(TITLES)}")
+    return [
+        {"entry": one.signature, "class_path": one.class_path, "doc": one.doc, "parameters": [vars(parameter) for parameter in one.parameters]}
+        for one in entries().values() if one.slot == name
+    ]  # fmt: skip
+
+
+def _show_slot(name: str, output: Output) -> None:
+    facts = _slot_facts(name)
+    output.say(f"{name}: {TITLES[name]}")
+    for one in facts:
+        output.say(f"\n{one['entry']}, {one['class_path']}\n{one['doc']}")
+
+
 def _strategy_facts(name: str) -> Row:
     entry = find(name)
     facts = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry) if field.name != "hyperparameters"}
@@ -174,4 +203,5 @@ KINDS: dict[str, Kind] = {
     "datasets": Kind(_datasets, lambda name: vars(dataset_spec(name)), _show_dataset),
     "backbones": Kind(_backbones, lambda name: vars(_backbone(name)), lambda name, output: output.console.print(_backbone(name))),
     "caches": Kind(_caches, lambda name: dataclasses.asdict(read_manifest(find_cache(name))), _show_cache, uncut=("name", "key")),
+    "slots": Kind(_slots, _slot_facts, _show_slot, uncut=("slot",)),
 }

@@ -41,7 +41,7 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "list": Verb("what there is: strategies, datasets, backbones, caches", "ListOptions", "listing:show_list", json=True),
+    "list": Verb("what there is: strategies, datasets, backbones, caches, slots", "ListOptions", "listing:show_list", json=True),
     "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "fits:run_verb", json=True, preflight="run"),
     "tune": Verb(
         "choose hyper-parameters on unseen validation images",
