@@ -240,23 +240,14 @@ class _Class:
 def _entries_of(path: Path) -> list[Entry]:
     """Entries of the classes in a file that state a literal ``name``."""
     entries = []
-    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
-        if isinstance(node, ast.ClassDef):
-            read = _classes(path)[node.name]
-            if "name" in read.stated:
-                doc = ast.get_docstring(node)
-                if not doc:
-                    raise UserError(f"{path}: class {node.name} has no docstring; a strategy's mathematics stands there")
-                module = PACKAGE + path.stem
-                entries.append(
-                    Entry(
-                        class_path=f"{module}.{node.name}",
-                        doc=doc,
-                        hyperparameters=tuple(read.declared.values()),
-                        slots=_slots(read),
-                        **read.facts,
-                    )
-                )
+    for name, read in _classes(path).items():
+        if "name" in read.stated:
+            doc = ast.get_docstring(read.node)
+            if not doc:
+                raise UserError(f"{path}: class {name} has no docstring; a strategy's mathematics stands there")
+            declared = tuple(read.declared.values())
+            path_of_class = f"{PACKAGE}{path.stem}.{name}"
+            entries.append(Entry(class_path=path_of_class, doc=doc, hyperparameters=declared, slots=_slots(read), **read.facts))
     return entries
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from lt_bench.strategies.slots.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.processes import Processes
 from lt_bench.engine.heads.gradients import Gradients, Share
 from lt_bench.features.cache import Head
+from lt_bench.strategies._lib.cross_entropy import CrossEntropy, constant, shift, smoothed_cross_entropy
 from lt_bench.strategies._lib.tensors import linear
 from lt_bench.strategies.balanced_softmax import BalancedSoftmax
 from lt_bench.strategies.ce import CE
