@@ -24,14 +24,13 @@ class CB(Strategy):
     family = "re-weighting"
     paper = "Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019; code kaidic/LDAM-DRW"
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
-    grid = {"lr": (0.0003, 0.001, 0.01), "weight_decay": (2e-4, 5e-3)}
+    grid = {"lr": (0.0003, 0.001, 0.01), "beta": (0.999, 0.9999, 0.99999), "weight_decay": (2e-4, 5e-3)}
     stackable = True
 
     beta: float = hyper(
         0.9999,
         low=0,
         high=0.999999999,
-        grid=(0.999, 0.9999, 0.99999),
         help="of the effective number; 0.9, 0.99, 0.999 or 0.9999 in the paper",
     )
     reduction: Literal["samples", "weights"] = hyper(

@@ -34,14 +34,12 @@ class IB(Strategy):
     paper = "Park et al., Influence-Balanced Loss for Imbalanced Visual Classification, ICCV 2021; code pseulki/IB-Loss"
     capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
-    grid = {"lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
+    grid = {"calibration": ("ce",), "alpha": (1.0, 10.0, 100.0), "lr": (0.001, 0.01, 0.1), "weight_decay": (2e-4, 5e-3)}
     stackable = True
 
-    alpha: float = hyper(
-        1000.0, low=1e-12, high=1e12, grid=(1.0, 10.0, 100.0), help="scale of the loss; 1000 belongs to the 64 features of ResNet-32"
-    )
+    alpha: float = hyper(1000.0, low=1e-12, high=1e12, help="scale of the loss; 1000 belongs to the 64 features of ResNet-32")
     calibration: Literal["none", "ce"] = hyper(
-        "none", grid=("ce",), help="none takes alpha as it is, ce makes alpha 1 a loss as large as cross-entropy at the start"
+        "none", help="none takes alpha as it is, ce makes alpha 1 a loss as large as cross-entropy at the start"
     )
     detach: bool = hyper(False, help="whether the influence is a constant for the gradient")
 

@@ -199,7 +199,7 @@ def test_a_parameter_that_never_has_a_gradient_is_named(cli, small_cache, tmp_pa
     (tmp_path / "own_of_run.py").write_text(
         '"""Mine."""\n\nimport torch\n\nfrom lt_bench.strategies.ce import CE\n\n\nclass Idle(CE):\n    """Mine."""\n\n'
         '    name = "idle"\n\n    def __init__(self, facts, **recipe):\n        super().__init__(facts, **recipe)\n'
-        "        self.extra = torch.nn.Parameter(torch.zeros(self.heads))\n"
+        "        self.extra = torch.nn.Parameter(torch.zeros(self.leading))\n"
     )
     done = cli("run", "--strategy", "own_of_run.Idle", *FAST)
     assert done.code == 0

@@ -64,7 +64,10 @@ class EpochLoss(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A new sum."""
         self._losses: list[Tensor] = []
+        assert isinstance(pl_module, Strategy)
         self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+        if type(pl_module).configure_optimizers is Strategy.configure_optimizers:  # whose first group may learn at a relative rate
+            self._rate = pl_module.recipe.rate("lr") * pl_module.recipe.factor(trainer.current_epoch)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Note the loss."""

@@ -100,6 +100,7 @@ def batch_orders(stack: Sequence[HeadJob]) -> tuple[int, ...]:
 def strategy_of(stack: Sequence[HeadJob], facts: Facts, dtype: torch.dtype) -> Strategy:
     """The strategy of a stack before its fit, its random parameters seeded by the repetitions."""
     entry = stack[0].entry
+    assert len(stack) == 1 or is_stacked(entry), f"{entry.name} is no stack: fit its heads one by one"
     cls, given = entry.class_for(stack_hyperparameters(stack, dtype))
     seeds = tuple(derive_seed("init", job.repetition) for job in stack)
     return cls(replace(facts, init_seed=seeds if is_stacked(entry) else seeds[0]), **given).to(dtype)
