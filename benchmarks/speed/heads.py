@@ -167,7 +167,7 @@ class OwnMargin(Strategy):
     """A user's class as the README has it, written for one head."""
 
     name = "own_margin"
-    recipe = Recipe(**RATES)
+    recipe = Recipe(lr=5e-4, momentum=0.9, weight_decay=0.0)  # RATES
     margin: float = hyper(1.0, low=0, high=10, help="taken from the true logit of rare classes")
     target = Smooth(SMOOTHING)
 
