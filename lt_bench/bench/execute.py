@@ -26,7 +26,7 @@ from lt_bench.core.seeds import derive_seed
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.results.record import (
-    KEPT,
+    PASSED,
     BackboneInfo,
     CacheInfo,
     DatasetInfo,
@@ -162,7 +162,7 @@ def broken_contracts(runs: Sequence[Planned]) -> list[str]:
     return [
         f"{name} fails `lt-bench check {name}`, so its rows are marked; {said}"
         for name, said in problems.items()
-        if said not in (None, KEPT)
+        if said not in (None, PASSED)
     ]
 
 
@@ -207,7 +207,7 @@ def _recorded(bench: Source, planned: Sequence[Planned], store: Store, done: Cal
     recorded = set()
     for run in planned:
         if store.has(run.id):
-            if analysis and not store.has_course(run.id):
+            if analysis and not store.has_trajectory(run.id):
                 raise UserError(
                     f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --analysis, and records never change; "
                     "use another --results directory"

@@ -162,10 +162,10 @@ def _save_program(network: nn.Module, example: Tensor, path: Path) -> None:
     with torch.no_grad():
         program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
         again = torch.cat([example, example.flip(0)[:1]])
-        expected, found = network(again), program.module()(again)
-    if not torch.allclose(expected, found, atol=1e-4, rtol=1e-4):
+        expected, actual = network(again), program.module()(again)
+    if not torch.allclose(expected, actual, atol=1e-4, rtol=1e-4):
         raise UserError(
-            f"the exported program differs from the network by {float((expected - found).abs().max()):.2g}; nothing was written"
+            f"the exported program differs from the network by {float((expected - actual).abs().max()):.2g}; nothing was written"
         )
     torch.export.save(program, path)
 

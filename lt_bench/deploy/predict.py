@@ -53,8 +53,8 @@ def _of_images(model: Classifier, options: PredictOptions) -> Iterator[list[str]
             (path, image) for path in paths[start : start + options.batch_size] if (image := _opened(path, options.skip_broken)) is not None
         ]
         if some:
-            found = model.predict(model.transform.batch([image for _, image in some]))
-            for (path, _), prediction in zip(some, found, strict=True):
+            predictions = model.predict(model.transform.batch([image for _, image in some]))
+            for (path, _), prediction in zip(some, predictions, strict=True):
                 yield [path.relative_to(root).as_posix(), *_cells(prediction)]
 
 
@@ -85,15 +85,15 @@ def image_paths(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f"{source}: no such folder or image")
-    found = [
+    paths = [
         Path(folder) / name
         for folder, _, names in os.walk(source, followlinks=True)
         for name in names
         if Path(name).suffix.lower() in EXTENSIONS and name[0] != "."
     ]
-    if not found:
+    if not paths:
         raise UserError(f"{source}: no images there; known are {', '.join(sorted(EXTENSIONS))}")
-    return sorted(found, key=lambda path: path.relative_to(source).as_posix())
+    return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
 
 
 def _opened(path: Path, skip: bool) -> Image.Image | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.load import Runs, Split
-from lt_bench.results.record import KEPT, MATMUL
+from lt_bench.results.record import MATMUL, PASSED
 
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")
@@ -97,8 +97,8 @@ class Row:
     @property
     def varies(self) -> str | None:
         """What the seeds vary; None where nothing is trained or only one value exists to vary."""
-        found = self.text("varies")
-        return found if isinstance(found, str) else None
+        varies = self.text("varies")
+        return varies if isinstance(varies, str) else None
 
     @cached_property
     def hyperparameters(self) -> dict[str, Any]:
@@ -176,14 +176,14 @@ def boards(runs: Runs) -> list[BoardRows]:
     """Every board with its rows, boards in the order of their names."""
     columns = runs.columns
     order = np.argsort(columns["seed"].astype(np.int64), kind="stable")
-    found: dict[Board, dict[tuple[Any, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
+    members: dict[Board, dict[tuple[Any, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
     board_values = zip(*(columns[name] for name in BOARD_FIELDS), strict=True)
     row_values = zip(*(columns[name] for name in _ROW_FIELDS), strict=True)
     keys = [(Board(*board), row) for board, row in zip(board_values, row_values, strict=True)]
     for position in order:
         board, row = keys[position]
-        found[board][row].append(int(position))
-    return [_board_rows(runs, board, found[board]) for board in sorted(found)]
+        members[board][row].append(int(position))
+    return [_board_rows(runs, board, members[board]) for board in sorted(members)]
 
 
 def one_board(runs: Runs, **chosen: str) -> BoardRows:
@@ -194,11 +194,13 @@ def one_board(runs: Runs, **chosen: str) -> BoardRows:
     """
     if unknown := sorted(chosen.keys() - set(BOARD_FIELDS)):
         raise UserError(f"{', '.join(unknown)}: a board is chosen by {', '.join(BOARD_FIELDS)}")
-    fitting = [found for found in boards(runs) if all(str(getattr(found.board, name)).startswith(value) for name, value in chosen.items())]
+    fitting = [
+        ranking for ranking in boards(runs) if all(str(getattr(ranking.board, name)).startswith(value) for name, value in chosen.items())
+    ]
     if not fitting:
         raise UserError(f"no runs with {', '.join(f'{name}={value}' for name, value in chosen.items()) or 'any board'}")
     if len(fitting) > 1:
-        differing = {name: sorted({str(getattr(found.board, name)) for found in fitting}) for name in BOARD_FIELDS}
+        differing = {name: sorted({str(getattr(ranking.board, name)) for ranking in fitting}) for name in BOARD_FIELDS}
         reasons = [
             f"{name} ({' / '.join(value[:16] for value in values)}: {_WHY[name]})" for name, values in differing.items() if len(values) > 1
         ]
@@ -210,7 +212,7 @@ def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[in
     labels = row_labels(list(members))
     contracts = runs.frame["contract"].to_numpy()
     for key, positions in members.items():
-        if any(isinstance(one, str) and one != KEPT for one in contracts[positions]):
+        if any(isinstance(one, str) and one != PASSED for one in contracts[positions]):
             labels[key] += " (fails lt-bench check)"
     rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key]) for key, positions in members.items()]
     accuracy = {id(row): float(np.mean(row.values("test/accuracy"))) for row in rows}

@@ -62,47 +62,47 @@ def build_leaderboard(
         raise UserError(f"no leaderboard format was named; choose among {', '.join(FORMATS)}")
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise UserError(f"no such leaderboard format: {', '.join(unknown)}; choose among {', '.join(FORMATS)}")
-    found = load_boards(results_dir, statistics, statistics_dir)
+    rankings = load_boards(results_dir, statistics, statistics_dir)
     columns = registered(column_modules)
     if console is not None:
-        _print(found, columns, console)
+        _print(rankings, columns, console)
     texts: dict[str, tuple[str, Callable[[], str]]] = {
-        "markdown": ("LEADERBOARD.md", lambda: markdown(found, columns)),
-        "csv": ("leaderboard.csv", lambda: csv_table(found, columns)),
-        "latex": ("leaderboard.tex", lambda: "\n".join(latex_table(board, _main(board, columns)) for board in found)),
-        "html": ("leaderboard.html", lambda: page(found, columns, shown)),
+        "markdown": ("LEADERBOARD.md", lambda: markdown(rankings, columns)),
+        "csv": ("leaderboard.csv", lambda: csv_table(rankings, columns)),
+        "latex": ("leaderboard.tex", lambda: "\n".join(latex_table(board, _main(board, columns)) for board in rankings)),
+        "html": ("leaderboard.html", lambda: page(rankings, columns, shown)),
     }
-    drawn = _draw(found, Path(out_dir) / "plots") if "plots" in wanted else {}
+    drawn = _draw(rankings, Path(out_dir) / "plots") if "plots" in wanted else {}
     shown = {board: [(plot.svg, plot.caption) for plot in plots] for board, plots in drawn.items()}
     files = [write_text(Path(out_dir) / name, text()) for kind, (name, text) in texts.items() if kind in wanted]
     if "published" in wanted:
         files += [
-            write_text(Path(out_dir) / "PUBLISHED.md", published_markdown(found)),
-            write_text(Path(out_dir) / "published.csv", published_csv(found)),
+            write_text(Path(out_dir) / "PUBLISHED.md", published_markdown(rankings)),
+            write_text(Path(out_dir) / "published.csv", published_csv(rankings)),
         ]
     return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png)]
 
 
-def _draw(found: list[BoardRows], directory: Path) -> dict[Board, list[Drawn]]:
+def _draw(rankings: list[BoardRows], directory: Path) -> dict[Board, list[Drawn]]:
     from lt_bench.leaderboard.plots.draw import draw_board  # a second of matplotlib that tables do not need
 
-    return {board.board: draw_board(board, directory) for board in found}
+    return {board.board: draw_board(board, directory) for board in rankings}
 
 
 def load_boards(results_dir: Path | str, statistics: bool = True, statistics_dir: Path | None = None) -> list[BoardRows]:
     """Every board of a directory of records, with statistics or without."""
-    found = boards(load_records(results_dir))
-    return [ranked(board, statistics_dir) for board in found] if statistics else found
+    rankings = boards(load_records(results_dir))
+    return [ranked(board, statistics_dir) for board in rankings] if statistics else rankings
 
 
-def markdown(found: list[BoardRows], columns: tuple[Column, ...]) -> str:
+def markdown(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
     """`LEADERBOARD.md`: one section a board, then wins and mean ranks."""
     intro = (
         "# Leaderboard\n\nMade by `lt-bench leaderboard` from the records alone; accuracies in %. "
         "Each table is one split, one feature cache, one protocol: rows of different tables are not comparable.\n"
     )
-    sections = [markdown_table(board, _main(board, columns)) for board in found]
-    return "\n".join([intro, *sections, *(across_table(result) for result in across(found))])
+    sections = [markdown_table(board, _main(board, columns)) for board in rankings]
+    return "\n".join([intro, *sections, *(across_table(result) for result in across(rankings))])
 
 
 def print_tables(
@@ -117,10 +117,10 @@ def print_tables(
     _print(load_boards(results_dir, statistics, statistics_dir), columns, console or page_console())
 
 
-def _print(found: list[BoardRows], columns: tuple[Column, ...], console: Console) -> None:
-    for board in found:
+def _print(rankings: list[BoardRows], columns: tuple[Column, ...], console: Console) -> None:
+    for board in rankings:
         console.print(board_table(board, _main(board, columns), console.width))
 
 
-def _main(found: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
-    return usable(found, tuple(column for column in columns if column.main))
+def _main(ranking: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    return usable(ranking, tuple(column for column in columns if column.main))

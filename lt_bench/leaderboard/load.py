@@ -237,5 +237,5 @@ def _environment(environment: Mapping[str, Any], memo: dict[Any, Any]) -> str:
     key = ("environment", id(environment))
     if key not in memo:
         memo[key] = canonical_json(environment)
-        memo["kept", id(environment)] = environment
+        memo["alive", id(environment)] = environment
     return memo[key]

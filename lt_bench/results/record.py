@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-KEPT = "kept"
+PASSED = "kept"
 """What a record says of a strategy of the user's own that passed the quick checks of the contract."""
 MATMUL = "matmul"
 """The entry beside hyper-parameters that says that products of the fit were less exact."""
@@ -239,9 +239,9 @@ def check(data: Mapping[str, Any], where: str) -> None:
     if error is not None:
         field = ".".join(str(part) for part in error.absolute_path) or "the top level"
         raise UserError(f"{where}: {field}: {error.message[:300]}; records are written by `lt-bench run`, not by hand")
-    for field, found, wanted in _contradictions(data):
+    for field, value, wanted in _contradictions(data):
         raise UserError(
-            f"{where}: {field} is {found!r} but the rest of the record says {wanted!r}; the file was changed after it was written"
+            f"{where}: {field} is {value!r} but the rest of the record says {wanted!r}; the file was changed after it was written"
         )
 
 

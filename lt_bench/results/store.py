@@ -27,7 +27,7 @@ Arrays = Mapping[str, NDArray[Any]]
 SAMPLE_ARRAYS: dict[str, type[np.generic]] = {"test_predictions": np.int32, "test_labels": np.int32, "test_true_probability": np.float32}
 
 # The course of a fit over E measured epochs, where it was asked for: `course/epoch` (E,), the others (E, K).
-COURSE, COURSE_EPOCH = "course/", "course/epoch"
+PER_EPOCH, EPOCHS = "course/", "course/epoch"
 
 # Folders beside those of the datasets: what `lt-bench tune` chose, and the CSV logs of fits.
 NOT_DATASETS = {"tuning", "logs"}
@@ -89,9 +89,9 @@ class Store:
         write_atomic(self.path(record), lambda file: file.write(_text(data).encode()))
         return record
 
-    def has_course(self, id: str) -> bool:  # noqa: A002
+    def has_trajectory(self, id: str) -> bool:  # noqa: A002
         """Whether the course of the fit was stored with this record."""
-        return bool(read_arrays(self.path(self.load(id)).with_suffix(".npz"), (COURSE_EPOCH,), optional=True))
+        return bool(read_arrays(self.path(self.load(id)).with_suffix(".npz"), (EPOCHS,), optional=True))
 
     def load(self, id: str) -> RunRecord:  # noqa: A002
         """The record with this id.
@@ -220,7 +220,7 @@ def _checked_arrays(record: RunRecord, arrays: Arrays) -> dict[str, NDArray[Any]
         array = np.asarray(arrays[name]).astype(SAMPLE_ARRAYS.get(name, np.float64))
         if name not in wanted and "/" not in name:
             raise UserError(f"{check_where}: {name}: per-class vectors are named '<view>/<name>'")
-        shape = wanted.get(name, _course_shape(name, arrays) + (() if name == COURSE_EPOCH else (record.dataset.num_classes,)))
+        shape = wanted.get(name, _epoch_shape(name, arrays) + (() if name == EPOCHS else (record.dataset.num_classes,)))
         if array.shape != shape:
             raise UserError(f"{check_where}: {name} has shape {array.shape}, expected {shape}")
         result[name] = array
@@ -232,9 +232,9 @@ def _checked_arrays(record: RunRecord, arrays: Arrays) -> dict[str, NDArray[Any]
     return result
 
 
-def _course_shape(name: str, arrays: Arrays) -> tuple[int, ...]:
+def _epoch_shape(name: str, arrays: Arrays) -> tuple[int, ...]:
     """(E,) for the course of a fit, () for what has no epochs."""
-    return (np.size(arrays.get(COURSE_EPOCH, ())),) if name.startswith(COURSE) else ()
+    return (np.size(arrays.get(EPOCHS, ())),) if name.startswith(PER_EPOCH) else ()
 
 
 def _equal(before: NDArray[Any] | None, after: NDArray[Any] | None) -> bool:

@@ -210,8 +210,8 @@ class MyHead(Joint):
 
     name = "mine"
 
-    def inference_head(self, head=0):
-        return Doubled(super().inference_head(head))
+    def inference_head(self):
+        return Doubled(super().inference_head())
 '''
 
 

@@ -13,7 +13,7 @@ from lt_bench.bench.contract.resume import resumes
 from lt_bench.bench.contract.subject import BrokenError
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.engine.heads.overrides import Overrides
-from lt_bench.results.record import KEPT
+from lt_bench.results.record import PASSED
 from lt_bench.strategies.registry import Entry, describe
 
 
@@ -74,11 +74,11 @@ def check_one(entry: Entry, name: str) -> Finding:
 
 
 def contract_of(entry: Entry) -> str | None:
-    """``KEPT``, or the first problem of the quick checks, for a strategy of the user's own, once a class and process; None for one of the suite's."""
+    """``PASSED``, or the first problem of the quick checks, for a strategy of the user's own, once a class and process; None for one of the suite's."""
     return _said_of(entry.load()) if entry.is_own else None
 
 
 @functools.lru_cache(maxsize=64)
 def _said_of(cls: type) -> str:
     problems = (finding for finding in check_strategy(describe(cls), QUICK) if finding.problem is not None)
-    return next((f"{one.check}: {one.problem}" for one in problems), KEPT)
+    return next((f"{one.check}: {one.problem}" for one in problems), PASSED)

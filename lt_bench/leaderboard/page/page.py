@@ -22,16 +22,16 @@ _ON_A_PHONE = {"rank", "accuracy", "few"}
 _CITED = {"published", "published_difference", "published_source"}
 
 
-def page(found: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[Board, Sequence[tuple[Path, str]]] | None = None) -> str:
+def page(rankings: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[Board, Sequence[tuple[Path, str]]] | None = None) -> str:
     """The whole page.
 
     Args:
-        found: the boards.
+        rankings: the boards.
         columns: every column; those that are not `main` show in a row's details and on request.
         plots: for each board its SVG files with their captions, in order.
     """
     data = {
-        "boards": [_board(board, usable(board, columns), (plots or {}).get(board.board, ())) for board in found],
+        "boards": [_board(board, usable(board, columns), (plots or {}).get(board.board, ())) for board in rankings],
         "across": [
             {
                 "note": "Places among the rows that are on every board; accuracies of different boards are never averaged. "
@@ -42,7 +42,7 @@ def page(found: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[Boa
                     for index, label in enumerate(result.labels)
                 ],
             }
-            for result in across(found)
+            for result in across(rankings)
         ],
         "besideNote": about(),
     }
@@ -59,22 +59,22 @@ def page(found: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[Boa
     return html
 
 
-def _board(found: BoardRows, columns: tuple[Column, ...], plots: Sequence[tuple[Path, str]]) -> dict[str, Any]:
-    board, first = found.board, found.rows[0]
-    cells = table_cells(found, columns)
-    rows = [_row(row, columns, line) for row, line in zip(found.rows, cells, strict=True)]
+def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tuple[Path, str]]) -> dict[str, Any]:
+    board, first = ranking.board, ranking.rows[0]
+    cells = table_cells(ranking, columns)
+    rows = [_row(row, columns, line) for row, line in zip(ranking.rows, cells, strict=True)]
     ends = [end for row in rows for end in (row["mean"], *(row["images"] or ()), *(row["seeds"] or ()))]
     return {
         "slug": board.slug,
-        "title": found.title,
-        "dataset": found.task,
-        "setting": found.title.removeprefix(f"{found.task}, "),
-        "chips": _chips(found),
+        "title": ranking.title,
+        "dataset": ranking.task,
+        "setting": ranking.title.removeprefix(f"{ranking.task}, "),
+        "chips": _chips(ranking),
         "stage1": first.text("stage1"),
-        "summary": _summary(found),
-        "notes": notes(found),
+        "summary": _summary(ranking),
+        "notes": notes(ranking),
         "scale": [min(ends), max(ends)],
-        "baseline": next((row["mean"] for row, of in zip(rows, found.rows, strict=True) if of.label == "joint"), None),
+        "baseline": next((row["mean"] for row, of in zip(rows, ranking.rows, strict=True) if of.label == "joint"), None),
         "columns": [
             {
                 "key": column.key,
@@ -88,7 +88,7 @@ def _board(found: BoardRows, columns: tuple[Column, ...], plots: Sequence[tuple[
             for column in columns
         ],
         "rows": rows,
-        "beside": beside_table(found),
+        "beside": beside_table(ranking),
         "published": _published(board.dataset, float(first.values("imbalance_factor")[0])),
         "plots": [
             {"src": "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode(), "caption": caption}
@@ -97,11 +97,11 @@ def _board(found: BoardRows, columns: tuple[Column, ...], plots: Sequence[tuple[
     }
 
 
-def _chips(found: BoardRows) -> list[tuple[str, str]]:
+def _chips(ranking: BoardRows) -> list[tuple[str, str]]:
     """What the board is: name and value."""
-    board, first = found.board, found.rows[0]
+    board, first = ranking.board, ranking.rows[0]
     return [
-        ("dataset", found.task),
+        ("dataset", ranking.task),
         ("backbone", str(first.text("backbone"))),
         ("protocol", board.protocol if board.mode == "head" else f"{board.protocol}, {board.mode}"),
         ("split", board.split_hash[:16]),
@@ -109,13 +109,13 @@ def _chips(found: BoardRows) -> list[tuple[str, str]]:
     ]
 
 
-def _summary(found: BoardRows) -> list[tuple[str, str, str]]:
+def _summary(ranking: BoardRows) -> list[tuple[str, str, str]]:
     """Cards above the table: label, value, more."""
-    best, classes = found.rows[0], found.rows[0].split.groups
-    records = sum(len(row.positions) for row in found.rows)
+    best, classes = ranking.rows[0], ranking.rows[0].split.groups
+    records = sum(len(row.positions) for row in ranking.rows)
     cards = [
         ("Highest accuracy", f"{100 * best.estimate('test/accuracy').mean:.2f} %", best.label),
-        ("Rows", f"{len(found.rows)}", f"{len({row.text('strategy') for row in found.rows})} strategies, {records} runs"),
+        ("Rows", f"{len(ranking.rows)}", f"{len({row.text('strategy') for row in ranking.rows})} strategies, {records} runs"),
         (
             "Classes",
             f"{len(best.split.train_counts)}",
@@ -123,10 +123,10 @@ def _summary(found: BoardRows) -> list[tuple[str, str, str]]:
         ),
     ]
     if best.statistics is not None:
-        first = sum(row.statistics is not None and row.statistics.standing.first == 1 for row in found.rows)
-        cards.insert(1, ("May be the best", f"{first} of {len(found.rows)}", "cannot be told apart from the top (paired, Holm, 5 %)"))
-    if found.resolvable is not None:
-        cards.insert(2, ("Resolves", f"{100 * found.resolvable:.2f} points", "smallest difference of a typical pair, 80 % power"))
+        first = sum(row.statistics is not None and row.statistics.standing.first == 1 for row in ranking.rows)
+        cards.insert(1, ("May be the best", f"{first} of {len(ranking.rows)}", "cannot be told apart from the top (paired, Holm, 5 %)"))
+    if ranking.resolvable is not None:
+        cards.insert(2, ("Resolves", f"{100 * ranking.resolvable:.2f} points", "smallest difference of a typical pair, 80 % power"))
     return cards
 
 
@@ -165,8 +165,8 @@ def _row(row: Row, columns: tuple[Column, ...], cells: list[Cell]) -> dict[str, 
 def _cell(cell: Cell, source: str | None) -> dict[str, Any]:
     """Text, value for sorting, place, and what is said on hover."""
     value = number(cell.value)
-    found = {"t": cell.text, "v": None if math.isnan(value) else float(f"{value:.9g}"), "p": cell.place}
-    return found if source is None else found | {"s": source}
+    data = {"t": cell.text, "v": None if math.isnan(value) else float(f"{value:.9g}"), "p": cell.place}
+    return data if source is None else data | {"s": source}
 
 
 def _published(dataset: str, imbalance_factor: float) -> list[list[str]]:

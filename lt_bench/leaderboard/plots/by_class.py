@@ -12,20 +12,20 @@ from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, order_
 from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure
 
 
-def accuracy_by_size(found: BoardRows) -> Figure | None:
+def accuracy_by_size(ranking: BoardRows) -> Figure | None:
     """Class accuracy against training images of the class."""
-    return _lines(found, [("test/class_accuracy", "test accuracy of the class, %", 100.0)])
+    return _lines(ranking, [("test/class_accuracy", "test accuracy of the class, %", 100.0)])
 
 
-def logits_by_size(found: BoardRows) -> Figure | None:
+def logits_by_size(ranking: BoardRows) -> Figure | None:
     """LoMa and RSD of a class (column reading, test) against its training images."""
-    return _lines(found, [("test/loma_column", "LoMa", 1.0), ("test/rsd_column", "RSD", 1.0)])
+    return _lines(ranking, [("test/loma_column", "LoMa", 1.0), ("test/rsd_column", "RSD", 1.0)])
 
 
-def norms_by_size(found: BoardRows) -> Figure | None:
+def norms_by_size(ranking: BoardRows) -> Figure | None:
     """Classifier norm, mean feature norm and mean cosine between feature and own classifier row."""
     return _lines(
-        found,
+        ranking,
         [
             ("test/weight_norm", "classifier norm", 1.0),
             ("test/feature_norm", "mean feature norm", 1.0),
@@ -34,37 +34,37 @@ def norms_by_size(found: BoardRows) -> Figure | None:
     )
 
 
-def gap_by_size(found: BoardRows) -> Figure | None:
+def gap_by_size(ranking: BoardRows) -> Figure | None:
     """Train minus test accuracy of a class against its training images."""
-    _, counts = order_by_size(found)
-    rows = chosen(found)
-    train, test = series(found, rows, "train/class_accuracy"), series(found, rows, "test/class_accuracy")
+    _, counts = order_by_size(ranking)
+    rows = chosen(ranking)
+    train, test = series(ranking, rows, "train/class_accuracy"), series(ranking, rows, "test/class_accuracy")
     if len(train) < len(rows) or len(test) < len(rows):
         return None
-    made, (axes,) = figure()
+    drawing, (axes,) = figure()
     for index, (one, other) in enumerate(zip(train, test, strict=True)):
         _line(axes, index, one.row.label, binned_sizes(counts), 100 * binned(one.values - other.values))
     _finish(axes, "train minus test accuracy, points")
-    _legend(made, axes)
-    return made
+    _legend(drawing, axes)
+    return drawing
 
 
-def difference_by_class(found: BoardRows, first: Row | None = None, second: Row | None = None) -> Figure | None:
+def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Row | None = None) -> Figure | None:
     """Accuracy of one row minus another's, class by class, with paired 95 % intervals over the test images of the class."""
-    pair = _pair(found) if first is None or second is None else (first, second)
+    pair = _pair(ranking) if first is None or second is None else (first, second)
     if pair is None:
         return None
     first, second = pair
     labels = first.runs.array(int(first.positions[0]), "test_labels")
     difference = _correct(first) - _correct(second)
-    order, counts = order_by_size(found)
+    order, counts = order_by_size(ranking)
     total = np.bincount(labels, minlength=len(counts)).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(labels, difference, len(counts)) / total
         variance = np.bincount(labels, difference**2, len(counts)) / total - mean**2
         half = 1.96 * np.sqrt(np.maximum(variance, 0) / (total - 1))
     mean, half = 100 * mean[order], 100 * np.nan_to_num(half[order])
-    made, (axes,) = figure(width=6.4)
+    drawing, (axes,) = figure(width=6.4)
     places = np.arange(len(counts))
     axes.axhline(0, color="#5b6470", linewidth=0.8)
     axes.vlines(places, mean - half, mean + half, color=COLOURS[5], linewidth=max(0.6, min(4.0, 250 / len(counts))), zorder=2)
@@ -87,15 +87,15 @@ def difference_by_class(found: BoardRows, first: Row | None = None, second: Row 
     axes.set_xlabel("classes, largest first")
     axes.set_ylabel(f"{first.label} minus {second.label}, points")
     axes.grid(axis="x", visible=False)
-    return made
+    return drawing
 
 
-def _pair(found: BoardRows) -> tuple[Row, Row] | None:
+def _pair(ranking: BoardRows) -> tuple[Row, Row] | None:
     """LOS against the stage-1 head where both are there, else the best row against the worst."""
-    by_label = {row.label: row for row in found.rows}
+    by_label = {row.label: row for row in ranking.rows}
     if "los" in by_label and "joint" in by_label:
         return by_label["los"], by_label["joint"]
-    return (found.rows[0], found.rows[-1]) if len(found.rows) > 1 else None
+    return (ranking.rows[0], ranking.rows[-1]) if len(ranking.rows) > 1 else None
 
 
 def _correct(row: Row) -> np.ndarray:
@@ -104,15 +104,15 @@ def _correct(row: Row) -> np.ndarray:
     return np.mean([predictions == labels for predictions, labels in read], axis=0)
 
 
-def _lines(found: BoardRows, panels: list[tuple[str, str, float]]) -> Figure | None:
-    rows = chosen(found)
+def _lines(ranking: BoardRows, panels: list[tuple[str, str, float]]) -> Figure | None:
+    rows = chosen(ranking)
     panels = [panel for panel in panels if any(vector(row, panel[0]) is not None for row in rows)]
     if not panels:
         return None
-    _, counts = order_by_size(found)
-    made, all_axes = figure(len(panels), width=4.6 if len(panels) < 3 else 3.7)
+    _, counts = order_by_size(ranking)
+    drawing, all_axes = figure(len(panels), width=4.6 if len(panels) < 3 else 3.7)
     for axes, (name, title, factor) in zip(all_axes, panels, strict=True):
-        drawn = series(found, rows, name)
+        drawn = series(ranking, rows, name)
         if len(drawn) > 1 and all(np.allclose(one.values, drawn[0].values, equal_nan=True) for one in drawn):
             axes.plot(binned_sizes(counts), factor * binned(drawn[0].values), color="#1b1f24", marker=".")
             axes.set_title("the same for all rows: frozen features", fontsize=8.5, color="#5b6470")
@@ -127,8 +127,8 @@ def _lines(found: BoardRows, panels: list[tuple[str, str, float]]) -> Figure | N
         if factor == 1.0 and len(values) and values.min() > 0 and values.max() > 20 * values.min():
             axes.set_yscale("log")  # collapsed logits are a hundred times smaller than the rest
             axes.yaxis.set_major_formatter("{x:g}")
-    _legend(made, all_axes[0])
-    return made
+    _legend(drawing, all_axes[0])
+    return drawing
 
 
 def _line(axes: Axes, index: int, label: str, x: np.ndarray, y: np.ndarray) -> None:
@@ -145,8 +145,8 @@ def _finish(axes: Axes, title: str) -> None:
     axes.set_ylabel(title)
 
 
-def _legend(made: Figure, axes: Axes) -> None:
+def _legend(drawing: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
-    made.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
+    drawing.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))

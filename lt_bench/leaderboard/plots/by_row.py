@@ -23,42 +23,42 @@ _KIND_STYLE = {
 }
 
 
-def balance_against_accuracy(found: BoardRows) -> Figure | None:
+def balance_against_accuracy(ranking: BoardRows) -> Figure | None:
     """LoMa's balance and size (column reading, test) against accuracy, with Spearman's correlation and its interval.
 
     The correlation is over the rows with official or inferred settings: a strategy counts once, however often it was tuned.
     """
-    if len(found.rows) < 3:
+    if len(ranking.rows) < 3:
         return None
-    made, (left, right) = figure(2, width=5.6, height=4.4)
+    drawing, (left, right) = figure(2, width=5.6, height=4.4)
     panels = []
     for axes, name, title in (
         (left, "test/loma_column_balance", "LoMa balance (std / |mean|; smaller is more balanced)"),
         (right, "test/loma_column_mean", "LoMa, mean over classes"),
     ):
-        x = np.array([row.estimate(name).mean for row in found.rows])
-        _scatter(axes, found.rows, x, _accuracy(found))
-        own = np.array([row.text("tuning") in ("official", "inferred") for row in found.rows])
-        axes.set_title(spearman(x[own], _accuracy(found)[own]).text, fontsize=9)
+        x = np.array([row.estimate(name).mean for row in ranking.rows])
+        _scatter(axes, ranking.rows, x, _accuracy(ranking))
+        own = np.array([row.text("tuning") in ("official", "inferred") for row in ranking.rows])
+        axes.set_title(spearman(x[own], _accuracy(ranking)[own]).text, fontsize=9)
         axes.set_xlabel(title)
         axes.set_ylabel("test accuracy, %")
         _log_if_wide(axes, x)
-        panels.append((axes, x, _accuracy(found)))
-    return _finish(made, found, panels)
+        panels.append((axes, x, _accuracy(ranking)))
+    return _finish(drawing, ranking, panels)
 
 
-def rsd_across(found: BoardRows) -> Figure | None:
+def rsd_across(ranking: BoardRows) -> Figure | None:
     """Distribution over classes of RSD for every row, beside LoMa: is RSD nearly invariant where LoMa is not?
 
     Of more than `_MOST` rows, those with official or inferred settings, best first.
     """
-    own = [row for row in found.rows if len(found.rows) <= _MOST or row.text("tuning") in ("official", "inferred")][:_MOST]
+    own = [row for row in ranking.rows if len(ranking.rows) <= _MOST or row.text("tuning") in ("official", "inferred")][:_MOST]
     rows = [(row, vector(row, "test/rsd_column"), vector(row, "test/loma_column")) for row in own]
     drawn = [(row, rsd[np.isfinite(rsd)], loma[np.isfinite(loma)]) for row, rsd, loma in rows if rsd is not None and loma is not None]
     drawn = [item for item in drawn if len(item[1]) and len(item[2])]
     if len(drawn) < 2:
         return None
-    made, panels = figure(2, height=max(2.8, 0.24 * len(drawn) + 1.2))
+    drawing, panels = figure(2, height=max(2.8, 0.24 * len(drawn) + 1.2))
     for axes, index, title in ((panels[0], 2, "LoMa"), (panels[1], 1, "RSD")):
         quartiles = np.array([np.quantile(item[index], [0.25, 0.5, 0.75]) for item in drawn])
         places = np.arange(len(drawn))[::-1]
@@ -66,43 +66,43 @@ def rsd_across(found: BoardRows) -> Figure | None:
         axes.scatter(quartiles[:, 1], places, color=COLOURS[0], s=18, zorder=3)
         axes.set_yticks(places, [row.label for row, *_ in drawn] if index == 2 else [""] * len(drawn), fontsize=8)
         medians = quartiles[:, 1]
-        spread = float(medians.std() / abs(medians.mean()))
+        variation = float(medians.std() / abs(medians.mean()))
         axes.set_xlabel(f"{title}: median and quartiles over classes")
-        axes.set_title(f"medians vary by {100 * spread:.0f} % (std / mean over rows)", fontsize=9)
+        axes.set_title(f"medians vary by {100 * variation:.0f} % (std / mean over rows)", fontsize=9)
         _log_if_wide(axes, quartiles[:, 1])
-    return made
+    return drawing
 
 
-def head_against_tail(found: BoardRows) -> Figure | None:
+def head_against_tail(ranking: BoardRows) -> Figure | None:
     """Many-shot against few-shot accuracy (medium-shot where a split has no few-shot class)."""
-    tail = next((name for name in ("few", "medium") if np.isfinite(found.rows[0].estimate(f"test/{name}").mean)), None)
-    many = np.array([100 * row.estimate("test/many").mean for row in found.rows])
+    tail = next((name for name in ("few", "medium") if np.isfinite(ranking.rows[0].estimate(f"test/{name}").mean)), None)
+    many = np.array([100 * row.estimate("test/many").mean for row in ranking.rows])
     if tail is None or not np.isfinite(many).any():
         return None
-    few = np.array([100 * row.estimate(f"test/{tail}").mean for row in found.rows])
-    made, (axes,) = figure(height=4.4)
-    _scatter(axes, found.rows, many, few)
+    few = np.array([100 * row.estimate(f"test/{tail}").mean for row in ranking.rows])
+    drawing, (axes,) = figure(height=4.4)
+    _scatter(axes, ranking.rows, many, few)
     axes.set_xlabel("many-shot accuracy, %")
     axes.set_ylabel(f"{tail}-shot accuracy, %")
-    return _finish(made, found, [(axes, many, few)])
+    return _finish(drawing, ranking, [(axes, many, few)])
 
 
-def accuracy_against_time(found: BoardRows) -> Figure | None:
+def accuracy_against_time(ranking: BoardRows) -> Figure | None:
     """Accuracy against the seconds one fit took (rows that train nothing stand at the left edge)."""
-    seconds = np.array([float(np.mean(row.values("fit_s"))) for row in found.rows])
+    seconds = np.array([float(np.mean(row.values("fit_s"))) for row in ranking.rows])
     if not (seconds > 0).any():
         return None
-    made, (axes,) = figure(height=4.4)
+    drawing, (axes,) = figure(height=4.4)
     axes.set_xscale("log")
     seconds = np.maximum(seconds, seconds[seconds > 0].min())
-    _scatter(axes, found.rows, seconds, _accuracy(found))
+    _scatter(axes, ranking.rows, seconds, _accuracy(ranking))
     axes.set_xlabel("seconds of a fit / heads fitted together")
     axes.set_ylabel("test accuracy, %")
-    return _finish(made, found, [(axes, seconds, _accuracy(found))])
+    return _finish(drawing, ranking, [(axes, seconds, _accuracy(ranking))])
 
 
-def _accuracy(found: BoardRows) -> np.ndarray:
-    return np.array([100 * row.estimate("test/accuracy").mean for row in found.rows])
+def _accuracy(ranking: BoardRows) -> np.ndarray:
+    return np.array([100 * row.estimate("test/accuracy").mean for row in ranking.rows])
 
 
 def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
@@ -113,21 +113,21 @@ def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
     axes.margins(x=0.08, y=0.06)
 
 
-def _finish(made: Figure, found: BoardRows, panels: list[tuple[Axes, np.ndarray, np.ndarray]]) -> Figure:
+def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.ndarray, np.ndarray]]) -> Figure:
     """Legend of the kinds, plain tick labels, and as many names beside points as have room, best rows first."""
-    if len({row.text("tuning") for row in found.rows}) > 1:
-        handles, labels = made.axes[0].get_legend_handles_labels()
-        made.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    if len({row.text("tuning") for row in ranking.rows}) > 1:
+        handles, labels = drawing.axes[0].get_legend_handles_labels()
+        drawing.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     for axes, _, _ in panels:
         if axes.get_xscale() == "log":
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
-    made.draw_without_rendering()
+    drawing.draw_without_rendering()
     for axes, x, y in panels:
-        name_points(axes, [(float(x[index]), float(y[index]), row.label) for index, row in enumerate(found.rows)], made.dpi)
-    return made
+        name_points(axes, [(float(x[index]), float(y[index]), row.label) for index, row in enumerate(ranking.rows)], drawing.dpi)
+    return drawing
 
 
 def name_points(axes: Axes, points: list[tuple[float, float, str]], dpi: float = 100.0, size: float = 6.5) -> int:

@@ -23,24 +23,24 @@ class Series:
     values: NDArray[np.float64]
 
 
-def chosen(found: BoardRows, names: Sequence[str] | None = None) -> list[Row]:
+def chosen(ranking: BoardRows, names: Sequence[str] | None = None) -> list[Row]:
     """The rows that per-class plots show: those named, or up to six, well-known ones first.
 
     Raises:
         UserError: a name is not a row of the board.
     """
-    by_label = {row.label: row for row in found.rows}
+    by_label = {row.label: row for row in ranking.rows}
     if names is not None:
         if unknown := [name for name in names if name not in by_label]:
-            raise UserError(f"{', '.join(unknown)}: no such row on {found.title}; there are {', '.join(by_label)}")
+            raise UserError(f"{', '.join(unknown)}: no such row on {ranking.title}; there are {', '.join(by_label)}")
         return [by_label[name] for name in names]
-    order = [name for name in _PREFERRED if name in by_label] + [row.label for row in found.rows if row.label not in _PREFERRED]
+    order = [name for name in _PREFERRED if name in by_label] + [row.label for row in ranking.rows if row.label not in _PREFERRED]
     return [by_label[name] for name in order[:SHOWN]]
 
 
-def order_by_size(found: BoardRows) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def order_by_size(ranking: BoardRows) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Classes from the largest to the smallest (K,), and their training counts in that order."""
-    counts = found.rows[0].split.train_counts
+    counts = ranking.rows[0].split.train_counts
     order = np.argsort(-counts, kind="stable")
     return order, counts[order]
 
@@ -48,13 +48,13 @@ def order_by_size(found: BoardRows) -> tuple[NDArray[np.intp], NDArray[np.int64]
 def vector(row: Row, name: str) -> NDArray[np.float64] | None:
     """A per-class vector (K,), mean over seeds; None where a run does not have it."""
     read = [row.runs.find_array(int(position), name) for position in row.positions]
-    found = [values for values in read if values is not None]
-    return np.mean(found, axis=0) if len(found) == len(read) else None
+    vectors = [values for values in read if values is not None]
+    return np.mean(vectors, axis=0) if len(vectors) == len(read) else None
 
 
-def series(found: BoardRows, rows: list[Row], name: str) -> list[Series]:
+def series(ranking: BoardRows, rows: list[Row], name: str) -> list[Series]:
     """A per-class vector of each row that has it, largest class first."""
-    order, _ = order_by_size(found)
+    order, _ = order_by_size(ranking)
     values = [(row, vector(row, name)) for row in rows]
     return [Series(row, value[order]) for row, value in values if value is not None]
 

@@ -49,23 +49,23 @@ class Drawn:
     caption: str
 
 
-def draw_board(found: BoardRows, directory: Path) -> list[Drawn]:
+def draw_board(ranking: BoardRows, directory: Path) -> list[Drawn]:
     """Draw what the board has data for into `directory`/<board>/; the same records give the same bytes.
 
     Plots of the same records, drawn by the same code before, are left as they are (`drawn.json` beside them says from what they were made).
     """
-    folder = directory / found.board.slug
+    folder = directory / ranking.board.slug
     stamp = folder / "drawn.json"
-    made_from = {"records": fingerprint(found), "code": _code(), "matplotlib": matplotlib.__version__}
+    sources = {"records": fingerprint(ranking), "code": _code(), "matplotlib": matplotlib.__version__}
     if stamp.is_file():
         before = json.loads(stamp.read_text(encoding="utf-8"))
-        kept = [
+        plots = [
             Drawn(name, folder / f"{name}.svg", folder / f"{name}.png", PLOTS[name][1]) for name in before.pop("plots") if name in PLOTS
         ]
-        if before == made_from and all(plot.svg.is_file() and plot.png.is_file() for plot in kept):
-            return kept
-    drawn = _draw(found, folder)
-    write_text(stamp, json.dumps(made_from | {"plots": [plot.name for plot in drawn]}, indent=1) + "\n")
+        if before == sources and all(plot.svg.is_file() and plot.png.is_file() for plot in plots):
+            return plots
+    drawn = _draw(ranking, folder)
+    write_text(stamp, json.dumps(sources | {"plots": [plot.name for plot in drawn]}, indent=1) + "\n")
     return drawn
 
 
@@ -74,12 +74,12 @@ def _code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:16]
 
 
-def _draw(found: BoardRows, folder: Path) -> list[Drawn]:
+def _draw(ranking: BoardRows, folder: Path) -> list[Drawn]:
     drawn = []
     with look():
         for name, (draw, caption) in PLOTS.items():
-            made = draw(found)
-            if made is not None:
-                svg, png = save(made, folder / name)
+            drawing = draw(ranking)
+            if drawing is not None:
+                svg, png = save(drawing, folder / name)
                 drawn.append(Drawn(name, svg, png, caption))
     return drawn

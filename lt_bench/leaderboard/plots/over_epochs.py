@@ -9,34 +9,34 @@ from numpy.typing import NDArray
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import SHOWN, chosen, vector
 from lt_bench.leaderboard.plots.style import COLOURS, MARKERS
-from lt_bench.results.store import COURSE, COURSE_EPOCH
+from lt_bench.results.store import EPOCHS, PER_EPOCH
 
 _MEASURES = {"weight_norm": "classifier norm", "cosine": "mean cosine", "feature_norm": "mean feature norm"}
 
 
-def norms_over_epochs(found: BoardRows) -> Figure | None:
+def norms_over_epochs(ranking: BoardRows) -> Figure | None:
     """Means over the many-, medium- and few-shot classes against the share of the epochs done; a row without epochs is a dashed level.
 
     Feature norms have a panel only where some fit moves them.
     """
-    rows = [row for row in [*chosen(found), *found.rows] if vector(row, COURSE_EPOCH) is not None]
+    rows = [row for row in [*chosen(ranking), *ranking.rows] if vector(row, EPOCHS) is not None]
     rows = list(dict.fromkeys(rows))[:SHOWN]
-    if all(len(_course(row, "weight_norm")) < 2 for row in rows):
+    if all(len(_over_epochs(row, "weight_norm")) < 2 for row in rows):
         return None
-    moves = any(np.ptp(_course(row, "feature_norm"), axis=0).max() > 1e-9 for row in rows)
+    moves = any(np.ptp(_over_epochs(row, "feature_norm"), axis=0).max() > 1e-9 for row in rows)
     measures = [name for name in _MEASURES if moves or name != "feature_norm"]
-    groups = {name: members for name in ("many", "medium", "few") if (members := getattr(found.rows[0].split.groups, name)).any()}
-    made = Figure(figsize=(3.1 * len(groups), 2.3 * len(measures) + 0.6), layout="constrained")
-    panels = made.subplots(len(measures), len(groups), squeeze=False, sharex=True, sharey="row")
+    groups = {name: members for name in ("many", "medium", "few") if (members := getattr(ranking.rows[0].split.groups, name)).any()}
+    drawing = Figure(figsize=(3.1 * len(groups), 2.3 * len(measures) + 0.6), layout="constrained")
+    panels = drawing.subplots(len(measures), len(groups), squeeze=False, sharex=True, sharey="row")
     for line, name in zip(panels, measures, strict=True):
         for axes, (group, members) in zip(line, groups.items(), strict=True):
             for index, row in enumerate(rows):
-                values = np.nanmean(_course(row, name)[:, members], axis=1)
+                values = np.nanmean(_over_epochs(row, name)[:, members], axis=1)
                 style = {"color": COLOURS[index % len(COLOURS)], "label": row.label}
                 if len(values) == 1:
                     axes.axhline(values[0], linestyle="--", linewidth=1.2, **style)
                 else:
-                    done = vector(row, COURSE_EPOCH)
+                    done = vector(row, EPOCHS)
                     assert done is not None
                     axes.plot(done / done[-1], values, marker=MARKERS[index % len(MARKERS)], markevery=5, **style)
             if name == measures[0]:
@@ -45,12 +45,12 @@ def norms_over_epochs(found: BoardRows) -> Figure | None:
                 axes.set_xlabel("share of the epochs", fontsize=8.5)
         line[0].set_ylabel(_MEASURES[name])
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
-    return made
+    drawing.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
+    return drawing
 
 
-def _course(row: Row, name: str) -> NDArray[np.float64]:
+def _over_epochs(row: Row, name: str) -> NDArray[np.float64]:
     """(E, K), mean over seeds."""
-    values = vector(row, COURSE + name)
+    values = vector(row, PER_EPOCH + name)
     assert values is not None
     return values

@@ -26,16 +26,16 @@ def frequency_parts(counts: NDArray[np.integer], groups: int) -> list[NDArray[np
     return np.split(order, [len(order) * group // groups for group in range(1, groups)])
 
 
-def probability_before_and_after(found: BoardRows) -> Figure | None:
+def probability_before_and_after(ranking: BoardRows) -> Figure | None:
     """True-class probability of the test images by frequency group, before and after DynaSmooth (with the group means of these images)."""
-    row = _smoothed_row(found)
+    row = _smoothed_row(ranking)
     labels = row.runs.array(int(row.positions[0]), "test_labels")
     p = row.runs.array(int(row.positions[0]), "test_true_probability").astype(np.float64)
     k, groups = float(row.hyperparameters.get("k", _K)), int(row.hyperparameters.get("groups", _GROUPS))
     before = [p[np.isin(labels, part)] for part in frequency_parts(row.split.train_counts, groups)]
     before = [values for values in before if len(values)]
     after = [dynasmooth(values, np.full_like(values, values.mean()), k) for values in before]
-    made, (axes,) = figure()
+    drawing, (axes,) = figure()
     for offset, values, colour, name in ((-0.19, before, COLOURS[5], "before"), (0.19, after, COLOURS[4], "after DynaSmooth")):
         boxes = axes.boxplot(
             values,
@@ -53,31 +53,31 @@ def probability_before_and_after(found: BoardRows) -> Figure | None:
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("true-class probability on test")
     axes.set_title(f"{row.label}, seed {row.seeds[0]}", fontsize=9)
-    made.legend(loc="outside upper center", ncols=2)
-    return made
+    drawing.legend(loc="outside upper center", ncols=2)
+    return drawing
 
 
-def _smoothed_row(found: BoardRows) -> Row:
-    by_label = {row.label: row for row in found.rows}
-    return next((by_label[name] for name in ("d_ffds", "ffds", "ce", "joint") if name in by_label), found.rows[-1])
+def _smoothed_row(ranking: BoardRows) -> Row:
+    by_label = {row.label: row for row in ranking.rows}
+    return next((by_label[name] for name in ("d_ffds", "ffds", "ce", "joint") if name in by_label), ranking.rows[-1])
 
 
-def accuracy_over_epsilon(found: BoardRows) -> Figure | None:
+def accuracy_over_epsilon(ranking: BoardRows) -> Figure | None:
     """Accuracy of LOS against its epsilon, one line for each setting of all else (steps, learning rate ...); needs three values of epsilon in a line."""
-    lines = epsilon_lines([row for row in found.rows if row.text("strategy") == "los" and "epsilon" in row.hyperparameters])
+    lines = epsilon_lines([row for row in ranking.rows if row.text("strategy") == "los" and "epsilon" in row.hyperparameters])
     if not lines:
         return None
-    made, (axes,) = figure()
+    drawing, (axes,) = figure()
     for index, line in enumerate(lines):
         means = [row.estimate("test/accuracy") for row in line]
         x, y = [row.hyperparameters["epsilon"] for row in line], [100 * value.mean for value in means]
-        spread = [100 * (value.half or 0.0) for value in means]
+        halves = [100 * (value.half or 0.0) for value in means]
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        axes.errorbar(x, y, yerr=spread, color=colour, marker=marker, capsize=2, label=f"{line[0].values('steps')[0]:,.0f} steps")
+        axes.errorbar(x, y, yerr=halves, color=colour, marker=marker, capsize=2, label=f"{line[0].values('steps')[0]:,.0f} steps")
     axes.set_xlabel("LOS epsilon")
     axes.set_ylabel("test accuracy, %")
-    made.legend(loc="outside upper center", ncols=3)
-    return made
+    drawing.legend(loc="outside upper center", ncols=3)
+    return drawing
 
 
 def epsilon_lines(rows: list[Row]) -> list[list[Row]]:

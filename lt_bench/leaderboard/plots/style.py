@@ -46,14 +46,14 @@ def look() -> Iterator[None]:
 
 def figure(panels: int = 1, width: float = 4.6, height: float = 3.6) -> tuple[Figure, list[Axes]]:
     """A figure with its panels side by side, `width` inches each."""
-    made = Figure(figsize=(width * panels + (1.4 if panels == 1 else 0.0), height), layout="constrained")
-    return made, list(made.subplots(1, panels, squeeze=False)[0])
+    drawing = Figure(figsize=(width * panels + (1.4 if panels == 1 else 0.0), height), layout="constrained")
+    return drawing, list(drawing.subplots(1, panels, squeeze=False)[0])
 
 
-def save(made: Figure, stem: Path) -> list[Path]:
+def save(drawing: Figure, stem: Path) -> list[Path]:
     """Write `stem`.svg and `stem`.png; the same figure gives the same bytes."""
     svg = write_atomic(
-        stem.with_suffix(".svg"), lambda file: made.savefig(file, format="svg", metadata={"Date": None, "Creator": "lt-bench"})
+        stem.with_suffix(".svg"), lambda file: drawing.savefig(file, format="svg", metadata={"Date": None, "Creator": "lt-bench"})
     )
-    png = write_atomic(stem.with_suffix(".png"), lambda file: made.savefig(file, format="png", dpi=150, metadata={"Software": None}))
+    png = write_atomic(stem.with_suffix(".png"), lambda file: drawing.savefig(file, format="png", dpi=150, metadata={"Software": None}))
     return [svg, png]

@@ -117,7 +117,7 @@ class Published:
     @property
     def distance(self) -> int:
         """How far the source is from the strategy: 0 it is about the strategy or its family of baselines, 1 a collection of runs, 2 about another method."""
-        subjects = next((found for start, found in _SUBJECTS.items() if self.source.startswith(start)), None)
+        subjects = next((match for start, match in _SUBJECTS.items() if self.source.startswith(start)), None)
         if subjects is not None:
             return 0 if self.strategy in subjects else 2
         return 0 if self.source.startswith(_HOMES) or self.source_kind not in ("repo_table", "third_party", "index") else 1
@@ -125,7 +125,7 @@ class Published:
     @property
     def about(self) -> Source:
         """What is known of the source."""
-        return next((found for found in sources() if self.source.startswith(found.begins)), Source(self.source, self.source, "", "", False))
+        return next((match for match in sources() if self.source.startswith(match.begins)), Source(self.source, self.source, "", "", False))
 
     @property
     def short(self) -> str:
@@ -135,8 +135,8 @@ class Published:
     @property
     def epochs(self) -> int | None:
         """Epochs of the training of the network, where the notes say them ("200ep")."""
-        found = re.search(r"\b(\d+)ep\b", self.notes)
-        return int(found.group(1)) if found else None
+        match = re.search(r"\b(\d+)ep\b", self.notes)
+        return int(match.group(1)) if match else None
 
     @property
     def flip_averaged(self) -> bool:

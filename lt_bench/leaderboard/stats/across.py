@@ -33,22 +33,22 @@ class Across:
         return self.ranks.mean(1)
 
 
-def across(found: list[BoardRows]) -> list[Across]:
+def across(rankings: list[BoardRows]) -> list[Across]:
     """One comparison for each protocol and mode that has at least two boards. Rows with the user's own hyper-parameters or less exact products take no part."""
     alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
-    for board in found:
+    for board in rankings:
         alike[board.board.protocol, board.board.mode].append(board)
     compared = [_compare(group) for _, group in sorted(alike.items()) if len(group) > 1]
     return [result for result in compared if len(result.labels) != 1]  # a row alone on all boards is ranked against nobody
 
 
-def _compare(found: list[BoardRows]) -> Across:
-    tables = [_accuracies(board) for board in found]
+def _compare(rankings: list[BoardRows]) -> Across:
+    tables = [_accuracies(board) for board in rankings]
     names = sorted(set().union(*tables))
     missing = tuple(
         f"{name} on {board.short}: {'missing' if name not in table else f'{len(table[name])} settings, and the test set does not choose one'}"
         for name in names
-        for board, table in zip(found, tables, strict=True)
+        for board, table in zip(rankings, tables, strict=True)
         if len(table.get(name, ())) != 1
     )
     dense = [name for name in names if all(len(table.get(name, ())) == 1 for table in tables)]
@@ -57,16 +57,16 @@ def _compare(found: list[BoardRows]) -> Across:
     order = sorted(range(len(dense)), key=lambda row: (float(places[row].mean()), dense[row]))
     wins = (accuracy == accuracy.max(0)).sum(1) if dense else np.zeros(0, np.int64)
     return Across(
-        tuple(board.short for board in found), tuple(dense[row] for row in order), accuracy[order], places[order], wins[order], missing
+        tuple(board.short for board in rankings), tuple(dense[row] for row in order), accuracy[order], places[order], wins[order], missing
     )
 
 
-def missing_seeds(found: BoardRows) -> list[str]:
+def missing_seeds(ranking: BoardRows) -> list[str]:
     """One line that names the rows which lack seeds that others of the board have, none where nothing is missing.
 
     Rows that train nothing need one seed only, a user's own settings none.
     """
-    trained = [row for row in found.rows if row.varies is not None and row.text("tuning") != "user"]
+    trained = [row for row in ranking.rows if row.varies is not None and row.text("tuning") != "user"]
     wanted = sorted({seed for row in trained for seed in row.seeds})
     lacking: dict[str, list[str]] = defaultdict(list)
     for row in trained:
@@ -76,10 +76,10 @@ def missing_seeds(found: BoardRows) -> list[str]:
     return [f"Seeds that other rows have and that are missing: {named}."] if named else []
 
 
-def _accuracies(found: BoardRows) -> dict[str, list[float]]:
+def _accuracies(ranking: BoardRows) -> dict[str, list[float]]:
     """Mean accuracies by strategy and kind of tuning."""
     table: dict[str, list[float]] = defaultdict(list)
-    for row in found.rows:
+    for row in ranking.rows:
         kind = row.text("tuning")
         if kind != "user" and row.exact:
             name = row.text("strategy") if kind in ("official", "inferred") else f"{row.text('strategy')} ({kind})"

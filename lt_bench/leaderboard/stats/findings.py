@@ -60,30 +60,30 @@ def variation(values: NDArray[np.float64]) -> tuple[float, float, float]:
     """Standard deviation / |mean| of values and its 95 % percentile interval from resampling them (seeded)."""
     values = values[np.isfinite(values)]
     drawn = values[np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))]
-    spread = drawn.std(1) / np.abs(drawn.mean(1))
-    low, high = np.quantile(spread, [0.025, 0.975])
+    ratios = drawn.std(1) / np.abs(drawn.mean(1))
+    low, high = np.quantile(ratios, [0.025, 0.975])
     return float(values.std() / abs(values.mean())), float(low), float(high)
 
 
-def published_settings(found: BoardRows) -> list[Row]:
+def published_settings(ranking: BoardRows) -> list[Row]:
     """The rows with official or inferred settings and exact products."""
-    return [row for row in found.rows if row.text("tuning") in ("official", "inferred") and row.exact]
+    return [row for row in ranking.rows if row.text("tuning") in ("official", "inferred") and row.exact]
 
 
-def findings(found: BoardRows) -> list[str]:
+def findings(ranking: BoardRows) -> list[str]:
     """Two sentences for a board of at least five such strategies, otherwise none."""
-    rows = published_settings(found)
+    rows = published_settings(ranking)
     read = {name: np.array([row.estimate(f"test/{name}").mean for row in rows]) for name in ("accuracy", *_READ)}
     if min(int(np.isfinite(values).sum()) for values in read.values()) < _FEWEST:
         return []
     balance, size = (spearman(read[name], read["accuracy"]).text for name in ("loma_column_balance", "loma_column_mean"))
-    spread = {
+    variations = {
         name: "{:.0f} % (95 %: {:.0f} to {:.0f} %)".format(*(100 * value for value in variation(read[name])))
         for name in ("loma_column_mean", "rsd_column_mean")
     }
     return [
         f"Test accuracy against LoMa balance (smaller is more balanced): {balance}; against LoMa size: {size}. An association between strategies, not a cause.",
-        f"Over strategies (std / mean), LoMa varies by {spread['loma_column_mean']}, RSD by {spread['rsd_column_mean']}; column reading, which cannot see the bias.",
+        f"Over strategies (std / mean), LoMa varies by {variations['loma_column_mean']}, RSD by {variations['rsd_column_mean']}; column reading, which cannot see the bias.",
     ]
 
 

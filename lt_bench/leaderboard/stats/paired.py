@@ -40,12 +40,12 @@ def paired_test(first: NDArray[np.bool_ | np.floating], second: NDArray[np.bool_
     """
     D = first.astype(np.float32) - second.astype(np.float32)
     S, N = D.shape
-    found = mean_squares(D)
-    total, spread = found.images, found.images**2 / (N - 1)
-    if S > 1 and found.seeds > found.residual:
-        total += found.seeds - found.residual
-        spread += found.seeds**2 / (S - 1) + found.residual**2 / ((S - 1) * (N - 1))
-    return _tested(float(D.mean(dtype=np.float64)), total / (S * N), spread / (S * N) ** 2, N - 1)
+    squares = mean_squares(D)
+    total, scatter = squares.images, squares.images**2 / (N - 1)
+    if S > 1 and squares.seeds > squares.residual:
+        total += squares.seeds - squares.residual
+        scatter += squares.seeds**2 / (S - 1) + squares.residual**2 / ((S - 1) * (N - 1))
+    return _tested(float(D.mean(dtype=np.float64)), total / (S * N), scatter / (S * N) ** 2, N - 1)
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def mean_squares(outcomes: NDArray[np.bool_ | np.floating]) -> MeanSquares:
     return MeanSquares(ss_images / (N - 1), ss_seeds / (S - 1), max(ss_all - ss_images - ss_seeds, 0.0) / ((S - 1) * (N - 1)))
 
 
-def _tested(difference: float, variance: float, spread: float, most_degrees: int) -> PairedTest:
-    """Student's t test of a difference with a variance of several parts: ``degrees = variance^2 / spread`` (Satterthwaite), `spread` the sum of ``part^2 / its degrees``."""
+def _tested(difference: float, variance: float, scatter: float, most_degrees: int) -> PairedTest:
+    """Student's t test of a difference with a variance of several parts: ``degrees = variance^2 / scatter`` (Satterthwaite), `scatter` the sum of ``part^2 / its degrees``."""
     error = math.sqrt(variance)
     if error == 0.0:
         return PairedTest(difference, 0.0, float(most_degrees), 1.0 if difference == 0.0 else 0.0)
-    degrees = variance**2 / spread
+    degrees = variance**2 / scatter
     return PairedTest(difference, error, degrees, 2.0 * float(stdtr(degrees, -abs(difference) / error)))
 
 
@@ -93,8 +93,8 @@ def seed_noise(outcomes: NDArray[np.bool_]) -> SeedNoise | None:
     """Of one row's (S, N) outcomes; None for a single seed."""
     if len(outcomes) < 2:
         return None
-    found = mean_squares(outcomes)
-    return SeedNoise(found.seeds, found.residual, len(outcomes) - 1.0)
+    squares = mean_squares(outcomes)
+    return SeedNoise(squares.seeds, squares.residual, len(outcomes) - 1.0)
 
 
 def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
@@ -132,15 +132,15 @@ def unpaired_test(
     D = first.mean(0, keepdims=True, dtype=np.float64) - second.mean(0, keepdims=True, dtype=np.float64)
     N = D.shape[1]
     variance = mean_squares(D).images / N
-    spread = variance**2 / (N - 1)
+    scatter = variance**2 / (N - 1)
     shared: dict[SeedNoise, float] = {}
     for outcomes, noise in ((first, first_noise), (second, second_noise)):
         if noise is not None and noise.mean_square > noise.residual:
             shared[noise] = shared.get(noise, 0.0) + 1 / (len(outcomes) * N)
     for noise, factor in shared.items():  # two rows may stand on one estimate
         variance += factor * (noise.mean_square - noise.residual)
-        spread += (factor * noise.mean_square) ** 2 / noise.degrees
-    return _tested(float(D.mean()), variance, spread, N - 1)
+        scatter += (factor * noise.mean_square) ** 2 / noise.degrees
+    return _tested(float(D.mean()), variance, scatter, N - 1)
 
 
 def untested(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:

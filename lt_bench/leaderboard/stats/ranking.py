@@ -9,12 +9,12 @@ from lt_bench.leaderboard.boards import BoardRows, RowStatistics
 from lt_bench.leaderboard.stats.statistics import BoardStatistics, board_statistics
 
 
-def ranked(found: BoardRows, directory: Path | None = None) -> BoardRows:
+def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
     """The board with statistics in its rows (from the stored predictions, cached)."""
-    return attach(found, board_statistics(found, directory))
+    return attach(ranking, board_statistics(ranking, directory))
 
 
-def attach(found: BoardRows, statistics: BoardStatistics) -> BoardRows:
+def attach(ranking: BoardRows, statistics: BoardStatistics) -> BoardRows:
     """The board with these statistics in its rows."""
     rows = [
         dataclasses.replace(
@@ -26,27 +26,27 @@ def attach(found: BoardRows, statistics: BoardStatistics) -> BoardRows:
             ),
             computed={},
         )
-        for index, row in enumerate(found.rows)
+        for index, row in enumerate(ranking.rows)
     ]
-    return BoardRows(found.board, rows, statistics.resolvable)
+    return BoardRows(ranking.board, rows, statistics.resolvable)
 
 
-def statistics_note(found: BoardRows) -> str:
+def statistics_note(ranking: BoardRows) -> str:
     """How to read ranks, and what this test set can resolve; empty for a board without statistics."""
-    if found.rows[0].statistics is None:
+    if ranking.rows[0].statistics is None:
         return ""
     note = "Rank: possible places and groups; rows that share a letter cannot be told apart (paired over seeds and test images, Holm-corrected over all pairs, 5 %)."
-    note = " ".join([note, *_one_seed(found)])
-    if found.resolvable is None:
+    note = " ".join([note, *_one_seed(ranking)])
+    if ranking.resolvable is None:
         return note
-    return f"{note} Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {100 * found.resolvable:.2f} points."
+    return f"{note} Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {100 * ranking.resolvable:.2f} points."
 
 
-def _one_seed(found: BoardRows) -> list[str]:
+def _one_seed(ranking: BoardRows) -> list[str]:
     """A sentence about rows with one seed: how they are compared, or that they are not."""
-    trained = [row for row in found.rows if row.varies is not None]
+    trained = [row for row in ranking.rows if row.varies is not None]
     once = [row.label for row in trained if len(row.seeds) == 1]
-    if not once or len(found.rows) < 2:
+    if not once or len(ranking.rows) < 2:
         return []
     if len(once) == len(trained):
         return [

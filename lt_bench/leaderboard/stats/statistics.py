@@ -43,29 +43,29 @@ def cache_directory() -> Path:
     return home() / "statistics"
 
 
-def board_statistics(found: BoardRows, directory: Path | None = None, resamples: int = RESAMPLES) -> BoardStatistics:
+def board_statistics(ranking: BoardRows, directory: Path | None = None, resamples: int = RESAMPLES) -> BoardStatistics:
     """Statistics of a board, from the cache in `directory` (default `cache_directory()`) where the same records were seen before.
 
     Raises:
         UserError: a side file is missing, or two rows were not evaluated on the same images.
     """
-    path = (directory or cache_directory()) / f"{fingerprint(found)}-{_VERSION}-{resamples}.json"
+    path = (directory or cache_directory()) / f"{fingerprint(ranking)}-{_VERSION}-{resamples}.json"
     if path.is_file():
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    result = compute(found, resamples)
+    result = compute(ranking, resamples)
     write_text(path, json.dumps(asdict(result)) + "\n")
     return result
 
 
-def compute(found: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
+def compute(ranking: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
     """The same without a cache."""
-    labels = found.rows[0].runs.array(found.rows[0].positions[0], "test_labels")
-    outcomes = [outcome(row, labels) for row in found.rows]
+    labels = ranking.rows[0].runs.array(ranking.rows[0].positions[0], "test_labels")
+    outcomes = [outcome(row, labels) for row in ranking.rows]
     correct = np.stack([values.mean(0, dtype=np.float64) for values in outcomes])
     drawn = resample(correct, resamples)
     intervals = [drawn.interval(row) for row in range(len(correct))]
     behind = [drawn.difference(row, 0) for row in range(len(correct))]
-    seeds = [row.varied_seeds for row in found.rows]
+    seeds = [row.varied_seeds for row in ranking.rows]
     noises = [seed_noise(values) for values, has in zip(outcomes, seeds, strict=True) if has is not None]
     expected = pooled_noise([noise for noise in noises if noise is not None])
     tests = [compared(outcomes[i], seeds[i], outcomes[j], seeds[j], expected) for i, j in itertools.combinations(range(len(correct)), 2)]
@@ -99,10 +99,10 @@ def _better(rows: int, tests: list[PairedTest], p: NDArray[np.float64]) -> NDArr
     return better
 
 
-def fingerprint(found: BoardRows) -> str:
+def fingerprint(ranking: BoardRows) -> str:
     """32 hex digits of the content of every record behind the board, in row order."""
     hashed = hashlib.sha256()
-    for path in found.paths:
+    for path in ranking.paths:
         hashed.update(hashlib.sha256(path.read_bytes()).digest())
     return hashed.hexdigest()[:32]
 

@@ -44,22 +44,24 @@ class Beside:
     differs: tuple[str, ...]
 
 
-def beside_published(found: BoardRows) -> list[Beside]:
+def beside_published(ranking: BoardRows) -> list[Beside]:
     """Every row of a board whose strategy has a published accuracy on its dataset and imbalance, in the order of the board; made once."""
-    kept = found.rows[0].computed
-    if "beside published" not in kept:
-        kept["beside published"] = _beside(found)
-    return kept["beside published"]
+    computed = ranking.rows[0].computed
+    if "beside published" not in computed:
+        computed["beside published"] = _beside(ranking)
+    return computed["beside published"]
 
 
-def _beside(found: BoardRows) -> list[Beside]:
-    factor = float(found.rows[0].values("imbalance_factor")[0])
+def _beside(ranking: BoardRows) -> list[Beside]:
+    factor = float(ranking.rows[0].values("imbalance_factor")[0])
     result = []
-    for row in found.rows:
-        line = nearest(row.text("strategy"), found.board.dataset, factor, str(row.text("backbone")))
+    for row in ranking.rows:
+        line = nearest(row.text("strategy"), ranking.board.dataset, factor, str(row.text("backbone")))
         if line is None or line.top1 is None:
             continue
-        all_lines = [one.top1 for one in for_dataset(found.board.dataset, factor) if one.strategy == line.strategy and one.top1 is not None]
+        all_lines = [
+            one.top1 for one in for_dataset(ranking.board.dataset, factor) if one.strategy == line.strategy and one.top1 is not None
+        ]
         measured, flipped = row.estimate("test/accuracy"), _known(row, "test_flip/accuracy")
         compared = flipped if line.flip_averaged and flipped is not None else measured
         result.append(
@@ -110,11 +112,11 @@ def what_differs(row: Row, line: Published, flipped: bool) -> list[str]:
     return differs + ([f"not stated there: {', '.join(unstated)}"] if unstated else [])
 
 
-def beside_table(found: BoardRows) -> tuple[list[str], list[list[str]]]:
+def beside_table(ranking: BoardRows) -> tuple[list[str], list[list[str]]]:
     """Heads and lines of texts for a board, without columns that nothing was measured for."""
-    lines = [_cells(one) for one in beside_published(found)]
-    kept = [index for index in range(len(HEAD)) if any(line[index] != MISSING for line in lines)]
-    return [HEAD[index] for index in kept], [[line[index] for index in kept] for line in lines]
+    lines = [_cells(one) for one in beside_published(ranking)]
+    shown = [index for index in range(len(HEAD)) if any(line[index] != MISSING for line in lines)]
+    return [HEAD[index] for index in shown], [[line[index] for index in shown] for line in lines]
 
 
 def _cells(one: Beside) -> list[str]:
@@ -133,10 +135,10 @@ def _cells(one: Beside) -> list[str]:
     ]
 
 
-def published_markdown(found: list[BoardRows]) -> str:
+def published_markdown(rankings: list[BoardRows]) -> str:
     """`PUBLISHED.md`: one section a board."""
     parts = ["# Measured beside published", about()]
-    for board in found:
+    for board in rankings:
         head, lines = beside_table(board)
         if lines:
             stage1 = board.rows[0].text("stage1")
@@ -156,7 +158,7 @@ def about() -> str:
     )
 
 
-def published_csv(found: list[BoardRows]) -> str:
+def published_csv(rankings: list[BoardRows]) -> str:
     """The same as one CSV for all boards, numbers unrounded."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -164,7 +166,7 @@ def published_csv(found: list[BoardRows]) -> str:
         ["dataset", "imbalance_factor", "backbone", "cache_key", "protocol", "row", "measured", "measured_low", "measured_high", "flip_averaged", "best_test_epoch", "published",
          "published_backbone", "end_to_end", "difference", "lowest_published", "highest_published", "source_kind", "source", "what_differs"]
     )  # fmt: skip
-    for board in found:
+    for board in rankings:
         for one in beside_published(board):
             line, ends = one.published, (one.measured.low, one.measured.high)
             writer.writerow(
@@ -198,8 +200,8 @@ def _known(row: Row, name: str) -> Estimate | None:
 
 
 def _stage1_epochs(row: Row) -> int | None:
-    found = re.search(r"\b(\d+) epochs\b", str(row.text("stage1") or ""))
-    return int(found.group(1)) if found else None
+    match = re.search(r"\b(\d+) epochs\b", str(row.text("stage1") or ""))
+    return int(match.group(1)) if match else None
 
 
 def _percent(value: Estimate) -> str:

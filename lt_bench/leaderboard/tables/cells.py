@@ -64,10 +64,10 @@ def fixed(value: float, decimals: int) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def table_cells(found: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
+def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
     """Cells of every row and column, with first and second places where the column has a better end."""
-    values = [[column_value(row, column) for column in columns] for row in found.rows]
-    result = [[Cell(column_value(row, column), _text(row, column)) for column in columns] for row in found.rows]
+    values = [[column_value(row, column) for column in columns] for row in ranking.rows]
+    result = [[Cell(column_value(row, column), _text(row, column)) for column in columns] for row in ranking.rows]
     for index, column in enumerate(columns):
         for position, place in _places([line[index] for line in values], column).items():
             cell = result[position][index]
@@ -98,9 +98,9 @@ def _places(values: list[Value], column: Column) -> dict[int, int]:
     return {position: distinct.index(value) + 1 for position, value in printed.items() if value in distinct}
 
 
-def usable(found: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+def usable(ranking: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns that at least one row of the board has a value for."""
-    return tuple(column for column in columns if any(_text(row, column) != MISSING for row in found.rows))
+    return tuple(column for column in columns if any(_text(row, column) != MISSING for row in ranking.rows))
 
 
 def interval_note(rows: list[Row]) -> str:
@@ -120,11 +120,11 @@ def legend(columns: tuple[Column, ...]) -> str:
     return "; ".join(said) + "." if said else ""
 
 
-def notes(found: BoardRows) -> list[str]:
+def notes(ranking: BoardRows) -> list[str]:
     """Everything a reader of this board's table must know."""
-    kept = found.rows[0].computed
-    if "notes" not in kept:
-        kept["notes"] = [
-            note for note in (interval_note(found.rows), statistics_note(found), *findings(found), *missing_seeds(found)) if note
+    computed = ranking.rows[0].computed
+    if "notes" not in computed:
+        computed["notes"] = [
+            note for note in (interval_note(ranking.rows), statistics_note(ranking), *findings(ranking), *missing_seeds(ranking)) if note
         ]
-    return kept["notes"]
+    return computed["notes"]

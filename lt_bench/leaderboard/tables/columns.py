@@ -128,26 +128,26 @@ def _published(row: Row) -> Published | None:
 
 
 def _published_text(row: Row) -> str | None:
-    found = _published(row)
-    return None if found is None else f"{found.top1:.1f}{found.mark} {found.backbone}{found.remarks}"
+    line = _published(row)
+    return None if line is None else f"{line.top1:.1f}{line.mark} {line.backbone}{line.remarks}"
 
 
 def _published_difference(row: Row) -> float | None:
-    found = _published(row)
-    if found is None or found.top1 is None or found.end_to_end:
+    line = _published(row)
+    if line is None or line.top1 is None or line.end_to_end:
         return None
-    return row.estimate("test/accuracy").mean - found.top1 / 100
+    return row.estimate("test/accuracy").mean - line.top1 / 100
 
 
 def _published_source(row: Row) -> str | None:
-    found = _published(row)
-    return None if found is None else found.short
+    line = _published(row)
+    return None if line is None else line.short
 
 
 def published_citation(row: Row) -> str | None:
     """Where the row's published number stands, in full; None where there is none."""
-    found = _published(row)
-    return None if found is None else found.citation
+    line = _published(row)
+    return None if line is None else line.citation
 
 
 def _rank(row: Row) -> str | None:

@@ -30,20 +30,20 @@ _SPECIAL |= {
 }
 
 
-def latex_table(found: BoardRows, columns: tuple[Column, ...]) -> str:
+def latex_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     """One board as a `table*` environment; the document needs the package booktabs."""
     align = "l" + "".join("l" if column.style == "text" else "r" for column in columns)
     lines = [
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{escape(found.title)}. {escape(' '.join(notes(found)))}}}",
-        rf"\label{{tab:{found.board.slug}}}",
+        rf"\caption{{{escape(ranking.title)}. {escape(' '.join(notes(ranking)))}}}",
+        rf"\label{{tab:{ranking.board.slug}}}",
         rf"\begin{{tabular}}{{{align}}}",
         r"\toprule",
         _line(["Strategy", *(escape(column.title) for column in columns)]),
         r"\midrule",
     ]
-    for row, cells in zip(found.rows, table_cells(found, columns), strict=True):
+    for row, cells in zip(ranking.rows, table_cells(ranking, columns), strict=True):
         lines.append(_line([escape(row.label), *(_MARK.get(cell.place or 0, "{}").format(escape(cell.text)) for cell in cells)]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}"]) + "\n"
 

@@ -22,12 +22,12 @@ _NARROW = 130  # characters under which a board shows means without their interv
 _RUN_COLUMNS = ("accuracy", "many", "medium", "few", "loma", "rsd", "loma_balance", "loma_balance_train", "gap", "fit_s")
 
 
-def board_table(found: BoardRows, columns: tuple[Column, ...], width: int | None = None) -> Table:
+def board_table(ranking: BoardRows, columns: tuple[Column, ...], width: int | None = None) -> Table:
     """One board: a line a row, best value of each column bold, second underlined; only the first columns that fit into ``width`` characters."""
-    cells = table_cells(found, columns)
+    cells = table_cells(ranking, columns)
     if width is not None and width < _NARROW:
         cells = [[replace(cell, text=cell.text.partition(" ±")[0]) for cell in line] for line in cells]
-    labels = [row.label for row in found.rows]
+    labels = [row.label for row in ranking.rows]
     shown = (
         _fitting(
             [labels, *([line[c].text for line in cells] for c in range(len(columns)))], ["Strategy", *(c.title for c in columns)], width
@@ -36,11 +36,11 @@ def board_table(found: BoardRows, columns: tuple[Column, ...], width: int | None
     )
     left_out = [column.title for column in columns[shown:]]
     caption = [
-        *notes(found),
+        *notes(ranking),
         legend(columns[:shown]),
         *([f"Left out for the width of the terminal: {', '.join(left_out)}; the files have them."] if left_out else []),
     ]
-    table = _table(found.title, "\n".join(caption))
+    table = _table(ranking.title, "\n".join(caption))
     table.add_column("Strategy", no_wrap=True)
     for column in columns[:shown]:
         table.add_column(column.title, justify="left" if column.style == "text" else "right", no_wrap=True)
@@ -51,13 +51,13 @@ def board_table(found: BoardRows, columns: tuple[Column, ...], width: int | None
 
 def run_table(records: Iterable[RunRecord], width: int | None = None) -> Table:
     """The records of one run (any strategies and seeds): a line for each seed, then mean and 95 % interval; the first columns that fit into ``width``."""
-    found = boards(from_records(records))
+    rankings = boards(from_records(records))
     columns = [column for column in registered() if column.key in _RUN_COLUMNS]
     lines: list[list[str]] = []
     sections: list[int] = []
-    for board in found:
+    for board in rankings:
         for row in board.rows:
-            label = row.label if len(found) == 1 else f"{row.label} ({board.title})"
+            label = row.label if len(rankings) == 1 else f"{row.label} ({board.title})"
             for position, seed in enumerate(row.seeds):
                 values = [value_text(_at_seed(row, column, position), column) for column in columns]
                 lines.append([label if position == 0 else "", str(seed), *values])
@@ -67,9 +67,9 @@ def run_table(records: Iterable[RunRecord], width: int | None = None) -> Table:
     titles = ["Strategy", "Seed", *(column.title for column in columns)]
     shown = _fitting([list(cells) for cells in zip(*lines, strict=True)], titles, width)
     if shown < len(titles) and len(sections) == 1:
-        return _turned(found[0].title, found[0].rows[0], lines, titles)
-    rows = [row for board in found for row in board.rows]
-    table = _table(found[0].title if len(found) == 1 else None, interval_note(rows))
+        return _turned(rankings[0].title, rankings[0].rows[0], lines, titles)
+    rows = [row for board in rankings for row in board.rows]
+    table = _table(rankings[0].title if len(rankings) == 1 else None, interval_note(rows))
     for position, title in enumerate(titles[:shown]):
         table.add_column(title, justify="right" if position > 1 else "left", no_wrap=True)
     for number, line in enumerate(lines, 1):

@@ -14,28 +14,28 @@ from lt_bench.leaderboard.tables.columns import Column, published_citation
 _MARK = {1: "**{}**", 2: "<u>{}</u>"}
 
 
-def markdown_table(found: BoardRows, columns: tuple[Column, ...]) -> str:
+def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     """One board as a Markdown section: heading, identity, table, what ± means."""
     head = ["Strategy", *(column.title for column in columns)]
     align = [":--", *(":--" if column.style == "text" else "--:" for column in columns)]
     lines = [_line(head), _line(align)]
-    for row, cells in zip(found.rows, table_cells(found, columns), strict=True):
+    for row, cells in zip(ranking.rows, table_cells(ranking, columns), strict=True):
         lines.append(_line([row.label, *(_MARK.get(cell.place or 0, "{}").format(_escape(cell.text)) for cell in cells)]))
-    identity = f"Split `{found.board.split_hash[:16]}`, cache `{found.board.cache_key[:16]}`."
-    sources = published_sources(found)
+    identity = f"Split `{ranking.board.split_hash[:16]}`, cache `{ranking.board.cache_key[:16]}`."
+    sources = published_sources(ranking)
     parts = [
-        f"## {found.title}",
+        f"## {ranking.title}",
         identity,
         "\n".join(lines),
-        "\n".join(f"- {note}" for note in (*notes(found), legend(columns)) if note),
+        "\n".join(f"- {note}" for note in (*notes(ranking), legend(columns)) if note),
         *([sources] if sources else []),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def published_sources(found: BoardRows) -> str:
+def published_sources(ranking: BoardRows) -> str:
     """Where the published numbers of a board's table stand, one Markdown list item each."""
-    cited = [(row.label, published_citation(row)) for row in found.rows]
+    cited = [(row.label, published_citation(row)) for row in ranking.rows]
     items = dict.fromkeys(f"- {label.partition(' ')[0]}: {_escape(text)}" for label, text in cited if text is not None)
     return "Published (not our measurements; † read on an index page):\n\n" + "\n".join(items) if items else ""
 
@@ -61,18 +61,18 @@ def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def csv_table(found: list[BoardRows], columns: tuple[Column, ...]) -> str:
+def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
     """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), with `_low` and `_high` where a column has intervals."""
     columns = tuple(column for column in columns if column.key not in BOARD_FIELDS)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    cells = [table_cells(board, columns) for board in found]
-    spread = {index for table in cells for line in table for index, cell in enumerate(line) if isinstance(cell.value, Estimate)}
+    cells = [table_cells(board, columns) for board in rankings]
+    with_ends = {index for table in cells for line in table for index, cell in enumerate(line) if isinstance(cell.value, Estimate)}
     head = [*BOARD_FIELDS, "backbone", "imbalance_factor", "row", "strategy", "n"]
     for index, column in enumerate(columns):
-        head += [column.key, f"{column.key}_low", f"{column.key}_high"] if index in spread else [column.key]
+        head += [column.key, f"{column.key}_low", f"{column.key}_high"] if index in with_ends else [column.key]
     writer.writerow(head)
-    for board, table in zip(found, cells, strict=True):
+    for board, table in zip(rankings, cells, strict=True):
         for row, line in zip(board.rows, table, strict=True):
             out_line = [getattr(board.board, name) for name in BOARD_FIELDS]
             out_line += [
@@ -88,7 +88,7 @@ def csv_table(found: list[BoardRows], columns: tuple[Column, ...]) -> str:
                     out_line.append(cell.value)
                 else:
                     out_line.append(_number(number(cell.value) * factor))
-                if index in spread:
+                if index in with_ends:
                     ends = (cell.value.low, cell.value.high) if isinstance(cell.value, Estimate) else (None, None)
                     out_line += ["" if end is None else _number(end * factor) for end in ends]
             writer.writerow(out_line)

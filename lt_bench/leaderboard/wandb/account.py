@@ -17,9 +17,9 @@ def require_account() -> None:
     import wandb.errors
 
     try:
-        found = wandb.login(verify=False)
+        known = wandb.login(verify=False)
     except (wandb.errors.Error, ValueError, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise UserError(f"no W&B account: {reason}; set WANDB_API_KEY or `wandb login`, or log offline and `wandb sync` later") from error
-    if not found:
+    if not known:
         raise UserError("no W&B account: set WANDB_API_KEY or `wandb login`, or log offline and `wandb sync` later")

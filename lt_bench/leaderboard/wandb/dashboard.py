@@ -26,13 +26,13 @@ def dashboard(entity: str, project: str) -> list[str]:
     import wandb
 
     try:
-        made, text = workspace(entity, project), report(entity, project)
-        made.save()
+        space, text = workspace(entity, project), report(entity, project)
+        space.save()
         text.save()
     except (wandb.Error, OSError, ValueError) as error:
         said = " ".join(str(error).split())
         raise UserError(f"W&B did not take the dashboard of {entity}/{project}: {said}; `wandb login`, then again") from error
-    return [str(made.url), str(text.url)]
+    return [str(space.url), str(text.url)]
 
 
 def workspace(entity: str, project: str) -> Workspace:

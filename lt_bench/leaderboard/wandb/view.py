@@ -157,34 +157,34 @@ def write_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], to: Dest
     run.finish()
 
 
-def _write_board(found: BoardRows, id: str, to: Destination, plots: bool) -> None:  # noqa: A002
+def _write_board(ranking: BoardRows, id: str, to: Destination, plots: bool) -> None:  # noqa: A002
     import wandb
 
     from lt_bench.leaderboard.plots.draw import draw_board
 
-    run = _start(to, id, f"leaderboard/{found.title}", "leaderboard", found.board.dataset, asdict(found.board), ["leaderboard"])
-    names, data = table(found)
+    run = _start(to, id, f"leaderboard/{ranking.title}", "leaderboard", ranking.board.dataset, asdict(ranking.board), ["leaderboard"])
+    names, data = table(ranking)
     run.log({"leaderboard": wandb.Table(columns=names, data=data)})
     with tempfile.TemporaryDirectory() as folder:
-        for drawn in draw_board(found, Path(folder)) if plots else ():
+        for drawn in draw_board(ranking, Path(folder)) if plots else ():
             run.log({f"plots/{drawn.name}": wandb.Image(str(drawn.png), caption=drawn.caption)})
     run.finish()
 
 
-def table(found: BoardRows) -> tuple[list[str | int], list[Any]]:
+def table(ranking: BoardRows) -> tuple[list[str | int], list[Any]]:
     """The board as column names and plain rows: numbers as stored, ends of intervals in columns of their own, None for what is missing."""
-    columns = usable(found, registered())
-    values = [[column_value(row, column) for column in columns] for row in found.rows]
-    spread = [any(isinstance(line[index], Estimate) for line in values) for index in range(len(columns))]
+    columns = usable(ranking, registered())
+    values = [[column_value(row, column) for column in columns] for row in ranking.rows]
+    with_ends = [any(isinstance(line[index], Estimate) for line in values) for index in range(len(columns))]
     names: list[str | int] = ["row"]
-    for column, wide in zip(columns, spread, strict=True):
-        names += [column.key, f"{column.key}_low", f"{column.key}_high"] if wide else [column.key]
+    for column, has_ends in zip(columns, with_ends, strict=True):
+        names += [column.key, f"{column.key}_low", f"{column.key}_high"] if has_ends else [column.key]
     data: list[Any] = []
-    for row, line in zip(found.rows, values, strict=True):
+    for row, line in zip(ranking.rows, values, strict=True):
         cells: list[Any] = [row.label]
-        for value, wide in zip(line, spread, strict=True):
+        for value, has_ends in zip(line, with_ends, strict=True):
             cells.append(value if isinstance(value, str) else None if math.isnan(number(value)) else number(value))
-            if wide:
+            if has_ends:
                 cells += [value.low, value.high] if isinstance(value, Estimate) else [None, None]
         data.append(cells)
     return names, data
