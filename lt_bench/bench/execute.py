@@ -230,12 +230,10 @@ def fit_and_record(
 ) -> list[str]:
     """Fit, measure and record runs that are fitted together; one line for every run that failed."""
     failures, left = [], list(runs)
-    for line in broken_contracts(runs) if is_first_process() else ():
-        print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201
     try:
         for stack, fitted in bench.fitted(runs, (lambda: [NormTrajectory()]) if analysis else tuple):
             complete_trajectory(bench, fitted)
-            for line in oddities(stack, fitted) if is_first_process() else ():
+            for line in [*broken_contracts(stack), *oddities(stack, fitted)] if is_first_process() else ():
                 print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201
             failures += [f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done)]
             left = [run for run in left if run not in stack]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-PASSED = "kept"
+PASSED = "passed"
 """What a record says of a strategy of the user's own that passed the quick checks of the contract."""
 MATMUL = "matmul"
 """The entry beside hyper-parameters that says that products of the fit were less exact."""
@@ -51,7 +51,7 @@ class StrategyInfo:
     Attributes:
         trains: "nothing" or what is trained.
         inferred: some default is not stated by paper or official code.
-        contract: of a strategy of the user's own: "kept", or what the quick checks of `lt-bench check` said; None for one of the suite's.
+        contract: of a strategy of the user's own: "passed", or what the quick checks of `lt-bench check` said; None for one of the suite's.
     """
 
     name: str

@@ -54,7 +54,7 @@ def test_one_that_keeps_the_contract_says_so_in_its_record(cli, small_cache, tmp
     (tmp_path / "scaled_right.py").write_text(HEAD.format(name="Right", slug="right") + TAKEN_HOME)
     done = cli("run", "--strategy", "scaled_right.Right", *FAST)
     assert (done.code, done.err) == (0, "")
-    assert contracts(tmp_path / "results") == {"kept"}
+    assert contracts(tmp_path / "results") == {"passed"}
     assert "fails" not in done.out
 
 
