@@ -164,6 +164,20 @@ def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[
     return None
 
 
+def require_grid(entry: Entry) -> None:
+    """Refuse a strategy without values to choose among.
+
+    Raises:
+        UserError: it declares no grid.
+    """
+    if entry.is_composition:
+        raise UserError(
+            "compose has nothing to tune: slots have no grid; a suite may have axes over them ({name: compose, axes: {target: [...]}}, docs/slots.md)"
+        )
+    if not entry.grid:
+        raise UserError(f"strategy {entry.name} has nothing to tune: it declares no grid")
+
+
 def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
     """The hyper-parameters that were given, or those that `tune` chose.
 
@@ -177,8 +191,7 @@ def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tupl
         raise UserError(
             "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
         )
-    if not entry.grid:
-        raise UserError(f"{entry.name} has nothing to tune: it declares no grid; leave out --tuned")
+    require_grid(entry)
     choice = tuned_choice(entry, tuned_on, options.results)
     if choice is None:
         raise UserError(

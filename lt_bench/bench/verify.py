@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lt_bench.bench.execute import BEST_EPOCH, MeasuredHead, fit_and_measure
 from lt_bench.bench.options import Accelerator, RunOptions, StrategyChoice, VerifyOptions
-from lt_bench.bench.planning import CLEAN, Planned, Setting, Tuning, plan
+from lt_bench.bench.planning import CLEAN, Setting, Tuning, plan
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
@@ -71,12 +71,9 @@ def unstable(record: RunRecord) -> str:
 
 def refit(record: RunRecord, cache: FeatureCache) -> MeasuredHead:
     """Fit the head of a record again, from its own hyper-parameters and seed."""
-    entry, identity = find(record.identity.strategy), record.identity
-    dataset = cache.manifest.dataset
-    given = dict(identity.hyperparameters)
+    given = dict(record.identity.hyperparameters)
     setting = Setting(matmul=given.pop(MATMUL, CLEAN.matmul))
-    hyperparameters = entry.resolve(dataset.name, dataset.imbalance_factor, given)
-    run = Planned(entry, hyperparameters, identity.seed, Tuning(record.tuning.kind), cache.manifest, setting)
+    (run,) = plan(find(record.identity.strategy), cache.manifest, given, [record.identity.seed], Tuning(record.tuning.kind), setting)
     bench = CacheSource(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
     return next(fit_and_measure(bench, [run]))
 

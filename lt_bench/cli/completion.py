@@ -44,17 +44,18 @@ def _add_names(verb: str, parser: ArgumentParser) -> None:
     from lt_bench.data.specs import dataset_names
     from lt_bench.features.locate import shipped
     from lt_bench.strategies.registry import find, strategy_names
+    from lt_bench.strategies.slots.vocabulary import TITLES
 
     names: dict[str, tuple[str, ...]] = {
-        "strategy.name": strategy_names(), "dataset": dataset_names(), "backbone": backbone_names(), "what": tuple(KINDS), "shell": tuple(PLACES),
+        "strategy.name": (*strategy_names(), "compose"), "dataset": dataset_names(), "backbone": backbone_names(), "what": tuple(KINDS), "shell": tuple(PLACES),
         "suite": tuple(sorted(path.stem for path in shipped("suites").glob("*.yaml"))),
         "strategy": strategy_names(), "action": ("check",) if verb == "data" else ("push", "dashboard"),
     }  # fmt: skip
-    names["name"] = (*strategy_names(), *dataset_names(), *backbone_names()) if verb == "list" else ()
+    names["name"] = (*strategy_names(), *TITLES, *dataset_names(), *backbone_names()) if verb == "list" else ()
     for action in parser._actions:
         if action.dest in names:
             action.choices = names[action.dest] or None
             action.option_strings = [option.replace("--strategy.name", "--strategy") for option in action.option_strings]
     if any(action.dest == "strategy.name" for action in parser._actions):
-        for key in sorted({key for name in strategy_names() for key in find(name).types()}):
+        for key in sorted({key for name in names["strategy.name"] for key in find(name).types()}):
             parser.add_argument(f"--strategy.{key}", help="hyper-parameter")

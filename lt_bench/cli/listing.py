@@ -14,13 +14,13 @@ from rich.table import Table
 
 from lt_bench.bench.options import ListOptions
 from lt_bench.cli.output import Output
+from lt_bench.cli.vocabulary import show_slot, slot_facts, slot_rows
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.features.manifest import read_manifest
 from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
-from lt_bench.strategies.slots.vocabulary import TITLES, entries
 
 _WIDE = 110
 Row = dict[str, Any]
@@ -124,40 +124,12 @@ def _caches() -> list[Row]:
     ]  # fmt: skip
 
 
-def _slots() -> list[Row]:
-    return [
-        {"slot": one.slot, "entry": one.signature, "summary": " ".join(one.doc.strip().partition("\n\n")[0].split())}
-        for one in entries().values()
-    ]  # fmt: skip
-
-
-def _slot_facts(name: str) -> list[Row]:
-    """The entries of a slot.
-
-    Raises:
-        UserError: no such slot.
-    """
-    if name not in TITLES:
-        raise UserError(f"no slot is called {name!r}{suggestion(name, TITLES)}; one of {', '.join(TITLES)}")
-    return [
-        {"entry": one.signature, "class_path": one.class_path, "doc": one.doc, "parameters": [vars(parameter) for parameter in one.parameters]}
-        for one in entries().values() if one.slot == name
-    ]  # fmt: skip
-
-
-def _show_slot(name: str, output: Output) -> None:
-    facts = _slot_facts(name)
-    output.say(f"{name}: {TITLES[name]}")
-    for one in facts:
-        output.say(f"\n{one['entry']}, {one['class_path']}\n{one['doc']}")
-
-
 def _strategy_facts(name: str) -> Row:
     entry = find(name)
     facts = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry) if field.name != "hyperparameters"}
     kinds = {key: type_name(kind) for key, kind in entry.types().items()}
     resolved = {key: {"type": kinds[key], "default": value} for key, value in entry.resolve("").items()}
-    return facts | {"recipe": vars(entry.recipe), "hyperparameters": resolved}
+    return facts | {"recipe": vars(entry.recipe), "hyperparameters": resolved, "composition": entry.as_composition}
 
 
 def _show_strategy(name: str, output: Output) -> None:
@@ -175,6 +147,9 @@ def _show_strategy(name: str, output: Output) -> None:
         said(f"on {dataset}: {settings}")
     if entry.grid:
         said(f"tuning tries: {entry.grid}")
+    if not entry.is_composition:
+        composition = entry.as_composition
+        said(f"as a composition: {composition}" if composition else "slots cannot say it: it is a class with methods of its own")
 
 
 def _show_dataset(name: str, output: Output) -> None:
@@ -200,8 +175,8 @@ def _backbone(name: str) -> Any:
 
 KINDS: dict[str, Kind] = {
     "strategies": Kind(_strategies, _strategy_facts, _show_strategy, uncut=("name", "sampler"), left_out=("trains", "sampler")),
+    "slots": Kind(slot_rows, slot_facts, show_slot, uncut=("slot",), left_out=("what it is",)),
     "datasets": Kind(_datasets, lambda name: vars(dataset_spec(name)), _show_dataset),
     "backbones": Kind(_backbones, lambda name: vars(_backbone(name)), lambda name, output: output.console.print(_backbone(name))),
     "caches": Kind(_caches, lambda name: dataclasses.asdict(read_manifest(find_cache(name))), _show_cache, uncut=("name", "key")),
-    "slots": Kind(_slots, _slot_facts, _show_slot, uncut=("slot",)),
 }

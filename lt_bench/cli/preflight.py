@@ -22,7 +22,7 @@ from lt_bench.bench.options import (
     TuneOptions,
     VerifyOptions,
 )
-from lt_bench.bench.planning import chosen
+from lt_bench.bench.planning import chosen, require_grid
 from lt_bench.bench.requirements import check_seeds, check_workers, require_file, require_images, suite_path
 from lt_bench.bench.sources.find_cache import find_fitting
 from lt_bench.core.errors import UserError
@@ -54,8 +54,7 @@ def tune(options: TuneOptions) -> None:
     """The seeds, processes and workers, something to choose, the place of the choice, and the cache."""
     check_seeds(options.seeds)
     check_workers(options.workers, layout(options.devices).world)
-    if not (entry := find(options.strategy.name)).grid:
-        raise UserError(f"strategy {entry.name} has nothing to tune: it declares no grid")
+    require_grid(find(options.strategy.name))
     _require_place(options.results)
     find_fitting(options)
 

@@ -154,17 +154,18 @@ def _options(cls: type, parsed: dict[str, Any], entry: Entry | None) -> Any:
         kinds = {} if entry is None else entry.types()
         given = {key: as_kind(value, kinds[key]) for key, value in given.items()}
         if entry is not None:
-            _check_ranges(entry, given)
+            _check_values(entry, given)
         parsed["strategy"] = hints["strategy"](name, given)
     return cls(**{key: as_kind(value, hints[key]) for key, value in parsed.items()})
 
 
-def _check_ranges(entry: Entry, given: dict[str, Any]) -> None:
-    """Refuse values outside their ranges before torch is imported.
+def _check_values(entry: Entry, given: dict[str, Any]) -> None:
+    """Refuse values outside their ranges, and texts of slots that mean nothing, before torch is imported.
 
     Raises:
         UserError: names the hyper-parameter, its value and what was expected.
     """
+    entry.resolve("", None, given)
     for hyperparameter in entry.hyperparameters:
         if hyperparameter.name in given:
             hyperparameter.check(entry.name, given[hyperparameter.name])

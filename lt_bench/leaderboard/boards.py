@@ -16,6 +16,8 @@ from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.load import Runs, Split
 from lt_bench.results.record import MATMUL, PASSED
+from lt_bench.strategies.recipe import RECIPE_FIELDS
+from lt_bench.strategies.slots.vocabulary import COMPOSE, DEFAULTS, TITLES
 
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")
@@ -228,7 +230,7 @@ def seed_text(seeds: list[int]) -> str:
 def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
     """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart.
 
-    Less exact products are always said.
+    Less exact products are always said, and of a single composition its slots; a slot that is left empty never is.
     """
     same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for key in keys:
@@ -237,14 +239,26 @@ def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
     for (strategy, kind), group in same.items():
         base = strategy if kind in ("official", "inferred") else f"{strategy} ({kind})"
         parsed = [_flat(json.loads(key[2])) for key in group]
-        names = sorted({name for values in parsed for name in values if len({repr(other.get(name)) for other in parsed}) > 1})
+        names = _differing(parsed) or (_named_slots(parsed[0]) if strategy == COMPOSE else [])
         paths = len({key[1] for key in group}) > 1
         for key, values in zip(group, parsed, strict=True):
-            details = [f"{name}={values[name]}" for name in names if name in values] + ([key[1]] if paths else [])
+            details = [f"{name}={values[name]}" for name in names if values.get(name, "") != ""] + ([key[1]] if paths else [])
             if MATMUL in values and MATMUL not in names:
                 details.append(f"{MATMUL}={values[MATMUL]}")
             labels[key] = base + (f" [{', '.join(details)}]" if details else "")
     return labels
+
+
+def _differing(parsed: list[dict[str, Any]]) -> list[str]:
+    """Names of the hyper-parameters in which rows of one strategy differ; a composition that trains nothing has no recipe that could."""
+    names = {name for values in parsed for name in values}
+    having = {name: [one for one in parsed if name in one or name not in RECIPE_FIELDS] for name in names}
+    return sorted(name for name in names if len({repr(one.get(name)) for one in having[name]}) > 1)
+
+
+def _named_slots(values: dict[str, Any]) -> list[str]:
+    """Slots of a composition that are not left as they are."""
+    return [slot for slot in TITLES if values.get(slot, "") not in ("", DEFAULTS.get(slot))]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,15 +11,13 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.strategies.hyper import Hyperparameter
 from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe
-from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, canonical, described, entries, entry
+from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, COMPOSE, DEFAULTS, TITLES, canonical, described, entries, entry
 
-NAME = "compose"
 RECIPE = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
 DOC = """A composition of entries of the vocabulary, one for each slot that is named.
 
 ``l_i = w_i * kernel(T(z_i), q_i)``; `lt-bench list slots` shows the entries. The recipe is that of most strategies for a head alone; all of it can be set.
 """
-DEFAULTS = {"sampler": "instance", "initial_head": "joint"}
 SLOTS = tuple(Hyperparameter(slot, str, DEFAULTS.get(slot, ""), help=title, attribute=slot) for slot, title in TITLES.items())
 """Hyper-parameters of ``compose``."""
 
@@ -36,7 +34,7 @@ def class_of(hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     attributes: dict[str, Any] = {slot: slots.get(slot, default) for slot, default in DEFAULTS.items()}
     attributes |= {ATTRIBUTES[slot]: entry(slot, text) for slot, text in slots.items() if slot not in DEFAULTS}
     stated = facts(slots)
-    attributes |= {"__doc__": DOC, "__module__": __name__, "name": NAME, "recipe": RECIPE}
+    attributes |= {"__doc__": DOC, "__module__": __name__, "name": COMPOSE, "recipe": RECIPE}
     attributes |= {fact: stated[fact] for fact in ("fitting", "stackable", "trains")}
     return type("Compose", (Strategy,), attributes), {name: value for name, value in hyperparameters.items() if name not in TITLES}
 
@@ -66,7 +64,7 @@ def command(slots: dict[str, str], recipe: Recipe) -> str:
     words = [
         word for name, value in given.items() for word in (f"--strategy.{name}", str(list(value) if isinstance(value, tuple) else value))
     ]
-    return shlex.join(["lt-bench", "run", "--strategy", NAME, "--dataset", "cifar100_lt", *words])
+    return shlex.join(["lt-bench", "run", "--strategy", COMPOSE, "--dataset", "cifar100_lt", *words])
 
 
 def written(slot: str, source: str, declared: dict[str, Hyperparameter]) -> str:

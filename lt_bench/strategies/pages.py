@@ -24,8 +24,12 @@ def pages() -> dict[str, str]:
 def page(entry: Entry) -> str:
     """One strategy: formula, differences between paper and code, hyper-parameters, command."""
     types = {h.name: type_name(h.type) for h in entry.hyperparameters}
-    rows = [f"| `{name}` | {_cell(types.get(name, 'recipe'))} | `{value}` |" for name, value in entry.resolve("").items()]
-    table = "\n".join(["| option | type | default |", "|---|---|---|", *rows]) if rows else "It has no hyper-parameters."
+    helps = {h.name: " ".join(filter(None, (h.help, h.range_text and f"({h.range_text})"))) for h in entry.hyperparameters}
+    rows = [
+        f"| `{name}` | {_cell(types.get(name, 'recipe'))} | `{value}` | {_cell(helps.get(name, ''))} |"
+        for name, value in entry.resolve("").items()
+    ]
+    table = "\n".join(["| option | type | default | |", "|---|---|---|---|", *rows]) if rows else "It has no hyper-parameters."
     facts = [
         f"* family: {entry.family}" + ("; **inferred**: its formulas or constants could not be read" if entry.inferred else ""),
         f"* source: {entry.paper}",
@@ -34,8 +38,18 @@ def page(entry: Entry) -> str:
         *(f"* on {dataset}: {settings}" for dataset, settings in entry.settings.items()),
         *([f"* tuning tries: {entry.grid}"] if entry.grid else []),
     ]
-    command = f"```console\nlt-bench run --strategy {entry.name} --dataset cifar100_lt\n```"
-    return "\n\n".join([f"# {entry.name}", _markdown(entry.doc), "\n".join(facts), table, command]) + "\n"
+    composition = entry.as_composition
+    said = (
+        f"As a composition of [slots](../slots.md), with its defaults:\n\n{_console(composition)}"
+        if composition
+        else "[Slots](../slots.md) cannot say it: it is a class with methods of its own."
+    )
+    command = _console(f"lt-bench run --strategy {entry.name} --dataset cifar100_lt")
+    return "\n\n".join([f"# {entry.name}", _markdown(entry.doc), "\n".join(facts), table, command, said]) + "\n"
+
+
+def _console(command: str) -> str:
+    return f"```console\n{command}\n```"
 
 
 def write_pages(directory: Path) -> None:

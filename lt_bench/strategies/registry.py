@@ -17,7 +17,7 @@ from lt_bench.core.names import object_at, suggestion
 from lt_bench.strategies import composition
 from lt_bench.strategies.hyper import Hyperparameter, type_name
 from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, RecipeOptions
-from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES
+from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, COMPOSE, TITLES
 from lt_bench.strategies.source import class_facts, declarations, methods_of, slot_texts
 
 _NOT_STRATEGIES = {
@@ -145,7 +145,7 @@ class Entry:
     @property
     def is_composition(self) -> bool:
         """Whether this is ``compose``."""
-        return self.name == composition.NAME and not self.is_own
+        return self.name == COMPOSE and not self.is_own
 
     def is_official(self, dataset: str, imbalance_factor: float | None = None) -> bool:
         """Whether the hyper-parameters for this data set are the official ones; strategies without any have nothing to infer."""
@@ -167,6 +167,11 @@ class Entry:
             return getattr(importlib.import_module(module_name), class_name)
         except ImportError as error:
             raise UserError(f"{self.class_path}: cannot be imported ({error})") from None
+
+    @property
+    def as_composition(self) -> str | None:
+        """The command that runs the strategy, with its defaults, as a composition of slots; None where slots cannot say it."""
+        return None if self.slots is None else composition.command(self.slots, self.recipe)
 
     def class_for(self, hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The class that is fitted with these hyper-parameters, and those that it takes; a composition becomes a class of its own."""
@@ -193,11 +198,11 @@ def find(name: str) -> Entry:
     key = name.replace("-", "_").lower()
     if key in shipped:
         return shipped[key]
-    if key == composition.NAME:
+    if key == COMPOSE:
         return compose_entry()
     if "." in name:
         return _at_path(name)
-    raise UserError(f"unknown strategy {name!r}{suggestion(key, shipped)}; `lt-bench list strategies` shows all {len(shipped)}")
+    raise UserError(f"unknown strategy {name!r}{suggestion(key, (*shipped, COMPOSE))}; `lt-bench list strategies` shows all {len(shipped)}")
 
 
 @cache
@@ -205,9 +210,7 @@ def compose_entry() -> Entry:
     """The entry of ``compose``, whose hyper-parameters are the slots."""
     facts = {**_INHERITED, "recipe": composition.RECIPE, "family": "composition", "paper": "a composition of slots", "stackable": True}
     facts |= {"trains": "what its slots say"}
-    return Entry(
-        name=composition.NAME, class_path=PACKAGE + "composition.Compose", doc=composition.DOC, hyperparameters=composition.SLOTS, **facts
-    )
+    return Entry(name=COMPOSE, class_path=PACKAGE + "composition.Compose", doc=composition.DOC, hyperparameters=composition.SLOTS, **facts)
 
 
 @cache

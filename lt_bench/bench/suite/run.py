@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +34,8 @@ class Suite:
     """What a suite file says.
 
     Attributes:
-        strategies: names, or mappings with ``name`` and hyper-parameters; or ``all``.
+        strategies: names, or mappings with ``name``, hyper-parameters and ``axes``, lists of values by hyper-parameter of which every combination is run;
+            or ``all``.
         caches: the options that find a cache, each.
         seeds: repetitions.
         hyperparameters: whether each strategy runs with its official ones, with those tuned on validation, or both; where nothing is to be tuned, or
@@ -136,6 +138,23 @@ def read_suite(path: Path) -> Suite:
     return Suite(**parser.instantiate(parsed(parser, document, str(path))).as_dict())
 
 
+def combinations(item: str | dict[str, Any]) -> list[dict[str, Any]]:
+    """The strategies that an item stands for, each with ``name`` and hyper-parameters: one, or one for every combination of values of its axes.
+
+    Raises:
+        UserError: axes that are no lists of values by hyper-parameter, or an axis whose hyper-parameter has a value beside it.
+    """
+    given = dict(item) if isinstance(item, dict) else {"name": item}
+    axes = given.pop("axes", {})
+    if not isinstance(axes, dict) or not all(isinstance(values, list) and values for values in axes.values()):
+        raise UserError(
+            f"suite: {given['name']}: axes: expected lists of values, e.g. {{target: [one_hot, smooth(0.98)], lr: [0.1, 0.01]}}"
+        )
+    if both := [name for name in axes if name in given]:
+        raise UserError(f"suite: {given['name']}: {both[0]} is an axis and has the value {given[both[0]]!r} too; leave one of them out")
+    return [given | dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
 def suite_caches(suite: Suite) -> tuple[list[FeatureCache], dict[str, str]]:
     """The caches of a suite, opened, and extracted first where the images are here; and why others cannot be had, by their names."""
     caches: list[FeatureCache] = []
@@ -154,8 +173,7 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
     planned: dict[str, Planned] = {}
     missing = []
     strategies = list(strategy_names()) if suite.strategies == "all" else suite.strategies
-    for item in strategies:
-        given = dict(item) if isinstance(item, dict) else {"name": item}
+    for given in (one for item in strategies for one in combinations(item)):
         entry = find(given.pop("name"))
         given = typed(entry, given, "suite")
         setting = Setting(matmul=suite.matmul) if entry.fitting == "sgd" else CLEAN  # others multiply nothing in float32

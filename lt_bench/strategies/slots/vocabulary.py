@@ -31,6 +31,10 @@ TITLES = {
     "at_inference": "adjustment of the fitted head, folded into weight and bias",
 }
 """Slots in the order of the formula."""
+COMPOSE = "compose"
+"""Name of the strategy whose hyper-parameters are the slots."""
+DEFAULTS = {"sampler": "instance", "initial_head": "joint"}
+"""Slots that are never empty."""
 ATTRIBUTES = {slot: "weighting" if slot == "weight" else slot for slot in TITLES}
 """Attribute of a strategy that holds the entry of a slot; ``weight`` is the head's."""
 
