@@ -1,21 +1,20 @@
 """The run record: everything that is known about one measured run, in one small JSON file that is written once (but for `tuning`, see `results.store`).
 
-`record.schema.json` beside this file states the same in JSON Schema (2020-12); it is what `RunRecord.from_json` checks against.
+The types of the fields, with their limits, are the schema that a file is checked against.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import record_id
+from lt_bench.results.schema import schema_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -29,15 +28,23 @@ MATMUL = "matmul"
 Protocol = Literal["clean", "images-eval", "images-train"]
 Mode = Literal["head", "end-to-end"]
 TuningKind = Literal["official", "tuned", "inferred", "author-tuned", "user"]
+Name = Annotated[str, {"pattern": "^[A-Za-z0-9_.-]+$", "not": {"pattern": "^\\."}}]
+"""A part of a path."""
+Text = Annotated[str, {"minLength": 1}]
+Natural = Annotated[int, {"minimum": 0}]
+Positive = Annotated[int, {"minimum": 1}]
+Seconds = Annotated[float, {"minimum": 0}]
+Number = Annotated[float, {"type": ["number", "null"]}]
+"""NaN here, null in the file."""
 
 
 @dataclass(frozen=True)
 class Identity:
     """What the record's id is the hash of: two runs that share it are the same run."""
 
-    strategy: str
+    strategy: Name
     hyperparameters: dict[str, Any]
-    cache_key: str
+    cache_key: Text
     protocol: Protocol
     mode: Mode
     tuning: TuningKind
@@ -54,30 +61,30 @@ class StrategyInfo:
         contract: of a strategy of the user's own: "passed", or what the quick checks of `lt-bench check` said; None for one of the suite's.
     """
 
-    name: str
+    name: Name
     family: str
     paper: str
-    sampler: str
-    trains: str
-    class_path: str
+    sampler: Text
+    trains: Text
+    class_path: Text
     inferred: bool
-    contract: str | None = None
+    contract: Annotated[str | None, {"default": None}] = None
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
     """The split: its content hash, its K classes and their training counts."""
 
-    name: str
+    name: Name
     imbalance_factor: float | None
     selection: str | None
-    split_hash: str
-    num_classes: int
+    split_hash: Text
+    num_classes: Annotated[int, {"minimum": 2}]
     class_names: list[str]
-    train_counts: list[int]
-    n_train: int
-    n_val: int
-    n_test: int
+    train_counts: list[Natural]
+    n_train: Positive
+    n_val: Natural
+    n_test: Positive
     val_seen_by_backbone: bool
 
 
@@ -85,9 +92,9 @@ class DatasetInfo:
 class BackboneInfo:
     """The frozen encoder: name, hash of its weights, feature dimension D and how stage 1 was trained."""
 
-    name: str
+    name: Text
     weights_hash: str | None
-    dim: int
+    dim: Positive
     stage1: str | None
 
 
@@ -95,10 +102,10 @@ class BackboneInfo:
 class CacheInfo:
     """The feature cache that was read."""
 
-    key: str
-    name: str
-    dtype: str
-    views: list[str]
+    key: Text
+    name: Text
+    dtype: Text
+    views: list[Text]
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class TuningInfo:
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
-    grid_size: int | None = None
+    grid_size: Annotated[int | None, {"minimum": 1}] = None
     seeds: list[int] | None = None
     tuning_id: str | None = None
 
@@ -116,7 +123,7 @@ class TuningInfo:
 class SeedInfo:
     """The seeds by axis; `varies` says what an interval over repetitions covers, None where nothing is trained."""
 
-    repetition: int
+    repetition: Natural
     init: int
     order: int
     varies: str | None
@@ -126,21 +133,40 @@ class SeedInfo:
 class TrainingInfo:
     """The length of the fit and its course (`history`: one {"epoch", "loss", "lr"} an epoch)."""
 
-    epochs: int
-    steps: int
-    batch_size: int | None
-    trained_parameters: int
+    epochs: Natural
+    steps: Natural
+    batch_size: Annotated[int | None, {"minimum": 1}]
+    trained_parameters: Natural
     final_loss: float | None
-    history: list[dict[str, float]]
+    history: list[Annotated[dict[str, Number], {"required": ["epoch"]}]]
 
 
 @dataclass(frozen=True)
 class TimeInfo:
     """Seconds, and when the run ended (ISO 8601, UTC)."""
 
-    fit_s: float
-    evaluate_s: float
-    finished: str
+    fit_s: Seconds
+    evaluate_s: Seconds
+    finished: Annotated[str, {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$"}]
+
+
+class Environment(TypedDict):
+    """What every run says of the machine and the versions it ran with (`core.environment`); it may say more."""
+
+    lt_bench: Text
+    commit: str | None
+    dirty: bool | None
+    python: Text
+    torch: str | None
+    lightning: str | None
+    torchmetrics: str | None
+    numpy: Text
+    platform: Text
+    cpu: Text
+    device: Text
+    devices: Positive
+    threads: Positive
+    deterministic: bool
 
 
 @dataclass(frozen=True)
@@ -154,11 +180,14 @@ class RunRecord:
     cache: CacheInfo
     tuning: TuningInfo
     seeds: SeedInfo
-    metrics: dict[str, dict[str, float]]
+    metrics: Annotated[
+        dict[str, dict[str, Number]],
+        {"required": ["test"], "properties": {"test": schema_of(dict[str, Number]) | {"required": ["accuracy"]}}},
+    ]
     training: TrainingInfo
     time: TimeInfo
-    environment: dict[str, Any]
-    command: str
+    environment: Annotated[dict[str, Any], schema_of(Environment)]
+    command: Text
 
     @property
     def id(self) -> str:
@@ -193,15 +222,7 @@ class RunRecord:
 
 
 _PARTS: dict[str, type] = {
-    "identity": Identity,
-    "strategy": StrategyInfo,
-    "dataset": DatasetInfo,
-    "backbone": BackboneInfo,
-    "cache": CacheInfo,
-    "tuning": TuningInfo,
-    "seeds": SeedInfo,
-    "training": TrainingInfo,
-    "time": TimeInfo,
+    name: kind for name, kind in get_type_hints(RunRecord).items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)
 }
 
 
@@ -216,8 +237,10 @@ def _without_nan(value: Any) -> Any:
 
 @functools.cache
 def schema() -> dict[str, Any]:
-    """The JSON schema of a record, as shipped."""
-    return json.loads(resources.files("lt_bench.results").joinpath("record.schema.json").read_text(encoding="utf-8"))
+    """The JSON schema of a record's file."""
+    fields = schema_of(RunRecord)
+    first = {"schema": {"const": SCHEMA_VERSION}, "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"}}
+    return fields | {"required": [*first, *fields["required"]], "properties": first | fields["properties"]}
 
 
 @functools.cache
