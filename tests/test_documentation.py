@@ -107,7 +107,12 @@ RUN = [command for command in COMMANDS if command.why_not is None]
 
 def readme_strategy() -> str:
     """The worked example of the README."""
-    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    return first_block("README.md", "python")
+
+
+def first_block(page: str, language: str) -> str:
+    """The first block of a page in a language, which the page calls a file."""
+    found = re.search(rf"```{language}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     return found.group(1)
 
@@ -186,6 +191,9 @@ class Readers:
         np.savez(folder / "head.npz", weight=draws.normal(size=(4, 6)), bias=np.zeros(4))
         (folder / "names.txt").write_text("oak\nash\nelm\nyew\n", encoding="utf-8")
         (folder / "my_head.py").write_text(readme_strategy(), encoding="utf-8")
+        (folder / "my_slots.py").write_text(first_block("docs/slots.md", "python"), encoding="utf-8")
+        suite = re.sub(r"\{dataset: cifar100_lt.*\}", "{cache: small}", first_block("docs/slots.md", "yaml"))
+        (folder / "my_suite.yaml").write_text(suite, encoding="utf-8")
         write_cifar10(folder / "images" / "cifar10", n_max=6)
         counts = {f"{split}/{name}": n for split, n in (("train", 6), ("val", 2), ("test", 2)) for name in ("ash", "oak")}
         write_photos(folder / "photos", counts)
