@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lt_bench.core.errors import UserError
     from lt_bench.deploy.classifier import Classifier, load_classifier
     from lt_bench.features.samplers import Sampler
-    from lt_bench.leaderboard.frame import leaderboard
+    from lt_bench.leaderboard.leaderboard import leaderboard
     from lt_bench.strategies.composition import compose
     from lt_bench.strategies.contract import Strategy
     from lt_bench.strategies.hyper import hyper

@@ -10,7 +10,7 @@ from lt_bench.bench.requirements import suite_path
 from lt_bench.bench.suite.run import read_suite, suite_caches, suite_plan
 from lt_bench.bench.verify import cache_of, compare, refit
 from lt_bench.features.locate import known_caches
-from lt_bench.leaderboard.build import build_leaderboard
+from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.results.store import Store, read_record
 
 SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "shipped"
@@ -38,7 +38,7 @@ def test_no_hyperparameter_was_chosen_on_test() -> None:
 
 def test_the_table_has_not_drifted(tmp_path: Path) -> None:
     """`lt-bench leaderboard --results benchmarks/results/shipped --out benchmarks/results/shipped --formats markdown,csv,published` brings it up to date."""
-    for path in build_leaderboard(SHIPPED, tmp_path, ("markdown", "csv", "published"), statistics_dir=tmp_path):
+    for path in leaderboard(SHIPPED).write(tmp_path, ("markdown", "csv", "published")):
         assert path.read_bytes() == (SHIPPED / path.name).read_bytes(), f"{path.name} is not what the records give"
 
 

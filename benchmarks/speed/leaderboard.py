@@ -24,8 +24,8 @@ def measure(setting: Setting) -> list[Figure]:
         copies(results, count)
         parse = f"import json, pathlib; [json.loads(p.read_bytes()) for p in pathlib.Path({str(results)!r}).glob('*/*.json')]"
         table = (
-            "from lt_bench.leaderboard.build import build_leaderboard; "
-            f"build_leaderboard({str(results)!r}, {str(Path(folder) / 'out')!r}, statistics=False)"
+            "from lt_bench.leaderboard.leaderboard import leaderboard; "
+            f"leaderboard({str(results)!r}, statistics=False).write({str(Path(folder) / 'out')!r})"
         )
         contestants = {"read and parse the files": started(parse), "lt-bench leaderboard --statistics false": started(table)}
         found = race(

@@ -26,7 +26,7 @@ from lt_bench.core.threads import threads_for
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import shipped
-from lt_bench.leaderboard.build import build_leaderboard
+from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find, strategy_names
@@ -61,7 +61,7 @@ def measure(setting: Setting) -> list[Figure]:
         everything = [run for planned in plans.values() for run in planned]
         failed: list[str] = []
         whole = clocked(setting, lambda: failed.extend(execute(bench, everything, store, records.append)))
-        board = clocked(setting, lambda: build_leaderboard(store.directory, Path(folder) / "board", statistics=False))
+        board = clocked(setting, lambda: leaderboard(store.directory, statistics=False).write(Path(folder) / "board"))
         units = units_of(bench, everything)
         workers = workers_for(bench.hardware, [unit.work for unit in units])
         by_workers = clocked(setting, lambda: failed.extend(fit_units(units, workers, fitter, Watcher())))

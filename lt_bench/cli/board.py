@@ -13,28 +13,20 @@ from lt_bench.core.errors import UserError
 
 def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     """Print every board of the records and write the files."""
-    from lt_bench.leaderboard.build import build_leaderboard
+    from lt_bench.leaderboard.leaderboard import checked_formats, leaderboard
+    from lt_bench.leaderboard.stats.statistics import cache_directory
 
-    written = build_leaderboard(
-        options.results,
-        options.out,
-        options.formats,
-        column_modules=options.columns,
-        statistics=options.statistics,
-        console=output.console,
-    )
+    formats = checked_formats(options.formats)
+    board = leaderboard(options.results, options.columns, statistics=options.statistics, statistics_dir=cache_directory())
+    written = board.write(options.out, formats)
+    board.show(output.console)
     output.say("wrote " + ", ".join(str(path) for path in written))
     if output.json:
-        output.data({"rows": _rows(options), "files": [str(path) for path in written]})
+        output.data({"rows": _rows(board.csv), "files": [str(path) for path in written]})
 
 
-def _rows(options: LeaderboardOptions) -> list[dict[str, Any]]:
+def _rows(table: str) -> list[dict[str, Any]]:
     """Every row of every board, as in ``leaderboard.csv``, with the identity of its board; numbers as numbers, empty cells as null."""
-    from lt_bench.leaderboard.build import load_boards
-    from lt_bench.leaderboard.tables.columns import registered
-    from lt_bench.leaderboard.tables.text import csv_table
-
-    table = csv_table(load_boards(options.results, options.statistics), registered())
     return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(table))]
 
 

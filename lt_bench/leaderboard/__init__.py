@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lt_bench.leaderboard.frame import Leaderboard
+    from lt_bench.leaderboard.leaderboard import Leaderboard
 
 
 class _CallableModule(types.ModuleType):
-    def __call__(self, records: str | Path | Iterable[Any]) -> Leaderboard:
-        """As ``lt_bench.leaderboard.frame.leaderboard``."""
-        from lt_bench.leaderboard.frame import leaderboard
+    def __call__(self, *args: Any, **options: Any) -> Leaderboard:
+        """As ``lt_bench.leaderboard.leaderboard.leaderboard``."""
+        from lt_bench.leaderboard.leaderboard import leaderboard
 
-        return leaderboard(records)
+        return leaderboard(*args, **options)
 
 
 sys.modules[__name__].__class__ = _CallableModule

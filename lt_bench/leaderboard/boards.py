@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,9 +169,13 @@ class BoardRows:
         return f"{self.task}, {self.rows[0].text('backbone')} {self.board.cache_key[:8]}"
 
     @property
-    def paths(self) -> list[Path]:
-        """Every record file behind this board."""
-        return [Path(str(path)) for row in self.rows for path in row.runs.columns["path"][row.positions]]
+    def fingerprint(self) -> str:
+        """32 hex digits of the content of every record behind the board, in row order."""
+        hashed = hashlib.sha256()
+        for row in self.rows:
+            for position in row.positions:
+                hashed.update(hashlib.sha256(row.runs.content(int(position))).digest())
+        return hashed.hexdigest()[:32]
 
 
 def boards(runs: Runs) -> list[BoardRows]:

@@ -6,12 +6,12 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
 from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.record import SCHEMA_VERSION, RunRecord
-from lt_bench.results.store import read_arrays, record_paths
+from lt_bench.results.store import Arrays, read_arrays, record_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,16 +39,34 @@ class Split:
         return shot_groups(self.train_counts)
 
 
+class RunInMemory(Protocol):
+    """What `lt_bench.fit` returns."""
+
+    @property
+    def record(self) -> RunRecord:  # noqa: D102
+        ...
+
+    @property
+    def arrays(self) -> Arrays:  # noqa: D102
+        ...
+
+
+Measured = RunRecord | tuple[RunRecord, Arrays] | RunInMemory
+"""A run in memory, with its arrays or without."""
+
+
 @dataclass(frozen=True, eq=False)
 class Runs:
     """Records as columns, one value a record, sorted by id, and the splits they use by split hash.
 
     Columns are the scalar fields of a record; metrics are named `<view>/<metric>`, e.g. `test/accuracy`; `hyperparameters` and `environment` are
-    canonical JSON; `path` is the record's file ("" for a record that was never stored). Numeric columns have NaN, others None, for what is missing.
+    canonical JSON; `path` is the record's file ("" for a record in memory). Numeric columns have NaN, others None, for what is missing.
+    `arrays` are those of records in memory, by id.
     """
 
     columns: dict[str, NDArray[Any]]
     splits: dict[str, Split]
+    arrays: dict[str, Arrays] = field(default_factory=dict)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -57,13 +75,37 @@ class Runs:
 
         return pandas.DataFrame(self.columns)
 
+    @property
+    def has_arrays(self) -> bool:
+        """Whether every run has its test predictions: files always do."""
+        in_memory = self.columns["id"][self.columns["path"] == ""]
+        return all("test_predictions" in self.arrays.get(id, ()) for id in in_memory)  # noqa: A001
+
     def array(self, position: int, name: str) -> NDArray[Any]:
-        """One side array of a record, without reading the others."""
-        return read_arrays(Path(str(self.columns["path"][position])).with_suffix(".npz"), (name,))[name]
+        """One side array of a record, without reading the others.
+
+        Raises:
+            UserError: it is not there.
+        """
+        array = self.find_array(position, name)
+        if array is None:
+            raise UserError(f"{self.columns['path'][position] or 'record ' + self.columns['id'][position]}: no array {name}; run again")
+        return array
 
     def find_array(self, position: int, name: str) -> NDArray[Any] | None:
         """The same, or None where the record does not have it."""
-        return read_arrays(Path(str(self.columns["path"][position])).with_suffix(".npz"), (name,), optional=True).get(name)
+        if path := str(self.columns["path"][position]):
+            return read_arrays(Path(path).with_suffix(".npz"), (name,), optional=True).get(name)
+        return self.arrays.get(self.columns["id"][position], {}).get(name)
+
+    def content(self, position: int) -> bytes:
+        """What a record says: the bytes of its file; of one in memory, its columns and predictions."""
+        if path := str(self.columns["path"][position]):
+            return Path(path).read_bytes()
+        predictions = self.find_array(position, "test_predictions")
+        return repr([column[position] for column in self.columns.values()]).encode() + (
+            b"" if predictions is None else predictions.tobytes()
+        )
 
 
 def load_records(directory: Path | str) -> Runs:
@@ -89,19 +131,22 @@ def load_records(directory: Path | str) -> Runs:
     return _runs(flat, splits, str(directory))
 
 
-def from_records(records: Iterable[RunRecord]) -> Runs:
-    """The same frame from records in memory."""
+def from_records(measured: Iterable[Measured]) -> Runs:
+    """The same from records in memory."""
     flat: list[dict[str, Any]] = []
     splits: dict[str, Split] = {}
     memo: dict[Any, Any] = {}
-    for record in records:
+    arrays: dict[str, Arrays] = {}
+    for one in measured:
+        record, arrays_of_it = (one, {}) if isinstance(one, RunRecord) else one if isinstance(one, tuple) else (one.record, one.arrays)
+        arrays[record.id] = arrays_of_it
         data: dict[str, Any] = {"id": record.id} | dataclasses.asdict(record)
         flat.append(_flatten(data, memo) | {"path": ""})
         _add_split(splits, data["dataset"])
-    return _runs(flat, splits, "the records given")
+    return _runs(flat, splits, "the records given", arrays)
 
 
-def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str) -> Runs:
+def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arrays: dict[str, Arrays] | None = None) -> Runs:
     if not flat:
         if any(Path(where).glob("*.json")):
             raise UserError(
@@ -122,7 +167,7 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str) -> R
         for item in flat:
             if not isinstance(item.get(name), int | float | None):
                 raise UserError(f"{item['path']}: metric {name} is {item[name]!r}, expected a number; delete the record and run again")
-    return Runs(columns, splits)
+    return Runs(columns, splits, arrays or {})
 
 
 def _column(values: list[Any]) -> NDArray[Any]:

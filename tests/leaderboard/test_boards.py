@@ -83,6 +83,13 @@ def test_rows_share_everything_but_the_seed(builder):
     assert means == sorted(means, reverse=True)
 
 
+def test_compositions_are_named_by_the_slots_that_differ(builder):
+    slots = {"target": "smooth(0.98)", "transform": "", "kernel": "softmax", "lr": 0.1}
+    made = [builder.make("compose", 0, kind="user", hyperparameters=slots | more)[0] for more in ({}, {"transform": "margin(0.5)"})]
+    (ranking,) = boards(from_records(made))
+    assert {row.label for row in ranking.rows} == {"compose (user)", "compose (user) [transform=margin(0.5)]"}
+
+
 def test_one_name_from_two_classes_is_two_rows(builder):
     made = [
         builder.make("los", 0),

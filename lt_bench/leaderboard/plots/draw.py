@@ -15,7 +15,6 @@ from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.plots import by_class, by_row, over_epochs, special
 from lt_bench.leaderboard.plots.style import look, save
-from lt_bench.leaderboard.stats.statistics import fingerprint
 
 PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str]] = {
     "accuracy_by_size": (by_class.accuracy_by_size, "Accuracy against class size."),
@@ -56,7 +55,7 @@ def draw_board(ranking: BoardRows, directory: Path) -> list[Drawn]:
     """
     folder = directory / ranking.board.slug
     stamp = folder / "drawn.json"
-    sources = {"records": fingerprint(ranking), "code": _code(), "matplotlib": matplotlib.__version__}
+    sources = {"records": ranking.fingerprint, "code": _code(), "matplotlib": matplotlib.__version__}
     if stamp.is_file():
         before = json.loads(stamp.read_text(encoding="utf-8"))
         plots = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -44,12 +43,14 @@ def cache_directory() -> Path:
 
 
 def board_statistics(ranking: BoardRows, directory: Path | None = None, resamples: int = RESAMPLES) -> BoardStatistics:
-    """Statistics of a board, from the cache in `directory` (default `cache_directory()`) where the same records were seen before.
+    """Statistics of a board, from the cache in `directory` (None: there is none) where the same records were seen before.
 
     Raises:
         UserError: a side file is missing, or two rows were not evaluated on the same images.
     """
-    path = (directory or cache_directory()) / f"{fingerprint(ranking)}-{_VERSION}-{resamples}.json"
+    if directory is None:
+        return compute(ranking, resamples)
+    path = directory / f"{ranking.fingerprint}-{_VERSION}-{resamples}.json"
     if path.is_file():
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
     result = compute(ranking, resamples)
@@ -97,14 +98,6 @@ def _better(rows: int, tests: list[PairedTest], p: NDArray[np.float64]) -> NDArr
         if value < LEVEL:
             better[(i, j) if test.difference > 0 else (j, i)] = True
     return better
-
-
-def fingerprint(ranking: BoardRows) -> str:
-    """32 hex digits of the content of every record behind the board, in row order."""
-    hashed = hashlib.sha256()
-    for path in ranking.paths:
-        hashed.update(hashlib.sha256(path.read_bytes()).digest())
-    return hashed.hexdigest()[:32]
 
 
 def _from_json(data: dict) -> BoardStatistics:

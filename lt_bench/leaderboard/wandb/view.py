@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.build import load_boards
 from lt_bench.leaderboard.intervals import Estimate
+from lt_bench.leaderboard.leaderboard import leaderboard
+from lt_bench.leaderboard.stats.statistics import cache_directory
 from lt_bench.leaderboard.tables.cells import number, usable
 from lt_bench.leaderboard.tables.columns import column_value, registered
 from lt_bench.results.record import RunRecord
@@ -92,7 +93,7 @@ def push(
         write_text(ledger_path, json.dumps(ledger, indent=1, sort_keys=True) + "\n")
         written.append(id)
 
-    boards, store = load_boards(results_dir), Store(results_dir)
+    boards, store = leaderboard(results_dir, statistics_dir=cache_directory()).boards, Store(results_dir)
     for path in store.paths():
         data = path.read_bytes()
         record = RunRecord.from_json(json.loads(data), str(path))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lt_bench.leaderboard.boards import boards
-from lt_bench.leaderboard.build import FORMATS, build_leaderboard
+from lt_bench.leaderboard.leaderboard import FORMATS, leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.page.page import page
 from lt_bench.leaderboard.tables.columns import registered
@@ -29,7 +29,7 @@ def results(tmp_path, builder):
 
 
 def test_the_page_holds_what_the_records_say(results, tmp_path):
-    path = build_leaderboard(results, tmp_path / "out", formats=["html"])[0]
+    path = leaderboard(results).write(tmp_path / "out", ["html"])[0]
     html = path.read_text()
     data = read_data(html)
     assert [(board["dataset"], board["setting"].rpartition(", ")[2]) for board in data["boards"]] == [
@@ -51,11 +51,11 @@ def test_the_page_holds_what_the_records_say(results, tmp_path):
         assert dict(map(tuple, board["chips"]))["split"] == found[board["slug"]].board.split_hash[:16]
     assert len({board["setting"] for board in data["boards"]}) == 3
     assert "memory" not in json.dumps([board["published"] for board in data["boards"]])
-    assert build_leaderboard(results, tmp_path / "again", formats=["html"])[0].read_bytes() == path.read_bytes()
+    assert leaderboard(results).write(tmp_path / "again", ["html"])[0].read_bytes() == path.read_bytes()
 
 
 def test_nothing_is_fetched(results, tmp_path):
-    paths = build_leaderboard(results, tmp_path / "out", formats=FORMATS)
+    paths = leaderboard(results).write(tmp_path / "out", FORMATS)
     html = next(path for path in paths if path.suffix == ".html").read_text()
     assert "default-src 'none'" in html
     outside = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.DOTALL)

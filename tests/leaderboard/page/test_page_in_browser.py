@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import picture
-from lt_bench.leaderboard.build import build_leaderboard
+from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.results.store import Store
 
 pytestmark = [
@@ -31,7 +31,7 @@ def html(tmp_path_factory, builder):
                 store.write(*made.make(name, seed, skill))
         store.write(*made.make("joint", 0, 0.0, trains="nothing"))
         store.write(*made.make("tau_norm", 0, 0.5, trains="nothing", kind="tuned"))
-    return build_leaderboard(store.directory, folder, ("html", "plots"), statistics_dir=folder)[0].as_uri()
+    return leaderboard(store.directory).write(folder, ("html", "plots"))[0].as_uri()
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import boards
-from lt_bench.leaderboard.build import build_leaderboard, print_tables
 from lt_bench.leaderboard.intervals import Estimate
+from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.tables import columns as columns_module
 from lt_bench.leaderboard.tables.cells import MISSING, table_cells, value_text
@@ -66,8 +66,8 @@ def test_best_and_second_follow_the_printed_value(builder):
 
 
 def test_files_are_byte_stable_and_right(results, tmp_path, builder):
-    first = build_leaderboard(results, tmp_path / "a", formats=("markdown", "csv"))
-    second = build_leaderboard(results, tmp_path / "b", formats=("markdown", "csv"))
+    first = leaderboard(results).write(tmp_path / "a", ("markdown", "csv"))
+    second = leaderboard(results).write(tmp_path / "b", ("markdown", "csv"))
     assert [path.name for path in first] == ["LEADERBOARD.md", "leaderboard.csv"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     lines = {line["row"]: line for line in csv.DictReader(io.StringIO(first[1].read_text()))}
@@ -84,7 +84,7 @@ def test_files_are_byte_stable_and_right(results, tmp_path, builder):
 
 def test_terminal_shows_every_row(results):
     console = Console(width=220, file=io.StringIO())
-    print_tables(results, console=console)
+    leaderboard(results).show(console)
     shown = console.file.getvalue()
     assert all(name in shown for name in (*SKILLS, "tau_norm", "Accuracy", "LoMa bal."))
 
@@ -120,7 +120,7 @@ def test_a_user_adds_a_column_from_a_module(results, tmp_path, monkeypatch):
         "register(Column('tail_share', 'Tail share', lambda row: row.values('test/few').mean() / row.values('test/accuracy').mean()))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    path = build_leaderboard(results, tmp_path / "out", formats=["markdown"], column_modules=["my_lt_columns"])[0]
+    path = leaderboard(results, ["my_lt_columns"]).write(tmp_path / "out", ["markdown"])[0]
     assert "| Tail share |" in path.read_text()
     with pytest.raises(UserError, match="no_such_module"):
         registered(["no_such_module"])
@@ -155,7 +155,7 @@ def test_a_column_that_fails_on_a_row_is_one_line(results, builder, monkeypatch,
     monkeypatch.setattr(columns_module, "_registered", dict(columns_module._registered))
     column = register(Column("failing", "Failing", value))
     with pytest.raises(UserError, match="column 'failing' of row los: ") as caught:
-        print_tables(results, console=Console(width=200, file=io.StringIO()))
+        leaderboard(results).show(Console(width=200, file=io.StringIO()))
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(columns_module._registered, "loma", Column("loma", "LoMa", column.value))
     with pytest.raises(UserError, match="column 'loma' of row los: "):
@@ -181,5 +181,5 @@ def test_defaults_of_our_own_choice_are_said_to_be(builder):
 
 
 def test_no_torch():
-    code = "import sys, lt_bench.leaderboard.build; sys.exit('torch' in sys.modules)"
+    code = "import sys, lt_bench.leaderboard.leaderboard; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,155 @@
+"""Records in, tables out: a pure function of the records."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
+from lt_bench.leaderboard.boards import BoardRows, boards
+from lt_bench.leaderboard.load import Measured, Runs, from_records, load_records
+from lt_bench.leaderboard.page.page import page
+from lt_bench.leaderboard.stats.across import across
+from lt_bench.leaderboard.stats.ranking import ranked
+from lt_bench.leaderboard.tables.against import published_csv, published_markdown
+from lt_bench.leaderboard.tables.cells import usable
+from lt_bench.leaderboard.tables.columns import Column, registered
+from lt_bench.leaderboard.tables.latex import latex_table
+from lt_bench.leaderboard.tables.terminal import board_table
+from lt_bench.leaderboard.tables.text import across_table, csv_table, markdown_table
+
+if TYPE_CHECKING:
+    import pandas
+
+TABLES = ("markdown", "csv", "latex", "html", "published")
+FORMATS = (*TABLES, "plots")
+_INTRO = (
+    "# Leaderboard\n\nMade by `lt-bench leaderboard` from the records alone; accuracies in %. "
+    "Each table is one split, one feature cache, one protocol: rows of different tables are not comparable.\n"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Leaderboard:
+    """Runs as rows that may be ranked together: a row for each strategy with its hyper-parameters, on each board.
+
+    Attributes:
+        runs: one line for each record.
+        columns: of the tables.
+        statistics: rank groups, intervals over test images and the smallest resolvable difference, from the test predictions of every run.
+        statistics_dir: where statistics are stored between calls; None: nowhere.
+    """
+
+    runs: Runs
+    columns: tuple[Column, ...]
+    statistics: bool = True
+    statistics_dir: Path | None = None
+
+    @cached_property
+    def boards(self) -> list[BoardRows]:
+        """The boards with their rows, the best mean test accuracy first."""
+        rankings = boards(self.runs)
+        return [ranked(ranking, self.statistics_dir) for ranking in rankings] if self.statistics else rankings
+
+    @property
+    def markdown(self) -> str:
+        """`LEADERBOARD.md`: one section a board, then wins and mean ranks."""
+        sections = [markdown_table(ranking, self._main(ranking)) for ranking in self.boards]
+        return "\n".join([_INTRO, *sections, *(across_table(result) for result in across(self.boards))])
+
+    @property
+    def csv(self) -> str:
+        """`leaderboard.csv`: every row of every board, its identity first, and intervals over seeds as `_low` and `_high`."""
+        return csv_table(self.boards, self.columns)
+
+    @property
+    def latex(self) -> str:
+        """`leaderboard.tex`: a table a board."""
+        return "\n".join(latex_table(ranking, self._main(ranking)) for ranking in self.boards)
+
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """`leaderboard.csv` as a data frame."""
+        import pandas  # half a second that tables do not need
+
+        return pandas.read_csv(io.StringIO(self.csv))
+
+    def show(self, console: Console) -> None:
+        """Print every board."""
+        for ranking in self.boards:
+            console.print(board_table(ranking, self._main(ranking), console.width))
+
+    def write(self, directory: Path | str, formats: Iterable[str] = TABLES) -> list[Path]:
+        """Write files and return their paths; the same records give the same bytes.
+
+        Args:
+            directory: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.html` (plots inside where they are drawn), `PUBLISHED.md` and
+                `published.csv` (measured beside published), and `plots/<board>/*.svg|png`.
+            formats: which of `FORMATS`; plots, some seconds a board, only where asked for.
+
+        Raises:
+            UserError: an unknown format, no format.
+        """
+        wanted, out = checked_formats(formats), Path(directory)
+        drawn = {}
+        if "plots" in wanted:
+            from lt_bench.leaderboard.plots.draw import draw_board  # a second of matplotlib that tables do not need
+
+            drawn = {ranking.board: draw_board(ranking, out / "plots") for ranking in self.boards}
+        pictures = {board: [(plot.svg, plot.caption) for plot in plots] for board, plots in drawn.items()}
+        texts: list[tuple[str, str, Callable[[], str]]] = [
+            ("markdown", "LEADERBOARD.md", lambda: self.markdown),
+            ("csv", "leaderboard.csv", lambda: self.csv),
+            ("latex", "leaderboard.tex", lambda: self.latex),
+            ("html", "leaderboard.html", lambda: page(self.boards, self.columns, pictures)),
+            ("published", "PUBLISHED.md", lambda: published_markdown(self.boards)),
+            ("published", "published.csv", lambda: published_csv(self.boards)),
+        ]
+        files = [write_text(out / name, text()) for kind, name, text in texts if kind in wanted]
+        return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png)]
+
+    def _main(self, ranking: BoardRows) -> tuple[Column, ...]:
+        return usable(ranking, tuple(column for column in self.columns if column.main))
+
+
+def checked_formats(formats: Iterable[str]) -> list[str]:
+    """The formats, all known.
+
+    Raises:
+        UserError: one is not, or there is none.
+    """
+    wanted = list(formats)
+    if not wanted:
+        raise UserError(f"no leaderboard format was named; choose among {', '.join(FORMATS)}")
+    if unknown := sorted(set(wanted) - set(FORMATS)):
+        raise UserError(f"no such leaderboard format: {', '.join(unknown)}; choose among {', '.join(FORMATS)}")
+    return wanted
+
+
+def leaderboard(
+    records: str | Path | Iterable[Measured],
+    columns: Iterable[str] = (),
+    *,
+    statistics: bool = True,
+    statistics_dir: Path | None = None,
+) -> Leaderboard:
+    """The leaderboard of a directory of records, or of records in memory: runs of `lt_bench.fit`, records with their arrays, or records alone (without statistics).
+
+    Args:
+        records: the directory or the records.
+        columns: dotted names of modules that register columns.
+        statistics: as of `Leaderboard`.
+        statistics_dir: as of `Leaderboard`.
+
+    Raises:
+        UserError: no records, a damaged one, two of the same run, or an unknown column module.
+    """
+    runs = load_records(records) if isinstance(records, str | Path) else from_records(records)
+    return Leaderboard(runs, registered(columns), statistics and runs.has_arrays, statistics_dir)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+import lt_bench as lt
+from lt_bench.core.errors import UserError
+from lt_bench.results.store import Store
+
+
+@pytest.fixture
+def made(builder):
+    return [builder.make(strategy, seed, skill) for strategy, skill in (("los", 2.5), ("ce", 0.0)) for seed in range(3)]
+
+
+def test_memory_and_files_give_the_same_tables(made, tmp_path):
+    store = Store(tmp_path / "results")
+    for record, arrays in made:
+        store.write(record, arrays)
+    of_files, of_pairs = lt.leaderboard(store.directory), lt.leaderboard(made)
+    of_runs = lt.leaderboard(SimpleNamespace(record=record, arrays=arrays) for record, arrays in made)
+    assert of_files.csv == of_pairs.csv == of_runs.csv
+    assert list(of_pairs.frame["rank"]) == ["1 a", "2 b"]
+    (ranking,) = of_pairs.boards
+    assert [row.label for row in ranking.rows] == ["los", "ce"]
+
+
+def test_nothing_is_written_or_printed_unless_asked(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    board = lt.leaderboard(made)
+    assert len(board.frame) == len(board.boards[0].rows) == 2
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr() == ("", "")
+    files = board.write(tmp_path / "out", ["csv", "markdown"])
+    assert (
+        sorted(path.name for path in files)
+        == sorted(path.name for path in (tmp_path / "out").iterdir())
+        == ["LEADERBOARD.md", "leaderboard.csv"]
+    )
+    with pytest.raises(UserError, match="no such leaderboard format: pdf"):
+        board.write(tmp_path / "other", ["pdf"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_records_without_predictions_have_no_ranks(made):
+    records = [record for record, _ in made]
+    board = lt.leaderboard(records)
+    assert board.frame["rank"].isna().all()
+    assert list(board.frame["accuracy"]) == list(lt.leaderboard(made).frame["accuracy"])
+    position = list(board.runs.columns["id"]).index(records[0].id)
+    with pytest.raises(UserError, match=f"record {records[0].id}: no array test_labels"):
+        board.runs.array(position, "test_labels")
