@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -39,7 +38,7 @@ def predict(options: PredictOptions) -> int:
         "confidence",
         *(f"{what}_{k}" for k in range(2, min(TOP, len(model.classes)) + 1) for what in ("class", "confidence")),
     ]
-    write_text(options.out, _csv(columns, rows))
+    write_text(options.out, pd.DataFrame(rows, columns=pd.Index(columns)).to_csv(index=False, lineterminator="\n"))
     return len(rows)
 
 
@@ -108,10 +107,3 @@ def _opened(path: Path, skip: bool) -> Image.Image | None:
 
 def _cells(prediction: Prediction) -> list[str]:
     return [cell for label, confidence in prediction.top for cell in (label, f"{confidence:.6f}")]
-
-
-def _csv(columns: list[str], rows: list[list[str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    return text.getvalue()

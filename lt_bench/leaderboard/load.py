@@ -221,50 +221,37 @@ def _add_split(splits: dict[str, Split], dataset: Mapping[str, Any]) -> None:
         splits[dataset["split_hash"]] = Split(tuple(dataset["class_names"]), np.array(dataset["train_counts"], dtype=np.int64))
 
 
+# Columns that have the name of their field, by the part of the record.
+_FIELDS = {
+    "strategy": ("class_path", "family", "paper", "sampler", "trains", "inferred"),
+    "dataset": ("imbalance_factor", "selection", "split_hash", "num_classes", "n_train", "n_test"),
+    "identity": ("protocol", "mode", "seed"),
+    "tuning": ("selected_on", "grid_size", "tuning_id"),
+    "training": ("epochs", "steps", "batch_size", "trained_parameters"),
+    "time": ("fit_s", "evaluate_s", "finished"),
+}
+_READ = {part: itemgetter(*names) for part, names in _FIELDS.items()}
+
+
 def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
     """One line of the frame."""
-    identity, strategy, dataset, cache = data["identity"], data["strategy"], data["dataset"], data["cache"]
-    tuning, seeds, training, time = data["tuning"], data["seeds"], data["training"], data["time"]
     flat = {
         "id": data["id"],
-        "strategy": strategy["name"],
-        "class_path": strategy["class_path"],
-        "family": strategy["family"],
-        "paper": strategy["paper"],
-        "sampler": strategy["sampler"],
-        "trains": strategy["trains"],
-        "inferred": strategy["inferred"],
-        "contract": strategy.get("contract"),
-        "hyperparameters": canonical_json(identity["hyperparameters"]),
-        "dataset": dataset["name"],
-        "imbalance_factor": dataset["imbalance_factor"],
-        "selection": dataset["selection"],
-        "split_hash": dataset["split_hash"],
-        "num_classes": dataset["num_classes"],
-        "n_train": dataset["n_train"],
-        "n_test": dataset["n_test"],
+        "strategy": data["strategy"]["name"],
+        "contract": data["strategy"].get("contract"),
+        "hyperparameters": canonical_json(data["identity"]["hyperparameters"]),
+        "dataset": data["dataset"]["name"],
         "backbone": data["backbone"]["name"],
         "stage1": data["backbone"]["stage1"],
-        "cache_key": cache["key"],
-        "cache_name": cache["name"],
-        "protocol": identity["protocol"],
-        "mode": identity["mode"],
-        "seed": identity["seed"],
-        "varies": seeds["varies"],
-        "tuning": tuning["kind"],
-        "selected_on": tuning["selected_on"],
-        "grid_size": tuning["grid_size"],
-        "tuning_id": tuning["tuning_id"],
-        "epochs": training["epochs"],
-        "steps": training["steps"],
-        "batch_size": training["batch_size"],
-        "trained_parameters": training["trained_parameters"],
-        "fit_s": time["fit_s"],
-        "evaluate_s": time["evaluate_s"],
-        "finished": time["finished"],
+        "cache_key": data["cache"]["key"],
+        "cache_name": data["cache"]["name"],
+        "varies": data["seeds"]["varies"],
+        "tuning": data["tuning"]["kind"],
         "environment": _environment(data["environment"], memo),
         "command": data["command"],
     }
+    for part, names in _FIELDS.items():
+        flat.update(zip(names, _READ[part](data[part]), strict=True))
     for view, values in data["metrics"].items():
         names = (view, *values)
         if names not in memo:

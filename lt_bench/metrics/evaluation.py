@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from lt_bench.metrics._batches import check_logits
 from lt_bench.metrics.accuracy import ClassAccuracy
@@ -67,8 +68,9 @@ class Evaluation(nn.Module):
 
     def reset(self) -> None:
         """Forget every sample."""
-        for metric in self._metrics():
-            metric.reset()
+        for metric in self.children():
+            if isinstance(metric, Metric):
+                metric.reset()
 
     def scalars(self) -> dict[str, float]:
         """Every scalar metric by name; accuracies and the calibration error are fractions, nll is in nats.
@@ -94,10 +96,6 @@ class Evaluation(nn.Module):
         return {"class_accuracy": _ratio(correct, total), "class_total": total} | {
             name: value.cpu().numpy() for name, value in tensors.items()
         }
-
-    def _metrics(self) -> list[ClassAccuracy | CalibrationError | NegativeLogLikelihood | LogitMagnitude | NormDecomposition]:
-        optional = [] if self.decomposition is None else [self.decomposition]
-        return [self.accuracy, self.calibration, self.likelihood, self.magnitude, *optional]
 
 
 def accuracy_scalars(correct: NDArray[np.int64], total: NDArray[np.int64], groups: ShotGroups) -> dict[str, float]:

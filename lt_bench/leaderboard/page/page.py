@@ -13,7 +13,7 @@ from typing import Any
 
 from lt_bench.leaderboard.boards import Board, BoardRows, Row
 from lt_bench.leaderboard.published.published import for_dataset
-from lt_bench.leaderboard.stats.across import across
+from lt_bench.leaderboard.stats.across import ACROSS, across
 from lt_bench.leaderboard.tables.against import about, beside_table
 from lt_bench.leaderboard.tables.cells import MISSING, Cell, fixed, notes, number, table_cells, usable
 from lt_bench.leaderboard.tables.columns import Column, published_citation
@@ -34,13 +34,9 @@ def page(rankings: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[
         "boards": [_board(board, usable(board, columns), (plots or {}).get(board.board, ())) for board in rankings],
         "across": [
             {
-                "note": "Places among the rows that are on every board; accuracies of different boards are never averaged. "
-                + ("Left out: " + "; ".join(result.missing) if result.missing else ""),
-                "columns": ["Strategy", "Mean rank", "Wins", *result.boards],
-                "rows": [
-                    [label, f"{result.mean_rank[index]:.2f}", str(result.wins[index]), *(f"{rank:g}" for rank in result.ranks[index])]
-                    for index, label in enumerate(result.labels)
-                ],
+                "note": f"{ACROSS} " + ("Left out: " + "; ".join(result.missing) if result.missing else ""),
+                "columns": result.head,
+                "rows": result.lines,
             }
             for result in across(rankings)
         ],
@@ -76,15 +72,8 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
         "scale": [min(ends), max(ends)],
         "baseline": next((row["mean"] for row, of in zip(rows, ranking.rows, strict=True) if of.label == "joint"), None),
         "columns": [
-            {
-                "key": column.key,
-                "title": column.title,
-                "about": column.about,
-                "style": column.style,
-                "better": column.better,
-                "main": column.main,
-                "phone": column.key in _ON_A_PHONE,
-            }
+            {name: getattr(column, name) for name in ("key", "title", "about", "style", "better", "main")}
+            | {"phone": column.key in _ON_A_PHONE}
             for column in columns
         ],
         "rows": rows,

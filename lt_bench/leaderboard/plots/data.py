@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import BoardRows, Row
 
 SHOWN = 6
@@ -23,17 +21,9 @@ class Series:
     values: NDArray[np.float64]
 
 
-def chosen(ranking: BoardRows, names: Sequence[str] | None = None) -> list[Row]:
-    """The rows that per-class plots show: those named, or up to six, well-known ones first.
-
-    Raises:
-        UserError: a name is not a row of the board.
-    """
+def chosen(ranking: BoardRows) -> list[Row]:
+    """The rows that per-class plots show: up to six, well-known ones first."""
     by_label = {row.label: row for row in ranking.rows}
-    if names is not None:
-        if unknown := [name for name in names if name not in by_label]:
-            raise UserError(f"{', '.join(unknown)}: no such row on {ranking.title}; there are {', '.join(by_label)}")
-        return [by_label[name] for name in names]
     order = [name for name in _PREFERRED if name in by_label] + [row.label for row in ranking.rows if row.label not in _PREFERRED]
     return [by_label[name] for name in order[:SHOWN]]
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lt_bench.leaderboard.boards import BoardRows, seed_text
 from lt_bench.leaderboard.stats.findings import ranks
 
+ACROSS = "Places among the rows that are on every board; accuracies of different boards are never averaged."
+
 
 @dataclass(frozen=True, eq=False)
 class Across:
@@ -26,6 +28,17 @@ class Across:
     ranks: NDArray[np.float64]
     wins: NDArray[np.int64]
     missing: tuple[str, ...]
+
+    @property
+    def head(self) -> list[str]:
+        """The titles of `lines`."""
+        return ["Strategy", "Mean rank", "Wins", *self.boards]
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """A line of texts for each row."""
+        numbers = zip(self.labels, self.mean_rank, self.wins, self.ranks, strict=True)
+        return [[label, f"{mean:.2f}", str(wins), *(f"{rank:g}" for rank in places)] for label, mean, wins, places in numbers]
 
     @property
     def mean_rank(self) -> NDArray[np.float64]:

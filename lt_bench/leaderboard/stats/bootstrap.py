@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
 
 
-@dataclass(frozen=True, eq=False)
-class Resampled:
-    """Resampled accuracies (B, R): B resamples of the test images, R rows, the same images for all rows of a resample."""
-
-    accuracies: NDArray[np.float64]
-
-    def interval(self, row: int) -> tuple[float, float]:
-        """95 % percentile interval of a row's accuracy over test images."""
-        return _percentiles(self.accuracies[:, row])
-
-    def difference(self, row: int, other: int) -> tuple[float, float]:
-        """95 % percentile interval of the paired difference, row minus other."""
-        return _percentiles(self.accuracies[:, row] - self.accuracies[:, other])
-
-
-def resample(correct: NDArray[np.floating], resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
-    """Draw test images with replacement.
+def resample(correct: NDArray[np.floating], resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
+    """Accuracies (B, R) on test images drawn with replacement, the same images for all rows of a resample.
 
     Args:
         correct: (R, N) share of a row's seeds that are right on an image.
@@ -43,9 +26,9 @@ def resample(correct: NDArray[np.floating], resamples: int = RESAMPLES, seed: in
         picked = draws.integers(0, N, (rows, N)) + N * np.arange(rows)[:, None]
         counts = np.bincount(picked.ravel(), minlength=rows * N).reshape(rows, N).astype(np.float32)
         parts.append((counts @ values).astype(np.float64) / N)
-    return Resampled(np.concatenate(parts))
+    return np.concatenate(parts)
 
 
-def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+def percentiles(values: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """95 % percentile interval of each column of resampled values (B, R)."""
+    return [(float(low), float(high)) for low, high in np.quantile(values, [0.025, 0.975], axis=0).T]

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 from lt_bench.leaderboard.boards import BoardRows, RowStatistics
-from lt_bench.leaderboard.stats.statistics import BoardStatistics, board_statistics
+from lt_bench.leaderboard.stats.statistics import board_statistics
 
 
 def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
-    """The board with statistics in its rows (from the stored predictions, cached)."""
-    return attach(ranking, board_statistics(ranking, directory))
-
-
-def attach(ranking: BoardRows, statistics: BoardStatistics) -> BoardRows:
-    """The board with these statistics in its rows."""
-    rows = [
-        dataclasses.replace(
-            row,
-            statistics=RowStatistics(
-                statistics.standings[index],
-                statistics.intervals[index],
-                None if index == 0 else statistics.behind[index],
-            ),
-            computed={},
-        )
-        for index, row in enumerate(ranking.rows)
-    ]
+    """The board with statistics in its rows, from the test predictions; `directory` as of `board_statistics`."""
+    statistics = board_statistics(ranking, directory)
+    values = zip(statistics.standings, statistics.intervals, [None, *statistics.behind[1:]], strict=True)
+    rows = [replace(row, statistics=RowStatistics(*of_row), computed={}) for row, of_row in zip(ranking.rows, values, strict=True)]
     return BoardRows(ranking.board, rows, statistics.resolvable)
 
 

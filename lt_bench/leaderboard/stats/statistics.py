@@ -15,7 +15,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
-from lt_bench.leaderboard.stats.bootstrap import RESAMPLES, resample
+from lt_bench.leaderboard.stats.bootstrap import RESAMPLES, percentiles, resample
 from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, PairedTest, compared, holm, pooled_noise, seed_noise, standings
 
 _VERSION = 4
@@ -64,8 +64,6 @@ def compute(ranking: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
     outcomes = [outcome(row, labels) for row in ranking.rows]
     correct = np.stack([values.mean(0, dtype=np.float64) for values in outcomes])
     drawn = resample(correct, resamples)
-    intervals = [drawn.interval(row) for row in range(len(correct))]
-    behind = [drawn.difference(row, 0) for row in range(len(correct))]
     seeds = [row.varied_seeds for row in ranking.rows]
     noises = [seed_noise(values) for values, has in zip(outcomes, seeds, strict=True) if has is not None]
     expected = pooled_noise([noise for noise in noises if noise is not None])
@@ -74,7 +72,7 @@ def compute(ranking: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
     better = _better(len(correct), tests, p)
     errors = [test.error for test in tests if math.isfinite(test.error)]
     resolvable = POWER_FACTOR * float(np.median(errors)) if errors else None
-    return BoardStatistics(intervals, behind, tests, p.tolist(), standings(better), resolvable)
+    return BoardStatistics(percentiles(drawn), percentiles(drawn - drawn[:, :1]), tests, p.tolist(), standings(better), resolvable)
 
 
 def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:

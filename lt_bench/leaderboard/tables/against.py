@@ -15,6 +15,7 @@ from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.published.published import Published, for_dataset, nearest, same_backbone
 from lt_bench.leaderboard.tables.cells import MISSING, fixed
+from lt_bench.leaderboard.tables.text import escape, markdown_lines
 
 _KINDS = {
     "tuned": "tuned on validation here",
@@ -143,9 +144,8 @@ def published_markdown(rankings: list[BoardRows]) -> str:
         if lines:
             stage1 = board.rows[0].text("stage1")
             align = [":--" if name in ("Strategy", "Published", "Source", "What differs") else "--:" for name in head]
-            table = [head, align, *([_escape(text) for text in line] for line in lines)]
             parts += [f"## {board.title}", *([f"Stage 1 here: {stage1}."] if stage1 else [])]
-            parts += ["\n".join("| " + " | ".join(cells) + " |" for cells in table)]
+            parts.append(markdown_lines(head, align, ([escape(text) for text in line] for line in lines)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -207,7 +207,3 @@ def _stage1_epochs(row: Row) -> int | None:
 def _percent(value: Estimate) -> str:
     text = fixed(100 * value.mean, 2)
     return text if value.half is None else f"{text} ± {fixed(100 * value.half, 2)}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
 from lt_bench.leaderboard.intervals import Estimate
-from lt_bench.leaderboard.stats.across import Across
+from lt_bench.leaderboard.stats.across import ACROSS, Across
 from lt_bench.leaderboard.tables.cells import legend, notes, number, scale, table_cells
 from lt_bench.leaderboard.tables.columns import Column, published_citation
 
@@ -18,15 +19,16 @@ def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     """One board as a Markdown section: heading, identity, table, what ± means."""
     head = ["Strategy", *(column.title for column in columns)]
     align = [":--", *(":--" if column.style == "text" else "--:" for column in columns)]
-    lines = [_line(head), _line(align)]
-    for row, cells in zip(ranking.rows, table_cells(ranking, columns), strict=True):
-        lines.append(_line([row.label, *(_MARK.get(cell.place or 0, "{}").format(_escape(cell.text)) for cell in cells)]))
+    lines = [
+        [row.label, *(_MARK.get(cell.place or 0, "{}").format(escape(cell.text)) for cell in cells)]
+        for row, cells in zip(ranking.rows, table_cells(ranking, columns), strict=True)
+    ]
     identity = f"Split `{ranking.board.split_hash[:16]}`, cache `{ranking.board.cache_key[:16]}`."
     sources = published_sources(ranking)
     parts = [
         f"## {ranking.title}",
         identity,
-        "\n".join(lines),
+        markdown_lines(head, align, lines),
         "\n".join(f"- {note}" for note in (*notes(ranking), legend(columns)) if note),
         *([sources] if sources else []),
     ]
@@ -36,28 +38,24 @@ def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
 def published_sources(ranking: BoardRows) -> str:
     """Where the published numbers of a board's table stand, one Markdown list item each."""
     cited = [(row.label, published_citation(row)) for row in ranking.rows]
-    items = dict.fromkeys(f"- {label.partition(' ')[0]}: {_escape(text)}" for label, text in cited if text is not None)
+    items = dict.fromkeys(f"- {label.partition(' ')[0]}: {escape(text)}" for label, text in cited if text is not None)
     return "Published (not our measurements; † read on an index page):\n\n" + "\n".join(items) if items else ""
 
 
 def across_table(result: Across) -> str:
     """Wins and mean rank of one protocol and mode as a Markdown section, with the missing cells by name."""
-    head = ["Strategy", "Mean rank", "Wins", *result.boards]
-    lines = [_line(head), _line([":--", *["--:"] * (len(head) - 1)])]
-    for index, label in enumerate(result.labels):
-        lines.append(
-            _line([label, f"{result.mean_rank[index]:.2f}", str(result.wins[index]), *(f"{rank:g}" for rank in result.ranks[index])])
-        )
-    said = "Places among the rows that are on every board; accuracies of different boards are never averaged."
+    table = markdown_lines(result.head, [":--", *["--:"] * (len(result.head) - 1)], result.lines)
     missing = "\n".join(f"- {line}" for line in result.missing)
-    return f"## Across boards\n\n{said}\n\n" + "\n".join(lines) + "\n" + (f"\nLeft out:\n\n{missing}\n" if missing else "")
+    return f"## Across boards\n\n{ACROSS}\n\n{table}\n" + (f"\nLeft out:\n\n{missing}\n" if missing else "")
 
 
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def markdown_lines(head: list[str], align: list[str], lines: Iterable[list[str]]) -> str:
+    """The lines of a Markdown table."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, align, *lines))
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text that does not end a cell."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 

@@ -15,7 +15,7 @@ from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.stats import statistics as statistics_module
 from lt_bench.leaderboard.stats.across import across, missing_seeds
-from lt_bench.leaderboard.stats.bootstrap import resample
+from lt_bench.leaderboard.stats.bootstrap import percentiles, resample
 from lt_bench.leaderboard.stats.paired import (
     SeedNoise,
     compared,
@@ -218,12 +218,12 @@ def test_the_note_names_rows_with_one_seed(builder, tmp_path):
 def test_bootstrap_agrees_with_theory_and_is_paired():
     outcomes = simulate(np.random.default_rng(5), [0.2, 0.0], 1, 2000)[:, 0].astype(float)
     drawn = resample(outcomes)
-    low, high = drawn.interval(0)
+    low, high = percentiles(drawn)[0]
     mean = outcomes[0].mean()
     half = 1.96 * np.sqrt(mean * (1 - mean) / 2000)
     assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.1 * half)
     difference = outcomes[0] - outcomes[1]
-    low, high = drawn.difference(0, 1)
+    ((low, high),) = percentiles(drawn[:, :1] - drawn[:, 1:])
     half = 1.96 * difference.std() / np.sqrt(2000)
     assert (low, high) == pytest.approx((difference.mean() - half, difference.mean() + half), abs=0.1 * half)
 
@@ -232,7 +232,7 @@ def test_bootstrap_covers_the_truth():
     rng = np.random.default_rng(6)
     covered = 0
     for _ in range(200):
-        low, high = resample((rng.random((1, 300)) < 0.6).astype(float), resamples=400).interval(0)
+        ((low, high),) = percentiles(resample((rng.random((1, 300)) < 0.6).astype(float), resamples=400))
         covered += low <= 0.6 <= high
     assert covered / 200 > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 200)
 
