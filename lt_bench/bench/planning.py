@@ -140,7 +140,9 @@ def plan(
 
 
 def default_kind(entry: Entry, manifest: Manifest) -> TuningKind:
-    """What a strategy's own hyper-parameters are called on a data set."""
+    """What a strategy's own hyper-parameters are called on a data set; those of a composition are the user's, however it was made."""
+    if entry.is_composition:
+        return "user"
     if entry.selected_on_val:
         return "author-tuned"
     return "official" if entry.is_official(manifest.dataset.name, manifest.dataset.imbalance_factor) else "inferred"

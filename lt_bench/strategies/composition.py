@@ -18,6 +18,8 @@ DOC = """A composition of entries of the vocabulary, one for each slot that is n
 
 ``l_i = w_i * kernel(T(z_i), q_i)``; `lt-bench list slots` shows the entries. The recipe is that of most strategies for a head alone; all of it can be set.
 """
+NEEDS = {"sampler": {"weighted": "weights of the samples"}, "initial_head": {"none": "parameters"}}
+"""Entries that no composition can have, and what they need."""
 SLOTS = tuple(Hyperparameter(slot, str, DEFAULTS.get(slot, ""), help=title, attribute=slot) for slot, title in TITLES.items())
 """Hyper-parameters of ``compose``."""
 
@@ -90,8 +92,13 @@ def canonical_slots(hyperparameters: dict[str, Any]) -> dict[str, Any]:
     """The hyper-parameters with one text for one entry in every slot, so that equal compositions have one identity.
 
     Raises:
-        UserError: an unknown entry or parameter, or a value outside its range.
+        UserError: an unknown entry or parameter, a value outside its range, or an entry that needs a strategy of its own.
     """
+    for slot, needs in NEEDS.items():
+        if hyperparameters.get(slot) in needs:
+            raise UserError(
+                f"{slot} {hyperparameters[slot]} is for classes with {needs[hyperparameters[slot]]} of their own, which a composition does not have"
+            )
     slots = [slot for slot in TITLES if hyperparameters.get(slot)]
     return hyperparameters | {slot: canonical(slot, hyperparameters[slot]) for slot in slots}
 

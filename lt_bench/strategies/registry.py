@@ -140,7 +140,7 @@ class Entry:
 
     def with_facts_of(self, hyperparameters: dict[str, Any]) -> Entry:
         """This entry; of a composition with what its slots state: sampler, initial head, what is trained."""
-        return dataclasses.replace(self, **composition.facts(hyperparameters)) if self.is_composition else self
+        return dataclasses.replace(compose_entry(), **composition.facts(hyperparameters)) if self.is_composition else self
 
     @property
     def is_composition(self) -> bool:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import lt_bench as lt
 from lt_bench.results.store import Store
 from lt_bench.strategies.slots.vocabulary import TITLES
 
@@ -76,6 +77,19 @@ def test_a_composition_runs_is_compared_and_verified(cli, small_cache, tmp_path)
     assert "--strategy.kernel" not in command
 
 
+def test_a_composition_of_python_is_the_same_record(cli, small_cache, tmp_path):
+    given = ("--strategy.target", "smooth(0.3)", "--strategy.trainable", "bias")
+    assert cli(*RUN, *given).code == 0
+    (record,) = Store(tmp_path / "results").records()
+    (run,) = lt.fit(
+        lt.compose(target="smooth(0.3)", trainable="bias", epochs=2, batch_size=16), lt.open_cache("small"), seeds=[0], accelerator="cpu"
+    )
+    assert (run.record.id, run.record.strategy) == (record.id, record.strategy)
+    assert run.record.metrics["test"]["nll"] == record.metrics["test"]["nll"]
+    assert run.record.command == record.command
+    assert "'smooth(epsilon=0.3)'" in record.command
+
+
 def test_the_label_of_one_row_names_its_slots(cli, small_cache):
     assert cli(*RUN, "--strategy.transform", "margin(1.5)").code == 0
     assert (
@@ -97,6 +111,8 @@ def test_the_label_of_one_row_names_its_slots(cli, small_cache):
         (("--strategy.target", "smooth(epsilon=1.5)"), "smooth.epsilon is 1.5, expected a number from 0 to 1"),
         (("--strategy.transfrom", "identity"), "run: unknown option --strategy.transfrom (did you mean '--strategy.transform'?)"),
         (("--strategy.sampler", "class_awre"), "sampler has no entry 'class_awre' (did you mean 'class_aware'?)"),
+        (("--strategy.sampler", "weighted"), "sampler weighted is for classes with weights of the samples of their own"),
+        (("--strategy.initial_head", "none"), "initial_head none is for classes with parameters of their own"),
         (("--strategy.trainable", "none"), "compose: with trainable none there is no epochs, as no step is taken"),
     ],
 )
