@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, order_by_size, series, vector
-from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure
+from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure, legend
 
 
 def accuracy_by_size(ranking: BoardRows) -> Figure | None:
@@ -45,7 +45,7 @@ def gap_by_size(ranking: BoardRows) -> Figure | None:
     for index, (one, other) in enumerate(zip(train, test, strict=True)):
         _line(axes, index, one.row.label, binned_sizes(counts), 100 * binned(one.values - other.values))
     _finish(axes, "train minus test accuracy, points")
-    _legend(drawing, axes)
+    legend(drawing, axes)
     return drawing
 
 
@@ -127,7 +127,7 @@ def _lines(ranking: BoardRows, panels: list[tuple[str, str, float]]) -> Figure |
         if factor == 1.0 and len(values) and values.min() > 0 and values.max() > 20 * values.min():
             axes.set_yscale("log")  # collapsed logits are a hundred times smaller than the rest
             axes.yaxis.set_major_formatter("{x:g}")
-    _legend(drawing, all_axes[0])
+    legend(drawing, all_axes[0])
     return drawing
 
 
@@ -143,10 +143,3 @@ def _finish(axes: Axes, title: str) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training images of the class", fontsize=8.5)
     axes.set_ylabel(title)
-
-
-def _legend(drawing: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if not labels:
-        return
-    drawing.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))

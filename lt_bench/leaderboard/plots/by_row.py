@@ -10,7 +10,7 @@ from matplotlib.transforms import Bbox
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import vector
-from lt_bench.leaderboard.plots.style import COLOURS, figure
+from lt_bench.leaderboard.plots.style import COLOURS, figure, legend
 from lt_bench.leaderboard.stats.findings import spearman
 
 _MOST = 60
@@ -116,8 +116,7 @@ def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
 def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.ndarray, np.ndarray]]) -> Figure:
     """Legend of the kinds, plain tick labels, and as many names beside points as have room, best rows first."""
     if len({row.text("tuning") for row in ranking.rows}) > 1:
-        handles, labels = drawing.axes[0].get_legend_handles_labels()
-        drawing.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        legend(drawing, drawing.axes[0], len(_KIND_STYLE))
     for axes, _, _ in panels:
         if axes.get_xscale() == "log":
             axes.xaxis.set_major_formatter("{x:g}")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import SHOWN, chosen, vector
-from lt_bench.leaderboard.plots.style import COLOURS, MARKERS
+from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, legend
 from lt_bench.results.store import EPOCHS, PER_EPOCH
 
 _MEASURES = {"weight_norm": "classifier norm", "cosine": "mean cosine", "feature_norm": "mean feature norm"}
@@ -44,8 +44,7 @@ def norms_over_epochs(ranking: BoardRows) -> Figure | None:
             if name == measures[-1]:
                 axes.set_xlabel("share of the epochs", fontsize=8.5)
         line[0].set_ylabel(_MEASURES[name])
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
+    legend(drawing, panels[0, 0])
     return drawing
 
 

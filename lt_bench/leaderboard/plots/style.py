@@ -50,6 +50,13 @@ def figure(panels: int = 1, width: float = 4.6, height: float = 3.6) -> tuple[Fi
     return drawing, list(drawing.subplots(1, panels, squeeze=False)[0])
 
 
+def legend(drawing: Figure, axes: Axes, columns: int = 4) -> None:
+    """The names of what `axes` shows above the panels; nothing without names."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        drawing.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns))
+
+
 def save(drawing: Figure, stem: Path) -> list[Path]:
     """Write `stem`.svg and `stem`.png; the same figure gives the same bytes."""
     svg = write_atomic(

@@ -5,8 +5,6 @@ What differs is read from the record and from the published line and its source,
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.published.published import Published, for_dataset, nearest, same_backbone
 from lt_bench.leaderboard.tables.cells import MISSING, fixed
-from lt_bench.leaderboard.tables.text import escape, markdown_lines
+from lt_bench.leaderboard.tables.text import csv_text, escape, markdown_lines
 
 _KINDS = {
     "tuned": "tuned on validation here",
@@ -160,16 +158,14 @@ def about() -> str:
 
 def published_csv(rankings: list[BoardRows]) -> str:
     """The same as one CSV for all boards, numbers unrounded."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
+    lines: list[list[object]] = [
         ["dataset", "imbalance_factor", "backbone", "cache_key", "protocol", "row", "measured", "measured_low", "measured_high", "flip_averaged", "best_test_epoch", "published",
          "published_backbone", "end_to_end", "difference", "lowest_published", "highest_published", "source_kind", "source", "what_differs"]
-    )  # fmt: skip
+    ]  # fmt: skip
     for board in rankings:
         for one in beside_published(board):
             line, ends = one.published, (one.measured.low, one.measured.high)
-            writer.writerow(
+            lines.append(
                 [
                     board.board.dataset,
                     f"{one.row.values('imbalance_factor')[0]:g}",
@@ -191,7 +187,7 @@ def published_csv(rankings: list[BoardRows]) -> str:
                     "; ".join(one.differs),
                 ]
             )
-    return out.getvalue()
+    return csv_text(lines)
 
 
 def _known(row: Row, name: str) -> Estimate | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.intervals import Estimate
@@ -73,6 +75,22 @@ def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Ce
             cell = result[position][index]
             result[position][index] = Cell(cell.value, cell.text, place)
     return result
+
+
+def flat_cells(rows: list[Row], columns: tuple[Column, ...], convert: Callable[[float, Column], Any]) -> tuple[list[str], list[list[Any]]]:
+    """Names and plain cells: text as it is, numbers (NaN: missing) as `convert` gives them, the ends of intervals in columns of their own."""
+    values = [[column_value(row, column) for column in columns] for row in rows]
+    with_ends = {index for line in values for index, value in enumerate(line) if isinstance(value, Estimate)}
+    names = [column.key + end for index, column in enumerate(columns) for end in (("", "_low", "_high") if index in with_ends else ("",))]
+    lines: list[list[Any]] = []
+    for line in values:
+        lines.append([])
+        for index, (value, column) in enumerate(zip(line, columns, strict=True)):
+            lines[-1].append(value if isinstance(value, str) else convert(number(value), column))
+            if index in with_ends:
+                ends = (value.low, value.high) if isinstance(value, Estimate) else (None, None)
+                lines[-1] += [convert(math.nan if end is None else end, column) for end in ends]
+    return names, lines
 
 
 def _text(row: Row, column: Column) -> str:

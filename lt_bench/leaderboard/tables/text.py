@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from typing import Any
 
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
-from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.stats.across import ACROSS, Across
-from lt_bench.leaderboard.tables.cells import legend, notes, number, scale, table_cells
+from lt_bench.leaderboard.tables.cells import flat_cells, legend, notes, scale, table_cells
 from lt_bench.leaderboard.tables.columns import Column, published_citation
 
 _MARK = {1: "**{}**", 2: "<u>{}</u>"}
@@ -62,36 +62,24 @@ def escape(text: str) -> str:
 def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
     """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), with `_low` and `_high` where a column has intervals."""
     columns = tuple(column for column in columns if column.key not in BOARD_FIELDS)
+    rows = [row for ranking in rankings for row in ranking.rows]
+    names, lines = flat_cells(rows, columns, lambda value, column: "" if value != value else f"{value * scale(column):.9g}")
+    for row, line in zip(rows, lines, strict=True):
+        identity = [getattr(row.board, name) for name in BOARD_FIELDS]
+        line[:0] = [
+            *identity,
+            row.text("backbone"),
+            f"{row.values('imbalance_factor')[0]:g}",
+            row.label,
+            row.text("strategy"),
+            len(row.positions),
+        ]
+    head = [*BOARD_FIELDS, "backbone", "imbalance_factor", "row", "strategy", "n", *names]
+    return csv_text([head, *lines])
+
+
+def csv_text(lines: Iterable[Iterable[Any]]) -> str:
+    """Lines of cells as CSV."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    cells = [table_cells(board, columns) for board in rankings]
-    with_ends = {index for table in cells for line in table for index, cell in enumerate(line) if isinstance(cell.value, Estimate)}
-    head = [*BOARD_FIELDS, "backbone", "imbalance_factor", "row", "strategy", "n"]
-    for index, column in enumerate(columns):
-        head += [column.key, f"{column.key}_low", f"{column.key}_high"] if index in with_ends else [column.key]
-    writer.writerow(head)
-    for board, table in zip(rankings, cells, strict=True):
-        for row, line in zip(board.rows, table, strict=True):
-            out_line = [getattr(board.board, name) for name in BOARD_FIELDS]
-            out_line += [
-                row.text("backbone"),
-                f"{row.values('imbalance_factor')[0]:g}",
-                row.label,
-                row.text("strategy"),
-                len(row.positions),
-            ]
-            for index, (cell, column) in enumerate(zip(line, columns, strict=True)):
-                factor = scale(column)
-                if isinstance(cell.value, str):
-                    out_line.append(cell.value)
-                else:
-                    out_line.append(_number(number(cell.value) * factor))
-                if index in with_ends:
-                    ends = (cell.value.low, cell.value.high) if isinstance(cell.value, Estimate) else (None, None)
-                    out_line += ["" if end is None else _number(end * factor) for end in ends]
-            writer.writerow(out_line)
+    csv.writer(out, lineterminator="\n").writerows(lines)
     return out.getvalue()
-
-
-def _number(value: float) -> str:
-    return "" if value != value else f"{value:.9g}"

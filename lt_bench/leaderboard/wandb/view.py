@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.stats.statistics import cache_directory
-from lt_bench.leaderboard.tables.cells import number, usable
-from lt_bench.leaderboard.tables.columns import column_value, registered
+from lt_bench.leaderboard.tables.cells import flat_cells, usable
+from lt_bench.leaderboard.tables.columns import registered
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 
@@ -174,21 +173,8 @@ def _write_board(ranking: BoardRows, id: str, to: Destination, plots: bool) -> N
 
 def table(ranking: BoardRows) -> tuple[list[str | int], list[Any]]:
     """The board as column names and plain rows: numbers as stored, ends of intervals in columns of their own, None for what is missing."""
-    columns = usable(ranking, registered())
-    values = [[column_value(row, column) for column in columns] for row in ranking.rows]
-    with_ends = [any(isinstance(line[index], Estimate) for line in values) for index in range(len(columns))]
-    names: list[str | int] = ["row"]
-    for column, has_ends in zip(columns, with_ends, strict=True):
-        names += [column.key, f"{column.key}_low", f"{column.key}_high"] if has_ends else [column.key]
-    data: list[Any] = []
-    for row, line in zip(ranking.rows, values, strict=True):
-        cells: list[Any] = [row.label]
-        for value, has_ends in zip(line, with_ends, strict=True):
-            cells.append(value if isinstance(value, str) else None if math.isnan(number(value)) else number(value))
-            if has_ends:
-                cells += [value.low, value.high] if isinstance(value, Estimate) else [None, None]
-        data.append(cells)
-    return names, data
+    names, lines = flat_cells(ranking.rows, usable(ranking, registered()), lambda value, _: None if math.isnan(value) else value)
+    return ["row", *names], [[row.label, *line] for row, line in zip(ranking.rows, lines, strict=True)]
 
 
 def _start(to: Destination, id: str, name: str, group: str, job_type: str, config: dict[str, Any], tags: list[str]) -> Run:  # noqa: A002
