@@ -71,7 +71,7 @@ def run(options: RunOptions) -> RunOutcome:
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
     failures = execute(bench, planned, store, records.append, analysis=options.analysis)
-    return RunOutcome(records, failures, len(planned), len(before))
+    return RunOutcome(records, list(dict.fromkeys(failures)), len(planned), len(before))
 
 
 def without_epochs(entries: Sequence[Entry]) -> list[Entry]:

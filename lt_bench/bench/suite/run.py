@@ -110,6 +110,7 @@ def run_suite(
         workers = workers or workers_for(hardware, [unit.work for unit in units])
         failures += fit_units(units, workers, Fitter(store.directory, suite.analysis), watcher, slurm)
     records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)] if is_first_process() else []
+    failures = list(dict.fromkeys(failures))  # seeds that are fitted one by one fail alike
     return SuiteOutcome(records, failures, absent, sum(len(unit.runs) for unit in units), min(workers, len(units)))
 
 

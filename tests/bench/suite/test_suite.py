@@ -43,8 +43,8 @@ class Bad(Good):
 
     name = "bad"
 
-    def loss(self, logits, labels, features=None):
-        return logits @ labels
+    def loss(self, logits, batch):
+        return logits @ batch.labels
 '''
 
 
@@ -246,6 +246,7 @@ class Once(Strategy):
     """Once: the first process that fits it is killed."""
 
     name = "once"
+    stackable = True
     recipe = Recipe(lr=0.01, epochs=1)
 
     def begin(self, train):
