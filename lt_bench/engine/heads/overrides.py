@@ -34,6 +34,7 @@ class Overrides:
             strategies can be one product.
         plain: nothing but a linear head under cross-entropy happens in a step.
         captured: a step can be captured as a CUDA graph, by ``capturable`` or for being plain.
+        redraws: batches are drawn by the strategy itself.
         reads_rows: row numbers are looked at.
         differs_by_epoch: something else than the learning rate may change between epochs.
     """
@@ -59,5 +60,6 @@ class Overrides:
         more = self.modulates or self.weighs or self.further or of.projection is not None or overridden("project", "observe")
         self.plain = self.pools and self.shifts and not self.own_loss and not more
         self.captured = self.plain if of.capturable is None else of.capturable
+        self.redraws = overridden("redraw")
         self.reads_rows = overridden("loss", "modulate", "sample_weight", "observe", "before_update")
         self.differs_by_epoch = overridden("end_epoch", "begin_epoch") or (weighting is not None and weighting.differs_by_epoch)

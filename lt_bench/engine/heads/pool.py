@@ -41,6 +41,7 @@ class Member:
         self.optimizer = HeadSGD(
             strategy.parameters(), strategy.recipe, strategy.heads, strategy.relative_rates(), network=train.trained, captured=self.captured
         )
+        self.dtype = strategy.weight.dtype if strategy.initial_head != "none" else next(strategy.parameters()).dtype
         self.loss_sum = torch.zeros(strategy.heads or 1, dtype=torch.float64, device=train.device)
         self.rows: list[dict[str, Any]] = []
         self.steps, self.steps_of_epoch, self.seconds = 0, 0, 0.0
@@ -62,11 +63,10 @@ class Member:
             if logits is not None:
                 self.strategy.observe(logits, share.batch)
                 self.strategy.before_update(logits, share.batch)
-        self.update()
+            self.update()
 
-    @torch.no_grad()
     def update(self) -> None:
-        """Update and project."""
+        """Update and project; call it without gradients."""
         self.optimizer.update()
         self.strategy.project("step")
 
@@ -200,15 +200,20 @@ class HeadFit(LightningModule):
     def _share(self, index: Tensor, member: Member) -> Share:
         """The share of the one member, which may draw rows of its own."""
         strategy, processes = member.strategy, self._processes
-        drawn = strategy.redraw(index if strategy.heads is not None else index[0])
-        rows = drawn if drawn.dim() == 2 else drawn.unsqueeze(0)
+        rows = self._redrawn(index, strategy) if member.overrides.redraws else index
         labels, mine = strategy.per_head(self._row_labels.take(rows)), processes.mine(rows, 1)
-        features = self._train.gather(mine).to(strategy.weight.dtype if strategy.initial_head != "none" else strategy.dtype)
+        features = self._train.gather(mine).to(member.dtype)
         own = processes.mine(labels, 1)
         numbers = strategy.per_head(mine % len(self._train)) if member.overrides.reads_rows else own
         if strategy.heads is None:
             return Share(Batch(features[0], own[0], numbers[0]), labels[0], processes)
         return Share(Batch(features, own, numbers), labels, processes)
+
+    @staticmethod
+    def _redrawn(index: Tensor, strategy: Strategy) -> Tensor:
+        """The rows that the strategy draws instead, (H, B)."""
+        drawn = strategy.redraw(index if strategy.heads is not None else index[0])
+        return drawn if drawn.dim() == 2 else drawn.unsqueeze(0)
 
     def _shared_step(self, index: Tensor, product: SharedProduct) -> None:
         """One step of several members: their logits, and the gradients of their weights and biases, are one product each."""
