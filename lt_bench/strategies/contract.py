@@ -123,6 +123,8 @@ class Strategy(LightningModule):
             entry = getattr(type(self), attribute, None)
             if isinstance(entry, Slot):
                 self._modules[attribute] = entry.bound(self)
+        if self.classifier is not None:
+            self._check_classifier(self.classifier)
         if self.weighting is not None:
             self.reduction, self.class_weight = self.weighting.reduction, self.weighting.class_weights(0)
         if self.initial_head != "none":
@@ -383,6 +385,19 @@ class Strategy(LightningModule):
     def _labels_of(self, rows: Tensor) -> Tensor:
         """Labels of rows v * N + i."""
         return self.training_data.labels[rows % len(self.training_data)]
+
+    def _check_classifier(self, classifier: Classifier) -> None:
+        """Refuse what changes the length of rows that the classifier brings to one length: it would be lost in the fitted head.
+
+        Raises:
+            UserError: names both entries.
+        """
+        for entry in (self.trainable, self.at_inference):
+            if entry is not None and entry.changes_rows:
+                raise UserError(
+                    f"{self.name}: {entry.slot} {entry.name} and classifier {classifier.name} do not go together, the classifier brings all rows to one length; "
+                    "leave out one of them"
+                )
 
     def _needs_features(self) -> bool:
         return self.initial_head != "none" and initial_head(self.initial_head).needs_features

@@ -35,12 +35,14 @@ class Slot(nn.Module):
 
     Class attributes:
         slot: name of the slot.
+        changes_rows: whether the entry makes of the fitted rows others, which a classifier that normalises them would undo.
         name: of the entry, as ``lt-bench list slots`` and ``--strategy compose`` have it; one of the user's own is known by its dotted path.
         stackable: whether an entry of the user's own is written for stacks of heads too; compositions with one that is not are fitted head by head.
     """
 
     slot: ClassVar[str] = ""
     name: ClassVar[str] = ""
+    changes_rows: ClassVar[bool] = False
     stackable: ClassVar[bool] = False
     declared: ClassVar[dict[str, Hyperparameter]] = {}
 

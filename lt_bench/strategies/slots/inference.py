@@ -58,6 +58,7 @@ class RowNorm(AtInference):
     """``w_c / ||w_c||^tau``; tau 1 is L2 normalisation. Kang et al., ICLR 2020 (classifier-balancing ``tau_norm.py:102-114``, which drops the bias)."""
 
     name = "row_norm"
+    changes_rows = True
     tau: float = hyper(1.0, low=0, high=10, help="exponent; 0 leaves the rows as they are")
     keep_bias: bool = hyper(False, help="keep the bias")
 
@@ -71,6 +72,7 @@ class Multiply(AtInference):
     """``z_c pi_c^-tau``, the bias included; a class without samples counts as one. Hasegawa and Sato, ICLR 2024."""
 
     name = "multiply"
+    changes_rows = True
     tau: float = hyper(0.65, low=0, high=10, help="exponent; 0 leaves the head as it is")
 
     def prepare(self, class_counts: Tensor) -> None:

@@ -7,10 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lt_bench.core.errors import UserError
 from lt_bench.strategies._lib.caai25 import log_mean_potential
 from lt_bench.strategies._lib.tensors import at_least_float32
 from lt_bench.strategies.hyper import hyper
 from lt_bench.strategies.slots.base import Slot
+
+MOST_CLASSES = 1024
+"""Of which ``uniformity`` makes a table of pairs."""
 
 
 class Regulariser(Slot):
@@ -47,6 +51,17 @@ class Uniformity(Regulariser):
 
     name = "uniformity"
     amount: float = hyper(1.0, low=0, high=1e4, help="strength")
+
+    def prepare(self, class_counts: Tensor) -> None:
+        """Refuse so many classes that a table of their pairs is large.
+
+        Raises:
+            UserError: more than ``MOST_CLASSES``.
+        """
+        if class_counts.numel() > MOST_CLASSES:
+            raise UserError(
+                f"{self.owner}: uniformity compares all pairs of classes, at most {MOST_CLASSES:,}; there are {class_counts.numel():,}"
+            )
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The potential."""

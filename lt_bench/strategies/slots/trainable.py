@@ -21,6 +21,7 @@ class Trainable(Slot):
     """
 
     slot = "trainable"
+    changes_rows = True
     frozen: ClassVar[bool] = False
 
     def freeze(self, weight: nn.Parameter, bias: nn.Parameter) -> None:

@@ -68,3 +68,53 @@ def test_what_is_not_fitted(name):
     cls, given = composition.class_of(composed(name))
     preset = find(name).load()(on.facts, **find(name).resolve("none"))
     equal(preset.inference_head().state_dict(), cls(on.facts, **given).inference_head().state_dict())
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        {"classifier": "cosine(16)", "trainable": "scale"},
+        {"classifier": "cosine(16)", "trainable": "affine"},
+        {"classifier": "cosine(16)", "trainable": "bias"},
+        {"classifier": "cosine(16)", "at_inference": "row_norm(0.5)"},
+        {"classifier": "cosine(16)", "at_inference": "multiply(0.5)"},
+    ],
+)
+def test_what_a_cosine_classifier_would_undo_is_refused(slots):
+    from lt_bench.core.errors import UserError
+    from lt_bench.strategies.composition import compose
+    from lt_bench.strategies.contract import Facts
+
+    with pytest.raises(UserError, match="do not go together"):
+        compose(**slots, initial_head="random")(Facts(3, (5, 4, 2)))
+
+
+def test_uniformity_has_no_table_of_many_classes():
+    from lt_bench.core.errors import UserError
+    from lt_bench.strategies.composition import compose
+    from lt_bench.strategies.contract import Facts
+
+    with pytest.raises(UserError, match=r"at most 1,024; there are 2,000"):
+        compose(regulariser="uniformity", initial_head="random")(Facts(2, (1,) * 2000))
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        {"classifier": "cosine(16)", "at_inference": "log_prior(0.5)", "transform": "margin(0.2, scale=16)"},
+        {"initial_head": "class_means(scale=2)", "target": "smooth(0.3)", "sampler": "class_aware"},
+        {"initial_head": "lda(shrinkage=0.3)", "regulariser": "decay(0.01)", "weight": "focal(1.0)"},
+        {"initial_head": "random", "trainable": "scaled_head(0.5)", "kernel": "softmax_bce", "regulariser": "uniformity(0.1)"},
+        {"trainable": "bias", "weight": "inverse(0.5)", "transform": "temperature(0.2, tau=1)"},
+        {"trainable": "affine", "weight": "deferred(0.99)", "at_inference": "multiply(0.1)"},
+        {"projection": "max_norm(0.3)", "weight": "class_balanced_focal", "kernel": "sigmoid_bce(1)"},
+    ],
+)
+def test_slots_go_together(slots):
+    """A composition fits alike by the engine and by a plain Trainer, and its head gives the logits that were trained (but for what adjusts it afterwards)."""
+    from lt_bench.bench.contract.check import QUICK, check_strategy
+    from lt_bench.strategies.composition import compose
+    from lt_bench.strategies.registry import describe
+
+    findings = check_strategy(describe(compose(**slots)), QUICK)
+    assert [(finding.check, finding.problem) for finding in findings if finding.problem is not None] == []
