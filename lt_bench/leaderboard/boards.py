@@ -234,19 +234,22 @@ def seed_text(seeds: list[int]) -> str:
 def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
     """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart.
 
-    Less exact products are always said, and of a single composition its slots; a slot that is left empty never is.
+    Less exact products are always said, and of a single composition its slots; a slot that is left empty is named only beside a row that has no such slot.
     """
     same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for key in keys:
         same[key[0], key[3]].append(key)
     labels = {}
     for (strategy, kind), group in same.items():
-        base = strategy if kind in ("official", "inferred") else f"{strategy} ({kind})"
+        both = (strategy, "official") in same and (strategy, "inferred") in same
+        base = strategy if kind == "official" or (kind == "inferred" and not both) else f"{strategy} ({kind})"
         parsed = [_flat(json.loads(key[2])) for key in group]
         names = _differing(parsed) or (_named_slots(parsed[0]) if strategy == COMPOSE else [])
+        partial = {name for name in names if any(name not in values for values in parsed)}
         paths = len({key[1] for key in group}) > 1
         for key, values in zip(group, parsed, strict=True):
-            details = [f"{name}={values[name]}" for name in names if values.get(name, "") != ""] + ([key[1]] if paths else [])
+            named = [name for name in names if values.get(name, "") != "" or (name in values and name in partial)]
+            details = [f"{name}={values[name]}" for name in named] + ([key[1]] if paths else [])
             if MATMUL in values and MATMUL not in names:
                 details.append(f"{MATMUL}={values[MATMUL]}")
             labels[key] = base + (f" [{', '.join(details)}]" if details else "")

@@ -90,6 +90,30 @@ def test_compositions_are_named_by_the_slots_that_differ(builder):
     assert {row.label for row in ranking.rows} == {"compose (user)", "compose (user) [transform=margin(0.5)]"}
 
 
+@pytest.mark.parametrize(
+    ("targets", "labels"),
+    [
+        (("smooth(0.98)", "one_hot"), {"compose (user) [target=smooth(0.98)]", "compose (user) [target=one_hot]"}),
+        (("", "one_hot"), {"compose (user)", "compose (user) [target=one_hot]"}),
+        ((None, ""), {"compose (user)", "compose (user) [target=]"}),  # None: a record from before the slot existed
+    ],
+)
+def test_compositions_that_differ_in_the_target_only_are_two_rows_with_two_labels(builder, targets, labels):
+    slots = {"transform": "log_prior(tau=1.0)", "kernel": "softmax", "lr": 0.1}
+    pairs = [
+        builder.make("compose", 0, kind="user", hyperparameters=slots if target is None else slots | {"target": target})
+        for target in targets
+    ]
+    (ranking,) = boards(from_records([record for record, _ in pairs]))
+    assert {row.label for row in ranking.rows} == labels
+
+
+def test_official_and_inferred_settings_of_one_strategy_have_two_labels(builder):
+    records = [builder.make("los", 0, kind=kind)[0] for kind in ("official", "inferred")]
+    (ranking,) = boards(from_records(records))
+    assert {row.label for row in ranking.rows} == {"los", "los (inferred)"}
+
+
 def test_one_name_from_two_classes_is_two_rows(builder):
     made = [
         builder.make("los", 0),
