@@ -336,7 +336,7 @@ def evaluate(head: Run | nn.Module, cache: Cache, split: str = "test", *, accele
 
 
 def entry_of(strategy: AnyStrategy) -> Entry:
-    """What the registry knows of a strategy, however it is named.
+    """The registry's entry of a strategy, however it is named.
 
     Raises:
         UserError: no such strategy, or a class that is none.

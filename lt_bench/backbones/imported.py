@@ -23,7 +23,7 @@ Linear = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to rebuild the network of an imported checkpoint.
+    """Architecture of an imported checkpoint's network.
 
     Attributes:
         encoder: name of the backbone of every expert.

@@ -1,4 +1,4 @@
-"""From the options of ``extract`` and ``pretrain`` to the functions that do it."""
+"""``lt-bench extract`` and ``pretrain``: calls of the extraction and of stage 1 by the verbs' options."""
 
 from __future__ import annotations
 

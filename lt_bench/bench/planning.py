@@ -1,4 +1,4 @@
-"""From what was asked for to heads that are to be fitted, each with the identity of the record it will become. Free of torch."""
+"""Planning: the heads that a verb's options ask for, each with the identity of the record it will become. Free of torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lt_bench.strategies.registry import Entry
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the hyper-parameters were chosen: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, on what, from how many, with which seeds."""
+    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size and seeds of the tuning."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -33,7 +33,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a head is fitted on, and how.
+    """Protocol, mode and optimisation of a fit.
 
     Attributes:
         protocol: ``clean`` (a cache), ``images-eval`` or ``images-train``.
@@ -53,7 +53,7 @@ class Setting:
 
     @property
     def beside(self) -> dict[str, Any]:
-        """What makes a run another one, beside the strategy's hyper-parameters; products of the usual precision do not."""
+        """Fields that tell runs apart, beside the strategy's hyper-parameters; products of the usual precision add none."""
         return self.identity if self.matmul == "highest" else {**self.identity, MATMUL: self.matmul}
 
 
@@ -73,7 +73,7 @@ class Planned:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes the record: strategy, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
+        """Fields of the record's id: strategy, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
         return {
             "strategy": self.entry.public_name,
             "hyperparameters": json.loads(json.dumps({**self.hyperparameters, **self.setting.beside})),
@@ -140,7 +140,7 @@ def plan(
 
 
 def default_kind(entry: Entry, manifest: Manifest) -> TuningKind:
-    """What a strategy's own hyper-parameters are called on a data set; those of a composition are the user's, however it was made."""
+    """Origin of a strategy's default hyper-parameters on a data set; a composition's are always the user's."""
     if entry.is_composition:
         return "user"
     if entry.selected_on_val:
@@ -149,7 +149,7 @@ def default_kind(entry: Entry, manifest: Manifest) -> TuningKind:
 
 
 def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
-    """What ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
+    """Hyper-parameters that ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
 
     Raises:
         UserError: the file of the choice is damaged.

@@ -54,7 +54,7 @@ PLAN, LAST, LOG, WEIGHTS = "plan.json", "last.ckpt", "log.csv", "weights.safeten
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What stage 1 leaves behind: the weights file, the log of epochs, the cache's directory and its manifest."""
+    """Files of a stage-1 run: the weights, the log of epochs, the cache's directory; and its manifest."""
 
     weights: Path
     log: Path

@@ -1,4 +1,4 @@
-"""What a verb needs before it begins: names that are known, files that are there, workers that can be. Free of torch."""
+"""Checks before a verb begins: known names, existing files, possible numbers of workers. Free of torch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def require_file(path: Path | None, otherwise: str) -> None:
 
 
 def _published(backbone: str | None) -> str:
-    """Where the checkpoints of a published source are."""
+    """Title and addresses of a published source of checkpoints, for messages; empty for other backbones."""
     if backbone is None or not is_key_map(backbone):
         return ""
     key_map = read_key_map(backbone.partition("@")[0])

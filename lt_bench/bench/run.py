@@ -1,4 +1,4 @@
-"""From the options of ``lt-bench run`` to records: a strategy on one cache, or on images."""
+"""``lt-bench run``, from options to records: a strategy on one cache, or on images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGES_ONLY = ("precision", "compiled")
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of what was asked for.
+    """Outcome of a run.
 
     Attributes:
         records: of the runs, those recorded before among them.
@@ -80,12 +80,12 @@ def without_epochs(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def names_of(entries: Sequence[Entry]) -> str:
-    """Strategies in a message."""
+    """Names of strategies, for a message."""
     return ", ".join(entry.public_name for entry in entries)
 
 
 def where(entry: Entry, options: RunOptions) -> tuple[Source, Setting, Manifest | None]:
-    """On what to fit, how, and the manifest of the cache whose tuning would be taken.
+    """Source to fit on, setting of the fit, and manifest of the cache whose tuning would be taken.
 
     Raises:
         UserError: an option that has no meaning here, or whatever stands in the way of the cache or the images.

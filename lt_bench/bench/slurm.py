@@ -24,7 +24,7 @@ TIMEOUT = 240
 
 @dataclass(frozen=True)
 class Jobs:
-    """How units are submitted.
+    """Settings of the submitted jobs.
 
     Attributes:
         partition: of the cluster.
@@ -42,7 +42,7 @@ class Jobs:
 
 
 def submitted(do: Callable[[U], R], units: Sequence[U], how: Jobs) -> Iterator[tuple[U, R | Death]]:
-    """What ``do`` returned for each unit, in the order in which the jobs end; ``Death`` for one whose job died ``ATTEMPTS`` times. Leaving early cancels the jobs.
+    """Each unit with the result of ``do``, in the order in which the jobs end; ``Death`` for one whose job died ``ATTEMPTS`` times. Leaving early cancels the jobs.
 
     Raises:
         UserError: no submitit, no SLURM here, a parameter that submitit does not know, or SLURM refuses the jobs.
@@ -72,7 +72,7 @@ def submitted(do: Callable[[U], R], units: Sequence[U], how: Jobs) -> Iterator[t
 
 
 def parameters(how: Jobs) -> dict[str, Any]:
-    """What the executor is told.
+    """Parameters of submitit's executor.
 
     Raises:
         UserError: one of ``more`` that is not NAME=VALUE.

@@ -62,7 +62,7 @@ def check_repeats(options: VerifyOptions, differences: dict[str, float]) -> None
 
 
 def unstable(record: RunRecord) -> str:
-    """Why a fit may not repeat: its loss rose to a multiple of what it began with, and so did differences in the last digit; empty where it did not."""
+    """Reason why a fit may not repeat: its loss rose to a multiple of its first value, and so did differences in the last digit; empty where it did not."""
     losses = [row["loss"] for row in record.training.history]
     if len(losses) < 2 or max(losses) < 2 * losses[0]:
         return ""

@@ -26,7 +26,7 @@ _spawning = multiprocessing.get_context("spawn")
 
 
 class Death(str):
-    """How the workers that took a unit died."""
+    """Description of how the workers that took a unit died."""
 
 
 class Workers(Generic[U, R]):
@@ -123,7 +123,7 @@ def _serve(do: Callable[[Any], Any], connection: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    """Nobody would take what an orphan finds."""
+    """End this process when its parent ends: nobody takes an orphan's results."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

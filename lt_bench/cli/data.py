@@ -9,7 +9,7 @@ from lt_bench.core.launchers import is_first_process
 
 
 def data_verb(options: DataOptions, output: Output) -> None:
-    """What is there of a data set, and what is missing.
+    """Print which files of a data set are present and which are missing.
 
     Raises:
         UserError: no such action; or as ``data.check.check_dataset``.

@@ -1,4 +1,4 @@
-"""Help texts from docstrings of the house's form (Google's): what stands under ``Args:`` or ``Attributes:``."""
+"""Help texts from docstrings of the house's form (Google's): the entries under ``Args:`` or ``Attributes:``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ENTRY = re.compile(r"^(\w+)(?: \([^)]*\))?: ?(.*)")
 
 
 def explained(docstring: str | None) -> dict[str, str]:
-    """What a docstring says of each name, in one line: ``{"epsilon": "smoothing, 0 to 1."}``."""
+    """Text of each name that a docstring explains, in one line: ``{"epsilon": "smoothing, 0 to 1."}``."""
     texts: dict[str, str] = {}
     for section in _SECTION.findall(inspect.cleandoc(docstring or "")):
         name = ""
@@ -24,7 +24,7 @@ def explained(docstring: str | None) -> dict[str, str]:
 
 
 def explained_by(cls: type) -> dict[str, str]:
-    """The same of a class and those that it inherits from."""
+    """Text of each name that the docstrings of a class and of its bases explain."""
     texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         texts |= explained(base.__doc__) if "__doc__" in vars(base) else {}

@@ -1,4 +1,4 @@
-"""Under which title of the help an option stands, and which titles are shown only where they matter."""
+"""Groups of options in the help, and which of them are shown only where they matter."""
 
 from __future__ import annotations
 

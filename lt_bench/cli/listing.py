@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of thing that there is.
+    """A kind of thing that can be listed.
 
     Attributes:
         rows: one for each thing, by column; the table's and the JSON's.
@@ -45,7 +45,7 @@ class Kind:
     left_out: tuple[str, ...] = ()
 
     def table(self, title: str, width: int) -> Table:
-        """All of them."""
+        """Table of all things of this kind."""
         rows, table = self.rows(), _table(title)
         for column in (name for name in (rows[0] if rows else ()) if width >= _WIDE or name not in self.left_out):
             cells = [str(row[column]) for row in rows]

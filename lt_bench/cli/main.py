@@ -44,7 +44,7 @@ def _failed(message: str, words: Sequence[str], code: int = EXIT_USER_ERROR) -> 
 
 
 def _reader_left() -> int:
-    """Nothing more to say: ``lt-bench leaderboard | head -1`` got what it wanted."""
+    """Drop further output where the reader has left, as in ``lt-bench leaderboard | head -1``; returns the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

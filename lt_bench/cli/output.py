@@ -1,4 +1,4 @@
-"""How a verb says what it found: tables and lines for people, or JSON for programs."""
+"""Output of a verb: tables and lines for people, or JSON for programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lt_bench.core.console import page_console
 
 @dataclass(frozen=True)
 class Output:
-    """Where a verb writes.
+    """Output streams of a verb.
 
     Attributes:
         json: one JSON document goes to standard output, and nothing else; what is for people is left out.
@@ -46,7 +46,7 @@ class Output:
         Console(stderr=True, quiet=self.quiet).print(text, soft_wrap=True, markup=False, highlight=False)
 
     def data(self, document: Any) -> None:
-        """What was found, for programs; NaN and infinity, which JSON does not have, are null."""
+        """Write the outcome as JSON, for programs; NaN and infinity, which JSON does not have, are null."""
         if self.json:
             self.stream.write(json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 

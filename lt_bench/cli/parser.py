@@ -155,7 +155,7 @@ def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, te
 
 
 def _add_common(parser: ArgumentParser, verb: Verb, *, help_all: bool) -> None:
-    """What every verb has; none of it is in the parsed options where it was not given."""
+    """Add the options that every verb has; one that is not given is not in the parsed options."""
     parser.add_argument("--config", action="config", help="YAML file of options; of several, the later wins", metavar="FILE")
     next(one for one in parser._actions if "--print_config" in one.option_strings).help = "print the options as YAML and stop"
     group = parser.add_argument_group("messages")

@@ -1,4 +1,4 @@
-"""How far a suite or a tuning is, on the terminal."""
+"""Progress of a suite or a tuning, on the terminal."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class Display(Watcher):
         self._progress.stop()
 
     def expects(self, bench: CacheSource, total: int, recorded: int) -> None:
-        """So many runs are asked for on a cache, of which some were recorded before."""
+        """Start of a cache with ``total`` runs, ``recorded`` of them recorded before."""
         self._caches[bench.cache.path] = self._progress.add_task(bench.manifest.name, total=total, completed=recorded)
 
     def begins(self, worker: int, unit: Unit) -> None:
-        """A worker is given a unit."""
+        """Start of a unit on a worker."""
         if worker not in self._workers:
             self._workers[worker] = self._progress.add_task("")
         self._progress.reset(self._workers[worker], description=f"  {unit.name}", total=len(unit.runs), visible=True)
 
     def again(self, unit: Unit, death: Death) -> None:
-        """A worker died over a unit, which is done again; said also where there is no terminal."""
+        """Repeat of a unit whose worker died; said also where there is no terminal."""
         self._progress.console.print(f"lt-bench: a worker died ({death}); begun again: {unit.name}", soft_wrap=True, markup=False)
 
     def ends(self, worker: int, unit: Unit, done: int) -> None:
-        """A worker has nothing to do."""
+        """End of a worker's unit."""
         self._progress.update(self._caches[unit.cache], advance=done)
         if worker in self._workers:
             self._progress.update(self._workers[worker], visible=False)

@@ -1,4 +1,4 @@
-"""From the words of a command to the options object of its verb."""
+"""Parsing of a command: from its words to the options object of its verb."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMON = ("config", "json", "quiet", "verbose", "traceback")
 
 @dataclass(frozen=True)
 class Request:
-    """What a command asks for.
+    """A parsed command.
 
     Attributes:
         verb: its name.
@@ -47,7 +47,7 @@ def parse(verb: str, words: Sequence[str]) -> Any:
 
 
 def read_request(verb: str, words: Sequence[str]) -> Request | None:
-    """What the words after a verb ask for, with YAML files and environment; None after ``--help`` or ``--print_config``, which print.
+    """Request made of the words after a verb, YAML files and environment; None after ``--help`` or ``--print_config``, which print.
 
     Raises:
         UserError: an option that the verb does not have (with a suggestion), or a value that does not fit.

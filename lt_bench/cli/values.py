@@ -1,4 +1,4 @@
-"""How values are written: lists as ``0,1,2``, whole numbers also as ``0-4``, and how kinds of values are called in help and messages."""
+"""Notation of values: lists as ``0,1,2``, whole numbers also as ``0-4``; and names of kinds of values in help and messages."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def as_kind(value: Any, kind: Any) -> Any:
 
 
 def metavar(kind: Any) -> str | None:
-    """What stands for a value in help; None where the choices do."""
+    """Placeholder of a value in help; None where the choices are shown."""
     inner = [one for one in typing.get_args(kind) if one is not type(None)] if isinstance(kind, types.UnionType) else [kind]
     names = {int: "N", float: "X", str: "NAME", Path: "PATH", Numbers: "N,N", Words: "A,B"}
     return names.get(inner[0])

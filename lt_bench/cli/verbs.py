@@ -35,7 +35,7 @@ class Verb:
         return getattr(importlib.import_module("lt_bench.bench.options"), self.options)
 
     def function(self) -> Callable[..., Any]:
-        """What does it."""
+        """The function that carries the verb out."""
         module, _, name = self.action.partition(":")
         return getattr(importlib.import_module(f"lt_bench.cli.{module}"), name)
 

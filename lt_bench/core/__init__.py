@@ -1,1 +1,1 @@
-"""What every part of the suite uses: errors, whole files, processes, resources, seeds, provenance."""
+"""Code that every part of the suite uses: errors, whole files, processes, resources, seeds, provenance."""

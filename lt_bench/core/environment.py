@@ -1,4 +1,4 @@
-"""What a run was made with: versions, commit, hardware, threads, determinism. Imports no torch; asks a torch that is already loaded."""
+"""Environment of a run: versions, commit, hardware, threads, determinism. Imports no torch; asks a torch that is already loaded."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import traceback
 FAILURES_OF_CODE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
-"""What a strategy's code that is wrong, or that runs out of memory, may raise."""
+"""Exceptions that a faulty strategy, or one that runs out of memory, may raise."""
 
 
 class UserError(Exception):

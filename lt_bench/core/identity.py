@@ -1,4 +1,4 @@
-"""What makes a run the same run: canonical JSON and its hash."""
+"""Identity of a run: canonical JSON and its hash."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class LinearAndCosine(nn.Module):
 
 
 def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What a head is (plain JSON) and its tensors, from which ``head_from`` makes it again; None for a module that is none of those known here."""
+    """Description (plain JSON) and tensors of a head, from which ``head_from`` rebuilds it; None for a module of a kind not known here."""
     kinds: dict[type, str] = {
         nn.Linear: "linear",
         NormalisedLinear: "normalised_linear",

@@ -1,4 +1,4 @@
-"""What torchrun and Lightning tell a process they start: nodes, processes, and which of them it is. Free of torch."""
+"""Environment that torchrun and Lightning set for a process they start: nodes, processes, and which of them it is. Free of torch."""
 
 from __future__ import annotations
 

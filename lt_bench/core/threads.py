@@ -12,7 +12,7 @@ FLOP_PER_THREAD = 2e8
 
 
 def threads_worth(flop: float) -> int:
-    """How many of the threads that there are a product of so many ``flop`` keeps busy, at least one."""
+    """Number of the available threads that a product of ``flop`` operations keeps busy, at least one."""
     return max(1, min(torch.get_num_threads(), int(flop / FLOP_PER_THREAD)))
 
 

@@ -1,1 +1,1 @@
-"""From a record to a classifier in use."""
+"""Export of a record as a classifier, and its use."""

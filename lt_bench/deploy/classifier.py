@@ -41,7 +41,7 @@ Images = Tensor | Image.Image | str | Path | Sequence[Image.Image | str | Path]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one input: the class, its softmax probability, and the first five classes with theirs."""
+    """Prediction for one input: the class, its softmax probability, and the first five classes with theirs."""
 
     label: str
     confidence: float
@@ -124,7 +124,7 @@ class Classifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is; ``model.to("cuda")`` moves it."""
+        """Device of the network; ``model.to("cuda")`` moves it."""
         return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
 

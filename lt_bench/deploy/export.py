@@ -37,7 +37,7 @@ IMPORTED = "imported features"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """Description of a written export.
 
     Attributes:
         directory: of the export.

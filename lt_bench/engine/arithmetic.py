@@ -1,4 +1,4 @@
-"""How a device computes while heads are fitted: how exact float32 products are, and no denormal numbers."""
+"""Arithmetic of a device while heads are fitted: precision of float32 products, and no denormal numbers."""
 
 from __future__ import annotations
 

@@ -15,13 +15,13 @@ from lt_bench.metrics.decomposition import FeatureProfile, Profile, decomposed
 from lt_bench.metrics.evaluation import Evaluation
 
 CHUNK_NUMBERS = 1 << 21
-"""Features or logits at a time: few enough on a CPU that temporaries are not new memory every time."""
+"""Numbers of features or logits handled at a time: few enough on a CPU that temporaries are not new memory every time."""
 GPU_CHUNK_NUMBERS = 1 << 22
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came out of one evaluation.
+    """Result of one evaluation.
 
     Attributes:
         scalars: by the names of ``metrics.evaluation``.

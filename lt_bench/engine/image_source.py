@@ -70,7 +70,7 @@ class ImageSource:
 
     @property
     def device(self) -> torch.device:
-        """Of the images and the network."""
+        """Device of the images and the network."""
         return self._store.device
 
     @property

@@ -1,4 +1,4 @@
-"""How batches are drawn: one global, seeded order of an epoch, which processes then share.
+"""Samplers: one global, seeded order of an epoch, which processes then share.
 
 Every sampler returns an epoch of exactly N positions, so that epochs cost the same whatever the sampler; the order depends on (repetition, epoch) alone,
 and on the weights that a strategy gives its samples where the sampler draws by them.
@@ -23,7 +23,7 @@ from lt_bench.core.seeds import derive_seed
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an order may depend on.
+    """Inputs of a sampler for one epoch.
 
     Attributes:
         labels: (N,) int64 training labels.

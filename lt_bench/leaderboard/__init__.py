@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class _CallableModule(types.ModuleType):
     def __call__(self, *args: Any, **options: Any) -> Leaderboard:
-        """As ``lt_bench.leaderboard.leaderboard.leaderboard``."""
+        """Call ``lt_bench.leaderboard.leaderboard.leaderboard``."""
         from lt_bench.leaderboard.leaderboard import leaderboard
 
         return leaderboard(*args, **options)

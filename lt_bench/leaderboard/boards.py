@@ -32,7 +32,7 @@ _WHY = {
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a row stands: places `first` to `last` are possible; rows that share a letter of `letters` cannot be told apart."""
+    """Standing of a row: places `first` to `last` are possible; rows that share a letter of `letters` cannot be told apart."""
 
     first: int
     last: int
@@ -98,7 +98,7 @@ class Row:
 
     @property
     def varies(self) -> str | None:
-        """What the seeds vary; None where nothing is trained or only one value exists to vary."""
+        """Random parts that the seeds vary; None where nothing is trained or only one value exists to vary."""
         varies = self.text("varies")
         return varies if isinstance(varies, str) else None
 

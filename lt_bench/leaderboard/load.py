@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What a split hash stands for: the K classes and their training counts."""
+    """The K classes and their training counts behind a split hash."""
 
     class_names: tuple[str, ...]
     train_counts: NDArray[np.int64]
@@ -40,7 +40,7 @@ class Split:
 
 
 class RunInMemory(Protocol):
-    """What `lt_bench.fit` returns."""
+    """Protocol of the runs that `lt_bench.fit` returns."""
 
     @property
     def record(self) -> RunRecord:  # noqa: D102
@@ -93,13 +93,13 @@ class Runs:
         return array
 
     def find_array(self, position: int, name: str) -> NDArray[Any] | None:
-        """The same, or None where the record does not have it."""
+        """One side array of a record, or None where it has none of that name."""
         if path := str(self.columns["path"][position]):
             return read_arrays(Path(path).with_suffix(".npz"), (name,), optional=True).get(name)
         return self.arrays.get(self.columns["id"][position], {}).get(name)
 
     def content(self, position: int) -> bytes:
-        """What a record says: the bytes of its file; of one in memory, its columns and predictions."""
+        """Content of a record: the bytes of its file; of one in memory, its columns and predictions."""
         if path := str(self.columns["path"][position]):
             return Path(path).read_bytes()
         predictions = self.find_array(position, "test_predictions")
@@ -132,7 +132,7 @@ def load_records(directory: Path | str) -> Runs:
 
 
 def from_records(measured: Iterable[Measured]) -> Runs:
-    """The same from records in memory."""
+    """Runs made of records in memory."""
     flat: list[dict[str, Any]] = []
     splits: dict[str, Split] = {}
     memo: dict[Any, Any] = {}
@@ -265,7 +265,7 @@ def _nan_for_null(value: float | None) -> float:
 
 
 def _environment(environment: Mapping[str, Any], memo: dict[Any, Any]) -> str:
-    """Its canonical JSON, made once for each parsed environment (the memo keeps that object alive, so its id stays its own)."""
+    """Canonical JSON of an environment, made once for each parsed one (the memo keeps that object alive, so its id stays its own)."""
     key = ("environment", id(environment))
     if key not in memo:
         memo[key] = canonical_json(environment)

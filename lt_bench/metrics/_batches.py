@@ -1,4 +1,4 @@
-"""What every metric does with a batch: check its shapes, walk it in chunks of rows, sum by class."""
+"""Steps that every metric takes on a batch: check its shapes, walk it in chunks of rows, sum by class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the softmax says of each sample, the expected calibration error and the mean negative log-likelihood."""
+"""Softmax outcomes of each sample, the expected calibration error and the mean negative log-likelihood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Why a logit is large: `w_k . h = ||w_k|| ||h|| cos(w_k, h)`, each factor by class."""
+r"""Factors of a logit: `w_k . h = ||w_k|| ||h|| cos(w_k, h)`, each factor by class."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 PASSED = "passed"
-"""What a record says of a strategy of the user's own that passed the quick checks of the contract."""
+"""Mark of a user's own strategy that passed the quick checks of the contract."""
 MATMUL = "matmul"
 """The entry beside hyper-parameters that says that products of the fit were less exact."""
 Protocol = Literal["clean", "images-eval", "images-train"]
@@ -40,7 +40,7 @@ Number = Annotated[float, {"type": ["number", "null"]}]
 
 @dataclass(frozen=True)
 class Identity:
-    """What the record's id is the hash of: two runs that share it are the same run."""
+    """Fields that the record's id is the hash of: two runs that share them are the same run."""
 
     strategy: Name
     hyperparameters: dict[str, Any]
@@ -110,7 +110,7 @@ class CacheInfo:
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """Where the hyper-parameters come from, and what chose them."""
+    """Origin of the hyper-parameters, and what chose them."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -151,7 +151,7 @@ class TimeInfo:
 
 
 class Environment(TypedDict):
-    """What every run says of the machine and the versions it ran with (`core.environment`); it may say more."""
+    """Machine and versions of a run (`core.environment`): the fields that every record has; it may have more."""
 
     lt_bench: Text
     commit: str | None

@@ -40,7 +40,7 @@ class Store:
         self.directory = Path(directory)
 
     def path(self, record: RunRecord) -> Path:
-        """Where this record's JSON lies, or would lie."""
+        """Path of this record's JSON, written or not."""
         return self.directory / record.dataset.name / f"{record.strategy.name}-{record.id}.json"
 
     def has(self, id: str) -> bool:  # noqa: A002 - the field's own name

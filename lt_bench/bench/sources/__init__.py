@@ -1,1 +1,1 @@
-"""What runs are fitted and measured on: a feature cache, or images through a backbone."""
+"""Sources of features to fit and measure on: a cache, or images through a backbone."""

@@ -1,4 +1,4 @@
-"""What runs are fitted and measured on: a feature cache, or images through a backbone."""
+"""Base class of the sources of features: a cache, or images through a backbone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Source(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where features and heads live."""
+        """Device of features and heads."""
         return self.hardware.device
 
     def has(self, split: str) -> bool:
@@ -57,24 +57,24 @@ class Source(ABC):
         return split in self.manifest.views
 
     def stacked(self, planned: Sequence[Planned]) -> Iterator[tuple[list[Planned], list[HeadJob]]]:
-        """Which runs are fitted as one stack."""
+        """Stacks of the planned runs: the runs of each, and their jobs."""
         jobs = {run.id: HeadJob(run.entry, run.hyperparameters, run.repetition) for run in planned}
         by_job = {id(jobs[run.id]): run for run in planned}
         for stack in stacks(list(jobs.values()), self.heads_at_once(planned)):
             yield [by_job[id(job)] for job in stack], stack
 
     def heads_at_once(self, planned: Sequence[Planned]) -> int:
-        """How many heads of these runs fit into the memory that is set aside for them; at least one."""
+        """Number of heads of these runs that fit into the memory set aside for them; at least one."""
         budget = CPU_STACK_BYTES if self.device.type == "cpu" else GPU_STACK_BYTES
         batch = max((int(run.hyperparameters.get("batch_size", 1)) for run in planned), default=1)
         return max(1, budget // head_bytes(self.manifest.dataset.num_classes, self.manifest.backbone.dim, batch))
 
     def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
-        """Which runs are fitted and recorded before the next ones are begun; here those of a strategy."""
+        """Groups of runs, each fitted and recorded before the next begins; here one group a strategy."""
         return by_strategy(planned)
 
     def best_epochs(self, features: Callable[[], Tensor]) -> list[BestTestEpoch]:
-        """What keeps the best test epoch of a fit, where that is asked for."""
+        """Callback that keeps the best test epoch of a fit, where that is asked for."""
         if not self.best_test_epoch:
             return []
         return [BestTestEpoch(features, self.split("test").labels, self.manifest.dataset.train_counts)]
@@ -105,7 +105,7 @@ class Source(ABC):
         return evaluate(head, inputs, features.labels, counts, classifier=classifier, profile=profile)
 
     def _profile(self, split: str, features: FeatureSplit, met: Callable[[Tensor], Tensor] | None) -> Profile:
-        """Of the plain view; made once for all heads that meet the features as they are."""
+        """Feature profile of the plain view; made once for all heads that take the features unchanged."""
         known = self._profiles.get(split)
         if met is None and known is not None and known[0] is features:
             return known[1]
@@ -119,11 +119,11 @@ class Source(ABC):
         return {}
 
     def varies(self, entry: Entry) -> str | None:
-        """What differs between the seeds of a strategy; None where nothing does."""
+        """Random parts that differ between the seeds of a strategy; None where nothing does."""
         if entry.fitting != "sgd":
             return None
         return "initial head and batch order, one backbone" if entry.initial_head.startswith("random") else "batch order, one backbone"
 
     def trained_parameters(self, fitted: Fitted) -> int:
-        """How many numbers of one head, and of the network where it is trained with it, were fitted."""
+        """Number of fitted parameters of one head, and of the network where it is trained with it."""
         return fitted.strategy.trained_parameters()

@@ -15,7 +15,7 @@ from lt_bench.engine.heads.stacks import HeadJob, pools
 from lt_bench.features.cache import FeatureCache, FeatureSplit
 
 POOL_HEADS, GPU_POOL_HEADS = 32, 256
-"""Fitted side by side at most. Both are guesses: on one CPU about 30 were as good as any number tried by hand, on GPUs nothing was tried."""
+"""Most heads of a pool, on a CPU and on a GPU. Both are guesses: on one CPU about 30 were as good as any number tried by hand, on GPUs nothing was tried."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class CacheSource(Source):
     _splits: dict[str, FeatureSplit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """What the features are of."""
+        """Take over the manifest of the cache."""
         self.manifest = self.cache.manifest
 
     def split(self, name: str) -> FeatureSplit:
@@ -44,7 +44,7 @@ class CacheSource(Source):
         """Fit the planned runs, pool by pool, each stack with ``callbacks`` of its own; yields stacks as they are done, without looking whether heads are finite."""
         train = self.split("train")
         for pool in self.pooled(planned):
-            # What is streamed cannot be captured; and what a record says of its products is what is done.
+            # Streamed features rule out CUDA graphs; the precision of products is the one that the runs' records state.
             hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident, matmul=pool[0][0][0].setting.matmul)
             stacks = [stack for _, stack in pool]
             best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
@@ -57,7 +57,7 @@ class CacheSource(Source):
             del fits  # and with them the heads of this pool, but for those that a caller keeps
 
     def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
-        """Those that are fitted side by side."""
+        """Runs of each pool, which are fitted side by side."""
         return [[run for runs, _ in pool for run in runs] for pool in self.pooled(planned)]
 
     def pooled(self, planned: Sequence[Planned]) -> list[list[tuple[list[Planned], list[HeadJob]]]]:

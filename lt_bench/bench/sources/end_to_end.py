@@ -98,7 +98,7 @@ class EndToEndSource(PixelSource):
         return "initial weights, batch order and augmentation" if self.phase1 is None else "batch order and augmentation, one phase 1"
 
     def trained_parameters(self, fitted: Fitted) -> int:
-        """Of head and network."""
+        """Number of fitted parameters of head and network."""
         return fitted.strategy.trained_parameters() + self._trained
 
     def _initial(self, repetition: int) -> Backbone:

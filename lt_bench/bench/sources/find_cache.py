@@ -1,4 +1,4 @@
-"""Which cache a verb runs on: named, the only one that fits, or extracted first where the images are there. Free of torch until one is opened."""
+"""The cache of a verb: named, the only one that fits, or extracted first where the images are there. Free of torch until one is opened."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _other_images(caches: Sequence[tuple[Path, Manifest]], options: CacheOptions
 
 
 def _check_weights(cache: FeatureCache, weights: Path) -> None:
-    """Features of other weights than those named would be measured in silence."""
+    """Refuse a cache that was made with other weights than those named."""
     from lt_bench.backbones.loading import load_backbone
     from lt_bench.features.cache import require
 
@@ -128,7 +128,7 @@ def _check_weights(cache: FeatureCache, weights: Path) -> None:
 
 
 def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
-    """What is needed to have features of a data set, where to get it, and what to run next."""
+    """Message: the files needed for features of a data set, where to get them, and the next command."""
     files = "".join(f"\n    {need.path}  ({need.origin})" for need in spec.needs)
     backbone = options.backbone or "NAME"
     return (

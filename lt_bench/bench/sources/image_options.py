@@ -1,4 +1,4 @@
-"""From the options of ``lt-bench run`` to a bench of images: which backbone, which protocol, which schedule."""
+"""Image sources from the options of ``lt-bench run``: backbone, protocol, schedule."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _stage2(entry: Entry, options: RunOptions, data: ImageData, hardware: Hardwa
 
 
 def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Hardware, precision: Precision) -> OnImages:
-    """Head and backbone together."""
+    """Source and setting of a fit of head and backbone together."""
     check_end_to_end(entry)
     if options.protocol not in ("clean", "images-train"):
         raise UserError(
@@ -130,7 +130,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
 
 
 def _manifest(options: RunOptions, data: ImageData, backbone: BackboneInfo, transform: dict[str, str], precision: Precision) -> Manifest:
-    """What a cache of these features would say of itself; its views are fresh ones, and it holds no arrays."""
+    """Manifest that a cache of these features would have; the training views are fresh ones, and there are no arrays."""
     profile = "" if data.profile == "exponential" else f" ({data.profile} profile)"
     factor = None if data.imbalance_factor is None else float(data.imbalance_factor)
     dataset = DatasetInfo(
@@ -144,7 +144,7 @@ def _manifest(options: RunOptions, data: ImageData, backbone: BackboneInfo, tran
 
 
 def _data_words(options: RunOptions) -> tuple[str, ...]:
-    """Which images and backbone; DIR stands for where they are."""
+    """Command-line words that name images and backbone; DIR stands for the images' folder."""
     words = ["--data-dir", "DIR", "--backbone", str(options.backbone)]
     if options.imbalance_factor is not None:
         words += ["--imbalance-factor", f"{options.imbalance_factor:g}"]

@@ -115,12 +115,12 @@ class PixelSource(Source):
         return self._stores[split]
 
     def facts(self) -> Facts:
-        """What a strategy may know."""
+        """Facts that a strategy may use: feature dimension, class counts, stage-1 head."""
         fc = self.network.fc
         head = Head(fc.weight.detach().float().cpu().clone(), fc.bias.detach().float().cpu().clone()) if self.has_head else None
         return Facts(self.network.dim, self.data.train_counts, head)
 
     def varies(self, entry: Entry) -> str | None:
-        """Also the augmentation."""
+        """Random parts that differ between seeds, the augmentation among them."""
         varied = super().varies(entry)
         return None if varied is None else varied.replace("batch order", "batch order and augmentation")

@@ -41,5 +41,5 @@ def _split_hash(dataset: str, data_dir: Path, options: ImageOptions) -> str:
 
 @functools.cache
 def _cached_hash(dataset: str, data_dir: Path, choices: tuple) -> str:
-    """Kept, because it is asked for before torch is imported and after."""
+    """Split hash, memoised: it is asked for before torch is imported and after."""
     return load_images(dataset, data_dir, **dict(choices)).split_hash

@@ -31,7 +31,7 @@ from lt_bench.strategies.registry import find, strategy_names, suggestion
 
 @dataclass
 class Suite:
-    """What a suite file says.
+    """Contents of a suite file.
 
     Attributes:
         strategies: names, or mappings with ``name``, hyper-parameters and ``axes``, lists of values by hyper-parameter of which every combination is run;
@@ -59,7 +59,7 @@ SUITE_FIELDS = tuple(one.name for one in fields(Suite))
 
 @dataclass(frozen=True)
 class SuiteOutcome:
-    """What became of a suite.
+    """Outcome of a suite.
 
     Attributes:
         records: of everything that it asks for and that is recorded.

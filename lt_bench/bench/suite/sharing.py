@@ -1,4 +1,4 @@
-"""How many processes share a suite, and what each of them has of the machine."""
+"""Number of processes that share a suite, and the share of the machine that each gets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORKER_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Work:
-    """What a pool of a suite asks for.
+    """Cost of a pool of a suite.
 
     Attributes:
         flop: of the products of all its steps.
@@ -38,7 +38,7 @@ class Work:
 
 
 def work_of(bench: CacheSource, runs: Sequence[Planned]) -> Work:
-    """That of fits by steps, and whether there are others."""
+    """Cost of a pool: of its fits by steps, and whether there are fits without."""
     manifest = bench.manifest
     size, samples = 2.0 * manifest.backbone.dim * manifest.dataset.num_classes, sum(manifest.dataset.train_counts)
     stepping = [run.hyperparameters for run in runs if run.entry.fitting == "sgd"]
@@ -51,7 +51,7 @@ def work_of(bench: CacheSource, runs: Sequence[Planned]) -> Work:
 
 
 def workers_for(hardware: Hardware, works: Sequence[Work]) -> int:
-    """How many processes share a suite that does not say: one for each CUDA device, else as many as cores, memory and the work itself suggest.
+    """Default number of processes for a suite: one for each CUDA device, else as many as cores, memory and the work itself suggest.
 
     On the CPU a worker has the threads that a product of one head keeps busy: one at CIFAR's size, ten at ImageNet-LT's with batches of 512.
     """
@@ -71,7 +71,7 @@ def cores() -> int:
 
 
 def environments(workers: int, hardware: Hardware) -> list[dict[str, str]]:
-    """Of each worker: its share of the CPU threads and, on GPUs, the one device that it sees, in turn where there are fewer devices than workers."""
+    """Environment variables of each worker: its share of the CPU threads and, on GPUs, the one device that it sees, in turn where there are fewer devices than workers."""
     threads = str(max(1, cores() // workers))
     shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if not hardware.on_gpu:

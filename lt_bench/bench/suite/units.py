@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """What a worker does at a time: one pool on one cache. What is stacked does not depend on the workers, so neither do the results."""
+    """Unit of work of a worker: one pool on one cache. Stacks do not depend on the workers, so neither do the results."""
 
     cache: Path
     accelerator: str
@@ -32,12 +32,12 @@ class Unit:
     work: Work
 
     def opened(self) -> CacheSource:
-        """Its cache, for fits on its hardware."""
+        """Source that opens the unit's cache, for fits on its hardware."""
         return CacheSource(open_cache(self.cache), Hardware(self.accelerator, self.devices))
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Strategies and seeds of the unit, for messages."""
         names = ", ".join(title(group[0]) for group in by_strategy(self.runs))
         seeds = sorted({run.repetition for run in self.runs})
         return f"{names}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
@@ -78,25 +78,25 @@ class Fitter:
 
 
 class Watcher:
-    """Is told how far units are, within a ``with`` block, and shows nothing; ``cli.progress`` has one that does."""
+    """Progress callbacks, within a ``with`` block, that show nothing; ``cli.progress`` has a subclass that does."""
 
     def __enter__(self) -> Watcher:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Nothing is left to be told."""
+        """End of all progress."""
 
     def expects(self, bench: CacheSource, total: int, recorded: int) -> None:
-        """So many runs are asked for on a cache, of which some were recorded before."""
+        """Start of a cache with ``total`` runs, ``recorded`` of them recorded before."""
 
     def begins(self, worker: int, unit: Unit) -> None:
-        """A worker is given a unit."""
+        """Start of a unit on a worker."""
 
     def again(self, unit: Unit, death: Death) -> None:
-        """A worker died over a unit, which is done again."""
+        """Repeat of a unit whose worker died."""
 
     def ends(self, worker: int, unit: Unit, done: int) -> None:
-        """A worker has nothing to do; so many runs of its unit are done."""
+        """End of a worker's unit, with ``done`` runs done."""
 
 
 def fit_units(units: Sequence[Unit], workers: int, fitter: Fitter, watcher: Watcher, slurm: Jobs | None = None) -> list[str]:
@@ -132,7 +132,7 @@ def fit_units(units: Sequence[Unit], workers: int, fitter: Fitter, watcher: Watc
 
 
 def _by_itself(unit: Unit, store: Store) -> list[Unit]:
-    """What of a unit is not recorded yet, strategy by strategy."""
+    """The unrecorded runs of a unit, as one unit a strategy."""
     return [replace(unit, runs=tuple(group)) for group in by_strategy([run for run in unit.runs if not store.has(run.id)])]
 
 

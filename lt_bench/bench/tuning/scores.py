@@ -24,7 +24,7 @@ class Scorer:
         self._bench = bench
 
     def __call__(self, unit: Unit) -> dict[str, float] | str:
-        """Scores by run id; or what is wrong."""
+        """Scores by run id; or a line that describes the error."""
         try:
             self._bench = self._bench or unit.opened()
             return validation_scores(self._bench, unit.runs)
@@ -49,7 +49,7 @@ def validation_scores(bench: CacheSource, planned: Sequence[Planned]) -> dict[st
 
 
 def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers: int | None) -> int:
-    """How many processes share the points: as many as are said, or as pay where it is None; each has a point at least."""
+    """Number of processes that share the points: ``workers``, or as many as pay where it is None; at most one a point."""
     return min(len(points), workers or workers_for(bench.hardware, [work_of(bench, [run for point in points for run in point])]))
 
 

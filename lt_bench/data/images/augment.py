@@ -33,7 +33,7 @@ class Crops:
         return Crops(torch.from_numpy(corner), torch.from_numpy(generator.random(n) < 0.5))
 
     def to(self, device: torch.device) -> Crops:
-        """The same on another device."""
+        """Crops on another device."""
         return Crops(self.corner.to(device), self.flip.to(device))
 
     def __getitem__(self, index: Tensor | slice) -> Crops:
@@ -71,7 +71,7 @@ class CropViews:
         )
 
     def to(self, device: torch.device) -> CropViews:
-        """The same on another device."""
+        """Views on another device."""
         return CropViews(self.names, self.corner.to(device), self.flip.to(device))
 
     def crops(self, view: Tensor, image: Tensor) -> Crops:

@@ -29,7 +29,7 @@ class Augmentation:
 
     @property
     def words(self) -> str:
-        """In words, as in a manifest; part of a cache's key."""
+        """Description of the augmentation, as in a manifest; part of a cache's key."""
         if self.flips_only:
             return "horizontal and vertical flip"
         jitter = f", colour jitter {self.jitter:g} {self.jitter:g} {self.jitter:g}" if self.jitter else ""

@@ -17,7 +17,7 @@ from lt_bench.data.readers.class_folders import read_split_folders
 
 _TRAIN10, _TEST10 = tuple(f"data_batch_{i}" for i in range(1, 6)), ("test_batch",)
 _RECONSTRUCT: Any = np.zeros(0).__reduce__()[0]
-# What numpy arrays of Python 2 need; any other name in a file is refused.
+# Names that pickled numpy arrays of Python 2 refer to; any other name in a file is refused.
 _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,

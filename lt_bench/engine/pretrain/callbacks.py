@@ -1,4 +1,4 @@
-"""What accompanies stage-1 training: checkpoints that survive a kill, the log of epochs, progress."""
+"""Callbacks of stage-1 training: checkpoints that survive a kill, the log of epochs, progress."""
 
 from __future__ import annotations
 

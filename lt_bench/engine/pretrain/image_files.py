@@ -27,7 +27,7 @@ Batch = tuple[list[Tensor], Tensor, Tensor, int]
 
 @dataclass(frozen=True)
 class FileInputs:
-    """How files become inputs: the evaluation view, the augmentation, whether EXIF turns them, and the decoding processes (0: none)."""
+    """Settings that turn files into inputs: the evaluation view, the augmentation, whether EXIF turns them, and the decoding processes (0: none)."""
 
     evaluation: Transform
     augmentation: Augmentation
@@ -108,7 +108,7 @@ class Epoch:
 
 
 class Epochs:
-    """What Lightning iterates over once an epoch. An image that one process cannot decode ends all of them, before they wait for its gradients."""
+    """Iterable over an epoch's batches, for Lightning. An image that one process cannot decode ends all of them, before they wait for its gradients."""
 
     def __init__(self, batches: AugmentedBatches, epoch: Callable[[], Epoch], length: int, processes: Processes) -> None:
         self._batches, self._epoch, self._length, self._processes = batches, epoch, length, processes

@@ -1,4 +1,4 @@
-"""How backbones are trained in stage 1: published recipes, as data. Free of torch."""
+"""Stage-1 recipes: published ones, as data. Free of torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Stage1Recipe:
     mixup: float = 0.0
 
     def with_epochs(self, epochs: int | None) -> Stage1Recipe:
-        """The same for another number of epochs: milestones move in proportion, warm-up stays but for short runs."""
+        """Recipe for another number of epochs: milestones move in proportion, warm-up stays but for short runs."""
         if epochs is None or epochs == self.optimisation.epochs:
             return self
         old = self.optimisation

@@ -1,4 +1,4 @@
-"""What stage 1 is wherever its images come from: optimisation, loss, mixed precision, figures of an epoch, validation."""
+"""Stage 1, independent of the source of images: optimisation, loss, mixed precision, figures of an epoch, validation."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Stage1(LightningModule, ABC):
 
     @functools.cached_property
     def processes(self) -> Processes:
-        """Those that train together: what stops one of them stops all, with one line."""
+        """Processes that train together: an error that stops one of them stops all, with one line."""
         return current(self.device, own_channel=True)
 
     def _test(self, metric: ClassAccuracy) -> None:

@@ -1,4 +1,4 @@
-"""How the images of a data set become the inputs of a backbone: whose transform decides."""
+"""Transform from the images of a data set to the inputs of a backbone, and which of the two decides it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Inputs:
 
 
 def inputs_of(data: ImageData | FileData, backbone: str, encoder: str) -> Inputs:
-    """What decides: the data set, as in the papers; the backbone for a person's own images, and where it wants another size than the data set's.
+    """Inputs of a backbone. Their transform is the data set's, as in the papers; the backbone's for a person's own images, and where it wants another size than the data set's.
 
     Args:
         data: the data set.

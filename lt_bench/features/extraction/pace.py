@@ -1,4 +1,4 @@
-"""How fast an extraction goes, and what holds it back."""
+"""Speed of an extraction, and its bottleneck."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Spent:
-    """What one process did: views, the seconds that it took, and those of them spent waiting for pixels."""
+    """Work of one process: views, the seconds that it took, and those of them spent waiting for pixels."""
 
     views: int
     seconds: float
@@ -48,7 +48,7 @@ class Pace:
             yield item
 
     def skip(self, split: str, views: int) -> None:
-        """Views of a split that an earlier call has written."""
+        """Count views of a split that an earlier call has written."""
         self.before += views
         if views and self.console:
             self.console.print(
@@ -56,7 +56,7 @@ class Pace:
             )
 
     def advance(self, split: str, views: int) -> None:
-        """So many views have gone to the backbone; says so every few seconds."""
+        """Count views that have gone to the backbone; prints the progress every few seconds."""
         self.views += views
         now = time.perf_counter()
         if self.console and now - self.said > (2 if self.console.is_terminal else 30):
@@ -67,12 +67,12 @@ class Pace:
             self.console.print(f"{self.name}: {split}, {done:,}/{total:,} views{left}", highlight=False, soft_wrap=True)
 
     def spent(self) -> Spent:
-        """Of this process up to now."""
+        """Work of this process up to now."""
         return Spent(self.views, time.perf_counter() - self.begun, self.waited)
 
 
 def summary(name: str, spent: Sequence[Spent], decodes: bool) -> str:
-    """What all processes did in which time; with ``decodes``, whether decoding or the backbone limits."""
+    """Line with the views and seconds of all processes; with ``decodes``, whether decoding or the backbone limits."""
     views, elapsed = sum(one.views for one in spent), max(one.seconds for one in spent)
     share = sum(one.waited for one in spent) / max(1e-9, sum(one.seconds for one in spent))
     limit = (

@@ -83,7 +83,7 @@ def _without(description: Description, readable: dict, skipped: Sequence[str]) -
 
 
 def _table(splits: dict, names: Sequence[str]) -> str:
-    """Which image each row of the cache is, in a form that `--dataset table` reads."""
+    """Table of the image behind each row of the cache, in a form that `--dataset table` reads."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["split", "row", "path", "label"])

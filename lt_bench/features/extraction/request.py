@@ -1,4 +1,4 @@
-"""What is to be extracted: the data set, the backbone and the cache that is to hold its features, with the identity of that cache."""
+"""Request of an extraction: the data set, the backbone and the cache that is to hold its features, with the identity of that cache."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Request:
             raise UserError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
 
     def plans(self) -> dict[str, SplitPlan]:
-        """By split, which views of which rows are extracted."""
+        """Views and rows to extract, by split."""
         views = {"train": ("plain", *(f"aug{v}" for v in range(1, self.views + 1))), "val": ("plain",), "test": ("plain", "flip")}
         splits = self.data.splits
         return {
@@ -82,7 +82,7 @@ class Request:
         }
 
     def description(self, loaded: Loaded, inputs: Inputs) -> Description:
-        """What the manifest says of the features of the loaded backbone."""
+        """Description of the loaded backbone's features, for the manifest."""
         data = self.data
         profile = "" if data.profile == "exponential" else f" ({data.profile} profile)"
         listed = {LISTED: data.split_hash} if isinstance(data, FileData) else {}
@@ -102,7 +102,7 @@ class Request:
         )  # fmt: skip
 
     def key_fields(self, description: Description) -> dict[str, Any]:
-        """What the key of the cache is a hash of."""
+        """Fields that the cache key is a hash of."""
         return {
             "split_hash": description.dataset.split_hash, "weights_hash": description.backbone.weights_hash, "transform": description.transform,
             "dtype": description.dtype, "views": {split: list(plan.views) for split, plan in self.plans().items()}, "format": FORMAT_VERSION,

@@ -1,4 +1,4 @@
-"""Where an extraction gets its pixels: small images cut out on the device, or files decoded ahead in processes."""
+"""Sources of pixels for an extraction: small images cut out on the device, or files decoded ahead in processes."""
 
 from __future__ import annotations
 

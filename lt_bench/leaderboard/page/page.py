@@ -87,7 +87,7 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
 
 
 def _chips(ranking: BoardRows) -> list[tuple[str, str]]:
-    """What the board is: name and value."""
+    """Name and value of each identity field of a board."""
     board, first = ranking.board, ranking.rows[0]
     return [
         ("dataset", ranking.task),

@@ -1,4 +1,4 @@
-"""What plots read from a board: per-class vectors averaged over a row's seeds, and which rows a crowded plot shows."""
+"""Data that plots read from a board: per-class vectors averaged over a row's seeds, and which rows a crowded plot shows."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ _END_TO_END = {
     "caai25_inferred", "cosine", "label_smoothing", "inverse_frequency", "sqrt_inverse", "class_balanced_sampling", "sqrt_sampling",
     "progressive_sampling", "effective_sampling",
 }  # fmt: skip
-# What the sources of a method (by how their names begin) are about; of other strategies they print a baseline that was copied or run beside the method.
+# Strategies that a source of a method is about, by the beginning of its name; of other strategies it prints a baseline that was copied or run beside the method.
 _SUBJECTS = {
     "FFDS ICIP'23": ("ffds", "d_ffds"),
     "google-research/logit_adjustment": ("logit_adjustment", "la_loss"),
@@ -111,12 +111,12 @@ class Published:
 
     @property
     def remarks(self) -> str:
-        """What a reader must know beside the number, in brackets."""
+        """Caveats beside the number, in brackets."""
         return " (AutoAugment)" * self.autoaugment + " (end-to-end)" * self.end_to_end
 
     @property
     def distance(self) -> int:
-        """How far the source is from the strategy: 0 it is about the strategy or its family of baselines, 1 a collection of runs, 2 about another method."""
+        """Distance of the source from the strategy: 0 it is about the strategy or its family of baselines, 1 a collection of runs, 2 about another method."""
         subjects = next((match for start, match in _SUBJECTS.items() if self.source.startswith(start)), None)
         if subjects is not None:
             return 0 if self.strategy in subjects else 2
@@ -124,7 +124,7 @@ class Published:
 
     @property
     def about(self) -> Source:
-        """What is known of the source."""
+        """Facts about the source."""
         return next((match for match in sources() if self.source.startswith(match.begins)), Source(self.source, self.source, "", "", False))
 
     @property

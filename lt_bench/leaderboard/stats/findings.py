@@ -1,4 +1,4 @@
-"""What the rows of a board say about the claims of the LOS article, with intervals: does a balanced, smaller LoMa go with accuracy, and is RSD nearly invariant?
+"""Findings on the claims of the LOS article from the rows of a board, with intervals: does a balanced, smaller LoMa go with accuracy, and is RSD nearly invariant?
 
 Units are strategies with official or inferred settings, one each: tuned and user rows would count a strategy twice, and defaults that we chose on validation
 images (author-tuned) are tuned too. Associations, not causes.

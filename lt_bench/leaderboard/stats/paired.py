@@ -82,7 +82,7 @@ def _tested(difference: float, variance: float, scatter: float, most_degrees: in
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """How far a row's runs move with the seed: mean square over seeds of (S, N) outcomes, the residual mean square in it, degrees of freedom of the former."""
+    """Variation of a row's runs with the seed: mean square over seeds of (S, N) outcomes, the residual mean square in it, degrees of freedom of the former."""
 
     mean_square: float
     residual: float
@@ -90,7 +90,7 @@ class SeedNoise:
 
 
 def seed_noise(outcomes: NDArray[np.bool_]) -> SeedNoise | None:
-    """Of one row's (S, N) outcomes; None for a single seed."""
+    """Seed noise of one row's (S, N) outcomes; None for a single seed."""
     if len(outcomes) < 2:
         return None
     squares = mean_squares(outcomes)
@@ -98,7 +98,7 @@ def seed_noise(outcomes: NDArray[np.bool_]) -> SeedNoise | None:
 
 
 def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
-    """What is expected of a row with one seed, from the other rows of its board: the mean over them, weighted by degrees of freedom.
+    """Seed noise expected of a row with one seed: the mean over the other rows of its board, weighted by degrees of freedom.
 
     The degrees of freedom are those of a variance that scatters as these do, ``2 mean^2 / variance``, at most their sum: the more the rows differ in how much their
     seeds matter, the wider the test. Fewer than three rows do not tell how much they differ: one degree. None without rows.

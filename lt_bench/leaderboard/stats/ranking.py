@@ -18,7 +18,7 @@ def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
 
 
 def statistics_note(ranking: BoardRows) -> str:
-    """How to read ranks, and what this test set can resolve; empty for a board without statistics."""
+    """Note on reading ranks and on the smallest difference this test set resolves; empty for a board without statistics."""
     if ranking.rows[0].statistics is None:
         return ""
     note = "Rank: possible places and groups; rows that share a letter cannot be told apart (paired over seeds and test images, Holm-corrected over all pairs, 5 %)."

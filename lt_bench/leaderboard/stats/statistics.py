@@ -38,7 +38,7 @@ class BoardStatistics:
 
 
 def cache_directory() -> Path:
-    """Where statistics are kept: `statistics` in the suite's home directory (`$LT_BENCH_HOME`)."""
+    """Directory of kept statistics: `statistics` in the suite's home directory (`$LT_BENCH_HOME`)."""
     return home() / "statistics"
 
 
@@ -59,7 +59,7 @@ def board_statistics(ranking: BoardRows, directory: Path | None = None, resample
 
 
 def compute(ranking: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
-    """The same without a cache."""
+    """Statistics of a board, computed without a cache."""
     labels = ranking.rows[0].runs.array(ranking.rows[0].positions[0], "test_labels")
     outcomes = [outcome(row, labels) for row in ranking.rows]
     correct = np.stack([values.mean(0, dtype=np.float64) for values in outcomes])

@@ -148,7 +148,7 @@ def published_markdown(rankings: list[BoardRows]) -> str:
 
 
 def about() -> str:
-    """How to read the comparison."""
+    """Note on reading the comparison."""
     return (
         "Published numbers are not our measurements. For each row: the published line of its strategy on the same dataset and imbalance whose setting is nearest (the same backbone "
         "first), the difference Δ in points (none where the whole network was trained with the method), the range over all sources and backbones, and what differs. "
@@ -157,7 +157,7 @@ def about() -> str:
 
 
 def published_csv(rankings: list[BoardRows]) -> str:
-    """The same as one CSV for all boards, numbers unrounded."""
+    """Measured beside published as one CSV for all boards, numbers unrounded."""
     lines: list[list[object]] = [
         ["dataset", "imbalance_factor", "backbone", "cache_key", "protocol", "row", "measured", "measured_low", "measured_high", "flip_averaged", "best_test_epoch", "published",
          "published_backbone", "end_to_end", "difference", "lowest_published", "highest_published", "source_kind", "source", "what_differs"]

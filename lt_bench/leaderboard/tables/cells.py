@@ -34,7 +34,7 @@ def number(value: Value) -> float:
 
 
 def scale(column: Column) -> float:
-    """What a stored value is multiplied with in a table."""
+    """Factor from a stored value to the one in a table."""
     return 100.0 if column.style == "percent" else 1.0
 
 
@@ -122,7 +122,7 @@ def usable(ranking: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...
 
 
 def interval_note(rows: list[Row]) -> str:
-    """What the ± of these rows means."""
+    """Note on the meaning of ± in these rows."""
     varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
     if not varied:
         return "One run a row: no interval over seeds."

@@ -145,7 +145,7 @@ def _published_source(row: Row) -> str | None:
 
 
 def published_citation(row: Row) -> str | None:
-    """Where the row's published number stands, in full; None where there is none."""
+    """Citation of the row's published number, in full; None where there is none."""
     line = _published(row)
     return None if line is None else line.citation
 

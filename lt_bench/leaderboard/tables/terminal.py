@@ -96,7 +96,7 @@ def _table(title: str | None, caption: str | None) -> Table:
 
 
 def _fitting(cells: list[list[str]], titles: list[str], width: int | None) -> int:
-    """How many leading columns, given their cells, fit into the width; at least three."""
+    """Number of leading columns, given their cells, that fit into the width; at least three."""
     total, count = 0, 0
     for title, column in zip(titles, cells, strict=True):
         total += 3 + max(cell_len(text) for text in (title, *column))

@@ -36,7 +36,7 @@ def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
 
 
 def published_sources(ranking: BoardRows) -> str:
-    """Where the published numbers of a board's table stand, one Markdown list item each."""
+    """Citations of the published numbers in a board's table, one Markdown list item each."""
     cited = [(row.label, published_citation(row)) for row in ranking.rows]
     items = dict.fromkeys(f"- {label.partition(' ')[0]}: {escape(text)}" for label, text in cited if text is not None)
     return "Published (not our measurements; † read on an index page):\n\n" + "\n".join(items) if items else ""

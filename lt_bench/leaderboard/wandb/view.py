@@ -45,7 +45,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where to push: a W&B project, and the local directory W&B writes under."""
+    """Destination of a push: a W&B project, and the local directory W&B writes under."""
 
     project: str
     entity: str | None
@@ -105,7 +105,7 @@ def push(
 
 
 def run_config(record: RunRecord) -> dict[str, Any]:
-    """What identifies a run, for W&B's filters and groups."""
+    """Identifying fields of a run, for W&B's filters and groups."""
     return asdict(record.identity) | {
         "family": record.strategy.family,
         "tuning": record.tuning.kind,
