@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-for _room in ("data", "backbones"):  # images, photos and layouts are made by modules there
+for _room in ("data", "backbones", "bench"):  # images, photos, layouts and runs of stage 1 are made by modules there
     sys.path.insert(0, str(Path(__file__).parent / _room))
 
 COUNTS = (60, 41, 25, 13, 5, 1)

@@ -1,20 +1,16 @@
-import csv
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from small_image_files import write_cifar10
+from stage1_runs import log_of, power_cut, script, stage1
 
 from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.weights import weights_hash
-from lt_bench.bench.options import PretrainOptions
-from lt_bench.bench.pretrain import pretrain
 from lt_bench.core.errors import UserError
-from lt_bench.engine.pretrain.callbacks import EpochLog
 from lt_bench.features.cache import open_cache
 
 
@@ -29,22 +25,6 @@ def options(data_dir, out, **changes):
         "checkpoint_every": 2, "validate_every": 2, "accelerator": "cpu", "progress": False,
     }  # fmt: skip
     return settings | changes
-
-
-def stage1(*, checkpoint_every=5, validate_every=10, progress=True, **given):
-    return pretrain(PretrainOptions(**given), checkpoint_every=checkpoint_every, validate_every=validate_every, progress=progress)
-
-
-def call(settings):
-    """The source of a program that calls `stage1`."""
-    how = {name: settings[name] for name in ("checkpoint_every", "validate_every", "progress")}
-    given = {name: value for name, value in settings.items() if name not in how}
-    return f"pretrain(PretrainOptions(**{given!r}), **{how!r})"
-
-
-def log_of(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -80,36 +60,14 @@ def test_another_run_in_the_same_place_is_refused(data_dir, whole):
 
 
 def test_a_broken_off_run_ends_the_same(data_dir, whole, tmp_path, monkeypatch):
-    write = EpochLog._write
-
-    def breaks(self):
-        write(self)
-        if len(self.rows) == 3:  # epoch 3 is logged and not in any checkpoint
-            raise OSError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochLog, "_write", breaks)
-        with pytest.raises(OSError, match="power cut"):
-            stage1(**options(data_dir, tmp_path / "run"))
+    with power_cut(monkeypatch, epoch=3):
+        stage1(**options(data_dir, tmp_path / "run"))
     assert (tmp_path / "run" / "last.ckpt").is_file()
     resumed = stage1(**options(data_dir, tmp_path / "run"))
     assert resumed.manifest.backbone.weights_hash == whole.manifest.backbone.weights_hash
     assert resumed.manifest.arrays == whole.manifest.arrays
     for a, b in zip(log_of(resumed.log), log_of(whole.log), strict=True):
         assert a | {"seconds": ""} == b | {"seconds": ""}
-
-
-def script(path, settings):
-    """A program that pretrains; Lightning starts it once more for a second process."""
-    lines = (
-        "from pathlib import Path, PosixPath",
-        "from lt_bench.bench.options import PretrainOptions",
-        "from lt_bench.bench.pretrain import pretrain",
-        "if __name__ == '__main__':",
-        f"    {call(settings)}",
-    )
-    path.write_text("\n".join(lines))
-    return [sys.executable, str(path)]
 
 
 @pytest.mark.slow

@@ -1,30 +1,26 @@
 """Stage 1 on image files: a tiny folder of JPEGs, resumed, with W&B, on two nodes."""
 
-import csv
 import os
 import socket
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from photos import write_photos
+from stage1_runs import log_of, power_cut, script, stage1
 from torch.nn import functional as F
 
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.transform import Transform
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench import pretrain as module
-from lt_bench.bench.options import PretrainOptions
-from lt_bench.bench.pretrain import pretrain
 from lt_bench.core.errors import UserError
 from lt_bench.core.processes import Processes
 from lt_bench.core.seeds import derive_seed
 from lt_bench.data.images.augmented import AugmentedBatches, AugmentedImages
 from lt_bench.data.images.transforms import Augmentation
 from lt_bench.data.load import load_images
-from lt_bench.engine.pretrain.callbacks import EpochLog
 from lt_bench.engine.pretrain.image_files import Epoch, FileInputs, FilePretraining
 from lt_bench.engine.pretrain.recipes import stage1_recipe
 from lt_bench.engine.pretrain.stage1 import epoch_order
@@ -46,22 +42,6 @@ def options(photos, out, **changes):
     return settings | changes
 
 
-def stage1(*, checkpoint_every=5, validate_every=10, progress=True, **given):
-    return pretrain(PretrainOptions(**given), checkpoint_every=checkpoint_every, validate_every=validate_every, progress=progress)
-
-
-def call(settings):
-    """The source of a program that calls `stage1`."""
-    how = {name: settings[name] for name in ("checkpoint_every", "validate_every", "progress")}
-    given = {name: value for name, value in settings.items() if name not in how}
-    return f"pretrain(PretrainOptions(**{given!r}), **{how!r})"
-
-
-def log_of(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.fixture(scope="module")
 def whole(photos, tmp_path_factory):
     return stage1(**options(photos, tmp_path_factory.mktemp("runs") / "whole"))
@@ -77,17 +57,8 @@ def test_it_leaves_weights_log_and_cache(whole):
 
 
 def test_a_broken_off_run_ends_the_same(photos, whole, tmp_path, monkeypatch):
-    write = EpochLog._write
-
-    def breaks(self):
-        write(self)
-        if len(self.rows) == 2:  # epoch 2 is logged and not in the checkpoint
-            raise OSError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochLog, "_write", breaks)
-        with pytest.raises(OSError, match="power cut"):
-            stage1(**options(photos, tmp_path / "run"))
+    with power_cut(monkeypatch, epoch=2):
+        stage1(**options(photos, tmp_path / "run"))
     resumed = stage1(**options(photos, tmp_path / "run", workers=1))
     assert resumed.manifest.arrays == whole.manifest.arrays
     assert [row["loss"] for row in log_of(resumed.log)] == [row["loss"] for row in log_of(whole.log)]
@@ -200,16 +171,11 @@ def test_two_nodes_under_torchrun(photos, whole, tmp_path):
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    script = tmp_path / "train.py"
-    settings = options(photos, tmp_path / "run", wandb="offline")
-    script.write_text(
-        "from pathlib import Path, PosixPath\nfrom lt_bench.bench.options import PretrainOptions\nfrom lt_bench.bench.pretrain import pretrain\n"
-        f"if __name__ == '__main__':\n    {call(settings)}\n"
-    )
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
+    interpreter, program = script(tmp_path / "train.py", options(photos, tmp_path / "run", wandb="offline"))
+    torchrun = [interpreter, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
     nodes = [
         subprocess.Popen(
-            [*torchrun, "--node-rank", str(rank), "--master-port", str(port), script], env=os.environ | {"OMP_NUM_THREADS": "1"}
+            [*torchrun, "--node-rank", str(rank), "--master-port", str(port), program], env=os.environ | {"OMP_NUM_THREADS": "1"}
         )
         for rank in (0, 1)
     ]
