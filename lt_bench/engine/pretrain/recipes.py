@@ -50,6 +50,9 @@ class Stage1Recipe:
         return ", ".join(parts) + (f", mixup {self.mixup:g}" if self.mixup else "")
 
 
+_LDAM = Recipe(
+    lr=0.1, momentum=0.9, weight_decay=2e-4, batch_size=128, epochs=200, schedule="step", milestones=(160, 180), decay=0.01, warmup_epochs=5
+)
 _RECIPES = (
     Stage1Recipe(
         "los",
@@ -59,32 +62,12 @@ _RECIPES = (
     Stage1Recipe(
         "ldam",
         "official LDAM-DRW code, its optimisation with cross-entropy: FFDS's phase 1",
-        Recipe(
-            lr=0.1,
-            momentum=0.9,
-            weight_decay=2e-4,
-            batch_size=128,
-            epochs=200,
-            schedule="step",
-            milestones=(160, 180),
-            decay=0.01,
-            warmup_epochs=5,
-        ),
+        _LDAM,
     ),
     Stage1Recipe(
         "mixup",
         "MiSLAS stage 1 on CIFAR: alpha 1, 200 epochs, weight decay 5e-4 as its README advises; rate, batch and steps inferred from the LDAM code it builds on",
-        Recipe(
-            lr=0.1,
-            momentum=0.9,
-            weight_decay=5e-4,
-            batch_size=128,
-            epochs=200,
-            schedule="step",
-            milestones=(160, 180),
-            decay=0.01,
-            warmup_epochs=5,
-        ),
+        dataclasses.replace(_LDAM, weight_decay=5e-4),
         mixup=1.0,
     ),
     Stage1Recipe(
