@@ -1,0 +1,40 @@
+"""Options of every verb as plain dataclasses: what the command line, the environment and YAML files can say. Free of torch and NumPy.
+
+Help texts are those of the docstrings: an option is explained where its class is. One file a group of verbs, as in ``cli``.
+"""
+
+from lt_bench.bench.options.board import LeaderboardOptions, WandbOptions
+from lt_bench.bench.options.choices import Accelerator, Dtype, Precision, Wandb
+from lt_bench.bench.options.deploy import ExportOptions, PredictOptions
+from lt_bench.bench.options.features import ExtractOptions, ImportOptions, PretrainOptions
+from lt_bench.bench.options.fits import BenchOptions, CheckOptions, FitOptions, RunOptions, StrategyChoice, TuneOptions, VerifyOptions
+from lt_bench.bench.options.images import CacheOptions, DataOptions, ImageOptions, WritingOptions, reading
+from lt_bench.bench.options.listing import CompletionOptions, ListOptions
+
+__all__ = [
+    "Accelerator",
+    "BenchOptions",
+    "CacheOptions",
+    "CheckOptions",
+    "CompletionOptions",
+    "DataOptions",
+    "Dtype",
+    "ExportOptions",
+    "ExtractOptions",
+    "FitOptions",
+    "ImageOptions",
+    "ImportOptions",
+    "LeaderboardOptions",
+    "ListOptions",
+    "Precision",
+    "PredictOptions",
+    "PretrainOptions",
+    "RunOptions",
+    "StrategyChoice",
+    "TuneOptions",
+    "VerifyOptions",
+    "Wandb",
+    "WandbOptions",
+    "WritingOptions",
+    "reading",
+]

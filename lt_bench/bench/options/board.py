@@ -1,0 +1,48 @@
+"""Options of ``leaderboard`` and ``wandb``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+
+@dataclass
+class LeaderboardOptions:
+    """Records to tables.
+
+    Attributes:
+        results: directory of run records
+        out: where the files are written
+        formats: what to write: markdown, csv, latex, html, published (measured beside published), plots (then in the page too)
+        columns: modules of yours that register columns
+        statistics: rank groups and intervals over test images, from the stored predictions (kept between calls)
+    """
+
+    results: Path = Path("results")
+    out: Path = Path("leaderboard")
+    formats: list[str] = field(default_factory=lambda: ["markdown", "csv", "latex", "html", "published"])
+    columns: list[str] = field(default_factory=list)
+    statistics: bool = True
+
+
+@dataclass
+class WandbOptions:
+    """W&B as a view of the records.
+
+    Attributes:
+        action: push: rebuild every run, table and plot from the records; dashboard: make a workspace and a report
+        results: directory of run records
+        project: W&B project
+        entity: W&B user or team
+        online: push: send now; otherwise offline runs are written, for `wandb sync`
+        plots: push: with the plots of every board
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("action",)
+    action: str = ""
+    results: Path = Path("results")
+    project: str = "lt-bench"
+    entity: str | None = None
+    online: bool = False
+    plots: bool = True

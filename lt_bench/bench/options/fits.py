@@ -1,0 +1,158 @@
+"""Options of ``run``, ``tune``, ``bench``, ``verify`` and ``check``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from lt_bench.bench.options.choices import Accelerator, Precision, Wandb
+from lt_bench.bench.options.images import CacheOptions
+from lt_bench.engine.arithmetic import Matmul
+
+
+@dataclass
+class StrategyChoice:
+    """A strategy and the hyper-parameters given for it; what is not given takes its official or inferred default."""
+
+    name: str = ""
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class FitOptions(CacheOptions):
+    """Device and processes of fits, and place of records.
+
+    Attributes:
+        results: directory of run records
+        accelerator: device of a fit
+        devices: processes of one fit (DDP); gloo on CPU
+        wandb: also log every run to Weights & Biases; offline needs no account
+        wandb_project: W&B project
+    """
+
+    results: Path = Path("results")
+    accelerator: Accelerator = "auto"
+    devices: int = 1
+    wandb: Wandb = "off"
+    wandb_project: str = "lt-bench"
+
+
+@dataclass
+class RunOptions(FitOptions):
+    """Re-training, evaluation and recording of a strategy.
+
+    Attributes:
+        strategy: see `lt-bench list strategies`, or package.module.Class of your own, or several: a,b,c
+        seeds: repetitions, e.g. 0,1,2 or 0-4: initial head and batch order
+        tuned: take the hyper-parameters that `lt-bench tune` chose
+        analysis: also record norms and cosine per class over epochs
+        best_test_epoch: also record the best epoch on the test set, as papers do
+        matmul: float32 products of a fit: exact, TF32 or bfloat16 where the device has them; another run in records
+        protocol: clean: cached features; else fresh augmentations through the backbone, in eval or training mode
+        mode: end-to-end: the strategy's loss trains the backbone too
+        recipe: end-to-end: stage-1 recipe (los, ldam, decoupling, fast) in place of the strategy's own optimisation
+        epochs: end-to-end: instead of the recipe's
+        phase1: end-to-end: begin with this checkpoint (pretrain --keep-epochs); with --recipe, at its place in the schedule
+        precision: of training (default: bf16 on a GPU, fp32 on a CPU)
+        compiled: torch.compile the backbone
+        checkpoints: end-to-end: directory of checkpoints and weights, a folder for each run
+        checkpoint_every: end-to-end: epochs between checkpoints, from which the same command goes on after a kill
+        keep_epochs: end-to-end: epochs whose checkpoint stays as epoch-N.ckpt, a phase 1 for others
+    """
+
+    several: ClassVar[bool] = True
+    strategy: StrategyChoice = field(default_factory=StrategyChoice)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    tuned: bool = False
+    analysis: bool = False
+    best_test_epoch: bool = False
+    matmul: Matmul = "highest"
+    protocol: Literal["clean", "images-eval", "images-train"] = "clean"
+    mode: Literal["head", "end-to-end"] = "head"
+    recipe: str | None = None
+    epochs: int | None = None
+    phase1: Path | None = None
+    precision: Precision | None = None
+    compiled: bool = False
+    checkpoints: Path = Path("end-to-end")
+    checkpoint_every: int = 5
+    keep_epochs: list[int] = field(default_factory=list)
+
+
+@dataclass
+class TuneOptions(FitOptions):
+    """Choice of hyper-parameters on validation images that the backbone has not seen.
+
+    Attributes:
+        strategy: see `lt-bench list strategies`, or package.module.Class of your own; hyper-parameters that are given leave the grid
+        seeds: repetitions that every grid point is fitted with, e.g. 0,1,2 or 0-4
+        workers: processes that share the grid (default: one for each GPU; on the CPU by cores, memory and work)
+    """
+
+    strategy: StrategyChoice = field(default_factory=StrategyChoice)
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    workers: int | None = None
+
+
+@dataclass
+class BenchOptions:
+    """Run of a suite.
+
+    Attributes:
+        suite: suite file (YAML) or the name of a shipped one
+        results: directory of run records
+        accelerator: device of a fit
+        workers: processes that share the runs of the suite, each with its share of the CPU threads and one GPU (default: one for each GPU; on the CPU by cores,
+            memory and work)
+        slurm: run the suite as jobs on this partition of SLURM, --workers at a time; needs the extra `slurm`
+        slurm_options: more for submitit, e.g. timeout_min=60,cpus_per_task=8,slurm_account=lab
+        devices: processes of one fit (DDP)
+        wandb: also log every run to Weights & Biases; offline needs no account
+        wandb_project: W&B project
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("suite",)
+    suite: str = ""
+    results: Path = Path("results")
+    accelerator: Accelerator = "auto"
+    workers: int | None = None
+    slurm: str | None = None
+    slurm_options: list[str] = field(default_factory=list)
+    devices: int = 1
+    wandb: Wandb = "off"
+    wandb_project: str = "lt-bench"
+
+
+@dataclass
+class VerifyOptions:
+    """Second fit of a record, for comparison.
+
+    Attributes:
+        record: a record's JSON file
+        tolerance: largest difference of a metric that passes, relative to figures above 1
+        cache: the record's feature cache, where it is not in a known place
+        data_dir: of a record fitted on images: where they are
+        weights: of a record fitted on images: the backbone's stage-1 weights
+        phase1: of an end-to-end record: the checkpoint that it began with
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("record",)
+    record: Path = Path()
+    tolerance: float = 1e-5
+    cache: str | None = None
+    data_dir: Path | None = None
+    weights: Path | None = None
+    phase1: Path | None = None
+
+
+@dataclass
+class CheckOptions:
+    """The contract suite on a strategy.
+
+    Attributes:
+        strategy: name, or dotted path of your own, e.g. my_pkg.my_module.MyHead
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("strategy",)
+    strategy: str = ""

@@ -1,0 +1,112 @@
+"""Options of several verbs on images and their features; those of ``data``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lt_bench.bench.options.choices import Accelerator, Dtype
+
+if TYPE_CHECKING:
+    from lt_bench.data.reading import Reading
+
+
+@dataclass
+class ImageOptions:
+    """Images of a data set.
+
+    Attributes:
+        dataset: data set, see `lt-bench list datasets`
+        data_dir: where the images are
+        imbalance_factor: n_max / n_min of the subset (default: 100 for CIFAR)
+        profile: shape of the long tail (default: exponential, or that of the cache that fits)
+        selection: which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original (default: first, or that of the cache
+            that fits)
+        image_column: parquet and tables: column of images or of paths, where it is not `image` or `path`
+        label_column: parquet and tables: column of labels, where it is not `label`
+        split_column: tables: column of train, val and test, where it is not `split`
+        split_seed: of the split that is made where your data bring none
+    """
+
+    dataset: str = ""
+    data_dir: Path | None = None
+    imbalance_factor: float | None = None
+    profile: Literal["exponential", "step"] | None = None
+    selection: Literal["first", "seed0"] | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    split_seed: int = 0
+
+
+@dataclass
+class CacheOptions(ImageOptions):
+    """Features: a cache, or the images and network that make one.
+
+    Attributes:
+        cache: feature cache: a directory, or the name or key of a known one (default: the only one that fits)
+        backbone: network, see `lt-bench list backbones`
+        weights: its stage-1 weights: a safetensors file, a state dict, or a published checkpoint
+        skip_broken: leave out images that cannot be decoded, and name them
+    """
+
+    cache: str | None = None
+    backbone: str | None = None
+    weights: Path | None = None
+    skip_broken: bool = False
+
+
+@dataclass
+class WritingOptions(ImageOptions):
+    """Images, and the stored form of their features.
+
+    Attributes:
+        views: augmented views of each training image in the cache
+        dtype: stored precision of the cache
+        accelerator: device of a fit
+    """
+
+    views: int = 8
+    dtype: Dtype = "float16"
+    accelerator: Accelerator = "auto"
+
+
+@dataclass
+class DataOptions:
+    """Check of the files of a data set.
+
+    Attributes:
+        action: check
+        dataset: data set, see `lt-bench list datasets`
+        data_dir: where the images are
+        imbalance_factor: n_max / n_min of the long-tailed subset (default: the data set's)
+        profile: shape of the long tail
+        selection: which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original
+        image_column: column of encoded images or of paths, where it is not `image` or `path`
+        label_column: column of labels, where it is not `label`
+        split_column: tables: column of train, val and test, where it is not `split`
+        split_seed: of the split that is made where your data bring none
+        decode: images of each split to decode; 0 for none, -1 for all
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("action", "dataset")
+    action: str = ""
+    dataset: str = ""
+    data_dir: Path | None = None
+    imbalance_factor: float | None = None
+    profile: Literal["exponential", "step"] = "exponential"
+    selection: Literal["first", "seed0"] = "first"
+    image_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    split_seed: int = 0
+    decode: int = 8
+
+
+def reading(options: ImageOptions | DataOptions) -> Reading:
+    """Options of reading a data set."""
+    return {
+        "imbalance_factor": options.imbalance_factor, "profile": options.profile or "exponential", "selection": options.selection or "first",
+        "image_column": options.image_column, "label_column": options.label_column, "split_column": options.split_column, "split_seed": options.split_seed,
+    }  # fmt: skip
