@@ -18,16 +18,20 @@ if TYPE_CHECKING:
     from lt_bench.api import Cache, Run, Runs, Tuning, evaluate, fit, open_cache, tune
     from lt_bench.core.errors import UserError
     from lt_bench.deploy.classifier import Classifier, load_classifier
+    from lt_bench.features.cache import Head
     from lt_bench.features.samplers import Sampler
     from lt_bench.leaderboard.leaderboard import leaderboard
     from lt_bench.strategies.composition import compose
     from lt_bench.strategies.contract import Strategy
+    from lt_bench.strategies.facts import Facts
     from lt_bench.strategies.hyper import hyper
     from lt_bench.strategies.recipe import Recipe
 
 _MODULES = {
     **dict.fromkeys(("Cache", "Run", "Runs", "Tuning", "evaluate", "fit", "open_cache", "tune"), "api"),
     "Classifier": "deploy.classifier",
+    "Facts": "strategies.facts",
+    "Head": "features.cache",
     "Recipe": "strategies.recipe",
     "Sampler": "features.samplers",
     "Strategy": "strategies.contract",
@@ -40,6 +44,8 @@ _MODULES = {
 __all__ = [
     "Cache",
     "Classifier",
+    "Facts",
+    "Head",
     "Recipe",
     "Run",
     "Runs",

@@ -66,7 +66,7 @@ def test_samples_with_large_losses_are_drawn_more_often(monkeypatch):
     import torch
 
     from lt_bench.bench.contract.subject import fit, job, problem
-    from lt_bench.engine.heads.fit import epoch_order
+    from lt_bench.engine.heads.plain import epoch_order
     from lt_bench.strategies.registry import find
 
     monkeypatch.syspath_prepend(EXAMPLES)

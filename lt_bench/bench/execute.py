@@ -127,7 +127,8 @@ def record_of(
     return RunRecord(
         identity=Identity(**run.identity),
         strategy=StrategyInfo(
-            entry.public_name, entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred, contract_of(entry)
+            entry.public_name, entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred,
+            contract_of(entry, run.hyperparameters),
         ),
         dataset=DatasetInfo(
             dataset.name, dataset.imbalance_factor, dataset.selection, dataset.split_hash, dataset.num_classes, list(dataset.class_names),
@@ -158,11 +159,9 @@ def tuning_info(run: Planned) -> TuningInfo:
 
 def broken_contracts(runs: Sequence[Planned]) -> list[str]:
     """A line for every strategy among these that is the user's own and fails the quick checks."""
-    problems = {run.entry.public_name: contract_of(run.entry) for run in runs}
+    problems = {run.entry.public_name: contract_of(run.entry, run.hyperparameters) for run in runs}
     return [
-        f"{name} fails `lt-bench check {name}`, so its rows are marked; {said}"
-        for name, said in problems.items()
-        if said not in (None, PASSED)
+        f"{name} fails `lt-bench check`, so its rows are marked; {said}" for name, said in problems.items() if said not in (None, PASSED)
     ]
 
 

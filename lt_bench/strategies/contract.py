@@ -126,12 +126,15 @@ class Strategy(LightningModule):
         if self.classifier is not None:
             self._check_classifier(self.classifier)
         if self.weighting is not None:
-            self.reduction, self.class_weight = self.weighting.reduction, self.weighting.class_weights(0)
+            self.reduction = self.weighting.reduction
+            self._buffers["class_weight"] = self.weighting.class_weights(0)
         if self.initial_head != "none":
             self._start_head(self.initial_parameters())
 
     def __setattr__(self, name: str, value: Any) -> None:
         check_not_a_slot(type(self), Strategy, name)
+        if name == "class_weight" and self.weighting is not None and self.weighting.class_weights(0) is not None:
+            raise UserError(f"{self.name}: weighting {self.weighting.name} sets class_weight; leave out one of them")
         super().__setattr__(name, value)
 
     # ---- slots of the formula ------------------------------------------------------------------------------------------------------------------
@@ -217,8 +220,6 @@ class Strategy(LightningModule):
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of ``epoch`` (from 0)."""
-        if self.weighting is not None:
-            self.class_weight = self.weighting.class_weights(epoch)
 
     def redraw(self, rows: Tensor) -> Tensor:
         """Rows to train on in place of ``rows`` (B,), numbers v * N + i of sample i in view v; a learned sampler draws its own."""
@@ -329,13 +330,18 @@ class Strategy(LightningModule):
         if self.source is None and asks:
             features, labels, rows = (torch.cat(column) for column in zip(*loader, strict=True))
             order = rows.argsort()
+            if not torch.equal(rows[order].cpu(), torch.arange(self.facts.num_samples)):
+                raise UserError(
+                    f"{self.name} reads the training data from the loader, which has to give every row 0 to {self.facts.num_samples - 1:,} once an epoch "
+                    "(no drop_last, no sampler with replacement); or call begin_fit(train) with them before"
+                )
             split = FeatureSplit("train", ("plain",), (features[order].to(self.device),), labels[order].to(self.device), rows[order])
             self.begin_fit(split)
 
     def on_train_epoch_start(self) -> None:
         """Restart the random numbers, and tell the strategy."""
         self.draws.start(self.current_epoch, 0)
-        self.begin_epoch(self.current_epoch)
+        self.start_epoch(self.current_epoch)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the strategy see the gradients."""
@@ -363,6 +369,12 @@ class Strategy(LightningModule):
             weight, bias = initial_head(self.initial_head).of_features(train, self.facts)
             self._start_head((weight.expand(self.weight.shape).clone(), bias.expand(self.bias.shape).clone()))
         self.begin(train)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the class weights of ``epoch``, and call ``begin_epoch``."""
+        if self.weighting is not None and self.weighting.differs_by_epoch:
+            self._buffers["class_weight"] = self.weighting.class_weights(epoch)
+        self.begin_epoch(epoch)
 
     @property
     def training_data(self) -> FeatureSource:

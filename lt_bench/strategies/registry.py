@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -116,7 +117,7 @@ class Entry:
             UserError: a given name that the strategy does not have, with a suggestion.
         """
         resolved = {h.name: h.default for h in self.hyperparameters}
-        if self.fitting == "sgd":
+        if self.fitting == "sgd" or self.is_composition:
             resolved |= dataclasses.asdict(self.recipe)
         chosen = dict(given or {})
         for key in reversed(_dataset_keys(dataset, imbalance_factor)):
@@ -150,7 +151,7 @@ class Entry:
     def is_official(self, dataset: str, imbalance_factor: float | None = None) -> bool:
         """Whether the hyper-parameters for this data set are the official ones; strategies without any have nothing to infer."""
         known = any(key in self.official for key in _dataset_keys(dataset, imbalance_factor))
-        return not self.inferred and (known or (not self.hyperparameters and self.fitting != "sgd"))
+        return not self.inferred and (known or (not self.hyperparameters and self.fitting != "sgd" and not self.is_own))
 
     def load(self) -> Any:
         """Import the class.
@@ -288,10 +289,18 @@ def _classes(path: Path) -> dict[str, _Class]:
                 file = Path(__file__).parent.parent.parent.joinpath(*imported[name].split(".")).with_suffix(".py")
                 base = _classes(file).get(name, base)
         stated = class_facts(node, path, {"name", *_INHERITED})
+        own = declarations(node, path, base.declared)
+        changed = {one.name for attribute, one in own.items() if one != base.declared.get(attribute)}
         own_methods = base.own_methods or bool(methods_of(node))
         slots = base.slots | slot_texts(node, set(ATTRIBUTES.values()) - {"sampler", "initial_head"})
-        classes[node.name] = _Class(node, {**base.facts, **stated}, declarations(node, path, base.declared), slots, own_methods, stated)
+        classes[node.name] = _Class(node, _inherited(base.facts, changed) | stated, own, slots, own_methods, stated)
     return classes
+
+
+def _inherited(facts: dict[str, Any], changed: Collection[str]) -> dict[str, Any]:
+    """Facts of a base that hold for a subclass: it is official nowhere, and settings say nothing of hyper-parameters whose default it changes."""
+    settings = {dataset: {k: v for k, v in values.items() if k not in changed} for dataset, values in facts["settings"].items()}
+    return facts | {"official": (), "settings": {dataset: values for dataset, values in settings.items() if values}}
 
 
 def _at_path(dotted: str) -> Entry:
@@ -312,8 +321,8 @@ def describe(cls: type) -> Entry:
         raise UserError(f"{path} is not a lt_bench.Strategy")
     if path == compose_entry().class_path:  # of ``compose``, which has given its slots
         slots = tuple(dataclasses.replace(one, default=cls.composition.get(one.name, one.default)) for one in composition.SLOTS)
-        return dataclasses.replace(compose_entry(), hyperparameters=slots, recipe=cls.recipe)
-    facts = {name: getattr(cls, name) for name in _INHERITED}
+        return dataclasses.replace(compose_entry(), hyperparameters=slots, recipe=cls.recipe, **composition.facts(cls.composition))
+    facts = _facts_of(cls)
     for slot in ("sampler", "initial_head"):
         facts[slot] = facts[slot] if isinstance(facts[slot], str) else _path_of(facts[slot])
     declared = tuple(cls.declared.values())
@@ -322,10 +331,23 @@ def describe(cls: type) -> Entry:
     )
 
 
+def _facts_of(cls: type) -> dict[str, Any]:
+    """Facts of an imported class, from the farthest base on."""
+    facts, declared = dict(_INHERITED), {}
+    for one in reversed(cls.__mro__):
+        if "declared" in one.__dict__:
+            changed = {known.name for attribute, known in one.__dict__["declared"].items() if known != declared.get(attribute)}
+            declared = one.__dict__["declared"]
+            facts = _inherited(facts, changed) | {name: one.__dict__[name] for name in _INHERITED if name in one.__dict__}
+    return facts
+
+
 def _path_of(value: Any) -> str:
-    """Dotted path of a class, or of that of an instance."""
+    """Dotted path of a class, or of that of an instance with the values that it has."""
     cls = value if isinstance(value, type) else type(value)
-    return f"{cls.__module__}.{cls.__qualname__}"
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    values = {} if isinstance(value, type) else getattr(value, "arguments", None) or vars(value)
+    return f"{path}({', '.join(f'{name}={one}' for name, one in values.items())})" if values else path
 
 
 __all__ = ["Entry", "Hyperparameter", "compose_entry", "describe", "find", "strategy_names", "suggestion", "type_name"]

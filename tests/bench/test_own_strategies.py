@@ -42,7 +42,7 @@ def test_a_strategy_that_fails_the_quick_checks_is_recorded_and_marked(cli, smal
     (tmp_path / "scaled_wrong.py").write_text(HEAD.format(name="Wrong", slug="wrong"))
     done = cli("run", "--strategy", "scaled_wrong.Wrong", *FAST)
     assert done.code == 0
-    assert "fails `lt-bench check scaled_wrong.Wrong`" in done.err
+    assert "scaled_wrong.Wrong fails `lt-bench check`" in done.err
     assert "inference_head" in done.err
     assert "(fails lt-bench check)" in done.out
     (said,) = contracts(tmp_path / "results")

@@ -35,9 +35,9 @@ def test_a_sound_strategy_passes_every_check():
 
 
 def test_the_quick_checks_name_the_first_problem():
-    assert contract_of(describe(broken.Sound)) == "passed"
-    assert (contract_of(describe(broken.TakesAnotherHome)) or "").startswith("inference_head: ")
-    assert contract_of(find("los")) is None
+    assert contract_of(describe(broken.Sound), {}) == "passed"
+    assert (contract_of(describe(broken.TakesAnotherHome), {}) or "").startswith("inference_head: ")
+    assert contract_of(find("los"), {}) is None
 
 
 def test_only_the_checks_that_were_asked_for_run():

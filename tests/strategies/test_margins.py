@@ -47,7 +47,7 @@ def test_ldam_drw_weights_its_last_epochs(batch, make):
     weight *= len(weight) / weight.sum()
     plain = make("ldam").loss(logits, given)
     for epoch, late in ((0, False), (5, False), (6, True), (9, True)):
-        strategy.begin_epoch(epoch)
+        strategy.start_epoch(epoch)
         expected = weight[batch.y] if late else np.ones(len(batch.y))
         np.testing.assert_allclose(strategy.loss(logits, given), expected * plain.numpy(), **EXACT)
         np.testing.assert_allclose(strategy.denominator(given.labels), expected.sum(), **EXACT)

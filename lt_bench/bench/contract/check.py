@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -14,7 +15,9 @@ from lt_bench.bench.contract.subject import BrokenError
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.results.record import PASSED
+from lt_bench.strategies.composition import compose
 from lt_bench.strategies.registry import Entry, describe
+from lt_bench.strategies.slots.vocabulary import TITLES
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,20 @@ def check_one(entry: Entry, name: str) -> Finding:
     return Finding(name, asks, None)
 
 
-def contract_of(entry: Entry) -> str | None:
-    """``PASSED``, or the first problem of the quick checks, for a strategy of the user's own, once a class and process; None for one of the suite's."""
-    return _said_of(entry.load()) if entry.is_own else None
+def contract_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> str | None:
+    """``PASSED``, or the first problem of the quick checks, once a class and process; None for what is the suite's own.
+
+    Checked are strategies of the user's own, and compositions with an entry of the user's own.
+    """
+    if entry.is_own:
+        return _said_of(entry.load())
+    slots = {slot: str(hyperparameters[slot]) for slot in TITLES if hyperparameters.get(slot)} if entry.is_composition else {}
+    return _said_of_slots(tuple(slots.items())) if any("." in text.partition("(")[0] for text in slots.values()) else None
+
+
+@functools.lru_cache(maxsize=64)
+def _said_of_slots(slots: tuple[tuple[str, str], ...]) -> str:
+    return _said_of(compose(**dict(slots)))
 
 
 @functools.lru_cache(maxsize=64)

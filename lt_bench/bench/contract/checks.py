@@ -15,18 +15,18 @@ from lt_bench.bench.contract.subject import (
     Problem,
     build,
     fit,
+    fit_plainly,
     job,
     problem,
     require,
     require_close,
+    require_same_head,
     require_shape,
     restart,
     trainable,
     varied,
 )
 from lt_bench.core.errors import FAILURES_OF_CODE, described
-from lt_bench.engine.heads.fit import epoch_order
-from lt_bench.engine.heads.plain import fit_plain
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies.contract import Batch, Strategy
 from lt_bench.strategies.registry import Entry
@@ -49,21 +49,16 @@ def grid_and_settings(entry: Entry) -> None:
 
 def plain_trainer(entry: Entry) -> None:
     """A plain Trainer of Lightning trains one head, and its loss is finite."""
-    on = problem()
-    strategy = build(entry, on, torch.float32)
-    rows, steps = fit_plain(strategy, epoch_order(strategy, on.train, (0,)), on.train)
-    require(steps > 0 and all(math.isfinite(row["loss"]) for row in rows), "the training loss of a plain Trainer is not finite")
+    _, rows = fit_plainly(problem(), job(entry), torch.float32)
+    require(len(rows) > 0 and all(math.isfinite(row["loss"]) for row in rows), "the training loss of a plain Trainer is not finite")
 
 
 def fast_as_plain(entry: Entry) -> None:
-    """The engine's fast fit ends in the weights of the plain Trainer, in float64."""
+    """The engine's fast fit ends where the plain Trainer ends, in float64, with every hyper-parameter varied."""
     on = problem()
-    jobs = [job(entry, views="plain")]  # a plain loader has rows of one view
-    fitted, strategy = fit(on, jobs, torch.float64)[0], build(entry, on, torch.float64, jobs)
-    fit_plain(strategy, epoch_order(strategy, on.train, (0,)), on.train)
-    fast = dict(fitted.head().named_parameters())
-    for name, parameter in strategy.named_parameters():
-        require_close(f"{name} fitted by the engine and by a plain Trainer", fast[name], parameter, 1e-9)
+    for one in varied(entry, on):
+        plain, _ = fit_plainly(on, one, torch.float64)
+        require_same_head("fitted by the engine and by a plain Trainer", fit(on, [one], torch.float64)[0].head(), plain, on, 1e-9)
 
 
 def stack(entry: Entry) -> None:
@@ -77,14 +72,14 @@ def stack(entry: Entry) -> None:
         require(False, f"{described(error)}; {advice}")
         raise
     for number, one in enumerate(jobs):
-        alone = dict(fit(on, [one], torch.float64)[0].strategy.named_parameters())
+        alone = fit(on, [one], torch.float64)[0]
         for name, stacked in together.strategy.named_parameters():
-            shape = tuple(stacked.shape)
+            single = tuple(dict(alone.strategy.named_parameters())[name].shape)
             require(
-                shape[:1] == (len(jobs),) and tuple(alone[name].shape) == (1, *shape[1:]),
-                f"{name} has shape {shape} in a stack of {len(jobs)} heads: {advice}",
+                tuple(stacked.shape[:1]) == (len(jobs),) and single == (1, *stacked.shape[1:]),
+                f"{name} has shape {tuple(stacked.shape)} in a stack of {len(jobs)} heads: {advice}",
             )
-            require_close(f"{name} of head {number} fitted in a stack and alone", stacked[number], alone[name][0], 1e-7)
+        require_same_head(f"of head {number} fitted in a stack and alone", together.head(number), alone.head(), on, 1e-7)
 
 
 def fits(entry: Entry) -> None:
@@ -116,7 +111,7 @@ def gradients(entry: Entry) -> None:
     batch, fresh = on.batch(9, torch.float64), build(entry, on, torch.float64)
     require(len(trainable(fresh)) > 0, 'nothing has requires_grad; a strategy that fits nothing says fitting = "none"')
     fitted = fit(on, [job(entry)], torch.float64)[0].head()
-    fitted.begin_fit(on.train)
+    fitted.source = on.train
     for when, strategy in (("before the first step", fresh), ("after a fit", fitted)):
         _hold_constants(strategy, batch)
         value, parameters = partial(_objective, strategy, batch), trainable(strategy)
@@ -195,11 +190,21 @@ def inference_head(entry: Entry) -> None:
         on = problem(counts, dim)
         strategy = fit(on, [job(entry)])[0].head()
         _check_module(strategy, on, len(counts))
-        if entry.fitting == "sgd" and strategy.at_inference is None:
+        if entry.fitting == "sgd":
             features = on.batch(5, torch.float32).features
             what = "logits of the fitted strategy and those of its inference_head, which needs an override of its own where logits are overridden,"
             with torch.no_grad():
-                require_close(what, strategy.inference_head()(features), strategy.logits(features), 1e-4)
+                require_close(what, _unadjusted(strategy).inference_head()(features), strategy.logits(features), 1e-4)
+
+
+def _unadjusted(strategy: Strategy) -> Strategy:
+    """The same head without its adjustment at inference."""
+    if strategy.at_inference is None:
+        return strategy
+    cls = type(strategy)
+    bare = type(cls.__name__, (cls,), {"name": cls.name, "at_inference": None})(strategy.facts, **strategy.given)
+    bare.load_state_dict(strategy.state_dict(), strict=False)
+    return bare
 
 
 def _check_module(strategy: Strategy, on: Problem, num_classes: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Fitted, fit_heads
+from lt_bench.engine.heads.plain import fit_plain
 from lt_bench.engine.heads.stacks import HeadJob, head_of, is_stacked, strategy_of
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.strategies.contract import Batch, Facts, Strategy
@@ -36,6 +37,20 @@ def require(holds: bool | Tensor, otherwise: str) -> None:
 def require_shape(what: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
     """Refuse another shape."""
     require(tuple(tensor.shape) == expected, f"{what} has shape {tuple(tensor.shape)}, expected {expected}")
+
+
+def require_same_head(what: str, head: Strategy, other: Strategy, on: Problem, tolerance: float) -> None:
+    """Refuse heads that differ in a parameter, a buffer, or the logits that they give at inference."""
+    state, expected = head.state_dict(), other.state_dict()
+    for name, tensor in expected.items():
+        require(name in state and state[name].shape == tensor.shape, f"{name} {what}: the shapes differ")
+        if tensor.is_floating_point():
+            require_close(f"{name} {what}", state[name].nan_to_num(), tensor.nan_to_num(), tolerance)
+    features = on.batch(6, torch.float64).features
+    with torch.no_grad():
+        require_close(
+            f"the logits of the inference head {what}", head.inference_head()(features), other.inference_head()(features), tolerance
+        )
 
 
 def require_close(what: str, one: Tensor, other: Tensor, tolerance: float) -> None:
@@ -87,12 +102,16 @@ def job(entry: Entry, repetition: int = 0, **changes: Any) -> HeadJob:
 
 
 def varied(entry: Entry, on: Problem) -> list[HeadJob]:
-    """A stack in which every hyper-parameter that may differ between heads does, one head each, after one with the defaults."""
-    jobs = [job(entry)]
+    """Jobs in which every hyper-parameter that may differ between heads does, one job each, after one with the defaults; on the plain view.
+
+    A plain loader has rows of one view.
+    """
+    plain: dict[str, Any] = {"views": "plain"}
+    jobs = [job(entry, **plain)]
     declared = [one for one in entry.hyperparameters if one.type is float]
     for number, one in enumerate(declared, start=1):
         for value in other_values(one):
-            attempt = job(entry, number % 2, **{one.name: value})
+            attempt = job(entry, number % 2, **plain, **{one.name: value})
             try:
                 strategy_of([attempt], on.facts, torch.float64)
             except UserError:
@@ -100,7 +119,7 @@ def varied(entry: Entry, on: Problem) -> list[HeadJob]:
             jobs.append(attempt)
             break
     rates = {"lr": entry.recipe.rate("lr") / 2, "weight_decay": 0.01}
-    return sorted([*jobs, job(entry, 1, **rates)], key=lambda one: one.repetition)
+    return sorted([*jobs, job(entry, 1, **plain, **rates)], key=lambda one: one.repetition)
 
 
 def other_values(one: Hyperparameter) -> list[float]:
@@ -113,13 +132,23 @@ def other_values(one: Hyperparameter) -> list[float]:
 def build(entry: Entry, on: Problem, dtype: torch.dtype, jobs: Sequence[HeadJob] | None = None) -> Strategy:
     """The strategy of one head as it is before the first step, or that of a stack of ``jobs``."""
     jobs = jobs or [job(entry)]
-    strategy = strategy_of(jobs, on.facts, dtype)
-    if len(jobs) == 1:
-        strategy = head_of(strategy, 0, entry.class_for(jobs[0].hyperparameters)[1])
+    strategy = one_head(on, jobs[0], dtype) if len(jobs) == 1 else strategy_of(jobs, on.facts, dtype)
     strategy.begin_fit(on.train)
-    strategy.begin_epoch(0)
+    strategy.start_epoch(0)
     restart(strategy)
     return strategy
+
+
+def one_head(on: Problem, one: HeadJob, dtype: torch.dtype) -> Strategy:
+    """The strategy of one head before its fit."""
+    return head_of(strategy_of([one], on.facts, dtype), 0, one.entry.class_for(one.hyperparameters)[1])
+
+
+def fit_plainly(on: Problem, one: HeadJob, dtype: torch.dtype) -> tuple[Strategy, list[dict[str, float]]]:
+    """One head fitted by a plain Trainer, and its history."""
+    strategy = one_head(on, one, dtype)
+    rows, _ = fit_plain(strategy, on.train, one.repetition)
+    return strategy, rows
 
 
 def fit(on: Problem, jobs: Sequence[HeadJob], dtype: torch.dtype = torch.float32) -> list[Fitted]:

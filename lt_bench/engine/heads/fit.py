@@ -25,13 +25,12 @@ from lt_bench.core.threads import threads_for
 from lt_bench.engine.arithmetic import Matmul, checked, computing
 from lt_bench.engine.cuda_graphs import GraphedStep
 from lt_bench.engine.heads.overrides import Overrides
-from lt_bench.engine.heads.plain import fit_plain
+from lt_bench.engine.heads.plain import epoch_order, fit_plain
 from lt_bench.engine.heads.pool import HeadFit, Member, for_members, may_be_pooled
 from lt_bench.engine.heads.replay import Capture
 from lt_bench.engine.heads.stacks import HeadJob, batch_orders, head_of, strategy_of
 from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.features.cache import FeatureCache
-from lt_bench.features.samplers import EpochOrder
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.contract import Facts, Strategy
 
@@ -187,20 +186,20 @@ def _fit_group(stacks: Sequence[Stack], train: FeatureSource, hardware: Hardware
     strategy, jobs, callbacks = stacks[0]
     started = time.perf_counter()
     if strategy.fitting != "sgd":
+        strategy.begin_fit(train)
         if strategy.fitting == "solve":
             strategy.solve(train)
         history = [] if strategy.solved is None else [{"epoch": 0, **strategy.solved}]
         return [Fitted(strategy, jobs, time.perf_counter() - started, [history], threads=torch.get_num_threads(), callbacks=callbacks)]
     if Overrides(type(strategy)).own_training:
         with quiet_lightning(), ending_as_interrupt(), computing(hardware.matmul):
-            rows, steps = fit_plain(strategy, epoch_order(strategy, train, (jobs[0].repetition,)), train, callbacks)
+            rows, steps = fit_plain(strategy, train, jobs[0].repetition, callbacks)
         return [Fitted(strategy, jobs, time.perf_counter() - started, [rows], steps, torch.get_num_threads(), callbacks=callbacks)]
     orders = batch_orders(jobs)
     module = HeadFit([one for one, _, _ in stacks], train, orders, capture_on(hardware, train))
     sent = for_members(module.members, [own for _, _, own in stacks])
     threads = run_trainer(module, orders, train, hardware, sent, resume)
-    seconds = time.perf_counter() - started
-    shared = (seconds - sum(member.seconds for member in module.members)) / len(stacks)
+    shared = (module.elapsed - sum(member.seconds for member in module.members)) / len(stacks)
     return [
         Fitted(member.strategy.to(train.device), of, member.seconds + shared, per_head(member), member.steps, threads, callbacks=own)
         for member, (_, of, own) in zip(module.members, stacks, strict=True)
@@ -238,15 +237,6 @@ def run_trainer(
     return threads
 
 
-def epoch_order(strategy: Strategy, train: FeatureSource, orders: tuple[int, ...]) -> EpochOrder:
-    """The batch orders of a fit."""
-    recipe = strategy.recipe
-    return EpochOrder(
-        train.labels, strategy.class_counts.long(), strategy.sampler, orders, training_views(train, recipe.views),
-        epochs=recipe.epochs, batch_size=recipe.batch_size, sample_weights=strategy.sample_weights,
-    )  # fmt: skip
-
-
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Without Lightning's advice that does not hold here."""
@@ -268,14 +258,6 @@ def ending_as_interrupt() -> Iterator[None]:
             raise  # of a process that another's error ended
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
-
-
-def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
-    """Positions of the stored views that ``Recipe.views`` means."""
-    if views == "plain":
-        return (train.views.index("plain"),)
-    augmented = tuple(v for v, name in enumerate(train.views) if name != "plain")
-    return augmented if views == "augmented" and augmented else tuple(range(len(train.views)))
 
 
 def per_head(member: Member) -> list[list[dict[str, float]]]:

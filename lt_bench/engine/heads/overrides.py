@@ -8,9 +8,11 @@ from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.slots.weights import Weighting
 
 STEP = ("redraw", "before_update")
-OWN_TRAINING = ("training_step", "configure_optimizers", "objective", "optimizer_step", "configure_gradient_clipping")
-PLAIN_HOOKS = ("on_fit_start", "on_train_epoch_start", "on_before_optimizer_step", "on_train_batch_end", "on_train_epoch_end")
-"""Hooks of Lightning in which the contract's plain fit is written."""
+OWN_TRAINING = (
+    "training_step", "configure_optimizers", "objective", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
+    "configure_gradient_clipping", "configure_callbacks", "configure_model", "setup",
+)  # fmt: skip
+"""Of Lightning's and the contract's plain fit, what the engine's fit does not call."""
 HOOKS = tuple(name for name in dir(LightningModule) if name.startswith("on_") and "checkpoint" not in name)
 
 
@@ -45,7 +47,7 @@ class Overrides:
 
         weighting = of.weighting
         assert weighting is None or isinstance(weighting, Weighting)
-        self.own_training = overridden(*OWN_TRAINING, "setup", *HOOKS)
+        self.own_training = overridden(*OWN_TRAINING, *HOOKS)
         self.shifts = not overridden("transform") or getattr(of.transform, "is_shift", False)
         self.modulates = overridden("modulate") or (weighting is not None and type(weighting).modulate is not Weighting.modulate)
         self.weighs = overridden("sample_weight")

@@ -81,10 +81,27 @@ class EpochLoss(Callback):
         )
 
 
+def epoch_order(strategy: Strategy, train: FeatureSource, orders: tuple[int, ...]) -> EpochOrder:
+    """The batch orders of a fit."""
+    recipe = strategy.recipe
+    return EpochOrder(
+        train.labels, strategy.class_counts.long(), strategy.sampler, orders, training_views(train, recipe.views),
+        epochs=recipe.epochs, batch_size=recipe.batch_size, sample_weights=strategy.sample_weights,
+    )  # fmt: skip
+
+
+def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
+    """Positions of the stored views that ``Recipe.views`` means."""
+    if views == "plain":
+        return (train.views.index("plain"),)
+    augmented = tuple(v for v, name in enumerate(train.views) if name != "plain")
+    return augmented if views == "augmented" and augmented else tuple(range(len(train.views)))
+
+
 def fit_plain(
-    strategy: Strategy, order: EpochOrder, train: FeatureSource, callbacks: Sequence[Callback] = ()
+    strategy: Strategy, train: FeatureSource, repetition: int, callbacks: Sequence[Callback] = ()
 ) -> tuple[list[dict[str, float]], int]:
-    """Fit one head under a Trainer; its history and the number of steps.
+    """Fit one head under a Trainer, on the batches and with the random numbers of a repetition; its history and the number of steps.
 
     Raises:
         UserError: on several processes, where a training step of the strategy's own would not know how losses are reduced.
@@ -98,6 +115,8 @@ def fit_plain(
         accelerator="cuda" if train.device.type == "cuda" else "cpu", devices=1, max_epochs=recipe.epochs, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=[history, *callbacks],
     )  # fmt: skip
+    order = epoch_order(strategy, train, (repetition,))
+    strategy.draws.seed((repetition,))
     strategy.begin_fit(train)
     trainer.fit(strategy, DataLoader(Batches(train, dtype), sampler=BatchRows(order, recipe.batch_size), batch_size=None))
     return history.rows, history.steps

@@ -52,7 +52,7 @@ class Member:
         self.loss_sum.zero_()
         self.steps_of_epoch = 0
         with torch.no_grad():
-            self.strategy.begin_epoch(epoch)
+            self.strategy.start_epoch(epoch)
 
     def step(self, share: Share) -> None:
         """One optimizer step on this process's share of a batch."""
@@ -132,6 +132,7 @@ class HeadFit(LightningModule):
         self.automatic_optimization = False
         self.strategies = nn.ModuleList(strategies)
         self._train, self._repetitions, self._capture = train, repetitions, capture
+        self._started, self._before = time.perf_counter(), 0.0
         self._row_labels, self._replay = train.labels.repeat(len(train.views)), None
         # Before anything, ``begin`` included, looks at the parameters to be fitted.
         self._product = SharedProduct(strategies) if len(strategies) > 1 else None
@@ -183,12 +184,19 @@ class HeadFit(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history beside the state."""
-        checkpoint["history"] = [{"rows": member.rows, "steps": member.steps} for member in self.members]
+        checkpoint["history"] = [{"rows": member.rows, "steps": member.steps, "seconds": member.seconds} for member in self.members]
+        checkpoint["seconds"] = self.elapsed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with it."""
         for member, history in zip(self.members, checkpoint["history"], strict=True):
-            member.rows, member.steps = history["rows"], history["steps"]
+            member.rows, member.steps, member.seconds = history["rows"], history["steps"], history["seconds"]
+        self._before = checkpoint["seconds"]
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the fit, those before it was resumed included."""
+        return time.perf_counter() - self._started + self._before
 
     def _step(self, index: Tensor) -> None:
         """One step of every member on the global batch ``index`` (S, B), of which this process computes every world-size-th column."""

@@ -138,10 +138,12 @@ def head_of(strategy: Strategy, number: int = 0, hyperparameters: dict[str, Any]
     if strategy.heads is None:
         return strategy
     assert isinstance(strategy.facts.init_seed, tuple)
-    given = {name: _of_head(value, number) for name, value in strategy.given.items()} if hyperparameters is None else hyperparameters
+    given = {name: _of_head(name, value, number) for name, value in strategy.given.items()} if hyperparameters is None else hyperparameters
     single = type(strategy)(replace(strategy.facts, init_seed=strategy.facts.init_seed[number]), **given)
     single = single.to(device=strategy.class_counts.device, dtype=strategy.dtype)  # pyright: ignore[reportArgumentType]
     stacked = strategy.state_dict()
+    if missing := [name for name in stacked if name not in single.state_dict()]:
+        raise UserError(f"{strategy.name}: {missing[0]} came about in the course of a fit; make every parameter and buffer in __init__")
     state = {
         name: stacked[name] if stacked[name].shape == value.shape else stacked[name][number] for name, value in single.state_dict().items()
     }
@@ -150,8 +152,10 @@ def head_of(strategy: Strategy, number: int = 0, hyperparameters: dict[str, Any]
     return single
 
 
-def _of_head(value: Any, number: int) -> Any:
+def _of_head(name: str, value: Any, number: int) -> Any:
     """A hyper-parameter of one head: an entry of a tensor (H, 1) or of a tuple of rates."""
+    if name in _PER_HEAD_RATES and isinstance(value, tuple):
+        return value[number]
     if isinstance(value, torch.Tensor):
         return float(value[number, 0])
-    return value[number] if isinstance(value, tuple) and value and all(isinstance(one, float) for one in value) else value
+    return value

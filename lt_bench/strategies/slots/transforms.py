@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,12 @@ class Transform(Slot):
 
     slot = "transform"
     is_shift: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """An entry with a ``__call__`` of its own is a shift only where its class says so."""
+        super().__init_subclass__(**kwargs)
+        if "__call__" in cls.__dict__ and "is_shift" not in cls.__dict__:
+            cls.is_shift = False
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Transformed logits (B, K)."""

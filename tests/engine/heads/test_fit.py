@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lt_bench.core.errors import UserError
 from lt_bench.core.threads import FLOP_PER_THREAD, threads_for
 from lt_bench.engine.heads import fit as fit_module
-from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads, training_views
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
+from lt_bench.engine.heads.plain import training_views
 from lt_bench.engine.heads.pool import Member
 from lt_bench.engine.heads.sgd import HeadSGD
 from lt_bench.engine.heads.stacks import HeadJob

@@ -12,8 +12,8 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from lt_bench.core.seeds import derive_seed
-from lt_bench.engine.heads.fit import Hardware, epoch_order, fit_heads
-from lt_bench.engine.heads.plain import Batches, BatchRows, fit_plain
+from lt_bench.engine.heads.fit import Hardware, fit_heads
+from lt_bench.engine.heads.plain import Batches, BatchRows, epoch_order, fit_plain
 from lt_bench.engine.heads.stacks import HeadJob, is_stacked
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.strategies.contract import Facts, Recipe, Strategy
@@ -47,7 +47,7 @@ def plainly(one, facts, train):
     cls, given = entry.class_for(one.hyperparameters)
     strategy = cls(replace(facts, init_seed=derive_seed("init", repetition)), **given).double()
     strategy.draws.seed((repetition,))
-    rows, steps = fit_plain(strategy, epoch_order(strategy, train, (repetition,)), train)
+    rows, steps = fit_plain(strategy, train, repetition)
     return strategy, rows, steps
 
 
