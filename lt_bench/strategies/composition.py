@@ -42,7 +42,7 @@ def class_of(hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def facts(hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """What the slots of a composition state of it, as attributes of a strategy.
+    """Attributes of a strategy that follow from the slots of a composition.
 
     Raises:
         UserError: an unknown entry or parameter.

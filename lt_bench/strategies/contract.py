@@ -191,7 +191,7 @@ class Strategy(LightningModule):
         return losses
 
     def denominator(self, labels: Tensor) -> Tensor | float:
-        """What the batch's sum of losses is divided by; ``labels`` (B,) are those of all processes."""
+        """The divisor of the batch's sum of losses; ``labels`` (B,) are those of all processes."""
         if self.reduction == "samples" or self.class_weight is None:
             return float(labels.shape[-1])
         return per_class(self.class_weight, labels).sum(-1)
@@ -288,7 +288,7 @@ class Strategy(LightningModule):
         return self.logits(features)
 
     def objective(self, logits: Tensor, batch: Batch) -> Tensor:
-        """What a step minimises, a scalar."""
+        """The objective of a step, a scalar."""
         value = self.loss(logits, batch).sum(-1) / self.denominator(batch.labels)
         for term in (self.batch_statistic(logits, batch.labels) if self.needs_whole_batch else None, self.regulariser()):
             value = value if term is None else value + term

@@ -1,4 +1,4 @@
-"""What a strategy is given: facts of the training data, and batches."""
+"""Inputs of a strategy: facts of the training data, and batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lt_bench.features.cache import Head
 
 @dataclass(frozen=True)
 class Facts:
-    """What a strategy may know of the training data before it is fitted.
+    """Facts of the training data that a strategy may know before it is fitted.
 
     Attributes:
         dim: feature dimension D.

@@ -65,7 +65,7 @@ class Hyperparameter:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What ``hyper`` returns: a hyper-parameter before its class gives it a name and a type."""
+    """The result of ``hyper``: a hyper-parameter before its class gives it a name and a type."""
 
     default: Any
     low: float | None = None

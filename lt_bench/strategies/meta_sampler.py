@@ -61,7 +61,7 @@ class MetaSampler(BalancedSoftmax):
         self.steps = nn.Buffer(torch.zeros((), dtype=torch.float32))
 
     def begin(self, train: FeatureSource) -> None:
-        """Where each class's samples are."""
+        """Positions of the samples of each class."""
         self._members, self._balanced = split_members(train.labels, self.facts.num_classes, self.meta_source == "held_out")
         self._present = torch.bincount(train.labels).nonzero().squeeze(1)
 

@@ -58,7 +58,7 @@ class Recipe:
                 raise UserError(f"{name} is {getattr(self, name)}, expected at least {low}")
 
     def factor(self, epoch: int) -> float:
-        """What the learning rate is multiplied by in ``epoch`` (from 0), as the official code has it: one value an epoch, cosine reaching 0 after the last."""
+        """The factor of the learning rate in ``epoch`` (from 0), as the official code has it: one value an epoch, cosine reaching 0 after the last."""
         if epoch < self.warmup_epochs:
             return (epoch + 1) / self.warmup_epochs
         if self.schedule == "cosine":

@@ -45,7 +45,7 @@ PACKAGE = "lt_bench.strategies."
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry knows of a strategy without importing it; the attributes are those of ``strategies.contract.Strategy``.
+    """A strategy as the registry knows it without importing it; the attributes are those of ``strategies.contract.Strategy``.
 
     Attributes:
         slots: entries of the vocabulary by slot, in the words of ``compose``; None for a class that the vocabulary cannot say.
@@ -99,7 +99,7 @@ class Entry:
 
     @property
     def public_name(self) -> str:
-        """What the command line and records call it: its name, or the dotted path of a strategy of the user's own."""
+        """The name on the command line and in records: its name, or the dotted path of a strategy of the user's own."""
         return self.class_path if self.is_own else self.name
 
     def types(self) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def _shipped() -> dict[str, Entry]:
 
 @dataclass
 class _Class:
-    """What the source of one class says, together with what its bases say."""
+    """Facts of one class and its bases, read from their source."""
 
     node: ast.ClassDef
     facts: dict[str, Any]

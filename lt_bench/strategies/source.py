@@ -1,4 +1,4 @@
-"""What the source of a class says, read with ``ast`` so that nothing is imported. Free of torch."""
+"""Facts of a class read from its source with ``ast``, so that nothing is imported. Free of torch."""
 
 from __future__ import annotations
 

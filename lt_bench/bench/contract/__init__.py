@@ -1,1 +1,1 @@
-"""What every strategy has to keep: the checks of ``lt-bench check``."""
+"""The checks of ``lt-bench check``, which every strategy has to pass."""

@@ -224,7 +224,7 @@ def _check_module(strategy: Strategy, on: Problem, num_classes: int) -> None:
 
 
 def _objective(strategy: Strategy, batch: Batch) -> Tensor:
-    """What a step minimises, with the same random numbers every time."""
+    """The objective of a step, with the same random numbers every time."""
     restart(strategy)
     return strategy.objective(strategy.logits(batch.features), batch)
 
@@ -242,7 +242,7 @@ def _slope_along(value: Callable[[], Tensor], parameter: nn.Parameter, direction
 
 
 def _hold_constants(strategy: Strategy, batch: Batch) -> None:
-    """Where a factor is meant to be a constant for the gradient, hold it, or finite differences would see it move."""
+    """Hold factors that are constants for the gradient, which finite differences would otherwise see move."""
     with torch.enable_grad():
         restart(strategy)
         transformed = strategy.transform(strategy.logits(batch.features), batch.labels)
@@ -274,7 +274,7 @@ def _step_through(strategy: Strategy, batch: Batch, when: str) -> Tensor:
 
 
 def _end_epoch(strategy: Strategy, batch: Batch) -> None:
-    """What a fit does at the end of an epoch of one batch."""
+    """The end of an epoch of one batch, as in a fit."""
     with torch.no_grad():
         strategy.observe(strategy.logits(batch.features), batch)
         strategy.end_epoch(0)

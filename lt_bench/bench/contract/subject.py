@@ -1,4 +1,4 @@
-"""What the contract suite puts a strategy before: small invented data, and the strategy built and fitted on them."""
+"""Test data of the contract suite: small invented data, and strategies built and fitted on them."""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ class BestTestEpoch(Checkpoint):
         self.seconds += time.perf_counter() - started
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed fit goes on with."""
+        """The best epoch so far, for checkpoints."""
         return {"best": self.best, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the best epoch so far."""
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
 
     def hand_over(self, fitted: Fitted) -> None:

@@ -79,7 +79,7 @@ class Hardware:
 
     @property
     def device(self) -> torch.device:
-        """Of this process, also before its process group exists: Lightning numbers the processes it starts in LOCAL_RANK."""
+        """The device of this process, also before its process group exists: Lightning numbers the processes it starts in LOCAL_RANK."""
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self.on_gpu else torch.device("cpu")
 
 
@@ -114,7 +114,7 @@ class Fitted:
 
     @property
     def trajectory(self) -> NormTrajectory | None:
-        """Of norms and angles, where that was sent along."""
+        """The recorded norms and angles by epoch; None where the callback was not passed."""
         return next((one for one in self.callbacks if isinstance(one, NormTrajectory)), None)
 
     def check_finite(self, number: int) -> None:
@@ -138,7 +138,7 @@ class Passthrough(Dataset[Tensor]):
 
 
 def facts_of(cache: FeatureCache) -> Facts:
-    """What a strategy may know of a cache."""
+    """The facts of a cache that a strategy may know."""
     manifest = cache.manifest
     return Facts(manifest.backbone.dim, manifest.dataset.train_counts, cache.head())
 

@@ -86,7 +86,7 @@ class Gradients:
         return None if self._spares_logits else logits.detach(), objective
 
     def _through_linear(self, share: Share) -> tuple[Tensor, Tensor]:
-        """Where logits are one product of the features: the gradient for the logits, then one more product."""
+        """Gradients of a linear head: the gradient for the logits, then one more product with the features."""
         strategy, features = self._strategy, share.batch.features
         with torch.no_grad():
             logits = stacked_linear(features, strategy.weight, strategy.bias)
@@ -98,7 +98,7 @@ class Gradients:
         return logits, objective
 
     def _through_directions(self, share: Share) -> tuple[Tensor, Tensor]:
-        """Where logits are made of rows w of a given length: z = (s / ||w||) w.x, so what changes the length of a row is taken from the gradient, a multiple of w.
+        """Gradients of a head with rows w of a given length: z = (s / ||w||) w.x, so the part of the gradient along w is removed.
 
         The rows themselves are neither normalised nor copied; what is scaled has a number for each sample in place of each dimension.
         """
@@ -119,7 +119,7 @@ class Gradients:
         return logits, objective
 
     def residual(self, logits: Tensor, share: Share) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-        """Of linear logits (H, B, K): this process's share of the objective (H,), its gradient for them, and what trained parameters get beside it.
+        """This process's share of the objective (H,) of linear logits (H, B, K), its gradient for the logits, and gradients of other trained parameters.
 
         The gradient lies in the place of the logits where nothing else looks at them.
         """
@@ -155,14 +155,14 @@ class Gradients:
         return objective, terms
 
     def _left_to_autograd(self, logits: Tensor, share: Share, terms: Terms) -> Tensor:
-        """Where slots of the loss itself were overridden."""
+        """Gradients of a strategy that overrides slots of the loss itself, by autograd."""
         strategy = self._strategy
         objective = strategy.loss(logits, share.batch).sum(-1) / strategy.denominator(share.labels)
         terms.add(objective.sum())
         return objective.detach()
 
     def _written(self, logits: Tensor, share: Share, terms: Terms) -> Tensor:
-        """Where the loss is a function of cross-entropy: autograd sees at most the transform, and one number per sample."""
+        """Gradients of a loss that is a function of cross-entropy: autograd sees at most the transform, and one number per sample."""
         strategy, batch = self._strategy, share.batch
         transformed = self._transformed(logits, batch.labels)
         target = strategy.target(batch.labels)
@@ -203,7 +203,7 @@ class Gradients:
         return transformed
 
     def _per_sample(self, transformed: Tensor, dtype: torch.dtype, batch: Batch) -> Tensor | None:
-        """What each loss counts (H, B), a constant; None for 1."""
+        """The constant factor of each loss (H, B); None for 1."""
         strategy = self._strategy
         of_class = None if strategy.class_weight is None else per_class(strategy.class_weight.to(dtype), batch.labels)
         of_sample = strategy.sample_weight(transformed, batch) if self._weighs else None

@@ -1,4 +1,4 @@
-"""Which parts of the contract a class of strategies fills by itself: what a fit may take a shorter way for."""
+"""The parts of the contract that a class overrides, which decide the gradients that a fit may use."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ OWN_TRAINING = (
     "training_step", "configure_optimizers", "objective", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
     "configure_gradient_clipping", "configure_callbacks", "configure_model", "setup",
 )  # fmt: skip
-"""Of Lightning's and the contract's plain fit, what the engine's fit does not call."""
+"""Methods of Lightning's and the contract's plain fit that the engine's fit does not call."""
 HOOKS = tuple(name for name in dir(LightningModule) if name.startswith("on_") and "checkpoint" not in name)
 
 
 class Overrides:
-    """What is known of a strategy before an instance is made.
+    """The overrides of a class of strategies.
 
     Args:
         of: the class of the strategy.

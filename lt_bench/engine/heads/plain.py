@@ -29,7 +29,7 @@ class BatchRows(Sampler[Tensor]):
         self._order, self._size = order, size
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch the next iteration is of."""
+        """Set the epoch of the next iteration."""
         self._order.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -71,7 +71,7 @@ class Member:
         self.strategy.project("step")
 
     def mean_loss(self) -> float:
-        """Of this process's share of the epoch so far, over all heads."""
+        """The mean training loss of the epoch so far, over all heads, on this process's share."""
         return float(self.loss_sum.mean() / self.steps_of_epoch)
 
     def end_epoch(self, epoch: int, processes: Processes) -> None:
@@ -102,7 +102,7 @@ class SharedProduct:
             strategy.weight.data, strategy.bias.data = self.weight[:, number], self.bias[:, number]
 
     def logits(self, features: Tensor) -> Tensor:
-        """Of all strategies (S, M, K, B), of features (S, B, D)."""
+        """Logits of all M strategies (S, M, K, B) of features (S, B, D)."""
         S, M, K, D = self.weight.shape
         return torch.bmm(self.weight.view(S, M * K, D), features.transpose(1, 2)).view(S, M, K, -1).add_(self.bias.unsqueeze(-1))
 
@@ -153,11 +153,11 @@ class HeadFit(LightningModule):
             member.strategy.trainer, member.strategy.processes = self.trainer, self._processes
 
     def configure_optimizers(self) -> list[HeadSGD]:
-        """Those of the members, so that checkpoints hold their momenta."""
+        """The optimizers of the members, so that checkpoints hold their momenta."""
         return [member.optimizer for member in self.members]
 
     def on_train_epoch_start(self) -> None:
-        """Of every member; what an epoch changes is not seen by an older graph."""
+        """Begin the epoch of every member, and drop captured graphs, which do not see what an epoch changes."""
         for member in self.members:
             member.begin_epoch(self.current_epoch)
         if any(member.overrides.differs_by_epoch for member in self.members):
@@ -178,7 +178,7 @@ class HeadFit(LightningModule):
             member.steps_of_epoch += len(batches)
 
     def on_train_epoch_end(self) -> None:
-        """Of every member."""
+        """End the epoch of every member."""
         for member in self.members:
             member.end_epoch(self.current_epoch, self._processes)
 
@@ -188,7 +188,7 @@ class HeadFit(LightningModule):
         checkpoint["seconds"] = self.elapsed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the history and seconds of every member."""
         for member, history in zip(self.members, checkpoint["history"], strict=True):
             member.rows, member.steps, member.seconds = history["rows"], history["steps"], history["seconds"]
         self._before = checkpoint["seconds"]
@@ -300,7 +300,7 @@ class ForMember(Callback):
         return self.callback.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the state of the callback."""
         self.callback.load_state_dict(state_dict)
 
 

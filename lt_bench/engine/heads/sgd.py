@@ -101,7 +101,7 @@ class HeadSGD(SGD):
                     self.state[view]["momentum_buffer"] = momentum
 
     def _listed(self, group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor], list[Tensor | None]]:
-        """What torch's function takes of a group: parameters that have a gradient, those, and their momenta, which it makes where they are None."""
+        """Arguments of torch's functional SGD for a group: the parameters with a gradient, the gradients, and the momenta (None before the first step)."""
         views = [view for view in group["params"] if view.grad is not None]
         return views, [view.grad for view in views], [self.state[view].get("momentum_buffer") for view in views]
 

@@ -1,4 +1,4 @@
-"""Which heads can be fitted as one stack, which stacks side by side, and how their hyper-parameters are handed over."""
+"""Grouping of heads into stacks, and of stacks into pools, and the hyper-parameters of a stack."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def pools(parts: Sequence[list[HeadJob]], heads: int) -> list[list[list[HeadJob]
 
 
 def _batches(stack: Sequence[HeadJob]) -> tuple | None:
-    """What strategies of a pool agree in; None for one that is fitted for itself."""
+    """The facts in which the strategies of a pool agree; None for a strategy that is fitted by itself."""
     entry, first, orders = stack[0].entry, stack[0].hyperparameters, batch_orders(stack)
     if not is_stacked(entry) or len(orders) < len(stack):
         return None
@@ -121,7 +121,7 @@ def stack_hyperparameters(stack: Sequence[HeadJob], dtype: torch.dtype) -> dict[
 
 
 def _signature(job: HeadJob) -> tuple:
-    """What must agree within a stack."""
+    """The facts that agree within a stack."""
     floats = {h.name for h in job.entry.hyperparameters if h.type is float} | set(_PER_HEAD_RATES)
     fixed = tuple((name, value) for name, value in sorted(job.hyperparameters.items()) if name not in floats)
     return (job.entry.class_path, job.entry.cls, fixed)

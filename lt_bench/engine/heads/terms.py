@@ -1,4 +1,4 @@
-"""What a step has still to differentiate, beside gradients that are known already."""
+"""The terms of a step that autograd differentiates, beside gradients that are written down."""
 
 from __future__ import annotations
 

@@ -43,11 +43,11 @@ class NormTrajectory(Callback):
         self.load_state_dict({"epochs": [], "values": []})
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed fit goes on with."""
+        """The values measured so far, for checkpoints."""
         return {"epochs": self.epochs, "values": self._values}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the values measured so far."""
         self.epochs, self._values, self._profile = list(state_dict["epochs"]), list(state_dict["values"]), None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,7 +89,7 @@ class NormTrajectory(Callback):
         self.epochs.append(epoch)
 
     def arrays(self, head: int) -> dict[str, NDArray[np.float64]]:
-        """Of one head: ``course/epoch`` (E,), and (E, K) of each of ``MEASURES``; NaN for a class without training samples."""
+        """The measures of one head: ``course/epoch`` (E,), and (E, K) of each of ``MEASURES``; NaN for a class without training samples."""
         values = torch.stack([point[head] for point in self._values]).numpy()
         measured = {f"course/{name}": values[:, number] for number, name in enumerate(MEASURES)}
         return {"course/epoch": np.asarray(self.epochs, dtype=np.float64), **measured}

@@ -1,4 +1,4 @@
-"""What a fit of head and backbone together needs beside the head's: the backbone in checkpoints, a start in the middle of a schedule, progress."""
+"""Callbacks of a fit of head and backbone together: the backbone in checkpoints, a start in the middle of a schedule, progress."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WholeNetwork(Callback):
         return {"network": self.network.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the backbone."""
         self.network.load_state_dict(state_dict["network"])
 
 

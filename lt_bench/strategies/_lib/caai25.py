@@ -43,7 +43,7 @@ def log_mean_potential(rows: Tensor) -> Tensor:
 
 
 class _AdaptedCosines(torch.autograd.Function):
-    """Where autograd would pass over features (H, B, D) some ten times, two passes forwards and one back.
+    """Written gradient with two passes over features (H, B, D) forwards and one back, where autograd needs about ten.
 
     What gamma and beta get of the products w.f = (gamma * w).h + w.beta comes from what the rows get, and of the norms from two sums over the samples:
     ||f||^2 = gamma^2.h^2 + 2 (gamma * beta).h + ||beta||^2.

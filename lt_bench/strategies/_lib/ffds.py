@@ -128,7 +128,7 @@ class LatestEntropy:
         self._latest: ClampedCrossEntropy | None = None
 
     def __call__(self, logits: Tensor, labels: Tensor, epsilon: float | Tensor) -> ClampedCrossEntropy:
-        """That of the last call, where logits and labels are the same."""
+        """The clamped cross-entropy; that of the last call where logits and labels are the same."""
         if self._latest is None or not self._latest.is_of(logits, labels):
             self._latest = ClampedCrossEntropy(logits, labels, epsilon)
         return self._latest

@@ -1,4 +1,4 @@
-"""Where the logit of a class lies on the samples of other classes, and how far it spreads there."""
+"""Mean and spread of the logit of a class on the samples of other classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lt_bench.strategies._lib.remembered import content, remembered
 
 CHUNK_NUMBERS = 1 << 22
 FLOOR = 1e-3
-"""Of the mean spread: the least that a class is taken to have, so that a logit that never moves is not blown up."""
+"""Least spread of a class as a fraction of the mean spread, so that a constant logit is not divided by 0."""
 
 
 def logits_on_others(weight: Tensor, bias: Tensor, train: FeatureSource) -> tuple[Tensor, Tensor]:

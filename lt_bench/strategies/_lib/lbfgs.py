@@ -25,7 +25,7 @@ Losses = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Solution:
-    """Where L-BFGS ended: weight (K, D) and bias (K,), float64.
+    """The result of L-BFGS: weight (K, D) and bias (K,), float64.
 
     Attributes:
         weight: (K, D).
@@ -43,13 +43,13 @@ class Solution:
 
     @property
     def report(self) -> dict[str, float]:
-        """What a record keeps."""
+        """Loss, gradient norm and iterations, as a record stores them."""
         return {"loss": self.loss, "gradient_norm": self.gradient_norm, "iterations": float(self.iterations)}
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the plain training features, in float64: mean (D,), covariance over all samples and within classes (D, D)."""
+    """Moments of the plain training features, in float64: mean (D,), covariance over all samples and within classes (D, D)."""
 
     mean: Tensor
     total: Tensor

@@ -1,4 +1,4 @@
-"""What a learned sampler draws, and how the loss on a balanced batch changes with what it drew. Everything is a stack here, one head being one of one head."""
+"""Draws of a learned sampler, and the gradient of the loss on a balanced batch with respect to them. All tensors are those of a stack; one head is a stack of one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lt_bench.strategies._lib.tensors import product, stacked_linear
 
 @dataclass(frozen=True)
 class Members:
-    """Where the samples of each class are.
+    """Positions of the samples of each class.
 
     Attributes:
         of_classes: numbers of all samples (N,), class after class.
@@ -86,7 +86,7 @@ def mean_residual(logits: Tensor, labels: Tensor, *, in_place: bool) -> Tensor:
 
 
 def adam_direction(gradient: Tensor, mean: Tensor, square: Tensor, steps: Tensor) -> Tensor:
-    """What a step of Adam (0.9, 0.999) is a multiple of; moves its state of a mean, a mean square and a number of steps."""
+    """The direction of a step of Adam (0.9, 0.999); updates its state (mean, mean square, number of steps)."""
     steps += 1
     mean.lerp_(gradient, 0.1)
     square.lerp_(gradient.square(), 0.001)

@@ -1,4 +1,4 @@
-"""What several heads make of the same training features, made once."""
+"""Tables of the training features that several heads share, computed once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lt_bench.features.source import FeatureSource
 
 T = TypeVar("T")
 BYTES = 1 << 29
-"""Of tensors that are remembered for a data set; those that were asked for longest ago are forgotten first."""
+"""Most bytes of tensors that are remembered for a data set; the least recently used are forgotten first."""
 _TABLES: WeakKeyDictionary[FeatureSource, dict[Hashable, Any]] = WeakKeyDictionary()
 
 

@@ -65,7 +65,7 @@ def inverse_lengths(rows: Tensor) -> Tensor:
 
 
 def not_of_short(along: Tensor, inverse: Tensor) -> Tensor:
-    """What lies along rows and does not reach them, 0 where a row is so short that it is multiplied by a constant; in place."""
+    """Set ``along``, the part of a gradient along its row, to 0 for rows so short that they are multiplied by a constant; in place."""
     return along.masked_fill_(inverse >= 1 / SHORTEST, 0)
 
 

@@ -1,4 +1,4 @@
-"""What every entry of the vocabulary is: a module with declared parameters that a strategy binds to its own hyper-parameters."""
+"""The base of all entries of the vocabulary: a module with declared parameters that a strategy binds to its own hyper-parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lt_bench.strategies.recipe import Recipe
 
 
 class Owner(Protocol):
-    """What an entry asks of the strategy that binds it."""
+    """The attributes of a strategy that an entry reads."""
 
     name: ClassVar[str]
     declared: ClassVar[dict[str, Hyperparameter]]

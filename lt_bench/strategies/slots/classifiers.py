@@ -19,7 +19,7 @@ class Classifier(Slot):
     slot = "classifier"
 
     def inputs(self, features: Tensor) -> Tensor:
-        """What the rows are multiplied with (B, D), made of features (B, D) and of nothing that is trained."""
+        """Inputs of the rows (B, D), a function of features (B, D) without trained parameters."""
         raise NotImplementedError
 
     def row_length(self) -> Tensor | float:

@@ -14,7 +14,7 @@ from lt_bench.strategies.hyper import hyper
 from lt_bench.strategies.slots.base import Slot
 
 MOST_CLASSES = 1024
-"""Of which ``uniformity`` makes a table of pairs."""
+"""Most classes for which ``uniformity`` makes a table of pairs."""
 
 
 class Regulariser(Slot):

@@ -1,4 +1,4 @@
-"""What is trained: the whole head by default, or part of it, or something on top of it."""
+"""The trained parameters: the whole head by default, a part of it, or an adapter on top of it."""
 
 from __future__ import annotations
 

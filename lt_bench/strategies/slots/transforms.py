@@ -169,7 +169,7 @@ class Equalise(Transform):
     threshold: float = hyper(0.005, low=0, high=1, help="training frequency below which a class is rare")
 
     def prepare(self, class_counts: Tensor) -> None:
-        """Which classes are rare."""
+        """Mask (K,) of the rare classes."""
         rare = class_counts / class_counts.sum() < torch.as_tensor(self.threshold, dtype=torch.float64)
         assign(self, "rare", over_samples(rare))
 

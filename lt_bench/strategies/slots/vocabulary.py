@@ -92,7 +92,7 @@ def entry(slot: str, text: str) -> Any:
 
 
 def described(slot: str, text: str) -> EntryOfSlot:
-    """What is known of the entry that a text means; the class of the user's own is imported.
+    """The description of the entry that a text names; an entry of the user's own is imported.
 
     Raises:
         UserError: as ``entry``.

@@ -92,7 +92,7 @@ class Deferred(ClassBalanced):
     deferral: float = hyper(0.8, low=0, high=1, help="from which fraction of the epochs on the weights hold, rounded to an epoch")
 
     def class_weights(self, epoch: int) -> Tensor:
-        """Those of the epoch."""
+        """The class weights of ``epoch``: 1 before the deferral."""
         first = torch.as_tensor(self.deferral * self.epochs).round().long().to(self.table.device)
         return torch.where(epoch >= first, self.table, torch.ones_like(self.table))
 
