@@ -8,8 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 
 
@@ -113,8 +112,8 @@ def read_key_map(name: str) -> KeyMap:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name}: the key map cannot be read ({error})") from None
     try:
-        document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as fast, where libyaml is there
-    except yaml.YAMLError as error:
+        document = parse_yaml(text)
+    except ValueError as error:
         raise UserError(f"{origin}: not YAML ({' '.join(str(error).split())})") from None
     return _key_map(document, origin, Path(name).stem)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.requirements import check_seeds
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import record_id
 from lt_bench.engine.arithmetic import Matmul
@@ -158,7 +159,7 @@ def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[
         path = place / tuning_name(entry, manifest)
         if path.is_file():
             try:
-                document = json.loads(path.read_text(encoding="utf-8"))
+                document = parse_json(path.read_text(encoding="utf-8"))
                 provenance = Tuning("tuned", document["selected_on"], len(document["grid"]), tuple(document["seeds"]), document["id"])
                 return dict(document["choice"]), provenance
             except (OSError, ValueError, KeyError, TypeError) as error:

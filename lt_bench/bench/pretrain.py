@@ -25,6 +25,7 @@ from lt_bench.bench.loggers import stage1_logger
 from lt_bench.bench.options import PretrainOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
 from lt_bench.core.devices import pick_device
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.launchers import Layout, layout, started_by_launcher
@@ -224,9 +225,11 @@ def _store_plan(out: Path, plan: dict[str, Any]) -> None:
     path = out / PLAN
     if path.is_file():
         try:
-            recorded = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            recorded = parse_json(path.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise UserError(f"{path}: damaged ({error}); remove {out} and train again") from None
+        if not isinstance(recorded, dict):
+            raise UserError(f"{path}: damaged (it is no JSON object); remove {out} and train again")
         for name, value in plan.items():
             if recorded.get(name) != value:
                 raise UserError(

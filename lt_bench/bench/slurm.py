@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from lt_bench.bench.workers import ATTEMPTS, Death
+from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 
 U = TypeVar("U")
@@ -86,7 +85,10 @@ def parameters(how: Jobs) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"--slurm-options: {word!r} is not NAME=VALUE, e.g. timeout_min=60,cpus_per_task=8,slurm_account=lab")
-        told[name] = yaml.safe_load(value)
+        try:
+            told[name] = parse_yaml(value)
+        except ValueError as error:
+            raise UserError(f"--slurm-options: {word!r}: {error}") from None
     return told
 
 

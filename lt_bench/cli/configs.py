@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonargparse import get_loader, set_dumper, set_loader
 
+from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 
 MODE = "lt_bench"
@@ -34,13 +35,13 @@ def read(path: str) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, or holds something else than options and values.
     """
-    import yaml
-
     try:
-        document = load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        parse_yaml(text)
+        document = load(text)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if document is not None and not isinstance(document, dict):
         raise UserError(f"{path}: expected options and values, found a {type(document).__name__}")

@@ -14,6 +14,8 @@ from lt_bench.core.errors import UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+NO_MEMORY = ("can't allocate memory", "can't start new thread", "annot allocate memory", "failed to map segment", "out of memory")
+"""What torch, threads and the loader of libraries say where there is no memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,8 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
     except UserError as error:
         return _failed(str(error), words)
+    except RecursionError:
+        return _failed("something in the input is nested too deeply", words)
+    except MemoryError as error:
+        return _failed(_memory(error), words)
+    except (RuntimeError, ImportError) as error:
+        if not any(sign in str(error) for sign in NO_MEMORY):
+            raise
+        return _failed(_memory(error), words)
     except OSError as error:  # a full disk, a place that cannot be read or written
         return _failed(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), words)
+
+
+def _memory(error: BaseException) -> str:
+    reason = " ".join(str(error).split())[:200]
+    return f"not enough memory{f' ({reason})' if reason else ''}; free some, raise the limit (ulimit -v), or use smaller inputs or fewer --workers"
 
 
 def _failed(message: str, words: Sequence[str], code: int = EXIT_USER_ERROR) -> int:

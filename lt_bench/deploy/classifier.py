@@ -7,7 +7,6 @@ logits = model(images)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.imported import Recipe
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import head_from
 from lt_bench.data.images.decode import BrokenImage, decode
@@ -156,7 +156,7 @@ def _description(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path.parent}: not an exported classifier (no {path.name}); `lt-bench export --record RECORD.json` makes one")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); export it again") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:

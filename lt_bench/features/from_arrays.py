@@ -72,7 +72,7 @@ def write_arrays(
     if head is not None:
         if "weight" not in head:
             raise UserError(f"head: no array `weight`; it has {', '.join(head)}")
-        parts = {name: _numpy(head[name]) for name in ("weight", "bias") if name in head}
+        parts = {name: as_numpy(head[name]) for name in ("weight", "bias") if name in head}
         arrays |= {f"head/{name}": torch.from_numpy(np.ascontiguousarray(part)) for name, part in parts.items()}
     spec = dataset_spec(source.dataset)
     K = _num_classes(arrays)
@@ -107,7 +107,7 @@ def checked_split(arrays: Mapping[str, Any], where: str) -> Arrays:
         if name not in arrays:
             hint = "; give --*-labels with a .npy" if where.endswith(".npy") else ""
             raise UserError(f"{where}: no array {name!r}; it has {', '.join(arrays) or 'none'}{hint}")
-    checked = {name: _numpy(arrays[name]) for name in ("features", "labels", "rows") if name in arrays}
+    checked = {name: as_numpy(arrays[name]) for name in ("features", "labels", "rows") if name in arrays}
     features, labels = checked["features"], checked["labels"]
     if features.ndim not in (2, 3) or not np.issubdtype(features.dtype, np.floating):
         raise UserError(
@@ -149,11 +149,16 @@ def hold_out(train: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]
     return rest, {"features": plain[held], "labels": labels[held], "rows": rows[held]}
 
 
-def _numpy(array: Any) -> np.ndarray:
+def as_numpy(array: Any) -> np.ndarray:
+    """NumPy's or torch's array as NumPy's, of a type that both have: bfloat16 and 8-bit floats become float32, long doubles float64, other byte orders this machine's."""
     if isinstance(array, Tensor):
         array = array.detach().cpu()
-        return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
-    return np.asarray(array)
+        known = not array.is_floating_point() or array.dtype in (torch.float16, torch.float32, torch.float64)
+        return (array if known else array.float()).numpy()
+    array = np.asarray(array)
+    if array.dtype in (np.longdouble, np.clongdouble):
+        return array.astype(np.float64 if array.dtype == np.longdouble else np.complex128)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _by_view(splits: Mapping[str, Arrays]) -> dict[str, Tensor]:

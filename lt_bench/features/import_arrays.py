@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 
+from lt_bench.core.arrays import read_npy, read_npz
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
-from lt_bench.features.from_arrays import Arrays, Source, checked_split, hold_out, write_arrays
+from lt_bench.features.from_arrays import Arrays, Source, as_numpy, checked_split, hold_out, write_arrays
 from lt_bench.features.locate import home
 
 
@@ -80,16 +80,15 @@ def read_arrays(path: Path) -> Arrays:
         raise UserError(f"{path}: no such file")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+            return read_npz(path)
         if path.suffix == ".npy":
-            return {"features": np.load(path, allow_pickle=False)}
+            return {"features": read_npy(path)}
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
+            return {name: as_numpy(tensor) for name, tensor in load_file(path).items()}
         if path.suffix in (".parquet", ".pq"):
             table = pq.read_table(path)
             return {name: np.stack(table[name].to_numpy()) if name == "features" else table[name].to_numpy() for name in table.column_names}
-    except (ValueError, OSError, EOFError, KeyError, BadZipFile, SafetensorError) as error:
+    except (ValueError, OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     raise UserError(f"{path}: expected .npz, .npy, .safetensors or .parquet")
 

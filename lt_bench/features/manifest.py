@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 
 FORMAT_VERSION = 1
@@ -143,8 +144,8 @@ def read_manifest(directory: Path) -> Manifest:
             f"{directory}: not a feature cache (no {MANIFEST_NAME}); make one with `lt-bench extract` or `lt-bench import-features`"
         )
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        document = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged manifest ({error}); make the cache again") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT_VERSION:
         version = document.get("format") if isinstance(document, dict) else None

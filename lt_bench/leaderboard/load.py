@@ -198,7 +198,7 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
             data = json.loads("{" + ",".join(own) + "}") | shared
         else:
             data = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable record ({error}); delete it and run again") from error
     if not isinstance(data, dict):
         raise UserError(f"{path}: a record is a JSON object, this is a {type(data).__name__}; delete it and run again")

@@ -8,7 +8,6 @@ replaces this one field, so that a table says how much was tried for the row as 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.core.arrays import read_npz
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_atomic
 from lt_bench.results.record import RunRecord, TuningInfo
@@ -173,7 +174,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: unreadable or not a JSON object.
     """
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable record ({error}); delete it and run again") from error
     if not isinstance(data, dict):
@@ -201,9 +202,8 @@ def read_arrays(path: Path, names: Iterable[str] | None = None, optional: bool =
         UserError: missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in (stored.files if names is None else names) if not optional or name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        return read_npz(path, names, optional)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); it is written beside each record, so delete the record and run again"
         ) from error

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from jsonargparse import ArgumentParser
 
 from lt_bench.bench.execute import unrecorded
@@ -19,6 +18,7 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.sharing import workers_for
 from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units, units_of
+from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.engine.arithmetic import Matmul
@@ -121,8 +121,8 @@ def read_suite(path: Path) -> Suite:
         UserError: not YAML, or a field that a suite does not have or of the wrong type.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        document = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     for key in document if isinstance(document, dict) else ():
         if key not in SUITE_FIELDS:

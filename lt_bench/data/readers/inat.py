@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list
 
@@ -16,7 +16,7 @@ def read_inat(path: Path, root: Path, num_classes: int) -> tuple[ImageList, tupl
         UserError: not JSON, a field missing, an annotation of an unknown image, labels outside 0..K-1, an image twice.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         files = {image["id"]: image["file_name"] for image in document["images"]}
         annotated = [(files[one["image_id"]], int(one["category_id"])) for one in document["annotations"]]
         names = {int(category["id"]): str(category["name"]) for category in document.get("categories", [])}
@@ -24,7 +24,7 @@ def read_inat(path: Path, root: Path, num_classes: int) -> tuple[ImageList, tupl
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable JSON ({error})") from None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not iNaturalist's layout of images and annotations ({error} missing or garbled)") from None
     images = image_list(root, [name for name, _ in annotated], [label for _, label in annotated])
     check_labels(images.labels, num_classes, str(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 
 IMAGE_COLUMNS = ("image", "img")
@@ -71,7 +71,7 @@ class ImageTable:
         try:
             with Image.open(io.BytesIO(data)) as image:
                 return np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
             raise UserError(f"{self.path}: row {row} is not a readable image ({error}); mend or remove the row") from None
 
 
@@ -89,11 +89,12 @@ def open_table(path: Path, image_column: str | None = None, label_column: str | 
     try:
         schema = pq.read_schema(path)
         image, label = (
-            _column(path, schema, wanted, names, kind)
-            for wanted, names, kind in ((image_column, IMAGE_COLUMNS, "image"), (label_column, LABEL_COLUMNS, "label"))
+            _column(path, schema, wanted, usual, kind)
+            for wanted, usual, kind in ((image_column, IMAGE_COLUMNS, "image"), (label_column, LABEL_COLUMNS, "label"))
         )
+        names = class_names(schema, label)
         table = pq.read_table(path, columns=list(dict.fromkeys((image, label))))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
     encoded = encoded_images(path, image, table.column(image))
     if not pa.types.is_integer(table.column(label).type):
@@ -103,7 +104,7 @@ def open_table(path: Path, image_column: str | None = None, label_column: str | 
     labels = table.column(label).to_numpy().astype(np.int64)
     if labels.min() < 0:
         raise UserError(f"{path}: row {int(labels.argmin())} has label {labels.min()}, expected 0 or more")
-    return ImageTable(path, labels, class_names(schema, label), encoded)
+    return ImageTable(path, labels, names, encoded)
 
 
 def encoded_images(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -134,10 +135,12 @@ def _column(path: Path, schema: pa.Schema, wanted: str | None, usual: Sequence[s
 def class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """Class names in label order from the metadata of a parquet file (``classes``, or those of the Hugging Face hub), or None."""
     metadata = schema.metadata or {}
-    if b"classes" in metadata:
-        return tuple(metadata[b"classes"].decode().split(","))
-    if b"huggingface" in metadata:
-        features = json.loads(metadata[b"huggingface"]).get("info", {}).get("features", {})
-        names = features.get(label, {}).get("names")
-        return tuple(names) if names else None
+    try:
+        if b"classes" in metadata:
+            return tuple(metadata[b"classes"].decode().split(","))
+        if b"huggingface" in metadata:
+            names = parse_json(metadata[b"huggingface"]).get("info", {}).get("features", {}).get(label, {}).get("names")
+            return tuple(map(str, names)) if names else None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"garbled class names in its metadata ({error})") from None
     return None

@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from lt_bench.core.documents import parse_json
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.plots import by_class, by_row, over_epochs, special
@@ -57,10 +58,12 @@ def draw_board(ranking: BoardRows, directory: Path) -> list[Drawn]:
     stamp = folder / "drawn.json"
     sources = {"records": ranking.fingerprint, "code": _code(), "matplotlib": matplotlib.__version__}
     if stamp.is_file():
-        before = json.loads(stamp.read_text(encoding="utf-8"))
-        plots = [
-            Drawn(name, folder / f"{name}.svg", folder / f"{name}.png", PLOTS[name][1]) for name in before.pop("plots") if name in PLOTS
-        ]
+        try:
+            before = parse_json(stamp.read_bytes())
+            names = [name for name in before.pop("plots") if name in PLOTS]
+        except (ValueError, AttributeError, KeyError, TypeError):
+            before, names = None, []  # damaged: draw again
+        plots = [Drawn(name, folder / f"{name}.svg", folder / f"{name}.png", PLOTS[name][1]) for name in names]
         if before == sources and all(plot.svg.is_file() and plot.png.is_file() for plot in plots):
             return plots
     drawn = _draw(ranking, folder)
