@@ -1,10 +1,13 @@
-"""Devices by the names that a user writes and reads."""
+"""Devices by the names that a user writes and reads, and how much of their memory features may take."""
 
 from __future__ import annotations
 
 import torch
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.resources import free_memory
+
+FEATURES_SHARE = 0.5  # of free memory; the rest is for heads, logits and other programs
 
 
 def pick_device(accelerator: str) -> torch.device:
@@ -18,6 +21,18 @@ def pick_device(accelerator: str) -> torch.device:
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("no CUDA device is available; use --accelerator cpu")
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def feature_memory(device: torch.device, processes: int = 1) -> int:
+    """Bytes that features may take on a device: a share of its free memory.
+
+    Args:
+        device: where they are to lie.
+        processes: how many on this node load them; they share its memory, while every GPU is one process's own.
+    """
+    if device.type == "cuda":
+        return int(FEATURES_SHARE * torch.cuda.mem_get_info(device)[0])
+    return int(FEATURES_SHARE * free_memory()) // processes
 
 
 def device_name(device: torch.device) -> str:

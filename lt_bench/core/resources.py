@@ -6,12 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
-
-FEATURES_SHARE = 0.5  # of free memory; the rest is for heads, logits and other programs
 UNLIMITED = 1 << 62
 QUOTA, QUOTA_VERSION_1 = "cpu.max", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
 PROCESS, MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
@@ -27,20 +22,6 @@ def usable_cores() -> int:
 def core_quota() -> float:
     """Cores that the control groups leave (``docker --cpus``), at least one, infinite without a limit; torch counts those of the machine."""
     return max(1.0, min((_cores(group) for group, _ in _groups("cpu")), default=float("inf")))
-
-
-def feature_memory(device: torch.device, processes: int = 1) -> int:
-    """Bytes that features may take on a device: a share of its free memory.
-
-    Args:
-        device: where they are to lie.
-        processes: how many on this node load them; they share its memory, while every GPU is one process's own.
-    """
-    if device.type == "cuda":
-        import torch
-
-        return int(FEATURES_SHARE * torch.cuda.mem_get_info(device)[0])
-    return int(FEATURES_SHARE * free_memory()) // processes
 
 
 def free_memory() -> int:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lt_bench.core import resources
+from lt_bench.core import devices, resources
 
 
 def group(folder, names, limit, used, stat):
@@ -65,10 +65,10 @@ def test_a_container_has_the_cores_of_its_tightest_quota(line, top, files, unlim
 
 
 def test_processes_of_a_node_share_its_memory(monkeypatch):
-    monkeypatch.setattr(resources, "free_memory", lambda: 8_000)
-    assert [resources.feature_memory(torch.device("cpu"), n) for n in (1, 2, 4)] == [4_000, 2_000, 1_000]
+    monkeypatch.setattr(devices, "free_memory", lambda: 8_000)
+    assert [devices.feature_memory(torch.device("cpu"), n) for n in (1, 2, 4)] == [4_000, 2_000, 1_000]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6_000, 9_000))
-    assert resources.feature_memory(torch.device("cuda", 1), 4) == 3_000  # every process has a GPU of its own
+    assert devices.feature_memory(torch.device("cuda", 1), 4) == 3_000  # every process has a GPU of its own
 
 
 def test_usable_cores_are_within_the_quota(monkeypatch):

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Source
-from lt_bench.core.resources import feature_memory
+from lt_bench.core.devices import feature_memory
 from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob, pools
 from lt_bench.features.cache import FeatureCache, FeatureSplit

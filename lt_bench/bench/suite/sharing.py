@@ -10,7 +10,8 @@ import torch
 
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
-from lt_bench.core.resources import core_quota, feature_memory
+from lt_bench.core.devices import feature_memory
+from lt_bench.core.resources import core_quota
 from lt_bench.core.threads import threads_worth
 from lt_bench.engine.heads.fit import Hardware
 
