@@ -25,6 +25,7 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.linear_head import fit_linear_head
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.core.errors import UserError
+from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, FeatureSplit
@@ -104,7 +105,7 @@ class Cache(FeatureCache):
             if not fitted.converged:
                 warnings.warn("the stage-1 head is not at its optimum; scale the features to a common size", stacklevel=2)
             stage1, parts = fitted.words, {"weight": fitted.weight, "bias": fitted.bias}
-        temporary = tempfile.TemporaryDirectory(prefix="lt-bench-", ignore_cleanup_errors=True) if directory is None else None
+        temporary = temporary_directory() if directory is None else None
         place = Path(temporary.name) / "cache" if temporary is not None else Path(str(directory))
         names = None if class_names is None else tuple(class_names)
         source = Source(name, "embeddings", names, backbone, stage1, None, val_seen_by_backbone, dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from pathlib import Path
 
 from lt_bench.bench.execute import BEST_EPOCH, MeasuredHead, fit_and_measure
@@ -11,6 +10,7 @@ from lt_bench.bench.options import Accelerator, RunOptions, StrategyChoice, Veri
 from lt_bench.bench.planning import CLEAN, Setting, Tuning, plan
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.errors import UserError
+from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, known_caches
@@ -99,7 +99,7 @@ def repeat_on_images(record: RunRecord, options: VerifyOptions) -> RunRecord:
     entry, identity, dataset = find(record.identity.strategy), record.identity, record.dataset
     own = {name: value for name, value in identity.hyperparameters.items() if name not in ("stage1_recipe", "phase1")}
     recipe = identity.hyperparameters.get("stage1_recipe")
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_directory() as place:
         bench, setting, _ = image_bench(
             entry,
             RunOptions(

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from lt_bench.core.leftovers import temporary_beside
+
 
 @contextmanager
-def replacing(path: Path, *, one_writer: bool = False) -> Iterator[Path]:
-    """A temporary path to write, which takes the place of ``path`` when the block has ended without an error.
-
-    Args:
-        path: where the file is to appear; its folder is made.
-        one_writer: no other process writes it; the temporary name is then the same every time, and what a killed process leaves is overwritten.
-    """
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write, which takes the place of ``path`` when the block has ended without an error; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{'partial' if one_writer else uuid.uuid4().hex[:8]}")
+    temporary = temporary_beside(path)
     try:
         yield temporary
         put_on_disk(temporary)

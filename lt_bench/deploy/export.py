@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import json
 import shutil
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from lt_bench.bench.verify import cache_of, compare, refit, unstable
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.inference_heads import head_parts
+from lt_bench.core.leftovers import temporary_beside
 from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.classifier import DESCRIPTION, FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, ImageNetwork
@@ -114,7 +114,7 @@ def _write(
     options: ExportOptions,
 ) -> None:
     """All files under a temporary name, then renamed to ``out``; an earlier export gives way."""
-    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
+    staging = temporary_beside(out)
     try:
         staging.mkdir(parents=True)
         parts, tensors = head_parts(head) or ({"kind": "program"}, {})

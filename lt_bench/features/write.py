@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
+from lt_bench.core.leftovers import temporary_beside
 from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -92,7 +92,7 @@ def staging_directory(directory: Path) -> Path:
     """A fresh hidden name beside ``directory``, on the same file system, so that the last rename is atomic."""
     if directory.exists():
         raise UserError(f"{directory}: exists already; remove it or choose another name")
-    return directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.partial"
+    return temporary_beside(directory)
 
 
 def publish(staging: Path, directory: Path, description: Description, parts: Mapping[str, list[tuple[str, str, Tensor]]]) -> Manifest:

@@ -29,12 +29,3 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
         temporary.write_text("half")
         raise KeyError
     assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == [("file", "old")]
-
-
-def test_what_a_killed_writer_leaves_is_overwritten(tmp_path):
-    for text in ("first", "second"):
-        with replacing(tmp_path / "file", one_writer=True) as temporary:
-            assert temporary == tmp_path / ".file.partial"
-            temporary.write_text(text)
-        (tmp_path / ".file.partial").write_text("of a killed process")
-    assert (tmp_path / "file").read_text() == "second"

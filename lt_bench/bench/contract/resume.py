@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from lt_bench.bench.contract.subject import EPOCHS, Problem, job, problem, require
+from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.heads.fit import fit_heads
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.registry import Entry
@@ -30,7 +30,7 @@ class SaveAt(Checkpoint):
 def resumes(entry: Entry) -> None:
     """Refuse a strategy whose fit ends elsewhere when it is interrupted."""
     on = problem()
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_directory() as folder:
         half_way = Path(folder) / "half.ckpt"
         whole = _fit(entry, on, [SaveAt(EPOCHS // 2 - 1, half_way)])
         resumed = _fit(entry, on, [], half_way)

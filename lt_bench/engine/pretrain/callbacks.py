@@ -41,9 +41,7 @@ class KeepCheckpoint(Checkpoint):
             self._save(trainer, self.path.with_name(f"epoch-{done}.ckpt"))
 
     def _save(self, trainer: Trainer, path: Path) -> None:
-        with (
-            replacing(path, one_writer=True) if trainer.is_global_zero else nullcontext(path) as temporary
-        ):  # the others only wait for the first
+        with replacing(path) if trainer.is_global_zero else nullcontext(path) as temporary:  # the others only wait for the first
             trainer.save_checkpoint(temporary)
 
 

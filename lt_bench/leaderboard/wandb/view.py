@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.core.leftovers import temporary_directory
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.stats.statistics import cache_directory
@@ -165,7 +165,7 @@ def _write_board(ranking: BoardRows, id: str, to: Destination, plots: bool) -> N
     run = _start(to, id, f"leaderboard/{ranking.title}", "leaderboard", ranking.board.dataset, asdict(ranking.board), ["leaderboard"])
     names, data = table(ranking)
     run.log({"leaderboard": wandb.Table(columns=names, data=data)})
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_directory() as folder:
         for drawn in draw_board(ranking, Path(folder)) if plots else ():
             run.log({f"plots/{drawn.name}": wandb.Image(str(drawn.png), caption=drawn.caption)})
     run.finish()
