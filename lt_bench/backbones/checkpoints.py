@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lt_bench.backbones.weights import weights_seal
 from lt_bench.core.errors import UserError
+from lt_bench.core.seals import SEAL, archive_holds
 
 _LEGACY_PICKLES = 4  # magic number, protocol, system, object
 
@@ -34,16 +36,19 @@ class Dropped:
 def read_checkpoint(path: Path) -> Any:
     """The content of a safetensors file or a file of ``torch.save``; other objects as ``Dropped``, pickled modules as state dicts.
 
-    Torch's restricted unpickler (``weights_only=True``) reads the file; it calls only functions that rebuild tensors, and these stand-ins.
+    Torch's restricted unpickler (``weights_only=True``) reads the file; it calls only functions that rebuild tensors, and these stand-ins. A file that the suite
+    wrote carries a seal, which has to hold.
 
     Raises:
-        UserError: the file is absent, damaged, or refers to a function that must not be called.
+        UserError: the file is absent, damaged (its seal does not hold), or refers to a function that must not be called.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such weights file; name one with --weights")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _tensors(path)
+        if archive_holds(path) is False:
+            raise UserError(f"{path}: damaged: its bytes are not what was written; take a copy, or train again")
         stand_ins: list[Any] = [(_stand_in(name), name) for name in _foreign_names(path)]
         with torch.serialization.safe_globals(stand_ins):
             return _plain(torch.load(path, map_location="cpu", weights_only=True))
@@ -53,6 +58,16 @@ def read_checkpoint(path: Path) -> Any:
         raise UserError(f"{path}: not read for safety ({reason}); save its state_dict alone") from None
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: damaged or not a weights file ({(str(error).splitlines() or ['empty'])[0]})") from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; where it carries a seal, they are what was sealed."""
+    state = load_file(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+    if SEAL in metadata and metadata[SEAL] != weights_seal(state, metadata):
+        raise UserError(f"{path}: damaged: its tensors are not what was written; take a copy, or train again")
+    return state
 
 
 def tensors_at(content: Any, path: str) -> dict[str, Tensor] | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, replacing
+from lt_bench.core.seals import SEAL, seal_of
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
@@ -25,8 +26,14 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
     return total.hexdigest()[:16]
 
 
+def weights_seal(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """The seal that a weights file of the suite's own carries in its metadata: over its tensors and all other metadata."""
+    others = {name: value for name, value in metadata.items() if name != SEAL}
+    return seal_of({"tensors": weights_hash(state), "metadata": others})
+
+
 def save_weights(network: nn.Module, path: Path, half: bool = False) -> str:
-    """Write a network's state dict as safetensors, whole or not at all, and return its ``weights_hash``.
+    """Write a network's state dict as safetensors, whole or not at all, with a seal, and return its ``weights_hash``.
 
     Args:
         network: the network.
@@ -40,7 +47,7 @@ def save_weights(network: nn.Module, path: Path, half: bool = False) -> str:
     }
     try:
         with replacing(path) as temporary:
-            save_file(state, temporary)
+            save_file(state, temporary, {SEAL: weights_seal(state, {})})
             give_usual_mode(temporary)
     except OSError as error:
         raise UserError(f"{path}: cannot write the weights ({error.strerror or error})") from None

@@ -25,16 +25,17 @@ from lt_bench.bench.loggers import stage1_logger
 from lt_bench.bench.options import PretrainOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
 from lt_bench.core.devices import pick_device
-from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.launchers import Layout, layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
+from lt_bench.core.seals import read_json_object
 from lt_bench.core.seeds import derive_seed
 from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
+from lt_bench.engine.checkpoints import require_whole, resumed
 from lt_bench.engine.heads.fit import ending_as_interrupt
 from lt_bench.engine.pretrain.callbacks import EpochLog, KeepCheckpoint
 from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining
@@ -108,6 +109,7 @@ def pretrain(
         )  # fmt: skip
         processes.first_does(lambda: _store_plan(out, description))
         if not processes.first_does(weights.is_file):
+            processes.first_does(lambda: require_whole(out / LAST) if (out / LAST).is_file() else None)  # one of them says it
             module = _module(
                 _initial(options, start, len(data.train_counts)), data, options.backbone, plan, options.seed, precision, workers
             )
@@ -186,11 +188,12 @@ def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> N
         warnings.catch_warnings(),
         torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=True),
         ending_as_interrupt(),
+        resumed(last) as start,
     ):
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # positions come from memory
         warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
-        trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        trainer.fit(module, ckpt_path=None if start is None else str(start), weights_only=True)
     for name, tensor in module.network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             if not trainer.is_global_zero:
@@ -224,12 +227,7 @@ def _store_plan(out: Path, plan: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / PLAN
     if path.is_file():
-        try:
-            recorded = parse_json(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path}: damaged ({error}); remove {out} and train again") from None
-        if not isinstance(recorded, dict):
-            raise UserError(f"{path}: damaged (it is no JSON object); remove {out} and train again")
+        recorded = read_json_object(path, f"move {out} away and train again")
         for name, value in plan.items():
             if recorded.get(name) != value:
                 raise UserError(

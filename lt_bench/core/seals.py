@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
 
@@ -42,12 +42,52 @@ def read_json_object(path: Path, advice: str) -> dict[str, Any]:
         advice: what to do where it cannot be read, the end of the message.
 
     Raises:
-        UserError: unreadable, not JSON, nested beyond what Python parses, or no object.
+        UserError: unreadable, not JSON, or no object.
     """
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({' '.join(str(error).split())[:200]}); {advice}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: damaged (a {type(content).__name__} where an object belongs); {advice}")
     return content
+
+
+_TRAILER = b"lt-bench sha256 "
+_LENGTH = len(_TRAILER) + 64
+
+
+def seal_archive(path: Path) -> None:
+    """Put the digest of a zip archive, such as ``torch.save`` writes, at its end, as the archive's comment: other readers see the archive as before.
+
+    Raises:
+        ValueError: the archive has a comment already.
+    """
+    with path.open("r+b") as file:
+        file.seek(-2, 2)
+        if file.read(2) != b"\0\0":  # the length of the comment, the last field of an archive
+            raise ValueError(f"{path}: an archive with a comment")
+        file.seek(-2, 2)
+        file.write(_LENGTH.to_bytes(2, "little"))
+    digest = digest_of(path)
+    with path.open("ab") as file:
+        file.write(_TRAILER + digest.encode())
+
+
+def archive_holds(path: Path) -> bool | None:
+    """Whether an archive's bytes are those that were sealed; None where it carries no seal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _LENGTH))
+        trailer = file.read()
+        if not trailer.startswith(_TRAILER):
+            return None
+        file.seek(0)
+        digest = hashlib.sha256()
+        for start in range(0, size - _LENGTH, 1 << 20):
+            digest.update(file.read(min(1 << 20, size - _LENGTH - start)))
+    return trailer[len(_TRAILER) :] == digest.hexdigest().encode()

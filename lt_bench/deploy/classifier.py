@@ -21,19 +21,11 @@ from torch import Tensor, nn
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.imported import Recipe
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
-from lt_bench.core.documents import parse_json
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError
 from lt_bench.core.inference_heads import head_from
 from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.deploy.files import AGAIN, HEAD_PROGRAM, TENSORS, file_of, read_description
 
-FORMAT = 1
-DESCRIPTION, TENSORS, PROGRAM, HEAD_PROGRAM, ONNX = (
-    "classifier.json",
-    "classifier.safetensors",
-    "classifier.pt2",
-    "head.pt2",
-    "classifier.onnx",
-)
 TOP = 5
 
 Images = Tensor | Image.Image | str | Path | Sequence[Image.Image | str | Path]
@@ -128,46 +120,51 @@ class Classifier(nn.Module):
         return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
 
-def load_classifier(path: str | Path) -> Classifier:
-    """The classifier that ``lt-bench export`` wrote into directory ``path``.
+def load_classifier(path: str | Path, trust_program: bool = False) -> Classifier:
+    """The classifier that ``lt-bench export`` wrote into directory ``path``. What is read is checked against its digests first.
+
+    Args:
+        path: of the export.
+        trust_program: run the program that a head of a kind unknown to the suite was exported as. A program is code: say so only of an export whose maker you
+            trust. Every other export is tensors and plain values, and runs nothing of its own.
 
     Raises:
-        UserError: not an export, or a file of it is missing or damaged.
+        UserError: not an export, a file of it is missing or damaged, or its head is a program and ``trust_program`` is not given.
     """
     directory = Path(path)
-    description = _description(directory / DESCRIPTION)
+    description = read_description(directory)
     try:
-        tensors = load_file(directory / TENSORS)
-        head = _head(
-            directory, description["head"], {key.removeprefix("head."): t for key, t in tensors.items() if key.startswith("head.")}
-        )
-        classes = tuple(description["class_names"])
+        tensors = load_file(file_of(directory, description, TENSORS))
+        classes = tuple(str(name) for name in description["class_names"])
+        head = _head(directory, description, _within(tensors, "head."), trust_program)
         if description["input"] == "features":
             return Classifier(head, classes, None, description)
         transform = read_transform(description["transform"]["words"], description["transform"]["size"])
         network = ImageNetwork(Prepared(transform.mean, transform.std), Recipe(**description["backbone"]["recipe"]).build(1), head)
-        network.backbone.load_state_dict({key.removeprefix("backbone."): t for key, t in tensors.items() if key.startswith("backbone.")})
-    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{directory}: a damaged export ({' '.join(str(error).split())[:200]}); export it again") from None
+        network.backbone.load_state_dict(_within(tensors, "backbone."))
+    except (SafetensorError, OSError, *FAILURES_OF_CODE) as error:
+        raise UserError(f"{directory}: a damaged export ({' '.join(str(error).split())[:200]}); {AGAIN}") from None
     return Classifier(network.requires_grad_(False), classes, transform, description)
 
 
-def _description(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path.parent}: not an exported classifier (no {path.name}); `lt-bench export --record RECORD.json` makes one")
-    try:
-        description = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); export it again") from None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise UserError(f"{path}: not of format {FORMAT}; export it again with this version")
-    return description
+def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without that."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _head(directory: Path, parts: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
+def _head(directory: Path, description: dict[str, Any], tensors: dict[str, Tensor], trust_program: bool) -> nn.Module:
+    parts = description["head"]
     if parts["kind"] == "program":
-        return _Program(torch.export.load(directory / HEAD_PROGRAM).module())
-    return head_from(parts, tensors)
+        if not trust_program:
+            raise UserError(
+                f"{directory}: its head is a program, which runs as code here; if you trust who made it, say so: "
+                "predict --trust-program, or load_classifier(path, trust_program=True)"
+            )
+        return _Program(torch.export.load(file_of(directory, description, HEAD_PROGRAM)).module())
+    head = head_from(parts, tensors)
+    if len(tensors["weight"]) != len(description["class_names"]):
+        raise ValueError(f"{len(description['class_names'])} class names, {len(tensors['weight'])} rows of the head")
+    return head
 
 
 def _opened(one: Image.Image | str | Path) -> Image.Image:

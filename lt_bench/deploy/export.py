@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
-import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +25,8 @@ from lt_bench.core.inference_heads import head_parts
 from lt_bench.core.leftovers import temporary_beside
 from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
-from lt_bench.deploy.classifier import DESCRIPTION, FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, ImageNetwork
+from lt_bench.deploy.classifier import ImageNetwork
+from lt_bench.deploy.files import FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, publish, require_place
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record
@@ -44,12 +44,14 @@ class Exported:
         classes: how many it knows.
         backbone: its network; None where it is the head alone, which takes features.
         difference: of the test accuracy of the head fitted again from the record's.
+        program: whether its head is a program, which is loaded only where its user says that it may.
     """
 
     directory: Path
     classes: int
     backbone: str | None
     difference: float
+    program: bool
 
 
 def export(options: ExportOptions) -> Exported:
@@ -68,8 +70,7 @@ def export(options: ExportOptions) -> Exported:
     record = read_record(options.record)
     cache = cache_of(record, options.cache)
     out = options.out or Path(f"{record.strategy.name}-{record.dataset.name}-{record.id}")
-    if out.exists() and not (out / DESCRIPTION).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is not an earlier export; name another place with --out")
+    require_place(out, (PROGRAM, ONNX) if options.onnx else (PROGRAM,))
     loaded, transform = (None, None) if options.head_only else _backbone(record, cache.manifest, options.weights)
     fitted = refit(record, cache)
     difference = abs(compare(record, fitted.record)["test/accuracy"])
@@ -80,7 +81,7 @@ def export(options: ExportOptions) -> Exported:
         )
     head = fitted.module.cpu().float().eval().requires_grad_(False)
     _write(out, record, cache.manifest, head, loaded, transform, options)
-    return Exported(out, record.dataset.num_classes, record.backbone.name if loaded else None, difference)
+    return Exported(out, record.dataset.num_classes, record.backbone.name if loaded else None, difference, head_parts(head) is None)
 
 
 def _backbone(record: RunRecord, manifest: Manifest, weights: Path | None) -> tuple[Loaded | None, Transform | None]:
@@ -113,8 +114,8 @@ def _write(
     transform: Transform | None,
     options: ExportOptions,
 ) -> None:
-    """All files under a temporary name, then renamed to ``out``; an earlier export gives way."""
-    staging = temporary_beside(out)
+    """All files under a temporary name, then in ``out``; those of an earlier export give way."""
+    staging = temporary_beside((out / "export" if out.is_dir() else out).absolute())
     try:
         staging.mkdir(parents=True)
         parts, tensors = head_parts(head) or ({"kind": "program"}, {})
@@ -131,14 +132,10 @@ def _write(
         _save_program(network, example, staging / PROGRAM)
         if options.onnx:
             _save_onnx(network, example, staging / ONNX)
-        description = _description(record, manifest, parts, loaded, transform)
-        (staging / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in list(staging.iterdir()):
             give_usual_mode(path)
             put_on_disk(path)
-        if out.exists():
-            shutil.rmtree(out)
-        staging.rename(out)
+        publish(out, staging, _description(record, manifest, parts, loaded, transform))
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error}); name another place with --out") from None
     finally:

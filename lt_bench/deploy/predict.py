@@ -30,7 +30,7 @@ def predict(options: PredictOptions) -> int:
         raise UserError("predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
     if options.batch_size < 1:
         raise UserError(f"--batch-size is {options.batch_size}, expected 1 or more")
-    model = load_classifier(options.export).to(pick_device(options.accelerator))
+    model = load_classifier(options.export, options.trust_program).to(pick_device(options.accelerator))
     rows = list(_of_features(model, options) if model.transform is None else _of_images(model, options))
     columns = [
         "path",

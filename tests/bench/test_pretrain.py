@@ -1,7 +1,10 @@
+import io
+import os
 import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,7 +13,9 @@ from stage1_runs import log_of, power_cut, script, stage1
 
 from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.weights import weights_hash
+from lt_bench.bench.sources.end_to_end import read_phase1
 from lt_bench.core.errors import UserError
+from lt_bench.core.seals import seal_archive
 from lt_bench.features.cache import open_cache
 
 
@@ -117,3 +122,44 @@ def test_wrong_arguments(data_dir, tmp_path):
         with pytest.raises(UserError, match=message):
             stage1(**options(data_dir, tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+class Planted:
+    def __reduce__(self):
+        return (os.mkdir, (os.environ["PLANTED"],))
+
+
+def test_a_checkpoint_is_whole_and_runs_nothing(data_dir, tmp_path, monkeypatch):
+    """Flipped bytes are one line and never other weights, of a run that goes on and of a phase 1; a planted object does not run."""
+    monkeypatch.setenv("PLANTED", str(tmp_path / "ran"))
+    settings = options(data_dir, tmp_path / "run", keep_epochs=(1,))
+    with power_cut(monkeypatch, epoch=3):
+        stage1(**settings)
+    last, kept = tmp_path / "run" / "last.ckpt", tmp_path / "run" / "epoch-1.ckpt"
+    content, generator = last.read_bytes(), np.random.default_rng(0)
+    monkeypatch.setattr("lt_bench.bench.pretrain._train", lambda *_: pytest.fail("trained on"))
+    for position in [int(one) for one in generator.integers(len(content), size=15)] + [len(content) - 30]:
+        changed = content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :]
+        for path in (last, kept):
+            path.write_bytes(changed)
+            with pytest.raises(UserError, match="damaged: its bytes are not what was written") as error:
+                stage1(**settings) if path == last else read_phase1(path, "resnet20", 10)
+            assert "\n" not in str(error.value)
+    monkeypatch.undo()
+    monkeypatch.setenv("PLANTED", str(tmp_path / "ran"))
+    torch.save({**torch.load(io.BytesIO(content), weights_only=True), "planted": Planted()}, last)
+    with pytest.raises(UserError, match="carries no seal"):
+        stage1(**settings)
+    seal_archive(last)
+    with pytest.raises(UserError, match="not read for safety") as error:
+        stage1(**settings)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
+    last.write_bytes(content)
+    (tmp_path / "run" / "log.csv").write_text("epoch,lr\nx,1\n")
+    with pytest.raises(UserError, match="a damaged log of epochs"):
+        stage1(**settings)
+    (tmp_path / "run" / "log.csv").unlink()
+    (tmp_path / "run" / "plan.json").write_bytes(b"[\xff]")
+    with pytest.raises(UserError, match=r"plan\.json: damaged"):
+        stage1(**settings)

@@ -215,7 +215,7 @@ class MyHead(Joint):
 '''
 
 
-def test_a_head_of_ones_own_becomes_a_program(trained, tmp_path, monkeypatch):
+def test_a_head_of_ones_own_becomes_a_program(trained, tmp_path, monkeypatch, capsys):
     (tmp_path / "my_exported_head.py").write_text(OWN_HEAD)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert (
@@ -235,11 +235,13 @@ def test_a_head_of_ones_own_becomes_a_program(trained, tmp_path, monkeypatch):
         == 0
     )
     record = Store(tmp_path / "r").paths()[0]
+    capsys.readouterr()
     arguments = ["--cache", str(trained[0] / "cache"), "--weights", str(trained[0] / "w.safetensors"), "--out", str(tmp_path / "out")]
     assert main(["export", "--record", str(record), *arguments]) == 0
+    assert "a program" in capsys.readouterr().out
     arrays = Store(tmp_path / "r").arrays(json.loads(record.read_text())["id"])
     with torch.inference_mode():
-        found = load_classifier(tmp_path / "out")(trained[1]).argmax(1).numpy()
+        found = load_classifier(tmp_path / "out", trust_program=True)(trained[1]).argmax(1).numpy()
     assert np.array_equal(found, arrays["test_predictions"])
 
 
@@ -268,11 +270,12 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypa
     save_file(other.state_dict(), tmp_path / "other.safetensors")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("years of work")
+    (tmp_path / "full" / "classifier.pt2").write_text("of my own")
     for command, message in (
         (base, "export needs --weights FILE"),
         ([*base, "--weights", str(tmp_path / "other.safetensors")], "name the right file"),
         ([*base, "--weights", str(tmp_path / "none.pt")], "no such weights file"),
-        ([*base[:-1], str(tmp_path / "full"), "--head-only"], "not an earlier export"),
+        ([*base[:-1], str(tmp_path / "full"), "--head-only"], "not of an earlier export and would be replaced"),
         (["export"], "export needs the JSON file of a record"),
         (["predict", str(tmp_path), str(tmp_path)], "not an exported classifier"),
         (["predict", str(out), str(tmp_path / "nowhere")], "no such folder or image"),
@@ -287,6 +290,7 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypa
     assert "--onnx needs onnx and onnxscript" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
+    assert (tmp_path / "full" / "classifier.pt2").read_text() == "of my own"
 
 
 def test_onnx_gives_the_same_logits(exported, trained, tmp_path):

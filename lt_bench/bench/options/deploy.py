@@ -41,6 +41,7 @@ class PredictOptions:
         batch_size: inputs at a time
         accelerator: device of a fit
         skip_broken: leave out images that cannot be read, and name them
+        trust_program: run the program that a head of your own was exported as; a program is code, so only where you trust who made it
     """
 
     positional: ClassVar[tuple[str, ...]] = ("export", "inputs")
@@ -50,3 +51,4 @@ class PredictOptions:
     batch_size: int = 64
     accelerator: Accelerator = "auto"
     skip_broken: bool = False
+    trust_program: bool = False

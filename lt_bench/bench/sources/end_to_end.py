@@ -20,6 +20,7 @@ from lt_bench.bench.planning import Planned
 from lt_bench.bench.pretrain import fresh_network
 from lt_bench.bench.sources.images import PixelSource
 from lt_bench.core.errors import UserError
+from lt_bench.engine.checkpoints import resumed
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.overrides import STEP, Overrides
 from lt_bench.engine.heads.pool import state_key
@@ -86,7 +87,8 @@ class EndToEndSource(PixelSource):
                 accompany.append(FitProgress(f"{run.entry.public_name}, seed {run.repetition}"))
             accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs))
             job = HeadJob(run.entry, run.hyperparameters, run.repetition)
-            fitted = self.fit([job], "trained", accompany, last if last.is_file() else None)
+            with resumed(last) as start:
+                fitted = self.fit([job], "trained", accompany, start)
             self._check_finite(run)
             self._trained = sum(p.numel() for name, p in self.network.named_parameters() if not name.startswith("fc."))
             self._save(fitted.head(), place / WEIGHTS)

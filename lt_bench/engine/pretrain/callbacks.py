@@ -14,14 +14,16 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lt_bench.core.errors import UserError
 from lt_bench.core.files import replacing, write_text
+from lt_bench.core.seals import seal_archive
 from lt_bench.engine.pretrain.stage1 import Stage1
 
 LOG_COLUMNS: tuple[str, ...] = ("epoch", "lr", "loss", "train_accuracy", "val_accuracy", "seconds")
 
 
 class KeepCheckpoint(Checkpoint):
-    """Saves the whole state of training at the end of epochs, under a temporary name first.
+    """Saves the whole state of training at the end of epochs, sealed, under a temporary name first.
 
     Args:
         path: the checkpoint that is replaced every time.
@@ -43,6 +45,8 @@ class KeepCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer, path: Path) -> None:
         with replacing(path) if trainer.is_global_zero else nullcontext(path) as temporary:  # the others only wait for the first
             trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                seal_archive(temporary)
 
 
 class EpochLog(Callback):
@@ -69,8 +73,13 @@ class EpochLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read what earlier runs logged."""
         if self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
+            try:
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
+            except (ValueError, KeyError, TypeError, csv.Error) as error:
+                raise UserError(
+                    f"{self.path}: a damaged log of epochs ({error}); move it away, and training goes on with a new one"
+                ) from None
         if trainer.is_global_zero and self.console.is_terminal:
             self.task = self.bar.add_task(self.label, total=trainer.max_epochs, completed=trainer.current_epoch, figures="")
             self.bar.start()

@@ -1,0 +1,157 @@
+"""The files of an export: what they are called, how they are checked, and how new ones take the place of old ones. Free of torch.
+
+``classifier.json`` describes the export, carries a seal over itself and lists every other file with its digest. It is replaced last and in one step, so that a
+process that is killed leaves the old export or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lt_bench.core.errors import UserError
+from lt_bench.core.files import put_on_disk, write_text
+from lt_bench.core.seals import SEAL, digest_of, read_json_object, seal_of, sealed
+
+FORMAT = 2
+DESCRIPTION, TENSORS, PROGRAM, HEAD_PROGRAM, ONNX = (
+    "classifier.json",
+    "classifier.safetensors",
+    "classifier.pt2",
+    "head.pt2",
+    "classifier.onnx",
+)
+READ = (TENSORS, HEAD_PROGRAM)
+"""What ``load_classifier`` reads; the others are whole classifiers of their own."""
+AGAIN = "export it again"
+_FILE = re.compile(r"(classifier|head)(-[0-9a-f]{8})?\.(safetensors|pt2|onnx)")
+
+
+def read_description(directory: Path) -> dict[str, Any]:
+    """The description of an export, whose seal holds.
+
+    Raises:
+        UserError: not an export, or one whose description is damaged or of another format.
+    """
+    path = directory / DESCRIPTION
+    if not path.is_file():
+        raise UserError(f"{directory}: not an exported classifier (no {DESCRIPTION}); `lt-bench export --record RECORD.json` makes one")
+    description = read_json_object(path, AGAIN)
+    if description.get("format") != FORMAT:
+        raise UserError(f"{path}: not of format {FORMAT}; export it again with this version, to another place")
+    if description.get(SEAL) != _seal(description):
+        raise UserError(f"{path}: a damaged export (its content is not what was written); {AGAIN}")
+    listed = description.get("files")
+    if not isinstance(listed, dict) or not all(isinstance(one, dict) and _FILE.fullmatch(str(one.get("name"))) for one in listed.values()):
+        raise UserError(f"{path}: a damaged export (its list of files); {AGAIN}")
+    return description
+
+
+def file_of(directory: Path, description: Mapping[str, Any], what: str) -> Path:
+    """The path of one of an export's files, whose content is what was written.
+
+    Args:
+        directory: of the export.
+        description: of the export.
+        what: TENSORS, PROGRAM, HEAD_PROGRAM or ONNX.
+
+    Raises:
+        UserError: missing, or other bytes than were written.
+    """
+    listed = description["files"].get(what)
+    if listed is None:
+        raise UserError(f"{directory}: a damaged export (it has no {what}); {AGAIN}")
+    path = directory / listed["name"]
+    try:
+        digest = digest_of(path)
+    except OSError as error:
+        raise UserError(f"{path}: a damaged export ({error.strerror or error}); {AGAIN}") from None
+    if digest != listed.get("sha256"):
+        raise UserError(f"{path}: a damaged export (its bytes are not what was written); {AGAIN}")
+    return path
+
+
+def faults_of(directory: Path) -> list[str]:
+    """One line for each file of an export that does not hold."""
+    try:
+        description = read_description(directory)
+    except UserError as error:
+        return [str(error)]
+    faults = []
+    for what in description["files"]:
+        try:
+            file_of(directory, description, what)
+        except UserError as error:
+            faults.append(str(error))
+    return faults
+
+
+def require_place(directory: Path, written: tuple[str, ...]) -> None:
+    """Refuse a directory where a file to be written would take the place of one that no earlier export lists.
+
+    Raises:
+        UserError: such a file is there, ``directory`` is no directory, or it holds an export whose files are not known.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory}: not a directory; name another place with --out")
+    earlier = _names(directory) if (directory / DESCRIPTION).exists() else set()
+    for name in written:
+        if (directory / name).exists() and name not in earlier:
+            raise UserError(f"{directory / name}: not of an earlier export and would be replaced; name another place with --out")
+
+
+def publish(directory: Path, staging: Path, description: Mapping[str, Any]) -> None:
+    """Make the files in ``staging`` the export in ``directory``; files of an earlier export go, all others stay.
+
+    Args:
+        directory: of the export; made where it does not exist.
+        staging: a directory on the same disk that holds files by the names above, and nothing else; empty or gone afterwards.
+        description: of the new export, without its list of files and its seal.
+
+    Raises:
+        UserError: as ``require_place``.
+        OSError: the disk is full, or a place cannot be written.
+    """
+    digests = {path.name: digest_of(path) for path in sorted(staging.iterdir())}
+    earlier = set()
+    if directory.exists():
+        require_place(directory, (PROGRAM, ONNX) if ONNX in digests else (PROGRAM,))
+        earlier = _names(directory) if (directory / DESCRIPTION).exists() else set()
+    names = {what: _free_name(directory, what, digest) for what, digest in digests.items()}
+    content = sealed({**description, "files": {what: {"name": names[what], "sha256": digest} for what, digest in digests.items()}})
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if not directory.exists():
+        write_text(staging / DESCRIPTION, text)
+        staging.rename(directory)
+        put_on_disk(directory.parent)
+        return
+    for what, name in names.items():
+        (staging / what).replace(directory / name)
+    put_on_disk(directory)
+    write_text(directory / DESCRIPTION, text)
+    put_on_disk(directory)
+    for name in earlier - set(names.values()):
+        (directory / name).unlink(missing_ok=True)
+
+
+def _names(directory: Path) -> set[str]:
+    """Names of the files that an export lists."""
+    try:
+        return {one["name"] for one in read_description(directory)["files"].values()}
+    except UserError as error:
+        raise UserError(f"{directory}: holds an export whose files are not known ({error}); name another place with --out") from None
+
+
+def _free_name(directory: Path, what: str, digest: str) -> str:
+    """The usual name of a file; one by content where ``load_classifier`` of the old export may still be reading that."""
+    return f"{Path(what).stem}-{digest[:8]}{Path(what).suffix}" if what in READ and (directory / what).exists() else what
+
+
+def _seal(description: Mapping[str, Any]) -> str | None:
+    try:
+        return seal_of(description)
+    except UserError:  # NaN, which no export holds
+        return None
