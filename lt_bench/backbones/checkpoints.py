@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lt_bench.backbones.weights import weights_seal
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError
 from lt_bench.core.seals import SEAL, archive_holds
 
 _LEGACY_PICKLES = 4  # magic number, protocol, system, object
@@ -56,7 +56,14 @@ def read_checkpoint(path: Path) -> Any:
         line = next((line.strip() for line in str(error).splitlines() if "nsupported" in line or "locked" in line), "unknown objects")
         reason = line.partition(" Please use")[0].rstrip(".")
         raise UserError(f"{path}: not read for safety ({reason}); save its state_dict alone") from None
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+    except (
+        SafetensorError,
+        OSError,
+        EOFError,
+        ImportError,
+        zipfile.BadZipFile,
+        *FAILURES_OF_CODE,
+    ) as error:  # a damaged pickle can ask for anything
         raise UserError(f"{path}: damaged or not a weights file ({(str(error).splitlines() or ['empty'])[0]})") from None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lt_bench.cli.request import Request, read_request
 from lt_bench.cli.verbs import RESUMES, VERBS
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, printable
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -54,7 +54,7 @@ def _failed(message: str, words: Sequence[str], code: int = EXIT_USER_ERROR) -> 
     if "--traceback" in words:
         traceback.print_exc()
     else:
-        print(f"lt-bench: {message}", file=sys.stderr)  # noqa: T201
+        print(f"lt-bench: {printable(message)}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -17,6 +17,11 @@ class UserError(Exception):
     """
 
 
+def printable(text: str) -> str:
+    """Text in one line without control characters, which would steer the terminal: they are written out."""
+    return "".join(one if one.isprintable() or one == " " else one.encode("unicode_escape").decode() for one in " ".join(text.split("\n")))
+
+
 def described(error: BaseException) -> str:
     """An exception in one line: a user's or the system's as it is, another by its type and by file and line of where it was raised."""
     message = " ".join(str(error).split())

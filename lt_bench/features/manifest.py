@@ -152,9 +152,10 @@ def read_manifest(directory: Path) -> Manifest:
         raise UserError(f"{path}: cache format {version!r}, this version reads {FORMAT_VERSION}; make the cache again")
     try:
         manifest = _from_document(document)
+        contradiction = _contradiction(manifest)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: manifest lacks or garbles {error}; make the cache again") from None
-    if contradiction := _contradiction(manifest):
+    if contradiction:
         raise UserError(f"{path}: {contradiction}; the file was altered, make the cache again")
     if document.get("key") != manifest.key:
         raise UserError(

@@ -85,7 +85,7 @@ def _read(path: Path, image_column: str | None, label_column: str) -> _Table:
         table = _parquet(path, image_column, label_column) if kind in PARQUET else _Table(_csv(path))
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save the table as UTF-8") from None
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
+    except (ValueError, OSError, KeyError, TypeError, OverflowError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
         raise UserError(f"{path}: not a readable table ({' '.join(str(error).split())})") from None
     if table.frame.empty:
         raise UserError(f"{path}: has no rows")
