@@ -27,7 +27,17 @@ class Group:
         return verb in self.verbs and not set(self.shown_with) & set(given)
 
 
-_READING = ("profile", "selection", "image_column", "label_column", "split_column", "split_seed", "skip_broken")
+_READING = (
+    "profile",
+    "selection",
+    "image_column",
+    "label_column",
+    "split_column",
+    "split_seed",
+    "group_column",
+    "group_pattern",
+    "skip_broken",
+)
 _ON_IMAGES = ("precision", "compiled", "recipe", "epochs", "phase1", "checkpoints", "checkpoint_every", "keep_epochs")
 GROUPS = (
     Group("strategy", ("strategy", "tuned")),

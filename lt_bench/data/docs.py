@@ -17,12 +17,20 @@ Written from `lt_bench/data/specs.py` by `python -m lt_bench.data.docs > docs/da
 _OWN = """## Your own images
 
 **Class folders** (`--dataset folder --data-dir DIR`): one folder per class, or `train`, `test` and perhaps `val` with class folders in each. Classes are
-numbered in the sorted order of their names, which may hold spaces and any script. Where there is no `test`, 20 % of every class are drawn for it, and 10 % for validation
-where there is no `val`; a class of one image stays in train. The draw depends on `--split-seed` alone and is made before any training. With `train` and `val` alone, `val` is the test set.
+numbered in the sorted order of their names, which may hold spaces and any script. Where there is no `test`, about 20 % of every class become it, and about 10 %
+validation where there is no `val`; a class of one image stays in train, one of two has one in test. An image's split is decided by the hash of its content with
+`--split-seed`, before any training: a class or an image more, another name or another order move nobody else, and equal images stay together. (In a class of which
+chance leaves none for test or validation one image is taken, and only its place may be taken by an addition to this class.)
+With `train` and `val` alone, `val` is the test set.
 
 **Tables** (`--dataset table --data-dir FILE`): CSV or parquet with columns `path` (relative to the file), `label` (a name, or whole numbers from 0) and perhaps `split`
 (`train`, `val`, `test`); other names with `--image-column`, `--label-column` and `--split-column`. A parquet file may hold the images themselves, as bytes or as the structs of the
 Hugging Face hub, in a column `image` or `img`; such a file is read into memory. Splits are made as above where there are none.
+
+**Groups.** Frames of one track, slides of one patient, photographs of one site are no independent images: where they stand in train and in test, accuracy is that of
+remembering. `--group-column COLUMN` (tables) and `--group-pattern REGEX` (class folders) keep them together in one split. The pattern has one group in parentheses and is searched
+in `CLASS/FILE`: `--group-pattern '^(.*)_\\d+'` for `stop/00012_03.png`, `--group-pattern '/(patient\\d+)'` where a patient is in several classes. A given split that divides a group is refused. The
+options belong to the split: give them again wherever the images are named again.
 
 Every cache of image files holds `images.csv`, the split and path of each of its rows; put at the root of the images it can be given as a table again.
 

@@ -1,6 +1,9 @@
-"""A stratified split for data without one, drawn before any training, so that validation and test are unseen. Free of torch."""
+"""A split for data without one, drawn by hash before any training, so that validation and test are unseen and additions move nobody. Free of torch."""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,37 +11,55 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
+Shares = Mapping[str, float]
 
 
-def hold_out(labels: NDArray[np.integer], shares: dict[str, float], seed: int = 0) -> dict[str, NDArray[np.int64]]:
-    """Split rows class by class: ``train`` and one split for every share, each in source order.
+def hold_out(labels: NDArray[np.integer], shares: Shares, keys: Sequence[str], seed: int = 0) -> dict[str, NDArray[np.int64]]:
+    """Split rows: ``train`` and one split for every share, each in source order.
 
-    A class gives ``round(share * n)`` images to a split, one at least; training always keeps one. So a class of one image is in train alone, and one of two
-    gives its second image to the first split named.
+    The seeded hash of a row's key is a place in [0, 1); the first share takes the places below it, the second those above, training the rest. So a row's
+    split depends on its own key alone, rows of one key stay together, and a share of a class holds up to chance. Only where chance leaves a class
+    without any is a key moved: the last of a class always trains; a class of two keys or more gives its first to the first share; one of three or more gives
+    the next, where one is left, to the second. An addition to such a class may take that key's place; it moves no other.
 
     Args:
         labels: (N,) labels.
         shares: share of each held-out split, e.g. ``{"test": 0.2, "val": 0.1}``; scarce images go to the first.
-        seed: of the draw; each class draws from a generator of its own.
+        keys: (N,) what the membership is by: the content of the image, or the group that it belongs to.
+        seed: mixed into the hash.
 
     Raises:
         UserError: a seed below 0.
     """
     if seed < 0:
         raise UserError(f"the seed of the split is {seed}, expected a whole number from 0")
-    taken: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("train", *shares)}
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
-        order = np.random.default_rng([seed, int(c)]).permutation(members)
-        start = 0
-        for name, share in shares.items():
-            count = min(max(1, round(share * members.size)), members.size - start - 1)
-            taken[name].append(order[start : start + count])
-            start += count
-        taken["train"].append(order[start:])
-    return {name: np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64) for name, parts in taken.items()}
+    names, key = np.unique(np.asarray(keys), return_inverse=True)
+    places = np.array([_place(str(name), seed) for name in names])
+    part = np.searchsorted(np.cumsum(list(shares.values())), places, side="right")  # 0 is the first share
+    train = len(shares)
+    classes = list(_keys_by_class(labels, key, places))
+    last = [members[-1] for members in classes]
+    part[last] = train
+    for number in range(train):
+        lacking = (members for members in classes if members.size > number + 1 and not (part[members] == number).any())
+        movable = part >= number  # what an earlier share has stays there
+        movable[last] = False
+        moved = [first[0] for members in lacking if (first := members[movable[members]]).size]
+        part[moved] = number
+    return {name: np.flatnonzero(part[key] == number) for number, name in enumerate((*shares, "train"))}
 
 
-def words(shares: dict[str, float], seed: int) -> str:
-    """``20 % test, 10 % val of every class, drawn with seed 0``."""
-    return f"{', '.join(f'{100 * share:g} % {name}' for name, share in shares.items())} of every class, drawn with seed {seed}"
+def words(shares: Shares, seed: int, by: str = "images") -> str:
+    """``about 20 % test, 10 % val of every class, by hash of the images with seed 0``."""
+    return f"about {', '.join(f'{100 * share:g} % {name}' for name, share in shares.items())} of every class, by hash of the {by} with seed {seed}"
+
+
+def _place(key: str, seed: int) -> float:
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") / 2**64
+
+
+def _keys_by_class(labels: NDArray[np.integer], key: NDArray[np.integer], places: NDArray[np.float64]) -> Iterator[NDArray[np.integer]]:
+    """The different keys of every class, in the order of their places."""
+    pairs = np.unique(np.stack([labels, key], axis=1), axis=0)
+    for members in np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1):
+        yield members[np.lexsort((members, places[members]))]

@@ -35,6 +35,7 @@ def load_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) 
         UserError: something is missing or wrong, in one line.
     """
     spec, root = dataset_spec(dataset), Path(data_dir)
+    _check_groups(spec, reading)
     if spec.layout == "small_images":
         return load_small_images(dataset, root, **reading)
     if spec.layout == "embeddings":
@@ -67,13 +68,20 @@ def missing_files(spec: DatasetSpec, root: Path) -> list[str]:
     return [need.path for need in spec.needs if not (root / need.path).exists() and not (listed and need.path.endswith(".json"))]
 
 
+def _check_groups(spec: DatasetSpec, reading: Reading) -> None:
+    for option, layout, what in (("group_column", "table", "a table"), ("group_pattern", "folders", "class folders")):
+        if reading.get(option) is not None and spec.layout != layout:
+            raise UserError(f"--{option.replace('_', '-')} is for the images of {what}, and {spec.name} is not one; leave it out")
+
+
 def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Splits, class names and origin of the validation images, for data of which no subset is drawn."""
     seed = reading.get("split_seed", 0)
     if spec.layout == "folders":
-        return read_class_folders(data_dir, seed=seed)
+        return read_class_folders(data_dir, seed=seed, group_pattern=reading.get("group_pattern"))
     if spec.layout == "table":
-        return read_table(data_dir, reading.get("image_column"), reading.get("label_column"), reading.get("split_column"), seed)
+        columns = (reading.get(f"{one}_column") for one in ("image", "label", "split"))
+        return read_table(data_dir, *columns, seed, reading.get("group_column"))
     root = data_root(spec, data_dir)
     splits, names = listed_splits(spec, root)
     for split, images in splits.items():

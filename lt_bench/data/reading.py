@@ -21,6 +21,8 @@ class Reading(TypedDict, total=False):
         label_column: column of labels.
         split_column: column of train, val and test, for tables.
         split_seed: of the split that is drawn for data without one; 0 by default.
+        group_column: column of groups (tracks, patients, sites) of which no split shares one with another, for tables.
+        group_pattern: the same by a regular expression with one group, searched in CLASS/FILE of each image, for class folders.
     """
 
     imbalance_factor: float | None
@@ -30,6 +32,8 @@ class Reading(TypedDict, total=False):
     label_column: str | None
     split_column: str | None
     split_seed: int
+    group_column: str | None
+    group_pattern: str | None
 
 
 DEFAULTS: Reading = {"profile": "exponential", "selection": "first", "split_seed": 0}

@@ -27,6 +27,9 @@ class ImageOptions:
         label_column: parquet and tables: column of labels, where it is not `label`
         split_column: tables: column of train, val and test, where it is not `split`
         split_seed: of the split that is made where your data bring none
+        group_column: tables: column of tracks, patients or sites, which stay together in train, val or test
+        group_pattern: class folders: regular expression with one (group), searched in CLASS/FILE; images with the same text in it (a track, a patient) stay
+            together in train, val or test
     """
 
     dataset: str = ""
@@ -38,6 +41,8 @@ class ImageOptions:
     label_column: str | None = None
     split_column: str | None = None
     split_seed: int = 0
+    group_column: str | None = None
+    group_pattern: str | None = None
 
 
 @dataclass
@@ -87,6 +92,9 @@ class DataOptions:
         label_column: column of labels, where it is not `label`
         split_column: tables: column of train, val and test, where it is not `split`
         split_seed: of the split that is made where your data bring none
+        group_column: tables: column of tracks, patients or sites, which stay together in train, val or test
+        group_pattern: class folders: regular expression with one (group), searched in CLASS/FILE; images with the same text in it (a track, a patient) stay
+            together in train, val or test
         decode: images of each split to decode; 0 for none, -1 for all
     """
 
@@ -101,6 +109,8 @@ class DataOptions:
     label_column: str | None = None
     split_column: str | None = None
     split_seed: int = 0
+    group_column: str | None = None
+    group_pattern: str | None = None
     decode: int = 8
 
 
@@ -109,4 +119,5 @@ def reading(options: ImageOptions | DataOptions) -> Reading:
     return {
         "imbalance_factor": options.imbalance_factor, "profile": options.profile or "exponential", "selection": options.selection or "first",
         "image_column": options.image_column, "label_column": options.label_column, "split_column": options.split_column, "split_seed": options.split_seed,
+        "group_column": options.group_column, "group_pattern": options.group_pattern,
     }  # fmt: skip

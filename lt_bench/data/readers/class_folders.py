@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE, hold_out, words
+from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
 from lt_bench.data.images.decode import EXTENSIONS
 from lt_bench.data.images.image_list import ImageList, image_list
+from lt_bench.data.membership import Groups, made_split, pattern_groups
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -25,7 +26,7 @@ _JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 def read_class_folders(
-    root: Path, *, names: tuple[str, ...] | None = None, seed: int = 0
+    root: Path, *, names: tuple[str, ...] | None = None, seed: int = 0, group_pattern: str | None = None
 ) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Read class folders.
 
@@ -36,6 +37,7 @@ def read_class_folders(
         root: holds class folders, or train and test (and val) with class folders in each.
         names: expected class names, if known.
         seed: of the held-out splits.
+        group_pattern: see ``Reading``.
 
     Returns:
         The splits, the class names, and the origin of test and validation images, in words.
@@ -46,11 +48,13 @@ def read_class_folders(
     tops = _split_folders(root)
     if tops:
         splits, classes = read_split_folders(root, names)
-        return _completed(splits, seed), classes, _origin(tops, seed)
+        completed, origin = _completed(splits, tops, classes, seed, group_pattern)
+        return completed, classes, origin
     classes = names or _classes(root)
     whole, shares = _read(root, "", classes, "train"), {"test": TEST_SHARE, "val": VAL_SHARE}
-    chosen = hold_out(whole.labels, shares, seed)
-    return _non_empty({split: whole.take(index) for split, index in chosen.items()}), classes, f"held out: {words(shares, seed)}"
+    groups = None if group_pattern is None else pattern_groups(group_pattern, whole.paths, root)
+    chosen, how = made_split(whole, shares, seed, classes, groups)
+    return _non_empty({split: whole.take(index) for split, index in chosen.items()}), classes, f"held out: {how}"
 
 
 def read_split_folders(root: Path, names: tuple[str, ...] | None = None) -> tuple[dict[str, ImageList], tuple[str, ...]]:
@@ -78,21 +82,31 @@ def _split_folders(root: Path) -> dict[str, str]:
     return tops if "train" in tops else {}
 
 
-def _completed(splits: dict[str, ImageList], seed: int) -> dict[str, ImageList]:
-    """Splits in which a val folder without a test folder became the test set, and missing validation images are held out of train."""
-    if "test" not in splits:
+def _completed(
+    splits: dict[str, ImageList], tops: dict[str, str], classes: tuple[str, ...], seed: int, group_pattern: str | None
+) -> tuple[dict[str, ImageList], str]:
+    """Splits in which a val folder without a test folder became the test set, and missing validation images are held out of train; and where those are from."""
+    groups = None if group_pattern is None else _groups_apart(splits, group_pattern)
+    is_test = "test" not in splits
+    if is_test:
         splits["test"] = splits.pop("val")
-    if "val" not in splits:
-        whole = splits["train"]
-        splits |= {split: whole.take(index) for split, index in hold_out(whole.labels, {"val": VAL_SHARE}, seed).items()}
-    return _non_empty(splits)
+    if "val" in splits:
+        return _non_empty(splits), f"the folder {tops['val']}"
+    whole = splits["train"]
+    chosen, how = made_split(whole, {"val": VAL_SHARE}, seed, classes, groups)
+    splits |= {split: whole.take(index) for split, index in chosen.items()}
+    origin = f"held out of {tops['train']}: {how}" + (f"; the folder {tops['val']} is the test set" if is_test else "")
+    return _non_empty(splits), origin
 
 
-def _origin(tops: dict[str, str], seed: int) -> str:
-    if "test" in tops and "val" in tops:
-        return f"the folder {tops['val']}"
-    held = f"held out of {tops['train']}: {words({'val': VAL_SHARE}, seed)}"
-    return held if "test" in tops else f"{held}; the folder {tops['val']} is the test set"
+def _groups_apart(splits: dict[str, ImageList], pattern: str) -> Groups:
+    """Groups of the training images; no other split has one of them."""
+    paths = {split: [path.partition("/")[2] for path in images.paths] for split, images in splits.items()}
+    groups = pattern_groups(pattern, [path for below in paths.values() for path in below], splits["train"].root)
+    ends = np.cumsum([len(below) for below in paths.values()])
+    rows = dict(zip(paths, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+    groups.require_apart(rows)
+    return groups.take(rows["train"])
 
 
 def _non_empty(splits: dict[str, ImageList]) -> dict[str, ImageList]:

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE, hold_out, words
+from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
 from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list, require_present
+from lt_bench.data.membership import Groups, column_groups, made_split
 from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_images
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -32,7 +33,12 @@ class _Table:
 
 
 def read_table(
-    path: Path, image_column: str | None = None, label_column: str | None = None, split_column: str | None = None, seed: int = 0
+    path: Path,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    seed: int = 0,
+    group_column: str | None = None,
 ) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Read a table of images.
 
@@ -45,6 +51,7 @@ def read_table(
         label_column: by default ``label``.
         split_column: by default ``split``, where there is one.
         seed: of the held-out splits.
+        group_column: of groups that stay together; none by default.
 
     Returns:
         The splits, the class names, and the origin of validation images, in words.
@@ -63,7 +70,8 @@ def read_table(
     whole = _listed(path, frame, image_column or PATH_COLUMN, labels) if table.encoded is None else _embedded(path, table.encoded, labels)
     if split_column:
         _require_column(path, frame, split_column, "split")
-    index, origin = _splits(path, frame, split_column or SPLIT_COLUMN, labels, seed)
+    groups = None if group_column is None else column_groups(path, frame, group_column)
+    index, origin = _splits(path, frame, split_column or SPLIT_COLUMN, whole, names, groups, seed)
     splits = {name: whole.take(rows) for name, rows in index.items() if rows.size}
     lacking = np.setdiff1d(np.arange(len(names)), splits["train"].labels)
     if lacking.size:
@@ -183,10 +191,12 @@ def _numbered(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> t
     return labels, known if known and len(known) == values.size else tuple(str(k) for k in range(values.size))
 
 
-def _splits(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], str]:
+def _splits(
+    path: Path, frame: pd.DataFrame, column: str, whole: ImageList, names: tuple[str, ...], groups: Groups | None, seed: int
+) -> tuple[dict[str, np.ndarray], str]:
     if column not in frame.columns:
-        shares = {"test": TEST_SHARE, "val": VAL_SHARE}
-        return hold_out(labels, shares, seed), f"held out: {words(shares, seed)}"
+        chosen, how = made_split(whole, {"test": TEST_SHARE, "val": VAL_SHARE}, seed, names, groups)
+        return chosen, f"held out: {how}"
     empty = np.flatnonzero(frame[column].isna())
     if empty.size:
         raise UserError(f"{path}: line {empty[0] + 2} has no {column}, expected train, val or test")
@@ -199,9 +209,10 @@ def _splits(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray, se
     for name in ("train", "test"):
         if not rows[name].size:
             raise UserError(f"{path}: no row has split {name}; leave the column out to have a split made")
+    if groups is not None:
+        groups.require_apart(rows)
     if rows["val"].size:
         return rows, "rows of split val"
-    held = hold_out(labels[rows["train"]], {"val": VAL_SHARE}, seed)
-    return {name: rows["train"][index] for name, index in held.items()} | {"test": rows["test"]}, (
-        f"held out of the training rows: {words({'val': VAL_SHARE}, seed)}"
-    )
+    train = rows["train"]
+    held, how = made_split(whole.take(train), {"val": VAL_SHARE}, seed, names, None if groups is None else groups.take(train))
+    return {name: train[index] for name, index in held.items()} | {"test": rows["test"]}, f"held out of the training rows: {how}"

@@ -1,0 +1,118 @@
+"""By what a row belongs to a split that is made: the content of its image, or the group (track, patient, site) that it is of. Free of torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lt_bench.core.content import file_hashes
+from lt_bench.core.errors import UserError
+from lt_bench.data.hold_out import Shares, hold_out, words
+from lt_bench.data.images.image_list import ImageList
+from lt_bench.data.splits import Rows
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of images that stay together: ``of`` (N,) names the group of each, ``words`` where they come from, ``source`` the folder or table."""
+
+    of: NDArray[np.str_]
+    words: str
+    source: Path
+
+    def take(self, index: NDArray[np.integer]) -> Groups:
+        """The groups of the images at ``index``."""
+        return Groups(self.of[index], self.words, self.source)
+
+    def require_apart(self, rows: Mapping[str, Rows]) -> None:
+        """Refuse given splits that share a group.
+
+        Raises:
+            UserError: names the first group that two splits share, and how many there are.
+        """
+        names = [name for name in ("train", "val", "test") if name in rows]
+        for i, first in enumerate(names):
+            for second in names[i + 1 :]:
+                shared = np.intersect1d(self.of[rows[first]], self.of[rows[second]])
+                if shared.size:
+                    raise UserError(
+                        f"{self.source}: {shared.size:,} {self.words} have images in {first} and in {second}, the first is {str(shared[0])!r}; "
+                        "leave the given splits out to have one made by group, or leave the groups out"
+                    )
+
+
+def pattern_groups(pattern: str, paths: Sequence[str], source: Path) -> Groups:
+    """Groups by what the one group of a regular expression catches in each path.
+
+    Raises:
+        UserError: not a regular expression with one group, or paths that it is not found in.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"--group-pattern {pattern} is not a regular expression ({error})") from None
+    if expression.groups != 1:
+        raise UserError(
+            f"--group-pattern {pattern} has {expression.groups} groups in parentheses, expected one, around the name of the track, patient or site"
+        )
+    caught = [match[1] if (match := expression.search(path)) else None for path in paths]
+    missed = [path for path, group in zip(paths, caught, strict=True) if group is None]
+    if missed:
+        raise UserError(
+            f"{source}: --group-pattern {pattern} is not found in {len(missed):,} of {len(paths):,} paths, the first is {missed[0]}; it is searched in CLASS/FILE"
+        )
+    return Groups(np.array(caught, dtype=np.str_), f"groups of the pattern {pattern}", source)
+
+
+def column_groups(table: Path, frame: pd.DataFrame, column: str) -> Groups:
+    """Groups by a column of a table.
+
+    Raises:
+        UserError: no such column, or an empty cell.
+    """
+    if column not in frame.columns:
+        raise UserError(f"{table}: no column {column}, it has {', '.join(map(str, frame.columns))}; name it with --group-column")
+    empty = np.flatnonzero(frame[column].isna())
+    if empty.size:
+        raise UserError(f"{table}: line {empty[0] + 2} has no {column}; every image needs a group")
+    return Groups(frame[column].astype(str).to_numpy(dtype=np.str_), f"groups of the column {column}", table)
+
+
+def made_split(
+    images: ImageList, shares: Shares, seed: int, names: Sequence[str], groups: Groups | None = None
+) -> tuple[dict[str, Rows], str]:
+    """Rows of a split that is made, and how it was, in words.
+
+    Args:
+        images: the images to split.
+        shares: share of each held-out split.
+        seed: of the split.
+        names: (K,) class names, for messages.
+        groups: of ``images``; without, each image is by its own content, so that equal ones stay together.
+
+    Raises:
+        UserError: a class of a single group, or a file that cannot be read.
+    """
+    if groups is None:
+        return hold_out(images.labels, shares, contents(images), seed), words(shares, seed)
+    for label in np.unique(images.labels):
+        only = np.unique(groups.of[images.labels == label])
+        if only.size == 1:
+            raise UserError(
+                f"{groups.source}: all images of class {names[label]!r} are of one group ({str(only[0])!r}), so it cannot be in training and held out; "
+                "gather another group of it or leave the class out"
+            )
+    return hold_out(images.labels, shares, groups.of.tolist(), seed), words(shares, seed, groups.words)
+
+
+def contents(images: ImageList) -> list[str]:
+    """Content (N,) of encoded images or files, as text: what has the same bytes has the same."""
+    if images.encoded is not None:
+        return list(images.paths)
+    return [f"{value:016x}" for value in file_hashes([images.root / path for path in images.paths])]
