@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
-from lt_bench.leaderboard.load import Runs, Split
-from lt_bench.results.record import MATMUL, PASSED
+from lt_bench.leaderboard.load import Runs, Split, from_records
+from lt_bench.results.record import MATMUL, PASSED, RunRecord
 from lt_bench.strategies.recipe import RECIPE_FIELDS
 from lt_bench.strategies.slots.vocabulary import COMPOSE, DEFAULTS, TITLES
 
@@ -118,6 +118,18 @@ class Row:
         return tuple(str(self.text(name)) for name in _ROW_FIELDS)
 
     @property
+    def program(self) -> list[str]:
+        """What was run, whatever its hyper-parameters and how they were tuned."""
+        return [str(self.text(name)) for name in _ROW_FIELDS if name not in ("hyperparameters", "tuning")]
+
+    @property
+    def name(self) -> str:
+        """A name that no other row of any board has, of this row's identity alone: `los (tuned) 5d0c8a11, cifar100_lt-clean-head-b2b2aeb2-6f0b35a8`."""
+        kind = self.text("tuning")
+        strategy = self.text("strategy") if kind == "official" else f"{self.text('strategy')} ({kind})"
+        return f"{strategy} {hashlib.sha256(repr(self.key).encode()).hexdigest()[:8]}, {self.board.slug}"
+
+    @property
     def seeds(self) -> list[int]:
         """The seeds, ascending."""
         return [int(seed) for seed in self.values("seed")]
@@ -190,6 +202,11 @@ def boards(runs: Runs) -> list[BoardRows]:
         board, row = keys[position]
         members[board][row].append(int(position))
     return [_board_rows(runs, board, members[board]) for board in sorted(members)]
+
+
+def row_of(record: RunRecord) -> Row:
+    """The row that a record belongs to, with this record alone."""
+    return boards(from_records([record]))[0].rows[0]
 
 
 def one_board(runs: Runs, **chosen: str) -> BoardRows:

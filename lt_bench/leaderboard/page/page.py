@@ -137,7 +137,7 @@ def _row(row: Row, columns: tuple[Column, ...], cells: list[Cell]) -> dict[str, 
     return {
         "label": row.label,
         "name": str(row.text("strategy")),
-        "tag": None if row.text("tuning") in ("official", "inferred") else row.text("tuning"),
+        "tag": row.text("tuning") if f"({row.text('tuning')})" in row.label else None,
         "rest": row.label[row.label.index("[") :] if "[" in row.label else None,
         "standing": None if row.statistics is None else asdict(row.statistics.standing),
         "search": search,

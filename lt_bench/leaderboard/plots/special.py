@@ -81,10 +81,10 @@ def accuracy_over_epsilon(ranking: BoardRows) -> Figure | None:
 
 
 def epsilon_lines(rows: list[Row]) -> list[list[Row]]:
-    """Rows that differ in epsilon alone, in the order of epsilon, fewest steps first; lines with fewer than three are left out."""
+    """Rows of one program that differ in epsilon alone, in the order of epsilon, fewest steps first; lines with fewer than three are left out."""
     alike: dict[str, dict[float, Row]] = defaultdict(dict)
     for row in rows:
         rest = {name: value for name, value in row.hyperparameters.items() if name != "epsilon"}
-        alike[canonical_json(rest)][row.hyperparameters["epsilon"]] = row
+        alike[canonical_json([row.program, rest])][row.hyperparameters["epsilon"]] = row
     lines = [[line[epsilon] for epsilon in sorted(line)] for line in alike.values() if len(line) > 2]
     return sorted(lines, key=lambda line: float(line[0].values("steps")[0]))

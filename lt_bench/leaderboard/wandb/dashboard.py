@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import Report
     from wandb_workspaces.workspaces import Workspace
 
+ROW = "row"
+GROUPS = ("board", ROW)
+"""Fields of a run's configuration that hold the leaderboard's identities: means over them are over seeds alone."""
 _GROUPS = ("accuracy", "many", "medium", "few")
 _LOGITS = ("loma_column_mean", "loma_column_balance", "rsd_column_mean", "calibration_error")
 
@@ -36,7 +39,7 @@ def dashboard(entity: str, project: str) -> list[str]:
 
 
 def workspace(entity: str, project: str) -> Workspace:
-    """The workspace, not yet saved: accuracy by group, logits, fit; runs of the records only, grouped by strategy."""
+    """The workspace, not yet saved: accuracy by group, logits, fit; runs of the records only, grouped by the leaderboard's boards and rows."""
     _require()
     from wandb_workspaces import workspaces as ws
 
@@ -50,7 +53,8 @@ def workspace(entity: str, project: str) -> Workspace:
             ws.Section(name="Fit", panels=[_loss()], is_open=False),
         ],
         runset_settings=ws.RunsetSettings(
-            groupby=[ws.Config("strategy")], filters=ws.And(ws.Tags().isin(["official", "inferred", "author-tuned", "tuned", "user"]))
+            groupby=[ws.Config(name) for name in GROUPS],
+            filters=ws.And(ws.Tags().isin(["official", "inferred", "author-tuned", "tuned", "user"])),
         ),
     )
 
@@ -62,14 +66,14 @@ def report(entity: str, project: str) -> Report:
     from wandb_workspaces.reports.v2.interface import Report, Runset
 
     def grid(panels: list) -> wr.PanelGrid:
-        runs = Runset(entity=entity, project=project, name="strategies", groupby=["config.strategy"])
+        runs = Runset(entity=entity, project=project, name="rows of the leaderboard", groupby=[f"config.{name}" for name in GROUPS])
         return wr.PanelGrid(runsets=[runs], panels=panels)
 
     return Report(
         entity=entity,
         project=project,
         title="Long-tailed classifier re-training: strategies compared",
-        description="Rebuilt from lt-bench records. Filter to one split, cache and protocol before comparing: runs of different boards are not comparable.",
+        description="Rebuilt from lt-bench records. A bar is a row of the leaderboard, the mean of its seeds. Filter to one board before comparing: rows of different boards are not comparable.",
         blocks=[
             wr.H2("Accuracy"),
             grid([_bars(name) for name in _GROUPS]),
@@ -86,7 +90,7 @@ def _bars(name: str) -> BarPlot:
     from wandb_workspaces.reports import v2 as wr
 
     return wr.BarPlot(
-        title=name, metrics=[wr.SummaryMetric(f"test/{name}")], orientation="h", groupby=wr.Config("strategy"), groupby_aggfunc="mean"
+        title=name, metrics=[wr.SummaryMetric(f"test/{name}")], orientation="h", groupby=wr.Config(ROW), groupby_aggfunc="mean"
     )
 
 
@@ -102,7 +106,7 @@ def _scatters() -> list[ScatterPlot]:
 def _loss() -> LinePlot:
     from wandb_workspaces.reports import v2 as wr
 
-    return wr.LinePlot(title="training loss", y=["fit/loss"], groupby="strategy")
+    return wr.LinePlot(title="training loss", y=["fit/loss"], groupby=ROW)
 
 
 def _require() -> None:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.leftovers import temporary_directory
-from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.core.seals import read_json_object
+from lt_bench.leaderboard.boards import BoardRows, row_of
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.stats.statistics import cache_directory
 from lt_bench.leaderboard.tables.cells import flat_cells, usable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from wandb import Run
 
 LEDGER = "lt-bench-pushed.json"
+LONGEST_GROUP = 128
 PER_CLASS = ("class_accuracy", "loma_column", "rsd_column", "loma_row", "rsd_row")
 
 
@@ -80,7 +82,7 @@ def push(
     """
     to = Destination(project, entity, online, Path(directory))
     ledger_path = to.directory / LEDGER
-    ledger: dict[str, str] = json.loads(ledger_path.read_text(encoding="utf-8")) if ledger_path.is_file() else {}
+    ledger = read_json_object(ledger_path, "move it away to push everything again") if ledger_path.is_file() else {}
     written, skipped = [], []
 
     def once(id: str, content: str, write: Any) -> None:  # noqa: A002
@@ -105,8 +107,11 @@ def push(
 
 
 def run_config(record: RunRecord) -> dict[str, Any]:
-    """Identifying fields of a run, for W&B's filters and groups."""
+    """Identifying fields of a run, for W&B's filters and groups; `board` and `row` are those of the leaderboard, and nothing is averaged over either."""
+    row = row_of(record)
     return asdict(record.identity) | {
+        "board": row.board.slug,
+        "row": row.name,
         "family": record.strategy.family,
         "tuning": record.tuning.kind,
         "dataset": record.dataset.name,
@@ -131,7 +136,7 @@ def write_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], to: Dest
     """One W&B run of a record: the course of the fit, every metric, and the per-class values of the test view as a table and as curves over class size.
 
     Args:
-        record: the run; its strategy is the W&B group, its data set the job type.
+        record: the run; its row of the leaderboard is the W&B group, its data set the job type.
         arrays: those stored with it.
         to: where to.
 
@@ -140,9 +145,9 @@ def write_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], to: Dest
     """
     import wandb
 
-    name = f"{record.strategy.name}/{record.cache.name}/s{record.identity.seed}"
+    config = run_config(record)
     tags = [record.strategy.family, record.tuning.kind, record.identity.protocol, record.identity.mode]
-    run = _start(to, record.id, name, record.strategy.name, record.dataset.name, run_config(record), tags)
+    run = _start(to, record.id, f"{config['row']}, seed {record.identity.seed}", config["row"], record.dataset.name, config, tags)
     for entry in record.training.history:
         run.log({f"fit/{key}": value for key, value in entry.items() if key != "epoch" and value is not None}, step=int(entry["epoch"]))
     counts = np.asarray(record.dataset.train_counts)
@@ -177,6 +182,11 @@ def table(ranking: BoardRows) -> tuple[list[str | int], list[Any]]:
     return ["row", *names], [[row.label, *line] for row, line in zip(ranking.rows, lines, strict=True)]
 
 
+def _cut(group: str) -> str:
+    """A group's name of at most 128 letters, which is what W&B takes; a longer one ends in its hash."""
+    return group if len(group) <= LONGEST_GROUP else f"{group[: LONGEST_GROUP - 9]}-{hashlib.sha256(group.encode()).hexdigest()[:8]}"
+
+
 def _start(to: Destination, id: str, name: str, group: str, job_type: str, config: dict[str, Any], tags: list[str]) -> Run:  # noqa: A002
     import wandb
     import wandb.errors
@@ -189,7 +199,7 @@ def _start(to: Destination, id: str, name: str, group: str, job_type: str, confi
             entity=to.entity,
             id=id,
             name=name,
-            group=group,
+            group=_cut(group),
             job_type=job_type,
             config=config,
             tags=tags,

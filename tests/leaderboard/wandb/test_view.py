@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import struct
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,10 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 from lt_bench.core.errors import UserError
-from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.boards import boards, row_of
 from lt_bench.leaderboard.load import load_records
 from lt_bench.leaderboard.wandb import dashboard as wandb_dashboard
-from lt_bench.leaderboard.wandb.view import LEDGER, push, table
+from lt_bench.leaderboard.wandb.view import LEDGER, _cut, push, table
 from lt_bench.results.store import Store
 
 
@@ -58,7 +60,7 @@ def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
     for record in Store(results).records():
         found = list(messages(files[record.id]))
         run = next(message.run for message in found if message.WhichOneof("record_type") == "run")
-        assert (run.run_id, run.project, run.run_group, run.job_type) == (record.id, "p", record.strategy.name, record.dataset.name)
+        assert (run.run_id, run.project, run.run_group, run.job_type) == (record.id, "p", row_of(record).name, record.dataset.name)
         assert list(run.tags) == [record.strategy.family, "official", "clean", "head"]
         config = items(run.config.update)
         assert config["hyperparameters"] == record.identity.hyperparameters
@@ -128,7 +130,7 @@ def test_the_dashboard_is_built_without_a_network():
     workspace = wandb_dashboard.workspace("me", "p")
     assert [section.name for section in workspace.sections] == ["Accuracy", "Logits", "Fit"]
     view = workspace._to_model().spec.section
-    assert [(key.section, key.name) for key in view.run_sets[0].grouping] == [("config", "strategy.value")]
+    assert [(key.section, key.name) for key in view.run_sets[0].grouping] == [("config", "board.value"), ("config", "row.value")]
     assert view.run_sets[0].filters["filters"][0]["value"] == ["official", "inferred", "author-tuned", "tuned", "user"]
     report = wandb_dashboard.report("me", "p")
     grids = [block for block in report.blocks if hasattr(block, "runsets")]
@@ -138,7 +140,7 @@ def test_the_dashboard_is_built_without_a_network():
         (runs,) = grid.runsets
         assert (runs.entity, runs.project) == ("me", "p")
         runs.entity = runs.project = ""  # with them it would ask the server for the project's id
-        assert [(key.section, key.name) for key in runs._to_model().grouping] == [("config", "strategy.value")]
+        assert [(key.section, key.name) for key in runs._to_model().grouping] == [("config", "board.value"), ("config", "row.value")]
 
 
 @pytest.mark.parametrize(("key", "reason"), [("", "No API key configured"), ("short", "40\\+ characters")])
@@ -164,3 +166,47 @@ def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(wandb_dashboard.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"lt-bench\[dashboard\]"):
         wandb_dashboard.dashboard("me", "p")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_bar_is_a_row_of_the_leaderboard(tmp_path, builder):
+    """Official and tuned runs, data sets, caches and protocols are never averaged, and no two runs have one name."""
+    store = Store(tmp_path / "results")
+    others = [
+        dataclasses.replace(builder, **changes) for changes in ({"cache_key": "cache-b"}, {"dataset": "other", "cache_key": "cache-c"}, {"protocol": "images-eval"})
+    ]
+    for one in (builder, *others):
+        for seed in (0, 1):
+            for kind, epsilon in (("official", 0.98), ("tuned", 0.98), ("tuned", 0.9)):
+                store.write(*one.make("los", seed, kind=kind, hyperparameters={"epsilon": epsilon}))
+    push(store.directory, directory=tmp_path / "here", plots=False)
+    names, bars = [], defaultdict(list)
+    for path in (tmp_path / "here").glob("wandb/offline-run-*/*.wandb"):
+        run = next(message.run for message in messages(path) if message.WhichOneof("record_type") == "run")
+        if run.run_group != "leaderboard":
+            names.append(run.display_name)
+            config = items(run.config.update)
+            assert run.run_group == config["row"]
+            bars[tuple(config[name] for name in wandb_dashboard.GROUPS)].append(run.run_id)
+    assert len(names) == len(set(names)) == 24
+    rows = [row for ranking in boards(load_records(store.directory)) for row in ranking.rows]
+    wanted = {(row.board.slug, row.name): sorted(row.runs.columns["id"][row.positions]) for row in rows}
+    assert {key: sorted(ids) for key, ids in bars.items()} == wanted
+    assert len(wanted) == 12
+    assert len({name for _, name in wanted}) == 12  # the bars of a panel are grouped by the row alone
+    panels = [panel for section in wandb_dashboard.workspace("me", "p").sections for panel in section.panels]
+    grouped = {getattr(one, "name", one) for panel in panels if (one := getattr(panel, "groupby", None))}
+    assert grouped == {"row"}
+
+
+def test_a_long_group_is_cut_and_stays_its_own():
+    first, second = ("x" * 200 + end for end in "ab")
+    assert len(_cut(first)) == len(_cut(second)) == 128
+    assert _cut(first) != _cut(second)
+    assert _cut("short") == "short"
+
+
+def test_a_damaged_ledger_is_one_line(results, tmp_path):
+    (tmp_path / LEDGER).write_text("{")
+    with pytest.raises(UserError, match=r"lt-bench-pushed\.json: damaged .*; move it away to push everything again"):
+        push(results, directory=tmp_path, plots=False)
