@@ -80,8 +80,8 @@ def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[st
     if spec.layout == "folders":
         return read_class_folders(data_dir, seed=seed, group_pattern=reading.get("group_pattern"))
     if spec.layout == "table":
-        columns = (reading.get(f"{one}_column") for one in ("image", "label", "split"))
-        return read_table(data_dir, *columns, seed, reading.get("group_column"))
+        image, label, split = reading.get("image_column"), reading.get("label_column"), reading.get("split_column")
+        return read_table(data_dir, image, label, split, seed, reading.get("group_column"))
     root = data_root(spec, data_dir)
     splits, names = listed_splits(spec, root)
     for split, images in splits.items():

@@ -84,7 +84,7 @@ def column_groups(table: Path, frame: pd.DataFrame, column: str) -> Groups:
     return Groups(frame[column].astype(str).to_numpy(dtype=np.str_), f"groups of the column {column}", table)
 
 
-def made_split(
+def drawn_split(
     images: ImageList, shares: Shares, seed: int, names: Sequence[str], groups: Groups | None = None
 ) -> tuple[dict[str, Rows], str]:
     """Rows of a split that is made, and how it was, in words.

@@ -11,7 +11,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
 from lt_bench.data.images.decode import EXTENSIONS
 from lt_bench.data.images.image_list import ImageList, image_list
-from lt_bench.data.membership import Groups, made_split, pattern_groups
+from lt_bench.data.membership import Groups, drawn_split, pattern_groups
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -53,7 +53,7 @@ def read_class_folders(
     classes = names or _classes(root)
     whole, shares = _read(root, "", classes, "train"), {"test": TEST_SHARE, "val": VAL_SHARE}
     groups = None if group_pattern is None else pattern_groups(group_pattern, whole.paths, root)
-    chosen, how = made_split(whole, shares, seed, classes, groups)
+    chosen, how = drawn_split(whole, shares, seed, classes, groups)
     return _non_empty({split: whole.take(index) for split, index in chosen.items()}), classes, f"held out: {how}"
 
 
@@ -93,7 +93,7 @@ def _completed(
     if "val" in splits:
         return _non_empty(splits), f"the folder {tops['val']}"
     whole = splits["train"]
-    chosen, how = made_split(whole, {"val": VAL_SHARE}, seed, classes, groups)
+    chosen, how = drawn_split(whole, {"val": VAL_SHARE}, seed, classes, groups)
     splits |= {split: whole.take(index) for split, index in chosen.items()}
     origin = f"held out of {tops['train']}: {how}" + (f"; the folder {tops['val']} is the test set" if is_test else "")
     return _non_empty(splits), origin

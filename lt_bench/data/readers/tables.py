@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
 from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list, require_present
-from lt_bench.data.membership import Groups, column_groups, made_split
+from lt_bench.data.membership import Groups, column_groups, drawn_split
 from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_images
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -195,7 +195,7 @@ def _splits(
     path: Path, frame: pd.DataFrame, column: str, whole: ImageList, names: tuple[str, ...], groups: Groups | None, seed: int
 ) -> tuple[dict[str, np.ndarray], str]:
     if column not in frame.columns:
-        chosen, how = made_split(whole, {"test": TEST_SHARE, "val": VAL_SHARE}, seed, names, groups)
+        chosen, how = drawn_split(whole, {"test": TEST_SHARE, "val": VAL_SHARE}, seed, names, groups)
         return chosen, f"held out: {how}"
     empty = np.flatnonzero(frame[column].isna())
     if empty.size:
@@ -214,5 +214,5 @@ def _splits(
     if rows["val"].size:
         return rows, "rows of split val"
     train = rows["train"]
-    held, how = made_split(whole.take(train), {"val": VAL_SHARE}, seed, names, None if groups is None else groups.take(train))
+    held, how = drawn_split(whole.take(train), {"val": VAL_SHARE}, seed, names, None if groups is None else groups.take(train))
     return {name: train[index] for name, index in held.items()} | {"test": rows["test"]}, f"held out of the training rows: {how}"
