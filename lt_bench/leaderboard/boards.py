@@ -182,9 +182,10 @@ class BoardRows:
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits of the content of every record behind the board, in row order."""
+        """32 hex digits of the content of every record and of its predictions behind the board, row by row."""
         hashed = hashlib.sha256()
         for row in self.rows:
+            hashed.update(f"{len(row.positions)}\n".encode())
             for position in row.positions:
                 hashed.update(hashlib.sha256(row.runs.content(int(position))).digest())
         return hashed.hexdigest()[:32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -99,9 +100,19 @@ class Runs:
         return self.arrays.get(self.columns["id"][position], {}).get(name)
 
     def content(self, position: int) -> bytes:
-        """Content of a record: the bytes of its file; of one in memory, its columns and predictions."""
+        """What statistics of a record hang on: the bytes of its file and a digest of those beside it; of one in memory, its columns and predictions.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
         if path := str(self.columns["path"][position]):
-            return Path(path).read_bytes()
+            side = Path(path).with_suffix(".npz")
+            try:
+                return Path(path).read_bytes() + hashlib.sha256(side.read_bytes()).digest()
+            except OSError as error:
+                raise UserError(
+                    f"{error.filename}: {error.strerror}; restore it from a copy, or move the record away and run again"
+                ) from None
         predictions = self.find_array(position, "test_predictions")
         return repr([column[position] for column in self.columns.values()]).encode() + (
             b"" if predictions is None else predictions.tobytes()

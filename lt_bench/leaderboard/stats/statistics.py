@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.files import write_text
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
 from lt_bench.leaderboard.stats.bootstrap import RESAMPLES, percentiles, resample
+from lt_bench.leaderboard.stats.kept import kept_or_computed
 from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, PairedTest, compared, holm, pooled_noise, seed_noise, standings
 
-_VERSION = 4
+_VERSION = 5
+ROUNDING = 1e-6
+"""Largest difference of a recorded accuracy from that of the predictions: metrics are computed in float32."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,15 @@ def cache_directory() -> Path:
 
 
 def board_statistics(ranking: BoardRows, directory: Path | None = None, resamples: int = RESAMPLES) -> BoardStatistics:
-    """Statistics of a board, from the cache in `directory` (None: there is none) where the same records were seen before.
+    """Statistics of a board, from those kept in `directory` (None: nowhere) where the same records with the same predictions were seen before.
 
     Raises:
-        UserError: a side file is missing, or two rows were not evaluated on the same images.
+        UserError: a side file is missing, a record's accuracy is not that of its predictions, or two rows were not evaluated on the same images.
     """
     if directory is None:
         return compute(ranking, resamples)
     path = directory / f"{ranking.fingerprint}-{_VERSION}-{resamples}.json"
-    if path.is_file():
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    result = compute(ranking, resamples)
-    write_text(path, json.dumps(asdict(result)) + "\n")
-    return result
+    return kept_or_computed(path, lambda: compute(ranking, resamples), asdict, _from_json)
 
 
 def compute(ranking: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
@@ -79,7 +76,7 @@ def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """(S, N) whether each seed's stored prediction is right.
 
     Raises:
-        UserError: a run has other test labels than the board.
+        UserError: a run has other test labels than the board, or says another accuracy than its predictions give.
     """
     for position in row.positions:
         if not np.array_equal(row.runs.array(position, "test_labels"), labels):
@@ -87,7 +84,14 @@ def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
             raise UserError(
                 f"{path}: its test labels are not those of the other runs on {row.board.dataset}; delete the record and run again"
             )
-    return np.stack([row.runs.array(position, "test_predictions") == labels for position in row.positions])
+    right = np.stack([row.runs.array(position, "test_predictions") == labels for position in row.positions])
+    for position, given, said in zip(row.positions, right.mean(1), row.values("test/accuracy"), strict=True):
+        if not abs(given - said) <= ROUNDING:
+            raise UserError(
+                f"{row.runs.columns['path'][position] or row.label}: says test accuracy {said:.6f}, and its predictions give {given:.6f}; "
+                "restore it from a copy, or move it away and run again"
+            )
+    return right
 
 
 def _better(rows: int, tests: list[PairedTest], p: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -173,7 +173,8 @@ def test_every_bar_is_a_row_of_the_leaderboard(tmp_path, builder):
     """Official and tuned runs, data sets, caches and protocols are never averaged, and no two runs have one name."""
     store = Store(tmp_path / "results")
     others = [
-        dataclasses.replace(builder, **changes) for changes in ({"cache_key": "cache-b"}, {"dataset": "other", "cache_key": "cache-c"}, {"protocol": "images-eval"})
+        dataclasses.replace(builder, **changes)
+        for changes in ({"cache_key": "cache-b"}, {"dataset": "other", "cache_key": "cache-c"}, {"protocol": "images-eval"})
     ]
     for one in (builder, *others):
         for seed in (0, 1):

@@ -1,0 +1,85 @@
+"""Kept statistics hang on the content of records and predictions, are made anew where they cannot be read, and are never needed."""
+
+import errno
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.leaderboard import leaderboard
+from lt_bench.leaderboard.stats import kept
+from lt_bench.leaderboard.stats.kept import KEPT_NAME, kept_holds, kept_or_computed
+from lt_bench.results.store import Store
+
+
+@pytest.fixture
+def results(tmp_path, builder):
+    store = Store(tmp_path / "results")
+    for strategy, skill in (("los", 1.0), ("ce", 0.0)):
+        for seed in (0, 1):
+            store.write(*builder.make(strategy, seed, skill))
+    return store.directory
+
+
+def shown(results, directory):
+    return [(row.label, row.statistics) for ranking in leaderboard(results, statistics_dir=directory).boards for row in ranking.rows]
+
+
+def test_flipped_and_cut_files_are_computed_again(results, tmp_path):
+    directory, generator = tmp_path / "statistics", np.random.default_rng(0)
+    right = shown(results, directory)
+    (path,) = directory.iterdir()
+    assert KEPT_NAME.fullmatch(path.name)
+    content = path.read_bytes()
+    for position in generator.integers(len(content) - 1, size=15):
+        path.write_bytes(content[:position] + bytes([content[position] ^ int(generator.integers(1, 256))]) + content[position + 1 :])
+        assert not kept_holds(path)
+        assert shown(results, directory) == right
+        assert path.read_bytes() == content
+    for damaged in (b"", b"\xff", b"{}\n", b"[" * 100_000, content[:-70]):
+        path.write_bytes(damaged)
+        assert shown(results, directory) == right
+    assert kept_holds(path)
+
+
+def test_kept_text_of_another_shape_is_computed_again(tmp_path):
+    text = json.dumps([1, 2])
+    (tmp_path / "x.json").write_text(f"{text}\n{kept._digest(text)}\n")
+    assert kept_or_computed(tmp_path / "x.json", lambda: 3.0, lambda value: value, lambda value: value["absent"]) == 3.0
+    assert kept_or_computed(tmp_path / "x.json", lambda: math.inf, lambda value: value, float) == 3.0
+    assert kept_or_computed(tmp_path / "y.json", lambda: math.inf, lambda value: value, float) == math.inf
+    assert kept_or_computed(tmp_path / "y.json", lambda: 1.0, lambda value: value, float) == math.inf
+
+
+def test_another_runs_predictions_are_never_shown_and_never_stay(results, tmp_path, builder):
+    directory, paths = tmp_path / "statistics", Store(results).paths()
+    right = shown(results, directory)
+    one, other = (next(path.with_suffix(".npz") for path in paths if path.name.startswith(name)) for name in ("los-", "ce-"))
+    own = one.read_bytes()
+    for where in (directory, tmp_path / "fresh"):
+        shutil.copyfile(other, one)
+        with pytest.raises(UserError, match="run again") as error:
+            shown(results, where)
+        assert "\n" not in str(error.value)
+        one.unlink()
+        with pytest.raises(UserError, match="No such file"):
+            shown(results, where)
+        one.write_bytes(own)
+        assert shown(results, where) == right
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_done_without(results, tmp_path, monkeypatch, number):
+    right = shown(results, None)
+    (tmp_path / "file").write_text("")
+    assert shown(results, tmp_path / "file") == right
+
+    def fails(path, text):
+        raise OSError(number, "cannot be written")
+
+    monkeypatch.setattr(kept, "write_text", fails)
+    assert shown(results, tmp_path / "statistics") == right
+    assert not (tmp_path / "statistics").exists()
