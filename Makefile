@@ -9,7 +9,7 @@ DEVICE ?= cpu
 QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup leaderboard test test-slow check docs picture format bench clean
+.PHONY: help setup leaderboard test test-slow check golden docs picture format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: $(READY) ## lint, formatting, types, and which room imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
+
+golden: $(READY) ## compare the numbers of every strategy with those of its revision, and write them where a revision was raised
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.strategies.golden_revisions
 
 docs: $(READY) ## write docs/strategies, datasets.md and backbones.md from the source
 	$(BIN)/python -m lt_bench.strategies.pages

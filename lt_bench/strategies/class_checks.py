@@ -19,7 +19,18 @@ METHODS = (
     "sample_weights", "solve", "inference_head", "classifier_rows", "classifier_input", "objective", "trained_parameters",
 )  # fmt: skip
 """Methods of the contract, which an override replaces and a value must not hide."""
-FACTS = ("sampler", "initial_head", "recipe", "settings", "official", "stackable", "reduction", "capturable", "needs_whole_batch")
+FACTS = (
+    "sampler",
+    "initial_head",
+    "recipe",
+    "settings",
+    "official",
+    "stackable",
+    "reduction",
+    "capturable",
+    "needs_whole_batch",
+    "revision",
+)
 SWITCHED_OFF = {
     "weighting": ("modulate", "loss"),
     "projection": ("project",),

@@ -59,6 +59,7 @@ class Strategy(LightningModule):
         grid: further values that tuning tries, by hyper-parameter; an empty tuple leaves out one that declares a grid.
         selected_on_val: True where the defaults are our own choice, made on validation images; never called official or inferred.
         inferred: True where the formulas themselves could not be read.
+        revision: of the suite's own strategies: raised whenever their numbers change, and part of a record's identity.
         capturable: whether a step on a GPU can be captured as a CUDA graph (no waiting for the device, no random numbers, no tensors made of Python
             numbers). None decides by what is overridden: yes for a linear head under cross-entropy with nothing else in a step.
         needs_whole_batch: whether ``batch_statistic`` is defined, so that logits are gathered across processes.
@@ -86,6 +87,7 @@ class Strategy(LightningModule):
     grid: ClassVar[dict[str, tuple[Any, ...]]] = {}
     selected_on_val: ClassVar[bool] = False
     inferred: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
     capturable: ClassVar[bool | None] = None
     needs_whole_batch: ClassVar[bool] = False
     declared: ClassVar[dict[str, Hyperparameter]] = {}

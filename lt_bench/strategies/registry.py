@@ -31,12 +31,14 @@ _NOT_STRATEGIES = {
     "pages",
     "recipe",
     "registry",
+    "revisions",
     "source",
     "__init__",
 }
 _INHERITED: dict[str, Any] = {
     "sampler": "instance", "initial_head": "joint", "trains": "weight and bias", "fitting": "sgd", "official": (), "settings": {}, "grid": {},
     "inferred": False, "selected_on_val": False, "family": "", "paper": "", "recipe": Recipe(), "stackable": False,
+    "revision": 1,
 }  # fmt: skip
 RESERVED = ("matmul", "stage1_recipe", "phase1")
 """Stand beside hyper-parameters in a record."""
@@ -67,6 +69,7 @@ class Entry:
     inferred: bool
     selected_on_val: bool
     stackable: bool
+    revision: int
     doc: str
     hyperparameters: tuple[Hyperparameter, ...]
     slots: dict[str, str] | None = None

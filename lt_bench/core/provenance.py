@@ -1,0 +1,307 @@
+"""Fingerprints of code: which program made a number.
+
+A module with a file is known by its source without docstrings, comments and layout, and so are the modules that it imports, those of Python's installation
+and of the suite excepted. What has no file, or lies in the main module, is known by what it does (``core.bytecode``), with the functions and values that it refers to.
+Not covered are data files that code reads, and modules that it imports by a computed name: such things belong into hyper-parameters.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.machinery
+import site
+import sys
+import sysconfig
+import types
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lt_bench.core.bytecode import InMemory, same_code
+from lt_bench.core.errors import UserError
+
+SUITE = "lt_bench"
+_DIGITS = 16
+_LIBRARIES = {SUITE, "torch", "torchvision", "lightning", "pytorch_lightning", "numpy", "builtins"}
+"""Never looked into, wherever they lie; their versions stand in the record."""
+_UNSAID = {"ctx", "kind", "type_comment", "type_ignores"}
+"""Fields of a syntax tree that say nothing more than the rest of it."""
+_CONSTANTS = (bool, int, float, complex, str, bytes, tuple, type(None))
+
+
+def fingerprints(objects: Iterable[Any]) -> dict[str, str]:
+    """16 hex digits for every part of the code of classes and functions of the user's own: by file (``my_head.py``), or by name where there is none.
+
+    A base of a class is covered with it. A class of the suite, of torch or of Python has no parts.
+
+    Raises:
+        UserError: a file was changed after it had been imported, so that it is not what runs; or a constant of it was changed in memory.
+    """
+    objects = list(objects)
+    packages = {_top(module) for one in objects for module in _modules_of(one) if not _is_library(module)}
+    memory = InMemory(has_file=_has_file, is_others=lambda module: _is_others(module, packages))
+    texts = {f"{one.__qualname__}, in memory": memory.text(one) for one in objects if not _has_file(one.__module__)}
+    texts |= {
+        f"{one.__qualname__}, of a function in {one.__module__}": _from_function(memory, one)
+        for one in objects
+        if "<locals>" in one.__qualname__
+    }
+    for one in objects:
+        memory.modules |= {module for module in _modules_of(one) if _has_file(module) and not _is_others(module, packages)}
+        for base in getattr(one, "__mro__", ()):
+            if not _has_file(base.__module__) and not _is_others(base.__module__, packages):
+                texts.setdefault(f"{base.__qualname__}, in memory", memory.text(base))
+    version = f"Python {sys.version_info.major}.{sys.version_info.minor} "
+    parts = {name: digest(version + text) for name, text in texts.items()}
+    return parts | _files(memory.modules, packages)
+
+
+def digest(text: str | bytes) -> str:
+    """16 hex digits of a text."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:_DIGITS]
+
+
+def combined(parts: dict[str, str]) -> str:
+    """One fingerprint of several parts."""
+    return digest("\n".join(f"{name} {parts[name]}" for name in sorted(parts)))
+
+
+def source_digest(text: str | bytes) -> str:
+    """16 hex digits of Python source without docstrings, comments and layout; the same under every version of Python.
+
+    Raises:
+        SyntaxError: it is none.
+    """
+    return _tree_digest(ast.parse(text))
+
+
+def _tree_digest(tree: ast.Module) -> str:
+    words: list[str] = []
+    _write(tree, words)
+    return digest(" ".join(words))
+
+
+def _write(value: Any, words: list[str], in_text: bool = False) -> None:
+    """Write a syntax tree as words, without strings that stand for themselves, and without empty parts of f-strings, which Python 3.12 adds."""
+    if isinstance(value, ast.AST):
+        words.append(f"{type(value).__name__}(")
+        for name in value._fields:
+            part = getattr(value, name, None)
+            if part is not None and part != [] and name not in _UNSAID:
+                words.append(name)
+                _write(part, words, isinstance(value, ast.JoinedStr))
+        words.append(")")
+    elif isinstance(value, list):
+        words.append("[")
+        for one in value:
+            if not _is_docstring(one) and not (in_text and _is_empty(one)):
+                _write(one, words)
+        words.append("]")
+    else:
+        words.append(repr(value))
+
+
+def _is_docstring(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_empty(node: Any) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""
+
+
+def _from_function(memory: InMemory, one: Any) -> str:
+    """A class or function that a function made: the values that it was given, too."""
+    alone = InMemory(has_file=lambda module: module != one.__module__ and _has_file(module), is_others=memory._is_others)
+    text = alone.text(one)
+    memory.modules |= alone.modules
+    return text
+
+
+# ---- modules ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def _modules_of(one: Any) -> Iterator[str]:
+    """Names of the modules of a function, or of a class and its bases."""
+    for part in getattr(one, "__mro__", (one,)):
+        yield part.__module__
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _is_library(module: str) -> bool:
+    return _top(module) in _LIBRARIES or _top(module) in sys.stdlib_module_names
+
+
+def _is_others(module: str, packages: set[str]) -> bool:
+    """Whether a module is neither of the packages of the given classes, nor outside of Python's installation."""
+    if module == "__main__":
+        return False
+    if _is_library(module):
+        return True
+    return _top(module) not in packages and (path := _path_of(module)) is not None and _is_installed(path)
+
+
+def _has_file(module: str) -> bool:
+    return module != "__main__" and _path_of(module) is not None
+
+
+@cache
+def _installation() -> tuple[Path, ...]:
+    paths = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(Path(path).resolve() for path in (*paths, site.getusersitepackages()))
+
+
+@cache
+def _is_installed(path: Path) -> bool:
+    resolved = path.resolve()
+    return any(resolved.is_relative_to(place) for place in _installation()) or not {"site-packages", "dist-packages"}.isdisjoint(
+        resolved.parts
+    )
+
+
+def _path_of(module: str) -> Path | None:
+    """The file of a module, loaded or not; nothing is imported."""
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        name = getattr(loaded, "__file__", None)
+        return Path(name) if name and Path(name).is_file() else None
+    places = None
+    parts = module.split(".")
+    for number in range(1, len(parts) + 1):
+        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:number]), places)
+        if spec is None:
+            return None
+        places = spec.submodule_search_locations
+        if number == len(parts):
+            return Path(spec.origin) if spec.has_location and spec.origin else None
+        if places is None:
+            return None
+    return None
+
+
+def _files(modules: Iterable[str], packages: set[str]) -> dict[str, str]:
+    """Fingerprints by file of modules, of the packages they lie in, and of those that they import, and so on."""
+    parts: dict[str, str] = {}
+    waiting, seen = sorted(modules), set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])
+        if _is_others(name, packages) or (path := _path_of(name)) is None:
+            continue
+        shown = "/".join(name.split(".")) + ("/__init__.py" if path.name == "__init__.py" else path.suffix)
+        if path.suffix != ".py":
+            parts[shown] = digest(path.read_bytes())
+            continue
+        nodes = check_module(sys.modules.get(name), path)
+        parts[shown] = _tree_digest(nodes[0])
+        waiting += _imported(nodes, name if path.name == "__init__.py" else name.rpartition(".")[0])
+    return parts
+
+
+def _imported(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
+    """Names of modules that a module may import, within functions too; ``package`` is what its relative imports start from."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if not _is_library(alias.name))
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            if base and not _is_library(base):
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+# ---- what is in memory against what is in the file ------------------------------------------------------------------------------------------------
+
+
+def check_module(module: types.ModuleType | None, path: Path) -> list[Any]:
+    """The syntax tree of a file and all its nodes; refused where that is not what was imported: what runs would be called by the name of what does not.
+
+    Args:
+        module: as it was imported, None where it was not.
+        path: the file.
+
+    Raises:
+        UserError: a function does something else than the file says, or a constant has another value.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: {error.msg}; mend it and start Python again") from None
+    nodes = list(ast.walk(tree))
+    if module is not None:
+        _check_loaded(module, tree, path, {one for node in nodes if isinstance(node, ast.Global) for one in node.names})
+    return nodes
+
+
+def _check_loaded(module: types.ModuleType, tree: ast.Module, path: Path, rebound: set[str]) -> None:
+    """Compare a module in memory with its file; names in ``rebound`` are assigned by its functions, and may have any value."""
+    if not isinstance(module.__loader__, importlib.machinery.SourceFileLoader):  # pytest's rewrites what it loads
+        return
+    written: dict[str, list[types.CodeType]] = {}
+    _collect(compile(tree, str(path), "exec", dont_inherit=True), written)
+    for function in _functions(module):
+        qualname = function.__code__.co_qualname
+        if not any(same_code(function.__code__, code) for code in written.get(qualname, ())):
+            raise UserError(f"{path} was changed after it had been imported ({qualname}); start Python again, or reload the module")
+    _check_constants(tree.body, vars(module), rebound, path, "")
+    for node in tree.body:
+        cls = vars(module).get(node.name) if isinstance(node, ast.ClassDef) else None
+        if isinstance(cls, type) and isinstance(node, ast.ClassDef):
+            _check_constants(node.body, vars(cls), set(), path, f"{node.name}.")
+
+
+def _collect(code: types.CodeType, written: dict[str, list[types.CodeType]]) -> None:
+    """The functions in a compiled file, by qualified name."""
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            written.setdefault(one.co_qualname, []).append(one)
+            _collect(one, written)
+
+
+def _functions(module: types.ModuleType) -> Iterator[types.FunctionType]:
+    """Functions that a module defines, those of its classes included."""
+    for value in vars(module).values():
+        inside = vars(value).values() if isinstance(value, type) and value.__module__ == module.__name__ else (value,)
+        for one in inside:
+            function = getattr(one, "__func__", one)
+            function = getattr(function, "fget", function)
+            if isinstance(function, types.FunctionType) and function.__code__.co_filename == module.__file__:
+                yield function
+
+
+def _check_constants(body: list[ast.stmt], values: Any, rebound: set[str], path: Path, prefix: str) -> None:
+    """Compare constants that are assigned once, as literals, with their values in memory."""
+    assigned = list(_assigned(body))
+    once = {name: node for name, node in assigned if [one for one, _ in assigned].count(name) == 1 and name not in rebound}
+    for name, node in once.items():
+        try:
+            said = ast.literal_eval(node)  # pyright: ignore[reportArgumentType]
+        except (ValueError, TypeError):
+            continue
+        value = values.get(name)
+        if isinstance(said, _CONSTANTS) and isinstance(value, _CONSTANTS) and repr(value) != repr(said):
+            raise UserError(
+                f"{prefix}{name} is {value!r} in memory and {said!r} in {path}; make it a hyper-parameter, or start Python again"
+            )
+
+
+def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr | None]]:
+    """Names that statements assign, with the value of plain assignments, and without what functions and classes do within."""
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield statement.name, None
+        elif isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
+            yield statement.targets[0].id, statement.value
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield statement.target.id, statement.value
+        else:
+            yield from ((node.id, None) for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))

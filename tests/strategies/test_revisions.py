@@ -1,0 +1,157 @@
+"""Which program a run was: revisions of the suite's strategies, forced up by their numbers, and fingerprints of the user's own."""
+
+import json
+import sys
+
+import pytest
+
+from lt_bench.strategies import revisions
+from lt_bench.strategies.composition import compose
+from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.registry import describe, find, strategy_names
+from lt_bench.strategies.revisions import code_of, own_objects
+from lt_bench.strategies.slots.vocabulary import entries
+from tests.strategies import golden_revisions as golden
+
+
+def test_numbers_are_those_of_their_revisions():
+    before, now = json.loads(golden.GOLDEN.read_text()), golden.numbers()
+    assert not (names := golden.changed(before, now)), golden.advice(names)
+    assert {name: one["revision"] for name, one in before.items()} == {name: one["revision"] for name, one in now.items()}, (
+        "a revision was raised or something is new: run `make golden`"
+    )
+    assert set(strategy_names()) <= set(now)
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-5, 0.5])
+def test_a_changed_number_is_one_line(factor):
+    before = json.loads(golden.GOLDEN.read_text())
+    now = json.loads(json.dumps(before))
+    now["los"]["numbers"][-1] *= factor
+    assert golden.changed(before, now) == ["los"]
+    assert golden.advice(["los"]) == "numbers of los changed: raise revision in the class of los, and run `make golden`"
+    now["los"]["revision"] = "2"
+    assert golden.changed(before, now) == []
+
+
+def test_an_edit_of_a_slot_a_sampler_or_a_metric_changes_numbers(monkeypatch):
+    """What the numbers cover: halved, each changes those of some strategy."""
+    from lt_bench.features.samplers import Instance, SquareRoot
+    from lt_bench.metrics import evaluation
+    from lt_bench.strategies.slots.targets import Smooth
+
+    before = json.loads(golden.GOLDEN.read_text())
+    problem = golden.problem()
+
+    def changed(name):
+        jobs = golden.jobs_of(problem)[name]
+        heads = golden.fitted(problem, jobs)
+        metrics = None if name == "joint" else golden.METRICS
+        now = [number for one in jobs for number in golden.measured(problem, heads[id(one)], metrics)]
+        return not golden.agree(before[name]["numbers"], now)
+
+    assert not any(map(changed, ("los", "sqrt_sampling", "joint")))
+    prepare = Smooth.prepare
+    with monkeypatch.context() as patch:
+        patch.setattr(Smooth, "prepare", lambda self, counts: (prepare(self, counts), setattr(self, "mass", 0.5))[0])
+        assert changed("los")
+    with monkeypatch.context() as patch:
+        patch.setattr(SquareRoot, "order", Instance.order)
+        assert changed("sqrt_sampling")
+    with monkeypatch.context() as patch:
+        scalars = evaluation.Evaluation.scalars
+        patch.setattr(evaluation.Evaluation, "scalars", lambda self: scalars(self) | {"worst_class": 0.5})
+        assert changed("joint")
+
+
+def test_the_suites_strategies_are_known_by_a_revision():
+    assert {code_of(find(name), {}).text for name in ("los", "ncm", "joint")} == {"revision 1"}
+    assert code_of(find("los"), {}).parts == {}
+
+
+def test_revisions_of_a_strategy_and_of_what_is_shared(monkeypatch):
+    class Raised(find("los").load()):
+        name = "raised"
+        revision = 3
+
+    assert revisions.revision_of(describe(Raised)) == "3"
+    monkeypatch.setattr(revisions, "SHARED", 2)
+    assert revisions.revision_of(find("los")) == "1.2"
+    assert revisions.revision_of(describe(Raised)) == "3.2"
+
+
+OWN = """
+import torch
+from lt_bench.features.samplers import Sampler
+from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.slots.initial_heads import InitialHead
+from lt_bench.strategies.slots.transforms import Transform
+
+class Squeeze(Transform):
+    "z halved."
+    def __call__(self, logits, labels):
+        return logits / 2
+
+class Twice(Sampler):
+    "All twice."
+    def order(self, *given):
+        raise NotImplementedError
+
+class Zeros(InitialHead):
+    "Nothing."
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path, monkeypatch):
+    """A file of own parts of the vocabulary."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "own_parts_r1.py").write_text(OWN)
+    yield tmp_path / "own_parts_r1.py"
+    sys.modules.pop("own_parts_r1", None)
+
+
+@pytest.mark.parametrize(
+    "slots", [{"transform": "own_parts_r1.Squeeze"}, {"sampler": "own_parts_r1.Twice()"}, {"initial_head": "own_parts_r1.Zeros"}]
+)
+def test_compositions_with_entries_of_ones_own_have_both(own_file, slots):
+    def code():
+        sys.modules.pop("own_parts_r1", None)
+        entry = find("compose")
+        resolved = entry.resolve("", None, slots)
+        return code_of(entry.with_facts_of(resolved), resolved)
+
+    before = code()
+    assert before.text.startswith("own ")
+    assert before.text.endswith(", revision 1")
+    assert list(before.parts) == ["own_parts_r1.py"]
+    own_file.write_text(OWN.replace("logits / 2", "logits / 3"))
+    assert code().text != before.text
+    own_file.write_text(OWN.replace('"z halved."', '"z, halved."'))
+    assert code() == before
+
+
+def test_own_samplers_and_heads_of_a_strategy_of_the_suites_kind(own_file):
+    class Sampled(Strategy):
+        name = "sampled"
+        sampler = "own_parts_r1.Twice(2)"
+        initial_head = "own_parts_r1.Zeros"
+
+    assert [one.__name__ for one in own_objects(describe(Sampled), {})] == ["Sampled", "Twice", "Zeros"]
+    assert "own_parts_r1.py" in code_of(describe(Sampled), {}).parts
+
+
+def test_a_composition_of_the_suites_entries_is_the_suites():
+    assert code_of(describe(compose(target="smooth(0.5)")), {"target": "smooth(epsilon=0.5)"}).text == "revision 1"
+    assert len(entries()) > 40
+
+
+def test_code_costs_little():
+    import time
+
+    entry = find("los")
+    started = time.thread_time()
+    for _ in range(10):
+        code_of(entry, {})
+    assert time.thread_time() - started < 0.05
