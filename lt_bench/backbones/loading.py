@@ -14,7 +14,9 @@ from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.imported import Import, Linear, Recipe, read_import, without_module
 from lt_bench.backbones.maps import Stated, is_key_map, read_key_map
 from lt_bench.backbones.registry import TIMM, TORCHVISION, backbone_spec, build_backbone
+from lt_bench.backbones.training_rows import read_training_rows
 from lt_bench.backbones.weights import weights_hash
+from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
 
 HUB = "hub"
@@ -32,6 +34,7 @@ class Loaded:
         imported: whether it is a published checkpoint, read by a key map.
         stated: the accuracy that the owners state for it.
         notes: remarks for the user, one line each.
+        rows: hashes of the images that it was trained on, where the weights say so.
     """
 
     network: Backbone
@@ -41,6 +44,7 @@ class Loaded:
     imported: bool = False
     stated: Stated | None = None
     notes: tuple[str, ...] = ()
+    rows: Hashes | None = None
 
 
 def load_backbone(name: str, weights: Path | str, num_classes: int, dataset: str = "", train_counts: Sequence[int] = ()) -> Loaded:
@@ -62,11 +66,13 @@ def load_backbone(name: str, weights: Path | str, num_classes: int, dataset: str
             raise UserError(f"backbone {name!r}: after @ stands the number of an expert, from 0")
         return _load_import(base, Path(weights), num_classes, dataset, train_counts, int(expert) if expert else None)
     spec = backbone_spec(name)
-    state = _hub_state(spec.name, str(weights)) if str(weights).partition(":")[0] == HUB else read_state(Path(weights))
+    of_hub = str(weights).partition(":")[0] == HUB
+    state = _hub_state(spec.name, str(weights)) if of_hub else read_state(Path(weights))
     network = build_backbone(spec.name, num_classes)
     head = fill(network, state, str(weights))
     notes = () if head is not None else (f"{weights}: no classifier for {num_classes} classes there; the cache has no stage-1 head",)
-    return Loaded(network.eval(), Recipe(spec.name), head, weights_hash(state), notes=notes)
+    rows = None if of_hub else read_training_rows(Path(weights))
+    return Loaded(network.eval(), Recipe(spec.name), head, weights_hash(state), notes=notes, rows=rows)
 
 
 def fill(network: Backbone, state: Mapping[str, Tensor], origin: str) -> Linear | None:

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lt_bench.backbones.training_rows import ROWS, rows_text
+from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, replacing
 from lt_bench.core.seals import SEAL, seal_of
@@ -32,22 +34,24 @@ def weights_seal(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> st
     return seal_of({"tensors": weights_hash(state), "metadata": others})
 
 
-def save_weights(network: nn.Module, path: Path, half: bool = False) -> str:
+def save_weights(network: nn.Module, path: Path, half: bool = False, rows: Hashes | None = None) -> str:
     """Write a network's state dict as safetensors, whole or not at all, with a seal, and return its ``weights_hash``.
 
     Args:
         network: the network.
         path: where to; an existing file is replaced.
         half: store matrices and kernels as float16. Vectors stay float32: under strong weight decay running variances fall below what float16 holds.
+        rows: hashes of the images that the network was trained on, where they are known.
     """
     state = {
         name: (tensor.half() if half and tensor.is_floating_point() and tensor.dim() > 1 else tensor).detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    metadata = {} if rows is None else {ROWS: rows_text(rows)}
     try:
         with replacing(path) as temporary:
-            save_file(state, temporary, {SEAL: weights_seal(state, {})})
+            save_file(state, temporary, metadata | {SEAL: weights_seal(state, metadata)})
             give_usual_mode(temporary)
     except OSError as error:
         raise UserError(f"{path}: cannot write the weights ({error.strerror or error})") from None

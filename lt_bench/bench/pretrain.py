@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -24,6 +25,7 @@ from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.loggers import stage1_logger
 from lt_bench.bench.options import PretrainOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES
+from lt_bench.core.content import Hashes
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
@@ -31,6 +33,7 @@ from lt_bench.core.launchers import Layout, layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.core.seals import read_json_object
 from lt_bench.core.seeds import derive_seed
+from lt_bench.data.hashes import pixel_hashes
 from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
@@ -46,6 +49,7 @@ from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.inputs import inputs_of
 from lt_bench.features.extraction.request import Request
 from lt_bench.features.extraction.sources import default_workers
+from lt_bench.features.independence import seen_images
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
@@ -109,15 +113,16 @@ def pretrain(
         )  # fmt: skip
         processes.first_does(lambda: _store_plan(out, description))
         if not processes.first_does(weights.is_file):
+            rows = processes.first_does(lambda: _rows(data, start, workers))
             processes.first_does(lambda: require_whole(out / LAST) if (out / LAST).is_file() else None)  # one of them says it
             module = _module(
                 _initial(options, start, len(data.train_counts)), data, options.backbone, plan, options.seed, precision, workers
             )
             callbacks = [
-                EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs)
+                EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs, rows)
             ]  # fmt: skip
             trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, description, options.wandb, options.wandb_project))
-            _train(trainer, module, out, options.deterministic, options.half_weights)
+            _train(trainer, module, out, options.deterministic, options.half_weights, rows)
             del trainer, module
             gc.collect()  # ends the processes that decoded for training, before others are forked
         return Pretrained(weights, out / LOG, features, extract(request))
@@ -132,6 +137,19 @@ def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -
     if options.compiled:
         network.compile(dynamic=False)
     return network
+
+
+def _rows(data: Images, start: Loaded | None, workers: int) -> Hashes:
+    """Hashes of the images that the network has seen when it is trained: those of training, and those that its first weights had seen.
+
+    Raises:
+        UserError: the test set is among the latter.
+    """
+    own = pixel_hashes(data.splits["train"], workers)
+    if start is None or start.rows is None:
+        return np.unique(own)
+    seen_images(data, start.rows, "the weights to start from", workers)
+    return np.union1d(own, start.rows)
 
 
 def _same_images(processes: Processes, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
@@ -172,11 +190,11 @@ def _trainer(device: torch.device, where: Layout, plan: Stage1Recipe, callbacks:
     )  # fmt: skip
 
 
-def _train(trainer: Trainer, module: Stage1, out: Path, deterministic: bool, half_weights: bool) -> None:
+def _train(trainer: Trainer, module: Stage1, out: Path, deterministic: bool, half_weights: bool, rows: Hashes) -> None:
     """Train to the end; the weights are there when this returns, in every process."""
     _fit(trainer, module, out / LAST, deterministic)
     if trainer.is_global_zero:
-        save_weights(module.network, out / WEIGHTS, half_weights)
+        save_weights(module.network, out / WEIGHTS, half_weights, rows)
         (out / LAST).unlink(missing_ok=True)
     if isinstance(trainer.logger, WandbLogger):
         trainer.logger.experiment.finish()

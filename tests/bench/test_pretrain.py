@@ -12,10 +12,13 @@ from small_image_files import write_cifar10
 from stage1_runs import log_of, power_cut, script, stage1
 
 from lt_bench.backbones.checkpoints import read_state
+from lt_bench.backbones.training_rows import read_training_rows
 from lt_bench.backbones.weights import weights_hash
 from lt_bench.bench.sources.end_to_end import read_phase1
 from lt_bench.core.errors import UserError
 from lt_bench.core.seals import seal_archive
+from lt_bench.data.hashes import pixel_hashes
+from lt_bench.data.readers.small_images import load_small_images
 from lt_bench.features.cache import open_cache
 
 
@@ -49,6 +52,20 @@ def test_it_leaves_weights_log_and_cache(whole):
     assert not cache.manifest.dataset.val_seen_by_backbone
     assert "recipe los: 4 epochs, SGD lr 0.01, momentum 0.9, weight decay 0.005, batch 64, cosine" in cache.manifest.backbone.stage1
     assert {path.name for path in whole.weights.parent.iterdir()} == {"plan.json", "log.csv", "weights.safetensors", "cache"}
+
+
+def test_what_it_leaves_knows_its_training_images(data_dir, whole, tmp_path):
+    data = load_small_images("cifar10_lt", data_dir, imbalance_factor=4)
+    hashes = sorted(pixel_hashes(data.splits["train"]).tolist())
+    rows = read_training_rows(whole.weights)
+    assert rows is not None
+    assert rows.tolist() == hashes
+    later = stage1(**options(data_dir, tmp_path / "later", imbalance_factor=2, epochs=1, weights=whole.weights, keep_epochs=[1]))
+    both = np.union1d(rows, pixel_hashes(load_small_images("cifar10_lt", data_dir, imbalance_factor=2).splits["train"]))
+    phase1 = read_phase1(tmp_path / "later" / "epoch-1.ckpt", "resnet20", 10)
+    for after in (read_training_rows(later.weights), phase1.rows):
+        assert after is not None
+        assert after.tolist() == both.tolist()
 
 
 def test_a_second_call_trains_nothing(data_dir, whole, monkeypatch):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback
 
@@ -15,11 +16,14 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.checkpoints import read_checkpoint, tensors_at
 from lt_bench.backbones.loading import fill, put_head
 from lt_bench.backbones.registry import build_backbone
+from lt_bench.backbones.training_rows import ROWS, read_training_rows
 from lt_bench.backbones.weights import save_weights, weights_hash
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.pretrain import fresh_network
 from lt_bench.bench.sources.images import PixelSource
+from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
+from lt_bench.data.hashes import pixel_hashes
 from lt_bench.engine.checkpoints import resumed
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.overrides import STEP, Overrides
@@ -42,11 +46,13 @@ class Phase1:
         network: on the CPU.
         epochs: how many it was trained for, where it is a checkpoint of training; 0 for bare weights.
         hash: of the weights.
+        rows: hashes of the images that it was trained on, where they are known.
     """
 
     network: Backbone
     epochs: int
     hash: str
+    rows: Hashes | None = None
 
 
 @dataclass
@@ -85,7 +91,7 @@ class EndToEndSource(PixelSource):
             accompany: list[Callback] = [WholeNetwork(self.network, self.start), *callbacks()]
             if self.progress:
                 accompany.append(FitProgress(f"{run.entry.public_name}, seed {run.repetition}"))
-            accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs))
+            accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs, self._rows()))
             job = HeadJob(run.entry, run.hyperparameters, run.repetition)
             with resumed(last) as start:
                 fitted = self.fit([job], "trained", accompany, start)
@@ -119,7 +125,12 @@ class EndToEndSource(PixelSource):
         if isinstance(head, torch.nn.Linear):
             bias = torch.zeros(head.out_features) if head.bias is None else head.bias
             put_head(self.network, (head.weight, bias))
-        save_weights(self.network, path)
+        save_weights(self.network, path, rows=self._rows())
+
+    def _rows(self) -> Hashes:
+        """Hashes of the images that the network has seen after a fit."""
+        own = np.unique(pixel_hashes(self.data.splits["train"]))
+        return own if self.phase1 is None or self.phase1.rows is None else np.union1d(own, self.phase1.rows)
 
 
 def check_end_to_end(entry: Entry) -> None:
@@ -167,4 +178,13 @@ def read_phase1(path: Path, backbone: str, num_classes: int) -> Phase1:
     tensors = tensors_at(content, "") if state is None else state
     if not tensors or fill(network, tensors, str(path)) is None:
         raise UserError(f"{path}: no network with a classifier for {num_classes} classes; phase 1 is a checkpoint or weights of {backbone}")
-    return Phase1(network, epochs, weights_hash(tensors))
+    return Phase1(network, epochs, weights_hash(tensors), _rows_of(content, path))
+
+
+def _rows_of(content: Any, path: Path) -> Hashes | None:
+    """Hashes that a checkpoint carries, or a weights file."""
+    for key in (KeepCheckpoint.__name__, state_key(KeepCheckpoint)):  # of stage 1, of an end-to-end run
+        carried = tensors_at(content, f"callbacks.{key}")
+        if carried is not None and ROWS in carried:
+            return carried[ROWS].numpy().view(np.uint64)
+    return read_training_rows(path)

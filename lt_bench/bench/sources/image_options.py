@@ -19,6 +19,7 @@ from lt_bench.engine.pretrain.recipes import stage1_recipe
 from lt_bench.engine.pretrain.stage1 import Precision
 from lt_bench.features.cache import open_cache, require
 from lt_bench.features.extraction.inputs import inputs_of
+from lt_bench.features.independence import Seen, seen_images
 from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import ArrayInfo, BackboneInfo, DatasetInfo, Manifest
 from lt_bench.strategies.registry import Entry
@@ -74,8 +75,9 @@ def _stage2(entry: Entry, options: RunOptions, data: ImageData, hardware: Hardwa
     if cache is not None:
         require(cache, split_hash=data.split_hash, weights_hash=loaded.weights_hash)
     stage1 = "" if cache is None else cache.manifest.backbone.stage1
+    seen = seen_images(data, loaded.rows, options.weights)
     transform = inputs_of(data, name, loaded.recipe.encoder).words
-    manifest = _manifest(options, data, BackboneInfo(name, loaded.weights_hash, loaded.network.dim, stage1), transform, precision)
+    manifest = _manifest(options, data, BackboneInfo(name, loaded.weights_hash, loaded.network.dim, stage1), transform, precision, seen)
     words = (*_data_words(options), "--protocol", options.protocol, "--weights", options.weights.name, *_how(options, precision))
     words += () if options.cache is None else ("--cache", options.cache)
     bench = PixelSource(
@@ -105,6 +107,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
         raise UserError(f"recipe {plan.name} mixes labels, which the strategies' losses do not know; choose another recipe")
     recipe: dict[str, Any] = {} if plan is None else dataclasses.asdict(plan.optimisation)
     phase1 = None if options.phase1 is None else read_phase1(options.phase1, backbone, K)
+    seen = Seen() if phase1 is None else seen_images(data, phase1.rows, options.phase1)
     network = build_backbone(backbone, K) if phase1 is None else phase1.network
     start = 0 if phase1 is None or plan is None else phase1.epochs
     resolved = entry.resolve(data.spec.name, data.imbalance_factor, {**recipe, **options.strategy.hyperparameters})
@@ -118,7 +121,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
         + f", {precision}"
     )
     transform = inputs_of(data, backbone, backbone).words
-    manifest = _manifest(options, data, BackboneInfo(backbone, f"fresh {backbone}", network.dim, stage1), transform, precision)
+    manifest = _manifest(options, data, BackboneInfo(backbone, f"fresh {backbone}", network.dim, stage1), transform, precision, seen)
     identity = {"stage1_recipe": "own" if plan is None else plan.name, "phase1": None if phase1 is None else phase1.hash}
     words = (*_data_words(options), "--mode", "end-to-end", *_schedule(options), *_how(options, precision))
     bench = EndToEndSource(
@@ -129,12 +132,14 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
     return bench, Setting("images-train", "end-to-end", words, recipe, identity), None
 
 
-def _manifest(options: RunOptions, data: ImageData, backbone: BackboneInfo, transform: dict[str, str], precision: Precision) -> Manifest:
+def _manifest(
+    options: RunOptions, data: ImageData, backbone: BackboneInfo, transform: dict[str, str], precision: Precision, seen: Seen
+) -> Manifest:
     """Manifest that a cache of these features would have; the training views are fresh ones, and there are no arrays."""
     profile = "" if data.profile == "exponential" else f" ({data.profile} profile)"
     factor = None if data.imbalance_factor is None else float(data.imbalance_factor)
     dataset = DatasetInfo(
-        data.spec.name, data.class_names, data.train_counts, data.split_hash, factor, (data.selection or "given") + profile
+        data.spec.name, data.class_names, data.train_counts, data.split_hash, factor, (data.selection or "given") + profile, seen.val_seen
     )
     more = {"train": ("fresh",), "test": ("flip",)}
     views: dict[str, tuple[str, ...]] = {split: ("plain", *more.get(split, ())) for split in data.splits}

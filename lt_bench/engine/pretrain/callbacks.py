@@ -8,12 +8,17 @@ import time
 from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lt_bench.backbones.training_rows import ROWS
+from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import replacing, write_text
 from lt_bench.core.seals import seal_archive
@@ -29,10 +34,15 @@ class KeepCheckpoint(Checkpoint):
         path: the checkpoint that is replaced every time.
         every: epochs between two.
         keep: epochs (counted from 1) whose state is kept beside it, as ``epoch-<n>.ckpt``.
+        rows: hashes of the images that are trained on.
     """
 
-    def __init__(self, path: Path, every: int, keep: Collection[int] = ()) -> None:
-        self.path, self.every, self.keep = path, every, frozenset(keep)
+    def __init__(self, path: Path, every: int, keep: Collection[int] = (), rows: Hashes | None = None) -> None:
+        self.path, self.every, self.keep, self.rows = path, every, frozenset(keep), rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """The hashes, so that whoever goes on from here knows what the network has seen."""
+        return {} if self.rows is None else {ROWS: torch.from_numpy(self.rows.view(np.int64))}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save where it is due."""

@@ -26,6 +26,7 @@ from lt_bench.features.extraction.publish import publish, sample_name
 from lt_bench.features.extraction.request import Request
 from lt_bench.features.extraction.self_test import self_test
 from lt_bench.features.extraction.sources import Batch, FileSource, MemorySource, Run, Source, default_workers
+from lt_bench.features.independence import seen_images
 from lt_bench.features.manifest import Manifest, cache_key
 from lt_bench.features.resumable import Resumable, SplitPlan, identity, only_one
 from lt_bench.features.write import Description
@@ -69,6 +70,7 @@ def extract(request: Request) -> Manifest:
 def _extract_missing(
     request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console, processes: Processes
 ) -> Manifest:
+    description = processes.first_does(lambda: _compared(request, loaded, inputs, console, processes.local))
     network = loaded.network.to(memory_format=torch.channels_last).to(request.device)
     source, plans = _source(request, inputs, processes.local), request.plans()
     batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125)
@@ -96,6 +98,21 @@ def _extract_missing(
     spent = processes.all_do(write)
     console.print(summary(request.name, spent, decodes=isinstance(request.data, FileData)), highlight=False, soft_wrap=True)
     return processes.first_does(lambda: publish(request.data, store, description, loaded.head, console))
+
+
+def _compared(request: Request, loaded: Loaded, inputs: Inputs, console: Console, processes: int) -> Description:
+    """The description with what the weights say of the images that they were trained on; validation images among them are marked as seen.
+
+    Raises:
+        UserError: test images are among them.
+    """
+    seen = seen_images(request.data, loaded.rows, request.weights, _workers(request, processes))
+    for split, count in seen.images:
+        if count:
+            console.print(f"{count:,} {split} images are among those that the weights were trained on", highlight=False, soft_wrap=True)
+    if seen.val_seen:
+        console.print("validation images were seen by the backbone: `lt-bench tune` will refuse them", highlight=False, soft_wrap=True)
+    return replace(request, val_seen_by_backbone=request.val_seen_by_backbone or seen.val_seen).description(loaded, inputs)
 
 
 def _missing(store: Resumable) -> dict[str, list[Run]]:
@@ -180,5 +197,9 @@ def _check_finite(request: Request, split: str, start: int, features: dict[str, 
 def _source(request: Request, inputs: Inputs, processes: int) -> Source:
     if isinstance(request.data, ImageData):
         return MemorySource(request.data, request.device)
-    workers = default_workers(request.device, processes) if request.workers is None else request.workers
+    workers = _workers(request, processes)
     return FileSource(request.data, inputs.evaluation, inputs.augmentation, upright=inputs.upright, workers=workers)
+
+
+def _workers(request: Request, processes: int) -> int:
+    return default_workers(request.device, processes) if request.workers is None else request.workers

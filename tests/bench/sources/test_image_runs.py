@@ -9,13 +9,16 @@ from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.options import CacheOptions, PretrainOptions, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.bench.pretrain import fresh_network, pretrain
 from lt_bench.bench.run import run as run_and_record
+from lt_bench.bench.sources.end_to_end import read_phase1
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.sources.image_options import image_bench
 from lt_bench.bench.verify import cache_of, check_repeats, compare, unstable, verify
 from lt_bench.cli.fits import run_verb
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
+from lt_bench.data.hashes import pixel_hashes
 from lt_bench.data.images.augment import CropViews, padded
+from lt_bench.data.readers.small_images import load_small_images
 from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, prepare
@@ -198,6 +201,21 @@ def test_phase_1_is_shared(whole, data_dir, tmp_path):
     first = run(whole("ldam", keep_epochs=[1]))[0]
     kept = whole().checkpoints / first.id / "epoch-1.ckpt"
     assert run(whole("ldam_drw", phase1=kept))[0].training.history[0]["epoch"] == 1
+    trained_on = pixel_hashes(load_small_images("cifar10_lt", data_dir, imbalance_factor=2).splits["train"])
+    for network in (kept, kept.with_name("weights.safetensors")):
+        rows = read_phase1(network, "resnet20", 10).rows
+        assert rows is not None
+        assert rows.tolist() == sorted(trained_on.tolist())
+
+
+def test_test_images_that_the_backbone_was_trained_on_are_refused(options, whole, data_dir, tmp_path):
+    test = load_small_images("cifar10_lt", data_dir, imbalance_factor=2).splits["test"]
+    leaky = tmp_path / "leaky.safetensors"
+    save_weights(fresh_network("resnet20", 10, 3), leaky, rows=pixel_hashes(test)[:5])
+    message = "leaky.safetensors: 5 of the 40 test images of cifar10_lt are among the 5 that these weights were trained on"
+    for refused in (options(weights=leaky), whole(phase1=leaky)):
+        with pytest.raises(UserError, match=message):
+            run(refused)
 
 
 def test_best_test_epoch_on_a_cache(options, cache, tmp_path):
