@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.load import Runs, Split, from_records
+from lt_bench.leaderboard.ties import tied
 from lt_bench.results.record import MATMUL, PASSED, RunRecord
 from lt_bench.strategies.recipe import RECIPE_FIELDS
 from lt_bench.strategies.slots.vocabulary import COMPOSE, DEFAULTS, TITLES
@@ -32,7 +33,7 @@ _WHY = {
 
 @dataclass(frozen=True)
 class Standing:
-    """Standing of a row: places `first` to `last` are possible; rows that share a letter of `letters` cannot be told apart."""
+    """Standing of a row: places `first` to `last` are possible; rows that share a letter of `letters` (`b-e` has four) cannot be told apart. Large boards have no letters."""
 
     first: int
     last: int
@@ -40,9 +41,9 @@ class Standing:
 
     @property
     def text(self) -> str:
-        """For instance `1-3 ab`."""
+        """For instance `1-3 ab`; at most 12 characters on boards of up to 99,999 rows."""
         places = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
-        return f"{places} {self.letters}"
+        return f"{places} {self.letters}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -239,8 +240,8 @@ def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[in
         if any(isinstance(one, str) and one != PASSED for one in contracts[positions]):
             labels[key] += " (fails lt-bench check)"
     rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key]) for key, positions in members.items()]
-    accuracy = {id(row): float(np.mean(row.values("test/accuracy"))) for row in rows}
-    return BoardRows(board, sorted(rows, key=lambda row: (-accuracy[id(row)], row.label)))
+    accuracy = tied(np.array([np.mean(row.values("test/accuracy")) for row in rows]))
+    return BoardRows(board, [row for _, row in sorted(zip(-accuracy, rows, strict=True), key=lambda pair: (pair[0], pair[1].label))])
 
 
 def seed_text(seeds: list[int]) -> str:

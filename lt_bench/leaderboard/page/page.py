@@ -34,7 +34,9 @@ def page(rankings: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[
         "boards": [_board(board, usable(board, columns), (plots or {}).get(board.board, ())) for board in rankings],
         "across": [
             {
-                "note": f"{ACROSS} " + ("Left out: " + "; ".join(result.missing) if result.missing else ""),
+                "note": " ".join(
+                    filter(None, (ACROSS, result.duplicates, "Left out: " + "; ".join(result.missing) if result.missing else ""))
+                ),
                 "columns": result.head,
                 "rows": result.lines,
             }

@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import vector
 from lt_bench.leaderboard.plots.style import COLOURS, figure, legend
-from lt_bench.leaderboard.stats.findings import spearman
+from lt_bench.leaderboard.stats.findings import distinct, published_settings, spearman
 
 _MOST = 60
 _KIND_STYLE = {
@@ -26,19 +26,20 @@ _KIND_STYLE = {
 def balance_against_accuracy(ranking: BoardRows) -> Figure | None:
     """LoMa's balance and size (column reading, test) against accuracy, with Spearman's correlation and its interval.
 
-    The correlation is over the rows with official or inferred settings: a strategy counts once, however often it was tuned.
+    The correlation is over the rows with official or inferred settings, duplicates left out: a strategy counts once, however often it was tuned or named.
     """
     if len(ranking.rows) < 3:
         return None
     drawing, (left, right) = figure(2, width=5.6, height=4.4)
     panels = []
+    once = {id(row) for row in published_settings(ranking)[0]}
+    own = np.array([id(row) in once for row in ranking.rows])
     for axes, name, title in (
         (left, "test/loma_column_balance", "LoMa balance (std / |mean|; smaller is more balanced)"),
         (right, "test/loma_column_mean", "LoMa, mean over classes"),
     ):
         x = np.array([row.estimate(name).mean for row in ranking.rows])
         _scatter(axes, ranking.rows, x, _accuracy(ranking))
-        own = np.array([row.text("tuning") in ("official", "inferred") for row in ranking.rows])
         axes.set_title(spearman(x[own], _accuracy(ranking)[own]).text, fontsize=9)
         axes.set_xlabel(title)
         axes.set_ylabel("test accuracy, %")
@@ -58,14 +59,17 @@ def rsd_across(ranking: BoardRows) -> Figure | None:
     drawn = [item for item in drawn if len(item[1]) and len(item[2])]
     if len(drawn) < 2:
         return None
+    kept = {id(row) for row in distinct([row for row, *_ in drawn])[0]}
+    once = [position for position, (row, *_) in enumerate(drawn) if id(row) in kept]
     drawing, panels = figure(2, height=max(2.8, 0.24 * len(drawn) + 1.2))
-    for axes, index, title in ((panels[0], 2, "LoMa"), (panels[1], 1, "RSD")):
-        quartiles = np.array([np.quantile(item[index], [0.25, 0.5, 0.75]) for item in drawn])
+    of_classes = {"LoMa": [loma for _, _, loma in drawn], "RSD": [rsd for _, rsd, _ in drawn]}
+    for axes, (title, of_rows) in zip(panels, of_classes.items(), strict=True):
+        quartiles = np.array([np.quantile(values, [0.25, 0.5, 0.75]) for values in of_rows])
         places = np.arange(len(drawn))[::-1]
         axes.hlines(places, quartiles[:, 0], quartiles[:, 2], color=COLOURS[5], linewidth=3)
         axes.scatter(quartiles[:, 1], places, color=COLOURS[0], s=18, zorder=3)
-        axes.set_yticks(places, [row.label for row, *_ in drawn] if index == 2 else [""] * len(drawn), fontsize=8)
-        medians = quartiles[:, 1]
+        axes.set_yticks(places, [row.label for row, *_ in drawn] if title == "LoMa" else [""] * len(drawn), fontsize=8)
+        medians = quartiles[once, 1]
         variation = float(medians.std() / abs(medians.mean()))
         axes.set_xlabel(f"{title}: median and quartiles over classes")
         axes.set_title(f"medians vary by {100 * variation:.0f} % (std / mean over rows)", fontsize=9)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.leaderboard.boards import BoardRows, seed_text
-from lt_bench.leaderboard.stats.findings import ranks
+from lt_bench.leaderboard.boards import BoardRows, Row, seed_text
+from lt_bench.leaderboard.stats.findings import distinct, duplicates_note
+from lt_bench.leaderboard.ties import ranks
 
 ACROSS = "Places among the rows that are on every board; accuracies of different boards are never averaged."
 
@@ -20,6 +21,7 @@ class Across:
 
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
     `wins` counts first places. `missing` has one line for each empty or ambiguous cell; its row is left out of the ranking, never imputed.
+    `duplicates` says which rows are one and the same on every board: they have one place together, and take none from others.
     """
 
     boards: tuple[str, ...]
@@ -28,6 +30,7 @@ class Across:
     ranks: NDArray[np.float64]
     wins: NDArray[np.int64]
     missing: tuple[str, ...]
+    duplicates: str = ""
 
     @property
     def head(self) -> list[str]:
@@ -56,7 +59,7 @@ def across(rankings: list[BoardRows]) -> list[Across]:
 
 
 def _compare(rankings: list[BoardRows]) -> Across:
-    tables = [_accuracies(board) for board in rankings]
+    tables = [_compared_rows(board) for board in rankings]
     names = sorted(set().union(*tables))
     missing = tuple(
         f"{name} on {board.short}: {'missing' if name not in table else f'{len(table[name])} settings, and the test set does not choose one'}"
@@ -65,13 +68,25 @@ def _compare(rankings: list[BoardRows]) -> Across:
         if len(table.get(name, ())) != 1
     )
     dense = [name for name in names if all(len(table.get(name, ())) == 1 for table in tables)]
-    accuracy = np.array([[table[name][0] for table in tables] for name in dense]).reshape(len(dense), len(tables))
-    places = ranks(-accuracy)
+    accuracy = np.array([[_accuracy(table[name][0]) for table in tables] for name in dense]).reshape(len(dense), len(tables))
+    repeated = _duplicates(tables, dense)
+    once = [row for row, name in enumerate(dense) if name not in repeated]
+    stands_for = [once.index(dense.index(repeated.get(name, name))) for name in dense]
+    places = np.array([ranks(-board) for board in accuracy[once].T]).T.reshape(len(once), len(tables))[stands_for]
     order = sorted(range(len(dense)), key=lambda row: (float(places[row].mean()), dense[row]))
-    wins = (accuracy == accuracy.max(0)).sum(1) if dense else np.zeros(0, np.int64)
-    return Across(
-        tuple(board.short for board in rankings), tuple(dense[row] for row in order), accuracy[order], places[order], wins[order], missing
-    )
+    wins = (places == places.min(0)).sum(1) if dense else np.zeros(0, np.int64)
+    labels = tuple(dense[row] for row in order)
+    note = " ".join(duplicates_note(repeated))
+    return Across(tuple(board.short for board in rankings), labels, accuracy[order], places[order], wins[order], missing, note)
+
+
+def _duplicates(tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:
+    """Names of rows that repeat one and the same other on every board: duplicate -> the row it repeats."""
+    of_boards = []
+    for table in tables:
+        labels = {table[name][0].label: name for name in names}
+        of_boards.append({labels[one]: labels[other] for one, other in distinct([table[name][0] for name in names])[1].items()})
+    return {name: other for name, other in of_boards[0].items() if all(board.get(name) == other for board in of_boards)}
 
 
 def missing_seeds(ranking: BoardRows) -> list[str]:
@@ -89,12 +104,16 @@ def missing_seeds(ranking: BoardRows) -> list[str]:
     return [f"Seeds that other rows have and that are missing: {named}."] if named else []
 
 
-def _accuracies(ranking: BoardRows) -> dict[str, list[float]]:
-    """Mean accuracies by strategy and kind of tuning."""
-    table: dict[str, list[float]] = defaultdict(list)
+def _compared_rows(ranking: BoardRows) -> dict[str, list[Row]]:
+    """Rows by strategy and kind of tuning, without the user's own settings and less exact products."""
+    table: dict[str, list[Row]] = defaultdict(list)
     for row in ranking.rows:
         kind = row.text("tuning")
         if kind != "user" and row.exact:
             name = row.text("strategy") if kind in ("official", "inferred") else f"{row.text('strategy')} ({kind})"
-            table[name].append(float(np.mean(row.values("test/accuracy"))))
+            table[name].append(row)
     return table
+
+
+def _accuracy(row: Row) -> float:
+    return float(np.mean(row.values("test/accuracy")))

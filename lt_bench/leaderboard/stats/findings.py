@@ -1,18 +1,20 @@
 """Findings on the claims of the LOS article from the rows of a board, with intervals: does a balanced, smaller LoMa go with accuracy, and is RSD nearly invariant?
 
 Units are strategies with official or inferred settings, one each: tuned and user rows would count a strategy twice, and defaults that we chose on validation
-images (author-tuned) are tuned too. Associations, not causes.
+images (author-tuned) are tuned too. Strategies that are one and the same here (`los` and `lort` at equal settings) count once. Associations, not causes.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.ties import agree, ranks, tied
 
 _FEWEST = 5
 _RESAMPLES = 2000
@@ -37,23 +39,17 @@ class Correlation:
 
 
 def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> Correlation:
-    """Spearman's correlation over the points that have both values."""
+    """Spearman's correlation over the points that have both values; values that agree to `TIE` share their rank."""
     both = np.isfinite(x) & np.isfinite(y)
     n = int(both.sum())
-    if n < 3 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
+    first, second = ranks(x[both]), ranks(y[both])
+    if n < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return Correlation(math.nan, None, None, n)
-    rho = float(np.corrcoef(ranks(x[both]), ranks(y[both]))[0, 1])
+    rho = float(np.corrcoef(first, second)[0, 1])
     if n < _FEWEST or abs(rho) >= 1 - 1e-12:
         return Correlation(rho, None, None, n)
     half = 1.96 * math.sqrt((1 + rho**2 / 2) / (n - 3))
     return Correlation(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half), n)
-
-
-def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1 for the smallest along the first axis; ties share their mean rank."""
-    below = (values[None] < values[:, None]).sum(1)
-    level = (values[None] == values[:, None]).sum(1)
-    return below + (level + 1) / 2
 
 
 def variation(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -65,14 +61,31 @@ def variation(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return float(values.std() / abs(values.mean())), float(low), float(high)
 
 
-def published_settings(ranking: BoardRows) -> list[Row]:
-    """The rows with official or inferred settings and exact products."""
-    return [row for row in ranking.rows if row.text("tuning") in ("official", "inferred") and row.exact]
+def published_settings(ranking: BoardRows) -> tuple[list[Row], dict[str, str]]:
+    """The rows with official or inferred settings and exact products, each once: without duplicates, whose labels come second, each with that of the row it repeats."""
+    return distinct([row for row in ranking.rows if row.text("tuning") in ("official", "inferred") and row.exact])
+
+
+def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, str]]:
+    """Rows without those whose seeds and test metrics, all of them, are an earlier row's (to `TIE`), and the labels of those: duplicate -> the row it repeats."""
+    names = [name for name in rows[0].runs.columns if name.startswith("test/")] if rows else []
+    accuracy = tied(np.array([np.mean(row.values("test/accuracy")) for row in rows]))
+    kept: dict[int, list[Row]] = defaultdict(list)  # by accuracy: only rows that share it are compared
+    measured: dict[int, NDArray[np.float64]] = {}
+    repeated: dict[str, str] = {}
+    for row, key in zip(rows, np.unique(accuracy, return_inverse=True)[1].tolist(), strict=True):
+        measured[id(row)] = np.array([row.values(name) for name in names])
+        same = (other for other in kept[key] if other.seeds == row.seeds and agree(measured[id(other)], measured[id(row)]))
+        if (other := next(same, None)) is None:
+            kept[key].append(row)
+        else:
+            repeated[row.label] = other.label
+    return [row for row in rows if row.label not in repeated], repeated
 
 
 def findings(ranking: BoardRows) -> list[str]:
-    """Two sentences for a board of at least five such strategies, otherwise none."""
-    rows = published_settings(ranking)
+    """Two sentences for a board of at least five such strategies, otherwise none; a third names duplicates."""
+    rows, repeated = published_settings(ranking)
     read = {name: np.array([row.estimate(f"test/{name}").mean for row in rows]) for name in ("accuracy", *_READ)}
     if min(int(np.isfinite(values).sum()) for values in read.values()) < _FEWEST:
         return []
@@ -84,7 +97,17 @@ def findings(ranking: BoardRows) -> list[str]:
     return [
         f"Test accuracy against LoMa balance (smaller is more balanced): {balance}; against LoMa size: {size}. An association between strategies, not a cause.",
         f"Over strategies (std / mean), LoMa varies by {variations['loma_column_mean']}, RSD by {variations['rsd_column_mean']}; column reading, which cannot see the bias.",
+        *duplicates_note(repeated),
     ]
+
+
+def duplicates_note(repeated: dict[str, str]) -> list[str]:
+    """A sentence that names duplicates (`distinct`), none where there are none."""
+    if not repeated:
+        return []
+    count = "1 row is a duplicate" if len(repeated) == 1 else f"{len(repeated)} rows are duplicates"
+    named = ", ".join(f"{label} of {other}" for label, other in repeated.items())
+    return [f"{count} and counted once in what is said of strategies, since every test figure is the same: {named}."]
 
 
 _READ = ("loma_column_balance", "loma_column_mean", "rsd_column_mean")

@@ -1,151 +1,100 @@
-"""Paired comparisons of rows on the same test images, corrected for how many are made.
+"""Paired comparisons of all rows of a board on the same test images.
 
 The outcome D[s, n] of seed s on test image n is the difference of two rows' correctness (-1, 0 or 1). Both seeds and images are samples, so its
 mean has the variance of a two-way random-effects layout (the multi-reader multi-case analysis of Dorfman, Berbaum and Metz 1992, and its degrees of freedom
 after Hillis 2007): ``Var = (MS_images + max(MS_seeds - MS_residual, 0)) / (S N)``. With one line of outcomes this is the paired t test over images.
+
+Sums of squares of all pairs come from products of matrices of whole numbers, which are exact; so a board of 500 rows takes seconds.
 """
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from lt_bench.leaderboard.boards import Standing
+from lt_bench.leaderboard.stats.seed_noise import SeedNoise, seed_noise
 
 LEVEL = 0.05
 POWER_FACTOR = 1.959964 + 0.841621  # normal quantiles: two-sided 5 % and power 80 %
+_AT_ONCE = 4096  # columns that are float64 at a time
+Numbers = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class PairedTest:
-    """First minus second row: mean difference in accuracy (a fraction), its standard error, degrees of freedom and two-sided p-value."""
+@dataclass(frozen=True, eq=False)
+class PairedTests:
+    """Tests of row i minus row j, each (R, R): mean difference in accuracy (a fraction), its standard error, degrees of freedom and two-sided p-value."""
 
-    difference: float
-    error: float
-    degrees: float
-    p: float
-
-
-def paired_test(first: NDArray[np.bool_ | np.floating], second: NDArray[np.bool_ | np.floating]) -> PairedTest:
-    """Compare two rows.
-
-    Args:
-        first: (S, N) whether seed s was right on image n; seeds in the same order in both, since they share their random axes. (1, N) for a row
-            that trains nothing.
-        second: the same.
-    """
-    D = first.astype(np.float32) - second.astype(np.float32)
-    S, N = D.shape
-    squares = mean_squares(D)
-    total, scatter = squares.images, squares.images**2 / (N - 1)
-    if S > 1 and squares.seeds > squares.residual:
-        total += squares.seeds - squares.residual
-        scatter += squares.seeds**2 / (S - 1) + squares.residual**2 / ((S - 1) * (N - 1))
-    return _tested(float(D.mean(dtype=np.float64)), total / (S * N), scatter / (S * N) ** 2, N - 1)
+    difference: Numbers
+    error: Numbers
+    degrees: Numbers
+    p: Numbers
 
 
-@dataclass(frozen=True)
-class MeanSquares:
-    """Mean squares of outcomes (S, N) over images, over seeds and of the residual; the latter two are 0 for one seed."""
+@dataclass(frozen=True, eq=False)
+class _Variance:
+    """Differences (G, H) of the rows of two groups with their variance, and `scatter`, the sum of ``part^2 / its degrees`` over the parts of the variance."""
 
-    images: float
-    seeds: float
-    residual: float
-
-
-def mean_squares(outcomes: NDArray[np.bool_ | np.floating]) -> MeanSquares:
-    """The two-way analysis of variance of (S, N) outcomes, one a cell."""
-    D = outcomes.astype(np.float32, copy=False)
-    S, N = D.shape
-    mean = float(D.mean(dtype=np.float64))
-    images, seeds = D.mean(0, dtype=np.float64), D.mean(1, dtype=np.float64)
-    ss_images = S * float(np.sum((images - mean) ** 2))
-    if S == 1:
-        return MeanSquares(ss_images / (N - 1), 0.0, 0.0)
-    ss_seeds = N * float(np.sum((seeds - mean) ** 2))
-    ss_all = float(np.sum(D * D, dtype=np.float64)) - S * N * mean**2
-    return MeanSquares(ss_images / (N - 1), ss_seeds / (S - 1), max(ss_all - ss_images - ss_seeds, 0.0) / ((S - 1) * (N - 1)))
+    difference: Numbers
+    variance: Numbers
+    scatter: Numbers
 
 
-def _tested(difference: float, variance: float, scatter: float, most_degrees: int) -> PairedTest:
-    """Student's t test of a difference with a variance of several parts: ``degrees = variance^2 / scatter`` (Satterthwaite), `scatter` the sum of ``part^2 / its degrees``."""
-    error = math.sqrt(variance)
-    if error == 0.0:
-        return PairedTest(difference, 0.0, float(most_degrees), 1.0 if difference == 0.0 else 0.0)
-    degrees = variance**2 / scatter
-    return PairedTest(difference, error, degrees, 2.0 * float(stdtr(degrees, -abs(difference) / error)))
+def compare_all(outcomes: Sequence[NDArray[np.bool_]], seeds: Sequence[list[int] | None], expected: SeedNoise | None) -> PairedTests:
+    """Compare every two rows by the test that fits their seeds.
 
-
-@dataclass(frozen=True)
-class SeedNoise:
-    """Variation of a row's runs with the seed: mean square over seeds of (S, N) outcomes, the residual mean square in it, degrees of freedom of the former."""
-
-    mean_square: float
-    residual: float
-    degrees: float
-
-
-def seed_noise(outcomes: NDArray[np.bool_]) -> SeedNoise | None:
-    """Seed noise of one row's (S, N) outcomes; None for a single seed."""
-    if len(outcomes) < 2:
-        return None
-    squares = mean_squares(outcomes)
-    return SeedNoise(squares.seeds, squares.residual, len(outcomes) - 1.0)
-
-
-def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
-    """Seed noise expected of a row with one seed: the mean over the other rows of its board, weighted by degrees of freedom.
-
-    The degrees of freedom are those of a variance that scatters as these do, ``2 mean^2 / variance``, at most their sum: the more the rows differ in how much their
-    seeds matter, the wider the test. Fewer than three rows do not tell how much they differ: one degree. None without rows.
-    """
-    if not rows:
-        return None
-    weights = np.array([row.degrees for row in rows])
-    values = np.array([row.mean_square for row in rows])
-    mean = float(np.average(values, weights=weights))
-    scatter = float(np.average((values - mean) ** 2, weights=weights)) * len(rows) / max(len(rows) - 1, 1)
-    degrees = float(weights.sum()) if len(rows) > 2 else 1.0
-    if scatter > 0:
-        degrees = min(degrees, max(2 * mean**2 / scatter, 1.0))
-    return SeedNoise(mean, float(np.average([row.residual for row in rows], weights=weights)), degrees)
-
-
-def unpaired_test(
-    first: NDArray[np.bool_], first_noise: SeedNoise | None, second: NDArray[np.bool_], second_noise: SeedNoise | None
-) -> PairedTest:
-    """Compare two rows that share fewer than two seeds: images are paired, seeds are not.
-
-    ``Var = MS_images / N + sum over rows of max(MS_seeds - MS_residual, 0) / (S N)``, the first of the difference of the rows' means over their runs. The second part is positive
-    and unpaired, so it does not count on runs of equal seed being alike.
+    Paired by seed where they share two or more, or where neither trains; else images are paired and seeds are not, and a row with one seed stands on `expected`;
+    where that is None too, the two are not told apart at all (an infinite error, p = 1).
 
     Args:
-        first: (S, N) whether seed s was right on image n.
-        first_noise: the row's own, or `pooled_noise` for a row with one seed; None for a row that trains nothing.
-        second: the same, its seeds others.
-        second_noise: the same.
+        outcomes: of each row, (S, N) whether seed s was right on image n.
+        seeds: of each row, S of them; None for a row that trains nothing, which stands beside every seed of the other with its first line.
+        expected: `pooled_noise` of the board.
     """
-    D = first.mean(0, keepdims=True, dtype=np.float64) - second.mean(0, keepdims=True, dtype=np.float64)
-    N = D.shape[1]
-    variance = mean_squares(D).images / N
-    scatter = variance**2 / (N - 1)
-    shared: dict[SeedNoise, float] = {}
-    for outcomes, noise in ((first, first_noise), (second, second_noise)):
-        if noise is not None and noise.mean_square > noise.residual:
-            shared[noise] = shared.get(noise, 0.0) + 1 / (len(outcomes) * N)
-    for noise, factor in shared.items():  # two rows may stand on one estimate
-        variance += factor * (noise.mean_square - noise.residual)
-        scatter += (factor * noise.mean_square) ** 2 / noise.degrees
-    return _tested(float(D.mean()), variance, scatter, N - 1)
+    R, N = len(outcomes), outcomes[0].shape[1]
+    members: dict[tuple[int, ...] | None, list[int]] = defaultdict(list)
+    for row, has in enumerate(seeds):
+        members[None if has is None else tuple(has)].append(row)
+    groups = [_Group(rows, None if has is None else list(has), [outcomes[row] for row in rows]) for has, rows in members.items()]
+    difference, variance, scatter = (np.zeros((R, R)) for _ in range(3))
+    for position, first in enumerate(groups):
+        for second in groups[position:]:
+            found = _paired(first, second) if covers_seeds(first.seeds, second.seeds) else _unpaired(first, second, expected)
+            at, back = np.ix_(first.rows, second.rows), np.ix_(second.rows, first.rows)
+            difference[back], difference[at] = -found.difference.T, found.difference
+            for whole, part in ((variance, found.variance), (scatter, found.scatter)):
+                whole[back], whole[at] = part.T, part
+    return _student(difference, variance, scatter, N - 1)
 
 
-def untested(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
-    """Two rows of which nothing tells how far they move with the seed: their difference, an infinite error, p = 1."""
-    return PairedTest(float(first.mean(dtype=np.float64) - second.mean(dtype=np.float64)), math.inf, 1.0, 1.0)
+class _Group:
+    """Rows that have the same seeds: their places on the board, the seeds (None: they train nothing) and their outcomes (rows, S, N)."""
+
+    def __init__(self, rows: list[int], seeds: list[int] | None, outcomes: list[NDArray[np.bool_]]) -> None:
+        self.rows, self.seeds = rows, seeds
+        self.outcomes = np.stack([one[:1] if seeds is None else one for one in outcomes])
+
+    def lines(self, wanted: list[int]) -> NDArray[np.bool_]:
+        """Outcomes (rows, S, N) of the wanted seeds; those of rows that train nothing are the same for each."""
+        if self.seeds is None:
+            return np.broadcast_to(self.outcomes, (len(self.rows), len(wanted) or 1, self.outcomes.shape[2]))
+        return self.outcomes if wanted == self.seeds else self.outcomes[:, [self.seeds.index(seed) for seed in wanted]]
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether the rows train and have one seed, so that they stand on the noise expected of them."""
+        return self.seeds is not None and len(self.seeds) == 1
+
+    def noise(self, expected: SeedNoise | None) -> Numbers:
+        """Of each row what its seeds add to a mean square, their mean square and its degrees of freedom (3, rows); infinite where nothing tells it."""
+        if self.seeds is None:
+            return np.repeat([[0.0], [0.0], [1.0]], len(self.rows), 1)
+        noises = [seed_noise(outcomes) or expected or SeedNoise(np.inf, 0.0, 1.0) for outcomes in self.outcomes]
+        return np.array([(max(one.mean_square - one.residual, 0.0), one.mean_square, one.degrees) for one in noises]).T
 
 
 def compared_seeds(first: list[int] | None, second: list[int] | None) -> list[int]:
@@ -160,63 +109,64 @@ def covers_seeds(first: list[int] | None, second: list[int] | None) -> bool:
     return (first is None and second is None) or len(compared_seeds(first, second)) > 1
 
 
-def compared(
-    first: NDArray[np.bool_],
-    first_seeds: list[int] | None,
-    second: NDArray[np.bool_],
-    second_seeds: list[int] | None,
-    expected: SeedNoise | None,
-) -> PairedTest:
-    """Compare two rows by the test that fits their seeds (None for a row that trains nothing, which gives its first line (1, N)).
+def _paired(first: _Group, second: _Group) -> _Variance:
+    seeds = compared_seeds(first.seeds, second.seeds)
+    a, b = first.lines(seeds), second.lines(seeds)
+    _, S, N = a.shape
+    by_seed = a.sum(2)[:, None] - b.sum(2)[None]  # (G, H, S) numbers of images
+    total = by_seed.sum(2)
+    whole = total**2 / (S * N)
+    ss_images = _squared_distances(a.sum(1, dtype=np.int32), b.sum(1, dtype=np.int32)) / S - whole
+    variance = ss_images / (N - 1)
+    scatter = variance**2 / (N - 1)
+    if S > 1:
+        ss_seeds = (by_seed**2).sum(2) / N - whole
+        ss_all = _squared_distances(a.reshape(len(a), S * N), b.reshape(len(b), S * N)) - whole
+        ms_seeds, ms_residual = ss_seeds / (S - 1), np.maximum(ss_all - ss_images - ss_seeds, 0.0) / ((S - 1) * (N - 1))
+        more = ms_seeds > ms_residual
+        variance = variance + np.where(more, ms_seeds - ms_residual, 0.0)
+        scatter = scatter + np.where(more, ms_seeds**2 / (S - 1) + ms_residual**2 / ((S - 1) * (N - 1)), 0.0)
+    return _Variance(total / (S * N), variance / (S * N), scatter / (S * N) ** 2)
 
-    Paired by seed where they share two or more; else unpaired over seeds, a row with one seed standing on `expected` (`pooled_noise` of the board);
-    where that is None too, they are not told apart at all (`untested`).
+
+def _unpaired(first: _Group, second: _Group, expected: SeedNoise | None) -> _Variance:
+    """Rows that share fewer than two seeds: images are paired, seeds are not.
+
+    ``Var = MS_images / N + sum over rows of max(MS_seeds - MS_residual, 0) / (S N)``, the first of the difference of the rows' means over their runs. The second part is
+    positive and unpaired, so it does not count on runs of equal seed being alike.
     """
-    seeds = compared_seeds(first_seeds, second_seeds)
-    if covers_seeds(first_seeds, second_seeds):
-        return paired_test(_lines(first, first_seeds, seeds), _lines(second, second_seeds, seeds))
-    noises = [None if has is None else seed_noise(outcomes) or expected for outcomes, has in ((first, first_seeds), (second, second_seeds))]
-    if any(noise is None and has is not None for noise, has in zip(noises, (first_seeds, second_seeds), strict=True)):
-        return untested(first, second)
-    return unpaired_test(first, noises[0], second, noises[1])
+    a, b = first.outcomes, second.outcomes
+    (_, S, N), T = a.shape, b.shape[1]
+    difference = (a.sum((1, 2))[:, None] * T - b.sum((1, 2))[None] * S) / (S * T * N)
+    squares = _squared_distances(T * a.sum(1, dtype=np.int32), S * b.sum(1, dtype=np.int32)) / (S * T) ** 2
+    variance = (squares - N * difference**2) / (N - 1) / N
+    scatter = variance**2 / (N - 1)
+    for group, runs, axis in ((first, S, 1), (second, T, 0)):
+        excess, mean_square, degrees = np.expand_dims(group.noise(expected), axis + 1)
+        variance = variance + excess / (runs * N)
+        scatter = scatter + np.where(excess > 0, (mean_square / (runs * N)) ** 2 / degrees, 0.0)
+    if expected is not None and expected.mean_square > expected.residual and first.runs_once and second.runs_once:
+        scatter = scatter + 2 * (expected.mean_square / N) ** 2 / expected.degrees  # both stand on one estimate: (x + x)^2, not x^2 + x^2
+    return _Variance(difference, variance, scatter)
 
 
-def _lines(outcomes: NDArray[np.bool_], has: list[int] | None, seeds: list[int]) -> NDArray[np.bool_]:
-    return outcomes[:1] if has is None else outcomes[[has.index(seed) for seed in seeds]]
+def _squared_distances(a: NDArray[np.integer | np.bool_], b: NDArray[np.integer | np.bool_]) -> Numbers:
+    """Sums of squares (G, H) of the differences of each line of a (G, n) and of b (H, n), whole numbers: exact."""
+    products = np.zeros((len(a), len(b)))
+    for start in range(0, a.shape[1], _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        products += a[:, part].astype(np.float64) @ b[:, part].astype(np.float64).T
+    of_a, of_b = (np.array([np.square(line, dtype=np.int64).sum() for line in one], dtype=np.float64) for one in (a, b))
+    return of_a[:, None] + of_b[None] - 2 * products
 
 
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Holm's (1979) step-down adjusted p-values: the chance of one false difference among all is at most the level."""
-    order = np.argsort(p, kind="stable")
-    factors = np.arange(len(p), 0, -1)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
-    return adjusted
-
-
-def standings(better: NDArray[np.bool_]) -> list[Standing]:
-    """Standings of R rows, given best first, from `better` (R, R): row i is significantly better than row j.
-
-    A row's best possible place is 1 + the number of rows significantly better than it.
-    """
-    letters = _letters(better | better.T)
-    R = len(better)
-    return [Standing(1 + int(better[:, i].sum()), R - int(better[i].sum()), letters[i]) for i in range(R)]
-
-
-def _letters(different: NDArray[np.bool_]) -> list[str]:
-    """Compact letter display by insert and absorb (Piepho 2004): two rows share a letter exactly when they do not differ."""
-    R = len(different)
-    groups = [frozenset(range(R))]
-    for i, j in zip(*np.nonzero(np.triu(different)), strict=True):
-        split = []
-        for group in groups:
-            split += [group - {i}, group - {j}] if i in group and j in group else [group]
-        distinct = sorted(set(split), key=len, reverse=True)
-        groups = [group for position, group in enumerate(distinct) if not any(group < other for other in distinct[:position])]
-    groups.sort(key=lambda group: sorted(group))
-    return ["".join(_letter(index) for index, group in enumerate(groups) if row in group) for row in range(R)]
-
-
-def _letter(index: int) -> str:
-    return chr(ord("a") + index % 26) + (str(index // 26) if index >= 26 else "")
+def _student(difference: Numbers, variance: Numbers, scatter: Numbers, most_degrees: int) -> PairedTests:
+    """Student's t tests of differences whose variances have several parts: ``degrees = variance^2 / scatter`` (Satterthwaite)."""
+    error = np.sqrt(np.maximum(variance, 0.0))
+    certain, unknown = error == 0.0, np.isinf(error)
+    usual = ~(certain | unknown)
+    degrees = np.where(unknown, 1.0, float(most_degrees))
+    np.divide(variance**2, scatter, out=degrees, where=usual)
+    p = np.where(unknown | (difference == 0.0), 1.0, 0.0)
+    p[usual] = 2.0 * stdtr(degrees[usual], -np.abs(difference[usual]) / error[usual])
+    return PairedTests(difference, error, degrees, p)

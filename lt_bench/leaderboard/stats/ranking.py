@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lt_bench.leaderboard.boards import BoardRows, RowStatistics
+from lt_bench.leaderboard.boards import BoardRows, Row, RowStatistics
 from lt_bench.leaderboard.stats.statistics import board_statistics
 
 
@@ -19,13 +19,28 @@ def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
 
 def statistics_note(ranking: BoardRows) -> str:
     """Note on reading ranks and on the smallest difference this test set resolves; empty for a board without statistics."""
-    if ranking.rows[0].statistics is None:
+    best = ranking.rows[0]
+    if best.statistics is None:
         return ""
-    note = "Rank: possible places and groups; rows that share a letter cannot be told apart (paired over seeds and test images, Holm-corrected over all pairs, 5 %)."
-    note = " ".join([note, *_one_seed(ranking)])
-    if ranking.resolvable is None:
-        return note
-    return f"{note} Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {100 * ranking.resolvable:.2f} points."
+    low, high = (100 * end for end in best.statistics.interval)
+    notes = [
+        f"Rank: possible places{_LETTERED if any(_letters(row) for row in ranking.rows) else ''} (paired over seeds and test images, Holm-corrected over all pairs, 5 %).",
+        "Bold accuracy: place 1 is possible by these tests; in other columns bold is the best mean, underlined the second, and nothing is tested.",
+        f"Other test images would move accuracies by more than ± says: {best.label} has {low:.2f} to {high:.2f} (95 %, bootstrap over test images).",
+        *_one_seed(ranking),
+    ]
+    if ranking.resolvable is not None:
+        notes.append(
+            f"Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {100 * ranking.resolvable:.2f} points."
+        )
+    return " ".join(notes)
+
+
+_LETTERED = ", then groups: neighbouring rows that share a letter cannot be told apart"
+
+
+def _letters(row: Row) -> str:
+    return "" if row.statistics is None else row.statistics.standing.letters
 
 
 def _one_seed(ranking: BoardRows) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +12,12 @@ from lt_bench.core.errors import UserError
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
 from lt_bench.leaderboard.stats.bootstrap import RESAMPLES, percentiles, resample
+from lt_bench.leaderboard.stats.groups import holm, standings
 from lt_bench.leaderboard.stats.kept import kept_or_computed
-from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, PairedTest, compared, holm, pooled_noise, seed_noise, standings
+from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, compare_all
+from lt_bench.leaderboard.stats.seed_noise import pooled_noise, seed_noise
 
-_VERSION = 5
+_VERSION = 6
 ROUNDING = 1e-6
 """Largest difference of a recorded accuracy from that of the predictions: metrics are computed in float32."""
 
@@ -26,14 +26,11 @@ ROUNDING = 1e-6
 class BoardStatistics:
     """Statistics of a board's R rows, in the order of the board.
 
-    `intervals[r]`: 95 % interval of row r's accuracy over test images. `behind[r]`: interval of row r minus the best row. `p` holds the Holm-adjusted p-value of every pair i < j in the order of `itertools.combinations`. `resolvable`: the smallest difference found with
-    80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested. Fractions throughout.
+    `intervals[r]`: 95 % interval of row r's accuracy over test images. `behind[r]`: interval of row r minus the best row. `resolvable`: the smallest difference found with 80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested. Fractions throughout.
     """
 
     intervals: list[tuple[float, float]]
     behind: list[tuple[float, float]]
-    tests: list[PairedTest]
-    p: list[float]
     standings: list[Standing]
     resolvable: float | None
 
@@ -64,12 +61,14 @@ def compute(ranking: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
     seeds = [row.varied_seeds for row in ranking.rows]
     noises = [seed_noise(values) for values, has in zip(outcomes, seeds, strict=True) if has is not None]
     expected = pooled_noise([noise for noise in noises if noise is not None])
-    tests = [compared(outcomes[i], seeds[i], outcomes[j], seeds[j], expected) for i, j in itertools.combinations(range(len(correct)), 2)]
-    p = holm(np.array([test.p for test in tests]))
-    better = _better(len(correct), tests, p)
-    errors = [test.error for test in tests if math.isfinite(test.error)]
-    resolvable = POWER_FACTOR * float(np.median(errors)) if errors else None
-    return BoardStatistics(percentiles(drawn), percentiles(drawn - drawn[:, :1]), tests, p.tolist(), standings(better), resolvable)
+    tests = compare_all(outcomes, seeds, expected)
+    pairs = np.triu_indices(len(correct), 1)
+    different = np.zeros(tests.p.shape, bool)
+    different[pairs] = holm(tests.p[pairs]) < LEVEL
+    better = (different | different.T) & (tests.difference > 0)
+    errors = tests.error[pairs]
+    resolvable = POWER_FACTOR * float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
+    return BoardStatistics(percentiles(drawn), percentiles(drawn - drawn[:, :1]), standings(better), resolvable)
 
 
 def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -94,20 +93,10 @@ def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     return right
 
 
-def _better(rows: int, tests: list[PairedTest], p: NDArray[np.float64]) -> NDArray[np.bool_]:
-    better = np.zeros((rows, rows), bool)
-    for (i, j), test, value in zip(itertools.combinations(range(rows), 2), tests, p, strict=True):
-        if value < LEVEL:
-            better[(i, j) if test.difference > 0 else (j, i)] = True
-    return better
-
-
 def _from_json(data: dict) -> BoardStatistics:
     return BoardStatistics(
         intervals=[(low, high) for low, high in data["intervals"]],
         behind=[(low, high) for low, high in data["behind"]],
-        tests=[PairedTest(**test) for test in data["tests"]],
-        p=data["p"],
         standings=[Standing(**standing) for standing in data["standings"]],
         resolvable=data["resolvable"],
     )

@@ -19,7 +19,7 @@ MISSING = "–"  # noqa: RUF001 - an en dash: no value
 
 @dataclass(frozen=True)
 class Cell:
-    """A value with its text; `place` is 1 for the best and 2 for the second of the column on its board."""
+    """A value with its text; `place` is 1 for the best and 2 for the second of the column on its board (`table_cells`)."""
 
     value: Value
     text: str
@@ -67,11 +67,16 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
-    """Cells of every row and column, with first and second places where the column has a better end."""
+    """Cells of every row and column, with first and second places where the column has a better end.
+
+    Accuracies have first places wherever the tests leave place 1 possible, and no second; other columns, and boards without statistics, by the printed means.
+    """
     values = [[column_value(row, column) for column in columns] for row in ranking.rows]
     result = [[Cell(column_value(row, column), _text(row, column)) for column in columns] for row in ranking.rows]
     for index, column in enumerate(columns):
-        for position, place in _places([line[index] for line in values], column).items():
+        standings = [row.statistics.standing for row in ranking.rows if row.statistics is not None] if column.key == "accuracy" else []
+        places = {position: 1 for position, standing in enumerate(standings) if standing.first == 1}
+        for position, place in (places or _places([line[index] for line in values], column)).items():
             cell = result[position][index]
             result[position][index] = Cell(cell.value, cell.text, place)
     return result

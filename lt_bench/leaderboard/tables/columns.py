@@ -171,7 +171,7 @@ def _count(name: str) -> Callable[[Row], Value]:
 
 
 for _column in (
-    Column("rank", "Rank", _rank, None, "text", 0, "possible places; rows that share a letter cannot be told apart (paired tests, Holm-corrected)"),
+    Column("rank", "Rank", _rank, None, "text", 0, "possible places, then the groups; rows that share a letter cannot be told apart (paired tests, Holm-corrected)"),
     Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %"),
     Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % bootstrap interval of the accuracy over test images, %", main=False),
     Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired bootstrap interval of the difference to the best row over test images, points", main=False),

@@ -46,7 +46,9 @@ def across_table(result: Across) -> str:
     """Wins and mean rank of one protocol and mode as a Markdown section, with the missing cells by name."""
     table = markdown_lines(result.head, [":--", *["--:"] * (len(result.head) - 1)], result.lines)
     missing = "\n".join(f"- {line}" for line in result.missing)
-    return f"## Across boards\n\n{ACROSS}\n\n{table}\n" + (f"\nLeft out:\n\n{missing}\n" if missing else "")
+    return f"## Across boards\n\n{' '.join(filter(None, (ACROSS, result.duplicates)))}\n\n{table}\n" + (
+        f"\nLeft out:\n\n{missing}\n" if missing else ""
+    )
 
 
 def markdown_lines(head: list[str], align: list[str], lines: Iterable[list[str]]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,18 +17,10 @@ from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.stats import statistics as statistics_module
 from lt_bench.leaderboard.stats.across import across, missing_seeds
 from lt_bench.leaderboard.stats.bootstrap import percentiles, resample
-from lt_bench.leaderboard.stats.paired import (
-    SeedNoise,
-    compared,
-    covers_seeds,
-    holm,
-    paired_test,
-    pooled_noise,
-    seed_noise,
-    standings,
-    unpaired_test,
-)
+from lt_bench.leaderboard.stats.groups import equal_runs, holm, standings
+from lt_bench.leaderboard.stats.paired import compare_all, compared_seeds, covers_seeds
 from lt_bench.leaderboard.stats.ranking import ranked, statistics_note
+from lt_bench.leaderboard.stats.seed_noise import SeedNoise, pooled_noise, seed_noise
 from lt_bench.leaderboard.stats.statistics import board_statistics
 from lt_bench.results.store import Store
 
@@ -37,6 +30,78 @@ def simulate(rng, skills, seeds, images, shared=1.5, run=0.0):
     difficulty = shared * rng.standard_normal(images)
     logits = np.array(skills)[:, None, None] + run * rng.standard_normal((len(skills), seeds, 1)) + difficulty
     return rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+
+
+@dataclass
+class Pair:
+    """First minus second row, as `compare_all` has it."""
+
+    difference: float
+    error: float
+    degrees: float
+    p: float
+
+
+def compared(first, first_seeds, second, second_seeds, expected):
+    tests = compare_all([first, second], [first_seeds, second_seeds], expected)
+    return Pair(*(float(getattr(tests, name)[0, 1]) for name in ("difference", "error", "degrees", "p")))
+
+
+def paired_test(first, second):
+    seeds = list(range(len(first))) if len(first) > 1 else None
+    return compared(first, seeds, second, seeds, None)
+
+
+def by_the_formulas(first, first_seeds, second, second_seeds, expected):
+    """One pair, written as the formulas are: outcome by outcome."""
+    if covers_seeds(first_seeds, second_seeds):
+        seeds = compared_seeds(first_seeds, second_seeds) or [0]
+        one, two = (
+            np.repeat(lines[:1], len(seeds), 0) if has is None else lines[[has.index(seed) for seed in seeds]]
+            for lines, has in ((first, first_seeds), (second, second_seeds))
+        )
+        D = one.astype(float) - two
+        S, N = D.shape
+        images, rows = D.mean(0), D.mean(1)
+        parts = [(S * np.var(images, ddof=1), N - 1.0, 1.0)]
+        if S > 1:
+            ms_seeds = N * np.var(rows, ddof=1)
+            ms_residual = np.sum((D - images - rows[:, None] + D.mean()) ** 2) / ((S - 1) * (N - 1))
+            if ms_seeds > ms_residual:
+                parts += [(ms_seeds, S - 1.0, 1.0), (ms_residual, (S - 1.0) * (N - 1), -1.0)]
+        parts = [(value / (S * N), degrees, sign) for value, degrees, sign in parts]
+    else:
+        D = first.mean(0) - second.mean(0)
+        N = len(D)
+        parts, pooled = [(np.var(D, ddof=1) / N, N - 1.0, 1.0)], 0.0
+        for lines, has in ((first, first_seeds), (second, second_seeds)):
+            own = None if has is None else seed_noise(lines)
+            if own is not None and own.mean_square > own.residual:
+                parts += [(own.mean_square / lines.size, own.degrees, 1.0), (own.residual / lines.size, np.inf, -1.0)]
+            if has is not None and own is None:
+                if expected is None:
+                    return Pair(D.mean(), np.inf, 1.0, 1.0)
+                pooled += (expected.mean_square > expected.residual) / N
+        if pooled:
+            parts += [(pooled * expected.mean_square, expected.degrees, 1.0), (pooled * expected.residual, np.inf, -1.0)]
+    variance = sum(sign * value for value, _, sign in parts)
+    degrees = variance**2 / sum(value**2 / degrees for value, degrees, _ in parts)
+    error = np.sqrt(variance)
+    return Pair(D.mean(), error, degrees, 2 * stats.t.sf(abs(D.mean()) / error, degrees))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_all_pairs_at_once_are_the_formulas(known):
+    rng = np.random.default_rng(11)
+    seeds = [[0, 1, 2], [0, 1, 2], None, [1, 2], [4], None, [0], [2, 5, 1, 0], [4], [7, 8]]
+    rows = simulate(rng, 0.2 * rng.standard_normal(len(seeds)), 4, 9000, run=0.1)
+    outcomes = [lines[: len(has or [0])] for lines, has in zip(rows, seeds, strict=True)]
+    expected = pooled_noise([noise for noise in map(seed_noise, outcomes) if noise]) if known else None
+    tests = compare_all(outcomes, seeds, expected)
+    for i, j in itertools.permutations(range(len(seeds)), 2):
+        wanted = by_the_formulas(outcomes[i], seeds[i], outcomes[j], seeds[j], expected)
+        for name in ("difference", "error", "degrees", "p"):
+            assert getattr(tests, name)[i, j] == pytest.approx(getattr(wanted, name), rel=1e-8), (i, j, name)
 
 
 def test_one_seed_is_the_paired_t_test():
@@ -102,14 +167,34 @@ def test_holm_never_lowers_and_keeps_order(values):
 
 @settings(max_examples=60)
 @given(st.integers(1, 7).flatmap(lambda n: st.lists(st.booleans(), min_size=n * n, max_size=n * n)))
-def test_letters_are_shared_exactly_by_what_cannot_be_told_apart(flags):
+def test_groups_are_the_longest_runs_without_a_difference(flags):
     n = int(len(flags) ** 0.5)
     better = np.triu(np.array(flags).reshape(n, n), 1)
     found = standings(better)
+    assert [(one.first, one.last) for one in found] == [(1 + better[:, i].sum(), n - better[i].sum()) for i in range(n)]
+    equal = [range(i, j) for i in range(n) for j in range(i + 1, n + 1) if not better[i:j, i:j].any()]
+    wanted = [run for run in equal if not any(run != other and set(run) <= set(other) for other in equal)]
+    assert equal_runs(better | better.T) == wanted
     for i in range(n):
-        for j in range(i + 1, n):
-            assert bool(set(found[i].letters) & set(found[j].letters)) == (not better[i, j])
-        assert (found[i].first, found[i].last) == (1 + better[:, i].sum(), n - better[i].sum())
+        letters = found[i].letters
+        shown = [ord(one) - ord("a") for one in letters.replace("-", "")]
+        groups = list(range(shown[0], shown[-1] + 1))
+        assert groups == [number for number, run in enumerate(wanted) if i in run]
+        assert ("-" in letters) == (len(groups) > 3)
+
+
+def test_many_rows_have_short_cells():
+    """Every third row differs from all that are 8 or more places away: exponentially many sets of rows that do not differ, and at most as many runs as rows."""
+    for rows, lettered in ((20, True), (99, False), (500, False)):
+        place = np.arange(rows)
+        better = np.triu((place[None] - place[:, None] >= 8) & ((place[:, None] % 3 == 0) | (place[None] % 3 == 0)))
+        texts = [one.text for one in standings(better)]
+        assert max(map(len, texts)) <= 12
+        assert any(text.endswith("a") for text in texts) == lettered
+    assert texts[0] == "1-8"
+    assert texts[250] == f"{1 + better[:, 250].sum()}-{500 - better[250].sum()}"
+    none = [one.text for one in standings(np.zeros((500, 500), bool))]
+    assert set(none) == {"1-500"}
 
 
 def test_rows_are_paired_by_seed():
@@ -119,13 +204,9 @@ def test_rows_are_paired_by_seed():
 
 def test_only_a_row_that_trains_nothing_stands_beside_every_seed():
     first, second = simulate(np.random.default_rng(7), [0.2, 0.0], 4, 50)
-    assert compared(first, [0, 1, 2, 3], second[:1], None, None) == paired_test(first, second[:1])
-    noise = SeedNoise(0.3, 0.2, 8.0)
+    assert compared(first, [0, 1, 2, 3], second[:1], None, None) == paired_test(first, np.repeat(second[:1], 4, 0))
     for of_first, of_second in (([0, 1, 2, 3], [0]), ([0, 1, 2, 3], [3, 4, 5, 6]), ([0, 1, 2, 3], [4, 5, 6, 7])):
         assert not covers_seeds(of_first, of_second)
-        other = second[: len(of_second)]
-        own = seed_noise(other) or noise
-        assert compared(first, of_first, other, of_second, noise) == unpaired_test(first, seed_noise(first), other, own)
     assert covers_seeds([0, 1], None)
     assert covers_seeds(None, None)
     assert not covers_seeds([0], None)
@@ -308,6 +389,21 @@ def test_across_boards(builder):
     assert [line.split(":")[0].split(" on ")[0] for line in result.missing] == ["cb", "ncm (tuned)", "ncm (tuned)"]
     assert "2 settings" in " ".join(result.missing)
     assert across(found[:1]) == []
+
+
+def test_duplicates_take_one_place_across_boards(builder):
+    hits = {"ce": 100, "lort": 150, "los": 150, "crt": 120}
+    made = []
+    for b in (builder, replace(builder, dataset="cifar100_lt", cache_key="cache-b")):
+        for name, count in hits.items():
+            record, _ = b.make(name, 0, correct=np.arange(200) < count)
+            rounding = 1e-9 if name == "los" else 0.0
+            record.metrics["test"] = {key: (count if key == "accuracy" else 0) / 200 + rounding for key in ("accuracy", "nll")}
+            made.append(record)
+    (result,) = across(boards(from_records(made)))
+    assert dict(zip(result.labels, result.ranks.tolist(), strict=True)) == {"lort": [1, 1], "los": [1, 1], "crt": [2, 2], "ce": [3, 3]}
+    assert dict(zip(result.labels, result.wins.tolist(), strict=True)) == {"lort": 2, "los": 2, "crt": 0, "ce": 0}
+    assert result.duplicates.endswith("the same: los of lort.")
 
 
 def test_missing_seeds_are_named_in_one_line(builder):

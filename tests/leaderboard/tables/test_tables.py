@@ -4,6 +4,7 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.tables import columns as columns_module
-from lt_bench.leaderboard.tables.cells import MISSING, table_cells, value_text
+from lt_bench.leaderboard.tables.cells import MISSING, notes, table_cells, value_text
 from lt_bench.leaderboard.tables.columns import Column, register, registered
 from lt_bench.leaderboard.tables.terminal import run_table
 from lt_bench.results.store import Store
@@ -63,6 +64,21 @@ def test_best_and_second_follow_the_printed_value(builder):
     (found,) = boards(from_records(made))
     accuracy = [column for column in registered() if column.key == "accuracy"]
     assert [line[0].place for line in table_cells(found, tuple(accuracy))] == [1, 1, 2, None]
+
+
+def test_bold_accuracies_are_those_that_may_be_the_best(results):
+    found = leaderboard(results).boards[0]
+    accuracy = tuple(column for column in registered() if column.key in ("accuracy", "few"))
+    assert [row.statistics.standing.text for row in found.rows] == ["1 a", "2-4 b", "2-4 b", "2-4 b"]
+    assert [line[0].place for line in table_cells(found, accuracy)] == [1, None, None, None]
+    assert sorted(line[1].place or 3 for line in table_cells(found, accuracy))[:2] == [1, 2]
+    standing = replace(found.rows[2].statistics.standing, first=1)
+    found.rows[2] = replace(found.rows[2], statistics=replace(found.rows[2].statistics, standing=standing))
+    assert [line[0].place for line in table_cells(found, accuracy)] == [1, None, 1, None]
+    (note,) = [note for note in notes(found) if note.startswith("Rank")]
+    assert "Bold accuracy: place 1 is possible by these tests" in note
+    low, high = found.rows[0].statistics.interval
+    assert f"los has {100 * low:.2f} to {100 * high:.2f} (95 %, bootstrap over test images)" in note
 
 
 def test_files_are_byte_stable_and_right(results, tmp_path, builder):
