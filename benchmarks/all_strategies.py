@@ -23,9 +23,9 @@ sys.path.insert(0, str(ROOT))  # the device machine has the checkout, not the pa
 def one_cache(options: argparse.Namespace) -> None:
     """Tune, then run, on one cache."""
     from lt_bench.bench.execute import execute
-    from lt_bench.bench.planning import tuning_name
     from lt_bench.bench.sources.cache import CacheSource
     from lt_bench.bench.suite.run import Suite, suite_plan
+    from lt_bench.bench.tuned import tuning_name
     from lt_bench.bench.tuning.tune import tune, write_tuning
     from lt_bench.engine.heads.fit import Hardware
     from lt_bench.features.cache import open_cache

@@ -23,6 +23,7 @@ from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writab
 from lt_bench.bench.hyperparameters import typed
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.linear_head import fit_linear_head
+from lt_bench.bench.tuned import tuned_choice
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.core.errors import UserError
 from lt_bench.core.leftovers import temporary_directory
@@ -356,7 +357,7 @@ def _chosen(
     if given:
         raise UserError(f"tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
     if tuned is True:
-        choice = planning.tuned_choice(entry, cache.manifest, results)
+        choice = tuned_choice(entry, cache.manifest, results)
         if choice is None:
             raise UserError(f"{entry.name} was not tuned on cache {cache.manifest.name}; pass tuned=lt.tune(...)")
         return choice

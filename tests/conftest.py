@@ -65,12 +65,12 @@ def small_description(name: str = "small", **changes):
     from lt_bench.features.manifest import BackboneInfo, DatasetInfo
     from lt_bench.features.write import Description
 
-    dataset = {"name": "embeddings", "split_hash": "5" * 16, "val_seen_by_backbone": False, **changes.pop("dataset", {})}
     names = tuple(f"class {k}" for k in range(len(COUNTS)))
-    fields = {"dtype": "float32", "transform": {"evaluation": "none", "augmentation": "noise"}, "origin": "invented", **changes}
-    return Description(
-        name, DatasetInfo(class_names=names, train_counts=COUNTS, **dataset), BackboneInfo("invented", "b" * 16, DIM), **fields
+    dataset = {"name": "embeddings", "split_hash": "5" * 16, "val_seen_by_backbone": False, "class_names": names} | changes.pop(
+        "dataset", {}
     )
+    fields = {"dtype": "float32", "transform": {"evaluation": "none", "augmentation": "noise"}, "origin": "invented", **changes}
+    return Description(name, DatasetInfo(train_counts=COUNTS, **dataset), BackboneInfo("invented", "b" * 16, DIM), **fields)
 
 
 @pytest.fixture(scope="session")

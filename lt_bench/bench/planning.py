@@ -6,19 +6,18 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from lt_bench.bench.options import RunOptions
 from lt_bench.bench.requirements import check_seeds
-from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import record_id
 from lt_bench.engine.arithmetic import Matmul
-from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import MATMUL, Mode, Protocol, TuningKind
 from lt_bench.strategies.registry import Entry
+
+FIRST_REVISION = "revision 1"
+"""Code of the suite's own strategies as they were before a revision was recorded."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Planned:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Fields of the record's id: strategy, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
+        """Fields of the record's id: strategy and its code, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
         return {
             "strategy": self.entry.public_name,
             "hyperparameters": json.loads(json.dumps({**self.hyperparameters, **self.setting.beside})),
@@ -83,6 +82,7 @@ class Planned:
             "mode": self.setting.mode,
             "tuning": self.tuning.kind,
             "seed": self.repetition,
+            "code": code_of(self.entry, self.hyperparameters),
         }
 
     @property
@@ -105,6 +105,11 @@ class Planned:
                 "--seeds", str(self.repetition), *exactness, *options,
             ]
         )  # fmt: skip
+
+
+def code_of(entry: Entry, hyperparameters: dict[str, Any]) -> str:
+    """The program that a strategy with these hyper-parameters is, as a record's identity has it."""
+    return FIRST_REVISION
 
 
 def strategy_options(hyperparameters: dict[str, Any]) -> list[str]:
@@ -149,24 +154,6 @@ def default_kind(entry: Entry, manifest: Manifest) -> TuningKind:
     return "official" if entry.is_official(manifest.dataset.name, manifest.dataset.imbalance_factor) else "inferred"
 
 
-def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
-    """Hyper-parameters that ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
-
-    Raises:
-        UserError: the file of the choice is damaged.
-    """
-    for place in (results / "tuning", shipped("tuned")):
-        path = place / tuning_name(entry, manifest)
-        if path.is_file():
-            try:
-                document = parse_json(path.read_text(encoding="utf-8"))
-                provenance = Tuning("tuned", document["selected_on"], len(document["grid"]), tuple(document["seeds"]), document["id"])
-                return dict(document["choice"]), provenance
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}: damaged tuning ({error!r}); delete it and run `lt-bench tune` again") from None
-    return None
-
-
 def require_grid(entry: Entry) -> None:
     """Refuse a strategy without values to choose among.
 
@@ -179,36 +166,6 @@ def require_grid(entry: Entry) -> None:
         )
     if not entry.grid:
         raise UserError(f"strategy {entry.name} has nothing to tune: it declares no grid")
-
-
-def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
-    """The hyper-parameters that were given, or those that `tune` chose.
-
-    Raises:
-        UserError: there are no tuned ones, or given ones too.
-    """
-    given = options.strategy.hyperparameters
-    if not options.tuned:
-        return given, None
-    if tuned_on is None:
-        raise UserError(
-            "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
-        )
-    require_grid(entry)
-    choice = tuned_choice(entry, tuned_on, options.results)
-    if choice is None:
-        raise UserError(
-            f"{entry.name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.public_name} --cache {tuned_on.name}` first"
-        )
-    if given:
-        raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
-    return choice
-
-
-def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> str:
-    """File name of a strategy's tuning on a cache; one with hyper-parameters fixed by hand has another name, and ``--tuned`` never takes it."""
-    suffix = f"-fixed-{record_id(fixed)}" if fixed else ""
-    return f"{entry.public_name}-{manifest.key}{suffix}.json"
 
 
 def by_strategy(planned: Sequence[Planned]) -> list[list[Planned]]:

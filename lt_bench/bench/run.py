@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from lt_bench.bench.execute import execute
 from lt_bench.bench.options import RunOptions
-from lt_bench.bench.planning import CLEAN, Setting, chosen, plan
+from lt_bench.bench.planning import CLEAN, Setting, plan
 from lt_bench.bench.sources.base import Source
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
+from lt_bench.bench.tuned import chosen
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.manifest import Manifest

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any
 
-from lt_bench.bench.options import LeaderboardOptions, WandbOptions
+from lt_bench.bench.options import LeaderboardOptions, MigrateOptions, WandbOptions
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 
@@ -58,3 +58,22 @@ def wandb_verb(options: WandbOptions, output: Output) -> None:
             output.say(address)
     else:
         raise UserError(f"wandb {options.action or 'needs an action'}: one of push, dashboard")
+
+
+def migrate_verb(options: MigrateOptions, output: Output) -> None:
+    """Older files as this version reads them.
+
+    Raises:
+        UserError: no path; or, at the end, some files stay as they were: each is named.
+    """
+    from lt_bench.bench.migrate import migrate
+
+    if not options.paths:
+        raise UserError("migrate needs caches, results directories or files, e.g. `lt-bench migrate results`")
+    done = migrate(options.paths)
+    for line in done.lines:
+        output.say(line)
+    output.say(f"{len(done.lines)} brought up to date, {done.current} were already, {len(done.refused)} stay as they are")
+    output.data(vars(done))
+    if done.refused:
+        raise UserError("not brought up to date: " + "; ".join(done.refused))

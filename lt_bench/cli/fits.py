@@ -56,7 +56,7 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     if outcome.before:
         output.say(f"{outcome.before} of {outcome.planned} were recorded in {options.results} before and not fitted again")
     output.say(f"records: {', '.join(str(store.path(record)) for record in records)}")
-    output.data([record.to_json() for record in records])
+    output.data([store.load(record.id).to_json() for record in records] if output.json else [])
 
 
 def tune_verb(options: TuneOptions, output: Output) -> None:

@@ -109,7 +109,11 @@ def _add(
         default = parsed(default)
     if positional:
         # Without a default here, as argparse would write it over what a YAML file says.
-        target.add_argument(name, nargs="?", type=parsed, default=argparse.SUPPRESS, help=text, metavar=name.upper())
+        several = typing.get_origin(kind) is list
+        kind_of_one = typing.get_args(kind)[0] if several else parsed
+        target.add_argument(
+            name, nargs="*" if several else "?", type=kind_of_one, default=argparse.SUPPRESS, help=text, metavar=name.upper()
+        )
     elif kind is bool:
         target.add_argument(f"--{_dashed(name)}", nargs="?", const=True, type=bool, default=default, help=text)
     else:

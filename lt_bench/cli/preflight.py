@@ -22,9 +22,10 @@ from lt_bench.bench.options import (
     TuneOptions,
     VerifyOptions,
 )
-from lt_bench.bench.planning import chosen, require_grid
+from lt_bench.bench.planning import require_grid
 from lt_bench.bench.requirements import check_seeds, check_workers, require_file, require_images, suite_path
 from lt_bench.bench.sources.find_cache import find_fitting
+from lt_bench.bench.tuned import chosen
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import layout
 from lt_bench.features.manifest import read_manifest

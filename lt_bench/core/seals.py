@@ -28,6 +28,23 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name != SEAL} | {SEAL: seal_of(content)}
 
 
+def check_seal(content: Mapping[str, Any], path: Path | str, again: str) -> None:
+    """Refuse what is not as it was written.
+
+    Args:
+        content: the parsed file, with its seal.
+        path: of the file, or what it is of.
+        again: what makes the file anew, the end of the message.
+
+    Raises:
+        UserError: the seal is missing or is not that of the content.
+    """
+    if content.get(SEAL) != seal_of(content):
+        raise UserError(
+            f"{path}: altered after it was written (its seal does not hold); restore it from a copy, or move it away and {again}"
+        )
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 (64 hex digits) of a file's bytes."""
     with path.open("rb") as file:

@@ -14,6 +14,9 @@ from lt_bench.core.errors import UserError
 from lt_bench.features.manifest import ArrayInfo, Manifest, key_fields, read_manifest
 from lt_bench.features.write import decode_affine8, digest, stored_tensor
 
+LONGEST = 100
+"""Characters of a field's value in a message."""
+
 
 @dataclass(frozen=True)
 class Head:
@@ -132,9 +135,18 @@ class FeatureCache:
                 raise UserError(f"{self.path}: {name} has no view {view!r}; it has {', '.join(self.manifest.views[name])}")
         keys = [f"{name}/features/{view}" for view in names]
         blocks = self._mapped_blocks(keys) if mapped else (self._loaded_block(keys, torch.device(device)),)
-        labels, rows = (torch.cat(list(self._parts(f"{name}/{field}"))) for field in ("labels", "rows"))
+        rows = torch.cat(list(self._parts(f"{name}/rows")))
+        return FeatureSplit(name, names, blocks, self.labels(name).to(device), rows.to(device))
+
+    def labels(self, name: str) -> Tensor:
+        """The labels (N,) of a split, int64.
+
+        Raises:
+            UserError: as ``split``; or they are not 0..K-1, or not those that the train counts say.
+        """
+        labels = torch.cat(list(self._parts(f"{name}/labels")))
         self._check_labels(name, labels)
-        return FeatureSplit(name, names, blocks, labels.to(device), rows.to(device))
+        return labels
 
     def bytes_of(self, name: str) -> int:
         """Memory of the features of a split, bytes."""
@@ -155,10 +167,12 @@ class FeatureCache:
         return Head(weight, bias)
 
     def verify(self) -> None:
-        """Check every checksum of the cache; raises UserError at the first that fails."""
+        """Check every checksum and all labels of the cache; raises UserError at the first that fails."""
         for name in self.manifest.arrays:
             for _ in self._parts(name):
                 pass
+        for split in self.manifest.views:
+            self.labels(split)
 
     def _check_labels(self, name: str, labels: Tensor) -> None:
         counts = self.manifest.dataset.train_counts
@@ -232,4 +246,5 @@ def require(cache: FeatureCache, **expected: object) -> None:
     fields = key_fields(cache.manifest)
     for name, value in expected.items():
         if fields[name] != value:
-            raise UserError(f"{cache.path}: {name} is {fields[name]}, expected {value}; name the right cache with --cache or make it again")
+            is_, wanted = (text if len(text) <= LONGEST else f"{text[:LONGEST]}..." for text in map(str, (fields[name], value)))
+            raise UserError(f"{cache.path}: {name} is {is_}, expected {wanted}; name the right cache with --cache or make it again")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
+from lt_bench.core.seals import check_seal, sealed
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 LISTED = "listed split"  # in ``created_with``: identity of the images that were listed, before broken ones were left out
 
@@ -89,6 +92,7 @@ class Manifest:
 
     ``views`` maps a split to its view names: ``plain`` first, then ``aug1``... (train) or ``flip`` (test). ``transform`` names how images became
     inputs (``evaluation`` and ``augmentation``). ``origin`` describes the source of the features, ``command`` makes the cache again.
+    ``audit`` is what was noticed in the features, ``independence`` what is known of images that several splits, or the backbone's training, share.
     """
 
     name: str
@@ -101,33 +105,53 @@ class Manifest:
     origin: str = ""
     command: str = ""
     created_with: dict[str, str] = field(default_factory=dict)
+    audit: dict[str, Any] = field(default_factory=dict)
+    independence: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT_VERSION
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
-        """The cache's identity, 16 hex digits: split, weights, transform, dtype, views and format version."""
+        """The cache's identity, 16 hex digits: the hash of ``key_fields``."""
         return cache_key(key_fields(self))
 
     def to_json(self) -> str:
-        """The manifest as text, keys sorted, so that the same cache gives the same file."""
-        document = dataclasses.asdict(self)
-        document["key"] = self.key
+        """The manifest as text with its key and seal, keys sorted, so that the same cache gives the same file."""
+        document = sealed({**dataclasses.asdict(self), "key": self.key})
         return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def key_fields(manifest: Manifest) -> dict[str, Any]:
-    """The fields that determine the key; caches that differ in one of them are different."""
+def described_fields(
+    dataset: DatasetInfo, backbone: BackboneInfo, transform: Mapping[str, str], dtype: str, views: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """The fields of the key that are known before there are features: data, names, backbone, transform, precision, views, format."""
     return {
-        "split_hash": manifest.dataset.split_hash,
-        "weights_hash": manifest.backbone.weights_hash,
-        "transform": manifest.transform,
-        "dtype": manifest.dtype,
-        "views": {split: list(names) for split, names in manifest.views.items()},
-        "format": manifest.format,
+        "dataset": dataset.name,
+        "imbalance_factor": dataset.imbalance_factor,
+        "split_hash": dataset.split_hash,
+        "class_names": list(dataset.class_names),
+        "train_counts": list(dataset.train_counts),
+        "val_seen_by_backbone": dataset.val_seen_by_backbone,
+        "backbone": backbone.name,
+        "weights_hash": backbone.weights_hash,
+        "transform": dict(transform),
+        "dtype": dtype,
+        "views": {split: list(names) for split, names in views.items()},
+        "format": FORMAT_VERSION,
     }
 
 
-def cache_key(fields: dict[str, Any]) -> str:
+def key_fields(manifest: Manifest) -> dict[str, Any]:
+    """The fields that determine the key; caches that differ in one of them are different.
+
+    They are all that changes a number or a refusal: what describes the features, and the features, labels, rows and head themselves (type, shape and digests of
+    every array). Names of the cache and its files, its origin, and the versions it was made with are none of them.
+    """
+    arrays = {name: [info.dtype, list(info.shape), [part.sha256 for part in info.parts]] for name, info in manifest.arrays.items()}
+    described = described_fields(manifest.dataset, manifest.backbone, manifest.transform, manifest.dtype, manifest.views)
+    return {**described, "format": manifest.format, "arrays": arrays}
+
+
+def cache_key(fields: Mapping[str, Any]) -> str:
     """Hash of ``key_fields``, 16 hex digits."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -136,7 +160,7 @@ def read_manifest(directory: Path) -> Manifest:
     """Read and check the manifest of the cache in ``directory``.
 
     Raises:
-        UserError: no manifest there, not JSON, a field missing, of another format version, or its fields contradict each other or its key.
+        UserError: no manifest there, not JSON, a field missing, of another format version, or its fields contradict each other, its key or its seal.
     """
     path = directory / MANIFEST_NAME
     if not path.is_file():
@@ -147,9 +171,27 @@ def read_manifest(directory: Path) -> Manifest:
         document = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged manifest ({error}); make the cache again") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT_VERSION:
-        version = document.get("format") if isinstance(document, dict) else None
+    version = document.get("format") if isinstance(document, dict) else None
+    if version == 1:
+        raise UserError(f"{path}: cache format 1, this version reads {FORMAT_VERSION}; `lt-bench migrate {directory}` brings it up to date")
+    if version != FORMAT_VERSION:
         raise UserError(f"{path}: cache format {version!r}, this version reads {FORMAT_VERSION}; make the cache again")
+    manifest = manifest_of(document, path)
+    if document.get("key") != manifest.key:
+        raise UserError(
+            f"{path}: key {document.get('key')} does not fit the manifest's own fields ({manifest.key}); the file was altered, "
+            "restore it from a copy or make the cache again"
+        )
+    check_seal(document, path, "make the cache again")
+    return manifest
+
+
+def manifest_of(document: Mapping[str, Any], path: Path) -> Manifest:
+    """The manifest of a parsed file, of whatever format; neither key nor seal is checked.
+
+    Raises:
+        UserError: a field is missing or of another type, or fields contradict each other.
+    """
     try:
         manifest = _from_document(document)
         contradiction = _contradiction(manifest)
@@ -157,10 +199,6 @@ def read_manifest(directory: Path) -> Manifest:
         raise UserError(f"{path}: manifest lacks or garbles {error}; make the cache again") from None
     if contradiction:
         raise UserError(f"{path}: {contradiction}; the file was altered, make the cache again")
-    if document.get("key") != manifest.key:
-        raise UserError(
-            f"{path}: key {document.get('key')} does not fit the manifest's own fields ({manifest.key}); the file was altered, make the cache again"
-        )
     return manifest
 
 
@@ -188,7 +226,7 @@ def _contradiction(manifest: Manifest) -> str | None:
     return None
 
 
-def _from_document(document: dict[str, Any]) -> Manifest:
+def _from_document(document: Mapping[str, Any]) -> Manifest:
     dataset, backbone = dict(document["dataset"]), dict(document["backbone"])
     dataset["class_names"] = tuple(dataset["class_names"])
     dataset["train_counts"] = tuple(int(n) for n in dataset["train_counts"])
@@ -207,5 +245,7 @@ def _from_document(document: dict[str, Any]) -> Manifest:
         origin=document["origin"],
         command=document["command"],
         created_with=dict(document["created_with"]),
+        audit=dict(document.get("audit", {})),
+        independence=dict(document.get("independence", {})),
         format=document["format"],
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -38,6 +39,8 @@ class Description:
     origin: str = ""
     command: str = ""
     extra: dict[str, str] = field(default_factory=dict)
+    audit: dict[str, Any] = field(default_factory=dict)
+    independence: dict[str, Any] = field(default_factory=dict)
 
 
 def digest(tensor: Tensor) -> str:
@@ -114,6 +117,7 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
         name=description.name, dataset=description.dataset, backbone=description.backbone, transform=description.transform,
         dtype=description.dtype, views=views, arrays=infos, origin=description.origin, command=description.command,
         created_with={**{name: _version(name) for name in ("lt-bench", "torch", "torchvision")}, **description.extra},
+        audit=description.audit, independence=description.independence,
     )  # fmt: skip
     (staging / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     for path in list(staging.iterdir()):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
 from lt_bench.metrics.groups import ShotGroups, shot_groups
-from lt_bench.results.record import SCHEMA_VERSION, RunRecord
+from lt_bench.results.record import RunRecord, check_version
 from lt_bench.results.store import Arrays, read_arrays, record_paths
 
 if TYPE_CHECKING:
@@ -213,8 +213,7 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
         raise UserError(f"{path}: not a readable record ({error}); delete it and run again") from error
     if not isinstance(data, dict):
         raise UserError(f"{path}: a record is a JSON object, this is a {type(data).__name__}; delete it and run again")
-    if data.get("schema") != SCHEMA_VERSION:
-        raise UserError(f"{path}: field schema is not {SCHEMA_VERSION}; this version of lt-bench cannot read it")
+    check_version(data, path)
     return data
 
 

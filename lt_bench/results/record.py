@@ -9,18 +9,22 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import record_id
+from lt_bench.core.seals import SEAL, check_seal, sealed
 from lt_bench.results.schema import schema_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
+AGAIN = "run again"
+"""How a record is made anew, the end of messages."""
 PASSED = "passed"
 """Mark of a user's own strategy that passed the quick checks of the contract."""
 MATMUL = "matmul"
@@ -34,13 +38,15 @@ Text = Annotated[str, {"minLength": 1}]
 Natural = Annotated[int, {"minimum": 0}]
 Positive = Annotated[int, {"minimum": 1}]
 Seconds = Annotated[float, {"minimum": 0}]
+Digest = Annotated[str, {"pattern": "^[0-9a-f]{64}$"}]
+"""SHA-256."""
 Number = Annotated[float, {"type": ["number", "null"]}]
 """NaN here, null in the file."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Fields that the record's id is the hash of: two runs that share them are the same run."""
+    """Fields that the record's id is the hash of: two runs that share them are the same run. `code` says which program the strategy was."""
 
     strategy: Name
     hyperparameters: dict[str, Any]
@@ -49,6 +55,7 @@ class Identity:
     mode: Mode
     tuning: TuningKind
     seed: int
+    code: Text
 
 
 @dataclass(frozen=True)
@@ -171,7 +178,10 @@ class Environment(TypedDict):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One measured run. Accuracies are fractions; a metric that does not exist (an empty group) is NaN here and null in the file."""
+    """One measured run. Accuracies are fractions; a metric that does not exist (an empty group) is NaN here and null in the file.
+
+    `arrays` are the digests of the arrays beside the record (`results.seal`), by name; the store fills them in.
+    """
 
     identity: Identity
     strategy: StrategyInfo
@@ -188,6 +198,7 @@ class RunRecord:
     time: TimeInfo
     environment: Annotated[dict[str, Any], schema_of(Environment)]
     command: Text
+    arrays: dict[str, Digest] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -195,23 +206,24 @@ class RunRecord:
         return record_id(dataclasses.asdict(self.identity))
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain JSON values, checked.
+        """The record as plain JSON values with its seal, checked.
 
         Raises:
             UserError: a field is of the wrong type or two fields contradict each other; it names the field.
         """
-        data = {"schema": SCHEMA_VERSION, "id": self.id} | _without_nan(dataclasses.asdict(self))
+        data = sealed({"schema": SCHEMA_VERSION, "id": self.id} | _without_nan(dataclasses.asdict(self)))
         check(data, f"the record of {self.identity.strategy} on {self.dataset.name}, seed {self.identity.seed}")
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], where: str = "the record") -> RunRecord:
+    def from_json(cls, data: Mapping[str, Any], where: Path | str = "the record") -> RunRecord:
         """Build and check a record; `where` (the file) opens every error message.
 
         Raises:
-            UserError: not a valid record: it names the file and the field.
+            UserError: not a valid record: it names the file and the field; or altered after it was written.
         """
         check(data, where)
+        check_seal(data, where, AGAIN)
         parts = {field.name: data[field.name] for field in dataclasses.fields(cls)}
         for name, kind in _PARTS.items():
             parts[name] = kind(**parts[name])
@@ -240,7 +252,8 @@ def schema() -> dict[str, Any]:
     """The JSON schema of a record's file."""
     fields = schema_of(RunRecord)
     first = {"schema": {"const": SCHEMA_VERSION}, "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"}}
-    return fields | {"required": [*first, *fields["required"]], "properties": first | fields["properties"]}
+    last = {SEAL: schema_of(Digest)}
+    return fields | {"required": [*first, *fields["required"], SEAL], "properties": first | fields["properties"] | last}
 
 
 @functools.cache
@@ -250,12 +263,13 @@ def _validator() -> Draft202012Validator:
     return Draft202012Validator(schema())
 
 
-def check(data: Mapping[str, Any], where: str) -> None:
+def check(data: Mapping[str, Any], where: Path | str) -> None:
     """Check JSON values against the schema and the fields against each other.
 
     Raises:
         UserError: names `where` and the field that is wrong.
     """
+    check_version(data, where)
     from jsonschema.exceptions import best_match
 
     error = best_match(_validator().iter_errors(data))
@@ -266,6 +280,21 @@ def check(data: Mapping[str, Any], where: str) -> None:
         raise UserError(
             f"{where}: {field} is {value!r} but the rest of the record says {wanted!r}; the file was changed after it was written"
         )
+
+
+def check_version(data: Mapping[str, Any], where: Path | str) -> None:
+    """Refuse a record of another version of the schema; one of an earlier version can be brought up to date.
+
+    Raises:
+        UserError: names `where` and the way out.
+    """
+    version = data.get("schema")
+    if version == 1:
+        raise UserError(
+            f"{where}: a record of schema 1, this version reads {SCHEMA_VERSION}; `lt-bench migrate {where}` brings it up to date"
+        )
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{where}: schema is {version!r}, this version reads {SCHEMA_VERSION}; use the version of lt-bench that wrote it")
 
 
 def _contradictions(data: Mapping[str, Any]) -> list[tuple[str, object, object]]:

@@ -21,6 +21,7 @@ from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_atomic
 from lt_bench.results.record import RunRecord, TuningInfo
+from lt_bench.results.seal import arrays_digest, check_arrays
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -61,8 +62,9 @@ class Store:
         Raises:
             UserError: the record or an array is not valid, or this id exists with other content.
         """
-        data = record.to_json()
         stored = _checked_arrays(record, arrays)
+        record = replace(record, arrays=arrays_digest(stored))
+        data = record.to_json()
         path = self.path(record)
         existing = self._find(record.id)
         if existing is not None:
@@ -92,7 +94,7 @@ class Store:
 
     def has_trajectory(self, id: str) -> bool:  # noqa: A002
         """Whether the course of the fit was stored with this record."""
-        return bool(read_arrays(self.path(self.load(id)).with_suffix(".npz"), (EPOCHS,), optional=True))
+        return EPOCHS in self.load(id).arrays
 
     def load(self, id: str) -> RunRecord:  # noqa: A002
         """The record with this id.
@@ -120,13 +122,10 @@ class Store:
         """The arrays that were written with a record.
 
         Raises:
-            UserError: no such record, or its `.npz` is missing or damaged.
+            UserError: no such record, or its `.npz` is missing, damaged or of another run.
         """
-        id = record_or_id if isinstance(record_or_id, str) else record_or_id.id  # noqa: A001
-        path = self._find(id)
-        if path is None:
-            raise UserError(f"{self.directory}: no record with id {id}")
-        return read_arrays(path.with_suffix(".npz"))
+        record = self.load(record_or_id if isinstance(record_or_id, str) else record_or_id.id)
+        return arrays_of(record, self.path(record).with_suffix(".npz"))
 
     def validate(self) -> list[str]:
         """One line for each fault among the files: a record off the schema or in the wrong place, a missing or wrong side file."""
@@ -136,7 +135,7 @@ class Store:
                 record = read_record(path)
                 if path != self.path(record):
                     faults.append(f"{path}: belongs at {self.path(record)}")
-                _checked_arrays(record, read_arrays(path.with_suffix(".npz")))
+                _checked_arrays(record, arrays_of(record, path.with_suffix(".npz")))
             except UserError as error:
                 faults.append(str(error))
         return faults
@@ -147,7 +146,7 @@ class Store:
     def _require_same(self, existing: Path, record: RunRecord, arrays: Arrays) -> None:
         old, new = read_record(existing).to_json(), record.to_json()
         changed = [name for name in ("metrics", "tuning", "seeds", "dataset", "backbone", "cache") if old[name] != new[name]]
-        before = read_arrays(existing.with_suffix(".npz"))
+        before = arrays_of(read_record(existing), existing.with_suffix(".npz"))
         changed += sorted(name for name in before.keys() | arrays.keys() if not _equal(before.get(name), arrays.get(name)))
         if changed:
             raise UserError(
@@ -176,9 +175,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         data = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable record ({error}); delete it and run again") from error
+        raise UserError(f"{path}: not a readable record ({error}); restore it from a copy, or move it away and run again") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path}: a record is a JSON object, this is a {type(data).__name__}; delete it and run again")
+        raise UserError(
+            f"{path}: a record is a JSON object, this is a {type(data).__name__}; restore it from a copy, or move it away and run again"
+        )
     return data
 
 
@@ -188,8 +189,7 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         UserError: names the file and the field.
     """
-    data = read_json(path)
-    record = RunRecord.from_json(data, str(path))
+    record = RunRecord.from_json(read_json(path), path)
     if not path.stem.endswith(f"-{record.id}"):
         raise UserError(f"{path}: id is {record.id} but the file is named otherwise; rename it to {record.strategy.name}-{record.id}.json")
     return record
@@ -205,8 +205,21 @@ def read_arrays(path: Path, names: Iterable[str] | None = None, optional: bool =
         return read_npz(path, names, optional)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}: cannot be read ({error}); it is written beside each record, so delete the record and run again"
+            f"{path}: cannot be read ({error}); it is written beside each record: restore it from a copy, or move the record away and run again"
         ) from error
+
+
+def arrays_of(record: RunRecord, path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a record from its side file.
+
+    Raises:
+        UserError: missing, damaged, altered or of another run.
+    """
+    arrays = read_arrays(path)
+    check_arrays(arrays, record.arrays, path)
+    if missing := sorted(record.arrays.keys() - arrays.keys()):
+        raise UserError(f"{path}: {', '.join(missing)} missing, and the record has it; restore the file from a copy")
+    return arrays
 
 
 def _checked_arrays(record: RunRecord, arrays: Arrays) -> dict[str, NDArray[Any]]:

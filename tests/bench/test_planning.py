@@ -1,9 +1,8 @@
-import json
 import shlex
 
 import pytest
 
-from lt_bench.bench.planning import plan, tuned_choice, tuning_name
+from lt_bench.bench.planning import plan
 from lt_bench.cli.request import parse
 from lt_bench.core.errors import UserError
 from lt_bench.features.manifest import read_manifest
@@ -65,20 +64,3 @@ def test_the_command_says_every_hyperparameter_that_is_not_the_default(manifest)
     assert (options.dataset, options.cache, options.seeds) == ("cifar100_lt", "if-50", [3])
     assert options.strategy.hyperparameters == given
     assert plan(find("d_ffds"), manifest, options.strategy.hyperparameters, options.seeds)[0].id == run.id
-
-
-def test_a_tuning_is_found_in_the_results_and_damaged_ones_are_named(manifest, tmp_path):
-    entry = find("los")
-    assert tuned_choice(entry, manifest, tmp_path) is None
-    path = tmp_path / "tuning" / tuning_name(entry, manifest)
-    path.parent.mkdir()
-    document = {"selected_on": "val", "grid": [1, 2, 3], "seeds": [0, 1], "id": "a" * 16, "choice": {"epsilon": 0.5}}
-    path.write_text(json.dumps(document))
-    choice, tuning = tuned_choice(entry, manifest, tmp_path)
-    assert choice == {"epsilon": 0.5}
-    assert (tuning.kind, tuning.selected_on, tuning.grid_size, tuning.seeds, tuning.tuning_id) == ("tuned", "val", 3, (0, 1), "a" * 16)
-    for text in ("{", "[]", json.dumps({**document, "choice": None}), json.dumps({"choice": {}})):
-        path.write_text(text)
-        with pytest.raises(UserError, match="damaged tuning") as caught:
-            tuned_choice(entry, manifest, tmp_path)
-        assert "\n" not in str(caught.value)

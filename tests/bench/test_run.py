@@ -15,6 +15,7 @@ from lt_bench.bench.execute import fit_and_record
 from lt_bench.bench.planning import plan
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.identity import record_id
+from lt_bench.core.seals import sealed
 from lt_bench.engine.heads import fit
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
@@ -316,7 +317,7 @@ def test_verify_detects_a_changed_metric(cli, recorded, view, name, change):
     document = json.loads(recorded.read_text())
     value = document["metrics"][view][name]
     document["metrics"][view][name] = None if change is None else value + change
-    recorded.write_text(json.dumps(document))
+    recorded.write_text(json.dumps(sealed(document)))
     done = cli("verify", str(recorded))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert f"does not repeat: {view}/{name} differs by" in done.err
@@ -339,7 +340,7 @@ def test_verify_a_record_of_a_strategy_that_changed(cli, recorded):
     document["identity"]["hyperparameters"]["gone"] = 1.0
     document["id"] = record_id(document["identity"])
     path = recorded.with_name(f"d_ffds-{document['id']}.json")
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(sealed(document)))
     done = cli("verify", str(path))
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "d_ffds has no hyper-parameter 'gone'" in done.err

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from lt_bench.core.seals import sealed
+
 
 def test_run_and_verify_as_json(cli, small_cache, tmp_path):
     run = ("run", "--strategy", "joint,ncm", "--cache", "small", "--json")
@@ -27,7 +29,7 @@ def test_a_record_that_does_not_repeat_is_json_and_an_error(cli, small_cache, tm
     path = next((tmp_path / "results" / "embeddings").glob("*.json"))
     record = json.loads(path.read_text())
     record["metrics"]["test"]["accuracy"] += 0.25
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(sealed(record)))
     done = cli("verify", str(path), "--json")
     assert done.code == 2
     assert json.loads(done.out)["differences"]["test/accuracy"] == pytest.approx(0.25)

@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureSplit, open_cache, require
+from lt_bench.features.manifest import manifest_of
 from lt_bench.features.write import digest
 
 
@@ -150,7 +151,7 @@ def test_another_shape_or_type_than_the_manifest_says(copy):
 
 
 def rewrite(directory, name, change):
-    """Change an array and its checksum, as a writer with a fault would have."""
+    """Change an array with its checksum, the cache's key and the seal, as a writer with a fault would have."""
     file = directory / f"{name.split('/')[0]}.safetensors"
     tensors = load_file(file)
     tensors[name] = change(tensors[name])
@@ -158,7 +159,7 @@ def rewrite(directory, name, change):
     path = directory / "manifest.json"
     document = json.loads(path.read_text())
     document["arrays"][name]["parts"][0]["sha256"] = digest(tensors[name])
-    path.write_text(json.dumps(document))
+    path.write_text(manifest_of(document, path).to_json())
 
 
 def test_labels_out_of_range(copy):
@@ -171,6 +172,17 @@ def test_labels_that_are_not_the_train_counts(copy):
     rewrite(copy, "train/labels", lambda labels: torch.where(labels == 5, 4, labels))
     with pytest.raises(UserError, match="train_counts of the manifest are not those of train/labels"):
         read_everything(copy)
+
+
+def test_other_labels_under_a_checksum_put_right_are_another_cache(copy):
+    """Their checksum alone is refused, as it does not fit the key; with the key of their own they are another cache."""
+    before = open_cache(copy).key
+    rewrite(copy, "test/labels", lambda labels: labels.flip(0))
+    assert open_cache(copy).key != before
+    document = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(document | {"key": before}))
+    with pytest.raises(UserError, match="does not fit the manifest's own fields"):
+        open_cache(copy)
 
 
 def test_nothing_is_read_before_it_is_asked_for(copy):

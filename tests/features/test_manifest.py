@@ -1,8 +1,10 @@
 import dataclasses
 import json
 import re
+from dataclasses import replace
 
 import pytest
+import torch
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
@@ -14,6 +16,10 @@ KEY_CHANGES = {
     "dtype": {"dtype": "float16"},
     "views": {"without": ("train/features/aug2",)},
     "splits": {"without": ("val",)},
+    "class names": {"dataset": {"class_names": ("label", *(f"class {k}" for k in range(1, 6)))}},
+    "validation seen": {"dataset": {"val_seen_by_backbone": True}},
+    "data set": {"dataset": {"name": "cifar100_lt"}},
+    "imbalance factor": {"dataset": {"imbalance_factor": 60.0}},
 }
 
 
@@ -29,9 +35,40 @@ def test_the_key_changes_with_what_the_features_are(tmp_path, make_cache, manife
 
 def test_the_key_covers_every_key_field(manifest):
     fields = key_fields(manifest)
-    assert set(fields) == {"split_hash", "weights_hash", "transform", "dtype", "views", "format"}
+    described = {
+        "dataset",
+        "imbalance_factor",
+        "class_names",
+        "train_counts",
+        "val_seen_by_backbone",
+        "backbone",
+        "split_hash",
+        "weights_hash",
+    }
+    assert set(fields) == {*described, "transform", "dtype", "views", "format", "arrays"}
     keys = {cache_key(fields)} | {cache_key({**fields, name: "changed"}) for name in fields}
-    assert len(keys) == 7
+    assert len(keys) == len(fields) + 1
+
+
+@pytest.mark.parametrize("array", ["train/labels", "test/labels", "test/rows", "val/features/plain", "train/features/aug2", "head/bias"])
+def test_the_key_covers_every_value_of_every_array(tmp_path, make_cache, arrays, manifest, array):
+    given = {"test/rows": torch.arange(42), **arrays()}[array]
+    assert read_manifest(make_cache(tmp_path / "same", arrays={array: given.clone()})).key == manifest.key
+    assert read_manifest(make_cache(tmp_path / "other", arrays={array: given.flip(0)})).key != manifest.key
+
+
+def test_the_key_does_not_depend_on_where_arrays_lie(manifest):
+    moved = {
+        name: replace(info, parts=tuple(replace(part, file="x.safetensors", key="x") for part in info.parts))
+        for name, info in manifest.arrays.items()
+    }
+    assert replace(manifest, arrays=moved).key == manifest.key
+
+
+def test_audit_and_independence_are_kept_and_are_not_of_the_key(tmp_path, make_cache, manifest):
+    said = {"audit": {"duplicates": 3}, "independence": {"backbone": "unknown"}}
+    told = read_manifest(make_cache(tmp_path / "told", **said))
+    assert (told.audit, told.independence, told.key) == (said["audit"], said["independence"], manifest.key)
 
 
 def test_the_key_does_not_depend_on_name_or_origin(tmp_path, make_cache, manifest):
@@ -63,7 +100,11 @@ ALTERATIONS = {
     "transform": (lambda d: d["transform"].update(evaluation="resize"), "does not fit the manifest's own fields"),
     "a view gone": (lambda d: d["views"].update(train=["plain", "aug1"]), "does not fit the manifest's own fields"),
     "a view more": (lambda d: d["views"].update(test=["plain", "flip", "other"]), "the test split lacks test/features/other"),
-    "format": (lambda d: d.update(format=99), "cache format 99, this version reads 1"),
+    "format": (lambda d: d.update(format=99), "cache format 99, this version reads 2"),
+    "earlier format": (lambda d: d.update(format=1), "cache format 1, this version reads 2; `lt-bench migrate .*` brings it up to date"),
+    "origin": (lambda d: d.update(origin="elsewhere"), "altered after it was written"),
+    "independence": (lambda d: d.update(independence={"overlap": 0}), "altered after it was written"),
+    "no seal": (lambda d: d.pop("seal"), "altered after it was written"),
     "no format": (lambda d: d.pop("format"), "cache format None"),
     "no views": (lambda d: d.pop("views"), "manifest lacks or garbles 'views'"),
     "unknown field": (lambda d: d["dataset"].update(colour="red"), "manifest lacks or garbles .*colour"),

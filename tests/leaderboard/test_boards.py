@@ -48,7 +48,13 @@ def test_records_in_memory_and_on_disk_give_the_same_frame(tmp_path, builder):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{", "not a readable record"), ('{"schema": 1, "id": "x"}', "strategy"), ('{"schema": 9}', "schema")]
+    ("text", "said"),
+    [
+        ("{", "not a readable record"),
+        ('{"schema": 2, "id": "x"}', "strategy"),
+        ('{"schema": 1}', "lt-bench migrate"),
+        ('{"schema": 9}', "schema"),
+    ],
 )
 def test_a_damaged_record_is_named(tmp_path, builder, text, said):
     path = write(tmp_path, [builder.make()])[0]

@@ -46,7 +46,14 @@ def test_the_id_follows_the_identity_alone(builder):
         (("time", "finished"), "yesterday", "time.finished"),
         (("strategy", "name"), "../los", "strategy.name"),
         (("metrics", "test"), {}, "metrics.test"),
-        (("schema",), 2, "schema"),
+        (("schema",), 3, "schema is 3, this version reads 2"),
+        (("schema",), 1, "`lt-bench migrate results/x.json` brings it up to date"),
+        (("metrics", "test", "accuracy"), 0.999, "altered after it was written"),
+        (("metrics", "test", "accuracy"), 7.3, "altered after it was written"),
+        (("metrics", "test", "accuracy"), True, "metrics.test.accuracy"),
+        (("arrays",), {"test_labels": "0" * 64}, "altered after it was written"),
+        (("environment", "dirty"), True, "altered after it was written"),
+        (("seal",), "0" * 64, "altered after it was written"),
         (("identity", "seed"), 7, "id is"),
         (("cache", "key"), "other", "cache.key"),
     ],
@@ -76,7 +83,7 @@ def test_a_missing_and_an_unknown_field_are_errors(data):
 def test_the_schema_is_that_of_the_dataclasses():
     Draft202012Validator.check_schema(schema())
     shape = schema()["properties"]
-    assert shape["schema"] == {"const": 1}
+    assert shape["schema"] == {"const": 2}
     assert shape["identity"]["properties"]["seed"] == {"type": "integer"}
     assert shape["tuning"]["properties"]["selected_on"] == {"enum": [None, "val"]}
     assert shape["training"]["properties"]["batch_size"] == {"type": ["integer", "null"], "minimum": 1}

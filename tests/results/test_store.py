@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.identity import record_id
+from lt_bench.core.seals import sealed
 from lt_bench.results import store as store_module
-from lt_bench.results.store import Store
+from lt_bench.results.seal import array_digest
+from lt_bench.results.store import Store, read_record
 
 
 @pytest.fixture
@@ -21,7 +24,9 @@ def test_round_trip(store, builder):
     path = store.write(record, arrays)
     assert path == store.directory / "cifar10_lt" / f"los-{record.id}.json" == store.path(record)
     assert store.has(record.id)
-    assert store.load(record.id) == record
+    stored = store.load(record.id)
+    assert dataclasses.replace(stored, arrays={}) == record
+    assert stored.arrays.keys() == arrays.keys()
     back = store.arrays(record)
     assert back.keys() == arrays.keys()
     assert {name: back[name].dtype for name in ("test_predictions", "test_true_probability")} == {
@@ -96,7 +101,7 @@ def test_an_interrupted_write_leaves_no_record(store, builder, monkeypatch):
     assert [path.suffix for path in store.path(record).parent.iterdir()] == [".npz"]
     monkeypatch.undo()
     store.write(record, arrays)
-    assert store.load(record.id) == record
+    assert store.load(record.id).id == record.id
 
 
 def test_wrong_arrays_are_refused(store, builder):
@@ -129,6 +134,70 @@ def test_validate_names_every_fault(store, builder):
     assert any("dataset.n_test" in fault for fault in faults)
 
 
+def edited(path, change):
+    """The JSON of a record with a change, and its identity's hash and file name put right, as a careful hand would leave it."""
+    data = json.loads(path.read_bytes())
+    change(data)
+    data["id"] = record_id(data["identity"])
+    other = path.with_name(f"{data['strategy']['name']}-{data['id']}.json")
+    path.with_suffix(".npz").rename(other.with_suffix(".npz"))
+    path.unlink()
+    other.write_text(json.dumps(data))
+    return other
+
+
+EDITS = {
+    "accuracy": lambda d: d["metrics"]["test"].update(accuracy=0.999),
+    "macro accuracy": lambda d: d["metrics"]["test"].update(macro_accuracy=0.999),
+    "hyper-parameters": lambda d: d["identity"]["hyperparameters"].update(epsilon=0.5),
+    "protocol": lambda d: d["identity"].update(protocol="images-eval"),
+    "code": lambda d: d["identity"].update(code="revision 9"),
+    "seed": lambda d: d["identity"].update(seed=5),
+    "tuning": lambda d: d["tuning"].update(grid_size=1),
+    "class names": lambda d: d["dataset"]["class_names"].reverse(),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edited_record_is_refused(store, builder, what):
+    path = edited(store.write(*builder.make()), EDITS[what])
+    with pytest.raises(UserError, match=r"altered after it was written .* restore it from a copy, or move it away and run again") as caught:
+        read_record(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert [str(caught.value)] == store.validate()
+
+
+def test_a_key_that_stands_twice_is_refused(store, builder):
+    path = store.write(*builder.make())
+    text = path.read_text()
+    path.write_text(text.replace('{"test": {', '{"test": {"accuracy": 0.999, ', 1))
+    with pytest.raises(UserError, match="'accuracy' stands twice"):
+        read_record(path)
+
+
+def test_the_arrays_of_another_run_are_refused(store, builder):
+    """Also where the two runs agree in accuracy and shape: predictions in another order."""
+    record, arrays = builder.make()
+    path = store.write(record, arrays)
+    arrays = store.arrays(record)
+    order = np.roll(np.arange(arrays["test_labels"].size), 1)
+    other = arrays | {name: arrays[name][order] for name in ("test_predictions", "test_labels", "test_true_probability")}
+    np.savez_compressed(path.with_suffix(".npz"), **other)
+    with pytest.raises(UserError, match=r"\.npz: test_labels is not the one that was recorded"):
+        store.arrays(record)
+    assert "is not the one that was recorded" in store.validate()[0]
+    np.savez_compressed(path.with_suffix(".npz"), **{name: array for name, array in arrays.items() if name != "test/cosine"})
+    with pytest.raises(UserError, match="test/cosine missing"):
+        store.arrays(record)
+
+
+def test_the_digest_of_an_array_is_of_its_values_type_and_shape():
+    array = np.arange(6, dtype=np.float64)
+    digests = {array_digest(one) for one in (array, array[::-1], array.astype(np.float32), array.reshape(2, 3), array.reshape(3, 2))}
+    assert len(digests) == 5
+    assert array_digest(np.arange(12.0)[::2] / 2) == array_digest(array) == array_digest(array.astype(">f8"))
+
+
 def test_unknown_id_and_missing_directory(store):
     with pytest.raises(UserError, match="no record with id"):
         store.load("0" * 16)
@@ -143,7 +212,7 @@ def test_a_wider_grid_with_the_same_choice_is_said_and_nothing_else_changes(stor
     wider = dataclasses.replace(record.tuning, grid_size=48, tuning_id="t2")
     assert store.retuned(record.id, wider).tuning == wider
     after = json.loads(path.read_bytes())
-    assert after == before | {"tuning": dataclasses.asdict(wider)}
+    assert after == sealed(before | {"tuning": dataclasses.asdict(wider)})
     assert store.validate() == []
     stamp = path.stat().st_mtime_ns
     store.retuned(record.id, wider)

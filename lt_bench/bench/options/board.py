@@ -27,6 +27,18 @@ class LeaderboardOptions:
 
 
 @dataclass
+class MigrateOptions:
+    """Older files as this version reads them, where they lie; what cannot be brought up to date stays as it is, and is named.
+
+    Attributes:
+        paths: caches, results directories, folders of tunings, or single files
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("paths",)
+    paths: list[Path] = field(default_factory=list)
+
+
+@dataclass
 class WandbOptions:
     """W&B as a view of the records.
 

@@ -12,12 +12,13 @@ from jsonargparse import ArgumentParser
 from lt_bench.bench.execute import unrecorded
 from lt_bench.bench.hyperparameters import parsed, typed
 from lt_bench.bench.options import CacheOptions
-from lt_bench.bench.planning import CLEAN, Planned, Setting, plan, tuned_choice
+from lt_bench.bench.planning import CLEAN, Planned, Setting, plan
 from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.sharing import workers_for
 from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units, units_of
+from lt_bench.bench.tuned import tuned_choice
 from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import shlex
@@ -13,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from lt_bench.bench.planning import Planned, plan, strategy_options, tuning_name
+from lt_bench.bench.planning import Planned, code_of, plan, strategy_options
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
+from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, tuning_id, tuning_name
 from lt_bench.bench.tuning.scores import scores_of, workers_of
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
-from lt_bench.core.identity import canonical_json
+from lt_bench.core.seals import sealed
 from lt_bench.engine.heads.fit import facts_of
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.manifest import Manifest
@@ -63,7 +63,7 @@ def tune(
     planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
     workers = workers_of(bench, planned, workers)
     scores = scores_of(bench, planned, workers, watcher or Watcher())
-    return tuning_document(entry, bench, points, planned, scores, fixed, refused) | {"workers": workers}
+    return sealed(tuning_document(entry, bench, points, planned, scores, fixed, refused) | {"workers": workers})
 
 
 def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:
@@ -124,16 +124,16 @@ def tuning_document(
     entry: Entry, bench: CacheSource, points: list[dict[str, Any]], planned: list[list[Planned]], scores: dict[str, float],
     fixed: dict[str, Any], refused: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
-    """Everything that was tried, what was left out and why, and what was chosen; the first of equal points wins, the grid's order being the author's."""
+    """Everything that was tried, what was left out and why, and what was chosen."""
     manifest = bench.manifest
     seeds, grid = [run.repetition for run in planned[0]], []
     for point, runs in zip(points, planned, strict=True):
         values = [scores[run.id] for run in runs]
         grid.append({"hyperparameters": {**fixed, **point}, "macro_accuracy": values, "mean": statistics.fmean(values)})
-    best = max(range(len(grid)), key=lambda position: (grid[position]["mean"], -position))
+    best = best_of(grid)
     present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())
     document = {
-        "schema": 1, "strategy": entry.public_name, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
+        "schema": SCHEMA_VERSION, "strategy": entry.public_name, "code": code_of(entry, grid[best]["hyperparameters"]), "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
         "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "fixed": fixed, "seeds": seeds, "grid": grid,
         "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
         "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"], "at_edge": edges(points, points[best]),
@@ -143,8 +143,11 @@ def tuning_document(
     }  # fmt: skip
     if refused:
         document["refused"] = refused
-    identity = hashlib.sha256(canonical_json(document).encode()).hexdigest()[:16]
-    return {**document, "id": identity, "environment": environment(device=device_name(bench.device), devices=bench.hardware.layout.world)}
+    return {
+        **document,
+        "id": tuning_id(document),
+        "environment": environment(device=device_name(bench.device), devices=bench.hardware.layout.world),
+    }
 
 
 def edges(points: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:

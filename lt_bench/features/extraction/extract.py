@@ -76,7 +76,7 @@ def _extract_missing(
     batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125)
     shard = max(1, SHARD_VIEWS // (request.views + 1))
     key = identity(
-        key=cache_key(request.key_fields(description)), batch=batch, shard=shard, device=request.device.type, torch=torch.__version__
+        key=cache_key(request.described_fields(description)), batch=batch, shard=shard, device=request.device.type, torch=torch.__version__
     )
     store_of = partial(Resumable, request.out, key, plans, loaded.network.dim, request.dtype, shard)
     missing = processes.first_does(lambda: _missing(store_of()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
@@ -14,7 +15,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.images.image_list import identity as listed_identity
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.features.manifest import DatasetInfo, Manifest
+from lt_bench.features.manifest import Manifest
 from lt_bench.features.resumable import Resumable
 from lt_bench.features.write import Description
 
@@ -66,20 +67,9 @@ def _without(description: Description, readable: dict, skipped: Sequence[str]) -
         raise UserError(
             f"class {dataset.class_names[counts.index(0)]!r} has no training image that can be decoded; mend them: {'; '.join(skipped[:3])}"
         )
-    dataset = DatasetInfo(
-        dataset.name,
-        dataset.class_names,
-        counts,
-        listed_identity(readable),
-        dataset.imbalance_factor,
-        dataset.selection,
-        dataset.val_seen_by_backbone,
-    )
+    dataset = replace(dataset, train_counts=counts, split_hash=listed_identity(readable))
     origin = f"{description.origin}; {len(skipped)} images that cannot be decoded were left out"
-    return Description(
-        description.name, dataset, description.backbone, description.transform, description.dtype, origin, description.command,
-        {**description.extra, SKIPPED: "; ".join(skipped)},
-    )  # fmt: skip
+    return replace(description, dataset=dataset, origin=origin, extra={**description.extra, SKIPPED: "; ".join(skipped)})
 
 
 def _table(splits: dict, names: Sequence[str]) -> str:

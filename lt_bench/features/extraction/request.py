@@ -15,7 +15,7 @@ from lt_bench.data.images.image_list import FileData
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.features.cache import open_cache, require
 from lt_bench.features.extraction.inputs import Inputs
-from lt_bench.features.manifest import FORMAT_VERSION, LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, cache_key, key_fields
+from lt_bench.features.manifest import LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, described_fields, key_fields
 from lt_bench.features.resumable import SplitPlan
 from lt_bench.features.write import Description
 
@@ -101,12 +101,10 @@ class Request:
             extra={"device": device_name(self.device), **listed},
         )  # fmt: skip
 
-    def key_fields(self, description: Description) -> dict[str, Any]:
-        """Fields that the cache key is a hash of."""
-        return {
-            "split_hash": description.dataset.split_hash, "weights_hash": description.backbone.weights_hash, "transform": description.transform,
-            "dtype": description.dtype, "views": {split: list(plan.views) for split, plan in self.plans().items()}, "format": FORMAT_VERSION,
-        }  # fmt: skip
+    def described_fields(self, description: Description) -> dict[str, Any]:
+        """The fields of the cache's key that are known before the extraction."""
+        views = {split: plan.views for split, plan in self.plans().items()}
+        return described_fields(description.dataset, description.backbone, description.transform, description.dtype, views)
 
     def existing(self, description: Description) -> Manifest | None:
         """The manifest of the cache that is at ``out`` already; where broken images were left out, it is known by what was listed.
@@ -116,9 +114,9 @@ class Request:
         """
         if not (self.out / MANIFEST_NAME).is_file():
             return None
-        cache, wanted = open_cache(self.out), self.key_fields(description)
+        cache, wanted = open_cache(self.out), self.described_fields(description)
         if self.skip_broken and cache.manifest.created_with.get(LISTED) == wanted["split_hash"]:
-            wanted["split_hash"] = key_fields(cache.manifest)["split_hash"]
-        if cache.key != cache_key(wanted):
-            require(cache, **wanted)
+            left = key_fields(cache.manifest)
+            wanted |= {name: left[name] for name in ("split_hash", "train_counts")}
+        require(cache, **wanted)
         return cache.manifest

@@ -10,8 +10,10 @@ from typing import ClassVar
 import pytest
 import torch
 
+from lt_bench.bench.tuned import tuning_id
 from lt_bench.bench.tuning.scores import Scorer
 from lt_bench.bench.workers import Death, Workers
+from lt_bench.core.seals import sealed
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
@@ -45,8 +47,9 @@ def document(folder):
 
 
 def shared(folder):
-    """The document, and by how many workers it was made."""
+    """The document without its seal, and by how many workers it was made."""
     found = document(folder)
+    del found["seal"]
     return found, found.pop("workers")
 
 
@@ -80,11 +83,12 @@ def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache
         assert record.identity.hyperparameters.items() >= found["choice"].items()
         assert (record.tuning.kind, record.tuning.selected_on, record.tuning.grid_size) == ("tuned", "val", len(found["grid"]))
         assert (record.tuning.seeds, record.tuning.tuning_id) == ([2, 0], found["id"])
-    wider = found | {"grid": found["grid"] + [found["grid"][0]], "id": "b" * 16}  # a later tuning with the same choice
+    wider = found | {"grid": found["grid"] + [found["grid"][0]]}  # a later tuning with the same choice
+    wider = sealed(wider | {"id": tuning_id(wider)})
     next((tmp_path / "results" / "tuning").glob("*.json")).write_text(json.dumps(wider))
     assert cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0").code == 0
     for again in Store(tmp_path / "results").records():
-        assert (again.tuning.grid_size, again.tuning.tuning_id) == (len(wider["grid"]), "b" * 16)
+        assert (again.tuning.grid_size, again.tuning.tuning_id) == (len(wider["grid"]), wider["id"])
         assert (again.id, again.time) == (records[again.identity.seed].id, records[again.identity.seed].time)  # not fitted again
     both = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--strategy.lr", "0.1")
     assert both.code == 2

@@ -1,0 +1,141 @@
+"""What ``lt-bench tune`` chose: where it is kept, and what makes a file of it believable. Free of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lt_bench.bench.options import RunOptions
+from lt_bench.bench.planning import Tuning, code_of, require_grid
+from lt_bench.core.errors import UserError
+from lt_bench.core.identity import canonical_json, record_id
+from lt_bench.core.seals import SEAL, check_seal, read_json_object
+from lt_bench.features.locate import shipped
+from lt_bench.features.manifest import Manifest
+from lt_bench.strategies.registry import Entry
+
+SCHEMA_VERSION = 2
+AGAIN = "run `lt-bench tune` again"
+NOT_OF_THE_CHOICE = {"id", "environment", "workers", SEAL}
+"""Entries of a tuning that its id is not a hash of: they say where and how it was made."""
+
+
+def best_of(grid: Sequence[Mapping[str, Any]]) -> int:
+    """Position of the point of a grid that is chosen: the highest mean, the first of equal ones, as the grid's order is the author's."""
+    return max(range(len(grid)), key=lambda position: (grid[position]["mean"], -position))
+
+
+def tuning_id(document: Mapping[str, Any]) -> str:
+    """Identity of a tuning, 16 hex digits: the hash of all that was tried and chosen."""
+    content = {name: value for name, value in document.items() if name not in NOT_OF_THE_CHOICE}
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> str:
+    """File name of a strategy's tuning on a cache; one with hyper-parameters fixed by hand has another name, and ``--tuned`` never takes it."""
+    suffix = f"-fixed-{record_id(fixed)}" if fixed else ""
+    return f"{entry.public_name}-{manifest.key}{suffix}.json"
+
+
+def read_tuning(path: Path) -> dict[str, Any]:
+    """The document of a tuning, as it was written.
+
+    Raises:
+        UserError: unreadable, of another version, altered, or its choice is not the best of what it says was tried.
+    """
+    document = read_json_object(path, f"restore it from a copy, or move it away and {AGAIN}")
+    version = document.get("schema")
+    if version == 1:
+        raise UserError(
+            f"{path}: a tuning of schema 1, this version reads {SCHEMA_VERSION}; `lt-bench migrate {path}` brings it up to date"
+        )
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path}: damaged tuning (schema is {version!r}, this version reads {SCHEMA_VERSION}); move it away and {AGAIN}")
+    check_seal(document, path, AGAIN)
+    check_choice(document, path)
+    return document
+
+
+def check_choice(document: Mapping[str, Any], path: Path) -> None:
+    """Refuse a tuning that contradicts itself.
+
+    Raises:
+        UserError: its id or the mean of a point is not that of its content, or the choice is not the best point of its grid.
+    """
+    try:
+        means = [statistics.fmean(point["macro_accuracy"]) for point in document["grid"]]
+        best = document["grid"][best_of(document["grid"])]
+        faults = {
+            "its id is not that of its content": document["id"] != tuning_id(document),
+            "it was not selected on validation": document["selected_on"] != "val" or document["val_seen_by_backbone"] is not False,
+            "a mean is not that of its scores": means != [point["mean"] for point in document["grid"]],
+            "a point has not a score for each seed": {len(point["macro_accuracy"]) for point in document["grid"]}
+            != {len(document["seeds"])},
+            "its choice was never tried": document["choice"] not in [point["hyperparameters"] for point in document["grid"]],
+            "its choice is not the best of what was tried": (document["choice"], document["macro_accuracy"])
+            != (best["hyperparameters"], best["mean"]),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: damaged tuning ({error!r}); restore it from a copy, or move it away and {AGAIN}") from None
+    for fault, holds in faults.items():
+        if holds:
+            raise UserError(f"{path}: {fault}, so the file was altered; restore it from a copy, or move it away and {AGAIN}")
+
+
+def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
+    """Hyper-parameters that ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
+
+    Raises:
+        UserError: the file of the choice is damaged or was altered, or is of another strategy, cache or code.
+    """
+    for place in (results / "tuning", shipped("tuned")):
+        path = place / tuning_name(entry, manifest)
+        if path.is_file():
+            document = read_tuning(path)
+            _require_of(document, entry, manifest, path)
+            return dict(document["choice"]), Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"])
+    return None
+
+
+def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, path: Path) -> None:
+    """Refuse a tuning of something else than its file name says.
+
+    Raises:
+        UserError: names what it is of.
+    """
+    wanted = {
+        "strategy": entry.public_name,
+        "cache_key": manifest.key,
+        "fixed": {},
+        "code": code_of(entry, dict(document["choice"])),
+    }
+    for name, value in wanted.items():
+        if document.get(name) != value:
+            raise UserError(f"{path}: its {name} is {document.get(name)!r}, and here it is {value!r}; {AGAIN}")
+
+
+def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
+    """The hyper-parameters that were given, or those that `tune` chose.
+
+    Raises:
+        UserError: there are no tuned ones, or given ones too.
+    """
+    given = options.strategy.hyperparameters
+    if not options.tuned:
+        return given, None
+    if tuned_on is None:
+        raise UserError(
+            "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
+        )
+    require_grid(entry)
+    choice = tuned_choice(entry, tuned_on, options.results)
+    if choice is None:
+        raise UserError(
+            f"{entry.name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.public_name} --cache {tuned_on.name}` first"
+        )
+    if given:
+        raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")
+    return choice

@@ -1,0 +1,122 @@
+import json
+import statistics
+
+import pytest
+
+from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, read_tuning, tuned_choice, tuning_id, tuning_name
+from lt_bench.core.errors import UserError
+from lt_bench.core.seals import sealed
+from lt_bench.features.manifest import read_manifest
+from lt_bench.strategies.registry import find
+
+SCORES = {0.1: [0.40, 0.42], 0.5: [0.45, 0.47], 0.9: [0.45, 0.47], 0.98: [0.30, 0.28]}
+
+
+@pytest.fixture
+def manifest(small_cache):
+    return read_manifest(small_cache)
+
+
+def document_of(manifest, **changes):
+    """A tuning of los over four points, of which two are equally good."""
+    grid = [{"hyperparameters": {"epsilon": e}, "macro_accuracy": s, "mean": statistics.fmean(s)} for e, s in SCORES.items()]
+    document = {
+        "schema": SCHEMA_VERSION, "strategy": "los", "code": "revision 1", "cache_key": manifest.key, "cache": manifest.name, "split_hash": "5" * 16,
+        "selected_on": "val", "val_seen_by_backbone": False, "criterion": "macro accuracy", "fixed": {}, "seeds": [0, 1], "grid": grid,
+        "choice": {"epsilon": 0.5}, "macro_accuracy": grid[1]["mean"], "environment": {"device": "cpu"}, "workers": 1, **changes,
+    }  # fmt: skip
+    return document | {"id": tuning_id(document)}
+
+
+@pytest.fixture
+def written(manifest, tmp_path):
+    """Write a document, sealed, where ``--tuned`` looks for it; returns its path."""
+
+    def write(document, seal=sealed):
+        path = tmp_path / "tuning" / tuning_name(find("los"), manifest)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(seal(document), indent=1))
+        return path
+
+    return write
+
+
+def test_a_tuning_is_found_in_the_results(manifest, tmp_path, written):
+    assert tuned_choice(find("los"), manifest, tmp_path) is None
+    document = document_of(manifest)
+    written(document)
+    found = tuned_choice(find("los"), manifest, tmp_path)
+    assert found is not None
+    choice, tuning = found
+    assert choice == {"epsilon": 0.5}
+    assert (tuning.kind, tuning.selected_on, tuning.grid_size, tuning.seeds, tuning.tuning_id) == (
+        "tuned",
+        "val",
+        4,
+        (0, 1),
+        document["id"],
+    )
+
+
+def test_the_first_of_equal_points_is_chosen(manifest):
+    assert best_of(document_of(manifest)["grid"]) == 1
+
+
+EDITS = {
+    "an epsilon never tried": {"choice": {"epsilon": 0.7}},
+    "epochs 1": {"choice": {"epsilon": 0.5, "epochs": 1}},
+    "the worst point": {"choice": {"epsilon": 0.98}, "macro_accuracy": 0.29},
+    "the second of equal points": {"choice": {"epsilon": 0.9}},
+    "another accuracy": {"macro_accuracy": 0.99},
+    "chosen on test": {"selected_on": "test"},
+    "seen validation": {"val_seen_by_backbone": True},
+    "another seed": {"seeds": [0, 1, 2]},
+    "a mean put higher": {"grid": [{"hyperparameters": {"epsilon": 0.5}, "macro_accuracy": [0.1, 0.1], "mean": 0.46}]},
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edited_tuning_is_refused(manifest, tmp_path, written, what):
+    """As it is by its seal; with the seal put right by its id; and with both by what it contradicts."""
+    document = sealed(document_of(manifest))
+    path = written(document | EDITS[what], dict)
+    for said, forge in (("altered after it was written", dict), ("its id is not that of its content", sealed)):
+        path = written(document | EDITS[what], forge)
+        with pytest.raises(UserError, match=said) as caught:
+            tuned_choice(find("los"), manifest, tmp_path)
+        assert str(caught.value).startswith(f"{path}: ")
+    written(document_of(manifest, **EDITS[what]))
+    with pytest.raises(UserError, match="so the file was altered; restore it from a copy, or move it away and run `lt-bench tune` again"):
+        tuned_choice(find("los"), manifest, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("cache_key", "0" * 16), ("strategy", "crt"), ("code", "revision 0"), ("fixed", {"epochs": 3})]
+)
+def test_the_tuning_of_something_else_is_refused(manifest, tmp_path, written, name, value):
+    written(document_of(manifest, **{name: value}))
+    with pytest.raises(UserError, match=rf"its {name} is .*{value if name != 'fixed' else ''}.*run `lt-bench tune` again"):
+        tuned_choice(find("los"), manifest, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"schema": 2}', '{"schema": 2, "choice": null, "grid": 1, "seal": ""}'])
+def test_a_damaged_tuning_is_named(tmp_path, content):
+    path = tmp_path / "los.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"los\.json: .*run `lt-bench tune` again") as caught:
+        read_tuning(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sealed_tuning_without_its_parts_is_named(tmp_path):
+    path = tmp_path / "los.json"
+    path.write_text(json.dumps(sealed({"schema": 2, "choice": {}, "grid": []})))
+    with pytest.raises(UserError, match="damaged tuning"):
+        read_tuning(path)
+
+
+def test_an_earlier_tuning_names_the_way_out(tmp_path):
+    path = tmp_path / "los.json"
+    path.write_text('{"schema": 1}')
+    with pytest.raises(UserError, match=r"`lt-bench migrate .*` brings it up to date"):
+        read_tuning(path)
