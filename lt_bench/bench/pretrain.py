@@ -40,6 +40,7 @@ from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.checkpoints import require_whole, resumed
 from lt_bench.engine.heads.fit import ending_as_interrupt
+from lt_bench.engine.noise import SeededNoise, generators_restored
 from lt_bench.engine.pretrain.callbacks import EpochLog, KeepCheckpoint
 from lt_bench.engine.pretrain.image_files import FileInputs, FilePretraining
 from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
@@ -119,7 +120,8 @@ def pretrain(
                 _initial(options, start, len(data.train_counts)), data, options.backbone, plan, options.seed, precision, workers
             )
             callbacks = [
-                EpochLog(out / LOG, validate_every, progress, out.name), KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs, rows)
+                SeededNoise(options.seed), EpochLog(out / LOG, validate_every, progress, out.name),
+                KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs, rows),
             ]  # fmt: skip
             trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, description, options.wandb, options.wandb_project))
             _train(trainer, module, out, options.deterministic, options.half_weights, rows)
@@ -161,7 +163,7 @@ def _same_images(processes: Processes, data: Images, workers: int, skip_broken: 
     broken = processes.all_do(lambda: broken_images(data, workers, processes.rank, processes.world))
     readable, left_out = processes.each_does(lambda: without_broken(data, broken))
     for line in left_out if progress and processes.is_first else ():
-        Console(stderr=True).print(f"left out {line}", soft_wrap=True, highlight=False)
+        Console(stderr=True).print(f"left out {line}", soft_wrap=True, markup=False, highlight=False)
     return readable
 
 
@@ -206,6 +208,7 @@ def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> N
         warnings.catch_warnings(),
         torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=True),
         ending_as_interrupt(),
+        generators_restored(trainer.strategy.root_device),
         resumed(last) as start,
     ):
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # positions come from memory

@@ -15,6 +15,7 @@ MODE = "lt_bench"
 
 def load(text: str) -> Any:
     """YAML, with option names as the parser knows them: ``imbalance-factor`` as ``imbalance_factor``, ``strategy: los`` as ``strategy: {name: los}``."""
+    parse_yaml(text)  # refuses what the parser's own loader, which knows more spellings of numbers, cannot stand
     value = get_loader("yaml")(text)
     return _named(value) if isinstance(value, dict) else value
 
@@ -25,7 +26,7 @@ def _dump(document: dict[str, Any]) -> str:
     return yaml.safe_dump({key: value for key, value in document.items() if key != "config"}, sort_keys=False)
 
 
-set_loader(MODE, load)
+set_loader(MODE, load, (ValueError,))
 set_dumper(MODE, _dump)
 
 
@@ -37,7 +38,6 @@ def read(path: str) -> dict[str, Any]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        parse_yaml(text)
         document = load(text)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from rich.console import Console, RenderableType
 
 from lt_bench.core.console import page_console
+from lt_bench.core.errors import printable
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Output:
 
     def say(self, what: RenderableType) -> None:
         """A line, which is not wrapped, or a table, for people."""
+        what = "\n".join(map(printable, what.split("\n"))) if isinstance(what, str) else what
         self.console.print(what, soft_wrap=isinstance(what, str), markup=False, highlight=False)
 
     def note(self, text: str) -> None:
         """A line for people on standard error."""
-        Console(stderr=True, quiet=self.quiet).print(text, soft_wrap=True, markup=False, highlight=False)
+        Console(stderr=True, quiet=self.quiet).print(printable(text), soft_wrap=True, markup=False, highlight=False)
 
     def data(self, document: Any) -> None:
         """Write the outcome as JSON, for programs; NaN and infinity, which JSON does not have, are null."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 import tokenize
 import zipfile
 import zlib
@@ -27,6 +28,7 @@ def read_npz(path: Path, names: Iterable[str] | None = None, optional: bool = Fa
         ValueError: not such a file, a name is missing or stands twice, an array is larger than its file says or than the free memory.
         OSError: it cannot be read.
     """
+    _require_regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
@@ -49,6 +51,7 @@ def read_npy(path: Path) -> NDArray[Any]:
         ValueError: not such a file, or its array is larger than the file.
         OSError: it cannot be read.
     """
+    _require_regular(path)
     with path.open("rb") as file:
         return _array(file, path.stat().st_size, path.name)
 
@@ -83,6 +86,11 @@ def _array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
     if file.read(1):  # at the end of a file in an archive, its checksum is compared
         raise ValueError(f"{name}: there is more after its array")
     return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _require_regular(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
+        raise ValueError("not a regular file")
 
 
 def _require_memory(size: int) -> None:

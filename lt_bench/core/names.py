@@ -10,13 +10,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lt_bench.core.errors import FAILURES_OF_CODE, UserError
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError, printable
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`` (did you mean 'los'?)`` or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def spreadsheet_text(text: str) -> str:
+    """Text of a cell that no spreadsheet takes for a formula: ``=HYPERLINK(...)`` gets an apostrophe before it; numbers and ranges of them stay."""
+    text = printable(text)
+    begins = text.startswith(("=", "@")) or (text.startswith(("+", "-")) and any(sign in text for sign in "(|!=@'\""))
+    return f"'{text}" if begins else text
 
 
 def search_current_folder() -> None:

@@ -15,6 +15,7 @@ from lt_bench.bench.options import PredictOptions
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.core.names import spreadsheet_text
 from lt_bench.data.images.decode import EXTENSIONS, BrokenImage, decode
 from lt_bench.deploy.classifier import TOP, Classifier, Prediction, load_classifier
 from lt_bench.features.import_arrays import read_arrays
@@ -54,7 +55,7 @@ def _of_images(model: Classifier, options: PredictOptions) -> Iterator[list[str]
         if some:
             predictions = model.predict(model.transform.batch([image for _, image in some]))
             for (path, _), prediction in zip(some, predictions, strict=True):
-                yield [path.relative_to(root).as_posix(), *_cells(prediction)]
+                yield [spreadsheet_text(path.relative_to(root).as_posix()), *_cells(prediction)]
 
 
 def _of_features(model: Classifier, options: PredictOptions) -> Iterator[list[str]]:
@@ -106,4 +107,4 @@ def _opened(path: Path, skip: bool) -> Image.Image | None:
 
 
 def _cells(prediction: Prediction) -> list[str]:
-    return [cell for label, confidence in prediction.top for cell in (label, f"{confidence:.6f}")]
+    return [cell for label, confidence in prediction.top for cell in (spreadsheet_text(label), f"{confidence:.6f}")]

@@ -163,7 +163,7 @@ def record_paths(directory: Path) -> list[Path]:
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory of records; `lt-bench run --results {directory} ...` makes one")
-    return sorted(path for path in directory.glob("*/*-????????????????.json") if path.parent.name not in NOT_DATASETS)
+    return sorted(path for path in directory.glob("*/*-????????????????.json") if path.parent.name not in NOT_DATASETS and path.is_file())
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Fitted, Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, Network, prepare
+from lt_bench.engine.noise import SeededNoise, generators_restored
 from lt_bench.engine.pretrain.stage1 import Precision
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.features.manifest import Manifest
@@ -99,8 +100,12 @@ class PixelSource(Source):
             return self.split("test").view("plain")
 
         best = self.best_epochs(test_features)
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
-            (fitted,) = fit_heads([jobs], facts, source, self.hardware, callbacks=[[*best, *callbacks]], resume=resume)
+        noise = [] if mode == "frozen" else [SeededNoise(jobs[0].repetition)]
+        with (
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True),
+            generators_restored(self.device),
+        ):
+            (fitted,) = fit_heads([jobs], facts, source, self.hardware, callbacks=[[*noise, *best, *callbacks]], resume=resume)
         if mode != "frozen":
             self._measured.clear()
         for one in best:

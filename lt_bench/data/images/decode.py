@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 import warnings
 from pathlib import Path
@@ -31,6 +32,8 @@ def decode(source: Path | bytes, upright: bool = True) -> Image.Image:
         BrokenImage: absent, truncated, not an image, or larger than Pillow's limit.
     """
     try:
+        if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):  # reading a pipe or a device may never end
+            raise BrokenImage("not a regular file")
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", Image.DecompressionBombWarning

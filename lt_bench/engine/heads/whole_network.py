@@ -62,4 +62,6 @@ class FitProgress(Callback):
         if done * self._lines // total > (done - 1) * self._lines // total:
             loss = trainer.lightning_module.members[0].mean_loss()
             seconds = time.perf_counter() - self._started
-            self._console.print(f"{self._label}: epoch {done} of {total}, loss {loss:.4f}, {seconds:.1f} s an epoch", soft_wrap=True)
+            self._console.print(
+                f"{self._label}: epoch {done} of {total}, loss {loss:.4f}, {seconds:.1f} s an epoch", soft_wrap=True, markup=False
+            )

@@ -139,4 +139,4 @@ class EpochLog(Callback):
         if self.console.is_terminal:
             self.bar.update(self.task, completed=done, figures=figures)
         elif accuracy is not None:
-            self.console.print(f"{self.label}: epoch {done}/{trainer.max_epochs}, {figures}", highlight=False)
+            self.console.print(f"{self.label}: epoch {done}/{trainer.max_epochs}, {figures}", markup=False, highlight=False)

@@ -57,13 +57,13 @@ def extract(request: Request) -> Manifest:
         own = replace(request, device=processes.device, progress=request.progress and processes.is_first)
         console = Console(stderr=True, quiet=not own.progress)
         for note in loaded.notes:
-            console.print(note, soft_wrap=True, highlight=False)
+            console.print(note, soft_wrap=True, markup=False, highlight=False)
         waiting = f"{own.out}: another process is extracting this cache; waiting for it"
         with only_one(own.out, waiting) if processes.is_first else nullcontext():
             existing = processes.first_does(lambda: own.existing(description))  # another call may have written it meanwhile
             manifest = existing if existing is not None else _extract_missing(own, loaded, inputs, description, console, processes)
         if processes.is_first and loaded.imported and (verdict := self_test(open_cache(own.out), loaded)):
-            console.print(verdict, soft_wrap=True, highlight=False)
+            console.print(verdict, soft_wrap=True, markup=False, highlight=False)
         return manifest
 
 
@@ -96,7 +96,7 @@ def _extract_missing(
         return pace.spent()
 
     spent = processes.all_do(write)
-    console.print(summary(request.name, spent, decodes=isinstance(request.data, FileData)), highlight=False, soft_wrap=True)
+    console.print(summary(request.name, spent, decodes=isinstance(request.data, FileData)), markup=False, highlight=False, soft_wrap=True)
     return processes.first_does(lambda: publish(request.data, store, description, loaded.head, console))
 
 

@@ -52,7 +52,10 @@ class Pace:
         self.before += views
         if views and self.console:
             self.console.print(
-                f"{self.name}: {split}, {views:,} of {self.totals[split]:,} views are there already", highlight=False, soft_wrap=True
+                f"{self.name}: {split}, {views:,} of {self.totals[split]:,} views are there already",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
 
     def advance(self, split: str, views: int) -> None:
@@ -64,7 +67,7 @@ class Pace:
             done, total = self.written() if self.written else self.before + self.views, sum(self.totals.values())
             rate = (done - self.before) / (now - self.begun)
             left = f", {rate:.0f} a second, {(total - done) / rate:.0f} s left" if rate > 0 else ""
-            self.console.print(f"{self.name}: {split}, {done:,}/{total:,} views{left}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.name}: {split}, {done:,}/{total:,} views{left}", markup=False, highlight=False, soft_wrap=True)
 
     def spent(self) -> Spent:
         """Work of this process up to now."""

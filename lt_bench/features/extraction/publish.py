@@ -55,7 +55,7 @@ def publish(
         if skipped:
             description = _without(description, readable, skipped)
             for line in skipped:
-                console.print(f"left out {line}", soft_wrap=True, highlight=False)
+                console.print(f"left out {line}", soft_wrap=True, markup=False, highlight=False)
     return store.publish(description, arrays, texts)
 
 

@@ -20,6 +20,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "lt-bench",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
+    "text.parse_math": False,  # a dollar in a name begins no formula
     "font.size": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,

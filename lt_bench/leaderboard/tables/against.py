@@ -142,7 +142,7 @@ def published_markdown(rankings: list[BoardRows]) -> str:
         if lines:
             stage1 = board.rows[0].text("stage1")
             align = [":--" if name in ("Strategy", "Published", "Source", "What differs") else "--:" for name in head]
-            parts += [f"## {board.title}", *([f"Stage 1 here: {stage1}."] if stage1 else [])]
+            parts += [f"## {escape(board.title)}", *([f"Stage 1 here: {escape(str(stage1))}."] if stage1 else [])]
             parts.append(markdown_lines(head, align, ([escape(text) for text in line] for line in lines)))
     return "\n\n".join(parts) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.tables.cells import MISSING, notes, table_cells
 from lt_bench.leaderboard.tables.columns import Column
@@ -50,7 +51,7 @@ def latex_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
 
 def escape(text: str) -> str:
     """Text with LaTeX's special characters made plain."""
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+    return "".join(_SPECIAL.get(letter, letter) for letter in printable(text))
 
 
 def _line(cells: list[str]) -> str:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.tables.cells import interval_note, legend, notes, table_cells, value_text
@@ -45,7 +46,9 @@ def board_table(ranking: BoardRows, columns: tuple[Column, ...], width: int | No
     for column in columns[:shown]:
         table.add_column(column.title, justify="left" if column.style == "text" else "right", no_wrap=True)
     for label, line in zip(labels, cells, strict=True):
-        table.add_row(Text(label), *(Text(cell.text, style=_PLACE_STYLE.get(cell.place or 0, "")) for cell in line[:shown]))
+        table.add_row(
+            Text(printable(label)), *(Text(printable(cell.text), style=_PLACE_STYLE.get(cell.place or 0, "")) for cell in line[:shown])
+        )
     return table
 
 
@@ -73,7 +76,9 @@ def run_table(records: Iterable[RunRecord], width: int | None = None) -> Table:
     for position, title in enumerate(titles[:shown]):
         table.add_column(title, justify="right" if position > 1 else "left", no_wrap=True)
     for number, line in enumerate(lines, 1):
-        table.add_row(*map(Text, line[:shown]), style="bold" if line[1] == "mean" else None, end_section=number in sections)
+        table.add_row(
+            *(Text(printable(text)) for text in line[:shown]), style="bold" if line[1] == "mean" else None, end_section=number in sections
+        )
     return table
 
 
@@ -84,12 +89,14 @@ def _turned(title: str, row: Row, lines: list[list[str]], titles: list[str]) -> 
     for line in lines:
         table.add_column(line[1] if line[1] == "mean" else f"seed {line[1]}", justify="right")
     for position, name in enumerate(titles[2:], 2):
-        table.add_row(name, *(Text(line[position]) for line in lines))
+        table.add_row(name, *(Text(printable(line[position])) for line in lines))
     return table
 
 
 def _table(title: str | None, caption: str | None) -> Table:
-    title, caption = (text and escape(text) for text in (title, caption))  # brackets of labels and names are no markup
+    title, caption = (
+        text and escape("\n".join(map(printable, text.split("\n")))) for text in (title, caption)
+    )  # brackets of labels and names are no markup
     return Table(
         title=title, caption=caption, title_justify="left", caption_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False
     )

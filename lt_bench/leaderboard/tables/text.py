@@ -7,11 +7,14 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+from lt_bench.core.errors import printable
+from lt_bench.core.names import spreadsheet_text
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
 from lt_bench.leaderboard.stats.across import ACROSS, Across
 from lt_bench.leaderboard.tables.cells import flat_cells, legend, notes, scale, table_cells
 from lt_bench.leaderboard.tables.columns import Column, published_citation
 
+_SPECIAL = {"\\": "\\\\", "|": "\\|", "*": "\\*", "<": "&lt;", ">": "&gt;"}
 _MARK = {1: "**{}**", 2: "<u>{}</u>"}
 
 
@@ -20,16 +23,16 @@ def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     head = ["Strategy", *(column.title for column in columns)]
     align = [":--", *(":--" if column.style == "text" else "--:" for column in columns)]
     lines = [
-        [row.label, *(_MARK.get(cell.place or 0, "{}").format(escape(cell.text)) for cell in cells)]
+        [escape(row.label), *(_MARK.get(cell.place or 0, "{}").format(escape(cell.text)) for cell in cells)]
         for row, cells in zip(ranking.rows, table_cells(ranking, columns), strict=True)
     ]
     identity = f"Split `{ranking.board.split_hash[:16]}`, cache `{ranking.board.cache_key[:16]}`."
     sources = published_sources(ranking)
     parts = [
-        f"## {ranking.title}",
+        f"## {escape(ranking.title)}",
         identity,
         markdown_lines(head, align, lines),
-        "\n".join(f"- {note}" for note in (*notes(ranking), legend(columns)) if note),
+        "\n".join(f"- {note}" for note in (*map(escape, notes(ranking)), legend(columns)) if note),
         *([sources] if sources else []),
     ]
     return "\n\n".join(parts) + "\n"
@@ -38,15 +41,17 @@ def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
 def published_sources(ranking: BoardRows) -> str:
     """Citations of the published numbers in a board's table, one Markdown list item each."""
     cited = [(row.label, published_citation(row)) for row in ranking.rows]
-    items = dict.fromkeys(f"- {label.partition(' ')[0]}: {escape(text)}" for label, text in cited if text is not None)
+    items = dict.fromkeys(f"- {escape(label.partition(' ')[0])}: {escape(text)}" for label, text in cited if text is not None)
     return "Published (not our measurements; † read on an index page):\n\n" + "\n".join(items) if items else ""
 
 
 def across_table(result: Across) -> str:
     """Wins and mean rank of one protocol and mode as a Markdown section, with the missing cells by name."""
-    table = markdown_lines(result.head, [":--", *["--:"] * (len(result.head) - 1)], result.lines)
-    missing = "\n".join(f"- {line}" for line in result.missing)
-    return f"## Across boards\n\n{' '.join(filter(None, (ACROSS, result.duplicates)))}\n\n{table}\n" + (
+    table = markdown_lines(
+        result.head, [":--", *["--:"] * (len(result.head) - 1)], ([escape(text) for text in line] for line in result.lines)
+    )
+    missing = "\n".join(f"- {escape(line)}" for line in result.missing)
+    return f"## Across boards\n\n{' '.join(filter(None, (ACROSS, escape(result.duplicates))))}\n\n{table}\n" + (
         f"\nLeft out:\n\n{missing}\n" if missing else ""
     )
 
@@ -57,8 +62,9 @@ def markdown_lines(head: list[str], align: list[str], lines: Iterable[list[str]]
 
 
 def escape(text: str) -> str:
-    """Text that does not end a cell."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Text as Markdown shows it: it ends no cell and no line, and is no element, emphasis or link; a pair of backticks stays."""
+    plain = "".join(_SPECIAL.get(letter, letter) for letter in printable(text)).replace("](", "]\\(")
+    return plain.replace("`", "\\`") if plain.count("`") % 2 else plain
 
 
 def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
@@ -81,7 +87,9 @@ def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
 
 
 def csv_text(lines: Iterable[Iterable[Any]]) -> str:
-    """Lines of cells as CSV."""
+    """Lines of cells as CSV, in which no text is a formula."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(lines)
+    csv.writer(out, lineterminator="\n").writerows(
+        [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in line] for line in lines
+    )
     return out.getvalue()
