@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.resources import usable_cores
 from lt_bench.data.images.image_list import FileData, absent
 from lt_bench.data.load import data_root, listed_splits, load_images, missing_files
 from lt_bench.data.readers.small_images import ImageData
@@ -20,6 +21,7 @@ from lt_bench.data.reading import DEFAULTS, Reading
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.metrics.groups import shot_groups
 
+FEW = 5000  # images that are read sooner than processes are started
 Say = Callable[[RenderableType], None]
 """Shows a line of text or a table."""
 
@@ -56,6 +58,8 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
     _show_splits(say, data)
     if isinstance(data, FileData):
         _decode(say, data, decode)
+    if decode or not isinstance(data, FileData):
+        _show_near(say, data)
     say(f"{spec.name} is complete; next: {_next(data, data_dir, reading)}")
     return data
 
@@ -107,6 +111,15 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
         )
     say(f"validation: {data.val_source}")
     say(f"split hash: {data.split_hash}")
+
+
+def _show_near(say: Say, data: ImageData | FileData) -> None:
+    from lt_bench.data.near import near_images  # and with it torch, which what is refused before does without
+
+    workers = min(16, usable_cores()) if sum(map(len, data.splits.values())) > FEW else 0
+    lines = near_images(data, workers).lines()
+    for line in lines or ["near-identical images: no test or validation image has one in train"]:
+        say(line)
 
 
 def _classes(data: ImageData | FileData, order: np.ndarray, most: int = 3) -> str:

@@ -34,8 +34,8 @@ class Seen:
     def record(self) -> dict[str, Any]:
         """For the manifest."""
         if self.trained_on is None:
-            return {"backbone": "unknown training images: the user's word"}
-        return {"backbone": f"trained on {self.trained_on} known images", "seen_by_backbone": dict(self.images)}
+            return {"trained_on": "unknown; val_seen_by_backbone is the user's word"}
+        return {"trained_on": f"{self.trained_on} known images", "seen_by_backbone": dict(self.images)}
 
 
 def seen_images(data: ImageData | FileData, rows: Hashes | None, weights: object, workers: int = 0) -> Seen:

@@ -88,6 +88,8 @@ def test_validation_images_that_were_trained_on_choose_nothing(weights, data_dir
     assert cache.manifest.dataset.val_seen_by_backbone
     assert "seen by the backbone" in cache.manifest.origin
     assert "unseen" not in cache.manifest.origin
+    val = len(load_small_images("cifar10_lt", data_dir, imbalance_factor=4).splits["val"])
+    assert cache.manifest.independence["seen_by_backbone"] == {"val": val, "test": 0}
     with pytest.raises(UserError, match="the backbone was trained on these validation images"):
         check_validation(cache)
 
@@ -97,7 +99,7 @@ def test_the_training_of_the_same_split_has_seen_nothing(data_dir):
     rows = pixel_hashes(data.splits["train"])
     assert seen_images(data, rows, "w") == Seen(len(rows), (("val", 0), ("test", 0)), False)
     assert seen_images(data, None, "w") == Seen(None, (), False)
-    assert "unknown" in Seen().record()["backbone"]
+    assert seen_images(data, rows, "w").record() == {"trained_on": f"{len(rows)} known images", "seen_by_backbone": {"val": 0, "test": 0}}
 
 
 def test_duplicates_within_a_data_set_are_its_own(data_dir, tmp_path):
@@ -110,3 +112,17 @@ def test_duplicates_within_a_data_set_are_its_own(data_dir, tmp_path):
     assert seen_images(load_small_images("cifar10_lt", tmp_path, imbalance_factor=1), rows, "w").images == (("val", 0), ("test", 0))
     with pytest.raises(UserError, match="1 of the 40 test images of cifar10_lt are among the 120"):  # the subset leaves that image out
         seen_images(load_small_images("cifar10_lt", tmp_path, imbalance_factor=12), rows, "w")
+
+
+def test_the_manifest_says_what_is_known(photos, tmp_path):
+    torch.manual_seed(1)
+    save_weights(build_backbone("resnet20", 10), tmp_path / "bare.safetensors")
+    extract_from(
+        dataset="folder", data_dir=photos, backbone="resnet20", weights=tmp_path / "bare.safetensors", out=tmp_path / "c", views=0, accelerator="cpu",
+        workers=0, group_pattern=r"(\d+)\.png",
+    )  # fmt: skip
+    known = open_cache(tmp_path / "c").manifest.independence
+    assert known["trained_on"] == "unknown; val_seen_by_backbone is the user's word"
+    assert "groups of the pattern" in known["split"]
+    assert sum(known["compared"].values()) == 120
+    assert set(known["near_identical_to_training"]) == {"val", "test"}

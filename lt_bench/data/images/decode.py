@@ -18,7 +18,7 @@ class BrokenImage(Exception):  # noqa: N818 - said of an image, not of the progr
     """An image that cannot be decoded; the message is the reason, without the name of the image."""
 
 
-def decode(source: Path | bytes, upright: bool = True) -> Image.Image:
+def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] | None = None) -> Image.Image:
     """The first frame as RGB.
 
     Alpha is dropped. 16-bit grey (also as 32-bit integers) keeps its high byte; floating-point grey is taken as 0..1. Other modes are converted as
@@ -27,6 +27,7 @@ def decode(source: Path | bytes, upright: bool = True) -> Image.Image:
     Args:
         source: a file, or its bytes.
         upright: whether to turn and mirror as the EXIF orientation says.
+        reduced: decode to no less than this width and height, where the format can.
 
     Raises:
         BrokenImage: absent, truncated, not an image, or larger than Pillow's limit.
@@ -40,6 +41,8 @@ def decode(source: Path | bytes, upright: bool = True) -> Image.Image:
             )  # large photographs are welcome; above twice the limit Pillow refuses
             warnings.simplefilter("ignore", UserWarning)  # metadata that Pillow cannot read does not concern the pixels
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                if reduced is not None:
+                    image.draft("RGB", reduced)
                 image.load()
                 return _rgb(ImageOps.exif_transpose(image) if upright else image)
     except UnidentifiedImageError:

@@ -18,6 +18,7 @@ from lt_bench.core.launchers import layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.data.images.augment import Normalise
 from lt_bench.data.images.image_list import FileData
+from lt_bench.data.near import near_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.inputs import Inputs, inputs_of
@@ -103,6 +104,8 @@ def _extract_missing(
 def _compared(request: Request, loaded: Loaded, inputs: Inputs, console: Console, processes: int) -> Description:
     """The description with what the weights say of the images that they were trained on; validation images among them are marked as seen.
 
+    Near-identical images across the splits of a person's own images are named.
+
     Raises:
         UserError: test images are among them.
     """
@@ -112,7 +115,14 @@ def _compared(request: Request, loaded: Loaded, inputs: Inputs, console: Console
             console.print(f"{count:,} {split} images are among those that the weights were trained on", highlight=False, soft_wrap=True)
     if seen.val_seen:
         console.print("validation images were seen by the backbone: `lt-bench tune` will refuse them", highlight=False, soft_wrap=True)
-    return replace(request, val_seen_by_backbone=request.val_seen_by_backbone or seen.val_seen).description(loaded, inputs)
+    independence = {"split": request.data.val_source} | seen.record()
+    if request.data.spec.num_classes is None:  # of benchmarks, whose splits are given, `data check` says it
+        near = near_images(request.data, _workers(request, processes))
+        independence |= near.record()
+        for line in near.lines():
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+    request = replace(request, val_seen_by_backbone=request.val_seen_by_backbone or seen.val_seen)
+    return replace(request.description(loaded, inputs), independence=independence)
 
 
 def _missing(store: Resumable) -> dict[str, list[Run]]:

@@ -1,0 +1,153 @@
+"""Near-identical images of different splits: frames of one track, copies at another size or compression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.data.images.image_list import FileData, ImageList
+from lt_bench.data.readers.small_images import ImageData, ImageSplit
+
+Looks = NDArray[np.float32]
+SIDE = 8
+CLOSE, RATIO, NEIGHBOUR = 0.25, 0.15, 50
+"""Near are two images whose squared distance is below CLOSE and below RATIO of that to the NEIGHBOUR-th nearest: what is close for its data set.
+
+By eye and by count on frames of traffic signs (tracks), CIFAR-100 and plankton (no tracks), see docs/own_data.md.
+"""
+MOST = 100_000
+MANY = 0.1
+_CHUNK = 1 << 24  # distances at a time
+
+
+@dataclass(frozen=True)
+class Near:
+    """Near-identical images across splits.
+
+    Attributes:
+        compared: images that were looked at, by split; more than ``MOST`` in all are thinned out evenly.
+        images: of val and test, how many have a near-identical image in train.
+        first: names of some of them with their nearest, and the split.
+    """
+
+    compared: dict[str, int]
+    images: dict[str, int]
+    first: tuple[tuple[str, str, str], ...]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there are so many that the images seem to come in groups."""
+        return any(count > MANY * self.compared[split] for split, count in self.images.items())
+
+    def record(self) -> dict[str, Any]:
+        """Counts for the manifest."""
+        return {"compared": self.compared, "near_identical_to_training": self.images}
+
+    def lines(self) -> list[str]:
+        """What to tell the user; nothing where there are none."""
+        told = [
+            f"near-identical images: {count:,} of {self.compared[split]:,} {split} images have one in train ({100 * count / self.compared[split]:.1f} %)"
+            for split, count in self.images.items()
+            if count
+        ]
+        told += [f"  {split}: {one} is like {other}" for split, one, other in self.first]
+        if self.grouped:
+            told.append(
+                "so many suggest tracks, patients or sites that stand on both sides, and accuracies of remembering; split by group with --group-column or --group-pattern"
+            )
+        return told
+
+
+def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
+    """Compare the validation and test images of a data set with its training images.
+
+    Time grows with the product of the sizes, seconds to half a minute for ``MOST`` images; memory is bounded.
+
+    Args:
+        data: the images.
+        workers: processes that decode files.
+    """
+    share = min(1.0, MOST / sum(len(images) for images in data.splits.values()))
+    rows = {split: np.unique(np.linspace(0, len(one) - 1, max(1, int(share * len(one)))).astype(int)) for split, one in data.splits.items()}
+    looks = {split: looks_of(data.splits[split], rows[split], workers) for split in rows}
+    counts, first = {}, []
+    for split in (name for name in ("val", "test") if name in rows):
+        held, nearest = near_rows(looks[split], looks["train"])
+        counts[split] = len(held)
+        for i, j in list(zip(held, nearest, strict=True))[:3]:
+            first.append((split, _name(data, split, int(rows[split][i])), _name(data, "train", int(rows["train"][j]))))
+    return Near({split: len(one) for split, one in rows.items()}, counts, tuple(first))
+
+
+def near_rows(held: NDArray[np.floating], train: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of ``held`` (M, D) that are near a row of ``train`` (N, D), and its number. Rows that hold NaN are near to none.
+
+    A row is near by ``CLOSE`` and ``RATIO``; with fewer than 2 ``NEIGHBOUR`` training rows, the neighbour that it is compared with is that at half their number.
+    """
+    train_rows = np.flatnonzero(np.isfinite(train).all(1))
+    train = train[train_rows].astype(np.float32)
+    table = np.concatenate([2 * train, -np.square(train).sum(1, keepdims=True)], axis=1).T  # one product gives what distances need
+    k = min(NEIGHBOUR, len(train) // 2)
+    step = max(1, _CHUNK // max(1, len(train)))
+    near, nearest = [], []
+    for start in range(0, len(held) if k else 0, step):
+        part = held[start : start + step].astype(np.float32)
+        length = np.square(part).sum(1)
+        alike = np.concatenate([part, np.ones((len(part), 1), np.float32)], axis=1) @ table
+        close = np.flatnonzero(length - alike.max(1) < CLOSE)  # no NaN is
+        alike, length = alike[close], length[close]
+        usual = length - np.partition(alike, -1 - k, axis=1)[:, -1 - k]
+        closest = alike.argmax(1)
+        stands_out = length - alike[np.arange(len(close)), closest] < RATIO * usual
+        near.append(start + close[stands_out])
+        nearest.append(train_rows[closest[stands_out]])
+    return np.concatenate(near or [[]]).astype(np.int64), np.concatenate(nearest or [[]]).astype(np.int64)
+
+
+def looks_of(images: ImageSplit | ImageList, rows: NDArray[np.integer], workers: int = 0) -> Looks:
+    """Looks (n, D) of the images at ``rows``: an 8x8 picture in colour of mean 0 and length 1, beside the logarithms of its mean and spread per channel.
+
+    Images that cannot be decoded have NaN.
+    """
+    if isinstance(images, ImageSplit):
+        small = (Image.fromarray(images.images[row].transpose(1, 2, 0)).resize((SIDE, SIDE), Image.Resampling.BOX) for row in rows)
+        pictures = np.stack([np.asarray(one) for one in small])
+        return _looks(pictures.astype(np.float32))
+    loader = DataLoader(_Pictures(images, rows), batch_size=64, num_workers=workers, collate_fn=np.stack)
+    return _looks(np.concatenate(list(loader)))
+
+
+class _Pictures(Dataset[NDArray[np.float32]]):
+    """Images as 8x8 pictures; NaN for one that cannot be decoded."""
+
+    def __init__(self, images: ImageList, rows: NDArray[np.integer]) -> None:
+        self.images, self.rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> NDArray[np.float32]:
+        try:
+            picture = decode(self.images.source(int(self.rows[i])), reduced=(8 * SIDE, 8 * SIDE)).resize((SIDE, SIDE), Image.Resampling.BOX)
+            return np.asarray(picture, dtype=np.float32)
+        except BrokenImage:
+            return np.full((SIDE, SIDE, 3), np.nan, dtype=np.float32)
+
+
+def _looks(pictures: NDArray[np.float32]) -> Looks:
+    """Pictures (n, 8, 8, 3) of 0..255 to looks. Logarithms, because light multiplies; the sums keep their offset of 0.02 so that black is not far from dark."""
+    values = pictures / 255
+    centred = (values - values.mean((1, 2, 3), keepdims=True)).reshape(len(values), -1)
+    shape = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    light = np.log(0.02 + np.concatenate([values.mean((1, 2)), values.std((1, 2))], axis=1))
+    return np.concatenate([shape, light], axis=1).astype(np.float32)
+
+
+def _name(data: ImageData | FileData, split: str, i: int) -> str:
+    return f"{split} image {i}" if isinstance(data, ImageData) else data.splits[split].name(i)
