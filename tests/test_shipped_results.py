@@ -8,9 +8,10 @@ import pytest
 
 from lt_bench.bench.requirements import suite_path
 from lt_bench.bench.suite.run import read_suite, suite_caches, suite_plan
-from lt_bench.bench.verify import cache_of, compare, refit
+from lt_bench.bench.verify import cache_of, refit
 from lt_bench.features.locate import known_caches
 from lt_bench.leaderboard.leaderboard import leaderboard
+from lt_bench.results.compare import compare
 from lt_bench.results.store import Store, read_record
 
 SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "shipped"

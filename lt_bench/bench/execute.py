@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from lt_bench.core.processes import current
 from lt_bench.core.seeds import derive_seed
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.trajectory import NormTrajectory
+from lt_bench.results.compare import TOLERANCE, compare
 from lt_bench.results.record import (
     PASSED,
     BackboneInfo,
@@ -166,7 +168,13 @@ def broken_contracts(runs: Sequence[Planned]) -> list[str]:
 
 
 def execute(
-    bench: Source, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+    bench: Source,
+    planned: Sequence[Planned],
+    store: Store,
+    done: Callable[[RunRecord], None],
+    *,
+    analysis: bool = False,
+    repeats: dict[str, float] | None = None,
 ) -> list[str]:
     """Fit, measure and record what is not recorded yet; a failing strategy or seed does not end the others.
 
@@ -176,6 +184,7 @@ def execute(
         store: where records go; only the first process writes.
         done: called with every record, also with those that were there before.
         analysis: also store the ``NormTrajectory`` of each fit.
+        repeats: where given, recorded runs are fitted again and compared; gets the largest difference of each that repeats, by id.
 
     Returns:
         One line for every run that failed; failures are never stored.
@@ -184,8 +193,9 @@ def execute(
         UserError: the store cannot be written, holds a damaged record, or one without the course or the best test epoch that are asked for.
     """
     failures = []
-    for runs in bench.units(unrecorded(bench, planned, store, done, analysis=analysis)):
-        failures += fit_and_record(bench, runs, store, done, analysis=analysis)
+    left = unrecorded(bench, planned, store, done if repeats is None else lambda _: None, analysis=analysis)
+    for runs in bench.units(left if repeats is None else planned):
+        failures += fit_and_record(bench, runs, store, done, analysis=analysis, repeats=repeats)
     return failures
 
 
@@ -225,16 +235,24 @@ def _recorded(bench: Source, planned: Sequence[Planned], store: Store, done: Cal
 
 
 def fit_and_record(
-    bench: Source, runs: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], *, analysis: bool = False
+    bench: Source,
+    runs: Sequence[Planned],
+    store: Store,
+    done: Callable[[RunRecord], None],
+    *,
+    analysis: bool = False,
+    repeats: dict[str, float] | None = None,
 ) -> list[str]:
-    """Fit, measure and record runs that are fitted together; one line for every run that failed."""
+    """Fit, measure and record runs that are fitted together; one line for every run that failed. ``repeats`` as in ``execute``."""
     failures, left = [], list(runs)
     try:
         for stack, fitted in bench.fitted(runs, (lambda: [NormTrajectory()]) if analysis else tuple):
             complete_trajectory(bench, fitted)
             for line in [*broken_contracts(stack), *oddities(stack, fitted)] if is_first_process() else ():
                 print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201
-            failures += [f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done)]
+            failures += [
+                f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done, repeats)
+            ]
             left = [run for run in left if run not in stack]
     except (UserError, *FAILURES_OF_CODE) as error:
         groups = by_strategy(left)
@@ -243,7 +261,7 @@ def fit_and_record(
         if len(groups) == 1:
             return [*failures, f"{title(left[0])}: {described(error)}"]
         for group in groups:  # one strategy's mistake is not the others'
-            failures += fit_and_record(bench, group, store, done, analysis=analysis)
+            failures += fit_and_record(bench, group, store, done, analysis=analysis, repeats=repeats)
     return failures
 
 
@@ -268,18 +286,44 @@ def oddities(runs: Sequence[Planned], fitted: Fitted) -> list[str]:
 
 
 def _record_each(
-    bench: Source, runs: Sequence[Planned], fitted: Fitted, store: Store, done: Callable[[RunRecord], None]
+    bench: Source,
+    runs: Sequence[Planned],
+    fitted: Fitted,
+    store: Store,
+    done: Callable[[RunRecord], None],
+    repeats: dict[str, float] | None,
 ) -> Iterator[tuple[Planned, str]]:
-    """Record the heads of a stack; yields those that cannot be measured, and why."""
+    """Record the heads of a stack; yields those that cannot be measured, or do not repeat, and why."""
     for head, run in enumerate(runs):
         try:
             measured = measure_head(bench, run, fitted, head)
             if is_first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
                 store.write(measured.record, measured.arrays)
+            elif is_first_process() and repeats is not None:
+                repeats[run.id] = _largest_difference(store, measured.record)
         except (UserError, OSError, *FAILURES_OF_CODE) as error:
             yield run, described(error)
         else:
             done(measured.record)
+
+
+def _largest_difference(store: Store, again: RunRecord) -> float:
+    """Largest difference of a fit from what is recorded of the same run.
+
+    Raises:
+        UserError: it does not repeat.
+    """
+    before = store.load(again.id)
+    differences = compare(before, again)
+    worst = max(differences, key=lambda name: differences[name])
+    if not differences[worst] <= TOLERANCE:
+        view, _, name = worst.partition("/")
+        figures = f"{before.metrics[view][name]:.6g} is recorded and {again.metrics.get(view, {}).get(name, math.nan):.6g} came out"
+        raise UserError(
+            f"does not repeat: {worst} differs most, {figures}; the record stays as it is ({store.path(before)}), `lt-bench verify` says more, and "
+            "another --results directory takes the new one"
+        )
+    return differences[worst]
 
 
 def require_writable(directory: Path) -> None:

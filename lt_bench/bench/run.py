@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lt_bench.bench.execute import execute
 from lt_bench.bench.options import RunOptions
@@ -32,12 +32,14 @@ class RunOutcome:
         failures: a line for every run that failed, which is not recorded.
         planned: runs that were asked for.
         before: how many of them were recorded before.
+        repeats: of those that were fitted again and repeat, the largest difference of a metric, by id.
     """
 
     records: list[RunRecord]
     failures: list[str]
     planned: int
     before: int
+    repeats: dict[str, float] = field(default_factory=dict)
 
     def checked(self) -> list[RunRecord]:
         """The records, of all that was asked for.
@@ -51,7 +53,7 @@ class RunOutcome:
 
 
 def run(options: RunOptions) -> RunOutcome:
-    """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again.
+    """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again, unless that is asked for.
 
     Raises:
         UserError: anything in the options that cannot be done; nothing is recorded then.
@@ -71,8 +73,9 @@ def run(options: RunOptions) -> RunOutcome:
         planned += plan(entry, bench.manifest, given, options.seeds, tuning, own)
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
-    failures = execute(bench, planned, store, records.append, analysis=options.analysis)
-    return RunOutcome(records, list(dict.fromkeys(failures)), len(planned), len(before))
+    repeats: dict[str, float] = {}
+    failures = execute(bench, planned, store, records.append, analysis=options.analysis, repeats=repeats if options.again else None)
+    return RunOutcome(records, list(dict.fromkeys(failures)), len(planned), len(before), repeats)
 
 
 def without_epochs(entries: Sequence[Entry]) -> list[Entry]:

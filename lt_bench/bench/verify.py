@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from lt_bench.bench.execute import BEST_EPOCH, MeasuredHead, fit_and_measure
@@ -14,6 +13,7 @@ from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, known_caches
+from lt_bench.results.compare import compare
 from lt_bench.results.record import MATMUL, RunRecord
 from lt_bench.results.store import read_record
 from lt_bench.strategies.registry import find
@@ -120,18 +120,6 @@ def repeat_on_images(record: RunRecord, options: VerifyOptions) -> RunRecord:
             )
         (run,) = plan(entry, bench.manifest, own, [identity.seed], Tuning(record.tuning.kind), setting)
         return next(fit_and_measure(bench, [run])).record
-
-
-def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
-    """Difference of every metric by ``view/name``, as a share of those above 1; a metric that is NaN in one record only differs infinitely."""
-    differences = {}
-    for view, metrics in before.metrics.items():
-        for name, value in metrics.items():
-            other = after.metrics.get(view, {}).get(name, math.nan)
-            both_missing = math.isnan(value) and math.isnan(other)
-            difference = 0.0 if both_missing else abs(value - other) / max(1.0, abs(value))
-            differences[f"{view}/{name}"] = math.inf if math.isnan(difference) else difference
-    return differences
 
 
 def cache_of(record: RunRecord, named: str | None) -> FeatureCache:

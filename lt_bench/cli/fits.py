@@ -53,7 +53,13 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     if options.best_test_epoch and without_epochs(entries):
         print(f"lt-bench: there are no epochs in {names_of(without_epochs(entries))}, and so no best test epoch", file=sys.stderr)  # noqa: T201
     output.say(run_table(records, output.console.width))
-    if outcome.before:
+    if outcome.repeats:
+        largest = max(outcome.repeats.values())
+        output.say(
+            f"{outcome.before} of {outcome.planned} were recorded in {options.results} before and fitted again; {len(outcome.repeats)} repeat, "
+            f"the largest difference of a metric is {largest:.2g}, and the records stay"
+        )
+    elif outcome.before and not options.again:
         output.say(f"{outcome.before} of {outcome.planned} were recorded in {options.results} before and not fitted again")
     output.say(f"records: {', '.join(str(store.path(record)) for record in records)}")
     output.data([store.load(record.id).to_json() for record in records] if output.json else [])

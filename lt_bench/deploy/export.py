@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
 from lt_bench.bench.options import ExportOptions
-from lt_bench.bench.verify import cache_of, compare, refit, unstable
+from lt_bench.bench.verify import cache_of, refit, unstable
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.inference_heads import head_parts
@@ -28,6 +28,7 @@ from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.classifier import ImageNetwork
 from lt_bench.deploy.files import FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, publish, require_place
 from lt_bench.features.manifest import Manifest
+from lt_bench.results.compare import compare
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record
 

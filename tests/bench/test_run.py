@@ -144,6 +144,32 @@ def test_a_cache_larger_than_memory_is_read_from_disk(cli, small_cache, tmp_path
     assert loaded == mapped
 
 
+def test_a_recorded_run_is_fitted_again_on_request_and_repeats(cli, tmp_path, small_cache):
+    line = ("run", "--strategy", "ce", *FAST)
+    assert cli(*line, "--seeds", "0,1").code == 0
+    before = {name: (tmp_path / "results" / name).read_bytes() for name in files(tmp_path / "results")}
+    again = cli(*line, "--seeds", "0,1,2", "--again")
+    assert (again.code, again.err) == (0, "")
+    assert "2 of 3 were recorded in results before and fitted again; 2 repeat, the largest difference of a metric is" in again.out
+    assert {name: (tmp_path / "results" / name).read_bytes() for name in before} == before
+    assert sorted(records(tmp_path / "results")) == [0, 1, 2]
+    first = cli(*line, "--seeds", "0", "--again", "--results", "fresh")
+    assert (first.code, "before" in first.out) == (0, False)
+
+
+def test_a_run_that_does_not_repeat_leaves_the_record(cli, recorded, tmp_path):
+    """Here it was sealed anew with another figure."""
+    document = json.loads(recorded.read_text())
+    document["metrics"]["test"]["nll"] += 0.5
+    recorded.write_text(json.dumps(sealed(document)))
+    before = recorded.read_bytes(), files(tmp_path / "results")
+    done = cli("run", "--strategy", "d_ffds", *FAST, "--strategy.milestones", "1", "--seeds", "4", "--again")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "does not repeat: test/nll differs most" in done.err
+    assert "the record stays as it is" in done.err
+    assert (recorded.read_bytes(), files(tmp_path / "results")) == before
+
+
 def test_what_is_recorded_is_not_fitted_again(cli, tmp_path, small_cache, monkeypatch):
     line = ("run", "--strategy", "ce", *FAST)
     assert cli(*line, "--seeds", "0,1").code == 0

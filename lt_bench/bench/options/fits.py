@@ -46,8 +46,9 @@ class RunOptions(FitOptions):
         strategy: see `lt-bench list strategies`, or package.module.Class of your own, or several: a,b,c
         seeds: repetitions, e.g. 0,1,2 or 0-4: initial head and batch order
         tuned: take the hyper-parameters that `lt-bench tune` chose
+        again: fit recorded runs again and compare
         analysis: also record norms and cosine per class over epochs
-        best_test_epoch: also record the best epoch on the test set, as papers do
+        best_test_epoch: also record the best test epoch, as papers do
         matmul: float32 products of a fit: exact, TF32 or bfloat16 where the device has them; another run in records
         protocol: clean: cached features; else fresh augmentations through the backbone, in eval or training mode
         mode: end-to-end: the strategy's loss trains the backbone too
@@ -65,6 +66,7 @@ class RunOptions(FitOptions):
     strategy: StrategyChoice = field(default_factory=StrategyChoice)
     seeds: list[int] = field(default_factory=lambda: [0])
     tuned: bool = False
+    again: bool = False
     analysis: bool = False
     best_test_epoch: bool = False
     matmul: Matmul = "highest"

@@ -12,7 +12,7 @@ from lt_bench.bench.run import run as run_and_record
 from lt_bench.bench.sources.end_to_end import read_phase1
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.sources.image_options import image_bench
-from lt_bench.bench.verify import cache_of, check_repeats, compare, unstable, verify
+from lt_bench.bench.verify import cache_of, check_repeats, unstable, verify
 from lt_bench.cli.fits import run_verb
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
@@ -25,6 +25,7 @@ from lt_bench.engine.image_source import ImageSource, prepare
 from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.sources import view_draws
+from lt_bench.results.compare import compare
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
 
