@@ -21,9 +21,9 @@ from benchmarks.faults.mutations import damaged, odd_json
 from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.maps import read_key_map
 from lt_bench.backbones.weights import save_weights
-from lt_bench.bench.planning import tuned_choice, tuning_name
 from lt_bench.bench.pretrain import _store_plan
 from lt_bench.bench.suite.run import read_suite, suite_plan
+from lt_bench.bench.tuned import read_tuning
 from lt_bench.cli.request import read_request
 from lt_bench.core.errors import UserError, printable
 from lt_bench.core.seals import seal_archive
@@ -39,7 +39,6 @@ from lt_bench.features.cache import open_cache
 from lt_bench.features.import_arrays import import_features
 from lt_bench.leaderboard.load import load_records
 from lt_bench.results.store import Store, read_record
-from lt_bench.strategies.registry import find
 
 CASES = 36
 """Of every kind of file; together more than a thousand."""
@@ -103,10 +102,10 @@ def png(seed=0):
 
 
 @pytest.fixture(scope="module")
-def kinds(tmp_path_factory, make_cache, builder, small_cache):
+def kinds(tmp_path_factory, make_cache, builder):
     """Every kind of file by name."""
     home = tmp_path_factory.mktemp("files")
-    return _records(home, builder) | _caches(home, make_cache, small_cache) | _arrays(home) | _images(home) | _texts(home) | _models(home)
+    return _records(home, builder) | _caches(home, make_cache) | _arrays(home) | _images(home) | _texts(home) | _models(home)
 
 
 def _records(home, builder):
@@ -120,20 +119,16 @@ def _records(home, builder):
         return {name: array.tolist() for name, array in store.arrays(record.id).items()}
 
     return {
-        "record": Kind(path, lambda p: read_record(p).to_json(), False, [damaged, odd_json, odd_json]),
-        "records of a board": Kind(path, lambda p: load_records(p.parent.parent).frame.drop(columns="path").to_csv(), False, [damaged, odd_json, odd_json]),
-        "predictions": Kind(predictions, arrays, False, [damaged, odd_arrays]),
+        "record": Kind(path, lambda p: read_record(p).to_json(), True, [damaged, odd_json, odd_json]),
+        "records of a board": Kind(path, lambda p: load_records(p.parent.parent).frame.drop(columns="path").to_csv(), True, [damaged, odd_json, odd_json]),
+        "predictions": Kind(predictions, arrays, True, [damaged, odd_arrays]),
     }  # fmt: skip
 
 
-def _caches(home, make_cache, small_cache):
+def _caches(home, make_cache):
     cache = make_cache(home / "cache", name="mine")
-    results, entry = home / "tuned", find("los")
-    manifest = open_cache(small_cache).manifest
-    tuning = results / "tuning" / tuning_name(entry, manifest)
-    tuning.parent.mkdir(parents=True)
-    choice = {"id": "a" * 16, "selected_on": "val", "grid": [{}, {}], "seeds": [100], "choice": {"epsilon": 0.5}}
-    tuning.write_text(json.dumps(choice))
+    tuning = home / "tuned.json"
+    tuning.write_bytes(next((Path(__file__).parents[1] / "benchmarks" / "tuned").glob("los-*.json")).read_bytes())
 
     def opened(p):
         cache = open_cache(p.parent)
@@ -143,7 +138,7 @@ def _caches(home, make_cache, small_cache):
     return {
         "manifest": Kind(cache / "manifest.json", opened, True, [damaged, odd_json, odd_json]),
         "part of a cache": Kind(cache / "train.safetensors", opened, True),
-        "tuning": Kind(tuning, lambda p: tuned_choice(entry, manifest, results), False, [damaged, odd_json, odd_json]),
+        "tuning": Kind(tuning, read_tuning, True, [damaged, odd_json, odd_json]),
     }
 
 

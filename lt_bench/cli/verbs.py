@@ -68,6 +68,12 @@ VERBS: dict[str, Verb] = {
     ),
     "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "deploy:predict_verb", preflight="predict"),
     "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True, preflight="verify"),
+    "validate": Verb(
+        "whether records, tunings, caches, exports and checkpoints are as they were written",
+        "ValidateOptions",
+        "validate:validate_verb",
+        json=True,
+    ),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb", json=True, preflight="check"),
     "migrate": Verb(
         "caches, records and tunings of earlier versions as this one reads them", "MigrateOptions", "board:migrate_verb", json=True

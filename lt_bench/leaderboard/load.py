@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from operator import itemgetter
@@ -17,10 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
+from lt_bench.core.seals import SEAL, seal_of
 from lt_bench.metrics.groups import ShotGroups, shot_groups
-from lt_bench.results.record import RunRecord, check_version
+from lt_bench.results.record import AGAIN, RunRecord, check_version
+from lt_bench.results.seal import check_arrays
 from lt_bench.results.store import Arrays, read_arrays, record_paths
 
 if TYPE_CHECKING:
@@ -62,12 +66,13 @@ class Runs:
 
     Columns are the scalar fields of a record; metrics are named `<view>/<metric>`, e.g. `test/accuracy`; `hyperparameters` and `environment` are
     canonical JSON; `path` is the record's file ("" for a record in memory). Numeric columns have NaN, others None, for what is missing.
-    `arrays` are those of records in memory, by id.
+    `arrays` are those of records in memory, by id, `digests` those of the arrays beside records in files.
     """
 
     columns: dict[str, NDArray[Any]]
     splits: dict[str, Split]
     arrays: dict[str, Arrays] = field(default_factory=dict)
+    digests: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -94,9 +99,18 @@ class Runs:
         return array
 
     def find_array(self, position: int, name: str) -> NDArray[Any] | None:
-        """One side array of a record, or None where it has none of that name."""
+        """One side array of a record, or None where it has none of that name.
+
+        Raises:
+            UserError: it is not the one that was recorded, or its file cannot be read.
+        """
         if path := str(self.columns["path"][position]):
-            return read_arrays(Path(path).with_suffix(".npz"), (name,), optional=True).get(name)
+            digests, side = self.digests[self.columns["id"][position]], Path(path).with_suffix(".npz")
+            if name not in digests:
+                return None
+            (array,) = read_arrays(side, (name,)).values()
+            check_arrays({name: array}, digests, side)
+            return array
         return self.arrays.get(self.columns["id"][position], {}).get(name)
 
     def content(self, position: int) -> bytes:
@@ -122,24 +136,27 @@ class Runs:
 def load_records(directory: Path | str) -> Runs:
     """Every record below a results directory.
 
-    Records are not checked against the JSON schema here (`Store.validate` does); a field that is missing is an error that names file and field.
+    The seal of each has to hold. Records are not checked against the JSON schema here (`Store.validate` does); a field that is missing is an error that names
+    file and field.
 
     Raises:
-        UserError: no such directory, a file that is no record, or the same id in two files.
+        UserError: no such directory, a file that is no record or was altered, or the same id in two files.
     """
     flat: list[dict[str, Any]] = []
     splits: dict[str, Split] = {}
     memo: dict[Any, Any] = {}
+    digests: dict[str, Mapping[str, str]] = {}
     for path in record_paths(Path(directory)):
         data = _parse(path, memo)
         try:
             flat.append(_flatten(data, memo) | {"path": str(path)})
             _add_split(splits, data["dataset"])
+            digests[data["id"]] = data["arrays"]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: field {error} is missing or of the wrong type; delete the record and run again") from error
         if data["id"] not in path.stem:
             raise UserError(f"{path}: id is {data['id']} but the file is named otherwise; rename it")
-    return _runs(flat, splits, str(directory))
+    return replace(_runs(flat, splits, str(directory)), digests=digests)
 
 
 def from_records(measured: Iterable[Measured]) -> Runs:
@@ -192,37 +209,63 @@ def _column(values: list[Any]) -> NDArray[Any]:
 
 
 def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
-    """The JSON of one file. The store writes one line a field; a line seen before is not parsed again."""
+    """The JSON of one file, whose seal holds. The store writes one line a field; a line seen before is neither parsed nor put into canonical form again."""
     try:
         text = path.read_text(encoding="utf-8")
         lines = text.split("\n")
         if lines[0] == "{" and len(lines) > 3 and all(line.startswith('"') for line in lines[1:-2]):
-            own, shared = [], {}
-            for line in lines[1:-2]:
-                name = line[1 : line.index('"', 1)]
-                if name in _SHARED:
-                    if line not in memo:
-                        memo[line] = json.loads("{" + line.removesuffix(",") + "}")[name]
-                    shared[name] = memo[line]
-                else:
-                    own.append(_without_history(line) if name == "training" else line.removesuffix(","))
-            data = json.loads("{" + ",".join(own) + "}") | shared
+            data, seal = _by_line(lines[1:-2], memo)
         else:
-            data = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable record ({error}); delete it and run again") from error
+            data, seal = parse_json(text), None
+    except (OSError, ValueError, RecursionError, UserError) as error:
+        raise UserError(f"{path}: not a readable record ({error}); restore it from a copy, or move it away and {AGAIN}") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path}: a record is a JSON object, this is a {type(data).__name__}; delete it and run again")
+        raise UserError(
+            f"{path}: a record is a JSON object, this is a {type(data).__name__}; restore it from a copy, or move it away and {AGAIN}"
+        )
     check_version(data, path)
+    if data.get(SEAL) != (seal or seal_of(data)):
+        raise UserError(
+            f"{path}: altered after it was written (its seal does not hold); restore it from a copy, or move it away and {AGAIN}; "
+            f"`lt-bench validate {path.parent.parent}` names all that do not hold"
+        )
     return data
 
 
-def _without_history(line: str) -> str:
-    """The training field without its course over the epochs, its last and by far its longest part, which no table shows."""
-    cut = line.find(', "history": [')
-    return line.removesuffix(",") if cut < 0 else line[:cut] + "}"
+def _by_line(lines: list[str], memo: dict[Any, Any]) -> tuple[dict[str, Any], str]:
+    """The fields of a record that stand one a line, without the course of the fit, and what their seal has to be.
+
+    The store writes every field in canonical form, so the seal is that of the lines as they stand; only where it is not are they parsed and put into that form.
+
+    Raises:
+        ValueError: not JSON, or a field stands twice.
+        UserError: a number is none.
+    """
+    texts = {name.strip('"'): text for name, _, text in (line.removesuffix(",").partition(": ") for line in lines)}
+    if len(texts) != len(lines):
+        raise ValueError("a field stands twice")
+    seal = _seal_of_parts(texts)
+    if texts.get(SEAL) != f'"{seal}"':
+        seal = _seal_of_parts({name: canonical_json(parse_json(text)) for name, text in texts.items()})
+    data = {}
+    for name, text in texts.items():
+        if name not in _SHARED:
+            data[name] = json.loads(_HISTORY.sub("", text) if name == "training" else text)
+        elif text in memo:
+            data[name] = memo[text]
+        else:
+            data[name] = memo[text] = json.loads(text)
+    return data, seal
 
 
+def _seal_of_parts(parts: Mapping[str, str]) -> str:
+    """The seal of a record of whose fields the canonical JSON is given."""
+    canonical = ",".join(f'"{name}":{parts[name]}' for name in sorted(parts) if name != SEAL)
+    return hashlib.sha256(f"{{{canonical}}}".encode()).hexdigest()
+
+
+_HISTORY = re.compile(r'"history": ?\[[^\]]*\], ?|, ?"history": ?\[[^\]]*\]')
+"""The course of a fit over its epochs: by far the longest part of a record, which no table shows."""
 _SHARED = {"strategy", "dataset", "backbone", "cache", "tuning", "environment"}
 
 

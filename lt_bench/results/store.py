@@ -20,6 +20,7 @@ from lt_bench.core.arrays import read_npz
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_atomic
+from lt_bench.core.identity import canonical_json
 from lt_bench.results.record import RunRecord, TuningInfo
 from lt_bench.results.seal import arrays_digest, check_arrays
 
@@ -128,17 +129,8 @@ class Store:
         return arrays_of(record, self.path(record).with_suffix(".npz"))
 
     def validate(self) -> list[str]:
-        """One line for each fault among the files: a record off the schema or in the wrong place, a missing or wrong side file."""
-        faults = []
-        for path in self.paths():
-            try:
-                record = read_record(path)
-                if path != self.path(record):
-                    faults.append(f"{path}: belongs at {self.path(record)}")
-                _checked_arrays(record, arrays_of(record, path.with_suffix(".npz")))
-            except UserError as error:
-                faults.append(str(error))
-        return faults
+        """One line for each fault among the files, as `record_faults`."""
+        return [fault for path in self.paths() for fault in record_faults(path)]
 
     def _find(self, id: str) -> Path | None:  # noqa: A002
         return next(iter(self.directory.glob(f"*/*-{id}.json")), None) if id.isalnum() else None
@@ -153,6 +145,19 @@ class Store:
                 f"{existing}: this run is already recorded with other content ({', '.join(changed[:4])}); records are never overwritten: "
                 "compare with `lt-bench verify`, or write to another --results directory"
             )
+
+
+def record_faults(path: Path) -> list[str]:
+    """One line for each fault of a record: off the schema, altered, in the wrong place, a missing or wrong side file, or another accuracy than its predictions give."""
+    faults = []
+    try:
+        record = read_record(path)
+        if path.absolute() != (belongs := Store(path.parent.parent).path(record)).absolute():
+            faults.append(f"{path}: belongs at {belongs}")
+        _checked_arrays(record, arrays_of(record, path.with_suffix(".npz")))
+    except UserError as error:
+        faults.append(str(error))
+    return faults
 
 
 def record_paths(directory: Path) -> list[Path]:
@@ -255,6 +260,5 @@ def _equal(before: NDArray[Any] | None, after: NDArray[Any] | None) -> bool:
 
 
 def _text(data: Mapping[str, Any]) -> str:
-    """JSON with one line for each top-level field: small, and a diff says which part changed."""
-    lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}" for key, value in data.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    """JSON with one line for each top-level field, in canonical form: small, a diff says which part changed, and the seal can be checked line by line."""
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {canonical_json(value)}" for key, value in data.items()) + "\n}\n"

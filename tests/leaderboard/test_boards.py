@@ -44,14 +44,15 @@ def test_records_in_memory_and_on_disk_give_the_same_frame(tmp_path, builder):
     made = [builder.make(seed=seed) for seed in range(3)]
     write(tmp_path, made)
     stored, memory = load_records(tmp_path).frame, from_records([record for record, _ in made]).frame
-    assert stored.drop(columns="path").equals(memory.drop(columns="path"))
+    assert sorted(stored.columns) == sorted(memory.columns)
+    assert stored[memory.columns].drop(columns="path").equals(memory.drop(columns="path"))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("{", "not a readable record"),
-        ('{"schema": 2, "id": "x"}', "strategy"),
+        ('{"schema": 2, "id": "x"}', "altered after it was written"),
         ('{"schema": 1}', "lt-bench migrate"),
         ('{"schema": 9}', "schema"),
     ],

@@ -170,7 +170,7 @@ def test_an_edited_record_is_refused(store, builder, what):
 def test_a_key_that_stands_twice_is_refused(store, builder):
     path = store.write(*builder.make())
     text = path.read_text()
-    path.write_text(text.replace('{"test": {', '{"test": {"accuracy": 0.999, ', 1))
+    path.write_text(text.replace('{"test":{', '{"test":{"accuracy":0.999,', 1))
     with pytest.raises(UserError, match="'accuracy' stands twice"):
         read_record(path)
 

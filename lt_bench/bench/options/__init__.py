@@ -9,7 +9,7 @@ from lt_bench.bench.options.deploy import ExportOptions, PredictOptions
 from lt_bench.bench.options.features import ExtractOptions, ImportOptions, PretrainOptions
 from lt_bench.bench.options.fits import BenchOptions, CheckOptions, FitOptions, RunOptions, StrategyChoice, TuneOptions, VerifyOptions
 from lt_bench.bench.options.images import CacheOptions, DataOptions, ImageOptions, WritingOptions, reading
-from lt_bench.bench.options.listing import CompletionOptions, ListOptions
+from lt_bench.bench.options.listing import CompletionOptions, ListOptions, ValidateOptions
 
 __all__ = [
     "Accelerator",
@@ -33,6 +33,7 @@ __all__ = [
     "RunOptions",
     "StrategyChoice",
     "TuneOptions",
+    "ValidateOptions",
     "VerifyOptions",
     "Wandb",
     "WandbOptions",

@@ -1,8 +1,9 @@
-"""Options of ``list`` and ``completion``."""
+"""Options of ``list``, ``validate`` and ``completion``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -18,6 +19,18 @@ class ListOptions:
     positional: ClassVar[tuple[str, ...]] = ("what", "name")
     what: str = ""
     name: str = ""
+
+
+@dataclass
+class ValidateOptions:
+    """Whether files are as they were written.
+
+    Attributes:
+        paths: records, results directories, tunings, caches, exports, stage-1 folders, checkpoints, weights, kept statistics; folders are searched
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("paths",)
+    paths: list[Path] = field(default_factory=list)
 
 
 @dataclass
