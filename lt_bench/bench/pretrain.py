@@ -39,6 +39,7 @@ from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.checkpoints import require_whole, resumed
+from lt_bench.engine.compiling import WatchCompilation
 from lt_bench.engine.heads.fit import ending_as_interrupt
 from lt_bench.engine.noise import SeededNoise, generators_restored
 from lt_bench.engine.pretrain.callbacks import EpochLog, KeepCheckpoint
@@ -119,7 +120,8 @@ def pretrain(
             module = _module(
                 _initial(options, start, len(data.train_counts)), data, options.backbone, plan, options.seed, precision, workers
             )
-            callbacks = [
+            callbacks: list[Callback] = [
+                *([WatchCompilation(out.name, progress and processes.is_first)] if options.compiled else ()),
                 SeededNoise(options.seed), EpochLog(out / LOG, validate_every, progress, out.name),
                 KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs, rows),
             ]  # fmt: skip

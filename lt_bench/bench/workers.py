@@ -98,7 +98,10 @@ class Workers(Generic[U, R]):
     def _started(self, environment: Mapping[str, str]) -> tuple[Any, Connection]:
         ours, theirs = _spawning.Pipe()
         process = _spawning.Process(target=_serve, args=(self._do, theirs), daemon=True)
-        with _variables(environment), _interrupts_ignored():
+        with (
+            _variables({**environment, "PYTHONSAFEPATH": "1"}),
+            _interrupts_ignored(),
+        ):  # a child begins with the current folder first on its path
             process.start()
         theirs.close()
         return process, ours

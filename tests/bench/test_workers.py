@@ -49,3 +49,11 @@ def test_an_interrupt_ends_all_workers(tmp_path):
     for file in files:
         with pytest.raises(ProcessLookupError):
             os.kill(int(file.read_text()), 0)
+
+
+def test_a_worker_takes_no_module_of_the_current_folder_for_pythons(tmp_path, monkeypatch):
+    for name in ("random", "csv", "pickle", "socket", "tempfile"):
+        (tmp_path / f"{name}.py").write_text(f"open('ran-{name}', 'w').close()\nraise ImportError\n")
+    monkeypatch.chdir(tmp_path)
+    with Workers(eval, [{}]) as workers:
+        assert [outcome for _, _, outcome in workers.outcomes(["__import__('glob').glob('ran-*')"])] == [[]]

@@ -107,3 +107,21 @@ def test_a_strategy_in_the_current_folder_is_found(cli, tmp_path, small_cache):
     done = cli("run", "--strategy", "my_own_head_of_cli.NoStrategy", "--cache", "small")
     assert (done.code, "my_own_head_of_cli.NoStrategy is not a" in done.err) == (2, True), done.err
     assert sys.path[-1] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 8 bytes")]
+)
+def test_lack_of_memory_is_one_line(cli, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("lt_bench.cli.main.read_request", fails)
+    done = cli("list")
+    assert (done.code, done.err.count("\n"), "not enough memory" in done.err) == (2, 1, True), done.err
+    monkeypatch.setattr("lt_bench.cli.main.read_request", lambda *_: fails_deep(0))
+    assert cli("list").err == "lt-bench: something in the input is nested too deeply\n"
+
+
+def fails_deep(depth):
+    return fails_deep(depth + 1)

@@ -16,6 +16,7 @@ from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.base import Source
 from lt_bench.data.images.augment import Crops, CropViews, padded
 from lt_bench.data.readers.small_images import ImageData
+from lt_bench.engine.compiling import WatchCompilation
 from lt_bench.engine.heads.fit import Fitted, Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.engine.image_source import ImageSource, Network, prepare
@@ -100,12 +101,14 @@ class PixelSource(Source):
             return self.split("test").view("plain")
 
         best = self.best_epochs(test_features)
-        noise = [] if mode == "frozen" else [SeededNoise(jobs[0].repetition)]
+        own: list[Callback] = [] if mode == "frozen" else [SeededNoise(jobs[0].repetition)]
+        if self.compiled:
+            own.append(WatchCompilation(f"{jobs[0].entry.public_name}, seed {jobs[0].repetition}"))
         with (
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True),
             generators_restored(self.device),
         ):
-            (fitted,) = fit_heads([jobs], facts, source, self.hardware, callbacks=[[*noise, *best, *callbacks]], resume=resume)
+            (fitted,) = fit_heads([jobs], facts, source, self.hardware, callbacks=[[*own, *best, *callbacks]], resume=resume)
         if mode != "frozen":
             self._measured.clear()
         for one in best:

@@ -1,0 +1,32 @@
+"""docs/trust.md names tests that exist, in every line of every table."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+LINES = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| Fault ")]
+
+
+@cache
+def functions_of(path):
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_page_has_its_sections():
+    assert re.findall(r"^## (.+)$", TEXT, re.MULTILINE) == ["Identity", "Fidelity", "Data", "Faults"]
+    assert len(LINES) > 10
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_guarantee_names_tests_that_exist(line):
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", line.split("|")[3])
+    assert named, "a guarantee without a test"
+    for path, name in named:
+        assert (ROOT / path).is_file(), path
+        assert name in functions_of(path), f"{path} has no test {name}"
