@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import math
 import types
@@ -99,6 +100,10 @@ def hyper(
     return Declaration(default, low, high, grid, help, name)
 
 
+_OF_TYPES = (ast.Expression, ast.Name, ast.Load, ast.Subscript, ast.Tuple, ast.Constant, ast.BinOp, ast.BitOr, ast.UnaryOp, ast.USub)
+"""What an annotation may be made of."""
+
+
 def type_of(annotation: str, where: str) -> Any:
     """The type that an annotation in source text means.
 
@@ -106,8 +111,11 @@ def type_of(annotation: str, where: str) -> Any:
         UserError: the annotation is made of other names than ``TYPES``.
     """
     try:
-        return eval(annotation, {"__builtins__": {}}, TYPES)
-    except (NameError, TypeError, SyntaxError):
+        tree = ast.parse(annotation, mode="eval")
+        if not all(isinstance(node, _OF_TYPES) for node in ast.walk(tree)):  # a call or an attribute could run anything
+            raise TypeError
+        return eval(compile(tree, where, "eval"), {"__builtins__": {}}, TYPES)
+    except (NameError, TypeError, SyntaxError, ValueError, RecursionError):
         raise UserError(
             f"{where}: type {annotation!r} is not made of float, int, bool, str, Literal, tuple and None; the command line is made from it"
         ) from None
