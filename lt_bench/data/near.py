@@ -19,7 +19,7 @@ SIDE = 8
 CLOSE, RATIO, NEIGHBOUR = 0.25, 0.15, 50
 """Near are two images whose squared distance is below CLOSE and below RATIO of that to the NEIGHBOUR-th nearest: what is close for its data set.
 
-By eye and by count on frames of traffic signs (tracks), CIFAR-100 and plankton (no tracks), see docs/own_data.md.
+Chosen by count on frames of traffic signs (tracks), CIFAR-100 and plankton (no tracks), see docs/own_data.md.
 """
 MOST = 100_000
 MANY = 0.1
