@@ -103,6 +103,17 @@ def test_views_rows_head_and_names(cli, data, home, tmp_path):
     assert record.dataset.class_names == ["ant", "bee", "cat", "dog"]
 
 
+def test_imports_that_differ_in_names_share_no_record(cli, data, home, tmp_path):
+    """The names, and whether the backbone has seen validation, change no feature, and were no part of the key."""
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\n")
+    (tmp_path / "other.txt").write_text("bee\nant\ncat\ndog\n")
+    for name, more in {"one": {}, "two": {"class_names": tmp_path / "other.txt"}, "three": {"val_seen_by_backbone": "true"}}.items():
+        assert cli(*line(tmp_path, data, name=name, **{"class_names": tmp_path / "names.txt"} | more)).code == 0
+        done = cli("run", "--strategy", "ncm", "--cache", name)
+        assert (done.code, "recorded in results before" in done.out) == (0, False)
+    assert len({record.identity.cache_key for record in Store(tmp_path / "results").records()}) == 3
+
+
 def test_a_split_is_its_content(cli, data, home, tmp_path):
     def key(**more):
         out = tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
