@@ -26,13 +26,15 @@ from lt_bench.bench.sources.linear_head import fit_linear_head
 from lt_bench.bench.tuned import tuned_choice
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.core.errors import UserError
+from lt_bench.core.inference_heads import Standardised
 from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, FeatureSplit
-from lt_bench.features.from_arrays import Source, checked_split, write_arrays
+from lt_bench.features.from_arrays import Prepared, Source, checked_split, prepare_arrays, write_prepared
 from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import read_manifest
+from lt_bench.features.write import check_features
 from lt_bench.leaderboard.load import from_records
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
@@ -75,6 +77,9 @@ class Cache(FeatureCache):
         val_seen_by_backbone: bool = False,
         dtype: Literal["float16", "float32", "affine8"] = "float32",
         directory: str | Path | None = None,
+        relabel: bool = False,
+        drop_empty: bool = False,
+        standardise: bool = False,
     ) -> Cache:
         """A cache of features in memory, NumPy's or torch's.
 
@@ -91,26 +96,30 @@ class Cache(FeatureCache):
             val_seen_by_backbone: whether that network was trained on the validation rows, which then choose nothing.
             dtype: stored precision.
             directory: where the cache shall stay; by default it lies in a temporary directory, and is gone with the object.
+            relabel: number the labels that have rows 0..K-1; each keeps its name, or itself as its name.
+            drop_empty: the same for the classes that have training rows; rows of others are left out.
+            standardise: store every dimension with mean 0 and spread 1 over the training rows; a run's ``predict`` takes features as they are given here.
+
+        What the audit of the features notices is warned of, and stands in ``manifest.audit``.
 
         Raises:
-            UserError: an array is of another shape or type, or holds NaN or infinity; the directory exists.
+            UserError: an array is of another shape or type, or holds NaN or infinity; the stored precision loses what the features say; the directory exists.
         """
         splits = {split: rows for split, rows in (("train", (X, y)), ("val", val), ("test", test)) if rows is not None}
         arrays = {split: checked_split({"features": rows[0], "labels": rows[1]}, split) for split, rows in splits.items()}
-        stage1, parts = "", None
-        if isinstance(head, tuple):
-            parts = {"weight": _floats(head[0]), "bias": _floats(head[1])}
-        elif head is not None:
-            K = 1 + max(int(one["labels"].max()) for one in arrays.values())
-            fitted = fit_linear_head(_plain("train", arrays["train"]), _plain("val", arrays["val"]) if "val" in arrays else None, K)
-            if not fitted.converged:
-                warnings.warn("the stage-1 head is not at its optimum; scale the features to a common size", stacklevel=2)
-            stage1, parts = fitted.words, {"weight": fitted.weight, "bias": fitted.bias}
+        source = Source(
+            name, "embeddings", None if class_names is None else tuple(class_names), backbone, "", None, val_seen_by_backbone, dtype,
+            relabel=relabel, drop_empty=drop_empty, standardise=standardise,
+        )  # fmt: skip
+        parts = {"weight": _floats(head[0]), "bias": _floats(head[1])} if isinstance(head, tuple) else None
+        prepared = prepare_arrays(arrays, source, parts)
+        if head == "fit":
+            prepared = _with_fitted_head(prepared)
         temporary = temporary_directory() if directory is None else None
         place = Path(temporary.name) / "cache" if temporary is not None else Path(str(directory))
-        names = None if class_names is None else tuple(class_names)
-        source = Source(name, "embeddings", names, backbone, stage1, None, val_seen_by_backbone, dtype)
-        cache = write_arrays(place, arrays, source, parts)
+        cache = write_prepared(place, prepared)
+        for line in cache.manifest.audit["notes"]:
+            warnings.warn(line, stacklevel=2)
         return cls(cache.path, cache.manifest, _temporary=temporary)
 
     def bench(self, accelerator: str = "auto") -> CacheSource:
@@ -138,11 +147,13 @@ class Run:
         record: everything that is known about it, what ``lt-bench run`` writes.
         head: a plain module from features (B, D) to logits (B, K), on the device of the fit.
         arrays: what is stored beside a record: test predictions (N,), vectors (K,) by ``view/name``.
+        standardisation: mean and divisor (D,) by which the cache standardised the features that the head takes; None where it did not.
     """
 
     record: RunRecord
     head: nn.Module
     arrays: Mapping[str, NDArray[Any]]
+    standardisation: tuple[Tensor, Tensor] | None = None
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -155,7 +166,7 @@ class Run:
         return tuple(self.record.dataset.class_names)
 
     def logits(self, X: ArrayLike | Tensor) -> NDArray[np.float32]:
-        """Logits (N, K) of features (N, D).
+        """Logits (N, K) of features (N, D) as they come from the backbone: a standardised cache's mean and spread are applied here.
 
         Raises:
             UserError: features of another shape.
@@ -164,8 +175,10 @@ class Run:
         if features.dim() != 2 or features.shape[1] != self.record.backbone.dim:
             raise UserError(f"features of shape {tuple(features.shape)}, expected (N, {self.record.backbone.dim})")
         tensors = [*self.head.parameters(), *self.head.buffers()]
+        device = tensors[0].device if tensors else torch.device("cpu")
+        head = self.head if self.standardisation is None else Standardised(self.head, *self.standardisation).to(device)
         with torch.inference_mode():
-            return self.head(features.to(tensors[0].device if tensors else "cpu")).float().cpu().numpy()
+            return head(features.to(device)).float().cpu().numpy()
 
     def predict(self, X: ArrayLike | Tensor) -> NDArray[np.int64]:
         """The class (N,) of each row of features (N, D), 0..K-1."""
@@ -275,8 +288,8 @@ def fit(
     measured = [_recorded(one, store) for one in fit_and_measure(bench, planned, analysis=analysis)]
     for line in dict.fromkeys(line for one in measured for line in one.remarks):
         warnings.warn(line, stacklevel=2)
-    of_run = {one.run.id: one for one in measured}
-    return Runs(Run(of_run[run.id].record, of_run[run.id].module, of_run[run.id].arrays) for run in planned)
+    of_run, standardisation = {one.run.id: one for one in measured}, cache.standardisation()
+    return Runs(Run(of_run[run.id].record, of_run[run.id].module, of_run[run.id].arrays, standardisation) for run in planned)
 
 
 def tune(
@@ -327,7 +340,7 @@ def evaluate(head: Run | nn.Module, cache: Cache, split: str = "test", *, accele
     """
     if not cache.has(split):
         raise UserError(f"cache {cache.manifest.name} has no {split} split; it has {', '.join(cache.manifest.views)}")
-    module = copy.deepcopy(head.head if isinstance(head, Run) else head).eval()
+    module = copy.deepcopy(_head_for(head, cache) if isinstance(head, Run) else head).eval()
     bench, dim = cache.bench(accelerator), cache.manifest.backbone.dim
     try:
         return bench.measure(module, split).scalars
@@ -335,6 +348,18 @@ def evaluate(head: Run | nn.Module, cache: Cache, split: str = "test", *, accele
         raise UserError(
             f"the head does not take features (N, {dim}) of cache {cache.manifest.name}: {' '.join(str(error).split())}"
         ) from error
+
+
+def _head_for(run: Run, cache: Cache) -> nn.Module:
+    """The head of a run as one of the features that a cache holds."""
+    here, there = cache.standardisation(), run.standardisation
+    if here is None:
+        return run.head if there is None else Standardised(run.head, *there)
+    if there is None or not all(map(torch.equal, here, there)):
+        raise UserError(
+            f"the features of cache {cache.manifest.name} are standardised by other rows than those of the run; import them without"
+        )
+    return run.head
 
 
 def entry_of(strategy: AnyStrategy) -> Entry:
@@ -390,8 +415,17 @@ def _floats(array: ArrayLike | Tensor) -> Tensor:
     return torch.as_tensor(array if isinstance(array, Tensor) else np.asarray(array)).detach().float()
 
 
-def _plain(split: str, arrays: Mapping[str, np.ndarray]) -> FeatureSplit:
-    """The plain view of a split in memory."""
-    features, labels = arrays["features"], torch.from_numpy(np.array(arrays["labels"], np.int64))
-    plain = torch.from_numpy(np.ascontiguousarray(features if features.ndim == 2 else features[0]))
+def _with_fitted_head(prepared: Prepared) -> Prepared:
+    check_features(prepared.arrays)
+    val = _plain("val", prepared) if "val/labels" in prepared.arrays else None
+    fitted = fit_linear_head(_plain("train", prepared), val, prepared.num_classes)
+    if not fitted.converged:
+        warnings.warn("the stage-1 head is not at its optimum; scale the features to a common size", stacklevel=3)
+    return prepared.with_head(fitted.words, fitted.weight, fitted.bias)
+
+
+def _plain(split: str, prepared: Prepared) -> FeatureSplit:
+    """The plain view of a split in memory, as it will be stored but for the precision."""
+    features, labels = prepared.arrays[f"{split}/features/plain"], prepared.arrays[f"{split}/labels"]
+    plain = features if prepared.standard is None else prepared.standard.standardised(features)
     return FeatureSplit(split, ("plain",), (plain,), labels, torch.arange(len(labels)))

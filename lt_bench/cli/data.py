@@ -34,15 +34,18 @@ def import_verb(options: ImportOptions, output: Output) -> None:
     Raises:
         UserError: as ``features.import_arrays.import_features``.
     """
+    from lt_bench.features.audit import summary
     from lt_bench.features.import_arrays import import_features
 
     cache = import_features(**vars(options))
     manifest = cache.manifest
     samples = f"{sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}"
     output.say(f"wrote {cache.path}: {manifest.name}, key {manifest.key}, {samples}, views {manifest.views}")
+    for line in summary(manifest.audit):
+        output.say(line)
     if manifest.dataset.val_seen_by_backbone:
         output.say("validation was taken from rows that the backbone may have seen: `lt-bench tune` will refuse it")
-    output.data({"cache": cache.path, "name": manifest.name, "key": manifest.key, "views": manifest.views})
+    output.data({"cache": cache.path, "name": manifest.name, "key": manifest.key, "views": manifest.views, "audit": manifest.audit})
 
 
 def extract_verb(options: ExtractOptions, output: Output) -> None:

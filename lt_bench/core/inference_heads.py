@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+STANDARDISATION = ("input.mean", "input.divisor")
+"""Names of the tensors of a ``Standardised`` head, beside those of the head within."""
 SHORTEST = 1e-12
 """A feature or row that is shorter counts as one of this length, as in ``torch.nn.functional.normalize``."""
 
@@ -108,8 +110,37 @@ class LinearAndCosine(nn.Module):
         return F.linear(features, self.weight, self.bias) + F.linear(on_sphere(features - self.centre), self.prototypes)
 
 
+class Standardised(nn.Module):
+    """A head of standardised features as one of raw features: ``head((h - mean) / divisor)``.
+
+    Args:
+        head: of standardised features.
+        mean: (D,) float64.
+        divisor: (D,) float64; in double precision, a large common offset of raw features costs no digits.
+    """
+
+    mean: Tensor
+    divisor: Tensor
+
+    def __init__(self, head: nn.Module, mean: Tensor, divisor: Tensor) -> None:
+        super().__init__()
+        self.head = head
+        self.register_buffer("mean", mean.detach().double().clone())
+        self.register_buffer("divisor", divisor.detach().double().clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, K) of raw features (B, D)."""
+        return self.head(((features.double() - self.mean) / self.divisor).float())
+
+
 def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Description (plain JSON) and tensors of a head, from which ``head_from`` rebuilds it; None for a module of a kind not known here."""
+    if isinstance(head, Standardised):
+        inner = head_parts(head.head)
+        tensors = {
+            name: tensor.detach().cpu().contiguous() for name, tensor in zip(STANDARDISATION, (head.mean, head.divisor), strict=True)
+        }
+        return inner and ({**inner[0], "standardised": True}, {**inner[1], **tensors})
     kinds: dict[type, str] = {
         nn.Linear: "linear",
         NormalisedLinear: "normalised_linear",
@@ -131,6 +162,12 @@ def head_from(parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Mod
     Raises:
         KeyError: an unknown kind, or a tensor is missing.
     """
+    if parts.get("standardised"):
+        inner = head_from(
+            {name: part for name, part in parts.items() if name != "standardised"},
+            {name: tensor for name, tensor in tensors.items() if name not in STANDARDISATION},
+        )
+        return Standardised(inner, *(tensors[name] for name in STANDARDISATION)).requires_grad_(False)
     if parts["kind"] == "linear":
         weight, bias = tensors["weight"], tensors.get("bias")
         head = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)

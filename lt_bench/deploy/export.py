@@ -21,7 +21,7 @@ from lt_bench.bench.options import ExportOptions
 from lt_bench.bench.verify import cache_of, refit, unstable
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
-from lt_bench.core.inference_heads import head_parts
+from lt_bench.core.inference_heads import Standardised, head_parts
 from lt_bench.core.leftovers import temporary_beside
 from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
@@ -81,6 +81,8 @@ def export(options: ExportOptions) -> Exported:
             f"{unstable(record)}"
         )
     head = fitted.module.cpu().float().eval().requires_grad_(False)
+    if (standardisation := cache.standardisation()) is not None:
+        head = Standardised(head, *standardisation)  # an export takes features as they come from the backbone
     _write(out, record, cache.manifest, head, loaded, transform, options)
     return Exported(out, record.dataset.num_classes, record.backbone.name if loaded else None, difference, head_parts(head) is None)
 

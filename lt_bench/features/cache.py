@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lt_bench.core.errors import UserError
+from lt_bench.features.encoding import decode_affine8
 from lt_bench.features.manifest import ArrayInfo, Manifest, key_fields, read_manifest
-from lt_bench.features.write import decode_affine8, digest, stored_tensor
+from lt_bench.features.write import DIVISOR, MEAN, digest, stored_tensor
 
 LONGEST = 100
 """Characters of a field's value in a message."""
@@ -165,6 +166,13 @@ class FeatureCache:
         weight = torch.cat(list(self._parts("head/weight")))
         bias = torch.cat(list(self._parts("head/bias"))) if "head/bias" in self.manifest.arrays else torch.zeros(weight.shape[0])
         return Head(weight, bias)
+
+    def standardisation(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and divisor (D,), float64, that raw features are standardised by to be like those of the cache; None where it holds them as they were given."""
+        if MEAN not in self.manifest.arrays:
+            return None
+        mean, divisor = (torch.cat(list(self._parts(name))) for name in (MEAN, DIVISOR))
+        return mean, divisor
 
     def verify(self) -> None:
         """Check every checksum and all labels of the cache; raises UserError at the first that fails."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from lt_bench.core.seeds import derive_seed
 from lt_bench.data.specs import dataset_spec
 from lt_bench.data.splits import listed_rows, split_hash
 from lt_bench.features.cache import FeatureCache
+from lt_bench.features.classes import renumbered, require_names
 from lt_bench.features.manifest import BackboneInfo, DatasetInfo
-from lt_bench.features.write import Description, digest, write_cache
+from lt_bench.features.moments import Moments, moments
+from lt_bench.features.write import Description, check_features, digest, write_cache
 
 Arrays = dict[str, np.ndarray]
 """Arrays of one split: ``features`` (N, D) or (V, N, D), ``labels`` (N,) and perhaps ``rows`` (N,)."""
@@ -39,6 +41,9 @@ class Source:
         val_seen_by_backbone: whether stage 1 was trained on the validation rows; tuning then refuses them.
         dtype: stored precision: float16, float32 or affine8.
         command: how to make the cache again, in words.
+        relabel: number the ids that have rows 0..K-1; names (of ids, of data set, or the ids themselves) stay with their classes.
+        drop_empty: the same for classes with training rows alone; rows of others are left out.
+        standardise: store features with mean 0 and spread 1 over the training rows in each dimension; a head is brought over.
     """
 
     name: str
@@ -50,47 +55,120 @@ class Source:
     val_seen_by_backbone: bool = False
     dtype: str = "float16"
     command: str = ""
+    relabel: bool = False
+    drop_empty: bool = False
+    standardise: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Checked arrays, ready to be written.
+
+    Attributes:
+        source: their description.
+        arrays: by their names in a cache; features as they were given, the head one of features as they are stored.
+        names: K class names.
+        standard: moments that features are standardised by, where they are.
+        left_out: rows without a class, by split.
+        digests: identity of the splits, and of the weights behind the features.
+    """
+
+    source: Source
+    arrays: dict[str, Tensor]
+    names: tuple[str, ...]
+    standard: Moments | None
+    left_out: dict[str, int]
+    digests: tuple[str, str]
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.names)
+
+    def with_head(self, stage1: str, weight: Tensor, bias: Tensor) -> Prepared:
+        """The same with a head (K, D) and (K,) of the features as they are stored, and where it is from, in words."""
+        arrays = {**self.arrays, "head/weight": weight, "head/bias": bias}
+        return replace(self, source=replace(self.source, stage1=stage1), arrays=arrays, digests=(self.digests[0], _weights_hash(arrays)))
 
 
 def write_arrays(
     directory: Path, splits: Mapping[str, Mapping[str, Any]], source: Source, head: Mapping[str, Any] | None = None
 ) -> FeatureCache:
-    """Check arrays and write the cache of them.
+    """Check arrays and write the cache of them, see ``prepare_arrays``.
+
+    Raises:
+        UserError: as ``prepare_arrays`` and ``write.write_cache``; the directory exists.
+    """
+    return write_prepared(directory, prepare_arrays(splits, source, head))
+
+
+def prepare_arrays(splits: Mapping[str, Mapping[str, Any]], source: Source, head: Mapping[str, Any] | None = None) -> Prepared:
+    """Check types and shapes of arrays, and number and name their classes.
 
     Args:
-        directory: of the new cache; it must not exist.
         splits: train, test and perhaps val: ``features`` (N, D) or views (V, N, D), view 0 the plain one, and ``labels`` (N,) 0..K-1; ``rows`` (N,), the
             position of each sample in its source, is optional.
         source: their description.
-        head: a stage-1 classifier, ``weight`` (K, D) and perhaps ``bias`` (K,).
+        head: a stage-1 classifier of the features as they are given, ``weight`` (K, D) and perhaps ``bias`` (K,).
 
     Raises:
-        UserError: an array is missing, of another type or shape, holds NaN or infinity; there are fewer class names than classes; the directory exists.
+        UserError: an array is missing, or of another type or shape; class names are not one a class.
     """
     checked = {split: checked_split(arrays, split) for split, arrays in splits.items()}
+    parts = None if head is None else _head_parts(head)
+    names, left_out = source.class_names or dataset_spec(source.dataset).class_names(), {}
+    if source.relabel or source.drop_empty:
+        checked, numbering = renumbered(checked, source.drop_empty)
+        names = numbering.of_names(names) if names else tuple(map(str, numbering.ids))
+        parts, left_out = parts and numbering.of_head(parts), numbering.without_rows
     arrays = _by_view(checked)
-    if head is not None:
-        if "weight" not in head:
-            raise UserError(f"head: no array `weight`; it has {', '.join(head)}")
-        parts = {name: as_numpy(head[name]) for name in ("weight", "bias") if name in head}
-        arrays |= {f"head/{name}": torch.from_numpy(np.ascontiguousarray(part)) for name, part in parts.items()}
-    spec = dataset_spec(source.dataset)
+    arrays |= {f"head/{name}": torch.from_numpy(np.ascontiguousarray(part)) for name, part in (parts or {}).items()}
     K = _num_classes(arrays)
-    names = source.class_names or spec.class_names() or tuple(str(k) for k in range(K))
-    if source.class_names is not None and len(names) < K:
-        raise UserError(
-            f"{len(names)} class names are given, and the labels (or the head) are of {K} classes; one name a class, in label order"
-        )
-    counts = torch.bincount(arrays["train/labels"].clamp(0, len(names) - 1), minlength=len(names))  # labels outside are refused on writing
+    names = require_names(names or (), K) if source.class_names is not None else names or tuple(map(str, range(K)))
+    digests, standard = (_identity(arrays, tuple(checked)), _weights_hash(arrays)), None
+    if source.standardise:
+        check_features(arrays)
+        standard = moments(arrays["train/features/plain"])
+        arrays |= _standardised_head(arrays, standard)
+    return Prepared(source, arrays, names, standard, left_out, digests)
+
+
+def write_prepared(directory: Path, prepared: Prepared) -> FeatureCache:
+    """Write the cache of prepared arrays into a new directory.
+
+    Raises:
+        UserError: features hold NaN or infinity, the stored type loses what they say, or the directory exists.
+    """
+    source, arrays, K = prepared.source, prepared.arrays, prepared.num_classes
+    counts = torch.bincount(arrays["train/labels"].clamp(0, K - 1), minlength=K)  # labels outside are refused on writing
+    split_hash, weights_hash = prepared.digests
     dataset = DatasetInfo(
-        spec.name, names, tuple(counts.tolist()), _identity(arrays, tuple(checked)), source.imbalance_factor, "given", source.val_seen_by_backbone
+        dataset_spec(source.dataset).name, prepared.names, tuple(counts.tolist()), split_hash, source.imbalance_factor, "given", source.val_seen_by_backbone
     )  # fmt: skip
+    transform = {"evaluation": "imported features", "augmentation": "imported features"}
+    if prepared.standard is not None:
+        transform["standardised"] = "mean 0 and spread 1 of the training rows, per dimension"
     description = Description(
-        source.name, dataset, BackboneInfo(source.backbone, _weights_hash(arrays), arrays["train/features/plain"].shape[1], source.stage1),
-        {"evaluation": "imported features", "augmentation": "imported features"}, source.dtype,
-        origin=f"imported from arrays; {source.stage1 or 'stage 1 not described'}", command=source.command,
+        source.name, dataset, BackboneInfo(source.backbone, weights_hash, arrays["train/features/plain"].shape[1], source.stage1),
+        transform, source.dtype, origin=f"imported from arrays; {source.stage1 or 'stage 1 not described'}", command=source.command,
+        audit={"left_out": prepared.left_out} if prepared.left_out else {},
     )  # fmt: skip
-    return FeatureCache(directory, write_cache(directory, description, arrays))
+    return FeatureCache(directory, write_cache(directory, description, arrays, prepared.standard))
+
+
+def _head_parts(head: Mapping[str, Any]) -> Arrays:
+    if "weight" not in head:
+        raise UserError(f"head: no array `weight`; it has {', '.join(head)}")
+    return {name: as_numpy(head[name]) for name in ("weight", "bias") if name in head}
+
+
+def _standardised_head(arrays: Mapping[str, Tensor], standard: Moments) -> dict[str, Tensor]:
+    """The head as one of standardised features, with the logits that it had."""
+    if "head/weight" not in arrays or arrays["head/weight"].shape[1:] != standard.mean.shape:
+        return {}  # another shape is refused on writing
+    weight = arrays["head/weight"].double()
+    bias = arrays["head/bias"].double() if "head/bias" in arrays else 0.0
+    return {"head/weight": (weight * standard.divisor).float(), "head/bias": (bias + weight @ standard.mean).float()}
 
 
 def checked_split(arrays: Mapping[str, Any], where: str) -> Arrays:
@@ -191,6 +269,7 @@ def _identity(arrays: Mapping[str, Tensor], splits: tuple[str, ...]) -> str:
     canonical = {}
     for split in splits:
         rows = arrays.get(f"{split}/rows")
-        names = [digest(row) for row in arrays[f"{split}/features/plain"]] if rows is None else [str(row) for row in rows.tolist()]
+        plain = arrays[f"{split}/features/plain"].numpy()
+        names = [hashlib.sha256(row.tobytes()).hexdigest() for row in plain] if rows is None else map(str, rows.tolist())
         canonical[split] = listed_rows(names, arrays[f"{split}/labels"].tolist())
     return split_hash(canonical)

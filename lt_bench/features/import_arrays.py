@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from lt_bench.core.arrays import read_npy, read_npz
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
+from lt_bench.features.classes import require_names
 from lt_bench.features.from_arrays import Arrays, Source, as_numpy, checked_split, hold_out, write_arrays
 from lt_bench.features.locate import home
 
@@ -36,6 +37,9 @@ def import_features(
     val_fraction: float = 0.0,
     seed: int = 0,
     out: Path | None = None,
+    relabel: bool = False,
+    drop_empty: bool = False,
+    standardise: bool = False,
 ) -> FeatureCache:
     """Read the arrays, check them, and write the cache; prints nothing.
 
@@ -59,10 +63,18 @@ def import_features(
         splits["train"], splits["val"] = hold_out(splits["train"], val_fraction, seed)
     seen = val_seen_by_backbone or (val is None and val_fraction > 0)
     files = {"train": train, "val": val, "test": test, "head": head}
+    switches = {"relabel": relabel, "drop-empty": drop_empty, "standardise": standardise}
     command = " ".join(
-        ["lt-bench import-features", f"--name {name} --dataset {dataset}", *(f"--{one} {path.name}" for one, path in files.items() if path)]
+        [
+            *("lt-bench import-features", f"--name {name} --dataset {dataset}"),
+            *(f"--{one} {path.name}" for one, path in files.items() if path),
+            *(f"--{one} true" for one, on in switches.items() if on),
+        ]
     )
-    source = Source(name, dataset, read_names(class_names), backbone, stage1, imbalance_factor, seen, dtype, command)
+    names = None if class_names is None else read_names(class_names)
+    source = Source(
+        name, dataset, names, backbone, stage1, imbalance_factor, seen, dtype, command, relabel=relabel, drop_empty=drop_empty, standardise=standardise,
+    )  # fmt: skip
     return write_arrays(out or home() / "caches" / name, splits, source, read_arrays(head) if head else None)
 
 
@@ -70,8 +82,18 @@ def read_split(path: Path, labels: Path | None) -> Arrays:
     """``features``, ``labels`` and perhaps ``rows`` of one split, checked by ``checked_split``."""
     arrays = read_arrays(path)
     if labels is not None:
-        arrays["labels"] = next(iter(read_arrays(labels).values()))
+        arrays["labels"] = _labels(labels)
     return checked_split(arrays, str(path))
+
+
+def _labels(path: Path) -> np.ndarray:
+    """The array ``labels`` of a file, or its only one."""
+    arrays = {"labels" if path.suffix == ".npy" else name: array for name, array in read_arrays(path).items()}
+    if "labels" not in arrays and len(arrays) != 1:
+        raise UserError(
+            f"{path}: which array are the labels? it has {', '.join(arrays) or 'none'}; name it `labels`, or let it be the only one"
+        )
+    return arrays.get("labels", next(iter(arrays.values())))
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -93,13 +115,16 @@ def read_arrays(path: Path) -> Arrays:
     raise UserError(f"{path}: expected .npz, .npy, .safetensors or .parquet")
 
 
-def read_names(path: Path | None) -> tuple[str, ...] | None:
-    """Class names, one a line."""
-    if path is None:
-        return None
+def read_names(path: Path) -> tuple[str, ...]:
+    """Class names, one a line; lines without one are passed over.
+
+    Raises:
+        UserError: no such file, not UTF-8, or a name stands twice, by line.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        lines = {number: line.strip() for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1) if line.strip()}
     except UnicodeDecodeError:
         raise UserError(f"{path}: class names are not UTF-8 text; save the file as UTF-8") from None
+    return require_names(tuple(lines.values()), len(lines), str(path), tuple(lines))

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.features.encoding import DTYPES
 from lt_bench.features.manifest import Manifest
-from lt_bench.features.write import DTYPES, Description, encoded, publish, stored_tensor
+from lt_bench.features.write import Description, encoded, publish, stored_tensor
 
 _NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
 _COPY_ROWS = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ from torch import Tensor
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.leftovers import temporary_beside
+from lt_bench.features.audit import audit, require_precision
+from lt_bench.features.encoding import DTYPES, encode
 from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
+from lt_bench.features.moments import Moments, chunks, moments
 
-DTYPES = {"float16": torch.float16, "float32": torch.float32}
 SPLITS = ("train", "val", "test")
+MEAN, DIVISOR = "standardise/mean", "standardise/divisor"
+"""Arrays (D,) of a cache of standardised features, by which others are standardised the same way."""
 
 
 @dataclass(frozen=True)
@@ -49,37 +53,30 @@ def digest(tensor: Tensor) -> str:
     return hashlib.sha256(flat.numpy().data).hexdigest()
 
 
-def encode_affine8(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """8-bit codes of features (N, D): ``(codes uint8 (N, D), scale (D,), offset (D,))``, error at most half a step per value."""
-    low, high = features.float().amin(0), features.float().amax(0)
-    scale = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny)
-    codes = ((features.float() - low) / scale).round_().clamp_(0, 255).to(torch.uint8)
-    return codes, scale, low
-
-
-def decode_affine8(codes: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Inverse of ``encode_affine8``, float16 (N, D)."""
-    return torch.addcmul(offset, codes.float(), scale).half()
-
-
-def write_cache(directory: Path, description: Description, arrays: Mapping[str, Tensor]) -> Manifest:
+def write_cache(directory: Path, description: Description, arrays: Mapping[str, Tensor], standard: Moments | None = None) -> Manifest:
     """Write a whole cache from arrays in memory.
 
     Args:
         directory: of the new cache; it must not exist.
         description: of the arrays.
         arrays: by name: ``<split>/features/<view>`` (N, D), ``<split>/labels`` (N,), ``<split>/rows`` (N,), ``head/weight`` (K, D) and ``head/bias`` (K,).
-            train and test are required, with a ``plain`` view; val, other views and the head are optional.
+            train and test are required, with a ``plain`` view; val, other views and the head are optional. The head is one of the features as they are stored.
+        standard: moments of the plain training rows; all features are stored with these brought to mean 0 and spread 1.
 
     Raises:
-        UserError: an array is missing, has the wrong shape, holds NaN or infinity, or labels outside 0..K-1; the directory exists or cannot be written.
+        UserError: an array is missing, has the wrong shape, holds NaN or infinity, or labels outside 0..K-1; the stored type loses what the features say
+            (``audit.require_precision``); the directory exists or cannot be written.
     """
-    check_arrays(description, arrays)
-    stored = encoded(description.dtype, arrays)
+    check_arrays(description, arrays, standard is not None)
+    of_train = standard or moments(arrays["train/features/plain"])
+    stored = encoded(description.dtype, arrays, standard)
+    precision = require_precision(description.dtype, arrays, stored, of_train, standard)
+    noticed = audit(arrays, of_train, description.dataset.num_classes, precision, standard is not None)
+    description = replace(description, audit={**description.audit, **noticed})
     staging = staging_directory(directory)
     try:
         staging.mkdir(parents=True)
-        for group in (*SPLITS, "head"):
+        for group in (*SPLITS, "head", "standardise"):
             tensors = {name: tensor for name, tensor in stored.items() if name.startswith(f"{group}/")}
             if tensors:
                 save_file(tensors, staging / f"{group}.safetensors")
@@ -129,8 +126,8 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
     return manifest
 
 
-def check_arrays(description: Description, arrays: Mapping[str, Tensor]) -> None:
-    """Refuse invalid arrays; the message has the array and the reason."""
+def check_arrays(description: Description, arrays: Mapping[str, Tensor], standardise: bool = False) -> None:
+    """Refuse invalid arrays; the message has the array and the reason. The range of a stored type is that of standardised features where they are."""
     K, D = description.dataset.num_classes, description.backbone.dim
     if description.dtype not in (*DTYPES, "affine8"):
         raise UserError(f"dtype {description.dtype!r} is not one of float16, float32, affine8")
@@ -144,7 +141,7 @@ def check_arrays(description: Description, arrays: Mapping[str, Tensor]) -> None
             raise UserError(f"{split}/features/plain is missing: a cache needs the plain view of every image")
         _check_split(split, views, arrays.get(f"{split}/labels"), K, D)
         _check_rows(split, arrays.get(f"{split}/rows"), arrays[f"{split}/labels"].numel())
-        if description.dtype != "float32":
+        if description.dtype != "float32" and not standardise:
             _check_half_range(views)
     counts = torch.bincount(arrays["train/labels"].long(), minlength=K)
     if counts.tolist() != list(description.dataset.train_counts):
@@ -174,9 +171,23 @@ def _check_split(split: str, views: Mapping[str, Tensor], labels: Tensor | None,
     for name, tensor in views.items():
         if tensor.dim() != 2 or tuple(tensor.shape) != (labels.numel(), D):
             raise UserError(f"{name} has shape {tuple(tensor.shape)}, expected ({labels.numel()}, {D}) = (labels, feature dimension)")
-        bad = ~torch.isfinite(tensor.float()).all(1)
+    check_features(views)
+
+
+def check_features(arrays: Mapping[str, Tensor]) -> None:
+    """Refuse NaN and infinity; names the array, the number of rows and the first.
+
+    Raises:
+        UserError: there is one.
+    """
+    for name, tensor in arrays.items():
+        if "/features/" not in name:
+            continue
+        bad = torch.cat([~torch.isfinite(rows).all(1) for _, rows in chunks(tensor)])
         if bool(bad.any()):
-            raise UserError(f"{name}: NaN or infinity in {int(bad.sum())} rows, the first is row {int(bad.nonzero()[0])}")
+            raise UserError(
+                f"{name}: NaN or infinity in {int(bad.sum())} rows, the first is row {int(bad.nonzero()[0])}; leave them out or extract them again"
+            )
 
 
 def _check_rows(split: str, rows: Tensor | None, n: int) -> None:
@@ -187,23 +198,31 @@ def _check_rows(split: str, rows: Tensor | None, n: int) -> None:
 def _check_half_range(views: Mapping[str, Tensor]) -> None:
     """Refuse values beyond the range of float16, which affine8 is decoded to as well."""
     for name, tensor in views.items():
-        if bool((tensor.abs() > torch.finfo(torch.float16).max).any()):
-            raise UserError(f"{name}: values beyond the range of float16; scale the features or write dtype float32")
+        if any(float(rows.abs().max()) > torch.finfo(torch.float16).max for _, rows in chunks(tensor)):
+            raise UserError(
+                f"{name}: values beyond the range of float16; store them with --dtype float32 or standardise them with --standardise"
+            )
 
 
-def encoded(dtype: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Arrays in their stored types, by the names in ``write_cache``; ``affine8`` features with scale and offset beside the codes."""
+def encoded(dtype: str, arrays: Mapping[str, Tensor], standard: Moments | None = None) -> dict[str, Tensor]:
+    """Arrays in their stored types, by the names in ``write_cache``; ``affine8`` features with scale and offset beside the codes.
+
+    Args:
+        dtype: float16, float32 or affine8.
+        arrays: by name.
+        standard: moments that features are standardised by, if they are.
+    """
     stored: dict[str, Tensor] = {}
     for name, tensor in arrays.items():
-        if "/features/" not in name:
-            stored[name] = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).contiguous()
-        elif dtype == "affine8":
-            stored[name], stored[f"{name}.scale"], stored[f"{name}.offset"] = (part.contiguous() for part in encode_affine8(tensor))
+        if "/features/" in name:
+            stored |= encode(dtype, name, tensor, standard)
         else:
-            stored[name] = tensor.to(DTYPES[dtype]).contiguous()
+            stored[name] = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).contiguous()
     for split in SPLITS:
         if f"{split}/labels" in stored and f"{split}/rows" not in stored:
             stored[f"{split}/rows"] = torch.arange(stored[f"{split}/labels"].numel())
+    if standard is not None:
+        stored |= {MEAN: standard.mean, DIVISOR: standard.divisor}
     return stored
 
 

@@ -231,7 +231,7 @@ def test_pickles_are_not_opened(cli, data, home, tmp_path):
         ({"name": ".hidden"}, "no leading dot"),
         ({"head": "nowhere.npz"}, "nowhere.npz: no such file"),
         ({"class_names": "nowhere.txt"}, "nowhere.txt: no such file"),
-        ({"class_names": "one.txt"}, r"1 class names are given, and the labels \(or the head\) are of 4 classes"),
+        ({"class_names": "one.txt"}, r"1 names, and the labels \(or the head\) are of 4 classes"),
         ({"val_fraction": 0.2}, "--val-fraction is for training rows without --val"),
         ({"dataset": "cifar_100"}, "cifar_100"),
     ],

@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as hnp
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
+from lt_bench.features.encoding import decode_affine8, encode_affine8
 from lt_bench.features.locate import known_caches
-from lt_bench.features.write import decode_affine8, encode_affine8, write_cache
+from lt_bench.features.write import write_cache
 
 
 def leftovers(folder: Path) -> list[str]:

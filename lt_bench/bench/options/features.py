@@ -104,6 +104,9 @@ class ImportOptions:
         val_fraction: without --val: hold out this share of the training rows per class, at most half a class
         seed: of that draw
         out: directory of the new cache (default: NAME in the known caches)
+        relabel: number the ids that have rows 0..K-1; each class keeps its name, or its id as its name
+        drop_empty: the same for the classes that have training rows; rows of others are left out
+        standardise: mean 0 and spread 1 over the training rows in each dimension; exports apply it to raw features
     """
 
     name: str = ""
@@ -124,3 +127,6 @@ class ImportOptions:
     val_fraction: float = 0.0
     seed: int = 0
     out: Path | None = None
+    relabel: bool = False
+    drop_empty: bool = False
+    standardise: bool = False

@@ -1,0 +1,198 @@
+"""An audit of features before they become a cache: what would make numbers wrong is refused, what may is said and kept in the manifest.
+
+Everything is measured by chunks of rows; no copy of the features is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lt_bench.core.content import row_hashes
+from lt_bench.core.errors import UserError
+from lt_bench.data.repeated import repeated, repeated_lines
+from lt_bench.features.encoding import round_trip
+from lt_bench.features.moments import Moments, chunks, width
+
+SPLITS = ("train", "val", "test")
+LARGEST_ERROR = {"float16": 0.01, "float32": 0.01, "affine8": 0.05}
+"""Error of a stored dimension, as a share of how widely it usually varies, above which it is refused. 8 bits cost an ordinary dimension one or two hundredths by themselves."""
+NORMS = (2.0, 200.0)
+"""Mean lengths of features between which the recipes' learning rates are at home."""
+UNIT = 0.01
+UNEVEN, OFFSET = 100.0, 10.0
+SHOWN = 10
+
+
+def require_precision(
+    dtype: str, arrays: Mapping[str, Tensor], stored: Mapping[str, Tensor], of_train: Moments, standard: Moments | None
+) -> dict[str, Any]:
+    """Refuse a stored type that changes a dimension by more than ``LARGEST_ERROR`` of its spread.
+
+    Args:
+        dtype: float16, float32 or affine8.
+        arrays: by name, as they were given.
+        stored: by name, as they are stored.
+        of_train: moments of the plain training features, as they were given.
+        standard: the same where features are standardised before they are stored.
+
+    Returns:
+        The type, and the largest error with its array and dimension.
+
+    Raises:
+        UserError: names the array, how many dimensions are changed and by how much, and the options that mend it.
+    """
+    of_plain, divisor = width(arrays["train/features/plain"]), 1.0 if standard is None else standard.divisor
+    worst: dict[str, Any] = {"dtype": dtype, "largest_error": 0.0, "array": None, "dimension": None}
+    for name in (name for name in arrays if "/features/" in name):
+        error = round_trip(name, arrays[name], stored, standard)
+        if not bool(error.any()):
+            continue
+        usual = torch.maximum(width(arrays[name]), of_plain) / divisor  # a dimension of few classes may be wider in a balanced test set
+        share = torch.where(of_train.constant, 0.0, error / usual).nan_to_num(0.0)
+        if float(share.max()) > worst["largest_error"]:
+            worst |= {"largest_error": float(share.max()), "array": name, "dimension": int(share.argmax())}
+        if bool((bad := share > LARGEST_ERROR[dtype]).any()):
+            ways = [] if dtype == "float32" else ["store them with --dtype float32"]
+            ways += [] if standard is not None else ["standardise them with --standardise"]
+            raise UserError(
+                f"{name}: {dtype} changes {int(bad.sum()):,} of {len(share):,} dimensions by more than {LARGEST_ERROR[dtype]:.0%} of their spread "
+                f"(dimension {int(share.argmax())} by {float(share.max()):.0%}); {' or '.join(ways) or 'scale the features'}"
+            )
+    return worst
+
+
+def audit(
+    arrays: Mapping[str, Tensor], moments: Moments, num_classes: int, precision: Mapping[str, Any], standardised: bool
+) -> dict[str, Any]:
+    """What is noticed in features and labels, as it stands in a manifest; ``notes`` says what a reader should know, a line each.
+
+    Args:
+        arrays: by their names in a cache; the plain views and labels are looked at.
+        moments: of the plain training features.
+        num_classes: K.
+        precision: what ``require_precision`` returned.
+        standardised: whether the cache holds the features standardised.
+
+    Raises:
+        UserError: every training row is the same.
+    """
+    if bool(moments.constant.all()):
+        raise UserError("train/features/plain: every row is the same; these are no features of anything, extract them again")
+    plain = {split: arrays[f"{split}/features/plain"] for split in SPLITS if f"{split}/features/plain" in arrays}
+    labels = {split: arrays[f"{split}/labels"] for split in plain}
+    sizes = {split: len(rows) for split, rows in plain.items()}
+    hashes = {split: row_hashes(rows.numpy()) for split, rows in plain.items()}
+    classes = _classes(labels, num_classes)
+    norms = {split: _norms(rows) for split, rows in plain.items()}
+    scale = _scale(norms, moments)
+    counts = repeated(hashes)
+    notes = [
+        *repeated_lines(counts, sizes, "rows", _first(hashes)),
+        *_class_notes(classes),
+        *([] if standardised else _scale_notes(scale, norms["train"])),
+        *(f"{count:,} of {sizes[split]:,} rows of {split} are all zero" for split, count in scale["zero_rows"].items() if count),
+    ]
+    return {
+        "rows": sizes, "classes": classes, "scale": scale, "precision": dict(precision), "repeated_rows": counts, "standardised": standardised, "notes": notes,
+    }  # fmt: skip
+
+
+def summary(audit: Mapping[str, Any]) -> list[str]:
+    """An audit for people: one line of what is well, and its notes."""
+    if not audit:
+        return []
+    classes, precision = audit["classes"], audit["precision"]
+    K, trained = classes["number"], classes["with_training_rows"]
+    rows = ", ".join(f"{count:,} {split}" for split, count in audit["rows"].items())
+    well = [
+        f"{rows} rows",
+        f"K = {K:,} classes" + (", all with training rows" if trained == K else f", {trained:,} of which have training rows"),
+        *([] if any(audit["repeated_rows"].values()) else ["no row twice"]),
+        _precision_words(precision),
+    ]
+    return [f"audit: {'; '.join(well)}", *(f"audit: {note}" for note in audit["notes"])]
+
+
+def _precision_words(precision: Mapping[str, Any]) -> str:
+    dtype, error = precision["dtype"], precision["largest_error"]
+    return f"{dtype} keeps every dimension to {100 * error:.2g} % of its spread" if error else f"{dtype} keeps every number"
+
+
+def _classes(labels: Mapping[str, Tensor], K: int) -> dict[str, Any]:
+    counts = {split: torch.bincount(of_split, minlength=K) for split, of_split in labels.items()}
+    train = counts["train"]
+    empty = (train == 0).nonzero().squeeze(1).tolist()
+    held = {split: int(of_split[train == 0].sum()) for split, of_split in counts.items() if split != "train"}
+    return {
+        "number": K,
+        "with_training_rows": K - len(empty),
+        "without_training_rows": empty[:SHOWN],
+        "without_test_rows": int((counts["test"][train > 0] == 0).sum()),
+        "rows_of_classes_without_training_rows": held,
+        "most": int(train.max()),
+        "fewest": int(train[train > 0].min()),
+    }
+
+
+def _class_notes(classes: Mapping[str, Any]) -> Iterable[str]:
+    K, trained = classes["number"], classes["with_training_rows"]
+    if trained < K:
+        first = ", ".join(map(str, classes["without_training_rows"])) + (", ..." if K - trained > SHOWN else "")
+        yield (
+            f"K = {K:,} classes, {trained:,} of which have training rows; none: {first}; --relabel numbers the classes that have rows 0..K-1, "
+            "--drop-empty leaves out classes without training rows"
+        )
+    for split, count in classes["rows_of_classes_without_training_rows"].items():
+        if count:
+            yield f"{count:,} rows of {split} are of classes without training rows, which no head can learn; --drop-empty leaves them out"
+    if classes["without_test_rows"]:
+        yield f"{classes['without_test_rows']:,} classes with training rows have no test row; their accuracy is not measured"
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """Length (N,) of each row, float64."""
+    return torch.cat([torch.linalg.vector_norm(chunk.double(), dim=1) for _, chunk in chunks(rows)])
+
+
+def _scale(norms: Mapping[str, Tensor], moments: Moments) -> dict[str, Any]:
+    varying, train = moments.deviation[~moments.constant], norms["train"]
+    return {
+        "norm_mean": float(train.mean()),
+        "norm_smallest": float(train.min()),
+        "norm_largest": float(train.max()),
+        "deviation_smallest": float(varying.min()),
+        "deviation_median": float(varying.median()),
+        "deviation_largest": float(varying.max()),
+        "offset": float(moments.mean.norm() / moments.deviation.norm()),
+        "constant_dimensions": int(moments.constant.sum()),
+        "zero_rows": {split: int((of_split == 0).sum()) for split, of_split in norms.items()},
+    }
+
+
+def _scale_notes(scale: Mapping[str, Any], norms: Tensor) -> Iterable[str]:
+    """How the features differ from those that recipes are made for; each note names the option."""
+    mend = "the learning rates of the recipes are for features of ordinary length: --standardise, or other rates"
+    low, high = NORMS
+    if float((norms - 1).abs().max()) < UNIT:
+        yield f"every training row has length 1 (normalised embeddings); {mend}"
+    elif not low <= scale["norm_mean"] <= high:
+        yield f"training rows are {scale['norm_mean']:.3g} long on average, usual are {low:g} to {high:g}; {mend}"
+    if scale["deviation_largest"] > UNEVEN * scale["deviation_median"]:
+        ratio = scale["deviation_largest"] / scale["deviation_median"]
+        yield f"the widest dimension has {ratio:,.0f} times the spread of the median one and outweighs the others; --standardise makes them equal"
+    if scale["offset"] > OFFSET:
+        yield f"all rows share an offset {scale['offset']:,.0f} times as long as their spread, which slows a fit; --standardise takes it out"
+
+
+def _first(hashes: Mapping[str, np.ndarray]) -> str:
+    """The first test row that is in training, in words."""
+    inside = np.flatnonzero(np.isin(hashes["test"], hashes["train"]))
+    if not inside.size:
+        return ""
+    train = int(np.flatnonzero(hashes["train"] == hashes["test"][inside[0]])[0])
+    return f"the first: test row {inside[0]} is training row {train}"
