@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from lt_bench.bench import planning
+from lt_bench.bench.changed_code import changed_code
 from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writable
 from lt_bench.bench.hyperparameters import typed
 from lt_bench.bench.sources.cache import CacheSource
@@ -284,6 +285,8 @@ def fit(
     store = None if results is None else Store(results)
     if store is not None:
         require_writable(store.directory)
+        for line in changed_code([run for run in planned if not store.has(run.id)], store):
+            warnings.warn(line, stacklevel=2)
     bench = replace(cache.bench(accelerator), best_test_epoch=best_test_epoch)
     measured = [_recorded(one, store) for one in fit_and_measure(bench, planned, analysis=analysis)]
     for line in dict.fromkeys(line for one in measured for line in one.remarks):
@@ -389,6 +392,8 @@ def _chosen(
     document = tuned.document
     if (document["strategy"], document["cache_key"]) != (entry.public_name, cache.key):
         raise UserError(f"this is a tuning of {document['strategy']} on cache {document['cache']}; tune {entry.public_name} on this one")
+    if document["code"] != planning.code_of(entry, tuned.best):
+        raise UserError(f"the code of {entry.public_name} changed since it was tuned; tune it again")
     if document["fixed"]:
         raise UserError("some hyper-parameters of this tuning were fixed by hand; pass them on as yours: lt.fit(..., **tuning.best)")
     return tuned.best, planning.Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"])

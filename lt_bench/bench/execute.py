@@ -130,7 +130,7 @@ def record_of(
         identity=Identity(**run.identity),
         strategy=StrategyInfo(
             entry.public_name, entry.family, entry.paper, entry.sampler, entry.trains, entry.class_path, entry.inferred,
-            contract_of(entry, run.hyperparameters),
+            contract_of(entry, run.hyperparameters), run.code.parts,
         ),
         dataset=DatasetInfo(
             dataset.name, dataset.imbalance_factor, dataset.selection, dataset.split_hash, dataset.num_classes, list(dataset.class_names),

@@ -14,7 +14,9 @@ from lt_bench.core.identity import record_id
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import MATMUL, Mode, Protocol, TuningKind
+from lt_bench.strategies import revisions
 from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.revisions import Code
 
 FIRST_REVISION = "revision 1"
 """Code of the suite's own strategies as they were before a revision was recorded."""
@@ -62,13 +64,14 @@ CLEAN = Setting()
 
 @dataclass(frozen=True)
 class Planned:
-    """One run: a strategy with all its hyper-parameters on a cache, or on images, at a repetition."""
+    """One run: a strategy with all its hyper-parameters on a cache, or on images, at a repetition; ``code`` is the program that fits it."""
 
     entry: Entry
     hyperparameters: dict[str, Any]
     repetition: int
     tuning: Tuning
     manifest: Manifest
+    code: Code
     setting: Setting = CLEAN
 
     @property
@@ -82,7 +85,7 @@ class Planned:
             "mode": self.setting.mode,
             "tuning": self.tuning.kind,
             "seed": self.repetition,
-            "code": code_of(self.entry, self.hyperparameters),
+            "code": self.code.text,
         }
 
     @property
@@ -108,8 +111,12 @@ class Planned:
 
 
 def code_of(entry: Entry, hyperparameters: dict[str, Any]) -> str:
-    """The program that a strategy with these hyper-parameters is, as a record's identity has it."""
-    return FIRST_REVISION
+    """The program that a strategy with these hyper-parameters is, as a record's identity has it.
+
+    Raises:
+        UserError: a file of it was edited after it had been imported.
+    """
+    return revisions.code_of(entry, hyperparameters).text
 
 
 def strategy_options(hyperparameters: dict[str, Any]) -> list[str]:
@@ -131,7 +138,7 @@ def plan(
     """One run per seed; a strategy that has no randomness runs once, as repetition 0.
 
     Raises:
-        UserError: no seeds, a repeated or a negative one.
+        UserError: no seeds, a repeated or a negative one; or the strategy's file was edited after it had been imported.
     """
     check_seeds(seeds)
     dataset = manifest.dataset
@@ -141,8 +148,8 @@ def plan(
         kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # what is called official was of re-training
         tuning = Tuning(kind if resolved == official else "user")
     entry = entry.with_facts_of(resolved)
-    repetitions = seeds if entry.fitting == "sgd" else [0]
-    return [Planned(entry, resolved, repetition, tuning, manifest, setting) for repetition in repetitions]
+    repetitions, code = seeds if entry.fitting == "sgd" else [0], revisions.code_of(entry, resolved)
+    return [Planned(entry, resolved, repetition, tuning, manifest, code, setting) for repetition in repetitions]
 
 
 def default_kind(entry: Entry, manifest: Manifest) -> TuningKind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lt_bench.bench.changed_code import changed_code
 from lt_bench.bench.execute import execute
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import CLEAN, Setting, plan
@@ -33,6 +34,7 @@ class RunOutcome:
         planned: runs that were asked for.
         before: how many of them were recorded before.
         repeats: of those that were fitted again and repeat, the largest difference of a metric, by id.
+        remarks: a line for every strategy whose code changed since records of it were made.
     """
 
     records: list[RunRecord]
@@ -40,6 +42,7 @@ class RunOutcome:
     planned: int
     before: int
     repeats: dict[str, float] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
     def checked(self) -> list[RunRecord]:
         """The records, of all that was asked for.
@@ -73,9 +76,10 @@ def run(options: RunOptions) -> RunOutcome:
         planned += plan(entry, bench.manifest, given, options.seeds, tuning, own)
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
+    remarks = changed_code([one for one in planned if one.id not in before], store)
     repeats: dict[str, float] = {}
     failures = execute(bench, planned, store, records.append, analysis=options.analysis, repeats=repeats if options.again else None)
-    return RunOutcome(records, list(dict.fromkeys(failures)), len(planned), len(before), repeats)
+    return RunOutcome(records, list(dict.fromkeys(failures)), len(planned), len(before), repeats, remarks)
 
 
 def without_epochs(entries: Sequence[Entry]) -> list[Entry]:

@@ -112,6 +112,10 @@ def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, p
         "fixed": {},
         "code": code_of(entry, dict(document["choice"])),
     }
+    if document.get("code") != wanted["code"] and document.get("strategy") == wanted["strategy"]:
+        raise UserError(
+            f"{path}: the code of {entry.public_name} changed since it was tuned (then {document.get('code')}, now {wanted['code']}); {AGAIN}"
+        )
     for name, value in wanted.items():
         if document.get(name) != value:
             raise UserError(f"{path}: its {name} is {document.get(name)!r}, and here it is {value!r}; {AGAIN}")

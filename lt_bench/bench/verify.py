@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from lt_bench.bench.execute import BEST_EPOCH, MeasuredHead, fit_and_measure
 from lt_bench.bench.options import Accelerator, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.bench.planning import CLEAN, Setting, Tuning, plan
 from lt_bench.bench.sources.cache import CacheSource
+from lt_bench.core.devices import device_name
+from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.results.compare import compare
+from lt_bench.results.differences import environments_differ
 from lt_bench.results.record import MATMUL, RunRecord
 from lt_bench.results.store import read_record
 from lt_bench.strategies.registry import find
+from lt_bench.strategies.revisions import code_of
 
 
 def verify(options: VerifyOptions) -> dict[str, float]:
@@ -40,7 +45,7 @@ def verify(options: VerifyOptions) -> dict[str, float]:
         raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
     record = read_record(options.record)
     repeated = repeat_on_images(record, options) if on_images(record) else refit(record, cache_of(record, options.cache)).record
-    if repeated.id != record.id:
+    if dataclasses.replace(repeated.identity, code=record.identity.code) != record.identity:
         raise UserError(
             f"{options.record}: this version of {record.identity.strategy} has other hyper-parameters, so the run cannot be repeated; use the record's commit"
         )
@@ -57,8 +62,26 @@ def check_repeats(options: VerifyOptions, differences: dict[str, float]) -> None
     if not differences[worst] <= options.tolerance:
         raise UserError(
             f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}"
-            f"{unstable(read_record(options.record))}"
+            f"{likely_causes(read_record(options.record))}"
         )
+
+
+def likely_causes(record: RunRecord) -> str:
+    """What may be why a record does not repeat here: its fit, or in what this program, its versions and this machine are others; begins with a semicolon."""
+    code = code_of(find(record.identity.strategy), record.identity.hyperparameters)
+    here = environment(
+        device_name(Hardware(accelerator_of(record)).device), record.environment["devices"], threads=record.environment["threads"]
+    )
+    differing = environments_differ(record.environment, here)
+    causes = []
+    if code.text != record.identity.code:
+        files = sorted(name for name in {**record.strategy.files, **code.parts} if record.strategy.files.get(name) != code.parts.get(name))
+        causes.append(f"the code differs ({', '.join(files) or f'then {record.identity.code}, now {code.text}'})")
+    for kind, fields in differing.items():
+        if fields:
+            causes.append(f"{kind} differ ({', '.join(f'{name} {one}, here {other}' for name, (one, other) in fields.items())})")
+    said = unstable(record)
+    return said + ("; " + "; ".join(causes) if causes else "" if said else "; code, versions and hardware are those of the record")
 
 
 def unstable(record: RunRecord) -> str:

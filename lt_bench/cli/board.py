@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
-from lt_bench.bench.options import LeaderboardOptions, MigrateOptions, WandbOptions
+from rich.table import Column, Table
+
+from lt_bench.bench.options import DiffOptions, LeaderboardOptions, MigrateOptions, WandbOptions
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 
@@ -58,6 +61,38 @@ def wandb_verb(options: WandbOptions, output: Output) -> None:
             output.say(address)
     else:
         raise UserError(f"wandb {options.action or 'needs an action'}: one of push, dashboard")
+
+
+def diff_verb(options: DiffOptions, output: Output) -> None:
+    """In what two records differ, and their metrics side by side.
+
+    Raises:
+        UserError: a file is missing or no record.
+    """
+    from lt_bench.results.differences import KINDS, differences
+    from lt_bench.results.store import read_record
+
+    paths = (options.first, options.second)
+    for path in paths:
+        if path == Path() or not path.is_file():
+            raise UserError(f"{path}: no such file; diff needs the JSON files of two records, whose paths a run prints")
+    both = differences(*map(read_record, paths))
+    for kind in KINDS:
+        lines = [f"  {name}: {_shown(one)} | {_shown(other)}" for name, (one, other) in both.fields[kind].items()]
+        output.say(f"{kind}: {'differ' if lines else 'the same'}")
+        for line in lines:
+            output.say(line)
+    table = Table("metric", *(Column(title, justify="right") for title in ("first", "second", "difference")))
+    for name, (one, other) in both.metrics.items():
+        difference = "" if one is None or other is None else f"{other - one:+.3g}" if other != one else "0"
+        table.add_row(name, *("" if value is None else f"{value:.6g}" for value in (one, other)), difference)
+    output.say(table)
+    output.data({"differ_in": both.kinds, "fields": both.fields, "metrics": both.metrics})
+
+
+def _shown(value: Any) -> str:
+    """A value on a line; of a long list, how many there are."""
+    return f"{len(value)} values" if isinstance(value, list | tuple) and len(value) > 8 else str(value)
 
 
 def migrate_verb(options: MigrateOptions, output: Output) -> None:

@@ -53,6 +53,8 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     if options.best_test_epoch and without_epochs(entries):
         print(f"lt-bench: there are no epochs in {names_of(without_epochs(entries))}, and so no best test epoch", file=sys.stderr)  # noqa: T201
     output.say(run_table(records, output.console.width))
+    for remark in outcome.remarks:
+        output.note(f"lt-bench: {remark}")
     if outcome.repeats:
         largest = max(outcome.repeats.values())
         output.say(
@@ -119,6 +121,8 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
     outcome = run_suite(suite, store, hardware, workers=options.workers, slurm=slurm, watcher=Display())
     if is_first_process():
         log_records(outcome.records, store, options.wandb, options.wandb_project)
+        for remark in outcome.remarks:
+            output.note(f"lt-bench: {remark}")
         shared = outcome.workers > 1 and not slurm
         by = f"; {outcome.fitted} runs were shared by {outcome.workers} workers" if shared else ""
         output.say(f"{len(outcome.records)} records of {options.suite} in {options.results}{by}")

@@ -52,6 +52,9 @@ VERBS: dict[str, Verb] = {
     ),
     "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb", preflight="bench"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True),
+    "diff": Verb(
+        "two records: in which of data, choices, code, versions, hardware they differ", "DiffOptions", "board:diff_verb", json=True
+    ),
     "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "board:wandb_verb"),
     "import-features": Verb(
         "embeddings from anywhere to a feature cache", "ImportOptions", "data:import_verb", json=True, preflight="import_features"

@@ -15,7 +15,8 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterable, Iterator
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -200,18 +201,18 @@ def _files(modules: Iterable[str], packages: set[str]) -> dict[str, str]:
         if path.suffix != ".py":
             parts[shown] = digest(path.read_bytes())
             continue
-        nodes = check_module(sys.modules.get(name), path)
-        parts[shown] = _tree_digest(nodes[0])
-        waiting += _imported(nodes, name if path.name == "__init__.py" else name.rpartition(".")[0])
+        file = check_module(sys.modules.get(name), path)
+        parts[shown] = file.digest
+        waiting += _imported(file.imports, name if path.name == "__init__.py" else name.rpartition(".")[0])
     return parts
 
 
-def _imported(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
+def _imported(imports: list[ast.Import | ast.ImportFrom], package: str) -> Iterator[str]:
     """Names of modules that a module may import, within functions too; ``package`` is what its relative imports start from."""
-    for node in nodes:
+    for node in imports:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if not _is_library(alias.name))
-        elif isinstance(node, ast.ImportFrom):
+        else:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             if base and not _is_library(base):
@@ -222,8 +223,8 @@ def _imported(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
 # ---- what is in memory against what is in the file ------------------------------------------------------------------------------------------------
 
 
-def check_module(module: types.ModuleType | None, path: Path) -> list[Any]:
-    """The syntax tree of a file and all its nodes; refused where that is not what was imported: what runs would be called by the name of what does not.
+def check_module(module: types.ModuleType | None, path: Path) -> Source:
+    """A file of source; refused where that is not what was imported: what runs would be called by the name of what does not.
 
     Args:
         module: as it was imported, None where it was not.
@@ -232,28 +233,57 @@ def check_module(module: types.ModuleType | None, path: Path) -> list[Any]:
     Raises:
         UserError: a function does something else than the file says, or a constant has another value.
     """
+    status = path.stat()
+    file = _source(path, status.st_mtime_ns, status.st_size)
+    if module is not None:
+        _check_loaded(module, file, path)
+    return file
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A file of Python source.
+
+    Attributes:
+        digest: its fingerprint.
+        body: its statements.
+        imports: the import statements in it.
+        rebound: names that functions assign in the module; they may have any value.
+        functions: code of its functions by qualified name.
+    """
+
+    digest: str
+    body: list[ast.stmt]
+    imports: list[ast.Import | ast.ImportFrom]
+    rebound: set[str]
+    functions: dict[str, list[types.CodeType]]
+
+
+@lru_cache(maxsize=256)
+def _source(path: Path, mtime: int, size: int) -> Source:
+    """A file as it was at ``mtime`` with ``size`` bytes."""
     try:
         tree = ast.parse(path.read_bytes())
+        code = compile(tree, str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: {error.msg}; mend it and start Python again") from None
-    nodes = list(ast.walk(tree))
-    if module is not None:
-        _check_loaded(module, tree, path, {one for node in nodes if isinstance(node, ast.Global) for one in node.names})
-    return nodes
+    nodes, functions = list(ast.walk(tree)), {}
+    _collect(code, functions)
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    rebound = {one for node in nodes if isinstance(node, ast.Global) for one in node.names}
+    return Source(_tree_digest(tree), tree.body, imports, rebound, functions)
 
 
-def _check_loaded(module: types.ModuleType, tree: ast.Module, path: Path, rebound: set[str]) -> None:
-    """Compare a module in memory with its file; names in ``rebound`` are assigned by its functions, and may have any value."""
+def _check_loaded(module: types.ModuleType, file: Source, path: Path) -> None:
+    """Compare a module in memory with its file."""
     if not isinstance(module.__loader__, importlib.machinery.SourceFileLoader):  # pytest's rewrites what it loads
         return
-    written: dict[str, list[types.CodeType]] = {}
-    _collect(compile(tree, str(path), "exec", dont_inherit=True), written)
     for function in _functions(module):
         qualname = function.__code__.co_qualname
-        if not any(same_code(function.__code__, code) for code in written.get(qualname, ())):
+        if not any(same_code(function.__code__, code) for code in file.functions.get(qualname, ())):
             raise UserError(f"{path} was changed after it had been imported ({qualname}); start Python again, or reload the module")
-    _check_constants(tree.body, vars(module), rebound, path, "")
-    for node in tree.body:
+    _check_constants(file.body, vars(module), file.rebound, path, "")
+    for node in file.body:
         cls = vars(module).get(node.name) if isinstance(node, ast.ClassDef) else None
         if isinstance(cls, type) and isinstance(node, ast.ClassDef):
             _check_constants(node.body, vars(cls), set(), path, f"{node.name}.")

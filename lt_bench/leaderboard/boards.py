@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +22,8 @@ from lt_bench.strategies.recipe import RECIPE_FIELDS
 from lt_bench.strategies.slots.vocabulary import COMPOSE, DEFAULTS, TITLES
 
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
-_ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning")
+_ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning", "code")
+_FINGERPRINT = re.compile(r"(?:own|edited) ([0-9a-f]{4})")
 _WHY = {
     "dataset": "different tasks",
     "split_hash": "different images or classes: accuracies differ by more than a point from the split alone",
@@ -115,7 +117,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Strategy, class, hyper-parameters and how they were tuned."""
+        """Strategy, class, hyper-parameters, how they were tuned, and code."""
         return tuple(str(self.text(name)) for name in _ROW_FIELDS)
 
     @property
@@ -156,6 +158,17 @@ class BoardRows:
     board: Board
     rows: list[Row]
     resolvable: float | None = None
+
+    @property
+    def programs(self) -> str:
+        """A line on strategies of which there are rows of several programs; empty where there are none."""
+        newest: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for row in self.rows:
+            newest[row.text("strategy"), row.text("class_path")].append(row)
+        several = [
+            max(rows, key=lambda row: row.text("finished")).label for rows in newest.values() if len({row.text("code") for row in rows}) > 1
+        ]
+        return f"Rows of one strategy with other code are other programs; the last to be run: {', '.join(several)}." if several else ""
 
     @property
     def task(self) -> str:
@@ -254,7 +267,9 @@ def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
     """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart.
 
     Less exact products are always said, and of a single composition its slots; a slot that is left empty is named only beside a row that has no such slot.
+    Where rows of one strategy are of several programs, each says which: `my_head.MyHead (code 3f2a)`.
     """
+    programs = _programs(keys)
     same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for key in keys:
         same[key[0], key[3]].append(key)
@@ -271,8 +286,24 @@ def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
             details = [f"{name}={values[name]}" for name in named] + ([key[1]] if paths else [])
             if MATMUL in values and MATMUL not in names:
                 details.append(f"{MATMUL}={values[MATMUL]}")
-            labels[key] = base + (f" [{', '.join(details)}]" if details else "")
+            program = f" ({programs[key]})" if key in programs else ""
+            labels[key] = base + (f" [{', '.join(details)}]" if details else "") + program
     return labels
+
+
+def _programs(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """The program of each row whose strategy, of that class, has several on the board: the first digits of a fingerprint, or the revision."""
+    codes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for key in keys:
+        codes[key[0], key[1]].add(key[4])
+    short = {code: _short(code, said) for said in codes.values() if len(said) > 1 for code in said}
+    return {key: short[key[4]] for key in keys if key[4] in short and len(codes[key[0], key[1]]) > 1}
+
+
+def _short(code: str, among: set[str]) -> str:
+    """`code 3f2a`, or the whole text where that does not tell it from the others."""
+    texts = {one: match.expand(r"code \1") if (match := _FINGERPRINT.search(one)) else one for one in among}
+    return texts[code] if list(texts.values()).count(texts[code]) == 1 else code
 
 
 def _differing(parsed: list[dict[str, Any]]) -> list[str]:

@@ -278,7 +278,7 @@ def _add_split(splits: dict[str, Split], dataset: Mapping[str, Any]) -> None:
 _FIELDS = {
     "strategy": ("class_path", "family", "paper", "sampler", "trains", "inferred"),
     "dataset": ("imbalance_factor", "selection", "split_hash", "num_classes", "n_train", "n_test"),
-    "identity": ("protocol", "mode", "seed"),
+    "identity": ("protocol", "mode", "seed", "code"),
     "tuning": ("selected_on", "grid_size", "tuning_id"),
     "training": ("epochs", "steps", "batch_size", "trained_parameters"),
     "time": ("fit_s", "evaluate_s", "finished"),

@@ -66,6 +66,7 @@ class StrategyInfo:
         trains: "nothing" or what is trained.
         inferred: some default is not stated by paper or official code.
         contract: of a strategy of the user's own: "passed", or what the quick checks of `lt-bench check` said; None for one of the suite's.
+        files: fingerprints of the files whose code is not the suite's, those that `Identity.code` is made of.
     """
 
     name: Name
@@ -76,6 +77,7 @@ class StrategyInfo:
     class_path: Text
     inferred: bool
     contract: Annotated[str | None, {"default": None}] = None
+    files: Annotated[dict[str, str], {"default": {}}] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

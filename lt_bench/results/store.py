@@ -7,6 +7,7 @@ replaces this one field, so that a table says how much was tried for the row as 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -118,6 +119,13 @@ class Store:
     def paths(self) -> list[Path]:
         """The JSON file of every record, sorted by path."""
         return record_paths(self.directory)
+
+    def identities(self, strategy: str) -> Iterator[dict[str, Any]]:
+        """The identity of every record of a strategy, unchecked; files that cannot be read are left out."""
+        for path in self.paths() if self.directory.is_dir() else ():
+            if path.stem.rpartition("-")[0] == strategy:
+                with contextlib.suppress(UserError):
+                    yield read_json(path).get("identity") or {}
 
     def arrays(self, record_or_id: RunRecord | str) -> dict[str, NDArray[Any]]:
         """The arrays that were written with a record.

@@ -95,7 +95,8 @@ def test_an_edited_tuning_is_refused(manifest, tmp_path, written, what):
 )
 def test_the_tuning_of_something_else_is_refused(manifest, tmp_path, written, name, value):
     written(document_of(manifest, **{name: value}))
-    with pytest.raises(UserError, match=rf"its {name} is .*{value if name != 'fixed' else ''}.*run `lt-bench tune` again"):
+    said = "the code of los changed since it was tuned" if name == "code" else f"its {name} is"
+    with pytest.raises(UserError, match=rf"{said} .*{value if name != 'fixed' else ''}.*run `lt-bench tune` again"):
         tuned_choice(find("los"), manifest, tmp_path)
 
 

@@ -3,7 +3,7 @@
 Help texts are those of the docstrings: an option is explained where its class is. One file a group of verbs, as in ``cli``.
 """
 
-from lt_bench.bench.options.board import LeaderboardOptions, MigrateOptions, WandbOptions
+from lt_bench.bench.options.board import DiffOptions, LeaderboardOptions, MigrateOptions, WandbOptions
 from lt_bench.bench.options.choices import Accelerator, Dtype, Precision, Wandb
 from lt_bench.bench.options.deploy import ExportOptions, PredictOptions
 from lt_bench.bench.options.features import ExtractOptions, ImportOptions, PretrainOptions
@@ -18,6 +18,7 @@ __all__ = [
     "CheckOptions",
     "CompletionOptions",
     "DataOptions",
+    "DiffOptions",
     "Dtype",
     "ExportOptions",
     "ExtractOptions",

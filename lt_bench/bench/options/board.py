@@ -27,6 +27,20 @@ class LeaderboardOptions:
 
 
 @dataclass
+class DiffOptions:
+    """Two records side by side.
+
+    Attributes:
+        first: a record's JSON file
+        second: that of another
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("first", "second")
+    first: Path = Path()
+    second: Path = Path()
+
+
+@dataclass
 class MigrateOptions:
     """Older files as this version reads them, where they lie; what cannot be brought up to date stays as it is, and is named.
 

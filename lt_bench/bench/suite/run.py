@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
+from lt_bench.bench.changed_code import changed_code
 from lt_bench.bench.execute import unrecorded
 from lt_bench.bench.hyperparameters import parsed, typed
 from lt_bench.bench.options import CacheOptions
@@ -68,6 +70,7 @@ class SuiteOutcome:
         absent: why caches cannot be had, by their names.
         fitted: runs that were not recorded before.
         workers: processes that shared them.
+        remarks: a line for every strategy whose code changed since records of it were made.
     """
 
     records: list[RunRecord]
@@ -75,6 +78,7 @@ class SuiteOutcome:
     absent: dict[str, str]
     fitted: int
     workers: int
+    remarks: Sequence[str] = ()
 
 
 def run_suite(
@@ -103,16 +107,20 @@ def run_suite(
     plans = [suite_plan(suite, one.cache, store.directory) for one in benches]
     failures = [line for _, untuned in plans for line in untuned]
     units: list[Unit] = []
+    remarks: list[str] = []
     for one, (planned, _) in zip(benches, plans, strict=True):
         missing = unrecorded(one, planned, store, lambda record: None, analysis=suite.analysis)
         watcher.expects(one, len(planned), len(planned) - len(missing))
+        remarks += changed_code(missing, store)
         units += units_of(one, missing, None if slurm is None else slurm.accelerator)
     with watcher:
         workers = workers or workers_for(hardware, [unit.work for unit in units])
         failures += fit_units(units, workers, Fitter(store.directory, suite.analysis), watcher, slurm)
     records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)] if is_first_process() else []
     failures = list(dict.fromkeys(failures))  # seeds that are fitted one by one fail alike
-    return SuiteOutcome(records, failures, absent, sum(len(unit.runs) for unit in units), min(workers, len(units)))
+    return SuiteOutcome(
+        records, failures, absent, sum(len(unit.runs) for unit in units), min(workers, len(units)), list(dict.fromkeys(remarks))
+    )
 
 
 def read_suite(path: Path) -> Suite:
@@ -183,7 +191,11 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
             tuning = None
             chosen = given
             if kind == "tuned" and entry.grid and not given:
-                choice = tuned_choice(entry, cache.manifest, results)
+                try:
+                    choice = tuned_choice(entry, cache.manifest, results)
+                except UserError as error:  # of other code, for example; the others go on
+                    missing.append(str(error))
+                    continue
                 if choice is None:
                     missing.append(
                         f"{entry.public_name}: not tuned on {cache.manifest.name}; run `lt-bench tune --strategy {entry.public_name} --cache {cache.manifest.name}`"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from lt_bench.bench.execute import fit_and_record, title
-from lt_bench.bench.planning import Planned, by_strategy
+from lt_bench.bench.planning import Planned, by_strategy, code_of
 from lt_bench.bench.slurm import Jobs, submitted
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import Work, environments, work_of
@@ -23,17 +24,30 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """Unit of work of a worker: one pool on one cache. Stacks do not depend on the workers, so neither do the results."""
+    """Unit of work of a worker: one pool on one cache. Stacks do not depend on the workers, so neither do the results; `process` is the one that planned it."""
 
     cache: Path
     accelerator: str
     devices: int
     runs: tuple[Planned, ...]
     work: Work
+    process: int = field(default_factory=os.getpid)
 
     def opened(self) -> CacheSource:
         """Source that opens the unit's cache, for fits on its hardware."""
         return CacheSource(open_cache(self.cache), Hardware(self.accelerator, self.devices))
+
+    def check_code(self) -> None:
+        """Refuse, in another process than that of the plan, code that was edited since.
+
+        Raises:
+            UserError: names the strategy.
+        """
+        if os.getpid() == self.process:
+            return
+        for run in {run.code.text: run for run in self.runs}.values():
+            if code_of(run.entry, run.hyperparameters) != run.code.text:
+                raise UserError(f"the code of {run.entry.public_name} was changed meanwhile; the same command fits it anew")
 
     @property
     def name(self) -> str:
@@ -70,6 +84,7 @@ class Fitter:
     def __call__(self, unit: Unit) -> list[str]:
         """One line for every run that failed."""
         try:
+            unit.check_code()
             if self._bench is None or self._bench.cache.path != unit.cache:
                 self._bench = unit.opened()
             return fit_and_record(self._bench, unit.runs, Store(self.results), lambda record: None, analysis=self._analysis)

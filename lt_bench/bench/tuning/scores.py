@@ -26,6 +26,7 @@ class Scorer:
     def __call__(self, unit: Unit) -> dict[str, float] | str:
         """Scores by run id; or a line that describes the error."""
         try:
+            unit.check_code()
             self._bench = self._bench or unit.opened()
             return validation_scores(self._bench, unit.runs)
         except (UserError, *FAILURES_OF_CODE) as error:

@@ -148,6 +148,14 @@ def notes(ranking: BoardRows) -> list[str]:
     computed = ranking.rows[0].computed
     if "notes" not in computed:
         computed["notes"] = [
-            note for note in (interval_note(ranking.rows), statistics_note(ranking), *findings(ranking), *missing_seeds(ranking)) if note
+            note
+            for note in (
+                interval_note(ranking.rows),
+                ranking.programs,
+                statistics_note(ranking),
+                *findings(ranking),
+                *missing_seeds(ranking),
+            )
+            if note
         ]
     return computed["notes"]

@@ -80,9 +80,10 @@ def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
             f"{row.values('imbalance_factor')[0]:g}",
             row.label,
             row.text("strategy"),
+            row.text("code"),
             len(row.positions),
         ]
-    head = [*BOARD_FIELDS, "backbone", "imbalance_factor", "row", "strategy", "n", *names]
+    head = [*BOARD_FIELDS, "backbone", "imbalance_factor", "row", "strategy", "code", "n", *names]
     return csv_text([head, *lines])
 
 

@@ -1,0 +1,34 @@
+"""Records that look like runs to come and are of another program: they are told of, and never used for them. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lt_bench.bench.planning import Planned
+from lt_bench.core.identity import canonical_json
+from lt_bench.results.store import Store
+
+
+def changed_code(planned: Sequence[Planned], store: Store) -> list[str]:
+    """A line for every strategy whose runs are recorded, but of other code: they are fitted anew.
+
+    Args:
+        planned: the runs that are not recorded.
+        store: the records.
+    """
+    codes = {_but_code(run.identity): run.code.text for run in planned}
+    before = {
+        name: sum(codes.get(_but_code(identity), identity.get("code")) != identity.get("code") for identity in store.identities(name))
+        for name in sorted({run.entry.public_name for run in planned})
+    }
+    return [
+        f"the code of {name} changed since {number} record{'s' * (number > 1)} in {store.directory}, so {'they are' if number > 1 else 'it is'} not used; fitted anew"
+        for name, number in before.items()
+        if number
+    ]
+
+
+def _but_code(identity: dict[str, Any]) -> str:
+    """The identity of a run, whatever its seed and its code."""
+    return canonical_json({name: value for name, value in identity.items() if name not in ("code", "seed")})
