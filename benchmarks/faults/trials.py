@@ -160,10 +160,11 @@ def flipped(kind: str, words: tuple[str, ...]) -> Callable[[Path, int], Outcome]
         outcome, draw = Outcome(), random.Random(seed)
         shutil.copytree(template(), place, dirs_exist_ok=True)
         path = draw.choice(sorted(place.glob(kind)))
-        intact = said(place, words)[1]
+        asked = tuple(str(record(place)) if word == RECORD else word for word in words)
+        intact = said(place, asked)[1]
         what, content = (odd_json if path.suffix == ".json" and seed % 2 else damaged)(path.read_bytes(), draw)
         path.write_bytes(content)
-        done, says = said(place, words)
+        done, says = said(place, asked)
         judge(outcome, f"{path.name}, {what}", done)
         if done.returncode == 0 and says != intact:
             outcome.wrong.append(f"{path.name}, {what}: {words[0]} says something else")
@@ -174,7 +175,9 @@ def flipped(kind: str, words: tuple[str, ...]) -> Callable[[Path, int], Outcome]
 
 def said(place: Path, words: tuple[str, ...]) -> tuple[subprocess.CompletedProcess[str], str]:
     """A command, and what it wrote: its output and predictions."""
-    done, written = call(place, *words), place / "predictions.csv"
+    written = place / "predictions.csv"
+    written.unlink(missing_ok=True)
+    done = call(place, *words)
     return done, done.stdout + (written.read_text(encoding="utf-8") if written.is_file() else "")
 
 
@@ -246,13 +249,13 @@ CAMPAIGN: tuple[tuple[str, Callable[[Path, int], Outcome], int, int], ...] = (
     ("SIGKILL of import-features", killed(importing(Path("data")), ("data",), "home/caches/small/manifest.json"), 2, 40),
     (
         "SIGKILL of export",
-        killed(("export", "--record", "results", "--out", "out"), ("data", "home", "results"), "out/classifier.json"),
-        0,
-        0,
+        killed(("export", "--record", RECORD, "--out", "out"), ("data", "home", "results"), "out/classifier.json"),
+        1,
+        20,
     ),
     ("SIGKILL of leaderboard", killed(("leaderboard", "--results", "results", "--out", "out"), ("results",), "out/leaderboard.csv"), 1, 20),
     ("damaged record or predictions", flipped("results/*/*", ("leaderboard", "--results", "results", "--quiet", "--json")), 2, 60),
-    ("damaged cache", flipped("home/caches/small/*", (*RUN, "--json", "--quiet")), 2, 60),
+    ("damaged cache", flipped("home/caches/small/*", ("verify", RECORD)), 2, 60),
     ("damaged export", flipped("export/classifier.*s*", ("predict", "export", "data/test.npz", "--out", "predictions.csv")), 2, 40),
     ("race of three processes", race, 1, 10),
     ("odd places", odd_place, 4, 12),
