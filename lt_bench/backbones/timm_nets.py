@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -38,9 +39,23 @@ def hub_state(name: str, version: str) -> dict:
 
 def transform_words(network: Wrapped) -> str:
     """Image transform of a timm model's pretrained weights, in the words of a manifest."""
-    config = _config(network.network)
-    size = int(config["input_size"][-1])
-    how = {"bilinear": "", "": ""}.get(config.get("interpolation", ""), f" {config.get('interpolation')}")
+    return config_words(_config(network.network))
+
+
+def config_words(config: Mapping[str, Any]) -> str:
+    """The evaluation transform that timm's ``create_transform`` makes of a configuration, in the words of a manifest.
+
+    Raises:
+        UserError: an input that is not square, or an interpolation of another kind.
+    """
+    _, height, size = (int(side) for side in config["input_size"])
+    interpolation = config.get("interpolation") or "bilinear"
+    if height != size or interpolation not in ("bilinear", "bicubic", "lanczos"):
+        raise UserError(
+            f"timm's transform to {height} x {size} pixels, {interpolation}, is not supported; square inputs are, bilinear, bicubic or lanczos"
+        )
+    fit = {"squash": " squash", "border": " border"}.get(config.get("crop_mode") or "", "")
+    how = fit + ("" if interpolation == "bilinear" else f" {interpolation}")
     resize = int(size / float(config.get("crop_pct") or 0.875))  # rounded down, as timm does
     mean, std = (" ".join(str(float(value)) for value in config[name]) for name in ("mean", "std"))
     return f"resize {resize}{how}, centre crop {size}; mean {mean}, std {std}"

@@ -16,7 +16,7 @@ from lt_bench.data.specs import Statistics
 
 _NUMBER = r"[0-9.eE+-]+"
 _TEXT = re.compile(
-    r"(?P<whole>as it is)?(?P<square>padding to a square)?(?:, |^)?(?:resize (?P<resize>\d+)(?: (?P<how>bicubic|lanczos))?)?"
+    r"(?P<whole>as it is)?(?P<square>padding to a square)?(?:, |^)?(?:resize (?P<resize>\d+)(?: (?P<fit>squash|border))?(?: (?P<how>bicubic|lanczos))?)?"
     r"(?:, )?(?:centre crop (?P<crop>\d+))?"
     rf"(?:; mean (?P<mean>{_NUMBER} {_NUMBER} {_NUMBER}), std (?P<std>{_NUMBER} {_NUMBER} {_NUMBER}))"
 )
@@ -32,6 +32,8 @@ class Transform:
         crop: side of the square that is cut out of the centre; None cuts nothing.
         square: whether black borders are added first.
         interpolation: bilinear, bicubic or lanczos, with antialiasing.
+        fit: what ``resize`` is of: the shorter side; both sides (``squash``, which keeps no proportions); or the longer side, with borders of the mean colour up to
+            the crop (``border``), as timm's ``crop_mode`` says.
         size: side of the square input if neither resize nor crop gives it; other images are resized to it.
     """
 
@@ -42,11 +44,12 @@ class Transform:
     square: bool = False
     interpolation: str = "bilinear"
     size: int | None = None
+    fit: str = "shorter"
 
     @property
     def words(self) -> str:
         """The transform as it stands in a manifest: ``resize 256, centre crop 224; mean ..., std ...``."""
-        how = "" if self.interpolation == "bilinear" else f" {self.interpolation}"
+        how = ("" if self.fit == "shorter" else f" {self.fit}") + ("" if self.interpolation == "bilinear" else f" {self.interpolation}")
         steps = [
             *(["padding to a square"] if self.square else []),
             *([f"resize {self.resize}{how}"] if self.resize else []),
@@ -61,8 +64,12 @@ class Transform:
             side = max(image.size)
             left, top = (side - image.width) // 2, (side - image.height) // 2
             image = ImageOps.expand(image, (left, top, side - image.width - left, side - image.height - top))
-        if self.resize:
-            image = Resize(self.resize, how)(image)
+        if self.resize and self.fit == "border":
+            longer = max(image.size)
+            image = Resize([round(side * self.resize / longer) for side in (image.height, image.width)], how)(image)
+            image = _bordered(image, self.crop or self.resize, self.mean)
+        elif self.resize:
+            image = Resize(self.resize if self.fit == "shorter" else (self.resize, self.resize), how)(image)
         if self.crop:
             image = CenterCrop(self.crop)(image)
         if self.size and image.size != (self.size, self.size):
@@ -81,6 +88,13 @@ class Transform:
         return torch.stack(pixels)
 
 
+def _bordered(image: Image.Image, side: int, mean: Statistics) -> Image.Image:
+    """An image of at least ``side`` pixels each way, the missing ones in the mean colour around it."""
+    right, below = max(0, side - image.width), max(0, side - image.height)
+    colour = tuple(round(255 * value) for value in mean)
+    return ImageOps.expand(image, (right // 2, below // 2, right - right // 2, below - below // 2), fill=colour)
+
+
 def read_transform(words: str, size: int | None = None) -> Transform:
     """The transform that the words of a manifest mean.
 
@@ -96,7 +110,16 @@ def read_transform(words: str, size: int | None = None) -> Transform:
         raise UserError(f"the transform {words!r} cannot be repeated on new images; export the head alone with --head-only")
     mean, std = ((float(x[0]), float(x[1]), float(x[2])) for x in (match["mean"].split(), match["std"].split()))
     resize, crop = (int(match[name]) if match[name] else None for name in ("resize", "crop"))
-    return Transform(mean, std, resize, crop, match["square"] is not None, match["how"] or "bilinear", None if resize or crop else size)
+    return Transform(
+        mean,
+        std,
+        resize,
+        crop,
+        match["square"] is not None,
+        match["how"] or "bilinear",
+        None if resize or crop else size,
+        match["fit"] or "shorter",
+    )
 
 
 class Prepared(torch.nn.Module):

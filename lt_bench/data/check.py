@@ -12,12 +12,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
+from lt_bench.core.content import row_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.resources import usable_cores
 from lt_bench.data.images.image_list import FileData, absent
 from lt_bench.data.load import data_root, listed_splits, load_images, missing_files
+from lt_bench.data.membership import contents
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.reading import DEFAULTS, Reading
+from lt_bench.data.repeated import repeated, repeated_lines
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.metrics.groups import shot_groups
 
@@ -56,9 +59,12 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
         raise UserError(f"{data_dir}: {len(missing)} of what {spec.name} needs are missing: {', '.join(missing)}")
     data = load_images(dataset, data_dir, **reading)
     _show_splits(say, data)
+    for remark in data.remarks:
+        say(remark)
     if isinstance(data, FileData):
         _decode(say, data, decode)
     if decode or not isinstance(data, FileData):
+        _show_repeated(say, data)
         _show_near(say, data)
     say(f"{spec.name} is complete; next: {_next(data, data_dir, reading)}")
     return data
@@ -111,6 +117,16 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
         )
     say(f"validation: {data.val_source}")
     say(f"split hash: {data.split_hash}")
+
+
+def _show_repeated(say: Say, data: ImageData | FileData) -> None:
+    """Show how many images have the bytes of another one."""
+    if isinstance(data, FileData):
+        hashes = {split: np.array(contents(images)) for split, images in data.splits.items()}
+    else:
+        hashes = {split: row_hashes(images.images) for split, images in data.splits.items()}
+    for line in repeated_lines(repeated(hashes), {split: len(of_split) for split, of_split in hashes.items()}, "images"):
+        say(line)
 
 
 def _show_near(say: Say, data: ImageData | FileData) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from lt_bench.data.profiles import Profile
@@ -32,3 +33,22 @@ class LoadedData:
     selection: Selection | None
     val_source: str
     split_hash: str
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know of the class names: numbers that are not the labels, and names that are nearly the same."""
+        said = []
+        numbers = [(name, k) for k, name in enumerate(self.class_names) if name != str(k)]
+        if numbers and all(name.isascii() and name.isdigit() for name in self.class_names):
+            said.append(
+                f"class ids are numbered 0..{len(self.class_names) - 1} in their order, and stay as names: id {numbers[0][0]} is class {numbers[0][1]}"
+            )
+        alike: dict[str, list[str]] = {}
+        for name in self.class_names:
+            alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+        same = [names for names in alike.values() if len(names) > 1]
+        if same:
+            said.append(
+                f"classes that differ only in case or spaces: {', '.join(map(repr, same[0]))}; if they are one class, write it alike"
+            )
+        return tuple(said)

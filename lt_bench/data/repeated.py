@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lt_bench.core.content import Hashes
 
 _LATER = ("test", "val", "train")  # of two splits, the one that is said to hold rows of the other
 
 
-def repeated(hashes: Mapping[str, Hashes]) -> dict[str, int]:
+def repeated(hashes: Mapping[str, Hashes | NDArray[np.str_]]) -> dict[str, int]:
     """How many rows stand more than once.
 
     Args:

@@ -23,7 +23,7 @@ from lt_bench.backbones.imported import Recipe
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError
 from lt_bench.core.inference_heads import head_from
-from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.data.images.decode import BrokenImage, decode, rgb
 from lt_bench.deploy.files import AGAIN, HEAD_PROGRAM, TENSORS, file_of, read_description
 
 TOP = 5
@@ -168,9 +168,7 @@ def _head(directory: Path, description: dict[str, Any], tensors: dict[str, Tenso
 
 
 def _opened(one: Image.Image | str | Path) -> Image.Image:
-    if isinstance(one, Image.Image):
-        return one.convert("RGB")
     try:
-        return decode(Path(one))
+        return rgb(one) if isinstance(one, Image.Image) else decode(Path(one))
     except BrokenImage as error:
-        raise UserError(f"{one}: {error}") from None
+        raise UserError(f"{'image' if isinstance(one, Image.Image) else one}: {error}") from None

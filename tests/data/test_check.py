@@ -72,3 +72,14 @@ def test_lists_whose_images_are_not_all_there(capsys, tmp_path, monkeypatch):
 def test_wrong_use(capsys, arguments, message):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_same_image_in_training_and_test_and_names_that_are_nearly_the_same(capsys, tmp_path):
+    root = write_photos(tmp_path / "mine", {"train/cat": 6, "train/Cat": 4, "test/cat": 2, "test/Cat": 2})
+    clean = check(capsys, "folder", "--data-dir", root)[1]
+    assert "OVERLAP" not in clean
+    (root / "test" / "cat" / "copy.png").write_bytes(next((root / "train" / "cat").iterdir()).read_bytes())
+    code, out, _ = check(capsys, "folder", "--data-dir", root)
+    assert code == 0
+    assert "OVERLAP: 1 of 5 test images are also training images; what is measured there was trained on" in out
+    assert "classes that differ only in case or spaces: 'Cat', 'cat'" in out

@@ -63,10 +63,8 @@ def test_tables(root, name):
         ([(p, y, "train") for p, y, _ in ROWS], "no row has split test"),
         ([(p, y, None if i == 3 else s) for i, (p, y, s) in enumerate(ROWS)], "line 5 has no split"),
         ([*ROWS, ("./im/../im/2.png", "b", "test")], "line 14 repeats line 4"),
-        ([(p, 2 * (i % 2), s) for i, (p, _, s) in enumerate(ROWS)], r"labels 0..2, and no row has label 1"),
-        ([(p, 0.5 + i % 2, s) for i, (p, _, s) in enumerate(ROWS)], "labels are fractions such as 0.5"),
+        ([(p, -(i % 2), s) for i, (p, _, s) in enumerate(ROWS)], r"labels -1\.\.0, expected 0\.\.1"),
         ([(p, None, s) for p, _, s in ROWS], "line 2 has no label"),
-        ([(p, 1 + i % 2, s) for i, (p, _, s) in enumerate(ROWS)], r"labels 1..2, expected 0..1 \(labels from 1\?\)"),
         ([(p, "one", s) for p, _, s in ROWS], "only one class"),
         ([(p, s, s) for p, _, s in ROWS], "class 'test' has no training row"),
         ([("im/0.png",)], "no column label"),
@@ -76,6 +74,34 @@ def test_bad_tables_are_one_line(root, rows, message):
     with pytest.raises(UserError, match=message) as error:
         load_images("table", table(root, rows))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        (("0", "1", "01"), ("0", "01", "1")),
+        (("0e1", "1e0", "2e0"), ("0e1", "1e0", "2e0")),
+        (("cat", "cat ", "Cat"), ("Cat", "cat", "cat ")),
+        (("1", "2", "3"), ("1", "2", "3")),
+        (("1", "90", "13"), ("1", "13", "90")),
+        (("0", "10", "9"), ("0", "9", "10")),
+        (("0.5", "1.5", "1.50"), ("0.5", "1.5", "1.50")),
+    ],
+)
+def test_labels_are_what_is_written(root, written, names):
+    rows = [(path, written[i % 3], split) for i, (path, _, split) in enumerate(ROWS)]
+    data = load_images("table", table(root, rows))
+    assert data.class_names == names
+    for split in data.splits.values():
+        assert [names[y] for y in split.labels] == [written[row % 3] for row in split.rows]
+
+
+def test_file_names_that_are_numbers(tmp_path):
+    for i in range(12):
+        photo(i).save(tmp_path / f"{i:04d}", "PNG")
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{i:04d},{i % 2}\n" for i in range(12)))
+    data = load_images("table", tmp_path / "t.csv")
+    assert {path for images in data.splits.values() for path in images.paths} == {f"{i:04d}" for i in range(12)}
 
 
 def test_tables_as_spreadsheets_and_scripts_write_them(root):

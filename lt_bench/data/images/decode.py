@@ -12,6 +12,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"})
+DARKEST = 1 << 12
+"""A 16-bit image whose largest value is below holds 12 bits or fewer: its high bytes would be 16 levels."""
+ROUNDING = 1e-3
 
 
 class BrokenImage(Exception):  # noqa: N818 - said of an image, not of the program
@@ -21,7 +24,7 @@ class BrokenImage(Exception):  # noqa: N818 - said of an image, not of the progr
 def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] | None = None) -> Image.Image:
     """The first frame as RGB.
 
-    Alpha is dropped. 16-bit grey (also as 32-bit integers) keeps its high byte; floating-point grey is taken as 0..1. Other modes are converted as
+    Alpha is dropped. 16-bit grey (also as 32-bit integers) keeps its high byte; floating-point grey is taken as 0..1. Grey of another range is refused. Other modes are converted as
     ``torchvision.datasets.folder`` does.
 
     Args:
@@ -44,7 +47,7 @@ def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] 
                 if reduced is not None:
                     image.draft("RGB", reduced)
                 image.load()
-                return _rgb(ImageOps.exif_transpose(image) if upright else image)
+                return rgb(image, upright)
     except UnidentifiedImageError:
         raise BrokenImage("not an image" if _size(source) else "an empty file") from None
     except FileNotFoundError:
@@ -53,12 +56,28 @@ def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] 
         raise BrokenImage(f"cannot be decoded: {' '.join(str(error).split())}") from None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image, upright: bool = True) -> Image.Image:
+    """An opened image as ``decode`` gives it.
+
+    Raises:
+        BrokenImage: grey of 16 bits or of floating point in a range that 8 bits would lose.
+    """
+    image = ImageOps.exif_transpose(image) if upright else image
     if image.mode.startswith("I"):
-        high = np.clip(np.asarray(image).astype(np.int64), 0, 65535) >> 8
-        return Image.fromarray(high.astype(np.uint8)).convert("RGB")
+        values = np.asarray(image).astype(np.int64)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > 65535 or 0 < high < DARKEST:
+            raise BrokenImage(
+                f"grey of more than 8 bits, of {low:,} to {high:,}, loses its range in 8 bits; scale it to 0..65535 (or to 8 bits)"
+            )
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        grey = np.nan_to_num(np.clip(np.asarray(image), 0, 1)) * 255
+        values = np.nan_to_num(np.asarray(image), posinf=np.inf, neginf=-np.inf)
+        if values.min() < -ROUNDING or values.max() > 1 + ROUNDING:
+            raise BrokenImage(
+                f"floating-point grey of {values.min():.4g} to {values.max():.4g}, expected 0..1; scale it, or save it with 8 bits"
+            )
+        grey = np.clip(values, 0, 1) * 255
         return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
+from lt_bench.data.images.decode import BrokenImage, rgb
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "fine_label")
@@ -70,8 +71,8 @@ class ImageTable:
             raise UserError(f"{self.path}: row {row} has no image; mend or remove the row")
         try:
             with Image.open(io.BytesIO(data)) as image:
-                return np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+                return np.asarray(rgb(image, upright=False))
+        except (BrokenImage, UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
             raise UserError(f"{self.path}: row {row} is not a readable image ({error}); mend or remove the row") from None
 
 

@@ -21,6 +21,7 @@ from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_im
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 PATH_COLUMN, LABEL_COLUMN, SPLIT_COLUMN = "path", "label", "split"
+_WHOLE, _WHOLE_DECIMAL = r"-?(0|[1-9]\d{0,17})", r"-?(0|[1-9]\d{0,17})\.0+"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def read_table(
     """Read a table of images.
 
     Images are paths relative to the table's folder or, in parquet, encoded images: bytes, or structs with a field ``bytes`` as the Hugging Face hub writes them.
-    Labels are class names, numbered in sorted order, or whole numbers 0..K-1. Without a column of splits, test and val are held out; without val rows, val is.
+    Labels are class names, numbered in sorted order, or whole numbers, numbered in theirs. Without a column of splits, test and val are held out; without val rows, val is.
 
     Args:
         path: CSV, TSV or parquet.
@@ -57,7 +58,7 @@ def read_table(
         The splits, the class names, and the origin of validation images, in words.
 
     Raises:
-        UserError: a column missing, an empty cell, an unknown split, a row twice, labels that leave gaps, images absent; one line each.
+        UserError: a column missing, an empty cell, an unknown split, a row twice, images absent; one line each.
     """
     label_column = label_column or LABEL_COLUMN
     table = _read(path, image_column, label_column)
@@ -104,7 +105,7 @@ def _csv(path: Path) -> pd.DataFrame:
     with path.open(encoding="utf-8-sig") as file:
         header = file.readline()
     separator = max(",\t;", key=header.count)  # spreadsheets write semicolons where the comma is the decimal point
-    return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8-sig", sep=separator)
+    return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig", sep=separator)
 
 
 def _parquet(path: Path, image_column: str | None, label_column: str) -> _Table:
@@ -165,30 +166,31 @@ def _require_column(path: Path, frame: pd.DataFrame, name: str, option: str) -> 
 
 
 def _labels(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    if pd.api.types.is_float_dtype(column) and bool((column % 1 == 0).all()):
+    """Labels 0..K-1 and class names. Text is names as they are written, unless it is whole numbers in their usual form everywhere."""
+    if pd.api.types.is_float_dtype(column):
+        if not bool((column % 1 == 0).all()):
+            raise UserError(f"{path}: labels are fractions such as {column.iloc[0]}, expected class names or whole numbers from 0")
         column = column.astype(np.int64)
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return _numbered(path, column, known)
-    names = sorted(set(column.astype(str)))
+    texts = column.astype(str)
+    for form in (_WHOLE, _WHOLE_DECIMAL):
+        if texts.str.fullmatch(form).all():
+            return _numbered(path, texts.str.partition(".")[0].astype(np.int64).to_numpy(), known)
+    names = sorted(set(texts))
     if len(names) < 2:
         raise UserError(f"{path}: only one class ({names[0]!r}), expected two at least")
     number = {name: k for k, name in enumerate(names)}
-    return np.array([number[name] for name in column.astype(str)], dtype=np.int64), tuple(names)
+    return np.array([number[name] for name in texts], dtype=np.int64), tuple(names)
 
 
-def _numbered(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Integer labels, which must be 0..K-1 without gaps."""
-    if not pd.api.types.is_integer_dtype(column):
-        raise UserError(f"{path}: labels are fractions such as {column.iloc[0]}, expected class names or whole numbers from 0")
-    labels = column.to_numpy(dtype=np.int64)
-    values = np.unique(labels)
-    gaps = np.setdiff1d(np.arange(values[-1] + 1), values) if values[0] >= 0 and values[-1] < 10 * len(labels) else []
-    if values[0] == 0 and len(gaps):
-        raise UserError(
-            f"{path}: labels 0..{values[-1]}, and no row has label {gaps[0]}; number the classes without gaps, or give their names"
-        )
-    check_labels(labels, values.size, str(path))
-    return labels, known if known and len(known) == values.size else tuple(str(k) for k in range(values.size))
+def _numbered(path: Path, ids: np.ndarray, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Ids of classes, numbered 0..K-1 in their order; each keeps its known name, or its id as its name."""
+    values, labels = np.unique(ids, return_inverse=True)
+    if values[0] < 0:
+        check_labels(ids, len(values), str(path))
+    names = (
+        known if known and len(known) == len(values) else tuple(known[v] if known and values[-1] < len(known) else str(v) for v in values)
+    )
+    return labels.astype(np.int64), tuple(names)
 
 
 def _splits(

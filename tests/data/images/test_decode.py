@@ -5,7 +5,7 @@ import pytest
 from photos import photo
 from PIL import Image
 
-from lt_bench.data.images.decode import BrokenImage, decode
+from lt_bench.data.images.decode import BrokenImage, decode, rgb
 
 
 def saved(image, kind="PNG", **options):
@@ -78,3 +78,32 @@ def test_an_image_beyond_pillows_limit(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(BrokenImage, match="exceeds limit"):
         decode(saved(photo()))
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (np.array([[1, 229]], np.float32), r"floating-point grey of 1 to 229, expected 0\.\.1"),
+        (np.array([[-1, 1]], np.float32), "floating-point grey of -1 to 1"),
+        (np.array([[0, 4095]], np.uint16), "of 0 to 4,095, loses its range in 8 bits"),
+        (np.array([[0, 200]], np.uint16), "of 0 to 200, loses"),
+        (np.array([[0, 70000]], np.int32), "of 0 to 70,000, loses"),
+    ],
+)
+def test_a_range_that_eight_bits_would_lose_is_refused(values, why):
+    with pytest.raises(BrokenImage, match=why):
+        decode(saved(Image.fromarray(values), "TIFF"))
+    assert np.asarray(decode(saved(Image.fromarray(np.zeros((2, 2), np.uint16))))).max() == 0  # black is black
+
+
+@pytest.mark.parametrize(
+    "values", [np.linspace(0, 65535, 12).astype(np.uint16).reshape(3, 4), np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)]
+)
+def test_an_opened_image_is_what_its_file_is(values):
+    data = saved(Image.fromarray(values), "TIFF")
+    assert np.array_equal(np.asarray(rgb(Image.open(io.BytesIO(data)))), np.asarray(decode(data)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = saved(photo(), exif=exif)
+    assert np.array_equal(np.asarray(rgb(Image.open(io.BytesIO(turned)))), np.asarray(decode(turned)))
+    assert rgb(Image.open(io.BytesIO(turned))).size == photo().size[::-1]
