@@ -24,8 +24,13 @@ NOT_OF_THE_CHOICE = {"id", "environment", "workers", SEAL}
 
 
 def best_of(grid: Sequence[Mapping[str, Any]]) -> int:
-    """Position of the point of a grid that is chosen: the highest mean, the first of equal ones, as the grid's order is the author's."""
-    return max(range(len(grid)), key=lambda position: (grid[position]["mean"], -position))
+    """Position of the point of a grid that is chosen: the best one (`ranked_points`) that is not known to end elsewhere from a start that differs by rounding."""
+    return next(position for position in ranked_points(grid) if grid[position].get("repeats", True))
+
+
+def ranked_points(grid: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Positions of the points of a grid, the highest mean first; of means that agree to 1e-9 the first in the grid's order, which is the author's."""
+    return sorted(range(len(grid)), key=lambda position: (-round(grid[position]["mean"], 9), position))
 
 
 def tuning_id(document: Mapping[str, Any]) -> str:
@@ -78,7 +83,7 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
             "its choice is not the best of what was tried": (document["choice"], document["macro_accuracy"])
             != (best["hyperparameters"], best["mean"]),
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
         raise UserError(f"{path}: damaged tuning ({error!r}); restore it from a copy, or move it away and {AGAIN}") from None
     for fault, holds in faults.items():
         if holds:

@@ -18,6 +18,7 @@ from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
+from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.bench.tuning.tune import check_validation, tune, write_tuning
 from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.cli.output import Output
@@ -97,6 +98,12 @@ def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
         values = [str(row["hyperparameters"][name]) for name in names]
         table.add_row(*values, f"{100 * row['mean']:.2f}", " ".join(f"{100 * value:.2f}" for value in row["macro_accuracy"]))
     output.say(table)
+    for row in document["grid"]:
+        if not row.get("repeats", True):
+            output.say(
+                f"not chosen: {row['hyperparameters']}: from an initial head that differs by {SHIFT:g} it scores "
+                f"{' '.join(f'{100 * value:.2f}' for value in row['shifted'])} % per seed, so rounding decides where it ends"
+            )
     if refused := document.get("refused"):
         output.say(f"{len(refused)} more points of the grid are refused, the first because {refused[0]['reason']}")
     if document["at_edge"]:

@@ -8,6 +8,7 @@ from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import work_of, workers_for
 from lt_bench.bench.suite.units import Unit, Watcher, outcomes_of, units_of
+from lt_bench.bench.tuning.shifts import ShiftedStart
 from lt_bench.bench.workers import ATTEMPTS, Death
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.processes import current
@@ -18,27 +19,28 @@ class Scorer:
 
     Args:
         bench: the cache, where it is open already.
+        shifted: fit from initial heads that differ by rounding (`shifts.ShiftedStart`).
     """
 
-    def __init__(self, bench: CacheSource | None = None) -> None:
-        self._bench = bench
+    def __init__(self, bench: CacheSource | None = None, shifted: bool = False) -> None:
+        self._bench, self._shifted = bench, shifted
 
     def __call__(self, unit: Unit) -> dict[str, float] | str:
         """Scores by run id; or a line that describes the error."""
         try:
             unit.check_code()
             self._bench = self._bench or unit.opened()
-            return validation_scores(self._bench, unit.runs)
+            return validation_scores(self._bench, unit.runs, self._shifted)
         except (UserError, *FAILURES_OF_CODE) as error:
             if current().world > 1 and not isinstance(error, UserError):
                 raise  # the other processes may not have failed, and wait for this one
             return described(error)
 
 
-def validation_scores(bench: CacheSource, planned: Sequence[Planned]) -> dict[str, float]:
+def validation_scores(bench: CacheSource, planned: Sequence[Planned], shifted: bool = False) -> dict[str, float]:
     """Macro accuracy on validation by run id; a head whose fit diverged scores 0."""
     scores: dict[str, float] = {}
-    for runs, fitted in bench.fitted(planned):
+    for runs, fitted in bench.fitted(planned, (lambda: [ShiftedStart()]) if shifted else tuple):
         for head, run in enumerate(runs):
             try:
                 fitted.check_finite(head)
@@ -54,7 +56,9 @@ def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers:
     return min(len(points), workers or workers_for(bench.hardware, [work_of(bench, [run for point in points for run in point])]))
 
 
-def scores_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers: int, watcher: Watcher) -> dict[str, float]:
+def scores_of(
+    bench: CacheSource, points: Sequence[Sequence[Planned]], workers: int, watcher: Watcher, *, shifted: bool = False
+) -> dict[str, float]:
     """Macro accuracy on validation of every run of every point, by run id.
 
     Args:
@@ -62,6 +66,7 @@ def scores_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers: 
         points: the runs of each point of the grid, one for every seed.
         workers: that share them.
         watcher: is told how far they are.
+        shifted: as of `Scorer`.
 
     Raises:
         UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
@@ -72,7 +77,7 @@ def scores_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers: 
     scores: dict[str, float] = {}
     watcher.expects(bench, sum(map(len, points)), recorded=0)
     with watcher:
-        for worker, unit, outcome in outcomes_of(Scorer(bench) if workers == 1 else Scorer(), units, workers, watcher):
+        for worker, unit, outcome in outcomes_of(Scorer(bench if workers == 1 else None, shifted), units, workers, watcher):
             if isinstance(outcome, Death):
                 raise UserError(
                     f"{unit.name}: its worker died {ATTEMPTS} times ({outcome}); if memory was short, fewer --workers take less"

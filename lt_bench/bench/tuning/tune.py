@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from lt_bench.bench.planning import Planned, code_of, plan, strategy_options
+from lt_bench.bench.planning import code_of, plan, strategy_options
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, tuning_id, tuning_name
 from lt_bench.bench.tuning.scores import scores_of, workers_of
+from lt_bench.bench.tuning.stability import check_best, tolerance_of
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
@@ -40,7 +41,7 @@ def tune(
     workers: int | None = 1,
     watcher: Watcher | None = None,
 ) -> dict[str, Any]:
-    """Fit every point of a grid with every seed, and choose by validation. The test set is never loaded.
+    """Fit every point of a grid with every seed, and choose by validation the best point that repeats (`stability`). The test set is never loaded.
 
     Args:
         entry: the strategy.
@@ -63,7 +64,15 @@ def tune(
     planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
     workers = workers_of(bench, planned, workers)
     scores = scores_of(bench, planned, workers, watcher or Watcher())
-    return sealed(tuning_document(entry, bench, points, planned, scores, fixed, refused) | {"workers": workers})
+    tried = [
+        {"hyperparameters": {**fixed, **point}, "macro_accuracy": values, "mean": statistics.fmean(values)}
+        for point, runs in zip(points, planned, strict=True)
+        for values in [[scores[run.id] for run in runs]]
+    ]
+    check_best(bench, tried, planned, workers, watcher or Watcher())
+    return sealed(
+        tuning_document(entry, bench, points, tried, [run.repetition for run in planned[0]], fixed, refused) | {"workers": workers}
+    )
 
 
 def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:
@@ -121,20 +130,16 @@ def accepted(
 
 
 def tuning_document(
-    entry: Entry, bench: CacheSource, points: list[dict[str, Any]], planned: list[list[Planned]], scores: dict[str, float],
+    entry: Entry, bench: CacheSource, points: list[dict[str, Any]], grid: list[dict[str, Any]], seeds: list[int],
     fixed: dict[str, Any], refused: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that was tried, what was left out and why, and what was chosen."""
     manifest = bench.manifest
-    seeds, grid = [run.repetition for run in planned[0]], []
-    for point, runs in zip(points, planned, strict=True):
-        values = [scores[run.id] for run in runs]
-        grid.append({"hyperparameters": {**fixed, **point}, "macro_accuracy": values, "mean": statistics.fmean(values)})
     best = best_of(grid)
     present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())
     document = {
         "schema": SCHEMA_VERSION, "strategy": entry.public_name, "code": code_of(entry, grid[best]["hyperparameters"]), "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
-        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "fixed": fixed, "seeds": seeds, "grid": grid,
+        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "stable_to": tolerance_of(bench), "fixed": fixed, "seeds": seeds, "grid": grid,
         "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
         "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"], "at_edge": edges(points, points[best]),
         "command": shlex.join(

@@ -223,8 +223,9 @@ def test_the_points_are_shared_by_workers_and_the_grid_is_that_of_one(cli, small
     assert cli(*line, "--results", "one", "--workers", "1").code == 0
     monkeypatch.setattr("lt_bench.bench.suite.units.Workers", Here)
     assert cli(*line, "--results", "two", "--workers", "2").code == 0
-    first, second = Here.done
+    first, second, *again = Here.done
     assert (len(first), len(second), first & second) == (18, 18, set())
+    assert len(set().union(*again)) == sum(map(len, again)) == 6  # the three best points from a shifted start
     (one, alone), (two, workers) = shared(tmp_path / "one"), shared(tmp_path / "two")
     assert two == one
     assert (alone, workers) == (1, 2)
