@@ -175,7 +175,9 @@ def _images(folder: Path) -> list[str]:
     names = _files(folder)
     for name in names:
         if Path(name).suffix.lower() not in EXTENSIONS:
-            raise UserError(f"{folder / name}: an extra file, not an image by its name; remove it")
+            raise UserError(
+                f"{folder / name}: an extra file, not an image that can be read by its name; convert it (HEIC to JPEG or PNG), or move it out of the folder"
+            )
         if (folder / name).is_symlink() and not (folder / name).exists():
             raise UserError(f"{folder / name}: a link to a file that is not there; mend or remove it")
     return names
