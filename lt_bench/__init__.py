@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lt_bench.strategies.contract import Strategy
     from lt_bench.strategies.facts import Facts
     from lt_bench.strategies.hyper import hyper
+    from lt_bench.strategies.official import Official
     from lt_bench.strategies.recipe import Recipe
 
 _MODULES = {
@@ -32,6 +33,7 @@ _MODULES = {
     "Classifier": "deploy.classifier",
     "Facts": "strategies.facts",
     "Head": "features.cache",
+    "Official": "strategies.official",
     "Recipe": "strategies.recipe",
     "Sampler": "features.samplers",
     "Strategy": "strategies.contract",
@@ -46,6 +48,7 @@ __all__ = [
     "Classifier",
     "Facts",
     "Head",
+    "Official",
     "Recipe",
     "Run",
     "Runs",

@@ -29,6 +29,7 @@ from lt_bench.features.locate import shipped
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
+from lt_bench.strategies.recipe import recipe_of
 from lt_bench.strategies.registry import find, strategy_names
 
 SEEDS = 5
@@ -105,7 +106,9 @@ def of_training(setting: Setting, planned: list[Planned], cache: FeatureCache) -
     chosen, manifest = planned[0].hyperparameters, cache.manifest
     K, D, B = manifest.dataset.num_classes, manifest.backbone.dim, chosen["batch_size"]
     operands = products(len(planned), B, D, K, setting.device)
-    steps, sampled = chosen["epochs"] * -(-sum(manifest.dataset.train_counts) // B), 300
+    samples = sum(manifest.dataset.train_counts)
+    recipe = recipe_of(chosen, samples)
+    steps, sampled = recipe.iterations or recipe.epochs * recipe.steps_of_epoch(samples), 300
 
     def run() -> None:
         with threads_for(2 * B * D * K * len(planned)):

@@ -15,6 +15,7 @@ from lt_bench.engine.arithmetic import Matmul
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import MATMUL, Mode, Protocol, TuningKind
 from lt_bench.strategies import revisions
+from lt_bench.strategies.recipe import NEUTRAL
 from lt_bench.strategies.registry import Entry
 from lt_bench.strategies.revisions import Code
 
@@ -98,7 +99,8 @@ class Planned:
         """The one line that reproduces the record."""
         dataset = self.manifest.dataset
         defaults = self.entry.resolve(dataset.name, dataset.imbalance_factor, self.setting.recipe)
-        changed = {key: value for key, value in self.hyperparameters.items() if value != defaults[key]}
+        changed = {key: value for key, value in self.hyperparameters.items() if value != defaults.get(key)}
+        changed |= {key: value for key, value in NEUTRAL.items() if key in defaults and key not in self.hyperparameters}
         options = ["--tuned"] if self.tuning.kind == "tuned" else strategy_options(changed)
         where = self.setting.words or ("--cache", self.manifest.name)
         exactness = [] if self.setting.matmul == "highest" else ["--matmul", self.setting.matmul]

@@ -20,6 +20,7 @@ from lt_bench.core.names import suggestion
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.features.manifest import read_manifest
+from lt_bench.strategies.official import listed
 from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
 
 _WIDE = 110
@@ -129,6 +130,7 @@ def _strategy_facts(name: str) -> Row:
     facts = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry) if field.name != "hyperparameters"}
     kinds = {key: type_name(kind) for key, kind in entry.types().items()}
     resolved = {key: {"type": kinds[key], "default": value} for key, value in entry.resolve("").items()}
+    facts["official"] = list(map(vars, entry.official))
     return facts | {"recipe": vars(entry.recipe), "hyperparameters": resolved, "composition": entry.as_composition}
 
 
@@ -142,7 +144,7 @@ def _show_strategy(name: str, output: Output) -> None:
         table.add_row(f"--strategy.{key}", types.get(key, "recipe"), str(value))
     said(table)
     said(f"trains {entry.trains}; sampler {entry.sampler}; starts from {entry.initial_head}")
-    said(f"official for: {', '.join(entry.official) or 'no data set; the defaults are inferred'}")
+    said("\n".join(["official settings:", *(f"  {line}" for line in listed(entry.official))]))
     for dataset, settings in entry.settings.items():
         said(f"on {dataset}: {settings}")
     if entry.grid:

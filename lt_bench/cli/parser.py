@@ -146,7 +146,7 @@ def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, te
     own = {one.name: one.help for one in entry.hyperparameters if one.help}
     ranges = {one.name: one.range_text for one in entry.hyperparameters}
     texts, kinds = explained(Recipe.__doc__) | explained(entry.doc) | own, entry.types()
-    for key, value in entry.resolve(dataset).items():
+    for key, value in entry.options(dataset).items():
         _add(
             group,
             f"strategy.{key}",

@@ -170,4 +170,4 @@ def _check_values(entry: Entry, given: dict[str, Any]) -> None:
         if hyperparameter.name in given:
             hyperparameter.check(entry.name, given[hyperparameter.name])
     recipe = {field.name for field in dataclasses.fields(entry.recipe)} - {one.name for one in entry.hyperparameters}
-    dataclasses.replace(entry.recipe, **{key: value for key, value in given.items() if key in recipe})
+    entry.recipe.changed({key: value for key, value in given.items() if key in recipe})

@@ -224,6 +224,7 @@ class EpochOrder(TorchSampler[Tensor]):
         views: positions v, in the split, of the views to draw from.
         epochs: how many epochs the fit has.
         batch_size: samples per step, all processes together.
+        samples_of: of the N samples of an epoch's order, how many it takes; None for all.
         steps_per_chunk: steps handed over at once.
         sample_weights: gives the weights of the samples, (N,) or (S, N), one row a repetition; called once at the start of every epoch. Equal on all
             processes.
@@ -239,13 +240,14 @@ class EpochOrder(TorchSampler[Tensor]):
         *,
         epochs: int,
         batch_size: int,
+        samples_of: Callable[[int, int], int] | None = None,
         steps_per_chunk: int = 512,
         sample_weights: Callable[[], Tensor | None] | None = None,
     ) -> None:
         self._labels, self._counts = labels.cpu(), counts.cpu()
         self._sampler, self._repetitions, self._views = resolve_sampler(sampler), repetitions, torch.tensor(views)
         self._epochs, self._batch_size, self._chunk = epochs, batch_size, batch_size * steps_per_chunk
-        self._sample_weights, self._epoch = sample_weights, 0
+        self._samples_of, self._sample_weights, self._epoch = samples_of, sample_weights, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration."""
@@ -276,10 +278,15 @@ class EpochOrder(TorchSampler[Tensor]):
             )
         rows = [None] * S if weights is None else weights.detach().cpu().expand(S, -1)
         orders = torch.stack([self.order(one, self._epoch, weight) for one, weight in zip(self._repetitions, rows, strict=True)])
-        yield from orders.split(self._chunk, dim=1)
+        yield from orders[:, : self._taken()].split(self._chunk, dim=1)
 
     def __len__(self) -> int:
-        return -(-self._labels.numel() // self._chunk)
+        return -(-self._taken() // self._chunk)
+
+    def _taken(self) -> int:
+        """Samples of the present epoch."""
+        N = self._labels.numel()
+        return N if self._samples_of is None else self._samples_of(self._epoch, N)
 
 
 def _by_class(labels: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

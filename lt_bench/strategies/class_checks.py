@@ -66,7 +66,7 @@ def check_class(cls: type, base: type, abstract: bool) -> None:
             f'{where} has no name; give it one: name = "my_head" (a base class of others says `class {cls.__name__}(..., abstract=True)`)'
         )
     for attribute, declared in cls.__dict__.get("declared", {}).items():
-        _check_hyperparameter(where, attribute, declared.name, base)
+        _check_hyperparameter(where, attribute, declared.name, base, takes_batches=getattr(cls, "fitting", "sgd") == "sgd")
     for attribute, value in cls.__dict__.items():
         _check_value(where, attribute, value)
         _check_spelling(where, attribute, base)
@@ -90,13 +90,13 @@ def is_entry(value: Any) -> bool:
     return hasattr(value, "slot") and hasattr(value, "arguments")
 
 
-def _check_hyperparameter(where: str, attribute: str, name: str, base: type) -> None:
-    """Refuse names that mean something else already."""
+def _check_hyperparameter(where: str, attribute: str, name: str, base: type, *, takes_batches: bool) -> None:
+    """Refuse names that mean something else already; those of the recipe are free where no batches are taken."""
     if attribute in (*METHODS, *SLOT_ATTRIBUTES):
         raise UserError(
             f'{where}: a hyper-parameter called {attribute} would hide the slot {attribute}; call the attribute otherwise and keep its name with hyper(..., name="{attribute}")'
         )
-    if name in RECIPE_FIELDS:
+    if takes_batches and name in RECIPE_FIELDS:
         raise UserError(f"{where}: a hyper-parameter cannot be called {name}, which is a field of the recipe; call it otherwise")
     owned = ("facts", "heads", "draws", "source", "solved", "given", "weight", "bias", "class_counts", "class_weight", "processes")
     if attribute in owned or (hasattr(base, attribute) and attribute != "reduction"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import shlex
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.strategies.hyper import Hyperparameter
-from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe
+from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, stated
 from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, COMPOSE, DEFAULTS, TITLES, canonical, described, entries, entry
 
 RECIPE = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
@@ -62,7 +62,7 @@ def command(slots: dict[str, str], recipe: Recipe) -> str:
     """The command that runs a composition: what differs from the defaults of ``compose``."""
     given: dict[str, Any] = {slot: text for slot, text in slots.items() if text != DEFAULTS.get(slot)}
     if slots.get("trainable") != "none":
-        given |= {name: getattr(recipe, name) for name in RECIPE_FIELDS if getattr(recipe, name) != getattr(RECIPE, name)}
+        given |= {name: value for name, value in stated(asdict(recipe), RECIPE).items() if value != getattr(RECIPE, name)}
     words = [
         word for name, value in given.items() for word in (f"--strategy.{name}", str(list(value) if isinstance(value, tuple) else value))
     ]
@@ -119,5 +119,5 @@ def compose(**hyperparameters: Any) -> type:
             f"compose has no slot {unknown[0]!r}{suggestion(unknown[0], (*TITLES, *RECIPE_FIELDS))}; it has {', '.join(TITLES)}"
         )
     cls, _ = class_of(slots)
-    cls.recipe, cls.composition = replace(RECIPE, **recipe), canonical_slots({**DEFAULTS, **slots})
+    cls.recipe, cls.composition = RECIPE.changed(recipe), canonical_slots({**DEFAULTS, **slots})
     return cls

@@ -12,7 +12,6 @@ parameters, logits and labels then have a leading H, and a hyper-parameter that 
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -29,6 +28,7 @@ from lt_bench.strategies.class_checks import SLOT_ATTRIBUTES, check_class, check
 from lt_bench.strategies.facts import Batch, Facts
 from lt_bench.strategies.hyper import Hyperparameter, declared_in
 from lt_bench.strategies.noise import Draws
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe
 from lt_bench.strategies.slots.base import Slot, assign
 from lt_bench.strategies.slots.classifiers import Classifier
@@ -53,8 +53,9 @@ class Strategy(LightningModule):
         fitting: ``sgd`` (batches), ``solve`` (``solve`` is called once with the training features) or ``none`` (nothing is fitted).
         stackable: whether several heads may be fitted as one stack, see above.
         reduction: ``samples`` divides the batch's sum of losses by its size, ``weights`` by the sum of class weights over it (torch's weighted mean).
-        recipe: the optimisation.
-        official: data sets for which hyper-parameters are those of the official code or paper; elsewhere they are called inferred.
+        recipe: the optimisation; an instance's has its lengths in epochs of the training data, also where it is stated in steps
+            (a Trainer then takes ``max_steps=strategy.recipe.iterations``).
+        official: the released configurations whose settings these are, by data set and imbalance factor; elsewhere they are called inferred.
         settings: per data set, what differs from the defaults.
         grid: further values that tuning tries, by hyper-parameter; an empty tuple leaves out one that declares a grid.
         selected_on_val: True where the defaults are our own choice, made on validation images; never called official or inferred.
@@ -82,7 +83,7 @@ class Strategy(LightningModule):
     stackable: ClassVar[bool] = False
     reduction: Literal["samples", "weights"] = "samples"
     recipe: Recipe = Recipe()
-    official: ClassVar[tuple[str, ...]] = ()
+    official: ClassVar[Official | tuple[Official, ...]] = ()
     settings: ClassVar[dict[str, dict[str, Any]]] = {}
     grid: ClassVar[dict[str, tuple[Any, ...]]] = {}
     selected_on_val: ClassVar[bool] = False
@@ -422,7 +423,8 @@ class Strategy(LightningModule):
         unknown = [name for name in given if name not in by_name and name not in RECIPE_FIELDS]
         if unknown:
             raise UserError(f"{self.name} has no hyper-parameter {unknown[0]!r}; it has {', '.join([*by_name, *RECIPE_FIELDS])}")
-        self.recipe = dataclasses.replace(type(self).recipe, **{name: value for name, value in given.items() if name in RECIPE_FIELDS})
+        optimisation = {name: value for name, value in given.items() if name in RECIPE_FIELDS and name not in by_name}
+        self.recipe = type(self).recipe.changed(optimisation).for_samples(self.facts.num_samples)
         for name, declared in by_name.items():
             value = given.get(name, declared.default)
             declared.check(self.name, value)

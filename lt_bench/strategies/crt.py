@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.official import Official
 
 
 class CRT(Strategy):
@@ -21,11 +22,23 @@ class CRT(Strategy):
     sampler = "class_aware"
     initial_head = "random"
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=128, epochs=30, schedule="step", milestones=(10, 20), decay=0.1, warmup_epochs=5)
-    official = ("imagenet_lt", "inat2018", "places_lt")
+    official = (
+        Official(
+            "facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/cls_crt.yaml", "imagenet_lt", None, "keeps small last batches",
+        ),
+        Official(
+            "facebookresearch/classifier-balancing", "f162ade", "config/iNaturalist18/cls_crt.yaml", "inat2018", None, "keeps small last batches",
+        ),
+        Official(
+            "facebookresearch/classifier-balancing", "f162ade", "config/Places_LT/cls_crt.yaml", "places_lt", None, "keeps small last batches",
+        ),
+    )  # fmt: skip
     settings = {
-        "imagenet_lt": {"lr": 0.2, "weight_decay": 5e-4, "batch_size": 512, "epochs": 10, "schedule": "cosine", "warmup_epochs": 0},
-        "inat2018": {"lr": 0.2, "weight_decay": 1e-4, "batch_size": 512, "epochs": 30, "schedule": "cosine", "warmup_epochs": 0},
-        "places_lt": {"lr": 0.1, "weight_decay": 5e-4, "batch_size": 256, "epochs": 10, "schedule": "cosine", "warmup_epochs": 0},
-    }
+        "imagenet_lt": {"lr": 0.2, "batch_size": 512, "epochs": 10, "schedule": "cosine", "warmup_epochs": 0, "schedule_offset": 1},
+        "inat2018": {
+            "lr": 0.2, "weight_decay": 1e-4, "batch_size": 512, "epochs": 30, "schedule": "cosine", "warmup_epochs": 0, "schedule_offset": 1,
+        },
+        "places_lt": {"batch_size": 256, "epochs": 10, "schedule": "cosine", "warmup_epochs": 0, "schedule_offset": 1},
+    }  # fmt: skip
     grid = {"lr": (0.01, 0.1, 0.5, 2.0), "weight_decay": (5e-4, 5e-3, 2e-2)}
     stackable = True

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lt_bench.core.inference_heads import ConfidenceHead
 from lt_bench.strategies.contract import Facts, Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.slots.weights import Inverse
 
 
@@ -32,7 +33,14 @@ class DisAlign(Strategy):
     trains = "scale and shift per class, confidence"
     capturable = True
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=256, epochs=10)
-    official = ("imagenet_lt",)
+    official = (
+        Official(
+            "Megvii-BaseDetection/DisAlign",
+            "a2fc350",
+            "classification/imagenetlt/resnext50/resx50.scratch.imagenet_lt.224size.90e.disalign.10e/config.py",
+            "imagenet_lt",
+        ),
+    )
     grid = {"lr": (0.01, 0.1, 0.5), "epochs": (10, 30)}
     stackable = True
 

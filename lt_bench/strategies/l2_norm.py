@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.slots.inference import RowNorm
 
 
@@ -19,7 +20,7 @@ class L2Norm(Strategy):
     paper = "Alshammari et al., Long-Tailed Recognition via Weight Balancing, CVPR 2022; code ShadeAlsha/LTR-weight-balancing"
     trains = "nothing"
     fitting = "none"
-    official = ("cifar100_lt@100",)
+    official = (Official("ShadeAlsha/LTR-weight-balancing", "e89f292", "demo2_second-stage-training.py", "cifar100_lt", 100),)
 
     keep_bias: bool = hyper(True, grid=(True, False), help="keep the stage-1 bias")
 

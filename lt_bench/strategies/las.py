@@ -6,6 +6,7 @@ from typing import Literal
 
 from lt_bench.strategies.contract import Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.slots.targets import LabelAware
 from lt_bench.strategies.slots.trainable import ScaledHead
 
@@ -31,9 +32,16 @@ class LAS(Strategy):
     capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=10)
     official = (
-        "cifar10_lt@100", "cifar10_lt@50", "cifar10_lt@10", "cifar100_lt@100", "cifar100_lt@50", "cifar100_lt@10",
-        "imagenet_lt", "inat2018", "places_lt",
-    )  # fmt: skip
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb001_stage2_mislas.yaml", "cifar10_lt", 100),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb002_stage2_mislas.yaml", "cifar10_lt", 50),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb01_stage2_mislas.yaml", "cifar10_lt", 10),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb001_stage2_mislas.yaml", "cifar100_lt", 100),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb002_stage2_mislas.yaml", "cifar100_lt", 50),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb01_stage2_mislas.yaml", "cifar100_lt", 10),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/imagenet/imagenet_resnet50_stage2_mislas.yaml", "imagenet_lt"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/ina2018/ina2018_resnet50_stage2_mislas.yaml", "inat2018"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/places/places_resnet152_stage2_mislas.yaml", "places_lt"),
+    )
     settings = {
         "cifar10_lt@100": {"smooth_head": 0.3, "smooth_tail": 0.0, "lr_factor": 0.5},
         "cifar10_lt@50": {"smooth_head": 0.2, "smooth_tail": 0.0, "lr_factor": 0.2},

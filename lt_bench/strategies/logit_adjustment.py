@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.slots.inference import SubtractLogPrior
 
 
@@ -18,7 +19,18 @@ class LogitAdjustment(Strategy):
     paper = "Menon et al., Long-tail learning via logit adjustment, ICLR 2021, eq. 9; code google-research/logit_adjustment"
     trains = "nothing"
     fitting = "none"
-    official = ("cifar10_lt", "cifar100_lt", "imagenet_lt", "inat2018")
+    official = (
+        Official(
+            "google-research/google-research", "ccc94ce", "logit_adjustment/main.py --dataset=cifar10-lt --mode=posthoc", "cifar10_lt", 100
+        ),
+        Official(
+            "google-research/google-research",
+            "ccc94ce",
+            "logit_adjustment/main.py --dataset=cifar100-lt --mode=posthoc",
+            "cifar100_lt",
+            100,
+        ),
+    )
 
     tau: float = hyper(
         1.0,

@@ -6,6 +6,7 @@ from typing import Literal
 
 from lt_bench.strategies.contract import Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.slots.targets import Smooth
 
 
@@ -28,7 +29,11 @@ class LOS(Strategy):
     family = "label softening"
     paper = "Sun et al., Rethinking Classifier Re-Training in Long-Tailed Recognition: Label Over-Smooth Can Balance, ICLR 2025; code bilibili/LOS"
     recipe = Recipe(lr=5e-4, momentum=0.9, weight_decay=0.0, batch_size=64, epochs=20)
-    official = ("cifar100_lt",)
+    official = (
+        Official("bilibili/LOS", "50652c0", "main_stage2.py --imb_ratio 10 --label_smooth 0.98", "cifar100_lt", 10),
+        Official("bilibili/LOS", "50652c0", "main_stage2.py --imb_ratio 50 --label_smooth 0.98", "cifar100_lt", 50),
+        Official("bilibili/LOS", "50652c0", "main_stage2.py --imb_ratio 100 --label_smooth 0.98", "cifar100_lt", 100),
+    )
     settings = {"imagenet_lt": {"epsilon": 0.99}, "inat2018": {"epsilon": 0.99}}
     grid = {"lr": (5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3)}
     stackable = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.slots.trainable import Scale
 
 
@@ -21,11 +22,21 @@ class LWS(Strategy):
     trains = "a scale per class"
     capturable = True
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=128, epochs=5)
-    official = ("imagenet_lt", "inat2018", "places_lt")
+    official = (
+        Official(
+            "facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/cls_lws.yaml", "imagenet_lt", None, "keeps small last batches",
+        ),
+        Official(
+            "facebookresearch/classifier-balancing", "f162ade", "config/iNaturalist18/cls_lws.yaml", "inat2018", None, "keeps small last batches",
+        ),
+        Official(
+            "facebookresearch/classifier-balancing", "f162ade", "config/Places_LT/cls_lws.yaml", "places_lt", None, "keeps small last batches",
+        ),
+    )  # fmt: skip
     settings = {
-        "imagenet_lt": {"lr": 0.2, "batch_size": 512},
-        "inat2018": {"lr": 0.2, "weight_decay": 1e-4, "batch_size": 512},
-        "places_lt": {"batch_size": 256},
+        "imagenet_lt": {"lr": 0.2, "batch_size": 512, "schedule_offset": 1},
+        "inat2018": {"lr": 0.2, "weight_decay": 1e-4, "batch_size": 512, "schedule_offset": 1},
+        "places_lt": {"batch_size": 256, "schedule_offset": 1},
     }
     grid = {"lr": (0.01, 0.03, 0.1, 0.2), "weight_decay": (0.0, 5e-4, 5e-3), "epochs": (5, 20)}
     stackable = True

@@ -6,6 +6,7 @@ from typing import Literal
 
 from lt_bench.strategies.contract import Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.slots.trainable import Affine
 from lt_bench.strategies.slots.weights import Inverse
 
@@ -16,8 +17,9 @@ class MARC(Strategy):
     ``l_i = w_y * CE(z'_i, y)``, ``z'_c = a_c z_c + b_c ||w_c||``, ``w_c`` of the loss = (1 / pi_c)^rho scaled to sum to K, the batch reduced by its sum of weights; a
     starts at 1, b at 0 (microsoft/robustlearn ``marc/models/MARCClassifier.py:15-30``). W and the bias of z are frozen; all folds into one linear layer.
 
-    Official: ImageNet-LT, iNaturalist and Places-LT. On CIFAR the code warms up from 0.05 to 0.1 over 800 of 2,000 iterations of 512; here the ramp begins near 0
-    and is counted in epochs (36 of 91 on CIFAR-100-LT IF 100, 32 of 80 on CIFAR-10-LT), hence inferred.
+    Official: ImageNet-LT, iNaturalist and Places-LT, and CIFAR at IF 100 and 200, where the code warms up from 0.05 to 0.1 over 800 of 2,000 iterations of 512. Its
+    schedule is stepped before each epoch (``run_networks.py:442``), so the last one runs at rate 0; it leaves out the last, smaller batch of every epoch, here it
+    is trained on.
     """
 
     name = "marc"
@@ -25,10 +27,23 @@ class MARC(Strategy):
     paper = "Wang et al., Margin Calibration for Long-Tailed Visual Recognition, ACML 2022; code microsoft/robustlearn marc/"
     trains = "scale and shift per class"
     capturable = True
-    recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=512, epochs=91, warmup_epochs=36)
-    official = ("imagenet_lt", "inat2018", "places_lt")
+    recipe = Recipe(
+        lr=0.1, weight_decay=5e-4, batch_size=512, iterations=2000, warmup_iterations=800, warmup_from=0.5, schedule_offset=1
+    )  # fmt: skip
+    official = (
+        Official("microsoft/robustlearn", "31580cd", "marc/config/CIFAR10_LT/MARC_100.yaml", "cifar10_lt", 100, "keeps small last batches"),
+        Official("microsoft/robustlearn", "31580cd", "marc/config/CIFAR10_LT/MARC_200.yaml", "cifar10_lt", 200, "keeps small last batches"),
+        Official(
+            "microsoft/robustlearn", "31580cd", "marc/config/CIFAR100_LT/MARC_100.yaml", "cifar100_lt", 100, "keeps small last batches"
+        ),
+        Official(
+            "microsoft/robustlearn", "31580cd", "marc/config/CIFAR100_LT/MARC_200.yaml", "cifar100_lt", 200, "keeps small last batches"
+        ),
+        Official("microsoft/robustlearn", "31580cd", "marc/config/ImageNet_LT/MARC.yaml", "imagenet_lt", None, "keeps small last batches"),
+        Official("microsoft/robustlearn", "31580cd", "marc/config/iNaturalist18/MARC.yaml", "inat2018", None, "keeps small last batches"),
+        Official("microsoft/robustlearn", "31580cd", "marc/config/Places_LT/MARC.yaml", "places_lt", None, "keeps small last batches"),
+    )
     settings = {
-        "cifar10_lt": {"epochs": 80, "warmup_epochs": 32},
         "imagenet_lt": {"lr": 0.05, "batch_size": 256, "epochs": 10, "warmup_epochs": 0},
         "inat2018": {"lr": 0.05, "weight_decay": 1e-4, "batch_size": 256, "epochs": 30, "warmup_epochs": 0},
         "places_lt": {"lr": 0.05, "batch_size": 128, "epochs": 10, "warmup_epochs": 0},

@@ -35,10 +35,9 @@ class MetaSampler(BalancedSoftmax):
     paper = "Ren et al., Balanced Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020; code jiawei-ren/BalancedMetaSoftmax-Classification"
     initial_head = "random"
     trains = "weight, bias and a sampling rate per class"
-    recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=512, epochs=91)
+    recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=512, iterations=2000, schedule_offset=1)
     official = ()
     settings = {
-        "cifar10_lt": {"epochs": 80},
         "imagenet_lt": {"lr": 0.5, "epochs": 20, "meta_lr": 1e-3, "init_power": 0.1, "meta_batch_size": 1024},
         "places_lt": {"lr": 0.02, "batch_size": 256, "epochs": 10, "meta_lr": 1e-3, "init_power": 0.3},
     }

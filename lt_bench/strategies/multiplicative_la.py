@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.slots.inference import Multiply
 
 
@@ -21,7 +22,18 @@ class MultiplicativeLA(Strategy):
     paper = "Hasegawa and Sato, Exploring Weight Balancing on Long-Tailed Recognition Problem, ICLR 2024; code HN410/Exploring-Weight-Balancing-on-Long-Tailed-Recognition-Problem"
     trains = "nothing"
     fitting = "none"
-    official = ("cifar100_lt@100", "cifar10_lt@100")
+    official = (
+        Official(
+            "HN410/Exploring-Weight-Balancing-on-Long-Tailed-Recognition-Problem", "f8131b5", "jsons/Cifar10/second.json", "cifar10_lt", 100
+        ),
+        Official(
+            "HN410/Exploring-Weight-Balancing-on-Long-Tailed-Recognition-Problem",
+            "f8131b5",
+            "jsons/Cifar100/second.json",
+            "cifar100_lt",
+            100,
+        ),
+    )
     settings = {"cifar10_lt": {"tau": 1.6}}
 
     tau: float = hyper(

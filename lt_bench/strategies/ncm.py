@@ -14,6 +14,7 @@ from lt_bench.strategies._lib.remembered import remembered
 from lt_bench.strategies._lib.tensors import linear_head
 from lt_bench.strategies.contract import Facts, Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.official import Official
 
 
 class NCM(Strategy):
@@ -32,7 +33,10 @@ class NCM(Strategy):
     initial_head = "none"
     trains = "class means"
     fitting = "solve"
-    official = ("imagenet_lt", "inat2018", "places_lt")
+    official = (
+        Official("facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/feat_uniform.yaml --test --knn", "imagenet_lt"),
+        Official("facebookresearch/classifier-balancing", "f162ade", "config/iNaturalist18/feat_unifrom.yaml --test --knn", "inat2018"),
+    )
 
     form: Literal["un", "l2n", "cl2n"] = hyper(
         "cl2n", grid=("un", "l2n", "cl2n"), name="features", help="f: h, h / ||h||, or h centred over its norm"

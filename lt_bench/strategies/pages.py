@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lt_bench.strategies.official import listed
 from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
 
 INDEX = "README.md"
@@ -34,7 +35,7 @@ def page(entry: Entry) -> str:
         f"* family: {entry.family}" + ("; **inferred**: its formulas or constants could not be read" if entry.inferred else ""),
         f"* source: {entry.paper}",
         f"* trains {entry.trains}; sampler: {_sampler(entry)}; starts from: {entry.initial_head}",
-        f"* official hyper-parameters for: {', '.join(entry.official) or 'no data set; the defaults are inferred'}",
+        "* official settings: " + "; ".join(map(_cell, listed(entry.official))),
         *(f"* on {dataset}: {settings}" for dataset, settings in entry.settings.items()),
         *([f"* tuning tries: {entry.grid}"] if entry.grid else []),
     ]

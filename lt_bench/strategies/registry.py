@@ -17,7 +17,8 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.names import object_at, suggestion
 from lt_bench.strategies import composition
 from lt_bench.strategies.hyper import Hyperparameter, type_name
-from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, RecipeOptions
+from lt_bench.strategies.official import Official
+from lt_bench.strategies.recipe import EITHER, RECIPE_FIELDS, Recipe, RecipeOptions, either, stated
 from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, COMPOSE, TITLES
 from lt_bench.strategies.source import class_facts, declarations, methods_of, slot_texts
 
@@ -28,6 +29,7 @@ _NOT_STRATEGIES = {
     "facts",
     "hyper",
     "noise",
+    "official",
     "pages",
     "recipe",
     "registry",
@@ -63,7 +65,7 @@ class Entry:
     trains: str
     fitting: str
     recipe: Recipe
-    official: tuple[str, ...]
+    official: tuple[Official, ...]
     settings: dict[str, dict[str, Any]]
     grid: dict[str, tuple[Any, ...]]
     inferred: bool
@@ -76,16 +78,20 @@ class Entry:
     cls: Any = None
 
     def __post_init__(self) -> None:
-        """Keep names free that records use, and merge the grids.
+        """Keep names free that records use, take a single official source as one of several, and merge the grids.
 
         Raises:
-            UserError: a hyper-parameter has such a name.
+            UserError: a hyper-parameter has such a name; what is called official names no source.
         """
         for hyperparameter in self.hyperparameters:
             if hyperparameter.name in RESERVED:
                 raise UserError(
                     f"{self.class_path}: a hyper-parameter cannot be called {hyperparameter.name}, records mean something else by it"
                 )
+        official = (self.official,) if isinstance(self.official, Official) else tuple(self.official)
+        if wrong := [one for one in official if not isinstance(one, Official)]:
+            raise UserError(f"{self.class_path}: official is {wrong[0]!r}, expected Official(repository, commit, config, dataset)")
+        object.__setattr__(self, "official", official)
         declared = {one.name: one.grid for one in self.hyperparameters if one.grid}
         merged = declared | self.grid
         object.__setattr__(self, "grid", {name: values for name, values in merged.items() if values})
@@ -116,22 +122,32 @@ class Entry:
     def resolve(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
         """All hyper-parameters for a data set, the recipe included: defaults, then the strategy's settings for ``dataset`` and ``dataset@IF``, then ``given``.
 
+        Of two fields for a length (epochs, iterations) the one that holds is there; what a record leaves out (``recipe.NEUTRAL``) is not.
+
         Raises:
-            UserError: a given name that the strategy does not have, with a suggestion.
+            UserError: a given name that the strategy does not have, with a suggestion; a length in epochs and in steps.
+        """
+        return stated(self.options(dataset, imbalance_factor, given), self.recipe)
+
+    def options(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The same with a value for everything that can be given, None for a length in epochs where one in steps holds.
+
+        Raises:
+            UserError: as ``resolve``.
         """
         resolved = {h.name: h.default for h in self.hyperparameters}
         if self.fitting == "sgd" or self.is_composition:
             resolved |= dataclasses.asdict(self.recipe)
-        chosen = dict(given or {})
-        for key in reversed(_dataset_keys(dataset, imbalance_factor)):
-            chosen = {**self.settings.get(key, {}), **chosen}
-        for name, value in chosen.items():
-            if name not in resolved:
+        known = tuple(resolved)
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
+        for layer in (*(self.settings.get(key, {}) for key in _dataset_keys(dataset, imbalance_factor)), given):
+            if unknown := [name for name in layer if name not in known]:
                 raise UserError(
-                    f"strategy {self.name} has no hyper-parameter {name!r}{suggestion(name, resolved)}; it has {', '.join(resolved) or 'none'}"
+                    f"strategy {self.name} has no hyper-parameter {unknown[0]!r}{suggestion(unknown[0], known)}; it has {', '.join(known) or 'none'}"
                 )
-            resolved[name] = tuple(value) if isinstance(value, list) else value
-        return self._composed(resolved, chosen) if self.is_composition else resolved
+            resolved = either(resolved, layer)
+        resolved |= {epochs: None for epochs, steps in EITHER if epochs in resolved and resolved.get(steps) is not None}
+        return self._composed(resolved, given) if self.is_composition else resolved
 
     def _composed(self, resolved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         """The hyper-parameters of a composition: slots in canonical texts, and no recipe where nothing is trained."""
@@ -153,7 +169,7 @@ class Entry:
 
     def is_official(self, dataset: str, imbalance_factor: float | None = None) -> bool:
         """Whether the hyper-parameters for this data set are the official ones; strategies without any have nothing to infer."""
-        known = any(key in self.official for key in _dataset_keys(dataset, imbalance_factor))
+        known = any(one.holds_for(dataset, imbalance_factor) for one in self.official)
         return not self.inferred and (known or (not self.hyperparameters and self.fitting != "sgd" and not self.is_own))
 
     def load(self) -> Any:

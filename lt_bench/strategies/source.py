@@ -10,9 +10,10 @@ from typing import Any
 
 from lt_bench.core.errors import UserError
 from lt_bench.strategies.hyper import Hyperparameter, hyper, type_of
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.recipe import Recipe
 
-CALLS: dict[str, Callable[..., Any]] = {"Recipe": Recipe}
+CALLS: dict[str, Callable[..., Any]] = {"Recipe": Recipe, "Official": Official}
 """Facts that may be calls with literal arguments."""
 
 
@@ -81,6 +82,9 @@ def methods_of(node: ast.ClassDef) -> set[str]:
 
 
 def _literal(value: ast.expr) -> Any:
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in CALLS and not value.args:
-        return CALLS[value.func.id](**{keyword.arg: _literal(keyword.value) for keyword in value.keywords if keyword.arg})
+    if isinstance(value, ast.Tuple):
+        return tuple(map(_literal, value.elts))
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in CALLS:
+        named = {keyword.arg: _literal(keyword.value) for keyword in value.keywords if keyword.arg}
+        return CALLS[value.func.id](*map(_literal, value.args), **named)
     return ast.literal_eval(value)

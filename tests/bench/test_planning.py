@@ -30,6 +30,7 @@ def test_the_kind_says_where_hyperparameters_come_from(manifest):
         return plan(find(strategy), manifest, given, [0])[0].tuning.kind
 
     assert kind("los") == "official"
+    assert kind("balanced_softmax") == "inferred"  # released for IF 200 only
     assert kind("los", epsilon=0.98) == "official"  # saying what is so anyway changes nothing
     assert kind("los", epsilon=0.9) == "user"
     assert kind("d_ffds") == "inferred"
@@ -41,6 +42,30 @@ def test_a_setting_of_the_caches_data_set_is_resolved(manifest):
     assert (run.hyperparameters["gamma_min"], run.hyperparameters["groups"]) == (1.5, 5)
     (said,) = plan(find("d_ffds"), manifest, {"gamma_min": 0.0}, [0])
     assert said.hyperparameters["gamma_min"] == 0.0
+
+
+def test_the_command_says_a_length_and_an_offset_that_are_given(manifest):
+    def command(strategy, **given):
+        return shlex.split(plan(find(strategy), manifest, given, [0])[0].command)
+
+    assert "--strategy.iterations" not in command("balanced_softmax")
+    assert command("balanced_softmax", epochs=3)[-2:] == ["--strategy.epochs", "3"]
+    assert command("balanced_softmax", iterations=7)[-2:] == ["--strategy.iterations", "7"]
+    assert command("los", iterations=7)[-2:] == ["--strategy.iterations", "7"]
+    assert command("weight_balancing_released", schedule_offset=0)[-2:] == ["--strategy.schedule_offset", "0"]
+    assert "--strategy.schedule_offset" not in command("los", schedule_offset=0)
+    for words in (command("balanced_softmax", epochs=3), command("weight_balancing_released", schedule_offset=0)):
+        options = parse("run", words[2:])
+        (again,) = plan(find(options.strategy.name), manifest, options.strategy.hyperparameters, [0])
+        assert shlex.split(again.command) == words
+
+
+def test_an_offset_of_a_data_set_can_be_turned_off(tmp_path, make_cache):
+    manifest = read_manifest(make_cache(tmp_path / "imagenet", dataset={"name": "imagenet_lt", "imbalance_factor": 256.0}))
+    (official,), (without,) = (plan(find("crt"), manifest, given, [0]) for given in ({}, {"schedule_offset": 0}))
+    assert official.hyperparameters["schedule_offset"] == 1
+    assert shlex.split(without.command)[-2:] == ["--strategy.schedule_offset", "0"]
+    assert official.id != without.id
 
 
 def test_the_identity_is_what_was_run(manifest, tmp_path, make_cache):

@@ -15,7 +15,9 @@ COUNTS = (30, 9, 2)
 
 def ready(on=None, **changes):
     on = on or problem(COUNTS, 4)
-    return on, build(find("meta_sampler"), on, torch.float64, [job(find("meta_sampler"), lr=0.7, weight_decay=0.02, **changes)])
+    return on, build(
+        find("meta_sampler"), on, torch.float64, [job(find("meta_sampler"), lr=0.7, weight_decay=0.02, schedule_offset=0, **changes)]
+    )
 
 
 def labels_of(on, rows):

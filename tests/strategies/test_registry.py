@@ -1,10 +1,12 @@
 import dataclasses
+import re
 import textwrap
 
 import pytest
 import torch
 
 from lt_bench.core.errors import UserError
+from lt_bench.data.specs import dataset_spec
 from lt_bench.features.cache import Head
 from lt_bench.strategies import registry
 from lt_bench.strategies.contract import Facts
@@ -62,7 +64,11 @@ def test_every_entry_says_what_its_class_says():
 def test_facts_of_los():
     entry = find("los")
     assert entry.recipe == Recipe(lr=5e-4, momentum=0.9, weight_decay=0.0, batch_size=64, epochs=20)
-    assert entry.official == ("cifar100_lt",)
+    assert [(one.dataset, one.imbalance_factor) for one in entry.official] == [
+        ("cifar100_lt", 10),
+        ("cifar100_lt", 50),
+        ("cifar100_lt", 100),
+    ]
     assert {h.name: h.default for h in entry.hyperparameters} == {
         "epsilon": 0.98,
         "convention": "torch",
@@ -106,7 +112,11 @@ def test_resolve_refuses_what_the_strategy_does_not_have():
 
 def test_official_is_a_matter_of_the_data_set():
     assert find("los").is_official("cifar100_lt", 100)
+    assert not find("los").is_official("cifar100_lt", 200)
     assert not find("los").is_official("imagenet_lt")
+    assert find("balanced_softmax").is_official("cifar100_lt", 200)
+    assert not find("balanced_softmax").is_official("cifar100_lt", 100), "released for IF 200 only"
+    assert find("crt").is_official("imagenet_lt", 256), "a data set with one imbalance factor"
     assert find("joint").is_official("anything")
     assert not find("lort").is_official("cifar100_lt", 100)
 
@@ -122,10 +132,54 @@ def test_unknown_names():
         assert "\n" not in str(caught.value)
 
 
+def test_what_is_called_official_names_its_source():
+    for entry in map(find, strategy_names()):
+        for one in entry.official:
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+", one.repository), entry.name
+            assert re.fullmatch(r"[0-9a-f]{7,40}", one.commit), entry.name
+            assert re.search(r"\w\.(py|json|yaml)\b", one.config), entry.name
+            profiles = dataset_spec(one.dataset).layout in ("small_images", "tiny_imagenet")
+            assert (one.imbalance_factor is not None) == profiles, f"{entry.name}: {one.dataset} exists with several imbalance factors"
+            if one.imbalance_factor is not None:
+                assert one.imbalance_factor in (10, 50, 100, 200), entry.name
+        assert len({(one.dataset, one.imbalance_factor) for one in entry.official}) == len(entry.official), entry.name
+
+
+def test_official_says_where_it_comes_from(own):
+    own("mine_official", """
+        import lt_bench as lt
+        class One(lt.Strategy):
+            name = "one"
+            official = lt.Official("me/mine", "0123abc", "train.py", "cifar100_lt", 100)
+        class Wrong(lt.Strategy):
+            name = "wrong"
+            official = ("cifar100_lt",)
+    """)  # fmt: skip
+    one = find("mine_official.One")
+    assert one.is_official("cifar100_lt", 100)
+    assert not one.is_official("cifar100_lt", 50)
+    with pytest.raises(UserError, match=r"official is 'cifar100_lt', expected Official\("):
+        find("mine_official.Wrong")
+
+
+def test_a_budget_in_steps_and_a_length_in_epochs_exclude_each_other():
+    entry = find("balanced_softmax")
+    assert entry.resolve("cifar100_lt", 100)["iterations"] == 2000
+    assert "epochs" not in entry.resolve("cifar100_lt", 100)
+    assert "iterations" not in entry.resolve("places_lt"), "whose configuration counts epochs"
+    given = entry.resolve("cifar100_lt", 100, {"epochs": 3})
+    assert given["epochs"] == 3
+    assert "iterations" not in given
+    with pytest.raises(UserError, match="epochs and iterations were both given"):
+        entry.resolve("cifar100_lt", 100, {"epochs": 3, "iterations": 4})
+    assert "schedule_offset" not in find("los").resolve("cifar100_lt", 100), "records without an offset are those from before there was one"
+    assert entry.resolve("cifar100_lt", 100, {"schedule_offset": 0})["schedule_offset"] == 0
+
+
 def test_types_cover_what_resolves():
     for name in strategy_names():
         entry = find(name)
-        assert set(entry.types()) == set(entry.resolve("")), name
+        assert set(entry.types()) == set(entry.options("")), name
     assert find("los").types()["lr"] is float
     assert type_name(find("los").types()["convention"]) == "torch | others"
 

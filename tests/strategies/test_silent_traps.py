@@ -161,8 +161,8 @@ def test_a_subclass_of_a_published_strategy_is_official_nowhere_and_has_its_own_
         epsilon = 0.5
 
     entry = describe(Mine)
-    assert find("los").is_official("cifar100_lt")
-    assert not entry.is_official("cifar100_lt")
+    assert find("los").is_official("cifar100_lt", 100)
+    assert not entry.is_official("cifar100_lt", 100)
     assert entry.resolve("imagenet_lt")["epsilon"] == 0.5
     assert find("lort").resolve("imagenet_lt")["epsilon"] == 0.99  # LORT changes nothing of LOS
 

@@ -22,6 +22,7 @@ from lt_bench.features.extraction.inputs import inputs_of
 from lt_bench.features.independence import Seen, seen_images
 from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import ArrayInfo, BackboneInfo, DatasetInfo, Manifest
+from lt_bench.strategies.recipe import recipe_of
 from lt_bench.strategies.registry import Entry
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
@@ -111,8 +112,9 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
     network = build_backbone(backbone, K) if phase1 is None else phase1.network
     start = 0 if phase1 is None or plan is None else phase1.epochs
     resolved = entry.resolve(data.spec.name, data.imbalance_factor, {**recipe, **options.strategy.hyperparameters})
-    if start >= resolved["epochs"]:
-        raise UserError(f"{options.phase1}: {start} epochs are done and the schedule has {resolved['epochs']}; nothing is left to train")
+    epochs = recipe_of(resolved, sum(data.train_counts)).epochs
+    if start >= epochs:
+        raise UserError(f"{options.phase1}: {start} epochs are done and the schedule has {epochs}; nothing is left to train")
     check_trains_head(entry, network, data.train_counts, resolved)
     begun = "fresh weights" if phase1 is None else f"phase 1 of {phase1.epochs or 'unknown'} epochs (weights {phase1.hash})"
     stage1 = (

@@ -14,6 +14,7 @@ from lt_bench.core.devices import feature_memory
 from lt_bench.core.resources import core_quota
 from lt_bench.core.threads import threads_worth
 from lt_bench.engine.heads.fit import Hardware
+from lt_bench.strategies.recipe import recipe_of
 
 WORKER_FLOP = 1e12
 """Products that a worker on the CPU is started for: a guess, some times what its start takes (``benchmarks/speed/startup.py``)."""
@@ -44,7 +45,7 @@ def work_of(bench: CacheSource, runs: Sequence[Planned]) -> Work:
     size, samples = 2.0 * manifest.backbone.dim * manifest.dataset.num_classes, sum(manifest.dataset.train_counts)
     stepping = [run.hyperparameters for run in runs if run.entry.fitting == "sgd"]
     return Work(
-        flop=sum(2 * size * samples * chosen["epochs"] for chosen in stepping),
+        flop=sum(2 * size * samples * recipe_of(chosen, samples).epochs for chosen in stepping),
         product=max((size * chosen["batch_size"] for chosen in stepping), default=0.0),
         features=sum(bench.cache.bytes_of(split) for split in manifest.views),
         solves=any(run.entry.fitting == "solve" for run in runs),

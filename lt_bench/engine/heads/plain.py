@@ -86,7 +86,7 @@ def epoch_order(strategy: Strategy, train: FeatureSource, orders: tuple[int, ...
     recipe = strategy.recipe
     return EpochOrder(
         train.labels, strategy.class_counts.long(), strategy.sampler, orders, training_views(train, recipe.views),
-        epochs=recipe.epochs, batch_size=recipe.batch_size, sample_weights=strategy.sample_weights,
+        epochs=recipe.epochs, batch_size=recipe.batch_size, samples_of=recipe.samples_of, sample_weights=strategy.sample_weights,
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ class HeadJob:
 def stacks(jobs: Sequence[HeadJob], heads: int) -> list[list[HeadJob]]:
     """Partition jobs into stacks that one fit can serve; a strategy that is not stackable, or takes no batches, has a stack for each head.
 
-    Heads of a stack share strategy, batch size, epochs and every hyper-parameter that is not a float; they are ordered by repetition, so that heads of a
+    Heads of a stack share strategy, batch size, length and every hyper-parameter that is not a float; they are ordered by repetition, so that heads of a
     repetition stand together and share their batches.
 
     Args:
@@ -79,7 +79,7 @@ def _batches(stack: Sequence[HeadJob]) -> tuple | None:
     except UserError:
         return None  # its own fit says what is wrong
     overrides = Overrides(cls)
-    same = (first[name] for name in ("batch_size", "epochs", "views"))
+    same = (first.get(name) for name in ("batch_size", "epochs", "iterations", "views"))
     return (cls.sampler, orders, *same, overrides.captured) if overrides.pools else None  # a pool is captured as a whole
 
 

@@ -5,9 +5,11 @@ import signal
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from torch.utils.data import DataLoader, TensorDataset
 
+from lt_bench.bench.contract.subject import Problem, fit_plainly
 from lt_bench.core.errors import UserError
 from lt_bench.core.threads import FLOP_PER_THREAD, threads_for
 from lt_bench.engine.heads import fit as fit_module
@@ -15,7 +17,7 @@ from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.plain import training_views
 from lt_bench.engine.heads.pool import Member
 from lt_bench.engine.heads.sgd import HeadSGD
-from lt_bench.engine.heads.stacks import HeadJob
+from lt_bench.engine.heads.stacks import HeadJob, pools
 from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies.ce import CE
@@ -207,6 +209,55 @@ def test_killed_and_resumed_ends_as_if_nothing_had_happened(cache, train, strate
     for head in (0, 1):
         for name, values in whole.trajectory.arrays(head).items():
             np.testing.assert_allclose(resumed.trajectory.arrays(head)[name], values, rtol=0, atol=1e-12, err_msg=name)
+
+
+def budget(strategy, repetition=0, steps=8):
+    """A job that ends at a step."""
+    entry = find(strategy)
+    return HeadJob(entry, entry.resolve("none", None, {"batch_size": 32, "iterations": steps, "views": "plain"}), repetition)
+
+
+@pytest.mark.parametrize("strategy", ["balanced_softmax", "marc", "meta_sampler"])
+def test_a_budget_in_steps_ends_at_its_step_and_where_the_plain_fit_ends(cache, train, strategy):
+    a_whole_epoch = -(-len(train) // 32)
+    assert a_whole_epoch == 5
+    result = fitted(cache, train, budget(strategy))
+    assert result.steps == 8
+    assert [row["epoch"] for row in result.history[0]] == [0, 1]
+    plain, rows = fit_plainly(Problem(facts_of(cache), train), budget(strategy), torch.float64)
+    for row, other in zip(result.history[0], rows, strict=True):
+        assert row == pytest.approx(other, abs=1e-9)
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(result.head().state_dict()[name], tensor, rtol=0, atol=1e-9, msg=name)
+
+
+def test_a_users_own_trainer_takes_the_budget_as_max_steps(cache, train):
+    strategy = find("balanced_softmax").load()(facts_of(cache), iterations=8, batch_size=32)
+    trainer = Trainer(
+        max_steps=strategy.recipe.iterations, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    rows = TensorDataset(train.view("plain").float(), train.labels, torch.arange(len(train)))
+    trainer.fit(strategy, DataLoader(rows, batch_size=32, shuffle=True))
+    assert (trainer.global_step, strategy.recipe.epochs) == (8, 2)
+
+
+def test_a_stack_and_a_pool_end_at_the_step_of_the_budget(cache, train):
+    jobs = [budget("balanced_softmax", repetition) for repetition in (0, 1)]
+    others = [HeadJob(find("ce"), find("ce").resolve("none", None, {"batch_size": 32, "iterations": 8, "views": "plain"}), one) for one in (0, 1)]
+    assert pools([jobs, others], 8) == [[jobs, others]]
+    pool = fit_heads([jobs, others], facts_of(cache), train, Hardware("cpu"), dtype=torch.float64)
+    assert [one.steps for one in pool] == [8, 8]
+    for number, alone in enumerate(jobs):
+        torch.testing.assert_close(pool[0].head(number).weight, fitted(cache, train, alone).head().weight, rtol=0, atol=1e-9)
+    assert len(pools([[jobs[0]], [job("ce")]], 8)) == 2, "another length is another pool"
+
+
+def test_a_budget_is_resumed_to_its_step(cache, train, tmp_path):
+    path = tmp_path / "last.ckpt"
+    whole = fitted(cache, train, budget("balanced_softmax", steps=13), callbacks=[Saves(path)])
+    resumed = fitted(cache, train, budget("balanced_softmax", steps=13), resume=path)
+    assert (resumed.steps, resumed.history) == (whole.steps, whole.history) == (13, whole.history)
+    torch.testing.assert_close(resumed.strategy.weight, whole.strategy.weight, rtol=0, atol=1e-12)
 
 
 def test_an_error_of_the_strategy_comes_through(cache, train):
