@@ -95,7 +95,8 @@ def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> Meas
     started = time.perf_counter()
     fitted.check_finite(head)
     strategy = fitted.head(head)
-    module, classifier = strategy.inference_head(), strategy.classifier_rows()
+    module, classifier = fitted.module(head), strategy.classifier_rows()
+    classifier = None if classifier is None else fitted.of_all_classes(classifier)
     met = None if type(strategy).classifier_input is Strategy.classifier_input else strategy.classifier_input
     test = bench.measure(module, "test", classifier, met)
     views = {"test": test, "train": bench.measure(module, "train", classifier, met)}
@@ -111,7 +112,7 @@ def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> Meas
     for view in ("test", "train"):
         arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
     if fitted.trajectory is not None:
-        arrays |= fitted.trajectory.arrays(head)
+        arrays |= fitted.course(head)
     seconds = time.perf_counter() - started
     metrics = {view: measured.scalars for view, measured in views.items()}
     if fitted.best_epochs:

@@ -95,7 +95,7 @@ def _strategies() -> list[Row]:
 
 
 def _source(entry: Entry) -> str:
-    return f"{entry.paper.split(',')[0]} {''.join(re.findall(r'[0-9]{4}', entry.paper)[:1])}".strip()
+    return f"{entry.paper.split(',')[0]} {''.join(re.findall(r'\b(?:19|20)[0-9]{2}\b(?![.])', entry.paper)[:1])}".strip()
 
 
 def _datasets() -> list[Row]:

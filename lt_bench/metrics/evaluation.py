@@ -21,6 +21,9 @@ Vector = NDArray[np.float64]
 class Evaluation(nn.Module):
     """All metrics of a head on one evaluated set: O(K) states, exact on any number of processes.
 
+    A class without training images is never predicted: its images count as errors of accuracy and calibration, and have no part in the likelihood (theirs is 0),
+    LoMa and RSD, which run over the classes with training images.
+
     Every process must call `scalars()` or `vectors()`, also one that got no sample: the first of them merges the states.
 
     Args:
@@ -31,6 +34,8 @@ class Evaluation(nn.Module):
         UserError: counts or weight of a wrong shape.
     """
 
+    trained: Tensor
+
     def __init__(self, train_counts: ArrayLike, weight: Tensor | None = None) -> None:
         super().__init__()
         self.groups = shot_groups(train_counts)
@@ -38,7 +43,9 @@ class Evaluation(nn.Module):
         self.accuracy = ClassAccuracy(self.num_classes)
         self.calibration = CalibrationError()
         self.likelihood = NegativeLogLikelihood()
-        self.magnitude = LogitMagnitude(self.num_classes)
+        self.register_buffer("trained", torch.from_numpy(np.asarray(train_counts) > 0), persistent=False)
+        self._all_trained = bool(self.trained.all())
+        self.magnitude = LogitMagnitude(int(self.trained.sum()))
         self.decomposition = None if weight is None else NormDecomposition(weight)
 
     @torch.no_grad()
@@ -58,13 +65,22 @@ class Evaluation(nn.Module):
         outcomes = sample_outcomes(logits, labels)
         self.accuracy.update(outcomes.predictions, labels)
         self.calibration.update(outcomes.confidence, outcomes.predictions == labels)
-        self.likelihood.update(outcomes.log_likelihood)
-        self.magnitude.update(logits, labels)
+        if self._all_trained:
+            self.likelihood.update(outcomes.log_likelihood)
+            self.magnitude.update(logits, labels)
+        else:  # a head gives classes without training images no finite logit
+            within = self.trained[labels]
+            self.likelihood.update(outcomes.log_likelihood[within])
+            self.magnitude.update(logits[within][:, self.trained], (self.trained.cumsum(0) - 1)[labels[within]])
         if self.decomposition is not None:
             if features is None:
                 raise ValueError("an Evaluation with a weight needs the features of every batch")
             self.decomposition.update(features, labels)
         return outcomes
+
+    def _of_all(self, values: Tensor) -> Tensor:
+        """Values (K',) of the classes with training images as those of all (K,), NaN for the others."""
+        return values.new_full((self.num_classes,), torch.nan).masked_scatter(self.trained, values)
 
     def reset(self) -> None:
         """Forget every sample."""
@@ -76,7 +92,7 @@ class Evaluation(nn.Module):
         """Every scalar metric by name; accuracies and the calibration error are fractions, nll is in nats.
 
         Means over classes run over those present in the evaluated set; a group without any is NaN. `*_undefined` counts the classes without
-        an RSD, because their LoMa is not positive or they have no samples. `*_balance` is the standard deviation (ddof 0) over |mean|.
+        an RSD because their LoMa is not positive; classes without samples are not counted. `*_balance` is the standard deviation (ddof 0) over |mean|.
         """
         correct, total = (counts.cpu().numpy() for counts in self.accuracy.compute())
         vectors = self.vectors()
@@ -90,7 +106,7 @@ class Evaluation(nn.Module):
     def vectors(self) -> dict[str, NDArray]:
         """Every per-class metric by name, (K,) each: `class_total` int64, the others float64, NaN for a class without samples."""
         correct, total = (counts.cpu().numpy() for counts in self.accuracy.compute())
-        tensors = dict(self.magnitude.compute())
+        tensors = {name: self._of_all(value) for name, value in self.magnitude.compute().items()}
         if self.decomposition is not None:
             tensors |= self.decomposition.compute()
         return {"class_accuracy": _ratio(correct, total), "class_total": total} | {
@@ -122,7 +138,7 @@ def magnitude_scalars(loma: Vector, rsd: Vector, groups: ShotGroups, reading: st
     values[f"loma_{reading}_balance"] = float(present.std() / abs(mean)) if present.size and mean else float("nan")
     values[f"rsd_{reading}_mean"] = nan_mean(rsd)
     values |= {f"rsd_{reading}_{name}": value for name, value in group_means(rsd, groups).items()}
-    values[f"rsd_{reading}_undefined"] = float(np.isnan(rsd).sum())
+    values[f"rsd_{reading}_undefined"] = float((np.isnan(rsd) & ~np.isnan(loma)).sum())
     return values
 
 

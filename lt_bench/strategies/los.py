@@ -54,6 +54,6 @@ class LORT(LOS):
     """
 
     name = "lort"
-    paper = "Sun et al., arXiv 2403.00250v1 (the first version of LOS); abstract only, constants unknown"
+    paper = "Sun et al., first version of LOS, March 2024, arXiv 2403.00250v1; abstract only, constants unknown"
     official = ()
     inferred = True

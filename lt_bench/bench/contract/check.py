@@ -38,10 +38,10 @@ CHECKS: dict[str, Callable[[Entry], None]] = {
     function.__name__: function
     for function in (
         checks.grid_and_settings, checks.plain_trainer, checks.per_sample, checks.gradients, checks.fast_as_plain, checks.stack, checks.half_precision,
-        checks.sizes, checks.batches, checks.extreme_logits, saved_and_restored, checks.fits, checks.inference_head,
+        checks.sizes, checks.batches, checks.extreme_logits, saved_and_restored, checks.fits, checks.inference_head, checks.empty_class,
     )
 }  # fmt: skip
-ANY_FITTING = ("grid_and_settings", "inference_head")
+ANY_FITTING = ("grid_and_settings", "inference_head", "empty_class")
 """Checks that also concern strategies without batches."""
 QUICK = ("grid_and_settings", "plain_trainer", "per_sample", "fast_as_plain", "stack", "inference_head")
 """Checks before the first record of a strategy of the user's own: about a second."""

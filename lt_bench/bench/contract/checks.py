@@ -25,6 +25,7 @@ from lt_bench.bench.contract.subject import (
     restart,
     trainable,
     varied,
+    with_empty_class,
 )
 from lt_bench.core.errors import FAILURES_OF_CODE, described
 from lt_bench.engine.heads.stacks import HeadJob
@@ -195,6 +196,20 @@ def inference_head(entry: Entry) -> None:
             what = "logits of the fitted strategy and those of its inference_head, which needs an override of its own where logits are overridden,"
             with torch.no_grad():
                 require_close(what, _unadjusted(strategy).inference_head()(features), strategy.logits(features), 1e-4)
+
+
+def empty_class(entry: Entry) -> None:
+    """A class without training rows is never predicted, and leaves the logits of all others as they are."""
+    for number in (0, 2, len(COUNTS)):
+        on = problem()
+        more = with_empty_class(on, number)
+        one, other = (fit(where, [job(entry)], torch.float64)[0].module() for where in (on, more))
+        features = on.batch(12, torch.float64).features
+        logits, others = one(features), other(features)
+        kept = [c for c in range(len(COUNTS) + 1) if c != number]
+        require_shape("the logits beside a class without training rows", others, (12, len(COUNTS) + 1))
+        require(others[:, number].eq(-math.inf).all(), f"class {number} has no training rows, and a logit of {float(others[0, number]):g}")
+        require_close("the logits with and without another class that has no training rows", others[:, kept], logits, 1e-9)
 
 
 def _unadjusted(strategy: Strategy) -> Strategy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -88,6 +88,18 @@ def problem(counts: Sequence[int] = COUNTS, dim: int = DIM) -> Problem:
     split = FeatureSplit("train", ("plain", "aug1"), (views,), labels, torch.arange(labels.numel()))
     head = Head(torch.randn(K, dim, generator=generator), torch.randn(K, generator=generator))
     return Problem(Facts(dim, tuple(counts), head, 1), split)
+
+
+def with_empty_class(on: Problem, number: int) -> Problem:
+    """The same training data where class ``number`` has no rows and those from it on are numbered one higher; its row of the stage-1 head is a long one."""
+    counts, head = list(on.facts.class_counts), on.facts.head
+    counts.insert(number, 0)
+    assert head is not None
+    row, bias = torch.full((1, on.facts.dim), 5.0), torch.full((1,), 5.0)
+    weights = torch.cat([head.weight[:number], row, head.weight[number:]])
+    biases = torch.cat([head.bias[:number], bias, head.bias[number:]])
+    facts = replace(on.facts, class_counts=tuple(counts), head=Head(weights, biases))
+    return Problem(facts, replace(on.train, labels=on.train.labels + (on.train.labels >= number)))
 
 
 def hyperparameters(entry: Entry, **changes: Any) -> dict[str, Any]:

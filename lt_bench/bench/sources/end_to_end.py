@@ -97,7 +97,7 @@ class EndToEndSource(PixelSource):
                 fitted = self.fit([job], "trained", accompany, start)
             self._check_finite(run)
             self._trained = sum(p.numel() for name, p in self.network.named_parameters() if not name.startswith("fc."))
-            self._save(fitted.head(), place / WEIGHTS)
+            self._save(fitted.module(), place / WEIGHTS)
             yield [run], fitted
             last.unlink(missing_ok=True)
 
@@ -119,9 +119,8 @@ class EndToEndSource(PixelSource):
             if not bool(torch.isfinite(tensor).all()):
                 raise UserError(f"{run.entry.public_name}: training diverged, {name} is not finite; use a smaller lr")
 
-    def _save(self, strategy: Strategy, path: Path) -> None:
+    def _save(self, head: torch.nn.Module, path: Path) -> None:
         """The network, with the head for its classifier where that is a linear layer: features of it can be extracted."""
-        head = strategy.inference_head()
         if isinstance(head, torch.nn.Linear):
             bias = torch.zeros(head.out_features) if head.bias is None else head.bias
             put_head(self.network, (head.weight, bias))

@@ -47,7 +47,7 @@ def validation_scores(bench: CacheSource, planned: Sequence[Planned], shifted: b
             except UserError:
                 scores[run.id] = 0.0
                 continue
-            scores[run.id] = bench.measure(fitted.head(head).inference_head(), "val", None).scalars["macro_accuracy"]
+            scores[run.id] = bench.measure(fitted.module(head), "val", None).scalars["macro_accuracy"]
     return scores
 
 

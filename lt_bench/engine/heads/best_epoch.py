@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from lt_bench.engine.heads.empty_classes import over_all_classes
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.stacks import head_of
 from lt_bench.metrics.accuracy import ClassAccuracy
@@ -31,7 +32,7 @@ class BestTestEpoch(Checkpoint):
     """
 
     def __init__(self, features: Callable[[], Tensor], labels: Tensor, train_counts: tuple[int, ...]) -> None:
-        self._features, self._labels, self._groups = features, labels, shot_groups(train_counts)
+        self._features, self._labels, self._counts, self._groups = features, labels, train_counts, shot_groups(train_counts)
         self.best: list[dict[str, float]] = []
         self.seconds = 0.0
 
@@ -65,8 +66,8 @@ class BestTestEpoch(Checkpoint):
         fitted.seconds -= self.seconds
 
     def _figures(self, strategy: Strategy, features: Tensor) -> dict[str, float]:
-        module = strategy.inference_head()
-        metric = ClassAccuracy(strategy.facts.num_classes).to(features.device)
+        module = over_all_classes(strategy.inference_head(), self._counts)
+        metric = ClassAccuracy(len(self._counts)).to(features.device)
         for rows, labels in zip(features.split(1 << 14), self._labels.split(1 << 14), strict=True):
             metric.update(module(rows).argmax(1), labels)
         correct, total = (counts.cpu().numpy() for counts in (metric.correct, metric.total))

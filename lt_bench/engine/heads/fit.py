@@ -9,14 +9,16 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.core.errors import UserError
@@ -24,6 +26,7 @@ from lt_bench.core.launchers import Layout, layout
 from lt_bench.core.threads import threads_for
 from lt_bench.engine.arithmetic import Matmul, checked, computing
 from lt_bench.engine.cuda_graphs import GraphedStep
+from lt_bench.engine.heads.empty_classes import over_all_classes, present, spread_rows, without_empty_classes
 from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.engine.heads.plain import epoch_order, fit_plain
 from lt_bench.engine.heads.pool import HeadFit, Member, for_members, may_be_pooled
@@ -96,6 +99,7 @@ class Fitted:
         threads: CPU threads of the products.
         best_epochs: per head, the figures of ``engine.heads.best_epoch``; empty where they were not asked for.
         callbacks: what the caller sent along.
+        train_counts: training rows of all classes (K,); the strategy knows those that have any.
     """
 
     strategy: Strategy
@@ -106,16 +110,35 @@ class Fitted:
     threads: int = 1
     best_epochs: list[dict[str, float]] = field(default_factory=list)
     callbacks: Sequence[Callback] = ()
+    train_counts: tuple[int, ...] = ()
 
     def head(self, number: int = 0) -> Strategy:
-        """A head as a strategy of one head, with the hyper-parameters of its job."""
+        """A head as a strategy of one head, with the hyper-parameters of its job, over the classes that have training rows."""
         job = self.jobs[number]
         return head_of(self.strategy, number, job.entry.class_for(job.hyperparameters)[1])
+
+    def module(self, number: int = 0) -> nn.Module:
+        """A head at inference, from features (B, D) to logits (B, K); a class without training rows has minus infinity."""
+        return over_all_classes(self.head(number).inference_head(), self.train_counts)
+
+    def of_all_classes(self, values: Tensor) -> Tensor:
+        """Values (K', ...) of the classes with training rows as those of all (K, ...), NaN for the others."""
+        numbers = present(self.train_counts)
+        return values if numbers is None else spread_rows(values, numbers, len(self.train_counts), torch.nan)
 
     @property
     def trajectory(self) -> NormTrajectory | None:
         """The recorded norms and angles by epoch; None where the callback was not passed."""
         return next((one for one in self.callbacks if isinstance(one, NormTrajectory)), None)
+
+    def course(self, number: int) -> dict[str, NDArray[np.float64]]:
+        """The measures of the trajectory of a head, over all classes; NaN for a class without training rows."""
+        assert self.trajectory is not None
+        arrays = self.trajectory.arrays(number)
+        return {
+            name: values if values.ndim == 1 else self.of_all_classes(torch.from_numpy(values.T)).numpy().T
+            for name, values in arrays.items()
+        }
 
     def check_finite(self, number: int) -> None:
         """Refuse a head whose fit diverged.
@@ -167,6 +190,7 @@ def fit_heads(
         resume: the checkpoint of a fit of one stack that was broken off; a ``Checkpoint`` among the callbacks writes it.
     """
     callbacks = callbacks or [()] * len(pool)
+    train_counts, (facts, train) = facts.class_counts, without_empty_classes(facts, train)
     strategies = [strategy_of(stack, facts, dtype).to(train.device) for stack in pool]
     together = [number for number, strategy in enumerate(strategies) if may_be_pooled(strategy)]
     groups = [together] if len(together) > 1 else []
@@ -175,7 +199,7 @@ def fit_heads(
     for group in groups:
         members = [(strategies[number], pool[number], callbacks[number]) for number in group]
         fits |= dict(zip(group, _fit_group(members, train, hardware, resume), strict=True))
-    return [fits[number] for number in range(len(pool))]
+    return [replace(fits[number], train_counts=train_counts) for number in range(len(pool))]
 
 
 Stack = tuple[Strategy, Sequence[HeadJob], Sequence[Callback]]

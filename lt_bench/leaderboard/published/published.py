@@ -112,7 +112,7 @@ class Published:
     @property
     def remarks(self) -> str:
         """Caveats beside the number, in brackets."""
-        return " (AutoAugment)" * self.autoaugment + " (end-to-end)" * self.end_to_end
+        return " (AutoAugment)" * self.autoaugment + " (end-to-end)" * self.end_to_end + " (unverified)" * (not self.about.checked)
 
     @property
     def distance(self) -> int:
@@ -147,7 +147,11 @@ class Published:
     def citation(self) -> str:
         """The whole source: published name, place, kind, notes."""
         name = "" if self.name == self.strategy else f"{self.name} in "
-        return f"{name}{self.source} ({self.source_kind.replace('_', ' ')})" + (f"; {self.notes}" if self.notes else "")
+        return (
+            f"{name}{self.source} ({self.source_kind.replace('_', ' ')})"
+            + (f"; {self.notes}" if self.notes else "")
+            + "; not found again in its source" * (not self.about.checked)
+        )
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ class Source:
     """A place that publishes results, known by how its name `begins` (`published_sources.csv`).
 
     `subset` is how its code draws a long-tailed CIFAR subset (`seed0`, `first`, `unseeded`), `epoch_choice` what chooses its epoch; "" where that is not known.
+    `checked` is False where its numbers (pictures of tables, posters, index pages, papers read through notes) could not be found again in it.
     """
 
     begins: str
@@ -162,6 +167,7 @@ class Source:
     subset: str
     epoch_choice: str
     flip_averaged: bool
+    checked: bool = True
 
 
 @functools.cache
@@ -169,7 +175,9 @@ def sources() -> tuple[Source, ...]:
     """Every source, in the order of the file."""
     text = resources.files("lt_bench.leaderboard.published").joinpath("published_sources.csv").read_text(encoding="utf-8")
     return tuple(
-        Source(line["begins"], line["short"], line["subset"], line["epoch_choice"], line["flip_averaged"] == "yes")
+        Source(
+            line["begins"], line["short"], line["subset"], line["epoch_choice"], line["flip_averaged"] == "yes", line["checked"] == "yes"
+        )
         for line in csv.DictReader(text.splitlines())
     )
 

@@ -243,7 +243,9 @@ def test_a_users_own_trainer_takes_the_budget_as_max_steps(cache, train):
 
 def test_a_stack_and_a_pool_end_at_the_step_of_the_budget(cache, train):
     jobs = [budget("balanced_softmax", repetition) for repetition in (0, 1)]
-    others = [HeadJob(find("ce"), find("ce").resolve("none", None, {"batch_size": 32, "iterations": 8, "views": "plain"}), one) for one in (0, 1)]
+    others = [
+        HeadJob(find("ce"), find("ce").resolve("none", None, {"batch_size": 32, "iterations": 8, "views": "plain"}), one) for one in (0, 1)
+    ]
     assert pools([jobs, others], 8) == [[jobs, others]]
     pool = fit_heads([jobs, others], facts_of(cache), train, Hardware("cpu"), dtype=torch.float64)
     assert [one.steps for one in pool] == [8, 8]

@@ -36,6 +36,29 @@ def test_the_shipped_table():
     assert (crt.top1, crt.many, crt.medium, crt.few, crt.backbone) == (49.6, 61.8, 46.2, 27.4, "ResNeXt-50")
 
 
+def test_numbers_that_could_not_be_found_in_their_source_say_so():
+    pltr = [line for line in published() if line.source.startswith("PLTR-SD")]
+    assert len(pltr) == 26
+    assert all(line.remarks.endswith("(unverified)") and "not found again in its source" in line.citation for line in pltr)
+    assert sum(not line.about.checked for line in published()) == 109
+    assert not any("unverified" in line.remarks for line in published() if line.source_kind in ("readme", "log"))
+
+
+def test_mmpretrain_and_car_stand_as_their_sources_have_them():
+    """open-mmlab/mmpretrain ``configs/logit_adjustment``, CIFAR-100-LT; the note on CAR names no imbalance factor."""
+    rows = {
+        (line.strategy, line.imbalance_factor): line.top1
+        for line in published()
+        if line.source.startswith("open-mmlab") and line.dataset == "cifar100_lt"
+    }
+    assert [rows["joint", factor] for factor in (200, 100, 50, 10)] == [41.22, 45.98, 51.87, 64.75]
+    assert [rows["logit_adjustment", factor] for factor in (200, 100, 50, 10)] == [44.64, 49.92, 54.91, 65.99]
+    assert [rows["la_loss", factor] for factor in (200, 100, 50, 10)] == [44.14, 48.53, 54.35, 65.75]
+    car = [line for line in published() if line.source.startswith("CAR") and line.dataset == "cifar100_lt"]
+    assert [line.imbalance_factor for line in car] == [None, None]
+    assert not [line for line in for_dataset("cifar100_lt", 100.0) if line.source.startswith("CAR")]
+
+
 def test_memory_is_never_shown():
     assert "secret" not in {line.strategy for line in LINES}
 

@@ -1,0 +1,114 @@
+"""Classes without training rows: a fit does not see them, and its head never predicts them.
+
+A strategy is given the classes that have training rows, renumbered without gaps, so that no mean, range, softmax, smoothed target or random row depends on how
+many others a data set declares. The head for all classes then has a logit of minus infinity for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.core.inference_heads import ConfidenceHead, LinearAndCosine, NormalisedLinear
+from lt_bench.features.cache import Head
+from lt_bench.features.source import FeatureSource
+from lt_bench.strategies._lib.tensors import linear_head
+from lt_bench.strategies.contract import Facts
+
+
+def present(train_counts: Sequence[int]) -> Tensor | None:
+    """Numbers (K',) of the classes that have training rows; None where all have."""
+    return None if all(train_counts) else torch.tensor(train_counts).nonzero().squeeze(1)
+
+
+class Renumbered:
+    """Training features whose labels count only the classes with training rows.
+
+    Args:
+        source: the features, with labels among all K classes.
+        numbers: of the classes with rows (K',), ascending.
+        num_classes: K.
+    """
+
+    def __init__(self, source: FeatureSource, numbers: Tensor, num_classes: int) -> None:
+        self._source = source
+        new = torch.full((num_classes,), -1)
+        new[numbers] = torch.arange(len(numbers))
+        self.labels = new.to(source.labels.device)[source.labels]
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+
+def without_empty_classes(facts: Facts, train: FeatureSource) -> tuple[Facts, FeatureSource]:
+    """Facts and features of the classes that have training rows; both as they are where all have."""
+    numbers = present(facts.class_counts)
+    if numbers is None:
+        return facts, train
+    head = facts.head
+    if head is not None and len(head.weight) == facts.num_classes:  # another size is refused where the head is asked for
+        kept = numbers.to(head.weight.device)
+        head = Head(head.weight[kept], head.bias[kept])
+    counts = tuple(count for count in facts.class_counts if count)
+    source: Any = Renumbered(train, numbers, facts.num_classes)
+    return replace(facts, class_counts=counts, head=head), source
+
+
+def over_all_classes(head: nn.Module, train_counts: Sequence[int]) -> nn.Module:
+    """A head of the classes with training rows as one of all K classes, minus infinity for the others; as it is where all have rows."""
+    numbers, K = present(train_counts), len(train_counts)
+    if numbers is None:
+        return head
+    if isinstance(head, nn.Linear):
+        return linear_head(spread_rows(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K))
+    if isinstance(head, NormalisedLinear):
+        bias = _bias(head.bias, head.weight, numbers, K)
+        return NormalisedLinear(spread_rows(head.weight, numbers, K), bias, head.scale, head.shift, head.squash)
+    if isinstance(head, ConfidenceHead):
+        weight, bias = spread_rows(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
+        scale, shift = (spread_rows(part, numbers, K) for part in (head.scale, head.shift))
+        return ConfidenceHead(weight, bias, scale, shift, head.gate_weight, head.gate_bias)
+    if isinstance(head, LinearAndCosine):
+        weight, bias = spread_rows(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
+        return LinearAndCosine(weight, bias, spread_rows(head.prototypes, numbers, K), head.centre)
+    return AllClasses(head, numbers, K)
+
+
+class AllClasses(nn.Module):
+    """A head of another kind, its logits (B, K') put at their places among all K classes.
+
+    Args:
+        head: of the classes with training rows.
+        numbers: of those (K',).
+        num_classes: K.
+    """
+
+    numbers: Tensor
+
+    def __init__(self, head: nn.Module, numbers: Tensor, num_classes: int) -> None:
+        super().__init__()
+        self.head, self.num_classes = head, num_classes
+        self.register_buffer("numbers", numbers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, K), minus infinity for the classes without training rows."""
+        logits = self.head(features)
+        return logits.new_full((len(logits), self.num_classes), -torch.inf).index_copy(1, self.numbers, logits)
+
+
+def spread_rows(values: Tensor, numbers: Tensor, num_classes: int, fill: float = 0.0) -> Tensor:
+    """Values (K', ...) of some classes at their places among all (K, ...), ``fill`` elsewhere."""
+    spread = values.new_full((num_classes, *values.shape[1:]), fill)
+    spread[numbers.to(values.device)] = values.detach()
+    return spread
+
+
+def _bias(bias: Tensor | None, like: Tensor, numbers: Tensor, num_classes: int) -> Tensor:
+    return spread_rows(like.new_zeros(len(like)) if bias is None else bias, numbers, num_classes, -torch.inf)
