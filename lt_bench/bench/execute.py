@@ -112,7 +112,7 @@ def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> Meas
     for view in ("test", "train"):
         arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
     if fitted.trajectory is not None:
-        arrays |= fitted.course(head)
+        arrays |= fitted.trajectory_arrays(head)
     seconds = time.perf_counter() - started
     metrics = {view: measured.scalars for view, measured in views.items()}
     if fitted.best_epochs:

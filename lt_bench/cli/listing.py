@@ -95,7 +95,8 @@ def _strategies() -> list[Row]:
 
 
 def _source(entry: Entry) -> str:
-    return f"{entry.paper.split(',')[0]} {''.join(re.findall(r'\b(?:19|20)[0-9]{2}\b(?![.])', entry.paper)[:1])}".strip()
+    years = re.findall(r"\b(?:19|20)[0-9]{2}\b(?![.])", entry.paper)  # no number of arXiv
+    return f"{entry.paper.split(',')[0]} {''.join(years[:1])}".strip()
 
 
 def _datasets() -> list[Row]:

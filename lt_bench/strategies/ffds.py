@@ -27,8 +27,7 @@ class DFFDS(Strategy):
     also feeds test probabilities into the group means through ``validate()``; here evaluation data are never seen. Class order: groups are runs of classes
     sorted by size, equal to the code's index ranges on CIFAR. With equal class counts gamma is ``gamma_min``.
 
-    The published method is end to end; on frozen features it is adapted. The recipe is the code's second phase (``train.py:443-471``):
-    on CIFAR 70 epochs at 0.1, x0.1 after 30, x0.01 after 50; on Tiny-ImageNet-LT 90, x0.01 after 5; on ICText-LT 50, x0.01 after 10, x0.0001 after 30.
+    The published method is end to end; on frozen features it is adapted, under the recipe of the code's second phase (``train.py:443-471``).
     """
 
     name = "d_ffds"

@@ -67,17 +67,17 @@ def over_all_classes(head: nn.Module, train_counts: Sequence[int]) -> nn.Module:
     if numbers is None:
         return head
     if isinstance(head, nn.Linear):
-        return linear_head(spread_rows(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K))
+        return linear_head(rows_of_all(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K))
     if isinstance(head, NormalisedLinear):
         bias = _bias(head.bias, head.weight, numbers, K)
-        return NormalisedLinear(spread_rows(head.weight, numbers, K), bias, head.scale, head.shift, head.squash)
+        return NormalisedLinear(rows_of_all(head.weight, numbers, K), bias, head.scale, head.shift, head.squash)
     if isinstance(head, ConfidenceHead):
-        weight, bias = spread_rows(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
-        scale, shift = (spread_rows(part, numbers, K) for part in (head.scale, head.shift))
+        weight, bias = rows_of_all(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
+        scale, shift = (rows_of_all(part, numbers, K) for part in (head.scale, head.shift))
         return ConfidenceHead(weight, bias, scale, shift, head.gate_weight, head.gate_bias)
     if isinstance(head, LinearAndCosine):
-        weight, bias = spread_rows(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
-        return LinearAndCosine(weight, bias, spread_rows(head.prototypes, numbers, K), head.centre)
+        weight, bias = rows_of_all(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
+        return LinearAndCosine(weight, bias, rows_of_all(head.prototypes, numbers, K), head.centre)
     return AllClasses(head, numbers, K)
 
 
@@ -103,12 +103,12 @@ class AllClasses(nn.Module):
         return logits.new_full((len(logits), self.num_classes), -torch.inf).index_copy(1, self.numbers, logits)
 
 
-def spread_rows(values: Tensor, numbers: Tensor, num_classes: int, fill: float = 0.0) -> Tensor:
+def rows_of_all(values: Tensor, numbers: Tensor, num_classes: int, fill: float = 0.0) -> Tensor:
     """Values (K', ...) of some classes at their places among all (K, ...), ``fill`` elsewhere."""
-    spread = values.new_full((num_classes, *values.shape[1:]), fill)
-    spread[numbers.to(values.device)] = values.detach()
-    return spread
+    placed = values.new_full((num_classes, *values.shape[1:]), fill)
+    placed[numbers.to(values.device)] = values.detach()
+    return placed
 
 
 def _bias(bias: Tensor | None, like: Tensor, numbers: Tensor, num_classes: int) -> Tensor:
-    return spread_rows(like.new_zeros(len(like)) if bias is None else bias, numbers, num_classes, -torch.inf)
+    return rows_of_all(like.new_zeros(len(like)) if bias is None else bias, numbers, num_classes, -torch.inf)

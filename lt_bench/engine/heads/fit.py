@@ -26,7 +26,7 @@ from lt_bench.core.launchers import Layout, layout
 from lt_bench.core.threads import threads_for
 from lt_bench.engine.arithmetic import Matmul, checked, computing
 from lt_bench.engine.cuda_graphs import GraphedStep
-from lt_bench.engine.heads.empty_classes import over_all_classes, present, spread_rows, without_empty_classes
+from lt_bench.engine.heads.empty_classes import over_all_classes, present, rows_of_all, without_empty_classes
 from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.engine.heads.plain import epoch_order, fit_plain
 from lt_bench.engine.heads.pool import HeadFit, Member, for_members, may_be_pooled
@@ -124,14 +124,14 @@ class Fitted:
     def of_all_classes(self, values: Tensor) -> Tensor:
         """Values (K', ...) of the classes with training rows as those of all (K, ...), NaN for the others."""
         numbers = present(self.train_counts)
-        return values if numbers is None else spread_rows(values, numbers, len(self.train_counts), torch.nan)
+        return values if numbers is None else rows_of_all(values, numbers, len(self.train_counts), torch.nan)
 
     @property
     def trajectory(self) -> NormTrajectory | None:
         """The recorded norms and angles by epoch; None where the callback was not passed."""
         return next((one for one in self.callbacks if isinstance(one, NormTrajectory)), None)
 
-    def course(self, number: int) -> dict[str, NDArray[np.float64]]:
+    def trajectory_arrays(self, number: int) -> dict[str, NDArray[np.float64]]:
         """The measures of the trajectory of a head, over all classes; NaN for a class without training rows."""
         assert self.trajectory is not None
         arrays = self.trajectory.arrays(number)

@@ -75,7 +75,7 @@ def test_a_module_of_the_users_own_is_put_among_all_classes():
 def test_the_course_of_a_fit_has_nan_for_such_a_class():
     on = with_empty_class(problem(), 1)
     (fitted,) = fit_heads([[job(find("ce"))]], on.facts, on.train, callbacks=[[NormTrajectory()]])
-    norms = fitted.course(0)["course/weight_norm"]
+    norms = fitted.trajectory_arrays(0)["course/weight_norm"]
     assert norms.shape[1] == 5
     assert np.isnan(norms[:, 1]).all()
     assert np.isfinite(np.delete(norms, 1, axis=1)).all()
