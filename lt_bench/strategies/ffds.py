@@ -25,9 +25,7 @@ class DFFDS(Strategy):
     Paper against code (nwjun/FFDS-Loss ``losses/ffds.py``, ``train.py``): the code's class weights sum to 1 / K (a slip: ``code``), the paper's are raw
     (``paper``); both make the data gradient 10^2 to 10^5 times smaller than cross-entropy's on CIFAR-100-LT, so the default is ``classes`` (sum K). The code
     also feeds test probabilities into the group means through ``validate()``; here evaluation data are never seen. Class order: groups are runs of classes
-    sorted by size, equal to the code's index ranges on CIFAR. With equal class counts gamma is ``gamma_min``.
-
-    The published method is end to end; on frozen features it is adapted, under the recipe of the code's second phase (``train.py:443-471``).
+    sorted by size, equal to the code's index ranges on CIFAR. With equal class counts gamma is ``gamma_min``. Published end to end; here it is adapted, under the recipe of the code's second phase (``train.py:443-471``).
     """
 
     name = "d_ffds"
