@@ -92,7 +92,7 @@ class Evaluation(nn.Module):
         """Every scalar metric by name; accuracies and the calibration error are fractions, nll is in nats.
 
         Means over classes run over those present in the evaluated set; a group without any is NaN. `*_undefined` counts the classes without
-        an RSD because their LoMa is not positive; classes without samples are not counted. `*_balance` is the standard deviation (ddof 0) over |mean|.
+        an RSD, because their LoMa is not positive or they have no samples; of those without training images it counts none. `*_balance` is the standard deviation (ddof 0) over |mean|.
         """
         correct, total = (counts.cpu().numpy() for counts in self.accuracy.compute())
         vectors = self.vectors()
@@ -101,6 +101,7 @@ class Evaluation(nn.Module):
         values["calibration_error"] = float(self.calibration.compute())
         for reading in ("column", "row"):
             values |= magnitude_scalars(vectors[f"loma_{reading}"], vectors[f"rsd_{reading}"], self.groups, reading)
+            values[f"rsd_{reading}_undefined"] -= self.num_classes - self.magnitude.num_classes
         return values
 
     def vectors(self) -> dict[str, NDArray]:
@@ -138,7 +139,7 @@ def magnitude_scalars(loma: Vector, rsd: Vector, groups: ShotGroups, reading: st
     values[f"loma_{reading}_balance"] = float(present.std() / abs(mean)) if present.size and mean else float("nan")
     values[f"rsd_{reading}_mean"] = nan_mean(rsd)
     values |= {f"rsd_{reading}_{name}": value for name, value in group_means(rsd, groups).items()}
-    values[f"rsd_{reading}_undefined"] = float((np.isnan(rsd) & ~np.isnan(loma)).sum())
+    values[f"rsd_{reading}_undefined"] = float(np.isnan(rsd).sum())
     return values
 
 
