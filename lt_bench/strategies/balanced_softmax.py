@@ -18,6 +18,7 @@ class BalancedSoftmax(Strategy):
     """
 
     name = "balanced_softmax"
+    revision = 2
     family = "logit adjustment"
     paper = "Ren et al., Balanced Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020, eq. 4; code jiawei-ren/BalancedMetaSoftmax-Classification"
     initial_head = "random"

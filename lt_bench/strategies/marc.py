@@ -23,6 +23,7 @@ class MARC(Strategy):
     """
 
     name = "marc"
+    revision = 2
     family = "logit adjustment"
     paper = "Wang et al., Margin Calibration for Long-Tailed Visual Recognition, ACML 2022; code microsoft/robustlearn marc/"
     trains = "scale and shift per class"

@@ -31,6 +31,7 @@ class MetaSampler(BalancedSoftmax):
     """
 
     name = "meta_sampler"
+    revision = 2
     family = "re-sampling"
     paper = "Ren et al., Balanced Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020; code jiawei-ren/BalancedMetaSoftmax-Classification"
     initial_head = "random"

@@ -56,6 +56,7 @@ class WeightBalancingReleased(WeightBalancing):
     """
 
     name = "weight_balancing_released"
+    revision = 2
     recipe = Recipe(lr=0.01, momentum=0.9, weight_decay=0.1, batch_size=64, epochs=10, schedule_offset=1)
     official = (Official("ShadeAlsha/LTR-weight-balancing", "e89f292", "demo2_second-stage-training.py", "cifar100_lt", 100),)
     grid = {"kernel": (), "weight_decay": (2e-4, 1e-3, 5e-3, 0.02), "lr": (0.001, 0.01, 0.05, 0.2)}
