@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lt_bench.bench.execute import measure_head
+from lt_bench.bench.execute import measure_head, title
 from lt_bench.bench.planning import Tuning, plan
 from lt_bench.bench.requirements import suite_path
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.run import read_suite, suite_caches, suite_plan
-from lt_bench.bench.verify import cache_of, refit, unstable
+from lt_bench.bench.verify import cache_of, refit
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.locate import known_caches
 from lt_bench.leaderboard.leaderboard import leaderboard
@@ -21,6 +21,9 @@ from lt_bench.results.store import Store, read_record
 from lt_bench.strategies.registry import find
 
 SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "shipped"
+
+CHAOTIC = {"ce (tuned)"}
+"""Rows that were tuned before tuning asked whether a point repeats (rate 2.0); empty once they are tuned again."""
 
 
 def test_records_are_valid_and_clean() -> None:
@@ -58,8 +61,9 @@ def test_records_repeat(strategy: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two minutes of two idle cores
 def test_every_record_repeats() -> None:
-    """All records, fitted side by side: each metric to 1e-5, or the fit itself says that rounding decides where it ends (its loss rose to a multiple)."""
+    """All records, fitted side by side: every metric to 1e-5, but for those of `CHAOTIC`."""
     by_cache: dict[str, list[RunRecord]] = {}
     for record in Store(SHIPPED).records():
         by_cache.setdefault(record.cache.name, []).append(record)
@@ -81,9 +85,9 @@ def test_every_record_repeats() -> None:
         for runs, fitted in bench.fitted(planned):
             for head, run in enumerate(runs):
                 worst = max(compare(of[run.id], measure_head(bench, run, fitted, head).record).values())
-                if not worst < 1e-5 and not unstable(of[run.id]):
-                    moved[f"{run.entry.name} ({run.tuning.kind}), seed {run.repetition}"] = worst
-    assert moved == {}
+                if not worst < 1e-5:
+                    moved[title(run)] = max(worst, moved.get(title(run), 0.0))
+    assert moved.keys() == CHAOTIC, moved
 
 
 def test_the_figures_of_the_shipped_features() -> None:
