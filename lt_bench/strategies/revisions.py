@@ -115,8 +115,6 @@ def _known() -> dict[str, list[str]]:
 @cache
 def _edited() -> tuple[dict[str, str], dict[str, str]]:
     """Fingerprints of the files, of strategies and shared, that are not those of this revision; as they are when a process first asks."""
-    if not SOURCES.is_file():
-        return {}, {}
     return tuple({name: one for name, path in group.items() if (one := _changed(name, path)) is not None} for group in files())  # pyright: ignore[reportReturnType]
 
 

@@ -1,6 +1,7 @@
 """Which program a run was: revisions of the suite's strategies, forced up by their numbers, and fingerprints of the user's own."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -155,3 +156,53 @@ def test_code_costs_little():
     for _ in range(10):
         code_of(entry, {})
     assert time.thread_time() - started < 0.05
+
+
+def test_the_files_of_the_suite_are_those_of_their_revisions():
+    known = {name: code for name, (_, code) in json.loads(revisions.SOURCES.read_text()).items()}
+    assert {name: code for name, (_, code) in revisions.fingerprints_of_files().items()} == known, (
+        "files that make numbers changed: run `make golden`"
+    )
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the suite's files that may be edited; what runs is not touched."""
+    root = tmp_path / "lt_bench"
+    shutil.copytree(revisions.ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(revisions, "ROOT", root)
+    monkeypatch.setattr(revisions, "_check_loaded", lambda changed: None)
+    caches = (revisions._edited, revisions._known)
+    for one in caches:
+        one.cache_clear()
+    yield root
+    for one in caches:
+        one.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "strategy", "other"),
+    [
+        ("strategies/los.py", "los", "crt"),
+        ("strategies/_lib/cross_entropy.py", "los", None),
+        ("metrics/logits.py", "crt", None),
+        ("engine/heads/sgd.py", "crt", None),
+    ],
+)
+def test_an_edited_file_of_the_suite_is_another_program(package, file, strategy, other):
+    before = code_of(find(strategy), {}).text
+    assert before == f"revision {find(strategy).revision}"
+    (package / file).write_text((package / file).read_text() + "\nEDITED = 1\n")
+    revisions._edited.cache_clear()
+    code = code_of(find(strategy), {})
+    assert code.text.startswith(f"{before} edited ")
+    assert list(code.parts) == [f"lt_bench/{file}"]
+    if other is not None:
+        assert code_of(find(other), {}).text == f"revision {find(other).revision}"
+
+
+def test_an_edited_docstring_of_the_suite_is_the_same_program(package):
+    text = (package / "strategies/los.py").read_text()
+    (package / "strategies/los.py").write_text("# a comment\n" + text.replace('    """', '    """Edited. ', 1))
+    revisions._edited.cache_clear()
+    assert code_of(find("los"), {}).text == f"revision {find('los').revision}"
