@@ -22,9 +22,6 @@ from lt_bench.strategies.registry import find
 
 SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "shipped"
 
-CHAOTIC = {"ce (tuned)"}
-"""Rows that were tuned before tuning asked whether a point repeats (rate 2.0); empty once they are tuned again."""
-
 
 def test_records_are_valid_and_clean() -> None:
     store = Store(SHIPPED)
@@ -63,7 +60,7 @@ def test_records_repeat(strategy: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # two minutes of two idle cores
 def test_every_record_repeats() -> None:
-    """All records, fitted side by side: every metric to 1e-5, but for those of `CHAOTIC`."""
+    """All records, fitted side by side: every metric to 1e-5."""
     by_cache: dict[str, list[RunRecord]] = {}
     for record in Store(SHIPPED).records():
         by_cache.setdefault(record.cache.name, []).append(record)
@@ -87,7 +84,7 @@ def test_every_record_repeats() -> None:
                 worst = max(compare(of[run.id], measure_head(bench, run, fitted, head).record).values())
                 if not worst < 1e-5:
                     moved[title(run)] = max(worst, moved.get(title(run), 0.0))
-    assert moved.keys() == CHAOTIC, moved
+    assert moved == {}
 
 
 def test_the_figures_of_the_shipped_features() -> None:
