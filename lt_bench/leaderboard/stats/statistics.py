@@ -81,7 +81,7 @@ def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
         if not np.array_equal(row.runs.array(position, "test_labels"), labels):
             path = row.runs.columns["path"][position]
             raise UserError(
-                f"{path}: its test labels are not those of the other runs on {row.board.dataset}; delete the record and run again"
+                f"{path}: its test labels are not those of the other runs on {row.board.dataset}; move the record away and run again"
             )
     right = np.stack([row.runs.array(position, "test_predictions") == labels for position in row.positions])
     for position, given, said in zip(row.positions, right.mean(1), row.values("test/accuracy"), strict=True):
