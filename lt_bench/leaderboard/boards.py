@@ -162,9 +162,9 @@ class BoardRows:
     @property
     def programs(self) -> str:
         """A line on strategies of which there are rows of several programs; empty where there are none."""
-        newest: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        newest: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in self.rows:
-            newest[row.text("strategy"), row.text("class_path")].append(row)
+            newest[_classes_of(row.key)].append(row)
         several = [
             max(rows, key=lambda row: row.text("finished")).label for rows in newest.values() if len({row.text("code") for row in rows}) > 1
         ]
@@ -293,11 +293,17 @@ def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
 
 def _programs(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
     """The program of each row whose strategy, of that class, has several on the board: the first digits of a fingerprint, or the revision."""
-    codes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    codes: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for key in keys:
-        codes[key[0], key[1]].add(key[4])
-    short = {code: _short(code, said) for said in codes.values() if len(said) > 1 for code in said}
-    return {key: short[key[4]] for key in keys if key[4] in short and len(codes[key[0], key[1]]) > 1}
+        codes[_classes_of(key)].add(key[4])
+    return {key: _short(key[4], codes[_classes_of(key)]) for key in keys if len(codes[_classes_of(key)]) > 1}
+
+
+def _classes_of(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Strategy and class of a row, and the entries of the user's own of a composition: rows that agree in these and not in code are of several programs."""
+    slots = json.loads(key[2]) if key[0] == COMPOSE else {}
+    names = (str(slots.get(slot, "")).partition("(")[0] for slot in TITLES)
+    return key[0], key[1], *sorted(name for name in names if "." in name)
 
 
 def _short(code: str, among: set[str]) -> str:
