@@ -64,10 +64,12 @@ def test_the_prototypes_are_class_means_seen_from_their_own_mean():
     torch.testing.assert_close(head_from(*parts_of_head)(features), head(features))
 
 
-def test_a_class_without_samples_gets_no_cosine_and_a_still_logit_is_not_blown_up():
+def test_a_class_without_samples_is_never_predicted_and_a_still_logit_is_not_blown_up():
     on = problem((9, 0, 4), 4)
-    head = fitted_head("prototype_la", on)
-    assert head.prototypes[1].abs().max() == 0
+    logits = fit(on, [job(find("prototype_la"))], torch.float64)[0].module()(on.train.view("plain").double())
+    assert logits.shape[-1] == 3
+    assert logits[:, 1].eq(-torch.inf).all()
+    assert logits[:, [0, 2]].isfinite().all()
     still = torch.zeros_like(on.facts.head.weight[:1])
     weight = torch.cat([still, on.facts.head.weight[1:]])
     _, deviation = logits_on_others(weight, on.facts.head.bias, on.train)
