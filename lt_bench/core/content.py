@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,11 +35,13 @@ def file_hashes(paths: Sequence[Path]) -> Hashes:
     """Hashes (N,) of the bytes of files, several read at a time.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: a file cannot be read, or is a pipe or a device, whose reading may never end.
     """
 
     def one(path: Path) -> int:
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise UserError(f"{path}: not a regular file; move it to another folder")
             return bytes_hash(path.read_bytes())
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
