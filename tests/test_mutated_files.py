@@ -102,7 +102,7 @@ def png(seed=0):
 
 
 @pytest.fixture(scope="module")
-def kinds(tmp_path_factory, make_cache, builder):
+def kinds(tmp_path_factory, make_cache, builder, small_cache):
     """Every kind of file by name."""
     home = tmp_path_factory.mktemp("files")
     return _records(home, builder) | _caches(home, make_cache) | _arrays(home) | _images(home) | _texts(home) | _models(home)
