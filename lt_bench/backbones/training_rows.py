@@ -1,4 +1,4 @@
-"""Which images weights were trained on: hashes of their pixels in the metadata of the weights file, under its seal."""
+"""The training images of weights: hashes of their pixels in the metadata of the weights file, under its seal."""
 
 from __future__ import annotations
 

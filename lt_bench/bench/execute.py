@@ -154,7 +154,7 @@ def record_of(
 
 
 def tuning_info(run: Planned) -> TuningInfo:
-    """How the run's hyper-parameters were chosen, as its record says it."""
+    """The origin of the run's hyper-parameters, as its record says it."""
     tuning = run.tuning
     seeds = None if tuning.seeds is None else list(tuning.seeds)
     return TuningInfo(tuning.kind, tuning.selected_on, tuning.grid_size, seeds, tuning.tuning_id)

@@ -101,7 +101,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _kind(path: Path) -> str | None:
-    """What a file is, by its content; a damaged one by its name, so that it is named and not passed over."""
+    """The kind of a file, by its content; of a damaged one by its name, so that it is named and not passed over."""
     if path.name == MANIFEST_NAME:
         return "cache"
     try:

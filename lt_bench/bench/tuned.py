@@ -1,4 +1,4 @@
-"""What ``lt-bench tune`` chose: where it is kept, and what makes a file of it believable. Free of torch."""
+"""Files of ``lt-bench tune``: their place, and the checks before a choice is used. Free of torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import Tuning, code_of, require_grid
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json, record_id
-from lt_bench.core.seals import SEAL, check_seal, read_json_object
+from lt_bench.core.seals import SEAL, check_seal, check_version, read_json_object
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
 from lt_bench.strategies.registry import Entry
@@ -52,13 +52,7 @@ def read_tuning(path: Path) -> dict[str, Any]:
         UserError: unreadable, of another version, altered, or its choice is not the best of what it says was tried.
     """
     document = read_json_object(path, f"restore it from a copy, or move it away and {AGAIN}")
-    version = document.get("schema")
-    if version == 1:
-        raise UserError(
-            f"{path}: a tuning of schema 1, this version reads {SCHEMA_VERSION}; `lt-bench migrate {path}` brings it up to date"
-        )
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{path}: damaged tuning (schema is {version!r}, this version reads {SCHEMA_VERSION}); move it away and {AGAIN}")
+    check_version(document, SCHEMA_VERSION, path, "a tuning")
     check_seal(document, path, AGAIN)
     check_choice(document, path)
     return document

@@ -67,7 +67,7 @@ def check_repeats(options: VerifyOptions, differences: dict[str, float]) -> None
 
 
 def likely_causes(record: RunRecord) -> str:
-    """What may be why a record does not repeat here: its fit, or in what this program, its versions and this machine are others; begins with a semicolon."""
+    """Likely causes that a record does not repeat here: an unstable fit, other code, other versions, another machine; the text begins with a semicolon."""
     code = code_of(find(record.identity.strategy), record.identity.hyperparameters)
     here = environment(
         device_name(Hardware(accelerator_of(record)).device), record.environment["devices"], threads=record.environment["threads"]

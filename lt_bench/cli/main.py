@@ -15,7 +15,7 @@ from lt_bench.core.errors import UserError, printable
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 NO_MEMORY = ("can't allocate memory", "can't start new thread", "annot allocate memory", "failed to map segment", "out of memory")
-"""What torch, threads and the loader of libraries say where there is no memory."""
+"""Parts of the messages of torch, of threads and of the loader of libraries where memory is exhausted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

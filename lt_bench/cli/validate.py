@@ -71,7 +71,7 @@ def validate_verb(options: ValidateOptions, output: Output) -> None:
 
 
 def items_at(path: Path) -> Iterator[tuple[Path, str]]:
-    """What stands at a path that can be checked, with its kind: the thing itself, or what a folder holds at any depth.
+    """Paths that can be checked, each with its kind: the path itself, or those in a folder at any depth.
 
     Raises:
         UserError: there is nothing.

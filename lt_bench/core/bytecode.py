@@ -1,4 +1,4 @@
-"""What classes, functions and values in memory do, as text: for code that has no file, such as the cells of a notebook.
+"""Classes, functions and values in memory as text that says what they compute: for code that has no file, such as the cells of a notebook.
 
 It is made of Python's bytecode, so layout, comments and docstrings do not count and no source is needed; another minor version of Python gives another text.
 """
@@ -21,7 +21,7 @@ _NOT_CODE = {
 
 
 def code_text(code: types.CodeType) -> str:
-    """What a code object does: instructions with their constants, names, and the functions within; no lines, no docstring."""
+    """A code object as text: instructions with their constants, names, and the functions within; no lines, no docstring."""
     steps = []
     for one in dis.get_instructions(code):
         if one.opcode in dis.hasconst:
@@ -69,7 +69,7 @@ class InMemory:
         self._alive: list[Any] = []  # so that no id is given twice
 
     def text(self, value: Any) -> str:
-        """What a value is; of a class or function, what it does."""
+        """A value as text; of a class or function, its code."""
         if isinstance(value, _PLAIN):
             return repr(value)
         if isinstance(value, tuple | list):

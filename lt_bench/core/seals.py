@@ -45,6 +45,25 @@ def check_seal(content: Mapping[str, Any], path: Path | str, again: str) -> None
         )
 
 
+def check_version(content: Mapping[str, Any], current: int, path: Path | str, kind: str) -> None:
+    """Refuse a file of another version of its schema; one of version 1 can be brought up to date.
+
+    Args:
+        content: the parsed file, with its ``schema``.
+        current: the version that this program reads.
+        path: of the file.
+        kind: of the file, e.g. ``a record``.
+
+    Raises:
+        UserError: names ``path`` and the way out.
+    """
+    version = content.get("schema")
+    if version == 1:
+        raise UserError(f"{path}: {kind} of schema 1, this version reads {current}; `lt-bench migrate {path}` brings it up to date")
+    if version != current:
+        raise UserError(f"{path}: schema is {version!r}, this version reads {current}; use the version of lt-bench that wrote it")
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 (64 hex digits) of a file's bytes."""
     with path.open("rb") as file:

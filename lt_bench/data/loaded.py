@@ -36,7 +36,7 @@ class LoadedData:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader should know of the class names: numbers that are not the labels, and names that are nearly the same."""
+        """Remarks on the class names: numbers that are not the labels, and names that are nearly the same."""
         said = []
         numbers = [(name, k) for k, name in enumerate(self.class_names) if name != str(k)]
         if numbers and all(name.isascii() and name.isdigit() for name in self.class_names):

@@ -50,7 +50,7 @@ class Near:
         return {"compared": self.compared, "near_identical_to_training": self.images}
 
     def lines(self) -> list[str]:
-        """What to tell the user; nothing where there are none."""
+        """Lines for the user; none where no image is near-identical."""
         told = [
             f"near-identical images: {count:,} of {self.compared[split]:,} {split} images have one in train ({100 * count / self.compared[split]:.1f} %)"
             for split, count in self.images.items()

@@ -14,7 +14,7 @@ _LATER = ("test", "val", "train")  # of two splits, the one that is said to hold
 
 
 def repeated(hashes: Mapping[str, Hashes | NDArray[np.str_]]) -> dict[str, int]:
-    """How many rows stand more than once.
+    """Counts of rows that stand more than once.
 
     Args:
         hashes: of the content of each row, by split.
@@ -28,7 +28,7 @@ def repeated(hashes: Mapping[str, Hashes | NDArray[np.str_]]) -> dict[str, int]:
 
 
 def repeated_lines(counts: Mapping[str, int], sizes: Mapping[str, int], what: str, first: str = "") -> list[str]:
-    """What ``repeated`` counted, in a line for each fact that matters to a reader; test rows among the training rows come first, and loudly.
+    """The counts of ``repeated`` as lines, one a fact; test rows among the training rows come first, and loudly.
 
     Args:
         counts: what ``repeated`` returned.

@@ -25,7 +25,7 @@ DESCRIPTION, TENSORS, PROGRAM, HEAD_PROGRAM, ONNX = (
     "classifier.onnx",
 )
 READ = (TENSORS, HEAD_PROGRAM)
-"""What ``load_classifier`` reads; the others are whole classifiers of their own."""
+"""Files that ``load_classifier`` reads; the others are whole classifiers of their own."""
 AGAIN = "export it again"
 _FILE = re.compile(r"(classifier|head)(-[0-9a-f]{8})?\.(safetensors|pt2|onnx)")
 

@@ -69,7 +69,7 @@ def require_precision(
 def audit(
     arrays: Mapping[str, Tensor], moments: Moments, num_classes: int, precision: Mapping[str, Any], standardised: bool
 ) -> dict[str, Any]:
-    """What is noticed in features and labels, as it stands in a manifest; ``notes`` says what a reader should know, a line each.
+    """The audit of features and labels, as a manifest stores it; ``notes`` says what a reader should know, a line each.
 
     Args:
         arrays: by their names in a cache; the plain views and labels are looked at.
@@ -175,7 +175,7 @@ def _scale(norms: Mapping[str, Tensor], moments: Moments) -> dict[str, Any]:
 
 
 def _scale_notes(scale: Mapping[str, Any], norms: Tensor) -> Iterable[str]:
-    """How the features differ from those that recipes are made for; each note names the option."""
+    """Notes on features of another scale than recipes are made for; each names the option."""
     mend = "the learning rates of the recipes are for features of ordinary length: --standardise, or other rates"
     low, high = NORMS
     if float((norms - 1).abs().max()) < UNIT:

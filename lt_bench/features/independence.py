@@ -14,12 +14,12 @@ from lt_bench.data.images.image_list import FileData
 from lt_bench.data.readers.small_images import ImageData
 
 TOLERATED = 1000
-"""Of so many images of a split one may be a training image: CIFAR-100's official test set shares 5 of 10,000 with its training set."""
+"""Images of a split for each of which one training image is tolerated: CIFAR-100's official test set shares 5 of 10,000 with its training set."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What weights say of the images that they were trained on.
+    """The training images of weights, as the weights state them.
 
     Attributes:
         trained_on: different images that the backbone was trained on; None where the weights do not say.

@@ -54,7 +54,7 @@ def moments(features: Tensor) -> Moments:
 
 
 def width(features: Tensor) -> Tensor:
-    """How widely the values of each dimension usually vary, (D,) float64: ``typical`` of their distances from the median.
+    """The usual width of the values of each dimension, (D,) float64: ``typical`` of their distances from the median.
 
     Other than a standard deviation it is not stretched by a few far rows, which would hide that all others are rounded away. The median is that of at most ``SAMPLE`` rows.
     """

@@ -122,7 +122,7 @@ class Row:
 
     @property
     def program(self) -> list[str]:
-        """What was run, whatever its hyper-parameters and how they were tuned."""
+        """The program of a row, without hyper-parameters and their tuning."""
         return [str(self.text(name)) for name in _ROW_FIELDS if name not in ("hyperparameters", "tuning")]
 
     @property

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
-from lt_bench.core.seals import SEAL, seal_of
+from lt_bench.core.seals import SEAL, check_version, seal_of
 from lt_bench.metrics.groups import ShotGroups, shot_groups
-from lt_bench.results.record import AGAIN, RunRecord, check_version
+from lt_bench.results.record import AGAIN, SCHEMA_VERSION, RunRecord
 from lt_bench.results.seal import check_arrays
 from lt_bench.results.store import Arrays, read_arrays, record_paths
 
@@ -114,7 +114,7 @@ class Runs:
         return self.arrays.get(self.columns["id"][position], {}).get(name)
 
     def content(self, position: int) -> bytes:
-        """What statistics of a record hang on: the bytes of its file and a digest of those beside it; of one in memory, its columns and predictions.
+        """The content on which statistics of a record depend: the bytes of its file and a digest of those beside it; of one in memory, its columns and predictions.
 
         Raises:
             UserError: a file cannot be read.
@@ -223,7 +223,7 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
         raise UserError(
             f"{path}: a record is a JSON object, this is a {type(data).__name__}; restore it from a copy, or move it away and {AGAIN}"
         )
-    check_version(data, path)
+    check_version(data, SCHEMA_VERSION, path, "a record")
     if data.get(SEAL) != (seal or seal_of(data)):
         raise UserError(
             f"{path}: altered after it was written (its seal does not hold); restore it from a copy, or move it away and {AGAIN}; "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_h
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import record_id
-from lt_bench.core.seals import SEAL, check_seal, sealed
+from lt_bench.core.seals import SEAL, check_seal, check_version, sealed
 from lt_bench.results.schema import schema_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 
 AGAIN = "run again"
-"""How a record is made anew, the end of messages."""
+"""The end of messages about a record that cannot be used."""
 PASSED = "passed"
 """Mark of a user's own strategy that passed the quick checks of the contract."""
 MATMUL = "matmul"
@@ -271,7 +271,7 @@ def check(data: Mapping[str, Any], where: Path | str) -> None:
     Raises:
         UserError: names `where` and the field that is wrong.
     """
-    check_version(data, where)
+    check_version(data, SCHEMA_VERSION, where, "a record")
     from jsonschema.exceptions import best_match
 
     error = best_match(_validator().iter_errors(data))
@@ -282,21 +282,6 @@ def check(data: Mapping[str, Any], where: Path | str) -> None:
         raise UserError(
             f"{where}: {field} is {value!r} but the rest of the record says {wanted!r}; the file was changed after it was written"
         )
-
-
-def check_version(data: Mapping[str, Any], where: Path | str) -> None:
-    """Refuse a record of another version of the schema; one of an earlier version can be brought up to date.
-
-    Raises:
-        UserError: names `where` and the way out.
-    """
-    version = data.get("schema")
-    if version == 1:
-        raise UserError(
-            f"{where}: a record of schema 1, this version reads {SCHEMA_VERSION}; `lt-bench migrate {where}` brings it up to date"
-        )
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{where}: schema is {version!r}, this version reads {SCHEMA_VERSION}; use the version of lt-bench that wrote it")
 
 
 def _contradictions(data: Mapping[str, Any]) -> list[tuple[str, object, object]]:

@@ -1,4 +1,4 @@
-"""What binds the arrays of a run to its record: the digest of each, which the sealed record holds. Free of torch."""
+"""Digests of the arrays of a run, which bind them to its sealed record. Free of torch."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class CAAI25Inferred(Strategy):
         return cosines.squeeze(0), norms.squeeze(0)
 
     def _writes(self, features: Tensor) -> tuple[int, ...]:
-        """How often what the norms are made of was written to."""
+        """Number of in-place writes to the tensors that the norms are computed from."""
         return features._version, self.gamma._version, self.beta._version
 
     def _norms(self, features: Tensor, logits: Tensor) -> Tensor:

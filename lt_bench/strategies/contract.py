@@ -277,7 +277,7 @@ class Strategy(LightningModule):
         return features
 
     def trained_parameters(self) -> int:
-        """How many numbers of one head were fitted."""
+        """Number of fitted parameters of one head."""
         if self.fitting == "none":
             return 0
         if self.fitting == "solve":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from lt_bench.strategies.contract import Facts, Strategy
 from lt_bench.strategies.hyper import hyper
 
 
-class Convex(Strategy, abstract=True):
+class Convex(Strategy, ABC, abstract=True):
     """The mean of ``sample_losses`` over the plain view plus ridge / 2 ||W||^2, minimised from zero."""
 
     selected_on_val = True
@@ -51,9 +52,9 @@ class Convex(Strategy, abstract=True):
 
         return minimise(losses, train, of_features, self.facts.num_classes, self.ridge, self.iterations)
 
+    @abstractmethod
     def sample_losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, of_features: Moments) -> Tensor:
         """Loss per sample (B,) of features (B, D) under weight (K, D) and bias (K,), in float64."""
-        raise NotImplementedError
 
     def adjustment(self) -> Tensor:
         """tau log pi (K,)."""

@@ -101,7 +101,7 @@ def hyper(
 
 
 _OF_TYPES = (ast.Expression, ast.Name, ast.Load, ast.Subscript, ast.Tuple, ast.Constant, ast.BinOp, ast.BitOr, ast.UnaryOp, ast.USub)
-"""What an annotation may be made of."""
+"""Syntax that an annotation may have."""
 
 
 def type_of(annotation: str, where: str) -> Any:

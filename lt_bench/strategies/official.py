@@ -1,4 +1,4 @@
-"""Where the hyper-parameters of a strategy come from: released code, by repository, commit and file. Free of torch."""
+"""Sources of official hyper-parameters: released code, by repository, commit and file. Free of torch."""
 
 from __future__ import annotations
 

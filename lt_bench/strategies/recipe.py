@@ -1,4 +1,4 @@
-"""How a head is fitted: the optimisation that every strategy shares. Free of torch."""
+"""The optimisation of a head, which every strategy shares. Free of torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which program fits a strategy: the suite's, by revision, and the user's own, by fingerprint. Free of torch until a class of the user's own is looked at.
+"""The program that fits a strategy: the suite's, by revision, and the user's own, by fingerprint. Free of torch until a class of the user's own is looked at.
 
 ``revision`` of a strategy is raised when its numbers change, ``SHARED`` when those of several do: slots, engine, samplers, metrics. A test with numbers of every
 strategy (``tests/strategies/test_revisions.py``) forces it. ``sources.json`` has the fingerprints of the files that make numbers, as they were when these
@@ -102,7 +102,7 @@ def files() -> tuple[dict[str, Path], dict[str, Path]]:
 
 
 def fingerprints_of_files() -> dict[str, list[str]]:
-    """What ``sources.json`` holds: for every file a digest of its bytes, which is read fast, and the fingerprint of its code."""
+    """The content of ``sources.json``: for every file a digest of its bytes, which is read fast, and the fingerprint of its code."""
     strategies, shared = files()
     return {name: [_raw(path), provenance.source_digest(path.read_bytes())] for name, path in sorted({**strategies, **shared}.items())}
 

@@ -10,13 +10,13 @@ from safetensors.torch import load_file, save_file
 from lt_bench.bench.migrate import UNKNOWN_CODE, key_of_format_1, migrate
 from lt_bench.bench.tuned import tuned_choice, tuning_id
 from lt_bench.core.errors import UserError
-from lt_bench.core.identity import record_id
 from lt_bench.core.seals import SEAL
 from lt_bench.features.cache import open_cache
 from lt_bench.features.manifest import read_manifest
 from lt_bench.features.write import digest
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
+from tests.results.edited import rewritten
 
 
 def as_format_1(directory):
@@ -35,12 +35,7 @@ def as_schema_1(path, key):
     document = json.loads(path.read_text())
     del document["arrays"], document[SEAL], document["identity"]["code"]
     document["schema"], document["identity"]["cache_key"], document["cache"]["key"] = 1, key, key
-    document["id"] = record_id(document["identity"])
-    old = path.with_name(f"{document['strategy']['name']}-{document['id']}.json")
-    path.with_suffix(".npz").rename(old.with_suffix(".npz"))
-    path.unlink()
-    old.write_text(json.dumps(document))
-    return old
+    return rewritten(path, document)
 
 
 def tuning_as_schema_1(path, key):

@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 
 from lt_bench.leaderboard.published.published import for_dataset, nearest
+from lt_bench.results.store import Store
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     """Statistics are kept in the suite's home; tests have their own."""
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def results(tmp_path, builder):
+    """A directory with a record of ``los`` and one of ``ce``."""
+    store = Store(tmp_path / "results")
+    for strategy, skill in (("los", 1.0), ("ce", 0.0)):
+        store.write(*builder.make(strategy, 0, skill))
+    return store.directory
 
 
 @pytest.fixture

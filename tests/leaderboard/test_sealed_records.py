@@ -35,14 +35,6 @@ EDITS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def results(tmp_path, builder):
-    store = Store(tmp_path / "results")
-    for strategy, skill in (("los", 1.0), ("ce", 0.0)):
-        store.write(*builder.make(strategy, 0, skill))
-    return store.directory
-
-
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_record_is_refused(results, tmp_path, edit):
     path = next(results.glob("*/los-*.json"))

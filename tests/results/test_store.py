@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.identity import record_id
 from lt_bench.core.seals import sealed
 from lt_bench.results import store as store_module
 from lt_bench.results.seal import array_digest
 from lt_bench.results.store import Store, read_record
+from tests.results.edited import rewritten
 
 
 @pytest.fixture
@@ -138,12 +138,7 @@ def edited(path, change):
     """The JSON of a record with a change, and its identity's hash and file name put right, as a careful hand would leave it."""
     data = json.loads(path.read_bytes())
     change(data)
-    data["id"] = record_id(data["identity"])
-    other = path.with_name(f"{data['strategy']['name']}-{data['id']}.json")
-    path.with_suffix(".npz").rename(other.with_suffix(".npz"))
-    path.unlink()
-    other.write_text(json.dumps(data))
-    return other
+    return rewritten(path, data)
 
 
 EDITS = {

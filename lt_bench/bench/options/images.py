@@ -78,43 +78,20 @@ class WritingOptions(ImageOptions):
 
 
 @dataclass
-class DataOptions:
+class DataOptions(ImageOptions):
     """Check of the files of a data set.
 
     Attributes:
         action: check
-        dataset: data set, see `lt-bench list datasets`
-        data_dir: where the images are
-        imbalance_factor: n_max / n_min of the long-tailed subset (default: the data set's)
-        profile: shape of the long tail
-        selection: which images of a class are kept: the first, or the standard seed-0 shuffle of the balanced original
-        image_column: column of encoded images or of paths, where it is not `image` or `path`
-        label_column: column of labels, where it is not `label`
-        split_column: tables: column of train, val and test, where it is not `split`
-        split_seed: of the split that is made where your data bring none
-        group_column: tables: column of tracks, patients or sites, which stay together in train, val or test
-        group_pattern: class folders: regular expression with one (group), searched in CLASS/FILE; images with the same text in it (a track, a patient) stay
-            together in train, val or test
         decode: images of each split to decode; 0 for none, -1 for all
     """
 
     positional: ClassVar[tuple[str, ...]] = ("action", "dataset")
     action: str = ""
-    dataset: str = ""
-    data_dir: Path | None = None
-    imbalance_factor: float | None = None
-    profile: Literal["exponential", "step"] = "exponential"
-    selection: Literal["first", "seed0"] = "first"
-    image_column: str | None = None
-    label_column: str | None = None
-    split_column: str | None = None
-    split_seed: int = 0
-    group_column: str | None = None
-    group_pattern: str | None = None
     decode: int = 8
 
 
-def reading(options: ImageOptions | DataOptions) -> Reading:
+def reading(options: ImageOptions) -> Reading:
     """Options of reading a data set."""
     return {
         "imbalance_factor": options.imbalance_factor, "profile": options.profile or "exponential", "selection": options.selection or "first",

@@ -43,7 +43,7 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where and how fits run.
+    """The devices, precision and processes of fits.
 
     Attributes:
         accelerator: ``auto``, ``cpu`` or ``gpu``.
@@ -231,7 +231,7 @@ def _fit_group(stacks: Sequence[Stack], train: FeatureSource, hardware: Hardware
 
 
 def capture_on(hardware: Hardware, train: FeatureSource) -> Capture | None:
-    """How steps are captured where they are: on a single GPU, as CUDA graphs."""
+    """The capture of steps as CUDA graphs, on a single GPU; None elsewhere."""
     return GraphedStep if hardware.graphs and hardware.layout.world == 1 and train.device.type == "cuda" else None
 
 

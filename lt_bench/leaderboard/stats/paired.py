@@ -90,7 +90,7 @@ class _Group:
         return self.seeds is not None and len(self.seeds) == 1
 
     def noise(self, expected: SeedNoise | None) -> Numbers:
-        """Of each row what its seeds add to a mean square, their mean square and its degrees of freedom (3, rows); infinite where nothing tells it."""
+        """For each row: the share of its seeds in a mean square, their mean square and its degrees of freedom (3, rows); infinite where it is unknown."""
         if self.seeds is None:
             return np.repeat([[0.0], [0.0], [1.0]], len(self.rows), 1)
         noises = [seed_noise(outcomes) or expected or SeedNoise(np.inf, 0.0, 1.0) for outcomes in self.outcomes]

@@ -1,4 +1,4 @@
-"""How far the runs of a row move with the seed: its own, and what is expected of a row that has one seed."""
+"""The variance over seeds: of a row, and that expected of a row with one seed."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class _Losses(torch.autograd.Function):
 
 
 def _writes(*tensors: Tensor) -> list[int] | None:
-    """How often each tensor was written to in place; none where torch does not count it."""
+    """Number of in-place writes to each tensor; none where torch does not count them."""
     return None if any(tensor.is_inference() for tensor in tensors) else [tensor._version for tensor in tensors]
 
 

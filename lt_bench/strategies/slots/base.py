@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class Owner(Protocol):
     recipe: Recipe
 
 
-class Slot(nn.Module):
+class Slot(nn.Module, ABC):
     """An entry of the vocabulary of a slot, such as ``log_prior(tau)`` of the slot transform.
 
     As a class attribute of a strategy an entry is a declaration: ``target = Smooth("epsilon")`` takes its parameter from the strategy's hyper-parameter
@@ -75,10 +76,8 @@ class Slot(nn.Module):
             UserError: a value outside the declared range.
         """
         bound = copy.copy(self)
-        bound.__dict__ = copy.copy(self.__dict__)
-        for table in ("_parameters", "_buffers", "_modules"):
-            bound.__dict__[table] = {}
-        bound.__dict__["_non_persistent_buffers_set"] = set()
+        own = {"_parameters": {}, "_buffers": {}, "_modules": {}, "_non_persistent_buffers_set": set()}
+        vars(bound).update(own)  # a shallow copy shares these with the declaration
         for attribute, declared in self.declared.items():
             value = self.arguments.get(attribute, declared.default)
             if isinstance(value, str) and value in strategy.declared:

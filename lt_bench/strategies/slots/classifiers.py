@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -18,25 +19,25 @@ class Classifier(Slot):
 
     slot = "classifier"
 
+    @abstractmethod
     def inputs(self, features: Tensor) -> Tensor:
         """Inputs of the rows (B, D), a function of features (B, D) without trained parameters."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row_length(self) -> Tensor | float:
         """Length to which rows are brought: a constant, a number or (H, 1, 1)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def initial(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Parameters to start from, made of the initial head."""
-        raise NotImplementedError
 
     def rows(self, weight: Tensor) -> Tensor:
         """Rows (K, D) as the logits are made with them."""
         return of_length(weight, self.row_length())
 
+    @abstractmethod
     def head(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
         """The plain module of one fitted head."""
-        raise NotImplementedError
 
 
 class Cosine(Classifier):

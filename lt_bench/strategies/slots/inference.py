@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -15,9 +17,9 @@ class AtInference(Slot):
 
     slot = "at_inference"
 
+    @abstractmethod
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weight (K, D) and bias (K,) of one head after the adjustment; None for no bias."""
-        raise NotImplementedError
 
 
 class SubtractLogPrior(AtInference):

@@ -49,11 +49,19 @@ class InitialHead(Slot):
         Raises:
             UserError: the head cannot be made of these facts.
         """
-        raise NotImplementedError
+        raise UserError(
+            f"{type(self).__qualname__} has no of_facts, which makes the initial head of the facts; or say needs_features = True and define of_features"
+        )
 
     def of_features(self, train: FeatureSource, facts: Facts) -> tuple[Tensor, Tensor]:
-        """Weight (K, D) and bias (K,), float32, made of the plain training view."""
-        raise NotImplementedError
+        """Weight (K, D) and bias (K,), float32, made of the plain training view.
+
+        Raises:
+            UserError: the class does not define it.
+        """
+        raise UserError(
+            f"{type(self).__qualname__} says needs_features = True and has no of_features, which makes the initial head of the training features"
+        )
 
 
 class Joint(InitialHead):

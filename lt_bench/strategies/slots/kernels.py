@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -18,9 +19,9 @@ class Kernel(Slot):
 
     slot = "kernel"
 
+    @abstractmethod
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Losses (B,) of transformed logits (B, K) and labels (B,)."""
-        raise NotImplementedError
 
 
 class SoftmaxBCE(Kernel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -19,9 +20,9 @@ class Projection(Slot):
     def begin(self, weight: Tensor) -> None:
         """See the initial rows (K, D)."""
 
+    @abstractmethod
     def __call__(self, weight: Tensor, after: Literal["step", "epoch"]) -> None:
         """Change the weight in place."""
-        raise NotImplementedError
 
 
 class MaxNorm(Projection):

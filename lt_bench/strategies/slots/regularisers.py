@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import partial
 from typing import Any
 
@@ -25,9 +26,9 @@ class Regulariser(Slot):
     def __get__(self, instance: nn.Module | None, owner: type) -> Any:
         return self if instance is None else partial(super().__get__(instance, owner), instance.get_parameter("weight"))
 
+    @abstractmethod
     def __call__(self, weight: Tensor) -> Tensor:
         """The penalty, a scalar (or (H,)), of weight (K, D)."""
-        raise NotImplementedError
 
     def strength(self, value: float | Tensor, like: Tensor) -> Any:
         """A parameter as it multiplies a penalty."""

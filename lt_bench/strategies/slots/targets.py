@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -19,9 +20,9 @@ class Target(Slot):
 
     slot = "target"
 
+    @abstractmethod
     def __call__(self, labels: Tensor) -> Tensor | float:
         """Mass spread over all K classes, a number or (B,), of samples with labels (B,)."""
-        raise NotImplementedError
 
 
 class OneHot(Target):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -30,13 +31,13 @@ class Trainable(Slot):
             weight.requires_grad_(False)
             bias.requires_grad_(False)
 
+    @abstractmethod
     def logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Logits (B, K) of features (B, D)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (K, D) and bias (K,) of the linear layer that one fitted head is."""
-        raise NotImplementedError
 
     def relative_rates(self, weight: Tensor, bias: Tensor) -> dict[Tensor, Any]:
         """Parameters that do not learn at the recipe's rate, and its factor."""

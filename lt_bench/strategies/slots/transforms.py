@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -29,9 +30,9 @@ class Transform(Slot):
         if "__call__" in cls.__dict__ and "is_shift" not in cls.__dict__:
             cls.is_shift = False
 
+    @abstractmethod
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Transformed logits (B, K)."""
-        raise NotImplementedError
 
 
 class Identity(Transform):

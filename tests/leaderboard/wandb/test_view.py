@@ -42,14 +42,6 @@ def items(updates):
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in updates}
 
 
-@pytest.fixture
-def results(tmp_path, builder):
-    store = Store(tmp_path / "results")
-    for strategy, skill in (("los", 1.0), ("ce", 0.0)):
-        store.write(*builder.make(strategy, 0, skill))
-    return store.directory
-
-
 def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
     to = tmp_path / "here"
     first = push(results, directory=to, project="p", plots=False)

@@ -12,7 +12,8 @@ from lt_bench.strategies import composition
 from lt_bench.strategies.contract import Batch, Facts
 from lt_bench.strategies.registry import compose_entry, find
 from lt_bench.strategies.slots.base import Slot
-from lt_bench.strategies.slots.transforms import LogPrior
+from lt_bench.strategies.slots.initial_heads import InitialHead
+from lt_bench.strategies.slots.transforms import LogPrior, Transform
 from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, TITLES, canonical, entries, entry, known
 
 OF_SOURCE = sorted(key for key in entries() if key[0] != "sampler")
@@ -248,3 +249,20 @@ def test_a_composition_that_trains_nothing_has_no_recipe():
     assert torch.equal(built.inference_head()(features), adjusted.inference_head()(features))
     with pytest.raises(UserError, match="with trainable none there is no lr"):
         entry_of.resolve("", None, {**given, "lr": 0.1})
+
+
+def test_an_entry_without_its_method_cannot_be_made():
+    class Empty(Transform):
+        pass
+
+    with pytest.raises(TypeError, match=r"Empty.* abstract method.*__call__"):
+        Empty()
+
+
+@pytest.mark.parametrize("of_features", [False, True])
+def test_an_initial_head_without_its_method_is_named(of_features):
+    class Nothing(InitialHead):
+        needs_features = of_features
+
+    with pytest.raises(UserError, match=f"Nothing .*no {'of_features' if of_features else 'of_facts'}"):
+        Nothing().of_features(None, None) if of_features else Nothing().of_facts(None, 0, "x")
