@@ -52,7 +52,7 @@ def read_tuning(path: Path) -> dict[str, Any]:
         UserError: unreadable, of another version, altered, or its choice is not the best of what it says was tried.
     """
     document = read_json_object(path, f"restore it from a copy, or move it away and {AGAIN}")
-    check_version(document, SCHEMA_VERSION, path, "a tuning")
+    check_version(document, SCHEMA_VERSION, path, "a tuning", AGAIN)
     check_seal(document, path, AGAIN)
     check_choice(document, path)
     return document

@@ -57,7 +57,8 @@ def verb_parser(name: str, entry: Entry | None, dataset: str, words: Iterable[st
     hidden = [group for group in GROUPS if "help" in given and group.hidden(name, given)]
     groups = _titled(parser, entry)
     hints, texts = typing.get_type_hints(cls), explained_by(cls)
-    for field in dataclasses.fields(cls):
+    in_order = sorted(dataclasses.fields(cls), key=lambda field: (*positional, field.name).index(field.name))
+    for field in in_order:
         group = group_of(field.name)
         target = parser if field.name in positional else groups.get(group.title, parser)
         if field.name == "strategy" and field.name not in positional:

@@ -45,7 +45,7 @@ def check_seal(content: Mapping[str, Any], path: Path | str, again: str) -> None
         )
 
 
-def check_version(content: Mapping[str, Any], current: int, path: Path | str, kind: str) -> None:
+def check_version(content: Mapping[str, Any], current: int, path: Path | str, kind: str, again: str) -> None:
     """Refuse a file of another version of its schema; one of version 1 can be brought up to date.
 
     Args:
@@ -53,6 +53,7 @@ def check_version(content: Mapping[str, Any], current: int, path: Path | str, ki
         current: the version that this program reads.
         path: of the file.
         kind: of the file, e.g. ``a record``.
+        again: what makes the file anew, the end of the message.
 
     Raises:
         UserError: names ``path`` and the way out.
@@ -61,7 +62,9 @@ def check_version(content: Mapping[str, Any], current: int, path: Path | str, ki
     if version == 1:
         raise UserError(f"{path}: {kind} of schema 1, this version reads {current}; `lt-bench migrate {path}` brings it up to date")
     if version != current:
-        raise UserError(f"{path}: schema is {version!r}, this version reads {current}; use the version of lt-bench that wrote it")
+        raise UserError(
+            f"{path}: schema is {version!r}, this version reads {current}; use the version of lt-bench that wrote it, or move it away and {again}"
+        )
 
 
 def digest_of(path: Path) -> str:

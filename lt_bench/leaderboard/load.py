@@ -223,7 +223,7 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
         raise UserError(
             f"{path}: a record is a JSON object, this is a {type(data).__name__}; restore it from a copy, or move it away and {AGAIN}"
         )
-    check_version(data, SCHEMA_VERSION, path, "a record")
+    check_version(data, SCHEMA_VERSION, path, "a record", AGAIN)
     if data.get(SEAL) != (seal or seal_of(data)):
         raise UserError(
             f"{path}: altered after it was written (its seal does not hold); restore it from a copy, or move it away and {AGAIN}; "

@@ -271,7 +271,7 @@ def check(data: Mapping[str, Any], where: Path | str) -> None:
     Raises:
         UserError: names `where` and the field that is wrong.
     """
-    check_version(data, SCHEMA_VERSION, where, "a record")
+    check_version(data, SCHEMA_VERSION, where, "a record", AGAIN)
     from jsonschema.exceptions import best_match
 
     error = best_match(_validator().iter_errors(data))

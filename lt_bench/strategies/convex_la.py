@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,10 +47,7 @@ class Convex(Strategy, ABC, abstract=True):
 
     def _minimum(self, train: FeatureSource) -> Solution:
         of_features = moments(train, self.facts.num_classes)
-
-        def losses(rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-            return self.sample_losses(rows, labels, weight, bias, of_features)
-
+        losses = partial(self.sample_losses, of_features=of_features)
         return minimise(losses, train, of_features, self.facts.num_classes, self.ridge, self.iterations)
 
     @abstractmethod
