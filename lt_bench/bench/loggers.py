@@ -1,4 +1,4 @@
-"""Lightning's loggers: a CSV of every fit and one W&B run a seed, grouped by strategy; one W&B run of a stage 1."""
+"""Lightning's loggers: a CSV of every fit and one W&B run a seed, grouped by the row of the leaderboard; one W&B run of a stage 1."""
 
 from __future__ import annotations
 

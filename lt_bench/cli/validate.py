@@ -161,7 +161,7 @@ def _stage1(path: Path) -> list[str]:
                 epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             return [*faults, f"{path / LOG}: a damaged log of epochs ({error}); {RESTORE}"]
-        if epochs != list(range(1, len(epochs) + 1)):
+        if epochs and epochs != list(range(epochs[0], epochs[0] + len(epochs))):  # a log that begins later follows one that was moved away
             faults.append(f"{path / LOG}: epochs are missing or stand twice; {RESTORE}")
     return faults
 

@@ -32,6 +32,7 @@ class WatchCompilation(Callback):
     def __init__(self, label: str, says: bool = True) -> None:
         self._label, self._says, self._over = label, says, threading.Event()
         self._pipe: tuple[int, int] | None = None
+        self._before = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to watch."""
@@ -51,17 +52,22 @@ class WatchCompilation(Callback):
             return
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
-        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        self._before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         threading.Thread(target=self._watch, args=(self._pipe[0], time.monotonic()), daemon=True).start()
 
     def end(self) -> None:
         """Stop watching."""
         if self._pipe is not None and not self._over.is_set():
             self._over.set()
-            signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(self._before)
             os.write(self._pipe[1], b"\0")
+            os.close(self._pipe[1])
 
     def _watch(self, reading: int, begun: float) -> None:
+        with os.fdopen(reading, "rb", buffering=0):
+            self._wait(reading, begun)
+
+    def _wait(self, reading: int, begun: float) -> None:
         while not self._over.is_set():
             ready, _, _ = select.select([reading], [], [], EVERY)
             received = [one for one in (os.read(reading, 64) if ready else b"") if one in _ENDS]

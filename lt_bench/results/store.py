@@ -144,9 +144,10 @@ class Store:
         return next(iter(self.directory.glob(f"*/*-{id}.json")), None) if id.isalnum() else None
 
     def _require_same(self, existing: Path, record: RunRecord, arrays: Arrays) -> None:
-        old, new = read_record(existing).to_json(), record.to_json()
+        stored = read_record(existing)
+        old, new = stored.to_json(), record.to_json()
         changed = [name for name in ("metrics", "tuning", "seeds", "dataset", "backbone", "cache") if old[name] != new[name]]
-        before = arrays_of(read_record(existing), existing.with_suffix(".npz"))
+        before = arrays_of(stored, existing.with_suffix(".npz"))
         changed += sorted(name for name in before.keys() | arrays.keys() if not _equal(before.get(name), arrays.get(name)))
         if changed:
             raise UserError(

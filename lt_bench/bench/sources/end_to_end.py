@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class EndToEndSource(PixelSource):
             accompany: list[Callback] = [WholeNetwork(self.network, self.start), *callbacks()]
             if self.progress:
                 accompany.append(FitProgress(f"{run.entry.public_name}, seed {run.repetition}"))
-            accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs, self._rows()))
+            accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs, self._rows))
             job = HeadJob(run.entry, run.hyperparameters, run.repetition)
             with resumed(last) as start:
                 fitted = self.fit([job], "trained", accompany, start)
@@ -124,8 +125,9 @@ class EndToEndSource(PixelSource):
         if isinstance(head, torch.nn.Linear):
             bias = torch.zeros(head.out_features) if head.bias is None else head.bias
             put_head(self.network, (head.weight, bias))
-        save_weights(self.network, path, rows=self._rows())
+        save_weights(self.network, path, rows=self._rows)
 
+    @cached_property
     def _rows(self) -> Hashes:
         """Hashes of the images that the network has seen after a fit."""
         own = np.unique(pixel_hashes(self.data.splits["train"]))

@@ -14,6 +14,7 @@ from torch import Tensor
 from lt_bench.backbones.base import Backbone
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.base import Source
+from lt_bench.core.launchers import is_first_process
 from lt_bench.data.images.augment import Crops, CropViews, padded
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.compiling import WatchCompilation
@@ -103,7 +104,7 @@ class PixelSource(Source):
         best = self.best_epochs(test_features)
         own: list[Callback] = [] if mode == "frozen" else [SeededNoise(jobs[0].repetition)]
         if self.compiled:
-            own.append(WatchCompilation(f"{jobs[0].entry.public_name}, seed {jobs[0].repetition}"))
+            own.append(WatchCompilation(f"{jobs[0].entry.public_name}, seed {jobs[0].repetition}", says=is_first_process()))
         with (
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True),
             generators_restored(self.device),

@@ -283,6 +283,14 @@ class ForMember(Callback):
         """Pass on."""
         self.callback.on_fit_start(trainer, self.member.strategy)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pass on."""
+        self.callback.on_train_start(trainer, self.member.strategy)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Pass on."""
+        self.callback.on_exception(trainer, self.member.strategy, exception)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Pass on."""
         self.callback.on_train_epoch_start(trainer, self.member.strategy)

@@ -89,6 +89,17 @@ def test_a_shifted_start_is_another_start_and_ends_nearby(bench):
     assert all(0 < distance < 100 * SHIFT for distance in distances)
 
 
+def test_the_shift_of_a_head_does_not_depend_on_its_stack(bench):
+    def shifts(seeds):
+        runs = plan(find("ce"), bench.manifest, {"lr": 0.0, "epochs": 1}, seeds)
+        ((_, usual),), ((_, shifted),) = (list(bench.fitted(runs, callbacks)) for callbacks in (tuple, lambda: [ShiftedStart()]))
+        return shifted.head().weight - usual.head().weight
+
+    alone, first_of_two = shifts([0]), shifts([0, 1])
+    assert alone.abs().max() > 0
+    assert torch.equal(alone, first_of_two)
+
+
 @pytest.mark.slow
 def test_the_rate_that_made_a_shipped_row_chaotic_is_not_chosen():
     """Test accuracies of `ce` at rate 2.0 were 39.41 on one machine and 38.32 on another; 0.5 repeats."""

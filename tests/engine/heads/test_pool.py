@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from lt_bench.engine.heads import fit as fit_module
 from lt_bench.engine.heads.best_epoch import BestTestEpoch
@@ -134,3 +135,23 @@ def test_parameters_keep_their_place_from_before_begin(cache, monkeypatch):
     fit_heads([[job("ce", 0)], [job("los", 0)]], facts_of(cache), cache.split("train"), Hardware("cpu"))
     ((strategy, before),) = seen
     assert before.data_ptr() == strategy.weight.data_ptr()
+
+
+def test_a_callback_hears_of_the_start_and_of_an_exception(cache):
+    class Told(Callback):
+        def __init__(self):
+            self.told = []
+
+        def on_train_start(self, trainer, pl_module):
+            self.told.append(("start", type(pl_module).name))
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            raise OSError("a disk that is full")
+
+        def on_exception(self, trainer, pl_module, exception):
+            self.told.append(("exception", type(pl_module).name))
+
+    told = Told()
+    with pytest.raises(OSError, match="full"):
+        fit_heads([[job("ce", 0)]], facts_of(cache), cache.split("train"), Hardware("cpu"), callbacks=[[told]])
+    assert told.told == [("start", "ce"), ("exception", "ce")]
