@@ -15,7 +15,7 @@ from lt_bench.engine.heads.stacks import HeadJob, stacks
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies.registry import find, strategy_names
 
-SHORT = {"epochs": 3, "batch_size": 36, "iterations": 10}
+SHORT = {"epochs": 3, "batch_size": 36}
 """145 samples: the last batch has one, so one of two processes has none of it; the last class has one sample, so a share of an epoch lacks it."""
 
 
@@ -23,7 +23,8 @@ def outcome(name: str, directory: Path, devices: int) -> dict:
     """Metrics and the losses of a strategy at two repetitions, in float64: sums in another order shall not hide behind rounding."""
     cache = open_cache(directory)
     entry = find(name)
-    hyperparameters = entry.resolve("none", None, {key: value for key, value in SHORT.items() if key in entry.types()})
+    short = SHORT if entry.fitting == "sgd" else {"iterations": 10} if "iterations" in entry.types() else {}
+    hyperparameters = entry.resolve("none", None, short)
     jobs = [HeadJob(entry, hyperparameters, repetition) for repetition in (0, 1)]
     fits = fit_heads(stacks(jobs, 2), facts_of(cache), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
     heads = [fitted.head(number) for fitted in fits for number in range(len(fitted.jobs))]
