@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lt_bench.core.content import row_hashes
 from lt_bench.core.errors import UserError
-from lt_bench.core.seeds import derive_seed
+from lt_bench.data.hold_out import hold_out
 from lt_bench.data.specs import dataset_spec
 from lt_bench.data.splits import listed_rows, split_hash
 from lt_bench.features.cache import FeatureCache
@@ -191,6 +192,9 @@ def checked_split(arrays: Mapping[str, Any], where: str) -> Arrays:
         raise UserError(
             f"{where}: features are {features.dtype} of shape {features.shape}, expected floating-point numbers (N, D) or (V, N, D)"
         )
+    if not features.shape[-1] or (features.ndim == 3 and not len(features)):
+        lacking = "view" if features.shape[-1] else "dimension"
+        raise UserError(f"{where}: features have no {lacking} (they are of shape {features.shape}); extract them again")
     for name, array in checked.items():
         if name == "features":
             continue
@@ -205,26 +209,23 @@ def checked_split(arrays: Mapping[str, Any], where: str) -> Arrays:
     return checked
 
 
-def hold_out(train: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
-    """Take a share of every class of the training rows for validation, at most half a class; a class of one keeps it.
+def held_out(train: Arrays, fraction: float, seed: int) -> tuple[Arrays, Arrays]:
+    """Training rows and those held out for validation, about a share of every class by the content of the rows (``data.hold_out``); a class of one keeps it.
 
     Raises:
-        UserError: the share is not between 0 and 1.
+        UserError: the share is not between 0 and 1, or the seed is below 0.
     """
     if not 0 < fraction < 1:
         raise UserError(f"--val-fraction is {fraction}, expected a number between 0 and 1")
-    generator = np.random.default_rng(derive_seed("subset", seed))
-    chosen = []
     labels = train["labels"]
-    for k in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == k))
-        chosen.append(members[: min(round(fraction * members.size), members.size // 2)])
-    held = np.zeros(labels.size, dtype=bool)
-    held[np.concatenate(chosen)] = True
     rows = train.get("rows", np.arange(labels.size))
     plain = train["features"] if train["features"].ndim == 2 else train["features"][0]
-    rest = {"features": train["features"][..., ~held, :], "labels": labels[~held], "rows": rows[~held]}
-    return rest, {"features": plain[held], "labels": labels[held], "rows": rows[held]}
+    parts = hold_out(labels, {"val": fraction}, [f"{value:016x}" for value in row_hashes(plain)], seed)
+    rest, held = parts["train"], parts["val"]
+    return (
+        {"features": train["features"][..., rest, :], "labels": labels[rest], "rows": rows[rest]},
+        {"features": plain[held], "labels": labels[held], "rows": rows[held]},
+    )
 
 
 def as_numpy(array: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from lt_bench.core.arrays import read_npy, read_npz
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.classes import require_names
-from lt_bench.features.from_arrays import Arrays, Source, as_numpy, checked_split, hold_out, write_arrays
+from lt_bench.features.from_arrays import Arrays, Source, as_numpy, checked_split, held_out, write_arrays
 from lt_bench.features.locate import home
 
 
@@ -60,7 +60,7 @@ def import_features(
     if val is not None:
         splits["val"] = read_split(val, val_labels)
     elif val_fraction > 0:
-        splits["train"], splits["val"] = hold_out(splits["train"], val_fraction, seed)
+        splits["train"], splits["val"] = held_out(splits["train"], val_fraction, seed)
     seen = val_seen_by_backbone or (val is None and val_fraction > 0)
     files = {"train": train, "val": val, "test": test, "head": head}
     switches = {"relabel": relabel, "drop-empty": drop_empty, "standardise": standardise}

@@ -101,8 +101,8 @@ class ImportOptions:
         imbalance_factor: imbalance factor of the training set, where it is a subset
         val_seen_by_backbone: whether stage 1 was trained on the validation rows; tuning then refuses them
         dtype: stored precision
-        val_fraction: without --val: hold out this share of the training rows per class, at most half a class
-        seed: of that draw
+        val_fraction: without --val: hold out about this share of the training rows of every class, by hash of their content; equal rows stay together
+        seed: of that split
         out: directory of the new cache (default: NAME in the known caches)
         relabel: number the ids that have rows 0..K-1; each class keeps its name, or its id as its name
         drop_empty: the same for the classes that have training rows; rows of others are left out

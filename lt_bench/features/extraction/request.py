@@ -107,7 +107,10 @@ class Request:
         return described_fields(description.dataset, description.backbone, description.transform, description.dtype, views)
 
     def existing(self, description: Description) -> Manifest | None:
-        """The manifest of the cache that is at ``out`` already; where broken images were left out, it is known by what was listed.
+        """The manifest of the cache that is at ``out`` already.
+
+        Where broken images were left out, the cache is known by what was listed. Validation images count as seen by the backbone where the request or the cache
+        says so: the comparison with the images of the weights comes after this.
 
         Raises:
             UserError: ``out`` holds another cache.
@@ -118,5 +121,6 @@ class Request:
         if self.skip_broken and cache.manifest.created_with.get(LISTED) == wanted["split_hash"]:
             left = key_fields(cache.manifest)
             wanted |= {name: left[name] for name in ("split_hash", "train_counts")}
+        wanted["val_seen_by_backbone"] |= cache.manifest.dataset.val_seen_by_backbone
         require(cache, **wanted)
         return cache.manifest
