@@ -1,7 +1,9 @@
 """The files of an export: what they are called, how they are checked, and how new ones take the place of old ones. Free of torch.
 
 ``classifier.json`` describes the export, carries a seal over itself and lists every other file with its digest. It is replaced last and in one step, so that a
-process that is killed leaves the old export or the new one.
+process that is killed leaves the old export or the new one to ``load_classifier``. Whole programs (``classifier.pt2``, ``classifier.onnx``) keep their names, which
+other software opens: where a later export is killed just before its description is written, they may be the new ones already. ``faults_of`` then names them; the
+same export mends it.
 """
 
 from __future__ import annotations
@@ -146,7 +148,7 @@ def _names(directory: Path) -> set[str]:
 
 
 def _free_name(directory: Path, what: str, digest: str) -> str:
-    """The usual name of a file; one by content where ``load_classifier`` of the old export may still be reading that."""
+    """The usual name of a file; one by content where it is taken and ``load_classifier`` of the old export, until the new description is written, reads it."""
     return f"{Path(what).stem}-{digest[:8]}{Path(what).suffix}" if what in READ and (directory / what).exists() else what
 
 

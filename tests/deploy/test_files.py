@@ -160,7 +160,7 @@ def test_an_export_that_is_broken_off_leaves_the_old_or_the_new_one(exported, tm
     monkeypatch.setattr(os, "replace", dies)
     real_unlink = os.unlink
     monkeypatch.setattr(os, "unlink", lambda *arguments, **options: dies(*arguments, real=real_unlink))
-    new = staged(tmp_path / "second", 1, onnx=b"onnx")
+    new = staged(tmp_path / "second", 1, b"whole, later", onnx=b"onnx")
     try:
         publish(exported, new, described())
         done = True
@@ -172,8 +172,27 @@ def test_an_export_that_is_broken_off_leaves_the_old_or_the_new_one(exported, tm
     is_new = torch.equal(load_classifier(exported).network.weight, expected)
     assert is_new or torch.equal(after, before)
     assert is_new or not done
-    publish(exported, staged(tmp_path / "third", 1), described())
+    ahead = {PROGRAM} if not is_new and (exported / PROGRAM).read_bytes() == b"whole, later" else set()
+    assert {fault.partition(":")[0] for fault in faults_of(exported)} == {str(exported / name) for name in ahead}
+    publish(exported, staged(tmp_path / "third", 1, b"whole, later"), described())
     assert torch.equal(load_classifier(exported).network.weight, expected)
+    assert faults_of(exported) == []
+
+
+def test_a_whole_program_that_is_ahead_of_its_description_is_named(exported, tmp_path, monkeypatch):
+    """Killed between the last file and the description."""
+    before = logits(exported)
+
+    def dies(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "write_text", dies)
+    with pytest.raises(KeyboardInterrupt):
+        publish(exported, staged(tmp_path / "second", 1, b"whole, later"), described())
+    monkeypatch.undo()
+    assert torch.equal(logits(exported), before)
+    (fault,) = faults_of(exported)
+    assert fault == f"{exported / PROGRAM}: a damaged export (its bytes are not what was written); export it again"
 
 
 class Bomb:
