@@ -16,6 +16,8 @@ from lt_bench.core.resources import usable_cores
 
 Hashes = NDArray[np.uint64]
 _BYTES = 8
+_hashed: dict[tuple[Path, int, int], int] = {}
+"""Hashes of files by path, size and time of change in nanoseconds: one command asks for those of a data set several times."""
 
 
 def bytes_hash(data: bytes | memoryview, salt: bytes = b"") -> int:
@@ -32,7 +34,7 @@ def row_hashes(rows: NDArray) -> Hashes:
 
 
 def file_hashes(paths: Sequence[Path]) -> Hashes:
-    """Hashes (N,) of the bytes of files, several read at a time.
+    """Hashes (N,) of the bytes of files, several read at a time. A file is read again only where its size or its time of change is another.
 
     Raises:
         UserError: a file cannot be read, or is a pipe or a device, whose reading may never end.
@@ -40,9 +42,13 @@ def file_hashes(paths: Sequence[Path]) -> Hashes:
 
     def one(path: Path) -> int:
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
                 raise UserError(f"{path}: not a regular file; move it to another folder")
-            return bytes_hash(path.read_bytes())
+            version = path, status.st_size, status.st_mtime_ns
+            if version not in _hashed:
+                _hashed[version] = bytes_hash(path.read_bytes())
+            return _hashed[version]
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 

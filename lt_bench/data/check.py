@@ -36,7 +36,8 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
         dataset: its name.
         data_dir: where its images are; None shows what is needed.
         say: shows a line or a table.
-        decode: images of each split to decode, evenly over the split; -1 for all.
+        decode: images of each split to decode, evenly over the split; -1 for all. Repeated and near-identical images are looked for among all images where they
+            are small, are the user's own and ``decode`` is not 0, or ``decode`` is below 0: it reads every file.
         reading: see ``Reading``.
 
     Raises:
@@ -63,9 +64,11 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
         say(remark)
     if isinstance(data, FileData):
         _decode(say, data, decode)
-    if decode or not isinstance(data, FileData):
+    if not isinstance(data, FileData) or decode < 0 or (decode and spec.num_classes is None):
         _show_repeated(say, data)
         _show_near(say, data)
+    else:
+        say("repeated and near-identical images were not looked for; --decode -1 does, and reads every file")
     say(f"{spec.name} is complete; next: {_next(data, data_dir, reading)}")
     return data
 

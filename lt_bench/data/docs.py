@@ -11,7 +11,7 @@ _HEAD = """# Data sets
 
 Written from `lt_bench/data/specs.py` by `python -m lt_bench.data.docs > docs/datasets.md`; do not edit.
 
-`lt-bench data check NAME --data-dir DIR` says what is there, what is missing and where to get it, and decodes a few images; `lt-bench extract --dataset NAME --data-dir DIR
+`lt-bench data check NAME --data-dir DIR` says what is there, what is missing and where to get it, and decodes a few images (`--decode -1`: all, and compares them across splits, which for your own images is done anyway); `lt-bench extract --dataset NAME --data-dir DIR
 --backbone BACKBONE --weights FILE` makes the cache. Many, medium and few are classes with more than 100, 20 to 100, and fewer than 20 training images. Counts are those at the default imbalance factor."""
 
 _OWN = """## Your own images

@@ -41,7 +41,7 @@ class Seen:
 def seen_images(data: ImageData | FileData, rows: Hashes | None, weights: object, workers: int = 0) -> Seen:
     """Compare a data set with the images that weights were trained on.
 
-    Test images that are in the data set's own training split too are its duplicates (``data check`` names them), and not counted.
+    Test images that are in the data set's own training split too are its duplicates (``data check --decode -1`` names them), and not counted.
 
     Args:
         data: the images.

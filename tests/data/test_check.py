@@ -49,16 +49,36 @@ def test_a_broken_image(capsys, tmp_path):
     assert "a/3.png: not an image" in err
 
 
-def test_lists_whose_images_are_not_all_there(capsys, tmp_path, monkeypatch):
+def make_small_lists(monkeypatch, root):
+    """ImageNet-LT as four images of two classes, of which the lists are written."""
     spec = DatasetSpec(
         "imagenet_lt", "Small", "two classes", "lists", num_classes=2, n_test=1, needs=(NeededFile("train", "big.tar"),), folder="x", obtain="ask"
     )  # fmt: skip
     monkeypatch.setattr(data_check, "dataset_spec", lambda _: spec)
     monkeypatch.setattr("lt_bench.data.load.dataset_spec", lambda _: spec)
-    (tmp_path / "train").mkdir()
-    photo().save(tmp_path / "train" / "1.png")
+    (root / "train").mkdir()
     for split, lines in {"train": "train/1.png 0\ntrain/2.png 1\n", "val": "train/3.png 0\n", "test": "train/4.png 1\n"}.items():
-        (tmp_path / f"ImageNet_LT_{split}.txt").write_text(lines)
+        (root / f"ImageNet_LT_{split}.txt").write_text(lines)
+
+
+def test_the_images_of_a_benchmark_are_compared_on_request(capsys, tmp_path, monkeypatch):
+    make_small_lists(monkeypatch, tmp_path)
+    for i, picture in enumerate((1, 2, 3, 1), 1):
+        photo(picture).save(tmp_path / "train" / f"{i}.png")
+    hashed, contents = [], data_check.contents
+    monkeypatch.setattr(data_check, "contents", lambda images: (hashed.append(images), contents(images))[1])
+    code, out, _ = check(capsys, "imagenet_lt", "--data-dir", tmp_path)
+    assert code == 0
+    assert "were not looked for; --decode -1 does" in out
+    assert hashed == []
+    code, out, _ = check(capsys, "imagenet_lt", "--data-dir", tmp_path, "--decode", -1)
+    assert "OVERLAP: 1 of 1 test images are also training images" in out
+    assert len(hashed) == 3
+
+
+def test_lists_whose_images_are_not_all_there(capsys, tmp_path, monkeypatch):
+    make_small_lists(monkeypatch, tmp_path)
+    photo().save(tmp_path / "train" / "1.png")
     code, out, err = check(capsys, "imagenet_lt", "--data-dir", tmp_path)
     assert code == 2
     assert "train: 2 images listed, 1 there; the first absent one is train/2.png" in out

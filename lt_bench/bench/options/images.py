@@ -83,7 +83,8 @@ class DataOptions(ImageOptions):
 
     Attributes:
         action: check
-        decode: images of each split to decode; 0 for none, -1 for all
+        decode: images of each split to decode; 0 for none, -1 for all. Repeated and near-identical images are looked for among your own images unless it is 0, among
+            the files of a benchmark with -1: every file is read
     """
 
     positional: ClassVar[tuple[str, ...]] = ("action", "dataset")

@@ -14,7 +14,7 @@ from lt_bench.features.manifest import LISTED, Manifest
 def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
     """Whether the features are those of the images under ``--data-dir``, broken ones left out or not; also where none are named.
 
-    Small images are decoded for this, which takes seconds; files are only listed.
+    Small images are decoded for this, which takes seconds; files are listed, and read where a split of one's own images is made by their content.
 
     Raises:
         UserError: there are no such images, or something is wrong with them.

@@ -116,7 +116,7 @@ def _compared(request: Request, loaded: Loaded, inputs: Inputs, console: Console
     if seen.val_seen:
         console.print("validation images were seen by the backbone: `lt-bench tune` will refuse them", highlight=False, soft_wrap=True)
     independence = {"split": request.data.val_source} | seen.record()
-    if request.data.spec.num_classes is None:  # of benchmarks, whose splits are given, `data check` says it
+    if request.data.spec.num_classes is None:  # of benchmarks, whose splits are given, `data check --decode -1` says it
         near = near_images(request.data, _workers(request, processes))
         independence |= near.record()
         for line in near.lines():
