@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,13 +19,12 @@ def changed_code(planned: Sequence[Planned], store: Store) -> list[str]:
         store: the records.
     """
     codes = {_but_code(run.identity): run.code.text for run in planned}
-    before = {
-        name: sum(codes.get(_but_code(identity), identity.get("code")) != identity.get("code") for identity in store.identities(name))
-        for name in sorted({run.entry.public_name for run in planned})
-    }
+    before = Counter[str]()
+    for dataset, name in sorted({(run.manifest.dataset.name, run.entry.public_name) for run in planned}):
+        before[name] += sum(codes.get(_but_code(one), one.get("code")) != one.get("code") for one in store.identities(dataset, name))
     return [
         f"the code of {name} changed since {number} record{'s' * (number > 1)} in {store.directory}, so {'they are' if number > 1 else 'it is'} not used; fitted anew"
-        for name, number in before.items()
+        for name, number in sorted(before.items())
         if number
     ]
 

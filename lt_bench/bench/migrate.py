@@ -177,6 +177,8 @@ def _tuning(path: Path, known: KnownCaches, tunings: dict[str, str]) -> str | No
         read_tuning(path)
         return None
     check_choice(old, path)
+    if old["cache_key"] not in path.name:
+        raise UserError(f"{path}: its name lacks the key of its cache, {old['cache_key']}, which `lt-bench tune` put there; rename it")
 
     def fits(cache: FeatureCache) -> bool:
         dataset = cache.manifest.dataset
@@ -187,12 +189,11 @@ def _tuning(path: Path, known: KnownCaches, tunings: dict[str, str]) -> str | No
     content = {**old, "schema": SCHEMA_VERSION, "cache_key": cache.key, "code": code}
     text = json.dumps(sealed({**content, "id": tuning_id(content)}), indent=1, sort_keys=True) + "\n"
     new = path.with_name(path.name.replace(old["cache_key"], cache.key))
-    if new != path and new.exists() and new.read_text(encoding="utf-8") != text:
+    if new.exists() and new.read_text(encoding="utf-8") != text:
         raise UserError(f"{path}: {new.name} is there already, of a later `lt-bench tune`; this one is left as it is")
     write_text(new, text)
     tunings[old["id"]] = read_tuning(new)["id"]
-    if new != path:
-        path.unlink()
+    path.unlink()
     return f"{path}: tuning of {old['strategy']} -> {new.name}"
 
 
@@ -238,5 +239,5 @@ def _fits(cache: FeatureCache, old: Mapping[str, Any], test_labels: np.ndarray) 
 
 def _code(own: bool, hyperparameters: Mapping[str, Any]) -> str:
     """Code of a strategy that was recorded before records said it: the first revision, or unknown where something is the user's own."""
-    own = own or any(_DOTTED.fullmatch(value) for value in hyperparameters.values() if isinstance(value, str))
+    own = own or any(_DOTTED.fullmatch(value.partition("(")[0]) for value in hyperparameters.values() if isinstance(value, str))
     return UNKNOWN_CODE if own else FIRST_REVISION

@@ -68,6 +68,10 @@ class InMemory:
         self._seen: dict[int, int] = {}
         self._alive: list[Any] = []  # so that no id is given twice
 
+    def has(self, value: Any) -> bool:
+        """Whether a class, function or object was described already, by itself or within another."""
+        return id(value) in self._seen
+
     def text(self, value: Any) -> str:
         """A value as text; of a class or function, its code."""
         if isinstance(value, _PLAIN):

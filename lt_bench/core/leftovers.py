@@ -14,10 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 FORGOTTEN = 7 * 24 * 3600.0
-"""Seconds without a change after which a temporary file of another machine, whose processes cannot be seen from here, counts as left over."""
-_NAME = re.compile(
-    r"^\..+\.(?P<machine>[0-9a-f]{8})(?P<boot>[0-9a-f]{4})-(?P<process>[0-9]+)-(?P<start>[0-9]+)-[a-z0-9_]+\.partial$", re.DOTALL
-)
+"""Seconds without a change after which a temporary file of another machine or boot, whose processes cannot be seen from here, counts as left over."""
+_NAME = re.compile(r"^\..+\.(?P<machine>[0-9a-f]{12})-(?P<process>[0-9]+)-(?P<start>[0-9]+)-[a-z0-9_]+\.partial$", re.DOTALL)
 _SEARCHED: set[tuple[int, str]] = set()
 
 
@@ -49,27 +47,25 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _is_left_over(path: Path, match: re.Match[str]) -> bool:
-    machine, boot = _machine()
-    if match["machine"] != machine:
+    if match["machine"] != _machine():
         return time.time() - path.lstat().st_mtime > FORGOTTEN
-    return match["boot"] != boot or not _runs(int(match["process"]), match["start"])
+    return not _runs(int(match["process"]), match["start"])
 
 
 def _writer() -> str:
-    """The part of a name that tells this process from all others, now and later: machine, boot, number and start."""
-    return f"{''.join(_machine())}-{os.getpid()}-{_start(os.getpid()) or 0}"
+    """The part of a name that tells this process from all others, now and later: machine, number and start."""
+    return f"{_machine()}-{os.getpid()}-{_start(os.getpid()) or 0}"
 
 
 @functools.cache
-def _machine() -> tuple[str, str]:
-    """Hashes of the place where process numbers mean the same, and of its last boot."""
+def _machine() -> str:
+    """Hash of the place where process numbers mean the same. The boot belongs to it: two machines of one name may share a file system."""
     space, boot = "", ""
     with suppress(OSError):  # a container counts its own processes
         space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - the link names no file
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    name, last = (hashlib.sha256(text.encode()).hexdigest() for text in (f"{os.uname().nodename} {space}", boot))
-    return name[:8], last[:4]
+    return hashlib.sha256(f"{os.uname().nodename} {space} {boot}".encode()).hexdigest()[:12]
 
 
 def _start(process: int) -> str | None:

@@ -29,7 +29,9 @@ _LIBRARIES = {SUITE, "torch", "torchvision", "lightning", "pytorch_lightning", "
 """Never looked into, wherever they lie; their versions stand in the record."""
 _UNSAID = {"ctx", "kind", "type_comment", "type_ignores"}
 """Fields of a syntax tree that say nothing more than the rest of it."""
-_CONSTANTS = (bool, int, float, complex, str, bytes, tuple, type(None))
+_CONSTANTS = {bool, int, float, complex, str, bytes, tuple, type(None)}
+_MAIN = {"__main__", "__mp_main__"}
+"""Names of the main module, here and in a process that ``multiprocessing`` started."""
 
 
 def fingerprints(objects: Iterable[Any]) -> dict[str, str]:
@@ -43,17 +45,17 @@ def fingerprints(objects: Iterable[Any]) -> dict[str, str]:
     objects = list(objects)
     packages = {_top(module) for one in objects for module in _modules_of(one) if not _is_library(module)}
     memory = InMemory(has_file=_has_file, is_others=lambda module: _is_others(module, packages))
-    texts = {f"{one.__qualname__}, in memory": memory.text(one) for one in objects if not _has_file(one.__module__)}
-    texts |= {
+    texts = {
         f"{one.__qualname__}, of a function in {one.__module__}": _from_function(memory, one)
         for one in objects
         if "<locals>" in one.__qualname__
     }
     for one in objects:
         memory.modules |= {module for module in _modules_of(one) if _has_file(module) and not _is_others(module, packages)}
-        for base in getattr(one, "__mro__", ()):
-            if not _has_file(base.__module__) and not _is_others(base.__module__, packages):
-                texts.setdefault(f"{base.__qualname__}, in memory", memory.text(base))
+        for part in getattr(one, "__mro__", (one,)):
+            if not _has_file(part.__module__) and not _is_others(part.__module__, packages) and not memory.has(part):
+                name = f"{part.__qualname__}, in memory"
+                texts[name] = texts.get(name, "") + memory.text(part)
     version = f"Python {sys.version_info.major}.{sys.version_info.minor} "
     parts = {name: digest(version + text) for name, text in texts.items()}
     return parts | _files(memory.modules, packages)
@@ -139,7 +141,7 @@ def _is_library(module: str) -> bool:
 
 def _is_others(module: str, packages: set[str]) -> bool:
     """Whether a module is neither of the packages of the given classes, nor outside of Python's installation."""
-    if module == "__main__":
+    if module in _MAIN:
         return False
     if _is_library(module):
         return True
@@ -147,7 +149,7 @@ def _is_others(module: str, packages: set[str]) -> bool:
 
 
 def _has_file(module: str) -> bool:
-    return module != "__main__" and _path_of(module) is not None
+    return module not in _MAIN and _path_of(module) is not None
 
 
 @cache
@@ -195,7 +197,7 @@ def _files(modules: Iterable[str], packages: set[str]) -> dict[str, str]:
         seen.add(name)
         if "." in name:
             waiting.append(name.rpartition(".")[0])
-        if _is_others(name, packages) or (path := _path_of(name)) is None:
+        if name in _MAIN or _is_others(name, packages) or (path := _path_of(name)) is None:
             continue
         shown = "/".join(name.split(".")) + ("/__init__.py" if path.name == "__init__.py" else path.suffix)
         if path.suffix != ".py":
@@ -318,7 +320,8 @@ def _check_constants(body: list[ast.stmt], values: Any, rebound: set[str], path:
         except (ValueError, TypeError):
             continue
         value = values.get(name)
-        if isinstance(said, _CONSTANTS) and isinstance(value, _CONSTANTS) and repr(value) != repr(said):
+        # Of another type is what Python or a decorator made of it (a member of an enumeration); not there is what was deleted, or a private name of a class.
+        if name in values and type(said) in _CONSTANTS and type(value) in _CONSTANTS and repr(value) != repr(said):
             raise UserError(
                 f"{prefix}{name} is {value!r} in memory and {said!r} in {path}; make it a hyper-parameter, or start Python again"
             )

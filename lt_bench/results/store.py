@@ -8,6 +8,7 @@ replaces this one field, so that a table says how much was tried for the row as 
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -120,12 +121,11 @@ class Store:
         """The JSON file of every record, sorted by path."""
         return record_paths(self.directory)
 
-    def identities(self, strategy: str) -> Iterator[dict[str, Any]]:
-        """The identity of every record of a strategy, unchecked; files that cannot be read are left out."""
-        for path in self.paths() if self.directory.is_dir() else ():
-            if path.stem.rpartition("-")[0] == strategy:
-                with contextlib.suppress(UserError):
-                    yield read_json(path).get("identity") or {}
+    def identities(self, dataset: str, strategy: str) -> Iterator[dict[str, Any]]:
+        """The identity of every record of a strategy on a data set, unchecked; files that cannot be read are left out, and no others are read."""
+        for path in (self.directory / dataset).glob(f"{glob.escape(strategy)}-????????????????.json"):
+            with contextlib.suppress(UserError):
+                yield read_json(path).get("identity") or {}
 
     def arrays(self, record_or_id: RunRecord | str) -> dict[str, NDArray[Any]]:
         """The arrays that were written with a record.

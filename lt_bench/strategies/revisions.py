@@ -80,7 +80,8 @@ def _named(entry: Entry, name: str) -> Any:
     for slot in ("sampler", "initial_head") if entry.is_own else ():
         value = getattr(entry.load(), slot)
         cls = value if isinstance(value, type) else type(value)
-        if f"{cls.__module__}.{cls.__qualname__}" == name:
+        module = cls.__module__.replace("__mp_main__", "__main__")  # in a worker the main script goes by the former
+        if f"{module}.{cls.__qualname__}" == name:
             return cls
     return object_at(name)
 

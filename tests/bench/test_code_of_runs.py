@@ -8,6 +8,7 @@ import pytest
 
 import lt_bench as lt
 from lt_bench.bench import execute
+from lt_bench.bench.tuning import tune
 from lt_bench.results.differences import differences
 from lt_bench.results.record import PASSED
 from lt_bench.results.store import Store
@@ -165,6 +166,22 @@ def test_tune_run_tuned_and_bench_after_an_edit(folder, tmp_path):
     assert anew.code == 0
     assert "the code of my_head.MyHead changed since 1 record" in anew.err
     assert len(records(tmp_path)) == 2 * count
+
+
+def test_an_edit_while_a_grid_is_fitted_does_not_lose_the_tuning(folder, tmp_path, monkeypatch):
+    line = ("tune", "--strategy", "my_head.MyHead", *FAST, "--seeds", "0", "--workers", "1")
+    assert folder(*line, "--results", "before").code == 0
+    check_best = tune.check_best
+
+    def edited(*given):
+        edit(tmp_path, "my_helper", *EDITS["my_helper"])
+        check_best(*given)
+
+    monkeypatch.setattr(tune, "check_best", edited)
+    done = folder(*line, "--results", "meanwhile")
+    assert (done.code, done.err) == (0, "")
+    one, other = (json.loads(next((tmp_path / name / "tuning").iterdir()).read_text()) for name in ("before", "meanwhile"))
+    assert one["code"] == other["code"], "that of the program that was fitted"
 
 
 def test_a_composition_with_an_own_entry(folder, tmp_path):

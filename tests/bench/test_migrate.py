@@ -7,7 +7,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from lt_bench.bench.migrate import UNKNOWN_CODE, key_of_format_1, migrate
+from lt_bench.bench.migrate import UNKNOWN_CODE, _code, key_of_format_1, migrate
 from lt_bench.bench.tuned import tuned_choice, tuning_id
 from lt_bench.core.errors import UserError
 from lt_bench.core.seals import SEAL
@@ -168,6 +168,22 @@ def test_the_code_of_a_users_own_strategy_is_unknown(place, tmp_path):
     assert done.refused == []
     (new,) = (path for path in Store(tmp_path / "results").paths() if path not in place["records"])
     assert json.loads(new.read_text())["identity"]["code"] == UNKNOWN_CODE
+
+
+@pytest.mark.parametrize(
+    ("slot", "code"), [("my_file.Margin(0.5)", UNKNOWN_CODE), ("my_file.Margin", UNKNOWN_CODE), ("smooth(0.5)", "revision 1")]
+)
+def test_the_code_of_a_users_own_slot_is_unknown(slot, code):
+    assert _code(False, {"transform": slot, "lr": 0.1}) == code
+
+
+def test_a_tuning_whose_name_lacks_the_key_of_its_cache_stays(place):
+    path = place["tuning"].rename(place["tuning"].with_name("mine.json"))
+    before = path.read_bytes()
+    done = migrate([place["cache"], path])
+    assert len(done.refused) == 1
+    assert "its name lacks the key of its cache" in done.refused[0]
+    assert [one.read_bytes() for one in path.parent.iterdir()] == [before]
 
 
 def test_an_altered_tuning_stays(place):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_what_a_killed_process_leaves_is_removed_and_a_running_ones_is_not(tmp_p
 
 def test_names_of_others_stay(tmp_path, afresh):
     mine = temporary_beside(tmp_path / "file")
-    other_machine = tmp_path / mine.name.replace("".join(leftovers._machine()), "0" * 12)
+    other_machine = tmp_path / mine.name.replace(leftovers._machine(), "0" * 12)
     reused_number = tmp_path / mine.name.replace(f"-{os.getpid()}-", f"-{os.getpid()}-1")
     strangers = [tmp_path / name for name in (".file.partial", "file.partial", ".data.1234abcd.partial", f"{mine.name}x")]
     for path in (mine, other_machine, reused_number, *strangers):
@@ -78,6 +79,26 @@ def test_names_of_others_stay(tmp_path, afresh):
     afresh()
     remove_leftovers(tmp_path)
     assert set(tmp_path.iterdir()) == {mine, *strangers}
+
+
+def test_two_machines_of_one_name_leave_each_others_files(tmp_path, afresh, monkeypatch):
+    """Only the boot tells them apart; no process of theirs can be seen."""
+    of_another = tmp_path / temporary_beside(tmp_path / "file").name.replace(f"-{os.getpid()}-", "-1-7")
+    of_another.write_text("half")
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **how: "another" if path.name == "boot_id" else read_text(path, **how))
+    leftovers._machine.cache_clear()
+    try:
+        afresh()
+        remove_leftovers(tmp_path)
+        assert of_another.exists()
+        old = time.time() - 2 * leftovers.FORGOTTEN
+        os.utime(of_another, (old, old))
+        afresh()
+        remove_leftovers(tmp_path)
+        assert not of_another.exists()
+    finally:
+        leftovers._machine.cache_clear()
 
 
 def test_a_link_is_removed_and_not_what_it_points_to(tmp_path, afresh):

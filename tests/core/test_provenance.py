@@ -1,5 +1,6 @@
 """Fingerprints of code: whatever changes a number changes them, and nothing else does."""
 
+import ast
 import importlib
 import linecache
 import subprocess
@@ -157,6 +158,34 @@ def test_a_constant_changed_in_memory_is_refused(folder, monkeypatch):
         fingerprints([module.MyHead])
 
 
+ENUMS = """
+from enum import IntEnum, StrEnum
+
+TEMP = 3
+del TEMP
+
+class Kind(IntEnum):
+    A = 1
+
+class Word(StrEnum):
+    B = "b"
+
+class A:
+    __secret = 3
+    KIND = 2
+"""
+
+
+def test_deleted_private_and_enumerated_constants_of_an_unedited_file_are_no_change(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "enums_t4.py").write_text(ENUMS)
+    module = importlib.import_module("enums_t4")
+    assert list(fingerprints([module.A, module.Kind, module.Word])) == ["enums_t4.py"]
+    monkeypatch.setattr(module.A, "KIND", None)
+    with pytest.raises(UserError, match=r"A\.KIND is None in memory"):
+        fingerprints([module.A])
+
+
 CELL = '''
 import numpy as np
 TABLE = np.array([1.0, 2.0])
@@ -218,6 +247,36 @@ def test_what_exec_makes_needs_no_source():
     exec("class A:\n    def f(self): return 1\nclass B:\n    def f(self): return 2\n", space)
     a, b = ("".join(fingerprints([space[name]]).values()) for name in "AB")
     assert a != b
+
+
+def test_a_base_without_a_file_is_described_once_and_never_by_a_number(tmp_path, monkeypatch):
+    space = [{"__name__": "nowhere_to_be_found"}, {"__name__": "nowhere_to_be_found"}]
+    for one, value in zip(space, (1, 2), strict=True):
+        exec(f"class Base:\n    def f(self): return {value}\nclass A(Base):\n    pass\nclass B(Base):\n    pass\n", one)
+    first, second = (fingerprints([one["A"], one["B"]]) for one in space)
+    assert list(first) == list(second) == ["A, in memory", "B, in memory"]
+    assert first["A, in memory"] != second["A, in memory"]
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "derived_t5.py").write_text("def derived(base):\n    return type('C', (base,), {'__module__': __name__})\n")
+    derived = importlib.import_module("derived_t5").derived
+    first, second = (fingerprints([derived(one["Base"])]) for one in space)
+    assert list(first) == list(second) == ["Base, in memory", "derived_t5.py"]
+    assert first["Base, in memory"] != second["Base, in memory"]
+
+
+def test_the_main_script_is_the_same_program_in_a_worker(tmp_path):
+    (tmp_path / "helper_t6.py").write_text("import __main__\nSHIFT = 1\n")
+    (tmp_path / "script.py").write_text(
+        "import multiprocessing\nfrom lt_bench.core.provenance import fingerprints\nfrom helper_t6 import SHIFT\nimport helper_t6\n"
+        "def helper(z):\n    return z + SHIFT + helper_t6.SHIFT\n"
+        "class MyHead:\n    def f(self):\n        return helper(1)\ndef parts(_):\n    return fingerprints([MyHead]), MyHead.__module__\n"
+        "if __name__ == '__main__':\n    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print([*pool.map(parts, [0]), parts(0)])\n"
+    )
+    (there, name), (here, _) = ast.literal_eval(subprocess.check_output([sys.executable, str(tmp_path / "script.py")], text=True))
+    assert name == "__mp_main__"
+    assert there == here
+    assert list(here) == ["MyHead, in memory", "helper_t6.py"]
 
 
 def test_classes_that_a_function_makes_differ_by_what_they_close_over(tmp_path, monkeypatch):

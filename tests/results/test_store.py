@@ -54,6 +54,19 @@ def test_choices_of_tune_are_no_records(store, builder):
     assert store.validate() == []
 
 
+def test_identities_are_read_of_one_data_set_and_strategy_alone(store, builder, monkeypatch):
+    paths = [store.write(*builder.make(strategy, seed)) for strategy in ("los", "ce") for seed in range(2)]
+    elsewhere = store.directory / "other_set" / paths[0].name
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(paths[0].read_bytes())
+    (paths[0].parent / f"los-{'0' * 16}.json").write_text("damaged")
+    read, read_json = [], store_module.read_json
+    monkeypatch.setattr(store_module, "read_json", lambda path: (read.append(path), read_json(path))[1])
+    assert sorted(one["seed"] for one in store.identities("cifar10_lt", "los")) == [0, 1]
+    assert sorted(read) == sorted([*paths[:2], paths[0].parent / f"los-{'0' * 16}.json"])
+    assert list(store.identities("absent", "los")) == []
+
+
 def test_records_are_sorted_by_id(store, builder):
     for strategy in ("los", "ce", "crt"):
         for seed in range(3):

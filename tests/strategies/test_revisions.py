@@ -1,11 +1,13 @@
 """Which program a run was: revisions of the suite's strategies, forced up by their numbers, and fingerprints of the user's own."""
 
+import dataclasses
 import json
 import shutil
 import sys
 
 import pytest
 
+from lt_bench.features.samplers import Sampler
 from lt_bench.strategies import revisions
 from lt_bench.strategies.composition import compose
 from lt_bench.strategies.contract import Strategy
@@ -141,6 +143,14 @@ def test_own_samplers_and_heads_of_a_strategy_of_the_suites_kind(own_file):
 
     assert [one.__name__ for one in own_objects(describe(Sampled), {})] == ["Sampled", "Twice", "Zeros"]
     assert "own_parts_r1.py" in code_of(describe(Sampled), {}).parts
+
+
+def test_own_samplers_of_a_main_script_are_known_in_a_worker():
+    """In a process that ``multiprocessing`` spawned, ``__main__.Mine`` of the plan is a class of ``__mp_main__``."""
+    mine = type("Mine", (Sampler,), {"__module__": "__mp_main__", "__doc__": "Own."})
+    sampled = type("Sampled", (Strategy,), {"__module__": "__mp_main__", "__doc__": "Own.", "name": "sampled", "sampler": mine})
+    entry = dataclasses.replace(describe(sampled), sampler="__main__.Mine")
+    assert own_objects(entry, {}) == [sampled, mine]
 
 
 def test_a_composition_of_the_suites_entries_is_the_suites():

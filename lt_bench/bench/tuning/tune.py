@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lt_bench.bench.planning import code_of, plan, strategy_options
+from lt_bench.bench.planning import Planned, plan, strategy_options
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, tuning_id, tuning_name
@@ -70,9 +70,7 @@ def tune(
         for values in [[scores[run.id] for run in runs]]
     ]
     check_best(bench, tried, planned, workers, watcher or Watcher())
-    return sealed(
-        tuning_document(entry, bench, points, tried, [run.repetition for run in planned[0]], fixed, refused) | {"workers": workers}
-    )
+    return sealed(tuning_document(entry, bench, points, tried, planned, fixed, refused) | {"workers": workers})
 
 
 def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:
@@ -130,15 +128,15 @@ def accepted(
 
 
 def tuning_document(
-    entry: Entry, bench: CacheSource, points: list[dict[str, Any]], grid: list[dict[str, Any]], seeds: list[int],
+    entry: Entry, bench: CacheSource, points: list[dict[str, Any]], grid: list[dict[str, Any]], planned: Sequence[Sequence[Planned]],
     fixed: dict[str, Any], refused: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that was tried, what was left out and why, and what was chosen."""
     manifest = bench.manifest
-    best = best_of(grid)
+    best, seeds = best_of(grid), [run.repetition for run in planned[0]]
     present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())
     document = {
-        "schema": SCHEMA_VERSION, "strategy": entry.public_name, "code": code_of(entry, grid[best]["hyperparameters"]), "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
+        "schema": SCHEMA_VERSION, "strategy": entry.public_name, "code": planned[best][0].code.text, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
         "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "stable_to": tolerance_of(bench), "fixed": fixed, "seeds": seeds, "grid": grid,
         "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
         "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"], "at_edge": edges(points, points[best]),
