@@ -1,5 +1,6 @@
 """Which program a run was: revisions of the suite's strategies, forced up by their numbers, and fingerprints of the user's own."""
 
+import ast
 import dataclasses
 import json
 import shutil
@@ -173,6 +174,33 @@ def test_the_files_of_the_suite_are_those_of_their_revisions():
     assert {name: code for name, (_, code) in revisions.fingerprints_of_files().items()} == known, (
         "files that make numbers changed: run `make golden`"
     )
+
+
+MAKE_NO_NUMBERS = {
+    "messages and names": ("core/documents.py", "core/errors.py", "core/names.py"),
+    "how processes are started": ("core/launchers.py",),
+    "checked reading and writing of files; content is in the key of the cache": ("core/seals.py", "features/manifest.py", "features/write.py"),
+    "codes as they are written, which the key of the cache covers": ("features/moments.py",),
+    "weights and splits, which hashes in the key cover": ("backbones/checkpoints.py", "data/profiles.py", "engine/pretrain/recipes.py"),
+    "what there is, and checks of it": (
+        "backbones/registry.py", "features/sampler_names.py", "strategies/class_checks.py", "strategies/registry.py", "strategies/source.py",
+    ),
+}  # fmt: skip
+
+
+def test_what_files_that_make_numbers_import_makes_numbers_or_is_known_not_to():
+    of_strategies, shared = revisions.files()
+    listed = of_strategies | shared
+    imported = set()
+    for path in listed.values():
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lt_bench"):
+                imported |= {
+                    f"{name.removeprefix('lt_bench.').replace('.', '/')}.py"
+                    for name in (node.module, *(f"{node.module}.{one.name}" for one in node.names))
+                }
+    files = {name for name in imported if (revisions.ROOT / name).is_file()}
+    assert files - listed.keys() == {name for names in MAKE_NO_NUMBERS.values() for name in names}
 
 
 @pytest.fixture
