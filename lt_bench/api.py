@@ -106,13 +106,15 @@ class Cache(FeatureCache):
         Raises:
             UserError: an array is of another shape or type, or holds NaN or infinity; the stored precision loses what the features say; the directory exists.
         """
+        if not (head is None or head == "fit" or (isinstance(head, tuple | list) and len(head) == 2)):
+            raise UserError(f"head is {head!r}, expected 'fit', a pair (weight, bias), or None")
         splits = {split: rows for split, rows in (("train", (X, y)), ("val", val), ("test", test)) if rows is not None}
         arrays = {split: checked_split({"features": rows[0], "labels": rows[1]}, split) for split, rows in splits.items()}
         source = Source(
             name, "embeddings", None if class_names is None else tuple(class_names), backbone, "", None, val_seen_by_backbone, dtype,
             relabel=relabel, drop_empty=drop_empty, standardise=standardise,
         )  # fmt: skip
-        parts = {"weight": _floats(head[0]), "bias": _floats(head[1])} if isinstance(head, tuple) else None
+        parts = {"weight": _floats(head[0]), "bias": _floats(head[1])} if isinstance(head, tuple | list) else None
         prepared = prepare_arrays(arrays, source, parts)
         if head == "fit":
             prepared = _with_fitted_head(prepared)

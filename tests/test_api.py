@@ -182,6 +182,8 @@ def test_what_cannot_be_done_is_one_line(cache):
         (lambda: lt.evaluate(torch.nn.Linear(4, 3), headless, "val"), "has no val split"),
         (lambda: lt.Cache.from_arrays(X, y[:-1], test=(X, y)), "train: labels have shape"),
         (lambda: lt.Cache.from_arrays(X, y, test=(X * np.nan, y), head=None), "test/features/plain: NaN or infinity"),
+        (lambda: lt.Cache.from_arrays(X, y, test=(X, y), head="fitt"), "head is 'fitt', expected 'fit', a pair"),
+        (lambda: lt.Cache.from_arrays(X, y, test=(X, y), head=(np.ones((X.shape[1], 3)), np.zeros(3))), "transpose it"),
         (lambda: lt.leaderboard([]), "no records"),
         (lambda: lt.load_classifier("nowhere"), "not an exported classifier"),
     ):

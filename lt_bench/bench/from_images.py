@@ -16,7 +16,7 @@ from lt_bench.data.specs import dataset_spec
 from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.request import Request
 from lt_bench.features.locate import home
-from lt_bench.features.manifest import Manifest
+from lt_bench.features.manifest import LISTED, MANIFEST_NAME, Manifest, read_manifest
 
 if TYPE_CHECKING:
     from lt_bench.bench.pretrain import Pretrained
@@ -32,10 +32,11 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
         raise UserError(NEEDS_IMAGES)
     if not options.backbone or options.weights is None:
         raise UserError("extract needs --backbone NAME and --weights FILE, the network and its stage-1 weights")
-    name = options.name or cache_name(options)
+    data = load_images(options.dataset, options.data_dir, **reading(options))
+    name = options.name or _free_name(cache_name(options), data.split_hash)
     out = options.out or home() / "caches" / name
     request = Request(
-        data=load_images(options.dataset, options.data_dir, **reading(options)), backbone=options.backbone, weights=options.weights, out=out,
+        data=data, backbone=options.backbone, weights=options.weights, out=out,
         name=name, views=options.views, dtype=options.dtype, device=pick_device(options.accelerator), stage1=options.stage1,
         batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
@@ -59,6 +60,16 @@ def pretrain_images(options: PretrainOptions) -> Pretrained:
             precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
         ),
     )  # fmt: skip
+
+
+def _free_name(name: str, split_hash: str) -> str:
+    """The name of a cache, with the hash of its images where a cache of other images has it: those in a folder were changed since."""
+    directory = home() / "caches" / name
+    if not (directory / MANIFEST_NAME).is_file():
+        return name
+    manifest = read_manifest(directory)
+    same = split_hash in (manifest.dataset.split_hash, manifest.created_with.get(LISTED))
+    return name if same else f"{name}-{split_hash[:6]}"
 
 
 def cache_name(options: ExtractOptions) -> str:

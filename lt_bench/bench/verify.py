@@ -68,20 +68,27 @@ def check_repeats(options: VerifyOptions, differences: dict[str, float]) -> None
 
 def likely_causes(record: RunRecord) -> str:
     """Likely causes that a record does not repeat here: an unstable fit, other code, other versions, another machine; the text begins with a semicolon."""
-    code = code_of(find(record.identity.strategy), record.identity.hyperparameters)
     here = environment(
         device_name(Hardware(accelerator_of(record)).device), record.environment["devices"], threads=record.environment["threads"]
     )
     differing = environments_differ(record.environment, here)
     causes = []
-    if code.text != record.identity.code:
-        files = sorted(name for name in {**record.strategy.files, **code.parts} if record.strategy.files.get(name) != code.parts.get(name))
-        causes.append(f"the code differs ({', '.join(files) or f'then {record.identity.code}, now {code.text}'})")
+    if changed := changed_code(record):
+        causes.append(f"the code differs ({changed})")
     for kind, fields in differing.items():
         if fields:
             causes.append(f"{kind} differ ({', '.join(f'{name} {one}, here {other}' for name, (one, other) in fields.items())})")
     said = unstable(record)
     return said + ("; " + "; ".join(causes) if causes else "" if said else "; code, versions and hardware are those of the record")
+
+
+def changed_code(record: RunRecord) -> str:
+    """The files whose code is not that of a record, or the revisions then and now; empty where the program is the same."""
+    code = code_of(find(record.identity.strategy), record.identity.hyperparameters)
+    if code.text == record.identity.code:
+        return ""
+    files = sorted(name for name in {**record.strategy.files, **code.parts} if record.strategy.files.get(name) != code.parts.get(name))
+    return ", ".join(files) or f"then {record.identity.code}, now {code.text}"
 
 
 def unstable(record: RunRecord) -> str:

@@ -68,7 +68,9 @@ def verb_parser(name: str, entry: Entry | None, dataset: str, words: Iterable[st
             text = argparse.SUPPRESS if group in hidden else texts[field.name]
             _add(target, field.name, hints[field.name], default, text, positional=field.name in positional)
     _add_common(parser, verb, help_all=any(name in group.verbs for group in GROUPS))
-    example = f"{environment.variable(name, 'results' if hasattr(cls, 'results') else 'out')}=PATH"
+    options = [field.name for field in in_order if field.name not in positional]
+    shown_option = next((one for one in ("results", "out") if one in options), options[0] if options else "quiet")
+    example = f"{environment.variable(name, shown_option)}={'PATH' if shown_option in ('results', 'out') else 'VALUE'}"
     parser.epilog = " ".join([*_left_out(name, hidden), SOURCES.format(example=example)])
     return parser
 

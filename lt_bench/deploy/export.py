@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
 from lt_bench.bench.options import ExportOptions
-from lt_bench.bench.verify import cache_of, refit, unstable
+from lt_bench.bench.verify import cache_of, changed_code, refit, unstable
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.inference_heads import Standardised, head_parts
@@ -62,13 +62,18 @@ def export(options: ExportOptions) -> Exported:
     is the same.
 
     Raises:
-        UserError: no such record; its cache or weights are not here or are others; the head does not repeat.
+        UserError: no such record; its cache or weights are not here or are others; its code has changed; the head does not repeat.
     """
     if options.record is None or not options.record.is_file():
         raise UserError(f"{options.record or '--record'}: no such file; export needs the JSON file of a record, --record RECORD.json")
     if options.onnx:
         _require_onnx()
     record = read_record(options.record)
+    if changed := changed_code(record):
+        raise UserError(
+            f"{options.record}: the code of {record.identity.strategy} is another one now ({changed}), so its head would not be the recorded one; restore that code, "
+            "or `lt-bench run` it again and export the new record"
+        )
     cache = cache_of(record, options.cache)
     out = options.out or Path(f"{record.strategy.name}-{record.dataset.name}-{record.id}")
     require_place(out, (PROGRAM, ONNX) if options.onnx else (PROGRAM,))

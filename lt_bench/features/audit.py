@@ -144,12 +144,15 @@ def _class_notes(classes: Mapping[str, Any]) -> Iterable[str]:
     if trained < K:
         first = ", ".join(map(str, classes["without_training_rows"])) + (", ..." if K - trained > SHOWN else "")
         yield (
-            f"K = {K:,} classes, {trained:,} of which have training rows; none: {first}; --relabel numbers the classes that have rows 0..K-1, "
+            f"K = {K:,} classes, {trained:,} of which have training rows; none: {first}; --relabel numbers the classes that have rows in any split 0..K-1, "
             "--drop-empty leaves out classes without training rows"
         )
     for split, count in classes["rows_of_classes_without_training_rows"].items():
         if count:
-            yield f"{count:,} rows of {split} are of classes without training rows, which no head can learn; --drop-empty leaves them out"
+            yield (
+                f"{count:,} rows of {split} are of classes without training rows, which no head can learn: "
+                f"are the labels of train and {split} numbered alike? --drop-empty leaves such rows out"
+            )
     if classes["without_test_rows"]:
         yield f"{classes['without_test_rows']:,} classes with training rows have no test row; their accuracy is not measured"
 

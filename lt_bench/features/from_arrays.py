@@ -256,7 +256,10 @@ def _num_classes(arrays: Mapping[str, Tensor]) -> int:
     K = 1 + max(int(labels.max()) for name, labels in arrays.items() if name.endswith("/labels"))
     if K > MOST_CLASSES:
         raise UserError(f"labels: found {K - 1}, expected 0..K-1 with at most {MOST_CLASSES:,} classes")
-    return max(K, arrays["head/weight"].shape[0]) if "head/weight" in arrays else K
+    weight, dim = arrays.get("head/weight"), arrays["train/features/plain"].shape[-1]
+    if weight is not None and tuple(weight.shape) == (dim, K) != (K, dim):
+        raise UserError(f"head/weight has shape {tuple(weight.shape)}, expected {(K, dim)} = (classes, feature dimension); transpose it")
+    return K if weight is None else max(K, weight.shape[0])
 
 
 def _weights_hash(arrays: Mapping[str, Tensor]) -> str:

@@ -225,6 +225,19 @@ def test_verify_names_the_code(folder, tmp_path):
     assert "the code differs (my_sampler.py)" in done.err
 
 
+def test_export_refuses_a_record_of_other_code(folder, tmp_path):
+    folder("run", "--strategy", "my_head.MyHead", *FAST)
+    (path,) = (tmp_path / "results" / "embeddings").glob("*.json")
+    words = ("export", "--record", str(path), "--head-only", "--out", "EXPORT")
+    edit(tmp_path, "my_head", *EDITS["my_head"])
+    done = folder(*words)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "the code of my_head.MyHead is another one now (my_head.py)" in done.err
+    assert not (tmp_path / "EXPORT").exists()
+    edit(tmp_path, "my_head", *reversed(EDITS["my_head"]))
+    assert folder(*words).code == 0
+
+
 def test_a_raised_revision_of_the_suites_is_another_row(folder, tmp_path, monkeypatch):
     run = ("run", "--strategy", "los", *FAST)
     folder(*run)

@@ -138,3 +138,10 @@ def test_tune_takes_one_strategy():
         UserError, match=r"tune: --strategy los,ce names several; tune takes one at a time, e\.g\. `lt-bench tune --strategy los`"
     ):
         parse("tune", ["--strategy", "los,ce", "--cache", "small"])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_variable_that_help_names_is_an_option(verb, cli):
+    text = " ".join(cli(verb, "--help").out.split())
+    (named,) = set(re.findall(rf"LT_BENCH_{verb.upper().replace('-', '_')}__ ?([A-Z_]+)=", text))
+    assert f"--{named.lower().replace('_', '-')}" in text

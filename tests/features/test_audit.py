@@ -34,7 +34,8 @@ def cache(change=lambda x: x, number=lambda y: y, **options):
 
 
 def accuracy(strategy, of):
-    return lt.fit(strategy, of)[0].metrics["test"]["accuracy"]
+    short = {"epochs": 30} if strategy == "balanced_softmax" else {}
+    return lt.fit(strategy, of, **short)[0].metrics["test"]["accuracy"]
 
 
 def moved(offset):
@@ -104,7 +105,7 @@ def test_an_unusual_scale_is_noticed_and_standardising_gives_the_accuracy_of_the
     assert mended.manifest.audit["notes"] == []
     assert mended.key != strange.key
     for strategy in ("balanced_softmax", "ncm"):
-        lost = 0.04 if "length 1" in note else 0.005  # the lengths of rows are lost; 0.04 are 10 of 240 test images
+        lost = 0.04 if "length 1" in note else 0.01  # where the lengths of rows are lost 9 of 240 test images may differ, else 2
         assert abs(accuracy(strategy, mended) - accuracy(strategy, usual)) <= lost
 
 
@@ -129,7 +130,7 @@ def test_an_export_of_standardised_features_takes_raw_ones(cli, tmp_path, monkey
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
     words = write(tmp_path, moved(100))
     assert call(*words, "--standardise", "true").code == 0
-    assert call("run", "--strategy", "balanced_softmax", "--cache", "mine").code == 0
+    assert call("run", "--strategy", "balanced_softmax", "--strategy.epochs", "5", "--cache", "mine").code == 0
     (record,) = (tmp_path / "results").glob("*/*.json")
     assert call("export", "--record", record, "--head-only", "--out", tmp_path / "export").code == 0
     done = call("predict", tmp_path / "export", tmp_path / "test.npz", "--out", tmp_path / "predictions.csv")

@@ -71,6 +71,7 @@ def find_fitting(options: CacheOptions) -> Path | None:
     if fitting:
         return fitting[0][0]
     if not images:
+        require_images(spec.name, options.data_dir, options.backbone, options.weights)
         raise UserError(how_to_get(spec, options))
     require_images(spec.name, options.data_dir, options.backbone, options.weights)
     return None
@@ -128,14 +129,20 @@ def _check_weights(cache: FeatureCache, weights: Path) -> None:
 
 
 def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
-    """Message: the files needed for features of a data set, where to get them, and the next command."""
-    files = "".join(f"\n    {need.path}  ({need.origin})" for need in spec.needs)
-    backbone = options.backbone or "NAME"
-    return (
-        f"no feature cache of {spec.name} is here, and no images to make one from.\n"
-        f"  Needed under --data-dir DIR:{files or ' ' + spec.obtain}\n"
-        f"  Where to get it: {spec.obtain}\n"
-        f"  Then: lt-bench data check {spec.name} --data-dir DIR\n"
-        f"        lt-bench extract --dataset {spec.name} --data-dir DIR --backbone {backbone} --weights FILE\n"
-        f"  Or, with embeddings of your own: lt-bench import-features --dataset {spec.name} --name NAME --train train.npz --test test.npz"
+    """Message, one line: the caches of the data set that there are, or what features of its images need, and the next command."""
+    named = f"--dataset {spec.name} --data-dir {options.data_dir or 'DIR'} --backbone {options.backbone or 'NAME'}"
+    if options.data_dir is not None:
+        lacking = [flag for flag, value in (("--backbone NAME", options.backbone), ("--weights FILE", options.weights)) if value is None]
+        return (
+            f"no feature cache of the images in {options.data_dir} is here, and to make one {' and '.join(lacking)} is missing; weights of your own come from "
+            f"`lt-bench pretrain {named} --out OUT`, published ones are named in docs/backbones.md"
+        )
+    others = ", ".join(
+        f"{manifest.name} (imbalance factor {manifest.dataset.imbalance_factor})" for _, manifest in fitting_caches(spec.name)
     )
+    files = ", ".join(need.path for need in spec.needs)
+    return (
+        f"no feature cache of {spec.name} {'with these options' if others else ''} is here{f'; there is {others}' if others else ''}; to make one: {spec.obtain}"
+        f"{f' (needed: {files})' if files else ''}, then `lt-bench extract {named} --weights FILE`; or, with embeddings of your own, "
+        f"`lt-bench import-features --dataset {spec.name} --name NAME --train train.npz --test test.npz`"
+    ).replace("  ", " ")

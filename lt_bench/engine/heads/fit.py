@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from lt_bench.engine.arithmetic import Matmul, checked, computing
 from lt_bench.engine.cuda_graphs import GraphedStep
 from lt_bench.engine.heads.empty_classes import over_all_classes, present, rows_of_all, without_empty_classes
 from lt_bench.engine.heads.overrides import Overrides
-from lt_bench.engine.heads.plain import epoch_order, fit_plain
+from lt_bench.engine.heads.plain import epoch_order, fit_plain, quiet_lightning
 from lt_bench.engine.heads.pool import HeadFit, Member, for_members, may_be_pooled
 from lt_bench.engine.heads.replay import Capture
 from lt_bench.engine.heads.stacks import HeadJob, batch_orders, head_of, strategy_of
@@ -259,16 +258,6 @@ def run_trainer(
         loader = DataLoader(Passthrough(), sampler=order, batch_size=None)
         trainer.fit(module, loader, ckpt_path=None if resume is None else str(resume), weights_only=True)
     return threads
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's advice that does not hold here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
-        warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
-        warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
-        yield
 
 
 @contextmanager

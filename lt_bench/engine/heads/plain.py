@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -98,6 +100,16 @@ def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
     return augmented if views == "augmented" and augmented else tuple(range(len(train.views)))
 
 
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's advice that does not hold here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
+        warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support
+        warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")  # Lightning's own
+        yield
+
+
 def fit_plain(
     strategy: Strategy, train: FeatureSource, repetition: int, callbacks: Sequence[Callback] = ()
 ) -> tuple[list[dict[str, float]], int]:
@@ -118,5 +130,6 @@ def fit_plain(
     order = epoch_order(strategy, train, (repetition,))
     strategy.draws.seed((repetition,))
     strategy.begin_fit(train)
-    trainer.fit(strategy, DataLoader(Batches(train, dtype), sampler=BatchRows(order, recipe.batch_size), batch_size=None))
+    with quiet_lightning():
+        trainer.fit(strategy, DataLoader(Batches(train, dtype), sampler=BatchRows(order, recipe.batch_size), batch_size=None))
     return history.rows, history.steps

@@ -12,6 +12,7 @@ import pytest
 import torch
 from extracting import extract_from
 from photos import write_photos
+from PIL import Image
 from torchvision.transforms import v2
 
 from lt_bench.backbones.registry import build_backbone
@@ -228,6 +229,25 @@ def test_the_cache_of_a_folder_is_found_by_its_images(photos, weights, tmp_path,
     assert resolve_cache(options[0]).path == first.path
     assert first.path.name.startswith("folder-mine-")
     assert {path for path in (tmp_path / "home" / "caches").iterdir() if not path.name.startswith(".")} == {first.path, second.path}
+
+
+def test_a_folder_that_was_added_to_is_extracted_beside_its_former_self(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    folder = write_photos(tmp_path / "mine", {"a": 4, "b": 4, "c": 2})
+    options = CacheOptions(dataset="folder", data_dir=folder, backbone="resnet20", weights=weights)
+    before = resolve_cache(options)
+    Image.new("RGB", (40, 40), (3, 200, 9)).save(folder / "b" / "new.png")
+    after = resolve_cache(options)
+    assert sum(after.manifest.dataset.train_counts) + len(after.split("test")) > sum(before.manifest.dataset.train_counts) + len(
+        before.split("test")
+    )
+    assert after.path.name == f"{before.path.name}-{after.manifest.dataset.split_hash[:6]}"
+    assert resolve_cache(options).path == after.path
+    (folder / "b" / "new.png").unlink()
+    assert resolve_cache(options).path == before.path
+    (folder / "b" / "torn.png").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"b/torn\.png: .*--skip-broken"):
+        resolve_cache(options)
 
 
 def test_run_leaves_broken_images_out_where_asked(weights, tmp_path, monkeypatch):
