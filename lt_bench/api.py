@@ -41,6 +41,7 @@ from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.registry import Entry, describe, find
+from lt_bench.strategies.revisions import code_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -394,7 +395,7 @@ def _chosen(
     document = tuned.document
     if (document["strategy"], document["cache_key"]) != (entry.public_name, cache.key):
         raise UserError(f"this is a tuning of {document['strategy']} on cache {document['cache']}; tune {entry.public_name} on this one")
-    if document["code"] != planning.code_of(entry, tuned.best):
+    if document["code"] != code_of(entry, tuned.best).text:
         raise UserError(f"the code of {entry.public_name} changed since it was tuned; tune it again")
     if document["fixed"]:
         raise UserError("some hyper-parameters of this tuning were fixed by hand; pass them on as yours: lt.fit(..., **tuning.best)")

@@ -139,6 +139,6 @@ def test_pipes_among_images_and_records_end_in_one_line(cli, tmp_path, builder):
     done = cli("data", "check", "folder", "--data-dir", str(tmp_path / "images"), "--decode", "-1")
     assert (done.code, "not a regular file" in done.err) == (2, True), done.err
     store = Store(tmp_path / "results")
-    path = store.write(*builder.make("los"))
+    path = store.path(store.write(*builder.make("los")))
     os.mkfifo(path.with_name("los-0123456789abcdef.json"))
     assert len(leaderboard(tmp_path / "results").boards) == 1

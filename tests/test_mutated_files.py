@@ -111,7 +111,7 @@ def kinds(tmp_path_factory, make_cache, builder, small_cache):
 def _records(home, builder):
     store = Store(home / "results")
     for seed in range(2):
-        path = store.write(*builder.make("los", seed))
+        path = store.path(store.write(*builder.make("los", seed)))
     predictions = path.with_suffix(".npz")
     record = read_record(path)
 

@@ -40,7 +40,7 @@ from lt_bench.results.record import (
     TrainingInfo,
     TuningInfo,
 )
-from lt_bench.results.store import Store
+from lt_bench.results.store import EPOCHS, Store
 from lt_bench.strategies._lib.lbfgs import CONVERGED
 from lt_bench.strategies.contract import Strategy
 
@@ -217,18 +217,18 @@ def _recorded(bench: Source, planned: Sequence[Planned], store: Store, done: Cal
     recorded = set()
     for run in planned:
         if store.has(run.id):
-            if analysis and not store.has_trajectory(run.id):
+            record = store.load(run.id)
+            if analysis and EPOCHS not in record.arrays:
                 raise UserError(
                     f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --analysis, and records never change; "
                     "use another --results directory"
                 )
-            record = store.retuned(run.id, tuning_info(run)) if is_first_process() else store.load(run.id)
             if bench.best_test_epoch and record.training.epochs and BEST_EPOCH not in record.metrics:
                 raise UserError(
                     f"{store.directory}: {run.entry.public_name}, seed {run.repetition}, was recorded without --best-test-epoch, and records never "
                     "change; use another --results directory"
                 )
-            done(record)
+            done(store.retuned(record, tuning_info(run)))
             recorded.add(run.id)
     if len(recorded) < len(planned):
         require_writable(store.directory)
@@ -298,30 +298,32 @@ def _record_each(
     for head, run in enumerate(runs):
         try:
             measured = measure_head(bench, run, fitted, head)
+            record = measured.record
             if is_first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
-                store.write(measured.record, measured.arrays)
-            elif is_first_process() and repeats is not None:
-                repeats[run.id] = _largest_difference(store, measured.record)
+                record = store.write(record, measured.arrays)
+            elif is_first_process():
+                record = store.load(run.id)
+                if repeats is not None:
+                    repeats[run.id] = _largest_difference(store.path(record), record, measured.record)
         except (UserError, OSError, *FAILURES_OF_CODE) as error:
             yield run, described(error)
         else:
-            done(measured.record)
+            done(record)
 
 
-def _largest_difference(store: Store, again: RunRecord) -> float:
+def _largest_difference(path: Path, before: RunRecord, again: RunRecord) -> float:
     """Largest difference of a fit from what is recorded of the same run.
 
     Raises:
         UserError: it does not repeat.
     """
-    before = store.load(again.id)
     differences = compare(before, again)
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= TOLERANCE:
         view, _, name = worst.partition("/")
         figures = f"{before.metrics[view][name]:.6g} is recorded and {again.metrics.get(view, {}).get(name, math.nan):.6g} came out"
         raise UserError(
-            f"does not repeat: {worst} differs most, {figures}; the record stays as it is ({store.path(before)}), `lt-bench verify` says more, and "
+            f"does not repeat: {worst} differs most, {figures}; the record stays as it is ({path}), `lt-bench verify` says more, and "
             "another --results directory takes the new one"
         )
     return differences[worst]

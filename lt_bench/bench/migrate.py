@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lt_bench.bench.planning import FIRST_REVISION
-from lt_bench.bench.tuned import SCHEMA_VERSION, check_choice, read_tuning, tuning_id
+from lt_bench.bench.tuned import SCHEMA_VERSION, check_choice, read_tuning, record_or_tuning, tuning_id
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.identity import record_id
@@ -76,7 +76,7 @@ def migrate(paths: Sequence[Path]) -> Migrated:
     files = sorted({file for path in paths for file in _files(path)})
     done, by_kind = Migrated(), {kind: [] for kind in ("cache", "tuning", "record")}
     for path in files:
-        kind = _kind(path)
+        kind = "cache" if path.name == MANIFEST_NAME else record_or_tuning(path)
         if kind is not None:
             by_kind[kind].append(path)
         elif path in paths:
@@ -98,17 +98,6 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
     else:
         yield from (file for file in path.rglob("*.json") if not any(part.startswith(".") for part in file.relative_to(path).parts))
-
-
-def _kind(path: Path) -> str | None:
-    """The kind of a file, by its content; of a damaged one by its name, so that it is named and not passed over."""
-    if path.name == MANIFEST_NAME:
-        return "cache"
-    try:
-        names = read_json_object(path, RESTORE).keys()
-    except UserError:
-        return "record" if re.search(r"-[0-9a-f]{16}$", path.stem) else None
-    return "tuning" if {"grid", "choice"} <= names else "record" if {"identity", "metrics"} <= names else None
 
 
 def key_of_format_1(manifest: Manifest) -> str:
@@ -218,7 +207,7 @@ def _record(path: Path, known: KnownCaches, tunings: Mapping[str, str]) -> str |
     store = Store(path.parent.parent)
     if store.path(record).parent != path.parent:
         raise UserError(f"{path}: a record lies in a folder named {record.dataset.name} in its results directory; move it there first")
-    new = store.write(record, arrays)
+    new = store.path(store.write(record, arrays))
     store.arrays(record.id)
     path.unlink()
     side.unlink()

@@ -14,10 +14,9 @@ from lt_bench.core.identity import record_id
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import MATMUL, Mode, Protocol, TuningKind
-from lt_bench.strategies import revisions
 from lt_bench.strategies.recipe import NEUTRAL
 from lt_bench.strategies.registry import Entry
-from lt_bench.strategies.revisions import Code
+from lt_bench.strategies.revisions import Code, code_of
 
 FIRST_REVISION = "revision 1"
 """Code of the suite's own strategies as they were before a revision was recorded."""
@@ -112,15 +111,6 @@ class Planned:
         )  # fmt: skip
 
 
-def code_of(entry: Entry, hyperparameters: dict[str, Any]) -> str:
-    """The program that a strategy with these hyper-parameters is, as a record's identity has it.
-
-    Raises:
-        UserError: a file of it was edited after it had been imported.
-    """
-    return revisions.code_of(entry, hyperparameters).text
-
-
 def strategy_options(hyperparameters: dict[str, Any]) -> list[str]:
     """Hyper-parameters as words of a command line."""
     words = []
@@ -150,7 +140,7 @@ def plan(
         kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # what is called official was of re-training
         tuning = Tuning(kind if resolved == official else "user")
     entry = entry.with_facts_of(resolved)
-    repetitions, code = seeds if entry.fitting == "sgd" else [0], revisions.code_of(entry, resolved)
+    repetitions, code = seeds if entry.fitting == "sgd" else [0], code_of(entry, resolved)
     return [Planned(entry, resolved, repetition, tuning, manifest, code, setting) for repetition in repetitions]
 
 

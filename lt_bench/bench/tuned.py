@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lt_bench.bench.options import RunOptions
-from lt_bench.bench.planning import Tuning, code_of, require_grid
+from lt_bench.bench.planning import Tuning, require_grid
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json, record_id
 from lt_bench.core.seals import SEAL, check_seal, check_version, read_json_object
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
 from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.revisions import code_of
 
 SCHEMA_VERSION = 2
 AGAIN = "run `lt-bench tune` again"
+RESTORE = f"restore it from a copy, or move it away and {AGAIN}"
 NOT_OF_THE_CHOICE = {"id", "environment", "workers", SEAL}
 """Entries of a tuning that its id is not a hash of: they say where and how it was made."""
 
@@ -45,13 +48,23 @@ def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None =
     return f"{entry.public_name}-{manifest.key}{suffix}.json"
 
 
+def record_or_tuning(path: Path) -> Literal["record", "tuning"] | None:
+    """Which of the two a JSON file is, by its content; a damaged one by its name and place, so that it is named and not passed over."""
+    try:
+        names = read_json_object(path, RESTORE).keys()
+    except UserError:
+        named = re.search(r"-[0-9a-f]{16}$", path.stem)
+        return None if named is None else "tuning" if path.parent.name in ("tuning", "tuned") else "record"
+    return "tuning" if {"grid", "choice"} <= names else "record" if {"identity", "metrics"} <= names else None
+
+
 def read_tuning(path: Path) -> dict[str, Any]:
     """The document of a tuning, as it was written.
 
     Raises:
         UserError: unreadable, of another version, altered, or its choice is not the best of what it says was tried.
     """
-    document = read_json_object(path, f"restore it from a copy, or move it away and {AGAIN}")
+    document = read_json_object(path, RESTORE)
     check_version(document, SCHEMA_VERSION, path, "a tuning", AGAIN)
     check_seal(document, path, AGAIN)
     check_choice(document, path)
@@ -78,10 +91,10 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
             != (best["hyperparameters"], best["mean"]),
         }
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise UserError(f"{path}: damaged tuning ({error!r}); restore it from a copy, or move it away and {AGAIN}") from None
+        raise UserError(f"{path}: damaged tuning ({error!r}); {RESTORE}") from None
     for fault, holds in faults.items():
         if holds:
-            raise UserError(f"{path}: {fault}, so the file was altered; restore it from a copy, or move it away and {AGAIN}")
+            raise UserError(f"{path}: {fault}, so the file was altered; {RESTORE}")
 
 
 def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
@@ -109,7 +122,7 @@ def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, p
         "strategy": entry.public_name,
         "cache_key": manifest.key,
         "fixed": {},
-        "code": code_of(entry, dict(document["choice"])),
+        "code": code_of(entry, document["choice"]).text,
     }
     if document.get("code") != wanted["code"] and document.get("strategy") == wanted["strategy"]:
         raise UserError(

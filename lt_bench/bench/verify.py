@@ -24,7 +24,7 @@ from lt_bench.strategies.registry import find
 from lt_bench.strategies.revisions import code_of
 
 
-def verify(options: VerifyOptions) -> dict[str, float]:
+def verify(options: VerifyOptions) -> tuple[RunRecord, dict[str, float]]:
     """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
 
     The fit is one process and one head, however many the record's were: then sums of float32 come in another order, and figures differ in their last digits. So what is
@@ -32,7 +32,7 @@ def verify(options: VerifyOptions) -> dict[str, float]:
     elsewhere (accuracies, probabilities, of which none may differ).
 
     Returns:
-        The difference of every metric by ``view/name`` (``compare``).
+        The record, and the difference of every metric by ``view/name`` (``compare``).
 
     Raises:
         UserError: the cache is not here, or the images and weights are not named.
@@ -49,10 +49,10 @@ def verify(options: VerifyOptions) -> dict[str, float]:
         raise UserError(
             f"{options.record}: this version of {record.identity.strategy} has other hyper-parameters, so the run cannot be repeated; use the record's commit"
         )
-    return compare(record, repeated)
+    return record, compare(record, repeated)
 
 
-def check_repeats(options: VerifyOptions, differences: dict[str, float]) -> None:
+def check_repeats(options: VerifyOptions, record: RunRecord, differences: dict[str, float]) -> None:
     """Refuse a record of which a metric differs by more than the tolerance.
 
     Raises:
@@ -62,7 +62,7 @@ def check_repeats(options: VerifyOptions, differences: dict[str, float]) -> None
     if not differences[worst] <= options.tolerance:
         raise UserError(
             f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}"
-            f"{likely_causes(read_record(options.record))}"
+            f"{likely_causes(record)}"
         )
 
 

@@ -25,7 +25,8 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     board.show(output.console)
     output.say("wrote " + ", ".join(str(path) for path in written))
     if output.json:
-        output.data({"rows": _rows(board.csv), "files": [str(path) for path in written]})
+        own = {column.key: dict(column.code) for column in board.columns if column.code}
+        output.data({"rows": _rows(board.csv), "files": [str(path) for path in written], "columns": own})
 
 
 def _rows(table: str) -> list[dict[str, Any]]:

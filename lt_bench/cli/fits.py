@@ -65,7 +65,7 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     elif outcome.before and not options.again:
         output.say(f"{outcome.before} of {outcome.planned} were recorded in {options.results} before and not fitted again")
     output.say(f"records: {', '.join(str(store.path(record)) for record in records)}")
-    output.data([store.load(record.id).to_json() for record in records] if output.json else [])
+    output.data([record.to_json() for record in records] if output.json else [])
 
 
 def tune_verb(options: TuneOptions, output: Output) -> None:
@@ -160,12 +160,12 @@ def verify_verb(options: VerifyOptions, output: Output) -> None:
     Raises:
         UserError: as ``bench.verify.verify``; or a metric differs by more than the tolerance.
     """
-    differences = verify(options)
+    record, differences = verify(options)
     worst = max(differences, key=lambda name: differences[name])
     largest = f"largest difference {differences[worst]:.2g} ({worst})" if differences[worst] else "all are the same to the last digit"
     output.say(f"{len(differences)} metrics compared; {largest}, tolerance {options.tolerance:g}")
     output.data({"record": options.record, "tolerance": options.tolerance, "differences": differences})
-    check_repeats(options, differences)
+    check_repeats(options, record, differences)
 
 
 def check_verb(options: CheckOptions, output: Output) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lt_bench.bench.options import ValidateOptions
-from lt_bench.bench.tuned import read_tuning
+from lt_bench.bench.tuned import read_tuning, record_or_tuning
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 from lt_bench.core.seals import archive_holds, read_json_object
 from lt_bench.deploy.files import DESCRIPTION, faults_of
 from lt_bench.features.manifest import MANIFEST_NAME
-from lt_bench.leaderboard.stats.kept import KEPT_NAME, kept_holds
+from lt_bench.leaderboard.stats.kept import KEPT_NAME, read_kept
 from lt_bench.results.store import record_faults
 
 RECORD, TUNING, CACHE, EXPORT, STAGE1, CHECKPOINT, WEIGHTS, STATISTICS = (
@@ -109,7 +109,7 @@ def _kind_of_file(path: Path) -> str | None:
     if path.name in by_name:
         return by_name[path.name]
     if path.suffix in (".json", ".npz") and _RECORD_NAME.fullmatch(path.stem):
-        return TUNING if path.suffix == ".json" and _is_tuning(path) else RECORD
+        return RECORD if path.with_suffix(".npz").is_file() else record_or_tuning(path) or RECORD
     if path.suffix == ".json" and KEPT_NAME.fullmatch(path.name):
         return STATISTICS
     if path.suffix == ".ckpt":
@@ -117,13 +117,6 @@ def _kind_of_file(path: Path) -> str | None:
     if path.suffix in _WEIGHTS:
         return WEIGHTS
     return None
-
-
-def _is_tuning(path: Path) -> bool:
-    try:
-        return {"grid", "choice"} <= read_json_object(path, RESTORE).keys()
-    except UserError:
-        return path.parent.name in ("tuning", "tuned")
 
 
 def _faults(path: Path, kind: str) -> list[str]:
@@ -180,7 +173,8 @@ def _weights(path: Path) -> list[str]:
 
 
 def _statistics(path: Path) -> list[str]:
-    return [] if kept_holds(path) else [f"{path}: damaged; the next `lt-bench leaderboard` makes it anew"]
+    read_kept(path)
+    return []
 
 
 def _plural(kind: str, count: int) -> str:

@@ -35,7 +35,7 @@ _MAIN = {"__main__", "__mp_main__"}
 
 
 def fingerprints(objects: Iterable[Any]) -> dict[str, str]:
-    """16 hex digits for every part of the code of classes and functions of the user's own: by file (``my_head.py``), or by name where there is none.
+    """16 hex digits for every part of the code of classes, functions and modules of the user's own: by file (``my_head.py``), or by name where there is none.
 
     A base of a class is covered with it. A class of the suite, of torch or of Python has no parts.
 
@@ -48,11 +48,11 @@ def fingerprints(objects: Iterable[Any]) -> dict[str, str]:
     texts = {
         f"{one.__qualname__}, of a function in {one.__module__}": _from_function(memory, one)
         for one in objects
-        if "<locals>" in one.__qualname__
+        if "<locals>" in getattr(one, "__qualname__", "")
     }
     for one in objects:
         memory.modules |= {module for module in _modules_of(one) if _has_file(module) and not _is_others(module, packages)}
-        for part in getattr(one, "__mro__", (one,)):
+        for part in () if isinstance(one, types.ModuleType) else getattr(one, "__mro__", (one,)):
             if not _has_file(part.__module__) and not _is_others(part.__module__, packages) and not memory.has(part):
                 name = f"{part.__qualname__}, in memory"
                 texts[name] = texts.get(name, "") + memory.text(part)
@@ -126,9 +126,9 @@ def _from_function(memory: InMemory, one: Any) -> str:
 
 
 def _modules_of(one: Any) -> Iterator[str]:
-    """Names of the modules of a function, or of a class and its bases."""
+    """Names of the modules of a function, or of a class and its bases; the name of a module."""
     for part in getattr(one, "__mro__", (one,)):
-        yield part.__module__
+        yield part.__name__ if isinstance(part, types.ModuleType) else part.__module__
 
 
 def _top(module: str) -> str:

@@ -84,8 +84,17 @@ def read_json_object(path: Path, advice: str) -> dict[str, Any]:
         UserError: unreadable, not JSON, or no object.
     """
     try:
-        content = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {advice}") from None
+    return json_object(text, path, advice)
+
+
+def json_object(text: str | bytes, path: Path, advice: str) -> dict[str, Any]:
+    """The JSON object that was read from a file; the rest as of ``read_json_object``."""
+    try:
+        content = parse_json(text)
+    except ValueError as error:
         raise UserError(f"{path}: damaged ({' '.join(str(error).split())[:200]}); {advice}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: damaged (a {type(content).__name__} where an object belongs); {advice}")

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
-from lt_bench.core.seals import SEAL, check_version, seal_of
+from lt_bench.core.seals import SEAL, check_version, digest_of, json_object, seal_of
 from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.record import AGAIN, SCHEMA_VERSION, RunRecord
 from lt_bench.results.seal import check_arrays
-from lt_bench.results.store import Arrays, read_arrays, record_paths
+from lt_bench.results.store import RESTORE, Arrays, read_arrays, record_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,13 +66,14 @@ class Runs:
 
     Columns are the scalar fields of a record; metrics are named `<view>/<metric>`, e.g. `test/accuracy`; `hyperparameters` and `environment` are
     canonical JSON; `path` is the record's file ("" for a record in memory). Numeric columns have NaN, others None, for what is missing.
-    `arrays` are those of records in memory, by id, `digests` those of the arrays beside records in files.
+    `arrays` are those of records in memory, by id; of records in files, `digests` are those of the arrays beside them, `seals` their own.
     """
 
     columns: dict[str, NDArray[Any]]
     splits: dict[str, Split]
     arrays: dict[str, Arrays] = field(default_factory=dict)
     digests: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    seals: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -87,16 +88,21 @@ class Runs:
         in_memory = self.columns["id"][self.columns["path"] == ""]
         return all("test_predictions" in self.arrays.get(id, ()) for id in in_memory)  # noqa: A001
 
-    def array(self, position: int, name: str) -> NDArray[Any]:
-        """One side array of a record, without reading the others.
+    def read(self, position: int, *names: str) -> list[NDArray[Any]]:
+        """Side arrays of a record, by name, without reading the others; its file is read once.
 
         Raises:
-            UserError: it is not there.
+            UserError: one is not there.
         """
-        array = self.find_array(position, name)
-        if array is None:
-            raise UserError(f"{self.columns['path'][position] or 'record ' + self.columns['id'][position]}: no array {name}; run again")
-        return array
+        arrays = self._find(position, names)
+        for name in names:
+            if name not in arrays:
+                raise UserError(f"{self.columns['path'][position] or 'record ' + self.columns['id'][position]}: no array {name}; run again")
+        return [arrays[name] for name in names]
+
+    def array(self, position: int, name: str) -> NDArray[Any]:
+        """One side array of a record, as of ``read``."""
+        return self.read(position, name)[0]
 
     def find_array(self, position: int, name: str) -> NDArray[Any] | None:
         """One side array of a record, or None where it has none of that name.
@@ -104,25 +110,27 @@ class Runs:
         Raises:
             UserError: it is not the one that was recorded, or its file cannot be read.
         """
-        if path := str(self.columns["path"][position]):
-            digests, side = self.digests[self.columns["id"][position]], Path(path).with_suffix(".npz")
-            if name not in digests:
-                return None
-            (array,) = read_arrays(side, (name,)).values()
-            check_arrays({name: array}, digests, side)
-            return array
-        return self.arrays.get(self.columns["id"][position], {}).get(name)
+        return self._find(position, (name,)).get(name)
+
+    def _find(self, position: int, names: tuple[str, ...]) -> Arrays:
+        id_, path = self.columns["id"][position], str(self.columns["path"][position])
+        if not path:
+            return self.arrays.get(id_, {})
+        side, wanted = Path(path).with_suffix(".npz"), [name for name in names if name in self.digests[id_]]
+        arrays = read_arrays(side, wanted) if wanted else {}
+        check_arrays(arrays, self.digests[id_], side)
+        return arrays
 
     def content(self, position: int) -> bytes:
-        """The content on which statistics of a record depend: the bytes of its file and a digest of those beside it; of one in memory, its columns and predictions.
+        """The content on which statistics of a record depend: its seal and a digest of the file beside it; of one in memory, its columns and predictions.
 
         Raises:
-            UserError: a file cannot be read.
+            UserError: the file beside it cannot be read.
         """
         if path := str(self.columns["path"][position]):
             side = Path(path).with_suffix(".npz")
             try:
-                return Path(path).read_bytes() + hashlib.sha256(side.read_bytes()).digest()
+                return f"{self.seals[self.columns['id'][position]]} {digest_of(side)}".encode()
             except OSError as error:
                 raise UserError(
                     f"{error.filename}: {error.strerror}; restore it from a copy, or move the record away and run again"
@@ -146,17 +154,18 @@ def load_records(directory: Path | str) -> Runs:
     splits: dict[str, Split] = {}
     memo: dict[Any, Any] = {}
     digests: dict[str, Mapping[str, str]] = {}
+    seals: dict[str, str] = {}
     for path in record_paths(Path(directory)):
         data = _parse(path, memo)
         try:
             flat.append(_flatten(data, memo) | {"path": str(path)})
             _add_split(splits, data["dataset"])
-            digests[data["id"]] = data["arrays"]
+            digests[data["id"]], seals[data["id"]] = data["arrays"], data[SEAL]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: field {error} is missing or of the wrong type; move the record away and run again") from error
         if data["id"] not in path.stem:
             raise UserError(f"{path}: id is {data['id']} but the file is named otherwise; rename it")
-    return replace(_runs(flat, splits, str(directory)), digests=digests)
+    return replace(_runs(flat, splits, str(directory)), digests=digests, seals=seals)
 
 
 def from_records(measured: Iterable[Measured]) -> Runs:
@@ -213,20 +222,16 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         lines = text.split("\n")
-        if lines[0] == "{" and len(lines) > 3 and all(line.startswith('"') for line in lines[1:-2]):
-            data, seal = _by_line(lines[1:-2], memo)
-        else:
-            data, seal = parse_json(text), None
+        by_line = lines[0] == "{" and len(lines) > 3 and all(line.startswith('"') for line in lines[1:-2])
+        data, seal = _by_line(lines[1:-2], memo) if by_line else (None, None)
     except (OSError, ValueError, RecursionError, UserError) as error:
-        raise UserError(f"{path}: not a readable record ({error}); restore it from a copy, or move it away and {AGAIN}") from error
-    if not isinstance(data, dict):
-        raise UserError(
-            f"{path}: a record is a JSON object, this is a {type(data).__name__}; restore it from a copy, or move it away and {AGAIN}"
-        )
+        raise UserError(f"{path}: damaged ({error}); {RESTORE}") from error
+    if data is None:
+        data = json_object(text, path, RESTORE)
     check_version(data, SCHEMA_VERSION, path, "a record", AGAIN)
     if data.get(SEAL) != (seal or seal_of(data)):
         raise UserError(
-            f"{path}: altered after it was written (its seal does not hold); restore it from a copy, or move it away and {AGAIN}; "
+            f"{path}: altered after it was written (its seal does not hold); {RESTORE}; "
             f"`lt-bench validate {path.parent.parent}` names all that do not hold"
         )
     return data

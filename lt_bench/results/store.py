@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.arrays import read_npz
-from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_atomic
 from lt_bench.core.identity import canonical_json
-from lt_bench.results.record import RunRecord, TuningInfo
+from lt_bench.core.seals import read_json_object
+from lt_bench.results.record import AGAIN, RunRecord, TuningInfo
 from lt_bench.results.seal import arrays_digest, check_arrays
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -33,6 +33,8 @@ SAMPLE_ARRAYS: dict[str, type[np.generic]] = {"test_predictions": np.int32, "tes
 
 # The course of a fit over E measured epochs, where it was asked for: `course/epoch` (E,), the others (E, K).
 PER_EPOCH, EPOCHS = "course/", "course/epoch"
+
+RESTORE = f"restore it from a copy, or move it away and {AGAIN}"
 
 # Folders beside those of the datasets: what `lt-bench tune` chose, and the CSV logs of fits.
 NOT_DATASETS = {"tuning", "logs"}
@@ -52,10 +54,13 @@ class Store:
         """Whether a record with this id is complete (its JSON is written last)."""
         return self._find(id) is not None
 
-    def write(self, record: RunRecord, arrays: Arrays) -> Path:
+    def write(self, record: RunRecord, arrays: Arrays) -> RunRecord:
         """Store a record with its arrays; each file appears whole or not at all, the JSON last.
 
         Writing again what was already measured (same identity, same metrics, same arrays) keeps the first file, whatever time it took.
+
+        Returns:
+            The record as it is stored, with the digests of its arrays.
 
         Args:
             record: the run.
@@ -71,33 +76,27 @@ class Store:
         path = self.path(record)
         existing = self._find(record.id)
         if existing is not None:
-            self._require_same(existing, record, stored)
-            return existing
+            return self._same(existing, record, stored)
         write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
         write_atomic(path, lambda file: file.write(_text(data).encode()))
-        return path
+        return record
 
-    def retuned(self, id: str, tuning: TuningInfo) -> RunRecord:  # noqa: A002
-        """The record with this id, its `tuning` replaced in the file by that given: the one change that is made to a stored record.
+    def retuned(self, record: RunRecord, tuning: TuningInfo) -> RunRecord:
+        """A record of this store, its `tuning` replaced in the file by that given: the one change that is made to a stored record.
 
         A later tuning over another grid may end at the same choice: the same run, which then says which tuning stands behind it now, and how much was tried.
         Every other field stays byte for byte, the side file is not touched, and the file is replaced whole (a reader sees the old or the new). The former
         tuning is not kept, as the file of choices that `lt-bench tune` writes is that of the latest too.
 
         Raises:
-            UserError: there is no such record, its file is damaged, or the tuning is of another kind.
+            UserError: the tuning is of another kind.
         """
-        record = self.load(id)
         if record.tuning == tuning:
             return record
         record = replace(record, tuning=tuning)
         data = record.to_json()
         write_atomic(self.path(record), lambda file: file.write(_text(data).encode()))
         return record
-
-    def has_trajectory(self, id: str) -> bool:  # noqa: A002
-        """Whether the course of the fit was stored with this record."""
-        return EPOCHS in self.load(id).arrays
 
     def load(self, id: str) -> RunRecord:  # noqa: A002
         """The record with this id.
@@ -125,7 +124,7 @@ class Store:
         """The identity of every record of a strategy on a data set, unchecked; files that cannot be read are left out, and no others are read."""
         for path in (self.directory / dataset).glob(f"{glob.escape(strategy)}-????????????????.json"):
             with contextlib.suppress(UserError):
-                yield read_json(path).get("identity") or {}
+                yield read_json_object(path, RESTORE).get("identity") or {}
 
     def arrays(self, record_or_id: RunRecord | str) -> dict[str, NDArray[Any]]:
         """The arrays that were written with a record.
@@ -133,7 +132,8 @@ class Store:
         Raises:
             UserError: no such record, or its `.npz` is missing, damaged or of another run.
         """
-        record = self.load(record_or_id if isinstance(record_or_id, str) else record_or_id.id)
+        record = self.load(record_or_id) if isinstance(record_or_id, str) else record_or_id
+        record = record if record.arrays else self.load(record.id)  # one that was never written has no digests
         return arrays_of(record, self.path(record).with_suffix(".npz"))
 
     def validate(self) -> list[str]:
@@ -143,7 +143,7 @@ class Store:
     def _find(self, id: str) -> Path | None:  # noqa: A002
         return next(iter(self.directory.glob(f"*/*-{id}.json")), None) if id.isalnum() else None
 
-    def _require_same(self, existing: Path, record: RunRecord, arrays: Arrays) -> None:
+    def _same(self, existing: Path, record: RunRecord, arrays: Arrays) -> RunRecord:
         stored = read_record(existing)
         old, new = stored.to_json(), record.to_json()
         changed = [name for name in ("metrics", "tuning", "seeds", "dataset", "backbone", "cache") if old[name] != new[name]]
@@ -154,6 +154,7 @@ class Store:
                 f"{existing}: this run is already recorded with other content ({', '.join(changed[:4])}); records are never overwritten: "
                 "compare with `lt-bench verify`, or write to another --results directory"
             )
+        return stored
 
 
 def record_faults(path: Path) -> list[str]:
@@ -180,30 +181,13 @@ def record_paths(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("*/*-????????????????.json") if path.parent.name not in NOT_DATASETS and path.is_file())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The parsed but unchecked JSON of a record file.
-
-    Raises:
-        UserError: unreadable or not a JSON object.
-    """
-    try:
-        data = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable record ({error}); restore it from a copy, or move it away and run again") from error
-    if not isinstance(data, dict):
-        raise UserError(
-            f"{path}: a record is a JSON object, this is a {type(data).__name__}; restore it from a copy, or move it away and run again"
-        )
-    return data
-
-
 def read_record(path: Path) -> RunRecord:
     """A record from its file, checked against the schema and against its file name.
 
     Raises:
         UserError: names the file and the field.
     """
-    record = RunRecord.from_json(read_json(path), path)
+    record = RunRecord.from_json(read_json_object(path, RESTORE), path)
     if not path.stem.endswith(f"-{record.id}"):
         raise UserError(f"{path}: id is {record.id} but the file is named otherwise; rename it to {record.strategy.name}-{record.id}.json")
     return record

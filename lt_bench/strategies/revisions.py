@@ -8,7 +8,6 @@ numbers were last compared; a file that differs from it is said by its own finge
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -108,7 +107,10 @@ def files() -> tuple[dict[str, Path], dict[str, Path]]:
 def fingerprints_of_files() -> dict[str, list[str]]:
     """The content of ``sources.json``: for every file a digest of its bytes, which is read fast, and the fingerprint of its code."""
     strategies, shared = files()
-    return {name: [_raw(path), provenance.source_digest(path.read_bytes())] for name, path in sorted({**strategies, **shared}.items())}
+    return {
+        name: [provenance.digest(path.read_bytes()), provenance.source_digest(path.read_bytes())]
+        for name, path in sorted({**strategies, **shared}.items())
+    }
 
 
 @cache
@@ -124,9 +126,10 @@ def _edited() -> tuple[dict[str, str], dict[str, str]]:
 
 def _changed(name: str, path: Path) -> str | None:
     raw, code = _known().get(name, ("", ""))
-    if _raw(path) == raw:
+    text = path.read_bytes()
+    if provenance.digest(text) == raw:
         return None
-    now = provenance.source_digest(path.read_bytes())
+    now = provenance.source_digest(text)
     return None if now == code else now
 
 
@@ -160,7 +163,3 @@ def _check_loaded(changed: Mapping[str, str]) -> None:
         module = sys.modules.get("lt_bench." + name.removesuffix(".py").replace("/", "."))
         if module is not None:
             provenance.check_module(module, ROOT / name)
-
-
-def _raw(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

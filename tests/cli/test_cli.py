@@ -122,7 +122,7 @@ BAD = {
     "no such suite": (("bench", "shiped"), r"no suite 'shiped': .*\(did you mean 'shipped'\?\)"),
     "verify without record": (("verify",), "verify needs the JSON file of a record"),
     "verify nothing": (("verify", "nowhere.json"), "nowhere.json: no such file"),
-    "verify no record": (("verify", "bad.yaml"), "bad.yaml: not a readable record"),
+    "verify no record": (("verify", "bad.yaml"), "bad.yaml: damaged"),
     "leaderboard of nothing": (("leaderboard", "--results", "nowhere"), "nowhere: no such directory of records"),
     "tune without grid": (("tune", "--strategy", "joint", "--cache", "small"), "strategy joint has nothing to tune: it declares no grid"),
     "import nothing": (("import-features",), "import-features needs --name, --train and --test"),
@@ -389,7 +389,7 @@ def test_a_file_in_the_way_is_one_line(cli, tmp_path, builder):
 
 def test_a_record_with_a_word_for_a_number_is_named(cli, tmp_path, builder):
     store = Store(tmp_path / "results")
-    path = store.write(*builder.make("ce", 0))
+    path = store.path(store.write(*builder.make("ce", 0)))
     data = json.loads(path.read_text())
     data["metrics"]["test"]["accuracy"] = "high"
     path.write_text(json.dumps(data))

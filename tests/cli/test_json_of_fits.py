@@ -1,6 +1,9 @@
 """``run``, ``verify``, ``import-features``, ``data check`` and ``check`` as JSON: one document on standard output, and nothing else."""
 
 import json
+import sys
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,36 @@ def test_run_and_verify_as_json(cli, small_cache, tmp_path):
     assert (done.code, document["record"], document["tolerance"]) == (0, str(path.relative_to(tmp_path)), 1e-5)
     assert document["differences"]["test/accuracy"] == 0
     assert all(value is not None and value <= 1e-5 for value in document["differences"].values())
+
+
+_read: list[str] | None = None
+"""Files that were opened to be read, where a test collects them: an audit hook can never be taken away again."""
+
+
+def _note(event, arguments):
+    if _read is not None and event == "open" and isinstance(arguments[1], str) and arguments[1].startswith("r"):
+        _read.append(str(arguments[0]))
+
+
+@pytest.fixture(scope="module")
+def listening():
+    sys.addaudithook(_note)
+
+
+@pytest.fixture
+def read(monkeypatch, listening):
+    monkeypatch.setattr(sys.modules[__name__], "_read", [])
+    return _read
+
+
+@pytest.mark.parametrize("verb", ["run --strategy joint,ncm --cache small --json", "leaderboard --formats csv --json", "validate results"])
+def test_a_record_is_read_once_a_command(cli, small_cache, tmp_path, read, verb):
+    assert cli("run", "--strategy", "joint,ncm", "--cache", "small", "-q").code == 0
+    read.clear()
+    assert cli(*verb.split()).code == 0
+    counts = Counter(Path(one).name for one in read)
+    records = [*(tmp_path / "results" / "embeddings").glob("*.json")]
+    assert [counts[path.name] for path in records] == [1, 1]
 
 
 def test_a_record_that_does_not_repeat_is_json_and_an_error(cli, small_cache, tmp_path):

@@ -13,7 +13,7 @@ from lt_bench.results.store import Store
 
 def write(directory, made):
     store = Store(directory)
-    return [store.write(record, arrays) for record, arrays in made]
+    return [store.path(store.write(record, arrays)) for record, arrays in made]
 
 
 def test_loading_keeps_every_number(tmp_path, builder):
@@ -51,7 +51,7 @@ def test_records_in_memory_and_on_disk_give_the_same_frame(tmp_path, builder):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "not a readable record"),
+        ("{", "damaged"),
         ('{"schema": 2, "id": "x"}', "altered after it was written"),
         ('{"schema": 1}', "lt-bench migrate"),
         ('{"schema": 9}', "schema"),

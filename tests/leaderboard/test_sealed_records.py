@@ -108,7 +108,8 @@ def test_arrays_of_another_run_are_refused_array_by_array(results):
 def test_the_course_of_a_fit_is_under_the_seal_and_not_read(results, builder):
     record, arrays = builder.make("cb", 0, 0.5)
     course = [{"epoch": float(epoch), "loss": 0.5, "lr": 0.1} for epoch in range(3)]
-    path = Store(results).write(dataclasses.replace(record, training=dataclasses.replace(record.training, history=course)), arrays)
+    store, training = Store(results), dataclasses.replace(record.training, history=course)
+    path = store.path(store.write(dataclasses.replace(record, training=training), arrays))
     assert '"history":[{"epoch":0.0,' in path.read_text()
     assert len(load_records(results).columns["id"]) == 3
     assert read_record(path).training.history == course

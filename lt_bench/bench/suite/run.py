@@ -108,19 +108,26 @@ def run_suite(
     failures = [line for _, untuned in plans for line in untuned]
     units: list[Unit] = []
     remarks: list[str] = []
+    before: list[RunRecord] = []
     for one, (planned, _) in zip(benches, plans, strict=True):
-        missing = unrecorded(one, planned, store, lambda record: None, analysis=suite.analysis)
+        missing = unrecorded(one, planned, store, before.append, analysis=suite.analysis)
         watcher.expects(one, len(planned), len(planned) - len(missing))
         remarks += changed_code(missing, store)
         units += units_of(one, missing, None if slurm is None else slurm.accelerator)
     with watcher:
         workers = workers or workers_for(hardware, [unit.work for unit in units])
         failures += fit_units(units, workers, Fitter(store.directory, suite.analysis), watcher, slurm)
-    records = [store.load(run.id) for planned, _ in plans for run in planned if store.has(run.id)] if is_first_process() else []
+    records = _records([run.id for planned, _ in plans for run in planned], before, store) if is_first_process() else []
     failures = list(dict.fromkeys(failures))  # seeds that are fitted one by one fail alike
     return SuiteOutcome(
         records, failures, absent, sum(len(unit.runs) for unit in units), min(workers, len(units)), list(dict.fromkeys(remarks))
     )
+
+
+def _records(ids: Sequence[str], before: Sequence[RunRecord], store: Store) -> list[RunRecord]:
+    """The records of a suite, in its order; those that were read before are not read again."""
+    read = {record.id: record for record in before}
+    return [read.get(one) or store.load(one) for one in ids if one in read or store.has(one)]
 
 
 def read_suite(path: Path) -> Suite:

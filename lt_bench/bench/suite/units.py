@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lt_bench.bench.execute import fit_and_record, title
-from lt_bench.bench.planning import Planned, by_strategy, code_of
+from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.slurm import Jobs, submitted
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import Work, environments, work_of
@@ -18,6 +18,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
+from lt_bench.strategies.revisions import code_of
 
 R = TypeVar("R")
 
@@ -46,7 +47,7 @@ class Unit:
         if os.getpid() == self.process:
             return
         for run in {run.code.text: run for run in self.runs}.values():
-            if code_of(run.entry, run.hyperparameters) != run.code.text:
+            if code_of(run.entry, run.hyperparameters).text != run.code.text:
                 raise UserError(f"the code of {run.entry.public_name} was changed meanwhile; the same command fits it anew")
 
     @property

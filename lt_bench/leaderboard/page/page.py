@@ -70,7 +70,7 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
         "chips": _chips(ranking),
         "stage1": first.text("stage1"),
         "summary": _summary(ranking),
-        "notes": notes(ranking),
+        "notes": notes(ranking, columns),
         "scale": [min(ends), max(ends)],
         "baseline": next((row["mean"] for row, of in zip(rows, ranking.rows, strict=True) if of.label == "joint"), None),
         "columns": [

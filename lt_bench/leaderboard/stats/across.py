@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.leaderboard.boards import BoardRows, Row, seed_text
+from lt_bench.leaderboard.boards import BoardRows, Row, row_labels, seed_text
 from lt_bench.leaderboard.stats.findings import distinct, duplicates_note
 from lt_bench.leaderboard.ties import ranks
 
@@ -59,7 +59,9 @@ def across(rankings: list[BoardRows]) -> list[Across]:
 
 
 def _compare(rankings: list[BoardRows]) -> Across:
-    tables = [_compared_rows(board) for board in rankings]
+    by_key = [_compared_rows(board) for board in rankings]
+    labels = row_labels(list(set().union(*by_key)))
+    tables = [{labels[key]: rows for key, rows in table.items()} for table in by_key]
     names = sorted(set().union(*tables))
     missing = tuple(
         f"{name} on {board.short}: {'missing' if name not in table else f'{len(table[name])} settings, and the test set does not choose one'}"
@@ -75,9 +77,9 @@ def _compare(rankings: list[BoardRows]) -> Across:
     places = np.array([ranks(-board) for board in accuracy[once].T]).T.reshape(len(once), len(tables))[stands_for]
     order = sorted(range(len(dense)), key=lambda row: (float(places[row].mean()), dense[row]))
     wins = (places == places.min(0)).sum(1) if dense else np.zeros(0, np.int64)
-    labels = tuple(dense[row] for row in order)
+    ordered = tuple(dense[row] for row in order)
     note = " ".join(duplicates_note(repeated))
-    return Across(tuple(board.short for board in rankings), labels, accuracy[order], places[order], wins[order], missing, note)
+    return Across(tuple(board.short for board in rankings), ordered, accuracy[order], places[order], wins[order], missing, note)
 
 
 def _duplicates(tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:
@@ -104,14 +106,13 @@ def missing_seeds(ranking: BoardRows) -> list[str]:
     return [f"Seeds that other rows have and that are missing: {named}."] if named else []
 
 
-def _compared_rows(ranking: BoardRows) -> dict[str, list[Row]]:
-    """Rows by strategy and kind of tuning, without the user's own settings and less exact products."""
-    table: dict[str, list[Row]] = defaultdict(list)
+def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
+    """Rows by program and kind of tuning, whatever their hyper-parameters, without the user's own settings and less exact products."""
+    table: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in ranking.rows:
-        kind = row.text("tuning")
+        strategy, class_path, _, kind, code = row.key
         if kind != "user" and row.exact:
-            name = row.text("strategy") if kind in ("official", "inferred") else f"{row.text('strategy')} ({kind})"
-            table[name].append(row)
+            table[strategy, class_path, "{}", "official" if kind == "inferred" else kind, code].append(row)
     return table
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.provenance import digest
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
 from lt_bench.leaderboard.stats.bootstrap import RESAMPLES, percentiles, resample
@@ -17,7 +21,6 @@ from lt_bench.leaderboard.stats.kept import kept_or_computed
 from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, compare_all
 from lt_bench.leaderboard.stats.seed_noise import pooled_noise, seed_noise
 
-_VERSION = 6
 ROUNDING = 1e-6
 """Largest difference of a recorded accuracy from that of the predictions: metrics are computed in float32."""
 
@@ -41,15 +44,22 @@ def cache_directory() -> Path:
 
 
 def board_statistics(ranking: BoardRows, directory: Path | None = None, resamples: int = RESAMPLES) -> BoardStatistics:
-    """Statistics of a board, from those kept in `directory` (None: nowhere) where the same records with the same predictions were seen before.
+    """Statistics of a board, from those kept in `directory` (None: nowhere) where the same program saw the same records with the same predictions before.
 
     Raises:
         UserError: a side file is missing, a record's accuracy is not that of its predictions, or two rows were not evaluated on the same images.
     """
     if directory is None:
         return compute(ranking, resamples)
-    path = directory / f"{ranking.fingerprint}-{_VERSION}-{resamples}.json"
+    path = directory / f"{ranking.fingerprint}-{_program()}-{resamples}.json"
     return kept_or_computed(path, lambda: compute(ranking, resamples), asdict, _from_json)
+
+
+@cache
+def _program() -> str:
+    """Fingerprint of the files that compute statistics, so that those of another program are never shown."""
+    here = Path(__file__).parent
+    return digest(b"\n".join(path.read_bytes() for path in (*sorted(here.glob("*.py")), here.parent / "ties.py")))
 
 
 def compute(ranking: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
@@ -77,13 +87,14 @@ def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     Raises:
         UserError: a run has other test labels than the board, or says another accuracy than its predictions give.
     """
-    for position in row.positions:
-        if not np.array_equal(row.runs.array(position, "test_labels"), labels):
+    read = [row.runs.read(int(position), "test_predictions", "test_labels") for position in row.positions]
+    for position, (_, own) in zip(row.positions, read, strict=True):
+        if not np.array_equal(own, labels):
             path = row.runs.columns["path"][position]
             raise UserError(
                 f"{path}: its test labels are not those of the other runs on {row.board.dataset}; move the record away and run again"
             )
-    right = np.stack([row.runs.array(position, "test_predictions") == labels for position in row.positions])
+    right = np.stack([predictions == labels for predictions, _ in read])
     for position, given, said in zip(row.positions, right.mean(1), row.values("test/accuracy"), strict=True):
         if not abs(given - said) <= ROUNDING:
             raise UserError(
@@ -93,7 +104,7 @@ def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     return right
 
 
-def _from_json(data: dict) -> BoardStatistics:
+def _from_json(data: Mapping[str, Any]) -> BoardStatistics:
     return BoardStatistics(
         intervals=[(low, high) for low, high in data["intervals"]],
         behind=[(low, high) for low, high in data["behind"]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,8 +143,8 @@ def legend(columns: tuple[Column, ...]) -> str:
     return "; ".join(said) + "." if said else ""
 
 
-def notes(ranking: BoardRows) -> list[str]:
-    """Everything a reader of this board's table must know."""
+def notes(ranking: BoardRows, columns: Iterable[Column] = ()) -> list[str]:
+    """Everything a reader of this board's table must know; of columns of the user's own, the program that computes them."""
     computed = ranking.rows[0].computed
     if "notes" not in computed:
         computed["notes"] = [
@@ -158,4 +158,5 @@ def notes(ranking: BoardRows) -> list[str]:
             )
             if note
         ]
-    return computed["notes"]
+    own = sorted({f"{column.title} by {column.program}" for column in columns if column.code})
+    return [*computed["notes"], *([f"Columns of your own: {'; '.join(own)}."] if own else [])]

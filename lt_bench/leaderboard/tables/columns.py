@@ -9,14 +9,16 @@ and then `lt-bench leaderboard --columns my_package.my_columns`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
 
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.names import search_current_folder
+from lt_bench.core.provenance import fingerprints
 from lt_bench.leaderboard.boards import Row, seed_text
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.published.published import Published, nearest
@@ -30,7 +32,7 @@ class Column:
     """One column.
 
     `value` reads a row; fractions stay fractions here (`style="percent"` prints them times 100). `main` columns are in every table,
-    the others in the CSV file and in the page's details.
+    the others in the CSV file and in the page's details. `code` has the fingerprints of the program of a user's own column, by file: `registered` finds them.
     """
 
     key: str
@@ -41,6 +43,12 @@ class Column:
     digits: int = 2
     about: str = ""
     main: bool = True
+    code: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def program(self) -> str:
+        """The files of `code` with their fingerprints, for a note; empty for a column of the suite's."""
+        return ", ".join(f"{name} {one}" for name, one in sorted(self.code.items()))
 
 
 def column_value(row: Row, column: Column) -> Value:
@@ -72,15 +80,16 @@ def register(column: Column) -> Column:
 
 
 def registered(modules: Iterable[str] = ()) -> tuple[Column, ...]:
-    """Every column, after importing the user's `modules` (dotted names), which register theirs.
+    """Every column, after importing the user's `modules` (dotted names), which register theirs; the user's own with their code.
 
     Raises:
-        UserError: a module is not found, or fails while it is imported.
+        UserError: a module is not found, fails while it is imported, or was edited after that.
     """
+    imported: list[ModuleType] = []
     for name in modules:
         search_current_folder()
         try:
-            importlib.import_module(name)
+            imported.append(importlib.import_module(name))
         except ImportError as error:
             raise UserError(
                 f"columns from {name}: {' '.join(str(error).split())}; give the dotted name of a module on PYTHONPATH"
@@ -89,7 +98,13 @@ def registered(modules: Iterable[str] = ()) -> tuple[Column, ...]:
             raise UserError(f"columns from {name}: SyntaxError: {' '.join(str(error).split())}; mend this module") from error
         except (OSError, *FAILURES_OF_CODE) as error:
             raise UserError(f"columns from {name}: {described(error)}; mend this module") from error
-    return tuple(_registered.values())
+    return tuple(column if key in _SUITE else replace(column, code=_code(column, imported)) for key, column in _registered.items())
+
+
+def _code(column: Column, modules: list[ModuleType]) -> dict[str, str]:
+    """Fingerprints of a column's program: of what computes it, and of the modules that register columns."""
+    value = getattr(column.value, "func", column.value)  # of a partial
+    return fingerprints([*modules, value if hasattr(value, "__qualname__") else type(value)])
 
 
 def _metric(name: str) -> Callable[[Row], Value]:
@@ -205,3 +220,5 @@ for _column in (
     Column("command", "Command", reproduce, None, "text", 0, "reproduces the row", main=False),
 ):  # fmt: skip
     register(_column)
+
+_SUITE = frozenset(_registered)

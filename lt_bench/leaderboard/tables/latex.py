@@ -37,7 +37,7 @@ def latex_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     lines = [
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{escape(ranking.title)}. {escape(' '.join(notes(ranking)))}}}",
+        rf"\caption{{{escape(ranking.title)}. {escape(' '.join(notes(ranking, columns)))}}}",
         rf"\label{{tab:{ranking.board.slug}}}",
         rf"\begin{{tabular}}{{{align}}}",
         r"\toprule",

@@ -37,7 +37,7 @@ def board_table(ranking: BoardRows, columns: tuple[Column, ...], width: int | No
     )
     left_out = [column.title for column in columns[shown:]]
     caption = [
-        *notes(ranking),
+        *notes(ranking, columns[:shown]),
         legend(columns[:shown]),
         *([f"Left out for the width of the terminal: {', '.join(left_out)}; the files have them."] if left_out else []),
     ]

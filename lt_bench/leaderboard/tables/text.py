@@ -9,6 +9,7 @@ from typing import Any
 
 from lt_bench.core.errors import printable
 from lt_bench.core.names import spreadsheet_text
+from lt_bench.core.provenance import combined
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
 from lt_bench.leaderboard.stats.across import ACROSS, Across
 from lt_bench.leaderboard.tables.cells import flat_cells, legend, notes, scale, table_cells
@@ -32,7 +33,7 @@ def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
         f"## {escape(ranking.title)}",
         identity,
         markdown_lines(head, align, lines),
-        "\n".join(f"- {note}" for note in (*map(escape, notes(ranking)), legend(columns)) if note),
+        "\n".join(f"- {note}" for note in (*map(escape, notes(ranking, columns)), legend(columns)) if note),
         *([sources] if sources else []),
     ]
     return "\n\n".join(parts) + "\n"
@@ -68,7 +69,11 @@ def escape(text: str) -> str:
 
 
 def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
-    """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), with `_low` and `_high` where a column has intervals."""
+    """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), with `_low` and `_high` where a column has intervals.
+
+    Where columns are the user's own, `columns_code` has the fingerprint of all their programs.
+    """
+    own = {f"{column.key} {name}": one for column in columns for name, one in column.code.items()}
     columns = tuple(column for column in columns if column.key not in BOARD_FIELDS)
     rows = [row for ranking in rankings for row in ranking.rows]
     names, lines = flat_cells(rows, columns, lambda value, column: "" if value != value else f"{value * scale(column):.9g}")
@@ -82,8 +87,9 @@ def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
             row.text("strategy"),
             row.text("code"),
             len(row.positions),
+            *([combined(own)] if own else []),
         ]
-    head = [*BOARD_FIELDS, "backbone", "imbalance_factor", "row", "strategy", "code", "n", *names]
+    head = [*BOARD_FIELDS, "backbone", "imbalance_factor", "row", "strategy", "code", "n", *(["columns_code"] if own else []), *names]
     return csv_text([head, *lines])
 
 

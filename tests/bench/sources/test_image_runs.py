@@ -131,7 +131,7 @@ def test_records_say_the_protocol_and_repeat(options, protocol, tmp_path):
     made = options()
     path = Store(made.results).path(records[1])
     repeated = VerifyOptions(path, data_dir=made.data_dir, weights=made.weights)
-    check_repeats(repeated, verify(repeated))
+    check_repeats(repeated, *verify(repeated))
     save_weights(fresh_network("resnet20", 10, 4), tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="other images or weights"):
         verify(VerifyOptions(path, data_dir=made.data_dir, weights=tmp_path / "other.safetensors"))
@@ -149,7 +149,7 @@ def test_end_to_end_is_recorded_and_repeats(whole):
     folder = made.checkpoints / record.id
     assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "epoch-1.ckpt"}
     repeated = VerifyOptions(Store(made.results).path(record), data_dir=made.data_dir)
-    check_repeats(repeated, verify(repeated))
+    check_repeats(repeated, *verify(repeated))
     with pytest.raises(UserError, match="fitted on images"):
         cache_of(record, None)
 

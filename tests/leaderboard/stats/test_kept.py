@@ -4,14 +4,17 @@ import errno
 import json
 import math
 import shutil
+from operator import itemgetter
 
 import numpy as np
 import pytest
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
+from lt_bench.core.seals import sealed
 from lt_bench.leaderboard.leaderboard import leaderboard
-from lt_bench.leaderboard.stats import kept
-from lt_bench.leaderboard.stats.kept import KEPT_NAME, kept_holds, kept_or_computed
+from lt_bench.leaderboard.stats import kept, statistics
+from lt_bench.leaderboard.stats.kept import KEPT_NAME, kept_or_computed, read_kept
 from lt_bench.results.store import Store
 
 
@@ -36,22 +39,33 @@ def test_flipped_and_cut_files_are_computed_again(results, tmp_path):
     content = path.read_bytes()
     for position in generator.integers(len(content) - 1, size=15):
         path.write_bytes(content[:position] + bytes([content[position] ^ int(generator.integers(1, 256))]) + content[position + 1 :])
-        assert not kept_holds(path)
+        with pytest.raises(UserError, match="anew"):
+            read_kept(path)
         assert shown(results, directory) == right
         assert path.read_bytes() == content
     for damaged in (b"", b"\xff", b"{}\n", b"[" * 100_000, content[:-70]):
         path.write_bytes(damaged)
         assert shown(results, directory) == right
-    assert kept_holds(path)
+    assert read_kept(path)
 
 
 def test_kept_text_of_another_shape_is_computed_again(tmp_path):
-    text = json.dumps([1, 2])
-    (tmp_path / "x.json").write_text(f"{text}\n{kept._digest(text)}\n")
-    assert kept_or_computed(tmp_path / "x.json", lambda: 3.0, lambda value: value, lambda value: value["absent"]) == 3.0
-    assert kept_or_computed(tmp_path / "x.json", lambda: math.inf, lambda value: value, float) == 3.0
-    assert kept_or_computed(tmp_path / "y.json", lambda: math.inf, lambda value: value, float) == math.inf
-    assert kept_or_computed(tmp_path / "y.json", lambda: 1.0, lambda value: value, float) == math.inf
+    path, value_of, absent = tmp_path / "x.json", itemgetter("value"), itemgetter("absent")
+    write_text(path, json.dumps(sealed({"of": "another"})))
+    assert kept_or_computed(path, lambda: 3.0, lambda value: {"value": value}, absent) == 3.0
+    assert kept_or_computed(path, lambda: 1.0, lambda value: {"value": value}, value_of) == 3.0
+
+
+def test_what_json_cannot_say_is_not_kept(tmp_path):
+    for computed in (math.inf.__float__, (1.0).__float__):
+        assert kept_or_computed(tmp_path / "x.json", computed, lambda value: {"value": value}, itemgetter("value")) == computed()
+
+
+def test_statistics_of_another_program_are_computed_again(results, tmp_path, monkeypatch):
+    right = shown(results, tmp_path)
+    monkeypatch.setattr(statistics, "_program", lambda: "0" * 16)
+    assert shown(results, tmp_path) == right
+    assert len(list(tmp_path.glob("*.json"))) == 2
 
 
 def test_another_runs_predictions_are_never_shown_and_never_stay(results, tmp_path, builder):

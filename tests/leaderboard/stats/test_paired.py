@@ -389,6 +389,20 @@ def test_across_boards(builder):
     assert across(found[:1]) == []
 
 
+def test_two_programs_are_two_rows_across_boards(builder):
+    """Ranks of one board never stand beside those of another program on another board."""
+    other = replace(builder, dataset="cifar100_lt", cache_key="cache-b")
+    made = [b.make(name, 0, correct=np.arange(200) < 100)[0] for b in (builder, other) for name in ("ce", "crt")]
+    for b, codes in ((builder, ("revision 1", "revision 2")), (other, ("revision 2",))):
+        made += [b.make("los", 0, correct=np.arange(200) < 150, code=code)[0] for code in codes]
+    made += [b.make("my.Head", 0, class_path=path)[0] for b, path in ((builder, "my.Head"), (other, "their.Head"))]
+    (result,) = across(boards(from_records(made)))
+    assert sorted(result.labels) == ["ce", "crt", "los (revision 2)"]
+    left_out = [line.partition(": ") for line in result.missing]
+    assert {where.split(" on ")[0] for where, _, _ in left_out} == {"los (revision 1)", "my.Head [my.Head]", "my.Head [their.Head]"}
+    assert {why for _, _, why in left_out} == {"missing"}
+
+
 def test_duplicates_take_one_place_across_boards(builder):
     hits = {"ce": 100, "lort": 150, "los": 150, "crt": 120}
     made = []

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.provenance import combined, source_digest
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
@@ -20,6 +21,7 @@ from lt_bench.leaderboard.tables import columns as columns_module
 from lt_bench.leaderboard.tables.cells import MISSING, notes, table_cells, value_text
 from lt_bench.leaderboard.tables.columns import Column, register, registered
 from lt_bench.leaderboard.tables.terminal import run_table
+from lt_bench.leaderboard.tables.text import escape
 from lt_bench.results.store import Store
 
 SKILLS = {"los": 2.5, "balanced_softmax": 0.3, "ce": 0.0}
@@ -136,8 +138,16 @@ def test_a_user_adds_a_column_from_a_module(results, tmp_path, monkeypatch):
         "register(Column('tail_share', 'Tail share', lambda row: row.values('test/few').mean() / row.values('test/accuracy').mean()))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    path = leaderboard(results, ["my_lt_columns"]).write(tmp_path / "out", ["markdown"])[0]
+    board = leaderboard(results, ["my_lt_columns"])
+    path = board.write(tmp_path / "out", ["markdown"])[0]
     assert "| Tail share |" in path.read_text()
+    code = next(column.code for column in board.columns if column.key == "tail_share")
+    assert code == {"my_lt_columns.py": source_digest((tmp_path / "my_lt_columns.py").read_text())}
+    said = f"Columns of your own: Tail share by my_lt_columns.py {code['my_lt_columns.py']}."
+    assert escape(said) in path.read_text()
+    assert said.replace("_", r"\_") in board.latex
+    rows = csv.DictReader(io.StringIO(board.csv))
+    assert {row["columns_code"] for row in rows} == {combined({"tail_share my_lt_columns.py": code["my_lt_columns.py"]})}
     with pytest.raises(UserError, match="no_such_module"):
         registered(["no_such_module"])
     with pytest.raises(UserError, match="exists already"):
