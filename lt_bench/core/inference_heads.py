@@ -1,13 +1,15 @@
-"""Inference heads that are not one linear layer, and how any of them is kept in a file. Plain modules of tensors: they use nothing of the suite."""
+"""Inference heads that are not one linear layer, and how any of them is kept in a file. Plain modules of tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lt_bench.core.memory_heads import Neighbours, Quadratic
 
 STANDARDISATION = ("input.mean", "input.divisor")
 """Names of the tensors of a ``Standardised`` head, beside those of the head within."""
@@ -28,6 +30,7 @@ class NormalisedLinear(nn.Module):
 
     scale: Tensor | None
     shift: Tensor | None
+    options: ClassVar[tuple[str, ...]] = ("squash",)
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None = None, scale: Tensor | None = None, shift: Tensor | None = None, squash: bool = False
@@ -133,6 +136,16 @@ class Standardised(nn.Module):
         return self.head(((features.double() - self.mean) / self.divisor).float())
 
 
+KINDS: dict[str, type[nn.Module]] = {
+    "normalised_linear": NormalisedLinear,
+    "confidence": ConfidenceHead,
+    "linear_and_cosine": LinearAndCosine,
+    "neighbours": Neighbours,
+    "quadratic": Quadratic,
+}
+"""Kinds beside ``linear`` and ``standardised``: the class takes its tensors by name, and the plain values that ``options`` names."""
+
+
 def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Description (plain JSON) and tensors of a head, from which ``head_from`` rebuilds it; None for a module of a kind not known here."""
     if isinstance(head, Standardised):
@@ -141,18 +154,10 @@ def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | No
             name: tensor.detach().cpu().contiguous() for name, tensor in zip(STANDARDISATION, (head.mean, head.divisor), strict=True)
         }
         return inner and ({**inner[0], "standardised": True}, {**inner[1], **tensors})
-    kinds: dict[type, str] = {
-        nn.Linear: "linear",
-        NormalisedLinear: "normalised_linear",
-        ConfidenceHead: "confidence",
-        LinearAndCosine: "linear_and_cosine",
-    }
-    kind = kinds.get(type(head))
+    kind = "linear" if type(head) is nn.Linear else next((name for name, of in KINDS.items() if type(head) is of), None)
     if kind is None:
         return None
-    parts: dict[str, Any] = {"kind": kind}
-    if isinstance(head, NormalisedLinear):
-        parts["squash"] = head.squash
+    parts = {"kind": kind, **{name: getattr(head, name) for name in getattr(head, "options", ())}}
     return parts, {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
 
 
@@ -160,7 +165,7 @@ def head_from(parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Mod
     """The head that ``head_parts`` took apart, without gradients.
 
     Raises:
-        KeyError: an unknown kind, or a tensor is missing.
+        KeyError: an unknown kind, or a tensor or plain value is missing.
     """
     if parts.get("standardised"):
         inner = head_from(
@@ -172,12 +177,7 @@ def head_from(parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Mod
         weight, bias = tensors["weight"], tensors.get("bias")
         head = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
         head.load_state_dict(dict(tensors))
-    elif parts["kind"] == "normalised_linear":
-        head = NormalisedLinear(tensors["weight"], tensors.get("bias"), tensors.get("scale"), tensors.get("shift"), bool(parts["squash"]))
-    elif parts["kind"] == "confidence":
-        head = ConfidenceHead(**dict(tensors))
-    elif parts["kind"] == "linear_and_cosine":
-        head = LinearAndCosine(**dict(tensors))
     else:
-        raise KeyError(parts["kind"])
+        of: Any = KINDS[parts["kind"]]
+        head = of(**tensors, **{name: parts[name] for name in getattr(of, "options", ())})
     return head.requires_grad_(False)

@@ -27,7 +27,6 @@ class Convex(Strategy, ABC, abstract=True):
     initial_head = "none"
     fitting = "solve"
 
-    tau: float = hyper(1.0, low=0, high=10, help="strength of the adjustment")
     ridge: float = hyper(3e-3, low=1e-12, high=1e6, help="penalty on W, per sample")
     iterations: int = hyper(100, low=1, high=100_000, help="at most so many of L-BFGS")
 
@@ -54,10 +53,6 @@ class Convex(Strategy, ABC, abstract=True):
     def sample_losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, of_features: Moments) -> Tensor:
         """Loss per sample (B,) of features (B, D) under weight (K, D) and bias (K,), in float64."""
 
-    def adjustment(self) -> Tensor:
-        """tau log pi (K,)."""
-        return log_prior(self.class_counts.double(), self.tau)
-
 
 class ConvexLA(Convex):
     """The logit-adjusted loss with a ridge, minimised exactly: no learning rate, no batches, no seed.
@@ -75,11 +70,12 @@ class ConvexLA(Convex):
     paper = "this suite; loss of Menon et al., Long-tail learning via logit adjustment, ICLR 2021"
     grid = {"tau": (1.0, 1.4), "ridge": (1e-3, 3e-3, 1e-2, 3e-2)}
 
+    tau: float = hyper(1.0, low=0, high=10, help="strength of the adjustment")
     epsilon: float = hyper(0.0, low=0, high=1, help="smoothing of the target")
 
     def sample_losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, of_features: Moments) -> Tensor:
         """Smoothed cross-entropy of adjusted logits."""
-        return smoothed_cross_entropy(rows @ weight.T + bias + self.adjustment(), labels, self.epsilon)
+        return smoothed_cross_entropy(rows @ weight.T + bias + log_prior(self.class_counts.double(), self.tau), labels, self.epsilon)
 
 
 class MarginalLA(Convex):
@@ -100,6 +96,7 @@ class MarginalLA(Convex):
     grid = {"spread": (0.1, 0.3, 1.0, 3.0), "ridge": (2e-3, 1e-2)}
 
     ridge = 2e-3
+    tau: float = hyper(1.0, low=0, high=10, help="strength of the adjustment")
     noise: float = hyper(0.3, low=0, high=1e3, name="spread", help="lambda, the width of the noise, mean over the training samples")
     rarity: float = hyper(0.5, low=0, high=2, help="how much wider the noise of rare classes is; 0 for equal")
 
@@ -115,5 +112,5 @@ class MarginalLA(Convex):
         directions = weight @ of_features.within
         own = per_class(self.width.double(), labels).unsqueeze(1)
         moved = rows - own * directions[labels]
-        logits = moved @ weight.T + bias + self.adjustment() + own / 2 * (directions * weight).sum(1)
+        logits = moved @ weight.T + bias + log_prior(self.class_counts.double(), self.tau) + own / 2 * (directions * weight).sum(1)
         return smoothed_cross_entropy(logits, labels, 0.0)

@@ -9,6 +9,7 @@ from lt_bench.bench.contract.subject import fit, job, problem
 from lt_bench.bench.execute import oddities
 from lt_bench.strategies import convex_la
 from lt_bench.strategies._lib import lbfgs
+from lt_bench.strategies._lib.class_weights import log_prior
 from lt_bench.strategies._lib.lbfgs import CONVERGED, moments
 from lt_bench.strategies._lib.lbfgs import _moments as of_moments
 from lt_bench.strategies._lib.lbfgs import minimise as minimise_head
@@ -83,9 +84,11 @@ def test_the_marginal_loss_bounds_the_mean_loss_under_noise():
     generator = torch.Generator().manual_seed(0)
     root = torch.linalg.cholesky(of_features.within)
     noise = torch.randn(4000, *rows.shape, generator=generator, dtype=torch.float64) @ root.T * strategy.width[labels].sqrt().unsqueeze(1)
-    logits = (rows + noise) @ weight.T + bias + strategy.adjustment()
+    logits = (rows + noise) @ weight.T + bias + log_prior(strategy.class_counts.double(), strategy.tau)
     mean = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.repeat(4000), reduction="none").view(4000, -1).mean(0)
-    plain = torch.nn.functional.cross_entropy(rows @ weight.T + bias + strategy.adjustment(), labels, reduction="none")
+    plain = torch.nn.functional.cross_entropy(
+        rows @ weight.T + bias + log_prior(strategy.class_counts.double(), strategy.tau), labels, reduction="none"
+    )
     assert (bound > mean - 0.01).all()
     assert (bound > plain).all()
 

@@ -1,8 +1,11 @@
-"""Class means and the covariance within classes of the plain training view, in float64."""
+"""Class means, the covariance within classes and linear discriminants of the plain training view, in float64."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lt_bench.features.source import FeatureSource
@@ -11,25 +14,54 @@ from lt_bench.strategies._lib.remembered import remembered
 ROWS = 1 << 14
 
 
-def class_means(train: FeatureSource, num_classes: int) -> tuple[Tensor, Tensor]:
+def blocks(train: FeatureSource, sphere: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of the plain view in float64 and their labels, ``ROWS`` at a time; with ``sphere`` each row brought to length 1."""
+    for rows, labels in zip(train.view("plain").split(ROWS), train.labels.split(ROWS), strict=True):
+        yield F.normalize(rows.double(), dim=1) if sphere else rows.double(), labels
+
+
+def class_means(train: FeatureSource, num_classes: int, sphere: bool = False) -> tuple[Tensor, Tensor]:
     """Mean feature of each class (K, D), 0 for one without samples, and samples of each class (K,)."""
-    return remembered(train, ("class_means", num_classes), lambda: _class_means(train, num_classes))
+    return remembered(train, ("class_means", num_classes, sphere), lambda: _class_means(train, num_classes, sphere))
 
 
-def _class_means(train: FeatureSource, num_classes: int) -> tuple[Tensor, Tensor]:
-    view = train.view("plain")
+def _class_means(train: FeatureSource, num_classes: int, sphere: bool) -> tuple[Tensor, Tensor]:
     counts = torch.bincount(train.labels, minlength=num_classes)
-    sums = torch.zeros(num_classes, view.shape[1], dtype=torch.float64, device=view.device)
-    for rows, labels in zip(view.split(ROWS), train.labels.split(ROWS), strict=True):
-        sums.index_add_(0, labels, rows.double())
+    sums = torch.zeros(num_classes, train.view("plain").shape[1], dtype=torch.float64, device=counts.device)
+    for rows, labels in blocks(train, sphere):
+        sums.index_add_(0, labels, rows)
     return sums / counts.clamp_min(1).unsqueeze(1), counts
 
 
-def pooled_covariance(train: FeatureSource, means: Tensor) -> Tensor:
-    """Covariance (D, D) of the features about the mean of their class, divided by N."""
-    view = train.view("plain")
-    total = torch.zeros(view.shape[1], view.shape[1], dtype=torch.float64, device=view.device)
-    for rows, labels in zip(view.split(ROWS), train.labels.split(ROWS), strict=True):
-        centred = rows.double() - means[labels]
-        total += centred.T @ centred
-    return total / len(train)
+def class_shares(counts: Tensor, balance: float) -> Tensor:
+    """Weight of each class (K,), float64, summing to 1: its samples' share at balance 0, an equal one for all at 1 (``n_c^(1 - balance)``); 0 without samples."""
+    shares = torch.where(counts > 0, counts.double() ** (1 - balance), 0.0)
+    return shares / shares.sum()
+
+
+def within_covariance(train: FeatureSource, num_classes: int, sphere: bool = False, balance: float = 0.0) -> Tensor:
+    """Mean over classes, weighted by ``class_shares``, of the covariance (D, D) of their features, divided by n_c: a class of one sample has none."""
+    key = ("within_covariance", num_classes, sphere, balance)
+    return remembered(train, key, lambda: _within_covariance(train, num_classes, sphere, balance))
+
+
+def _within_covariance(train: FeatureSource, num_classes: int, sphere: bool, balance: float) -> Tensor:
+    means, counts = class_means(train, num_classes, sphere)
+    weights = (class_shares(counts, balance) / counts.clamp_min(1)).sqrt()
+    total = torch.zeros(means.shape[1], means.shape[1], dtype=torch.float64, device=means.device)
+    for rows, labels in blocks(train, sphere):
+        centred = (rows - means[labels]).mul_(weights[labels].unsqueeze(1))
+        total.addmm_(centred.T, centred)
+    return total
+
+
+def shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
+    """``(1 - s) S + s tr(S) / D I`` of a covariance (D, D)."""
+    identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    return (1 - shrinkage) * covariance + shrinkage * covariance.diagonal().mean() * identity
+
+
+def linear_discriminant(means: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """``w_c = S^-1 m_c`` (K, D) and ``b_c = -m_c w_c / 2`` (K,) of class means (K, D) and their common covariance S (D, D)."""
+    rows = torch.linalg.solve(covariance, means.T).T
+    return rows, -(rows * means).sum(1) / 2

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.source import FeatureSource
-from lt_bench.strategies._lib.class_means import class_means, pooled_covariance
+from lt_bench.strategies._lib.class_means import class_means, linear_discriminant, shrunk, within_covariance
 from lt_bench.strategies._lib.tensors import random_linear
 from lt_bench.strategies.facts import Facts
 from lt_bench.strategies.hyper import hyper
@@ -104,19 +104,20 @@ class RarePrior(Random):
 
 
 class ClassMeans(InitialHead):
-    """Directions of the class means of centred features, without bias: ``w_c = scale (m_c - mu) / ||m_c - mu||``; a class without samples has a zero row.
+    """Directions of the class means, ``w_c = scale (m_c - mu) / ||m_c - mu||``, ``b_c = -w_c mu``, mu the mean of the m_c, or 0; a class without samples has a zero row.
 
-    Initialisation of LIFT (Shi et al., ICML 2024), there for a cosine classifier.
+    Without centring it is the initialisation of LIFT (Shi et al., ICML 2024), there for a cosine classifier.
     """
 
     name = "class_means"
     needs_features = True
     scale: float = hyper(1.0, low=1e-6, high=1e6, help="length of the rows")
+    centred: bool = hyper(True, help="take the mean of the class means off them")
 
     def of_features(self, train: FeatureSource, facts: Facts) -> tuple[Tensor, Tensor]:
         """Sums in float64."""
         means, counts = class_means(train, facts.num_classes)
-        centre = means[counts > 0].mean(0)
+        centre = means[counts > 0].mean(0) if self.centred else torch.zeros_like(means[0])
         rows = torch.nn.functional.normalize(torch.where(counts.unsqueeze(1) > 0, means - centre, 0.0), dim=1) * self.scale
         return rows.float(), (-rows @ centre).float()
 
@@ -131,11 +132,7 @@ class LDA(InitialHead):
     def of_features(self, train: FeatureSource, facts: Facts) -> tuple[Tensor, Tensor]:
         """Sums and solution in float64."""
         means, counts = class_means(train, facts.num_classes)
-        within = pooled_covariance(train, means)
-        identity = torch.eye(facts.dim, dtype=within.dtype, device=within.device)
-        covariance = (1 - self.shrinkage) * within + self.shrinkage * within.diagonal().mean() * identity
-        rows = torch.linalg.solve(covariance, means.T).T
-        bias = -(rows * means).sum(1) / 2
+        rows, bias = linear_discriminant(means, shrunk(within_covariance(train, facts.num_classes), self.shrinkage))
         bias = torch.where(counts > 0, bias, bias.min())
         return rows.float(), bias.float()
 
