@@ -3,7 +3,8 @@
 ``classifier.json`` describes the export, carries a seal over itself and lists every other file with its digest. It is replaced last and in one step, so that a
 process that is killed leaves the old export or the new one to ``load_classifier``. Whole programs (``classifier.pt2``, ``classifier.onnx``) keep their names, which
 other software opens: where a later export is killed just before its description is written, they may be the new ones already. ``faults_of`` then names them; the
-same export mends it.
+same export mends it. The description to come lies in ``.classifier.json.next`` meanwhile, so that the next export knows the files of one that was killed by name and
+digest, and takes no others for its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ DESCRIPTION, TENSORS, PROGRAM, HEAD_PROGRAM, ONNX = (
     "head.pt2",
     "classifier.onnx",
 )
+NEXT = f".{DESCRIPTION}.next"
 READ = (TENSORS, HEAD_PROGRAM)
 """Files that ``load_classifier`` reads; the others are whole classifiers of their own."""
 AGAIN = "export it again"
@@ -41,6 +43,10 @@ def read_description(directory: Path) -> dict[str, Any]:
     path = directory / DESCRIPTION
     if not path.is_file():
         raise UserError(f"{directory}: not an exported classifier (no {DESCRIPTION}); `lt-bench export --record RECORD.json` makes one")
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
     description = read_json_object(path, AGAIN)
     if description.get("format") != FORMAT:
         raise UserError(f"{path}: not of format {FORMAT}; export it again with this version, to another place")
@@ -99,7 +105,7 @@ def require_place(directory: Path, written: tuple[str, ...]) -> None:
     """
     if directory.exists() and not directory.is_dir():
         raise UserError(f"{directory}: not a directory; name another place with --out")
-    earlier = _names(directory) if (directory / DESCRIPTION).exists() else set()
+    earlier = _names(directory)
     for name in written:
         if (directory / name).exists() and name not in earlier:
             raise UserError(f"{directory / name}: not of an earlier export and would be replaced; name another place with --out")
@@ -121,7 +127,7 @@ def publish(directory: Path, staging: Path, description: Mapping[str, Any]) -> N
     earlier = set()
     if directory.exists():
         require_place(directory, (PROGRAM, ONNX) if ONNX in digests else (PROGRAM,))
-        earlier = _names(directory) if (directory / DESCRIPTION).exists() else set()
+        earlier = _names(directory)
     names = {what: _free_name(directory, what, digest) for what, digest in digests.items()}
     content = sealed({**description, "files": {what: {"name": names[what], "sha256": digest} for what, digest in digests.items()}})
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -130,21 +136,35 @@ def publish(directory: Path, staging: Path, description: Mapping[str, Any]) -> N
         staging.rename(directory)
         put_on_disk(directory.parent)
         return
+    write_text(directory / NEXT, text)
+    put_on_disk(directory)
     for what, name in names.items():
         (staging / what).replace(directory / name)
     put_on_disk(directory)
     write_text(directory / DESCRIPTION, text)
     put_on_disk(directory)
-    for name in earlier - set(names.values()):
+    for name in (earlier | {NEXT}) - set(names.values()):
         (directory / name).unlink(missing_ok=True)
 
 
 def _names(directory: Path) -> set[str]:
-    """Names of the files that an export lists."""
+    """Names of the files of an earlier export: those it lists, and those that one that was killed put there."""
+    killed = _files_of_killed(directory)
+    if not (directory / DESCRIPTION).exists():
+        return killed
     try:
-        return {one["name"] for one in read_description(directory)["files"].values()}
+        return killed | {one["name"] for one in read_description(directory)["files"].values()}
     except UserError as error:
         raise UserError(f"{directory}: holds an export whose files are not known ({error}); name another place with --out") from None
+
+
+def _files_of_killed(directory: Path) -> set[str]:
+    """Names of the files that an export put there before it was killed: those whose digest its description to come has."""
+    try:
+        listed = _read(directory / NEXT)["files"].values()
+    except UserError:  # no export was killed, or nothing is known of it
+        return set()
+    return {one["name"] for one in listed if (path := directory / one["name"]).is_file() and digest_of(path) == one.get("sha256")}
 
 
 def _free_name(directory: Path, what: str, digest: str) -> str:

@@ -26,15 +26,15 @@ class BalancedSoftmax(Strategy):
     official = (
         Official(
             "jiawei-ren/BalancedMetaSoftmax-Classification", "34a61e4",
-            "config/CIFAR10_LT/decouple_balanced_softmax_imba200.yaml", "cifar10_lt", 200, "keeps small last batches",
+            "config/CIFAR10_LT/decouple_balanced_softmax_imba200.yaml", "cifar10_lt", 200, "trains on the smaller last batch of an epoch, which the code skips",
         ),
         Official(
             "jiawei-ren/BalancedMetaSoftmax-Classification", "34a61e4",
-            "config/CIFAR100_LT/decouple_balanced_softmax_imba200.yaml", "cifar100_lt", 200, "keeps small last batches",
+            "config/CIFAR100_LT/decouple_balanced_softmax_imba200.yaml", "cifar100_lt", 200, "trains on the smaller last batch of an epoch, which the code skips",
         ),
         Official(
             "jiawei-ren/BalancedMetaSoftmax-Classification", "34a61e4",
-            "config/Places_LT/decouple_balanced_softmax.yaml", "places_lt", None, "keeps small last batches",
+            "config/Places_LT/decouple_balanced_softmax.yaml", "places_lt", None, "trains on the smaller last batch of an epoch, which the code skips",
         ),
     )  # fmt: skip
     settings = {

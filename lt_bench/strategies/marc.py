@@ -32,17 +32,62 @@ class MARC(Strategy):
         lr=0.1, weight_decay=5e-4, batch_size=512, iterations=2000, warmup_iterations=800, warmup_from=0.5, schedule_offset=1
     )  # fmt: skip
     official = (
-        Official("microsoft/robustlearn", "31580cd", "marc/config/CIFAR10_LT/MARC_100.yaml", "cifar10_lt", 100, "keeps small last batches"),
-        Official("microsoft/robustlearn", "31580cd", "marc/config/CIFAR10_LT/MARC_200.yaml", "cifar10_lt", 200, "keeps small last batches"),
         Official(
-            "microsoft/robustlearn", "31580cd", "marc/config/CIFAR100_LT/MARC_100.yaml", "cifar100_lt", 100, "keeps small last batches"
+            "microsoft/robustlearn",
+            "31580cd",
+            "marc/config/CIFAR10_LT/MARC_100.yaml",
+            "cifar10_lt",
+            100,
+            "trains on the smaller last batch of an epoch, which the code skips",
         ),
         Official(
-            "microsoft/robustlearn", "31580cd", "marc/config/CIFAR100_LT/MARC_200.yaml", "cifar100_lt", 200, "keeps small last batches"
+            "microsoft/robustlearn",
+            "31580cd",
+            "marc/config/CIFAR10_LT/MARC_200.yaml",
+            "cifar10_lt",
+            200,
+            "trains on the smaller last batch of an epoch, which the code skips",
         ),
-        Official("microsoft/robustlearn", "31580cd", "marc/config/ImageNet_LT/MARC.yaml", "imagenet_lt", None, "keeps small last batches"),
-        Official("microsoft/robustlearn", "31580cd", "marc/config/iNaturalist18/MARC.yaml", "inat2018", None, "keeps small last batches"),
-        Official("microsoft/robustlearn", "31580cd", "marc/config/Places_LT/MARC.yaml", "places_lt", None, "keeps small last batches"),
+        Official(
+            "microsoft/robustlearn",
+            "31580cd",
+            "marc/config/CIFAR100_LT/MARC_100.yaml",
+            "cifar100_lt",
+            100,
+            "trains on the smaller last batch of an epoch, which the code skips",
+        ),
+        Official(
+            "microsoft/robustlearn",
+            "31580cd",
+            "marc/config/CIFAR100_LT/MARC_200.yaml",
+            "cifar100_lt",
+            200,
+            "trains on the smaller last batch of an epoch, which the code skips",
+        ),
+        Official(
+            "microsoft/robustlearn",
+            "31580cd",
+            "marc/config/ImageNet_LT/MARC.yaml",
+            "imagenet_lt",
+            None,
+            "trains on the smaller last batch of an epoch, which the code skips",
+        ),
+        Official(
+            "microsoft/robustlearn",
+            "31580cd",
+            "marc/config/iNaturalist18/MARC.yaml",
+            "inat2018",
+            None,
+            "trains on the smaller last batch of an epoch, which the code skips",
+        ),
+        Official(
+            "microsoft/robustlearn",
+            "31580cd",
+            "marc/config/Places_LT/MARC.yaml",
+            "places_lt",
+            None,
+            "trains on the smaller last batch of an epoch, which the code skips",
+        ),
     )
     settings = {
         "imagenet_lt": {"lr": 0.05, "batch_size": 256, "epochs": 10, "warmup_epochs": 0},

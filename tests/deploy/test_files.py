@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from lt_bench.cli.main import main
 from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
 from lt_bench.core.inference_heads import head_parts
 from lt_bench.core.seals import sealed
 from lt_bench.deploy import files
@@ -174,17 +175,46 @@ def test_an_export_that_is_broken_off_leaves_the_old_or_the_new_one(exported, tm
     assert is_new or not done
     ahead = {PROGRAM} if not is_new and (exported / PROGRAM).read_bytes() == b"whole, later" else set()
     assert {fault.partition(":")[0] for fault in faults_of(exported)} == {str(exported / name) for name in ahead}
-    publish(exported, staged(tmp_path / "third", 1, b"whole, later"), described())
+    publish(exported, staged(tmp_path / "third", 1, b"whole, later", onnx=b"another"), described())
     assert torch.equal(load_classifier(exported).network.weight, expected)
     assert faults_of(exported) == []
+    assert not (exported / files.NEXT).exists()
+
+
+def test_a_first_export_that_was_killed_is_gone_on_with_and_no_other_file_goes(tmp_path, monkeypatch):
+    """Killed between the last file and the description, among files of the user's."""
+    place = tmp_path / "mine"
+    place.mkdir()
+    (place / "notes.md").write_text("mine")
+
+    def dies(path, text):
+        if path.name == DESCRIPTION:
+            raise KeyboardInterrupt
+        return write_text(path, text)
+
+    monkeypatch.setattr(files, "write_text", dies)
+    with pytest.raises(KeyboardInterrupt):
+        publish(place, staged(tmp_path / "first", onnx=b"onnx"), described())
+    monkeypatch.undo()
+    (place / PROGRAM).write_text("mine, put there since")
+    with pytest.raises(UserError, match=f"{PROGRAM}: not of an earlier export"):
+        publish(place, staged(tmp_path / "second", onnx=b"onnx"), described())
+    assert (place / PROGRAM).read_text() == "mine, put there since"
+    (place / PROGRAM).unlink()
+    publish(place, staged(tmp_path / "third"), described())
+    assert faults_of(place) == []
+    assert {path.name for path in place.iterdir()} - {"notes.md", DESCRIPTION, PROGRAM} == {
+        one["name"] for what, one in files.read_description(place)["files"].items() if what == TENSORS
+    }
 
 
 def test_a_whole_program_that_is_ahead_of_its_description_is_named(exported, tmp_path, monkeypatch):
     """Killed between the last file and the description."""
     before = logits(exported)
 
-    def dies(*arguments):
-        raise KeyboardInterrupt
+    def dies(path, text):
+        if path.name == DESCRIPTION:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(files, "write_text", dies)
     with pytest.raises(KeyboardInterrupt):

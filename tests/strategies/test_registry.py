@@ -1,6 +1,7 @@
 import dataclasses
 import re
 import textwrap
+from collections import Counter
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from lt_bench.data.specs import dataset_spec
 from lt_bench.features.cache import Head
 from lt_bench.strategies import registry
 from lt_bench.strategies.contract import Facts
+from lt_bench.strategies.pages import page
 from lt_bench.strategies.recipe import Recipe
 from lt_bench.strategies.registry import find, strategy_names, type_name
 
@@ -143,6 +145,18 @@ def test_what_is_called_official_names_its_source():
             if one.imbalance_factor is not None:
                 assert one.imbalance_factor in (10, 50, 100, 200), entry.name
         assert len({(one.dataset, one.imbalance_factor) for one in entry.official}) == len(entry.official), entry.name
+
+
+def test_every_strategy_has_configurations_of_its_own_and_its_page_shows_them():
+    """One demo states two strategies: rows of one length, and the second stage."""
+    claims = Counter((one.repository, one.config) for entry in map(find, strategy_names()) for one in entry.official)
+    shared = {config for config, number in claims.items() if number > 1}
+    assert shared == {("ShadeAlsha/LTR-weight-balancing", "demo2_second-stage-training.py")}
+    for entry in map(find, strategy_names()):
+        text = page(entry)
+        assert all(str(one) in text for one in entry.official), entry.name
+    for name in ("crt", "lws"):
+        assert all(f"cls_{name}" in one.config and f"cls_{name}" in one.differs for one in find(name).official)
 
 
 def test_official_says_where_it_comes_from(own):
