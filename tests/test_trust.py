@@ -30,3 +30,14 @@ def test_every_guarantee_names_tests_that_exist(line):
     for path, name in named:
         assert (ROOT / path).is_file(), path
         assert name in functions_of(path), f"{path} has no test {name}"
+
+
+def test_every_kind_of_file_is_in_the_trust_model():
+    """SECURITY.md has a line for each ending that the suite reads, on one of its two lists."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    data, code = text.partition("## What is code")[::2]
+    for ending in (".json", ".npz", ".npy", ".safetensors", ".parquet", ".pt", ".pth", ".ckpt"):
+        assert f"`{ending}`" in data, ending
+    for what in ("`.yaml`", "`--trust-program`", "`classifier.pt2`", "dotted name", "current folder", "`PYTHONPATH`"):
+        assert what in code, what
+    assert "SECURITY.md" in TEXT

@@ -89,6 +89,9 @@ def parameters(how: Jobs) -> dict[str, Any]:
             told[name] = parse_yaml(value)
         except ValueError as error:
             raise UserError(f"--slurm-options: {word!r}: {error}") from None
+    own = told.get("slurm_setup") or []
+    # A job is started as `python -m`, with the folder that it starts in first on its path.
+    told["slurm_setup"] = ["export PYTHONSAFEPATH=1", *([own] if isinstance(own, str) else own)]
     return told
 
 

@@ -7,45 +7,15 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from lt_bench.bench.migrate import UNKNOWN_CODE, _code, key_of_format_1, migrate
-from lt_bench.bench.tuned import tuned_choice, tuning_id
+from lt_bench.bench.migrate import UNKNOWN_CODE, _code, migrate
+from lt_bench.bench.tuned import tuned_choice
 from lt_bench.core.errors import UserError
-from lt_bench.core.seals import SEAL
 from lt_bench.features.cache import open_cache
 from lt_bench.features.manifest import read_manifest
 from lt_bench.features.write import digest
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
-from tests.results.edited import rewritten
-
-
-def as_format_1(directory):
-    """Rewrite the manifest of a cache as format 1 had it; returns its key."""
-    path = directory / "manifest.json"
-    key = key_of_format_1(read_manifest(directory))
-    document = json.loads(path.read_text())
-    for name in ("audit", "independence", SEAL):
-        del document[name]
-    path.write_text(json.dumps(document | {"format": 1, "key": key}, indent=1, sort_keys=True))
-    return key
-
-
-def as_schema_1(path, key):
-    """Rewrite a record as schema 1 had it, of a cache with this key; returns its path."""
-    document = json.loads(path.read_text())
-    del document["arrays"], document[SEAL], document["identity"]["code"]
-    document["schema"], document["identity"]["cache_key"], document["cache"]["key"] = 1, key, key
-    return rewritten(path, document)
-
-
-def tuning_as_schema_1(path, key):
-    document = json.loads(path.read_text())
-    del document[SEAL], document["code"]
-    document = document | {"schema": 1, "cache_key": key}
-    old = path.with_name(path.name.replace(path.stem.rpartition("-")[2], key))
-    path.unlink()
-    old.write_text(json.dumps(document | {"id": tuning_id(document)}))
-    return old
+from tests.bench.earlier_version import as_earlier_version, as_format_1
 
 
 @pytest.fixture
@@ -57,10 +27,8 @@ def place(cli, make_cache, tmp_path, monkeypatch):
     assert cli("run", "--strategy", "tau_norm", "--cache", "mine", "--tuned").code == 0
     assert cli("run", "--strategy", "ncm", "--cache", "mine").code == 0
     before = {record.strategy.name: record for record in Store(tmp_path / "results").records()}
-    (tuning,) = (tmp_path / "results" / "tuning").iterdir()
-    key = as_format_1(cache)
-    records = [as_schema_1(path, key) for path in Store(tmp_path / "results").paths()]
-    return {"cache": cache, "tuning": tuning_as_schema_1(tuning, key), "records": records, "before": before}
+    tuning, records = as_earlier_version(cache, tmp_path / "results")
+    return {"cache": cache, "tuning": tuning, "records": records, "before": before}
 
 
 def test_all_is_brought_over_and_serves_as_before(cli, place, tmp_path):

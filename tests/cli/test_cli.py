@@ -430,3 +430,9 @@ def test_refusals_that_need_no_tensor_import_no_torch(files, small_cache):
     command = [sys.executable, "-c", BLOCKED, json.dumps(bad)]
     done = subprocess.run(command, cwd=files, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_the_year_of_a_paper_is_no_number_of_arxiv(cli):
+    lines = {line.split()[0]: line for line in cli("list", "strategies").out.splitlines() if line.strip()}
+    assert "Sun et al. 2024" in lines["lort"]
+    assert "2403" not in lines["lort"]

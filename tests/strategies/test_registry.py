@@ -190,6 +190,25 @@ def test_a_budget_in_steps_and_a_length_in_epochs_exclude_each_other():
     assert entry.resolve("cifar100_lt", 100, {"schedule_offset": 0})["schedule_offset"] == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "dataset", "factor", "settings"),
+    [
+        ("weight_balancing_released", "cifar100_lt", 100, {"epochs": 10, "schedule": "cosine", "schedule_offset": 1}),
+        ("balanced_softmax", "cifar100_lt", 200, {"iterations": 2000, "schedule_offset": 1}),
+        ("meta_sampler", "cifar100_lt", 200, {"iterations": 2000, "schedule_offset": 1}),
+        ("marc", "cifar100_lt", 200, {"iterations": 2000, "warmup_iterations": 800, "schedule_offset": 1}),
+        ("crt", "imagenet_lt", None, {"epochs": 10, "schedule": "cosine", "schedule_offset": 1}),
+        ("lws", "places_lt", None, {"batch_size": 256, "schedule_offset": 1}),
+        ("d_ffds", "tiny_imagenet_lt", 100, {"epochs": 90, "milestones": (5,), "decay": 0.01}),
+        ("d_ffds", "ictext_lt", 18, {"epochs": 50, "milestones": (10, 30), "decay": 0.01, "gamma_max": 3.8}),
+        ("d_ffds", "ictext_lt", 100, {"epochs": 50, "milestones": (10, 30), "decay": 0.01, "gamma_max": 2.4}),
+    ],
+)
+def test_official_lengths_and_schedules_are_those_of_the_released_files(name, dataset, factor, settings):
+    resolved = find(name).resolve(dataset, factor)
+    assert {key: resolved.get(key) for key in settings} == settings
+
+
 def test_types_cover_what_resolves():
     for name in strategy_names():
         entry = find(name)

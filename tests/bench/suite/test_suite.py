@@ -1,6 +1,7 @@
 """``lt-bench bench``: what a suite may say, resuming, and failures that do not end it."""
 
 import re
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -12,6 +13,7 @@ import submitit
 from lt_bench.bench.options import CacheOptions
 from lt_bench.bench.planning import plan
 from lt_bench.bench.requirements import suite_path
+from lt_bench.bench.slurm import Jobs, parameters
 from lt_bench.bench.sources import cache as heads
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.run import read_suite, run_suite
@@ -439,6 +441,19 @@ def test_jobs_of_slurm(cli, suite, small_cache, tmp_path, monkeypatch):
     assert (done.code, done.err) == (0, "")
     assert recorded(tmp_path / "results") == [("ce", 0, "user"), ("joint", 0, "official")]
     assert list((tmp_path / "results" / "slurm").iterdir())
+
+
+def test_a_job_takes_no_module_of_the_current_folder_for_pythons(tmp_path):
+    """A job is started as `python -m`, which puts the folder that it starts in first on the path unless it is told not to."""
+    for more, own in (([], []), (["slurm_setup=[module load cuda]"], ["module load cuda"])):
+        given = parameters(Jobs("cpu", tmp_path, more=more))["slurm_setup"]
+        assert given[1:] == own
+        script = "\n".join([given[0], f"exec {sys.executable} -m submitit.core._submit {tmp_path}"])
+        for name in ("csv", "random", "pickle", "tempfile"):
+            (tmp_path / f"{name}.py").write_text("open('ran', 'w').close()\nraise SystemExit(9)\n")
+        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+        assert "Known environments: slurm" in done.stderr, "it looks for the job that it is"
+        assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.slow
