@@ -37,10 +37,10 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
     out = options.out or home() / "caches" / name
     request = Request(
         data=data, backbone=options.backbone, weights=options.weights, out=out,
-        name=name, views=options.views, dtype=options.dtype, device=pick_device(options.accelerator), stage1=options.stage1,
+        name=name, views=options.views, dtype=options.dtype, standardise=options.standardise, device=pick_device(options.accelerator), stage1=options.stage1,
         batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
-        command=_command("extract", options, backbone=options.backbone, weights=options.weights.name),
+        command=_command("extract", options, backbone=options.backbone, weights=options.weights.name, standardise=options.standardise),
     )  # fmt: skip
     return out, extract(request)
 
@@ -82,7 +82,7 @@ def cache_name(options: ExtractOptions) -> str:
         own = [whole.stem, hashlib.sha256(str(whole).encode()).hexdigest()[:6]]
     subset = [] if factor is None else [f"if{factor:g}"]
     subset += [value for value, usual in ((options.profile, "exponential"), (options.selection, "first")) if value not in (None, usual)]
-    return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_")])
+    return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_"), *(["standardised"] if options.standardise else [])])
 
 
 def _command(verb: str, options: WritingOptions, **more: object) -> str:

@@ -59,7 +59,7 @@ def extract_verb(options: ExtractOptions, output: Output) -> None:
     directory, manifest = extract_images(options)
     if is_first_process():
         output.say(f"{directory}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}")
-        output.data({"cache": directory, "name": manifest.name, "key": manifest.key, "views": manifest.views})
+        output.data({"cache": directory, "name": manifest.name, "key": manifest.key, "views": manifest.views, "audit": manifest.audit})
 
 
 def pretrain_verb(options: PretrainOptions, output: Output) -> None:

@@ -12,15 +12,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
-from lt_bench.core.content import row_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.resources import usable_cores
 from lt_bench.data.images.image_list import FileData, absent
 from lt_bench.data.load import data_root, listed_splits, load_images, missing_files
-from lt_bench.data.membership import contents
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.reading import DEFAULTS, Reading
-from lt_bench.data.repeated import repeated, repeated_lines
+from lt_bench.data.repeated import image_contents, repeated, repeated_lines
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.metrics.groups import shot_groups
 
@@ -124,10 +122,7 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
 
 def _show_repeated(say: Say, data: ImageData | FileData) -> None:
     """Show how many images have the bytes of another one."""
-    if isinstance(data, FileData):
-        hashes = {split: np.array(contents(images)) for split, images in data.splits.items()}
-    else:
-        hashes = {split: row_hashes(images.images) for split, images in data.splits.items()}
+    hashes = image_contents(data.splits)
     for line in repeated_lines(repeated(hashes), {split: len(of_split) for split, of_split in hashes.items()}, "images"):
         say(line)
 

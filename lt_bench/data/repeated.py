@@ -8,12 +8,25 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.core.content import Hashes
+from lt_bench.core.content import Hashes, row_hashes
+from lt_bench.data.images.image_list import ImageList
+from lt_bench.data.membership import contents
+from lt_bench.data.readers.small_images import ImageSplit
 
+Contents = Mapping[str, Hashes | NDArray[np.str_]]
+"""Content of each image or row, by split."""
 _LATER = ("test", "val", "train")  # of two splits, the one that is said to hold rows of the other
 
 
-def repeated(hashes: Mapping[str, Hashes | NDArray[np.str_]]) -> dict[str, int]:
+def image_contents(splits: Mapping[str, ImageSplit | ImageList]) -> Contents:
+    """Content of each image: the hash of its pixels where they are in memory, else of its bytes; every file is read."""
+    return {
+        split: row_hashes(images.images) if isinstance(images, ImageSplit) else np.array(contents(images))
+        for split, images in splits.items()
+    }
+
+
+def repeated(hashes: Contents) -> dict[str, int]:
     """Counts of rows that stand more than once.
 
     Args:

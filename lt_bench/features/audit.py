@@ -14,8 +14,7 @@ from torch import Tensor
 
 from lt_bench.core.content import row_hashes
 from lt_bench.core.errors import UserError
-from lt_bench.data.repeated import repeated, repeated_lines
-from lt_bench.features.encoding import round_trip
+from lt_bench.data.repeated import Contents, repeated, repeated_lines
 from lt_bench.features.moments import Moments, chunks, width
 
 SPLITS = ("train", "val", "test")
@@ -29,16 +28,17 @@ SHOWN = 10
 
 
 def require_precision(
-    dtype: str, arrays: Mapping[str, Tensor], stored: Mapping[str, Tensor], of_train: Moments, standard: Moments | None
+    dtype: str, errors: Mapping[str, Tensor], arrays: Mapping[str, Tensor], of_train: Moments, standard: Moments | None, verb: str = ""
 ) -> dict[str, Any]:
     """Refuse a stored type that changes a dimension by more than ``LARGEST_ERROR`` of its spread.
 
     Args:
         dtype: float16, float32 or affine8.
-        arrays: by name, as they were given.
-        stored: by name, as they are stored.
-        of_train: moments of the plain training features, as they were given.
+        errors: (D,) of the stored arrays by name, as ``encoding.round_trip`` measures them; ``<split>/features`` is over all views of a split.
+        arrays: by name, before they were standardised or coded.
+        of_train: moments of the plain training features, before they were standardised.
         standard: the same where features are standardised before they are stored.
+        verb: that has the options, where it may not be the one that is running.
 
     Returns:
         The type, and the largest error with its array and dimension.
@@ -46,28 +46,42 @@ def require_precision(
     Raises:
         UserError: names the array, how many dimensions are changed and by how much, and the options that mend it.
     """
-    of_plain, divisor = width(arrays["train/features/plain"]), 1.0 if standard is None else standard.divisor
+    divisor = 1.0 if standard is None else standard.divisor
+    widths: dict[str, Tensor] = {}
     worst: dict[str, Any] = {"dtype": dtype, "largest_error": 0.0, "array": None, "dimension": None}
-    for name in (name for name in arrays if "/features/" in name):
-        error = round_trip(name, arrays[name], stored, standard)
+    for name, error in errors.items():
         if not bool(error.any()):
             continue
-        usual = torch.maximum(width(arrays[name]), of_plain) / divisor  # a dimension of few classes may be wider in a balanced test set
-        share = torch.where(of_train.constant, 0.0, error / usual).nan_to_num(0.0)
+        of_array = name if name in arrays else f"{name}/plain"
+        for one in {of_array, "train/features/plain"} - widths.keys():
+            widths[one] = width(arrays[one])
+        usual = torch.maximum(widths[of_array], widths["train/features/plain"]) / divisor  # a balanced test set may be wider
+        share = torch.where(of_train.constant | (error == 0), 0.0, error / usual)
         if float(share.max()) > worst["largest_error"]:
             worst |= {"largest_error": float(share.max()), "array": name, "dimension": int(share.argmax())}
         if bool((bad := share > LARGEST_ERROR[dtype]).any()):
-            ways = [] if dtype == "float32" else ["store them with --dtype float32"]
-            ways += [] if standard is not None else ["standardise them with --standardise"]
+            ways = [] if dtype == "float32" else [f"store them with {option('--dtype float32', verb)}"]
+            ways += [] if standard is not None else [f"standardise them with {option('--standardise', verb)}"]
             raise UserError(
                 f"{name}: {dtype} changes {int(bad.sum()):,} of {len(share):,} dimensions by more than {LARGEST_ERROR[dtype]:.0%} of their spread "
-                f"(dimension {int(share.argmax())} by {float(share.max()):.0%}); {' or '.join(ways) or 'scale the features'}"
+                f"(dimension {int(share.argmax())} by {min(9.99, float(share.max())):.0%}); {' or '.join(ways) or 'scale the features'}"
             )
     return worst
 
 
+def option(words: str, verb: str) -> str:
+    """An option as a person types it: alone, or behind the verb that has it."""
+    return f"`lt-bench {verb} {words}`" if verb else words
+
+
 def audit(
-    arrays: Mapping[str, Tensor], moments: Moments, num_classes: int, precision: Mapping[str, Any], standardised: bool
+    arrays: Mapping[str, Tensor],
+    moments: Moments,
+    num_classes: int,
+    precision: Mapping[str, Any],
+    standardised: bool,
+    verb: str = "",
+    images: Contents | None = None,
 ) -> dict[str, Any]:
     """The audit of features and labels, as a manifest stores it; ``notes`` says what a reader should know, a line each.
 
@@ -77,6 +91,8 @@ def audit(
         num_classes: K.
         precision: what ``require_precision`` returned.
         standardised: whether the cache holds the features standardised.
+        verb: that has the options, where it may not be the one that is running.
+        images: content of the images behind the rows by split, where they are known; else the rows themselves are compared.
 
     Raises:
         UserError: every training row is the same.
@@ -86,15 +102,15 @@ def audit(
     plain = {split: arrays[f"{split}/features/plain"] for split in SPLITS if f"{split}/features/plain" in arrays}
     labels = {split: arrays[f"{split}/labels"] for split in plain}
     sizes = {split: len(rows) for split, rows in plain.items()}
-    hashes = {split: row_hashes(rows.numpy()) for split, rows in plain.items()}
+    hashes = images or {split: row_hashes(rows.numpy()) for split, rows in plain.items()}
     classes = _classes(labels, num_classes)
     norms = {split: _norms(rows) for split, rows in plain.items()}
     scale = _scale(norms, moments)
-    counts = repeated(hashes)
+    counts, what = repeated(hashes), "row" if images is None else "image"
     notes = [
-        *repeated_lines(counts, sizes, "rows", _first(hashes)),
+        *repeated_lines(counts, sizes, f"{what}s", _first(hashes, what)),
         *_class_notes(classes),
-        *([] if standardised else _scale_notes(scale, norms["train"])),
+        *([] if standardised else _scale_notes(scale, norms["train"], option("--standardise", verb))),
         *(f"{count:,} of {sizes[split]:,} rows of {split} are all zero" for split, count in scale["zero_rows"].items() if count),
     ]
     return {
@@ -177,9 +193,9 @@ def _scale(norms: Mapping[str, Tensor], moments: Moments) -> dict[str, Any]:
     }
 
 
-def _scale_notes(scale: Mapping[str, Any], norms: Tensor) -> Iterable[str]:
+def _scale_notes(scale: Mapping[str, Any], norms: Tensor, standardise: str) -> Iterable[str]:
     """Notes on features of another scale than recipes are made for; each names the option."""
-    mend = "the learning rates of the recipes are for features of ordinary length: --standardise, or other rates"
+    mend = f"the learning rates of the recipes are for features of ordinary length: {standardise}, or other rates"
     low, high = NORMS
     if float((norms - 1).abs().max()) < UNIT:
         yield f"every training row has length 1 (normalised embeddings); {mend}"
@@ -187,15 +203,15 @@ def _scale_notes(scale: Mapping[str, Any], norms: Tensor) -> Iterable[str]:
         yield f"training rows are {scale['norm_mean']:.3g} long on average, usual are {low:g} to {high:g}; {mend}"
     if scale["deviation_largest"] > UNEVEN * scale["deviation_median"]:
         ratio = scale["deviation_largest"] / scale["deviation_median"]
-        yield f"the widest dimension has {ratio:,.0f} times the spread of the median one and outweighs the others; --standardise makes them equal"
+        yield f"the widest dimension has {ratio:,.0f} times the spread of the median one and outweighs the others; {standardise} makes them equal"
     if scale["offset"] > OFFSET:
-        yield f"all rows share an offset {scale['offset']:,.0f} times as long as their spread, which slows a fit; --standardise takes it out"
+        yield f"all rows share an offset {scale['offset']:,.0f} times as long as their spread, which slows a fit; {standardise} takes it out"
 
 
-def _first(hashes: Mapping[str, np.ndarray]) -> str:
-    """The first test row that is in training, in words."""
+def _first(hashes: Contents, what: str) -> str:
+    """The first test row or image that is in training, in words."""
     inside = np.flatnonzero(np.isin(hashes["test"], hashes["train"]))
     if not inside.size:
         return ""
     train = int(np.flatnonzero(hashes["train"] == hashes["test"][inside[0]])[0])
-    return f"the first: test row {inside[0]} is training row {train}"
+    return f"the first: test {what} {inside[0]} is training {what} {train}"

@@ -21,7 +21,7 @@ from lt_bench.features.cache import FeatureCache
 from lt_bench.features.classes import renumbered, require_names
 from lt_bench.features.manifest import BackboneInfo, DatasetInfo
 from lt_bench.features.moments import Moments, moments
-from lt_bench.features.write import Description, check_features, digest, write_cache
+from lt_bench.features.write import STANDARDISED, Description, check_features, digest, write_cache
 
 Arrays = dict[str, np.ndarray]
 """Arrays of one split: ``features`` (N, D) or (V, N, D), ``labels`` (N,) and perhaps ``rows`` (N,)."""
@@ -148,7 +148,7 @@ def write_prepared(directory: Path, prepared: Prepared) -> FeatureCache:
     )  # fmt: skip
     transform = {"evaluation": "imported features", "augmentation": "imported features"}
     if prepared.standard is not None:
-        transform["standardised"] = "mean 0 and spread 1 of the training rows, per dimension"
+        transform["standardised"] = STANDARDISED
     description = Description(
         source.name, dataset, BackboneInfo(source.backbone, weights_hash, arrays["train/features/plain"].shape[1], source.stage1),
         transform, source.dtype, origin=f"imported from arrays; {source.stage1 or 'stage 1 not described'}", command=source.command,
@@ -167,9 +167,8 @@ def _standardised_head(arrays: Mapping[str, Tensor], standard: Moments) -> dict[
     """The head as one of standardised features, with the logits that it had."""
     if "head/weight" not in arrays or arrays["head/weight"].shape[1:] != standard.mean.shape:
         return {}  # another shape is refused on writing
-    weight = arrays["head/weight"].double()
-    bias = arrays["head/bias"].double() if "head/bias" in arrays else 0.0
-    return {"head/weight": (weight * standard.divisor).float(), "head/bias": (bias + weight @ standard.mean).float()}
+    weight, bias = standard.of_head(arrays["head/weight"], arrays["head/bias"].double() if "head/bias" in arrays else 0.0)
+    return {"head/weight": weight, "head/bias": bias}
 
 
 def checked_split(arrays: Mapping[str, Any], where: str) -> Arrays:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -38,19 +40,56 @@ class Moments:
         """Features (n, D) with mean 0 and spread 1 in each dimension, float32; constant dimensions become 0 up to rounding."""
         return ((features.double() - self.mean) / self.divisor).float()
 
+    def of_head(self, weight: Tensor, bias: Tensor | float) -> tuple[Tensor, Tensor]:
+        """A head (K, D) and (K,) of raw features as one of standardised features, float32, with the logits that it had."""
+        weight = weight.double()
+        return (weight * self.divisor).float(), (bias + weight @ self.mean).float()
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Moments of some of the rows, as sums that add up.
+
+    Attributes:
+        count: () float64, how many rows.
+        mean: (D,) float64.
+        squares: (D,) float64, sum of the squared distances from the mean.
+        largest: (D,) float64, largest absolute value.
+    """
+
+    count: Tensor
+    mean: Tensor
+    squares: Tensor
+    largest: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Partial:
+        """Those of rows (n, D), n at least 1."""
+        shift, n = rows[0].double(), len(rows)
+        rest = rows.double() - shift  # sums of small numbers: a common offset costs no digits
+        mean = rest.mean(0)
+        squares = (rest.square_().sum(0) - n * mean.square()).clamp_min_(0)
+        return cls(torch.tensor(n, dtype=torch.float64), mean + shift, squares, rows.abs().amax(0).double())
+
+    def __add__(self, other: Partial) -> Partial:
+        """Moments of both, by Chan, Golub and LeVeque (1983)."""
+        count, apart = self.count + other.count, other.mean - self.mean
+        return Partial(
+            count,
+            self.mean + apart * (other.count / count),
+            self.squares + other.squares + apart.square() * (self.count * other.count / count),
+            torch.maximum(self.largest, other.largest),
+        )
+
+    def moments(self) -> Moments:
+        """Mean and spread of the rows."""
+        deviation = (self.squares / self.count).sqrt()
+        return Moments(self.mean, deviation, deviation <= CONSTANT * self.largest)
+
 
 def moments(features: Tensor) -> Moments:
     """Moments of the rows of features (N, D), N at least 1, all finite."""
-    shift = features[0].double()
-    total, squares, largest = torch.zeros_like(shift), torch.zeros_like(shift), torch.zeros_like(shift)
-    for _, rows in chunks(features):
-        rest = rows.double() - shift  # sums of small numbers: a common offset costs no digits
-        total += rest.sum(0)
-        squares += rest.square_().sum(0)
-        largest = torch.maximum(largest, rows.abs().amax(0).double())
-    mean = total / len(features)
-    deviation = (squares / len(features) - mean.square()).clamp_min_(0).sqrt_()
-    return Moments(mean + shift, deviation, deviation <= CONSTANT * largest)
+    return reduce(add, (Partial.of(rows) for _, rows in chunks(features))).moments()
 
 
 def width(features: Tensor) -> Tensor:
@@ -70,7 +109,12 @@ def typical(parts: Iterable[Tensor], count: int) -> Tensor:
         parts: runs of rows (n, D).
         count: rows of all runs.
     """
-    return sum((rows.abs().sqrt_().double().sum(0) for rows in parts), torch.zeros((), dtype=torch.float64)).div(count).square()
+    return sum((roots(rows) for rows in parts), torch.zeros((), dtype=torch.float64)).div(count).square()
+
+
+def roots(rows: Tensor) -> Tensor:
+    """Sum of ``sqrt(|x|)`` over the rows of (n, D), per column, float64."""
+    return rows.abs().sqrt_().double().sum(0)
 
 
 def chunks(features: Tensor) -> Iterator[tuple[slice, Tensor]]:

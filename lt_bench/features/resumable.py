@@ -13,9 +13,9 @@ import os
 import shutil
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,9 +24,13 @@ from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.data.repeated import Contents
+from lt_bench.features.audit import audit, require_precision
 from lt_bench.features.encoding import DTYPES
 from lt_bench.features.manifest import Manifest
-from lt_bench.features.write import Description, encoded, publish, stored_tensor
+from lt_bench.features.moments import Moments
+from lt_bench.features.shard_sums import read_sums, write_sums
+from lt_bench.features.write import Description, encoded, publish, round_trips, standardisation, stored_tensor
 
 _NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
 _COPY_ROWS = 4096
@@ -59,6 +63,7 @@ class Resumable:
         dim: feature dimension D.
         dtype: float16, float32 or affine8 (kept as float32 until the end).
         shard: rows of a shard.
+        standardise: bring the features to mean 0 and spread 1 of the plain training rows at the end; kept as float32 until then.
         lay_out: whether to create the files; True in one of the processes that write together, the others open them.
 
     Raises:
@@ -66,10 +71,20 @@ class Resumable:
     """
 
     def __init__(
-        self, directory: Path, identity: str, splits: Mapping[str, SplitPlan], dim: int, dtype: str, shard: int, *, lay_out: bool = True
+        self,
+        directory: Path,
+        identity: str,
+        splits: Mapping[str, SplitPlan],
+        dim: int,
+        dtype: str,
+        shard: int,
+        *,
+        standardise: bool = False,
+        lay_out: bool = True,
     ) -> None:
-        self.directory, self.splits, self.dim, self.dtype, self.shard = directory, dict(splits), dim, dtype, shard
-        self.stored = DTYPES.get(dtype, torch.float32)
+        self.directory, self.splits, self.dim, self.shard = directory, dict(splits), dim, shard
+        self.dtype, self.standardise = dtype, standardise
+        self.stored = torch.float32 if standardise else DTYPES.get(dtype, torch.float32)
         self.work = directory.parent / f".{directory.name}.{identity}.extracting"
         self.files, self.done, self._stop = self.work / "files", self.work / "done", self.work / "stopped"
         self._layouts = {
@@ -104,9 +119,12 @@ class Resumable:
         return [(start, min(start + self.shard, n)) for start in self._starts(split) if not self._marker(split, start).exists()]
 
     def write(self, split: str, start: int, features: Mapping[str, Tensor], broken: Mapping[int, str]) -> None:
-        """Write a shard: features (n, D) by view, and the reason for each broken position."""
+        """Write a shard: features (n, D) float32 by view, and the reason for each broken position."""
+        stored = {view: tensor.to(self.stored) for view, tensor in features.items()}
+        intact = torch.tensor([start + i not in broken for i in range(len(features["plain"]))])
         try:
-            self._layouts[split].write(start, {view: tensor.to(self.stored) for view, tensor in features.items()})
+            self._layouts[split].write(start, stored)
+            write_sums(self._sums(split, start), features, stored, intact)
             write_text(self._marker(split, start), json.dumps({str(i): why for i, why in broken.items()}))
         except OSError as error:
             raise UserError(
@@ -144,53 +162,101 @@ class Resumable:
                 broken |= {int(i): why for i, why in json.loads(self._marker(split, start).read_text(encoding="utf-8")).items()}
         return broken
 
-    def publish(self, description: Description, head: Mapping[str, Tensor], texts: Mapping[str, str]) -> Manifest:
-        """Leave out the broken rows and move the finished cache to ``directory``; called by one process after all shards are written.
+    def publish(
+        self,
+        description: Description,
+        head: Mapping[str, Tensor],
+        texts: Mapping[str, str],
+        images: Contents | None = None,
+        verb: str = "",
+    ) -> Manifest:
+        """Leave out the broken rows, audit the features, and move the finished cache to ``directory``; called by one process after all shards are written.
 
         Args:
             description: of the cache without the broken rows.
-            head: ``head/weight`` and ``head/bias``, or nothing.
+            head: ``head/weight`` and ``head/bias`` of the features as they came from the backbone, or nothing.
             texts: further files by name.
+            images: see ``audit``.
+            verb: see ``audit``.
 
         Raises:
-            UserError: the directory cannot be written, or a shard is missing.
+            UserError: the directory cannot be written, a shard is missing, or the stored type loses what the features say.
         """
         for split in self.splits:
             if not _appear([self._marker(split, start) for start in self._starts(split)]):
                 raise UserError(f"{self.directory}: not all shards of {split} are there; the same command writes the others")
         try:
-            for split, layout in list(self._layouts.items()):
-                broken = self.broken(split)
-                if broken:
-                    self._layouts[split] = layout.without(broken, self.files / f"{split}-intact.safetensors")
-            arrays = {name: tensor for layout in self._layouts.values() for name, tensor in layout.tensors().items()}
-            if head:
-                save_file(dict(head), self.files / "head.safetensors")
-            parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in {**arrays, **head}.items()}
-            for split, layout in self._layouts.items():
-                wanted = self.files / f"{split}.safetensors"
-                if self.dtype == "affine8":
-                    codes = encoded(self.dtype, layout.tensors())
-                    save_file(codes, self.files / "encoded")
-                    (self.files / "encoded").replace(wanted)
-                    parts |= {name: [(wanted.name, name, tensor)] for name, tensor in codes.items()}
-                elif layout.path != wanted:
-                    layout.path.replace(wanted)
+            sums = {split: read_sums([self._sums(split, start) for start in self._starts(split)]) for split in self.splits}
+            of_train, K = sums["train"].moments, description.dataset.num_classes
+            standard = of_train if self.standardise else None
+            intact = {split: self._intact(split) for split in self.splits}
+            raw = _tensors(intact)
+            final = {split: self._final(split, layout, standard) for split, layout in intact.items()}
+            stored = _tensors(final)
+            lost = (
+                {f"{split}/features": of_split.error for split, of_split in sums.items()}
+                if final == intact
+                else round_trips(raw, stored, standard)
+            )
+            precision = require_precision(self.dtype, lost, raw, of_train, standard, verb)
+            noticed = audit(raw, of_train, K, precision, self.standardise, verb, images)
+            more = {**head, **standardisation(standard)}
+            if head and standard is not None:
+                more |= dict(zip(head, standard.of_head(*head.values()), strict=True))
+            for split, file in final.items():
+                file.path.replace(self.files / f"{split}.safetensors")
+            for group in {name.split("/")[0] for name in more}:
+                save_file(
+                    {name: tensor for name, tensor in more.items() if name.startswith(f"{group}/")}, self.files / f"{group}.safetensors"
+                )
             for name, text in texts.items():
                 (self.files / name).write_text(text, encoding="utf-8")
-            for leftover in self.files.glob("*-intact.safetensors"):
+            for leftover in self.files.glob("*-*.safetensors"):
                 leftover.unlink()
-            manifest = publish(self.files, self.directory, description, parts)
+            parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in {**stored, **more}.items()}
+            manifest = publish(self.files, self.directory, replace(description, audit={**description.audit, **noticed}), parts)
         except OSError as error:
             raise UserError(f"{self.directory}: cannot write the cache ({error}); choose another place or free the disk") from None
         shutil.rmtree(self.work, ignore_errors=True)
         return manifest
+
+    def _intact(self, split: str) -> _Layout:
+        """The file of a split without its broken rows."""
+        layout, broken = self._layouts[split], self.broken(split)
+        if not broken:
+            return layout
+        intact = torch.ones(len(layout.plan), dtype=torch.bool)
+        intact[list(broken)] = False
+        return layout.copied(self.files / f"{split}-intact.safetensors", layout.dtype, intact)
+
+    def _final(self, split: str, layout: _Layout, standard: Moments | None) -> _Layout | _Coded:
+        """The file of a split in its stored type, standardised where moments are given."""
+        path = self.files / f"{split}-final.safetensors"
+        if self.dtype == "affine8":
+            codes = encoded(self.dtype, layout.tensors(), standard)
+            save_file(codes, path)
+            return _Coded(path, codes)
+        return layout if standard is None else layout.copied(path, DTYPES[self.dtype], change=standard.standardised)
 
     def _starts(self, split: str) -> range:
         return range(0, len(self.splits[split]), self.shard)
 
     def _marker(self, split: str, start: int) -> Path:
         return self.done / f"{split}-{start:09d}"
+
+    def _sums(self, split: str, start: int) -> Path:
+        return self.done / f"{split}-{start:09d}.sums"
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A file of 8-bit codes, and its arrays."""
+
+    path: Path
+    codes: dict[str, Tensor]
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.codes
 
 
 class _Layout:
@@ -239,19 +305,24 @@ class _Layout:
         """All arrays, memory-mapped."""
         return {name: stored_tensor(self.path, name) for name in self.offsets}
 
-    def without(self, broken: Mapping[int, str], path: Path) -> _Layout:
-        """A copy at ``path`` without these positions."""
-        intact = torch.ones(len(self.plan), dtype=torch.bool)
-        intact[list(broken)] = False
+    def copied(
+        self, path: Path, dtype: torch.dtype, rows: Tensor | None = None, change: Callable[[Tensor], Tensor] = torch.Tensor.contiguous
+    ) -> _Layout:
+        """A copy at ``path`` with the rows where a mask (N,) is True, of another type, changed before it is rounded to that."""
+        mask = torch.ones(len(self.plan), dtype=torch.bool) if rows is None else rows
         path.unlink(missing_ok=True)
-        copy, index = _Layout(path, self.split, self.plan.where(intact), self.dim, self.dtype), intact.nonzero().squeeze(1)
+        copy, index = _Layout(path, self.split, self.plan.where(mask), self.dim, dtype), mask.nonzero().squeeze(1)
         copy.write_header()
         for view in self.plan.views:
             features, start = stored_tensor(self.path, f"{self.split}/features/{view}"), 0
-            for rows in index.split(_COPY_ROWS):
-                copy.write(start, {view: features[rows]})
-                start += rows.numel()
+            for some in index.split(_COPY_ROWS):
+                copy.write(start, {view: change(features[some]).to(dtype)})
+                start += some.numel()
         return copy
+
+
+def _tensors(files: Mapping[str, _Layout | _Coded]) -> dict[str, Tensor]:
+    return {name: tensor for file in files.values() for name, tensor in file.tensors().items()}
 
 
 def _appear(paths: Sequence[Path]) -> bool:

@@ -19,13 +19,15 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.leftovers import temporary_beside
 from lt_bench.features.audit import audit, require_precision
-from lt_bench.features.encoding import DTYPES, encode
+from lt_bench.features.encoding import DTYPES, encode, round_trip
 from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
 from lt_bench.features.moments import Moments, chunks, moments
 
 SPLITS = ("train", "val", "test")
 MEAN, DIVISOR = "standardise/mean", "standardise/divisor"
 """Arrays (D,) of a cache of standardised features, by which others are standardised the same way."""
+STANDARDISED = "mean 0 and spread 1 of the training rows, per dimension"
+"""What the transform of a manifest says of standardised features."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
     """
     check_arrays(description, arrays, standard is not None)
     of_train = standard or moments(arrays["train/features/plain"])
-    stored = encoded(description.dtype, arrays, standard)
-    precision = require_precision(description.dtype, arrays, stored, of_train, standard)
+    stored = encoded(description.dtype, arrays, standard) | standardisation(standard)
+    precision = require_precision(description.dtype, round_trips(arrays, stored, standard), arrays, of_train, standard)
     noticed = audit(arrays, of_train, description.dataset.num_classes, precision, standard is not None)
     description = replace(description, audit={**description.audit, **noticed})
     staging = staging_directory(directory)
@@ -221,9 +223,17 @@ def encoded(dtype: str, arrays: Mapping[str, Tensor], standard: Moments | None =
     for split in SPLITS:
         if f"{split}/labels" in stored and f"{split}/rows" not in stored:
             stored[f"{split}/rows"] = torch.arange(stored[f"{split}/labels"].numel())
-    if standard is not None:
-        stored |= {MEAN: standard.mean, DIVISOR: standard.divisor}
     return stored
+
+
+def standardisation(standard: Moments | None) -> dict[str, Tensor]:
+    """The arrays by which features were standardised; none where they were not."""
+    return {} if standard is None else {MEAN: standard.mean, DIVISOR: standard.divisor}
+
+
+def round_trips(arrays: Mapping[str, Tensor], stored: Mapping[str, Tensor], standard: Moments | None = None) -> dict[str, Tensor]:
+    """Errors (D,) of stored features by name, see ``round_trip``."""
+    return {name: round_trip(name, tensor, stored, standard) for name, tensor in arrays.items() if "/features/" in name}
 
 
 def stored_tensor(path: Path, key: str) -> Tensor:

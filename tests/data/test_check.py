@@ -4,6 +4,7 @@ from small_image_files import write_cifar10
 
 from lt_bench.cli.main import main
 from lt_bench.data import check as data_check
+from lt_bench.data import membership, repeated
 from lt_bench.data.specs import DatasetSpec, NeededFile
 
 
@@ -65,8 +66,8 @@ def test_the_images_of_a_benchmark_are_compared_on_request(capsys, tmp_path, mon
     make_small_lists(monkeypatch, tmp_path)
     for i, picture in enumerate((1, 2, 3, 1), 1):
         photo(picture).save(tmp_path / "train" / f"{i}.png")
-    hashed, contents = [], data_check.contents
-    monkeypatch.setattr(data_check, "contents", lambda images: (hashed.append(images), contents(images))[1])
+    hashed = []
+    monkeypatch.setattr(repeated, "contents", lambda images: (hashed.append(images), membership.contents(images))[1])
     code, out, _ = check(capsys, "imagenet_lt", "--data-dir", tmp_path)
     assert code == 0
     assert "were not looked for; --decode -1 does" in out

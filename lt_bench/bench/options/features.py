@@ -19,6 +19,7 @@ class ExtractOptions(WritingOptions):
         name: name of the cache (default: DATASET-ifIF-BACKBONE)
         out: directory of the cache (default: its name in the known caches)
         stage1: how the backbone was trained, in words
+        standardise: mean 0 and spread 1 over the plain training images in each dimension; exports do the same
         batch_size: views a forward (default: 250 for small images, else 125)
         workers: processes that decode image files (default: by the cores; 0: none)
         devices: processes, one device each, that share the images; torchrun for several nodes, --out on a file system of all
@@ -31,6 +32,7 @@ class ExtractOptions(WritingOptions):
     name: str | None = None
     out: Path | None = None
     stage1: str = ""
+    standardise: bool = False
     batch_size: int | None = None
     workers: int | None = None
     devices: int = 1

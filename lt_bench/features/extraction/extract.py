@@ -20,10 +20,11 @@ from lt_bench.data.images.augment import Normalise
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.near import near_images
 from lt_bench.data.readers.small_images import ImageData
+from lt_bench.features.audit import option
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.inputs import Inputs, inputs_of
 from lt_bench.features.extraction.pace import Pace, Spent, summary
-from lt_bench.features.extraction.publish import publish, sample_name
+from lt_bench.features.extraction.publish import VERB, publish, sample_name
 from lt_bench.features.extraction.request import Request
 from lt_bench.features.extraction.self_test import self_test
 from lt_bench.features.extraction.sources import Batch, FileSource, MemorySource, Run, Source, default_workers
@@ -77,9 +78,14 @@ def _extract_missing(
     batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125)
     shard = max(1, SHARD_VIEWS // (request.views + 1))
     key = identity(
-        key=cache_key(request.described_fields(description)), batch=batch, shard=shard, device=request.device.type, torch=torch.__version__
+        key=cache_key(request.described_fields(description)),
+        batch=batch,
+        shard=shard,
+        device=request.device.type,
+        torch=torch.__version__,
+        sums=True,
     )
-    store_of = partial(Resumable, request.out, key, plans, loaded.network.dim, request.dtype, shard)
+    store_of = partial(Resumable, request.out, key, plans, loaded.network.dim, request.dtype, shard, standardise=request.standardise)
     missing = processes.first_does(lambda: _missing(store_of()))
     store = processes.each_does(lambda: store_of(lay_out=False))
     totals = {split: len(plan) * len(plan.views) for split, plan in plans.items()}
@@ -194,13 +200,19 @@ def _write_shards(
 
 
 def _check_finite(request: Request, split: str, start: int, features: dict[str, Tensor]) -> None:
-    limit = torch.finfo(torch.float32 if request.dtype == "float32" else torch.float16).max
+    limit = torch.finfo(torch.float32 if request.dtype == "float32" or request.standardise else torch.float16).max
     for view, values in features.items():
         bad = ~(values.abs() <= limit).all(1)
         if bool(bad.any()):
-            i = start + int(bad.nonzero()[0])
+            i = int(bad.nonzero()[0])
+            finite = bool(values[i].isfinite().all())
             raise UserError(
-                f"{sample_name(request.data, split, i)}: its features ({view} view) are not finite or beyond {request.dtype}; wrong weights or transform?"
+                f"{sample_name(request.data, split, start + i)}: its features ({view} view) are "
+                + (
+                    f"beyond the range of {request.dtype}; store them with {option('--dtype float32', VERB)} or standardise them with {option('--standardise', VERB)}"
+                    if finite
+                    else "not finite; wrong weights or transform?"
+                )
             )
 
 

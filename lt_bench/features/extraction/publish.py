@@ -15,11 +15,14 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.images.image_list import identity as listed_identity
 from lt_bench.data.readers.small_images import ImageData
+from lt_bench.data.repeated import image_contents
+from lt_bench.features.audit import summary
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.resumable import Resumable
 from lt_bench.features.write import Description
 
 SKIPPED, IMAGES = "skipped", "images.csv"
+VERB = "extract"  # has the options that the audit names; `run` and `pretrain` extract too
 
 
 def sample_name(data: ImageData | FileData, split: str, i: int) -> str:
@@ -37,17 +40,17 @@ def publish(
         store: all its shards.
         description: for the manifest; it is changed where images were left out.
         head: the stage-1 classifier, weight (K, D) and bias (K,), where there is one.
-        console: is told what was left out.
+        console: is told what was left out, and what the audit of the features says.
 
     Raises:
-        UserError: a class has no training image left.
+        UserError: a class has no training image left, or the stored type loses what the features say.
     """
     arrays = {f"head/{name}": t.detach().float().cpu().contiguous() for name, t in zip(("weight", "bias"), head or (), strict=False)}
-    texts = {}
+    texts, left = {}, data.splits
     if isinstance(data, FileData):
         broken = {split: store.broken(split) for split in data.splits}
         skipped = [f"{sample_name(data, split, i)}: {why}" for split, reasons in broken.items() for i, why in reasons.items()]
-        readable = {
+        left = readable = {
             split: images.take(np.setdiff1d(np.arange(len(images)), list(broken[split]))) if broken[split] else images
             for split, images in data.splits.items()
         }
@@ -56,12 +59,19 @@ def publish(
             description = _without(description, readable, skipped)
             for line in skipped:
                 console.print(f"left out {line}", soft_wrap=True, markup=False, highlight=False)
-    return store.publish(description, arrays, texts)
+    own = data.spec.num_classes is None  # the files of a benchmark are too many to be read once more: their features are compared
+    manifest = store.publish(description, arrays, texts, image_contents(left) if own or isinstance(data, ImageData) else None, VERB)
+    for line in summary(manifest.audit):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    return manifest
 
 
 def _without(description: Description, readable: dict, skipped: Sequence[str]) -> Description:
     """The description of what is left without broken images."""
     dataset = description.dataset
+    for split, images in readable.items():
+        if not len(images):
+            raise UserError(f"no image of {split} can be decoded; mend them: {'; '.join(skipped[:3])}")
     counts = tuple(np.bincount(readable["train"].labels, minlength=dataset.num_classes).tolist())
     if 0 in counts:
         raise UserError(

@@ -17,7 +17,7 @@ from lt_bench.features.cache import open_cache, require
 from lt_bench.features.extraction.inputs import Inputs
 from lt_bench.features.manifest import LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, described_fields, key_fields
 from lt_bench.features.resumable import SplitPlan
-from lt_bench.features.write import Description
+from lt_bench.features.write import STANDARDISED, Description
 
 DTYPES = ("float16", "float32", "affine8")
 
@@ -36,6 +36,7 @@ class Request:
         devices: processes on this node, one device each; under torchrun its number counts.
         views: augmented views of each training image.
         dtype: float16, float32 or affine8.
+        standardise: store features with mean 0 and spread 1 over the plain training images in each dimension; a stage-1 head is brought over.
         batch_size: views a forward; by default 250, and 125 from 64 pixels on.
         workers: decoding processes; 0 decodes in this one.
         skip_broken: leave images out that cannot be decoded, and name them, instead of stopping.
@@ -57,6 +58,7 @@ class Request:
     devices: int = 1
     views: int = 8
     dtype: str = "float16"
+    standardise: bool = False
     batch_size: int | None = None
     workers: int | None = None
     skip_broken: bool = False
@@ -94,7 +96,7 @@ class Request:
                 (data.selection or "given") + profile, val_seen_by_backbone=self.val_seen_by_backbone,
             ),
             backbone=BackboneInfo(self.backbone, loaded.weights_hash, loaded.network.dim, self.stage1),
-            transform=inputs.words,
+            transform=inputs.words | ({"standardised": STANDARDISED} if self.standardise else {}),
             dtype=self.dtype,
             origin=f"extracted by lt-bench in float32, backbone in eval mode; validation: {data.val_source}, {seen} by the backbone",
             command=self.command,

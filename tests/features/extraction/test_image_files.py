@@ -197,6 +197,7 @@ def test_killed_and_resumed_and_two_at_once(photos, weights, tmp_path):
     # Of the two at once one waited and then found the cache; the resumed one wrote all shards but the first.
     assert sorted([shards("first"), shards("second")]) == [0, shards("resumed") + 1]
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert open_cache(tmp_path / "a").manifest.audit == open_cache(tmp_path / "b").manifest.audit
     assert {path.name for path in tmp_path.iterdir() if path.suffix != ".log"} == {"a", "b"}
 
 
