@@ -24,7 +24,7 @@ from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writab
 from lt_bench.bench.hyperparameters import typed
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.linear_head import fit_linear_head
-from lt_bench.bench.tuned import tuned_choice
+from lt_bench.bench.tuned import tuned_choice, warnings_of_choice
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import Standardised
@@ -37,6 +37,7 @@ from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import read_manifest
 from lt_bench.features.write import check_features
 from lt_bench.leaderboard.load import from_records
+from lt_bench.results.health import warnings_of
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.contract import Strategy
@@ -292,7 +293,7 @@ def fit(
             warnings.warn(line, stacklevel=2)
     bench = replace(cache.bench(accelerator), best_test_epoch=best_test_epoch)
     measured = [_recorded(one, store) for one in fit_and_measure(bench, planned, analysis=analysis)]
-    for line in dict.fromkeys(line for one in measured for line in one.remarks):
+    for line in warnings_of(one.record for one in measured):
         warnings.warn(line, stacklevel=2)
     of_run, standardisation = {one.run.id: one for one in measured}, cache.standardisation()
     return Runs(Run(of_run[run.id].record, of_run[run.id].module, of_run[run.id].arrays, standardisation) for run in planned)
@@ -327,6 +328,8 @@ def tune(
     if results is not None:
         require_writable(Path(results) / "tuning")
     document = tuning.tune(entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried)
+    for line in warnings_of_choice(document):
+        warnings.warn(line, stacklevel=2)
     if results is not None:
         tuning.write_tuning(document, entry, cache.manifest, Path(results))
     return Tuning(entry, document)

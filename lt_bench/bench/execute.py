@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from lt_bench.bench.contract.check import contract_of
+from lt_bench.bench.health import signs_of
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Source
 from lt_bench.core.devices import device_name
@@ -27,6 +28,7 @@ from lt_bench.core.seeds import derive_seed
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.results.compare import TOLERANCE, compare
+from lt_bench.results.health import Signs
 from lt_bench.results.record import (
     PASSED,
     BackboneInfo,
@@ -41,7 +43,6 @@ from lt_bench.results.record import (
     TuningInfo,
 )
 from lt_bench.results.store import EPOCHS, Store
-from lt_bench.strategies._lib.lbfgs import CONVERGED
 from lt_bench.strategies.contract import Strategy
 
 BEST_EPOCH = "test_best_epoch"
@@ -56,14 +57,12 @@ class MeasuredHead:
         record: everything that is known about it.
         arrays: what is stored beside the record: predictions (N,), vectors per class (K,).
         module: from features (B, D) to logits (B, K).
-        remarks: what is odd about the fit, a line each.
     """
 
     run: Planned
     record: RunRecord
     arrays: dict[str, np.ndarray]
     module: nn.Module
-    remarks: Sequence[str] = ()
 
 
 def fit_and_measure(bench: Source, planned: Sequence[Planned], *, analysis: bool = False) -> Iterator[MeasuredHead]:
@@ -74,9 +73,8 @@ def fit_and_measure(bench: Source, planned: Sequence[Planned], *, analysis: bool
     """
     for runs, fitted in bench.fitted(planned, (lambda: [NormTrajectory()]) if analysis else tuple):
         complete_trajectory(bench, fitted)
-        remarks = oddities(runs, fitted)
         for head, run in enumerate(runs):
-            yield replace(measure_head(bench, run, fitted, head), remarks=remarks)
+            yield measure_head(bench, run, fitted, head)
 
 
 def complete_trajectory(bench: Source, fitted: Fitted) -> None:
@@ -117,12 +115,14 @@ def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> Meas
     metrics = {view: measured.scalars for view, measured in views.items()}
     if fitted.best_epochs:
         metrics[BEST_EPOCH] = fitted.best_epochs[head]
-    return MeasuredHead(run, record_of(bench, run, fitted, head, metrics, seconds), arrays, module)
+    health = signs_of(bench, run, fitted, head, {name: views[name] for name in ("train", "test")})
+    return MeasuredHead(run, record_of(bench, run, fitted, head, metrics, seconds, health), arrays, module)
 
 
 def record_of(
-    bench: Source, run: Planned, fitted: Fitted, head: int, metrics: dict[str, dict[str, float]], evaluate_seconds: float
-) -> RunRecord:
+    bench: Source, run: Planned, fitted: Fitted, head: int, metrics: dict[str, dict[str, float]], evaluate_seconds: float,
+    health: Signs,
+) -> RunRecord:  # fmt: skip
     """The record of one head."""
     manifest, entry = bench.manifest, run.entry
     dataset, backbone, history = manifest.dataset, manifest.backbone, fitted.history[head]
@@ -145,7 +145,7 @@ def record_of(
         ),
         metrics=metrics,
         training=TrainingInfo(
-            len(history) if entry.fitting == "sgd" else 0, fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history
+            len(history) if entry.fitting == "sgd" else 0, fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history, health
         ),
         time=TimeInfo(fitted.seconds / len(fitted.jobs), evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
         environment=environment(device_name(bench.device), bench.hardware.layout.world, fitted.threads, torch.are_deterministic_algorithms_enabled()),
@@ -249,7 +249,7 @@ def fit_and_record(
     try:
         for stack, fitted in bench.fitted(runs, (lambda: [NormTrajectory()]) if analysis else tuple):
             complete_trajectory(bench, fitted)
-            for line in [*broken_contracts(stack), *oddities(stack, fitted)] if is_first_process() else ():
+            for line in broken_contracts(stack) if is_first_process() else ():
                 print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201
             failures += [
                 f"{title(run)}, seed {run.repetition}: {error}" for run, error in _record_each(bench, stack, fitted, store, done, repeats)
@@ -269,21 +269,6 @@ def fit_and_record(
 def title(run: Planned) -> str:
     """Strategy and how its hyper-parameters were chosen, as tables and messages name it."""
     return f"{run.entry.public_name} ({run.tuning.kind})"
-
-
-def oddities(runs: Sequence[Planned], fitted: Fitted) -> list[str]:
-    """A line for parameters that are to be trained and have never had a gradient, and one for a solution that is not yet the minimum."""
-    name, lines = runs[0].entry.public_name, []
-    untouched = [name for name, value in fitted.strategy.named_parameters() if value.requires_grad and value.grad is None]
-    if fitted.steps and untouched:
-        lines.append(f"{name}: the loss does not depend on {', '.join(untouched)}, which is trainable; `lt-bench check` says more")
-    solved = fitted.strategy.solved
-    if solved is not None and solved["gradient_norm"] > CONVERGED:
-        lines.append(
-            f"{name}: the solver stopped after {solved['iterations']:g} iterations at a gradient norm of {solved['gradient_norm']:.1g}, "
-            f"above {CONVERGED:g}; raise --strategy.iterations"
-        )
-    return lines
 
 
 def _record_each(

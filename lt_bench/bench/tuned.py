@@ -16,6 +16,7 @@ from lt_bench.core.identity import canonical_json, record_id
 from lt_bench.core.seals import SEAL, check_seal, check_version, read_json_object
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
+from lt_bench.results.health import DIVERGENCE
 from lt_bench.strategies.registry import Entry
 from lt_bench.strategies.revisions import code_of
 
@@ -27,8 +28,19 @@ NOT_OF_THE_CHOICE = {"id", "environment", "workers", SEAL}
 
 
 def best_of(grid: Sequence[Mapping[str, Any]]) -> int:
-    """Position of the point of a grid that is chosen: the best one (`ranked_points`) that is not known to end elsewhere from a start that differs by rounding."""
-    return next(position for position in ranked_points(grid) if grid[position].get("repeats", True))
+    """Position of the point of a grid that is chosen: the best one (`ranked_points`) none of whose fits diverged, and that is not known to end elsewhere from a start that differs by rounding."""
+    return next(position for position in ranked_points(grid) if grid[position].get("repeats", True) and not has_diverged(grid[position]))
+
+
+def has_diverged(point: Mapping[str, Any]) -> bool:
+    """Whether a fit of a point diverged: its parameters or losses were not finite, or its logits blew up."""
+    return not DIVERGENCE.isdisjoint(point.get("health", ()))
+
+
+def warnings_of_choice(document: Mapping[str, Any]) -> list[str]:
+    """A line where fits of the chosen point look wrong: which signs they show."""
+    signs = document["grid"][best_of(document["grid"])].get("health")
+    return [f"{document['strategy']}: the best point of the grid looks wrong on validation: {', '.join(signs)}"] if signs else []
 
 
 def ranked_points(grid: Sequence[Mapping[str, Any]]) -> list[int]:

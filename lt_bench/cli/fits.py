@@ -18,6 +18,7 @@ from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
+from lt_bench.bench.tuned import has_diverged, warnings_of_choice
 from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.bench.tuning.tune import check_validation, tune, write_tuning
 from lt_bench.bench.verify import check_repeats, verify
@@ -28,6 +29,7 @@ from lt_bench.core.launchers import is_first_process
 from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.leaderboard.tables.terminal import run_table
+from lt_bench.results.health import unhealthy, warnings_of
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
 
@@ -54,7 +56,7 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     if options.best_test_epoch and without_epochs(entries):
         print(f"lt-bench: there are no epochs in {names_of(without_epochs(entries))}, and so no best test epoch", file=sys.stderr)  # noqa: T201
     output.say(run_table(records, output.console.width))
-    for remark in outcome.remarks:
+    for remark in [*outcome.remarks, *warnings_of(records)]:
         output.note(f"lt-bench: {remark}")
     if outcome.repeats:
         largest = max(outcome.repeats.values())
@@ -104,6 +106,10 @@ def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
                 f"not chosen: {row['hyperparameters']}: from an initial head that differs by {SHIFT:g} it scores "
                 f"{' '.join(f'{100 * value:.2f}' for value in row['shifted'])} % per seed, so rounding decides where it ends"
             )
+    if diverged := [row["hyperparameters"] for row in document["grid"] if has_diverged(row)]:
+        output.say(f"not chosen: {len(diverged)} points whose fits diverged, the first {diverged[0]}")
+    for line in warnings_of_choice(document):
+        output.note(f"lt-bench: {line}")
     if refused := document.get("refused"):
         output.say(f"{len(refused)} more points of the grid are refused, the first because {refused[0]['reason']}")
     if document["at_edge"]:
@@ -131,6 +137,11 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
         for remark in outcome.remarks:
             output.note(f"lt-bench: {remark}")
         shared = outcome.workers > 1 and not slurm
+        if wrong := unhealthy(outcome.records):
+            names = ", ".join(dict.fromkeys(record.identity.strategy for record in wrong))
+            output.note(
+                f"lt-bench: {len(wrong)} of {len(outcome.records)} fits look wrong, and `lt-bench leaderboard` marks their rows: {names}"
+            )
         by = f"; {outcome.fitted} runs were shared by {outcome.workers} workers" if shared else ""
         output.say(f"{len(outcome.records)} records of {options.suite} in {options.results}{by}")
     leave_process_group()

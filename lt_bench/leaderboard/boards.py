@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -171,6 +172,16 @@ class BoardRows:
         return f"Rows of one strategy with other code are other programs; the last to be run: {', '.join(several)}." if several else ""
 
     @property
+    def health(self) -> str:
+        """A line on rows with fits that look wrong; empty where there are none."""
+        wrong = sum(bool(signs_in(row.runs, row.positions)) for row in self.rows)
+        return (
+            f"unhealthy: a fit of the row looks wrong, by the signs named ({wrong} of {len(self.rows)} rows; docs/records.md)."
+            if wrong
+            else ""
+        )
+
+    @property
     def task(self) -> str:
         """Dataset and imbalance, for instance `cifar100_lt, IF 100`."""
         factor = self.rows[0].values("imbalance_factor")[0]
@@ -248,13 +259,19 @@ def one_board(runs: Runs, **chosen: str) -> BoardRows:
 
 def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]]) -> BoardRows:
     labels = row_labels(list(members))
-    contracts = runs.frame["contract"].to_numpy()
     for key, positions in members.items():
-        if any(isinstance(one, str) and one != PASSED for one in contracts[positions]):
+        if any(isinstance(one, str) and one != PASSED for one in runs.columns["contract"][positions]):
             labels[key] += " (fails lt-bench check)"
+        if signs := signs_in(runs, positions):
+            labels[key] += f" (unhealthy: {', '.join(signs)})"
     rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key]) for key, positions in members.items()]
     accuracy = tied(np.array([np.mean(row.values("test/accuracy")) for row in rows]))
     return BoardRows(board, [row for _, row in sorted(zip(-accuracy, rows, strict=True), key=lambda pair: (pair[0], pair[1].label))])
+
+
+def signs_in(runs: Runs, positions: Iterable[int]) -> list[str]:
+    """The signs of all of these fits that one of them went wrong (`results.health`); none for records of a time before such signs."""
+    return sorted({sign for text in runs.columns["health"][list(positions)] if isinstance(text, str) for sign in text.split()})
 
 
 def seed_text(seeds: list[int]) -> str:

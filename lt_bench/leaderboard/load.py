@@ -297,6 +297,7 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "id": data["id"],
         "strategy": data["strategy"]["name"],
         "contract": data["strategy"].get("contract"),
+        "health": " ".join(data["training"].get("health") or ()) or None,
         "hyperparameters": canonical_json(data["identity"]["hyperparameters"]),
         "dataset": data["dataset"]["name"],
         "backbone": data["backbone"]["name"],

@@ -42,6 +42,8 @@ Digest = Annotated[str, {"pattern": "^[0-9a-f]{64}$"}]
 """SHA-256."""
 Number = Annotated[float, {"type": ["number", "null"]}]
 """NaN here, null in the file."""
+Figure = Annotated[float | str | None, {"type": ["number", "string", "null"]}]
+"""What shows a sign of `results.health`."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,10 @@ class SeedInfo:
 
 @dataclass(frozen=True)
 class TrainingInfo:
-    """The length of the fit and its course (`history`: one {"epoch", "loss", "lr"} an epoch)."""
+    """The length of the fit and its course (`history`: one {"epoch", "loss", "lr"} an epoch).
+
+    `health` has the signs that the fit went wrong (`results.health`), each with its figure; empty for a healthy fit, None where nothing judged it.
+    """
 
     epochs: Natural
     steps: Natural
@@ -148,6 +153,7 @@ class TrainingInfo:
     trained_parameters: Natural
     final_loss: float | None
     history: list[Annotated[dict[str, Number], {"required": ["epoch"]}]]
+    health: Annotated[dict[str, Figure] | None, {"default": None}] = None
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,10 @@ class RunRecord:
         Raises:
             UserError: a field is of the wrong type or two fields contradict each other; it names the field.
         """
-        data = sealed({"schema": SCHEMA_VERSION, "id": self.id} | _without_nan(dataclasses.asdict(self)))
+        fields = _without_nan(dataclasses.asdict(self))
+        if self.training.health is None:  # a record of a time before stays as it was
+            del fields["training"]["health"]
+        data = sealed({"schema": SCHEMA_VERSION, "id": self.id} | fields)
         check(data, f"the record of {self.identity.strategy} on {self.dataset.name}, seed {self.identity.seed}")
         return data
 
@@ -241,12 +250,12 @@ _PARTS: dict[str, type] = {
 
 
 def _without_nan(value: Any) -> Any:
-    """NaN becomes None: JSON has no NaN."""
+    """NaN and infinity become None: JSON has neither."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @functools.cache

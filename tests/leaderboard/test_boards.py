@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import boards, one_board
+from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.results.store import Store
 
@@ -149,3 +152,26 @@ def test_what_differs_in_split_cache_protocol_or_mode_is_never_ranked_together(b
         one_board(runs, dataset="places_lt")
     with pytest.raises(UserError, match="a board is chosen by"):
         one_board(runs, strategy="los")
+
+
+def test_a_row_with_an_unhealthy_fit_is_marked_in_every_format(tmp_path, builder):
+    made = [builder.make(strategy, seed) for strategy in ("los", "ce") for seed in range(2)]
+    made = [
+        (
+            replace(
+                record, training=replace(record.training, health={"chance": 0.1, "one_class": 3} if record.id == made[1][0].id else {})
+            ),
+            arrays,
+        )
+        for record, arrays in made
+    ]
+    write(tmp_path / "results", made)
+    assert {row.label for row in one_board(load_records(tmp_path / "results")).rows} == {"los (unhealthy: chance, one_class)", "ce"}
+    assert {row.label for row in one_board(from_records(made)).rows} == {"los (unhealthy: chance, one_class)", "ce"}
+    table = leaderboard(tmp_path / "results")
+    for path in table.write(tmp_path / "out", ("markdown", "csv", "html")):
+        text = path.read_text()
+        assert "los (unhealthy: chance, one_class)" in text
+        assert ("docs/records.md" in text) == (path.suffix != ".csv")
+    lines = list(csv.DictReader((tmp_path / "out" / "leaderboard.csv").open()))
+    assert {line["strategy"]: line["health"] for line in lines} == {"los": "chance, one_class", "ce": ""}

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from lt_bench.core.errors import UserError
+from lt_bench.results.health import DIVERGENCE, WORDS, warnings_of, words
 from lt_bench.results.record import RunRecord, schema
 
 
@@ -27,6 +28,29 @@ def test_round_trip(builder):
     assert math.isnan(again.metrics["test"]["few"])
     assert again.to_json() == record.to_json()
     assert again.id == record.id
+
+
+def test_health_is_kept_and_a_record_without_it_stays_as_it_was(builder):
+    record, _ = builder.make()
+    before = record.to_json()
+    assert "health" not in before["training"]
+    assert RunRecord.from_json(before).to_json() == before
+    signs = {"loss_risen": math.inf, "one_class": 3, "no_gradient": "extra"}
+    judged = dataclasses.replace(record, training=dataclasses.replace(record.training, health=signs))
+    again = RunRecord.from_json(json.loads(json.dumps(judged.to_json(), allow_nan=False)))
+    assert again.training.health == signs | {"loss_risen": None}
+    assert (again.id, again.identity) == (record.id, record.identity)
+
+
+def test_every_sign_has_words(builder):
+    record, _ = builder.make("los", 1)
+    signs = dict.fromkeys(WORDS, 0.5)
+    judged = dataclasses.replace(record, training=dataclasses.replace(record.training, health=signs))
+    (line,) = warnings_of([judged, dataclasses.replace(record, training=dataclasses.replace(record.training, health={}))])
+    assert line.startswith("los (official), seed 1: the fit looks wrong: ")
+    assert line.count("; ") >= len(signs) - 1
+    assert set(WORDS) >= DIVERGENCE
+    assert words({"loss_risen": None}) == "the training loss rose to nan"
 
 
 def test_the_id_follows_the_identity_alone(builder):

@@ -331,6 +331,6 @@ def test_a_loader_that_does_not_give_every_row_once(options):
 def test_a_plain_fit_that_is_begun_by_hand_takes_any_loader():
     on = problem()
     strategy = compose(initial_head="class_means", epochs=1)(on.facts)
-    rows, steps = fit_plain(strategy, on.train, 0)
+    rows, steps, _ = fit_plain(strategy, on.train, 0)
     assert steps == 1
     assert len(rows) == 1

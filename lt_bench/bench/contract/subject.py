@@ -159,7 +159,7 @@ def one_head(on: Problem, one: HeadJob, dtype: torch.dtype) -> Strategy:
 def fit_plainly(on: Problem, one: HeadJob, dtype: torch.dtype) -> tuple[Strategy, list[dict[str, float]]]:
     """One head fitted by a plain Trainer, and its history."""
     strategy = one_head(on, one, dtype)
-    rows, _ = fit_plain(strategy, on.train, one.repetition)
+    rows, *_ = fit_plain(strategy, on.train, one.repetition)
     return strategy, rows
 
 

@@ -47,6 +47,11 @@ class Source(ABC):
     ) -> Iterator[tuple[list[Planned], Fitted]]:
         """Fit the planned runs, stack by stack, each with ``callbacks`` of its own; yields it as it is done, without looking whether its heads are finite."""
 
+    @functools.cached_property
+    def stage1(self) -> Measured | None:
+        """The stage-1 head of a cache on the plain training view, measured once; None where there is none, or features that change."""
+        return None
+
     @property
     def device(self) -> torch.device:
         """Device of features and heads."""

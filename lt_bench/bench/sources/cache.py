@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,9 +11,11 @@ from lightning.pytorch import Callback
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Source
 from lt_bench.core.devices import feature_memory
+from lt_bench.engine.evaluate import Measured
 from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob, pools
 from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.strategies._lib.tensors import linear_head
 
 POOL_HEADS, GPU_POOL_HEADS = 32, 256
 """Most heads of a pool, on a CPU and on a GPU. Both are guesses: on one CPU about 30 were as good as any number tried by hand, on GPUs nothing was tried."""
@@ -55,6 +58,12 @@ class CacheSource(Source):
                     one.hand_over(fitted)
                 yield runs, fitted
             del fits  # and with them the heads of this pool, but for those that a caller keeps
+
+    @functools.cached_property
+    def stage1(self) -> Measured | None:
+        """The stage-1 head on the plain training view, measured once; None where the cache has none."""
+        head = self.cache.head()
+        return None if head is None else self.measure(linear_head(head.weight, head.bias), "train")
 
     def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
         """Runs of each pool, which are fitted side by side."""

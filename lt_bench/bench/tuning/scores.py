@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from lt_bench.bench.health import signs_of_course, signs_of_predictions
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import work_of, workers_for
@@ -12,6 +14,14 @@ from lt_bench.bench.tuning.shifts import ShiftedStart
 from lt_bench.bench.workers import ATTEMPTS, Death
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.processes import current
+from lt_bench.results.health import DIVERGED
+
+
+class Score(NamedTuple):
+    """Macro accuracy of a head on validation, 0 where its fit diverged, and the signs that the fit went wrong (`results.health`)."""
+
+    accuracy: float
+    signs: tuple[str, ...] = ()
 
 
 class Scorer:
@@ -25,7 +35,7 @@ class Scorer:
     def __init__(self, bench: CacheSource | None = None, shifted: bool = False) -> None:
         self._bench, self._shifted = bench, shifted
 
-    def __call__(self, unit: Unit) -> dict[str, float] | str:
+    def __call__(self, unit: Unit) -> dict[str, Score] | str:
         """Scores by run id; or a line that describes the error."""
         try:
             unit.check_code()
@@ -37,17 +47,17 @@ class Scorer:
             return described(error)
 
 
-def validation_scores(bench: CacheSource, planned: Sequence[Planned], shifted: bool = False) -> dict[str, float]:
-    """Macro accuracy on validation by run id; a head whose fit diverged scores 0."""
-    scores: dict[str, float] = {}
+def validation_scores(bench: CacheSource, planned: Sequence[Planned], shifted: bool = False) -> dict[str, Score]:
+    """The score of each run, by run id."""
+    scores: dict[str, Score] = {}
     for runs, fitted in bench.fitted(planned, (lambda: [ShiftedStart()]) if shifted else tuple):
         for head, run in enumerate(runs):
-            try:
-                fitted.check_finite(head)
-            except UserError:
-                scores[run.id] = 0.0
+            if not fitted.is_finite(head):
+                scores[run.id] = Score(0.0, (DIVERGED,))
                 continue
-            scores[run.id] = bench.measure(fitted.module(head), "val", None).scalars["macro_accuracy"]
+            measured = bench.measure(fitted.module(head), "val", None)
+            signs = signs_of_course(fitted, head) | signs_of_predictions({"val": measured}, fitted)
+            scores[run.id] = Score(measured.scalars["macro_accuracy"], tuple(signs))
     return scores
 
 
@@ -58,8 +68,8 @@ def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers:
 
 def scores_of(
     bench: CacheSource, points: Sequence[Sequence[Planned]], workers: int, watcher: Watcher, *, shifted: bool = False
-) -> dict[str, float]:
-    """Macro accuracy on validation of every run of every point, by run id.
+) -> dict[str, Score]:
+    """The score of every run of every point, by run id.
 
     Args:
         bench: the opened cache.
@@ -74,7 +84,7 @@ def scores_of(
     # Points next to each other in the grid take about as long; every worker gets some of all.
     shares = [[run for point in points[part::workers] for run in point] for part in range(workers)]
     units = [unit for share in shares for unit in units_of(bench, share)]
-    scores: dict[str, float] = {}
+    scores: dict[str, Score] = {}
     watcher.expects(bench, sum(map(len, points)), recorded=0)
     with watcher:
         for worker, unit, outcome in outcomes_of(Scorer(bench if workers == 1 else None, shifted), units, workers, watcher):

@@ -10,7 +10,7 @@ import torch
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
-from lt_bench.bench.tuned import ranked_points
+from lt_bench.bench.tuned import has_diverged, ranked_points
 from lt_bench.bench.tuning.scores import scores_of
 from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.core.errors import UserError
@@ -47,13 +47,13 @@ def check_best(
     if planned[0][0].entry.fitting != "sgd":
         return
     most = tolerance_of(bench)
-    order = ranked_points(grid)
+    order = [position for position in ranked_points(grid) if not has_diverged(grid[position])]
     for start in range(0, len(order), _AT_ONCE):
         best = order[start : start + _AT_ONCE]
         scores = scores_of(bench, [planned[position] for position in best], min(workers, len(best)), watcher, shifted=True)
         for position in best:
             point = grid[position]
-            point["shifted"] = [scores[run.id] for run in planned[position]]
+            point["shifted"] = [scores[run.id].accuracy for run in planned[position]]
             moved = max(abs(one - other) for one, other in zip(point["shifted"], point["macro_accuracy"], strict=True))
             point["repeats"] = moved <= most
         if any(grid[position]["repeats"] for position in best):

@@ -15,8 +15,8 @@ import numpy as np
 from lt_bench.bench.planning import Planned, plan, strategy_options
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
-from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, tuning_id, tuning_name
-from lt_bench.bench.tuning.scores import scores_of, workers_of
+from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, tuning_id, tuning_name
+from lt_bench.bench.tuning.scores import Score, scores_of, workers_of
 from lt_bench.bench.tuning.stability import check_best, tolerance_of
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
@@ -56,7 +56,7 @@ def tune(
         The document of the tuning: everything that was tried, and what was chosen.
 
     Raises:
-        UserError: no validation split, one that the backbone was trained on, or nothing to choose.
+        UserError: no validation split, one that the backbone was trained on, nothing to choose, or every point diverged.
     """
     fixed = fixed or {}
     check_validation(bench.cache)
@@ -64,13 +64,21 @@ def tune(
     planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
     workers = workers_of(bench, planned, workers)
     scores = scores_of(bench, planned, workers, watcher or Watcher())
-    tried = [
-        {"hyperparameters": {**fixed, **point}, "macro_accuracy": values, "mean": statistics.fmean(values)}
-        for point, runs in zip(points, planned, strict=True)
-        for values in [[scores[run.id] for run in runs]]
-    ]
+    tried = [tried_point({**fixed, **point}, [scores[run.id] for run in runs]) for point, runs in zip(points, planned, strict=True)]
+    if all(map(has_diverged, tried)):
+        raise UserError(
+            f"{entry.public_name}: the fits of every point of the grid diverged; try smaller values of lr, or fix one with --strategy.lr"
+        )
     check_best(bench, tried, planned, workers, watcher or Watcher())
     return sealed(tuning_document(entry, bench, points, tried, planned, fixed, refused) | {"workers": workers})
+
+
+def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score]) -> dict[str, Any]:
+    """A point of the grid as the document has it; ``health`` has the signs of its fits that one went wrong, where there are any."""
+    values = [score.accuracy for score in scores]
+    signs = sorted({sign for score in scores for sign in score.signs})
+    point = {"hyperparameters": hyperparameters, "macro_accuracy": values, "mean": statistics.fmean(values)}
+    return point | ({"health": signs} if signs else {})
 
 
 def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:

@@ -99,6 +99,7 @@ class Fitted:
         best_epochs: per head, the figures of ``engine.heads.best_epoch``; empty where they were not asked for.
         callbacks: what the caller sent along.
         train_counts: training rows of all classes (K,); the strategy knows those that have any.
+        initial: the trained parameters as they were before the first step, in the order of the strategy's; none where there are no steps.
     """
 
     strategy: Strategy
@@ -110,6 +111,7 @@ class Fitted:
     best_epochs: list[dict[str, float]] = field(default_factory=list)
     callbacks: Sequence[Callback] = ()
     train_counts: tuple[int, ...] = ()
+    initial: Sequence[Tensor] = ()
 
     def head(self, number: int = 0) -> Strategy:
         """A head as a strategy of one head, with the hyper-parameters of its job, over the classes that have training rows."""
@@ -139,16 +141,25 @@ class Fitted:
             for name, values in arrays.items()
         }
 
+    def is_unchanged(self, number: int) -> bool:
+        """Whether every trained parameter of a head is what it was before the first step; False where nothing is trained."""
+        heads, now = self.strategy.heads, (p for p in self.strategy.parameters() if p.requires_grad) if self.initial else ()
+        pairs = [(a, b) if heads is None else (a[number], b[number]) for a, b in zip(self.initial, now, strict=True)]
+        return bool(pairs) and all(torch.equal(before, after) for before, after in pairs)
+
+    def is_finite(self, number: int) -> bool:
+        """Whether every parameter of a head is finite."""
+        parameters = [p if self.strategy.heads is None else p[number] for p in self.strategy.parameters()]
+        return all(bool(torch.isfinite(parameter).all()) for parameter in parameters)
+
     def check_finite(self, number: int) -> None:
         """Refuse a head whose fit diverged.
 
         Raises:
             UserError: a parameter of it is NaN or infinite.
         """
-        heads = self.strategy.heads
-        parameters = [p if heads is None else p[number] for p in self.strategy.parameters()]
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
-            rate = self.strategy.recipe.per_head("lr", heads or 1)[number]
+        if not self.is_finite(number):
+            rate = self.strategy.recipe.per_head("lr", self.strategy.heads or 1)[number]
             raise UserError(f"{self.strategy.name}: the fit diverged, its parameters are not finite; use a smaller lr than {rate}")
 
 
@@ -216,17 +227,21 @@ def _fit_group(stacks: Sequence[Stack], train: FeatureSource, hardware: Hardware
         return [Fitted(strategy, jobs, time.perf_counter() - started, [history], threads=torch.get_num_threads(), callbacks=callbacks)]
     if Overrides(type(strategy)).own_training:
         with quiet_lightning(), ending_as_interrupt(), computing(hardware.matmul):
-            rows, steps = fit_plain(strategy, train, jobs[0].repetition, callbacks)
-        return [Fitted(strategy, jobs, time.perf_counter() - started, [rows], steps, torch.get_num_threads(), callbacks=callbacks)]
+            rows, steps, initial = fit_plain(strategy, train, jobs[0].repetition, callbacks)
+        seconds = time.perf_counter() - started
+        return [Fitted(strategy, jobs, seconds, [rows], steps, torch.get_num_threads(), callbacks=callbacks, initial=initial)]
     orders = batch_orders(jobs)
     module = HeadFit([one for one, _, _ in stacks], train, orders, capture_on(hardware, train))
     sent = for_members(module.members, [own for _, _, own in stacks])
     threads = run_trainer(module, orders, train, hardware, sent, resume)
     shared = (module.elapsed - sum(member.seconds for member in module.members)) / len(stacks)
     return [
-        Fitted(member.strategy.to(train.device), of, member.seconds + shared, per_head(member), member.steps, threads, callbacks=own)
+        Fitted(
+            member.strategy.to(train.device), of, member.seconds + shared, per_head(member), member.steps, threads, callbacks=own,
+            initial=member.initial,
+        )
         for member, (_, of, own) in zip(module.members, stacks, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def capture_on(hardware: Hardware, train: FeatureSource) -> Capture | None:

@@ -112,8 +112,8 @@ def quiet_lightning() -> Iterator[None]:
 
 def fit_plain(
     strategy: Strategy, train: FeatureSource, repetition: int, callbacks: Sequence[Callback] = ()
-) -> tuple[list[dict[str, float]], int]:
-    """Fit one head under a Trainer, on the batches and with the random numbers of a repetition; its history and the number of steps.
+) -> tuple[list[dict[str, float]], int, list[Tensor]]:
+    """Fit one head under a Trainer, on the batches and with the random numbers of a repetition; its history, the number of steps, and its initial parameters.
 
     Raises:
         UserError: on several processes, where a training step of the strategy's own would not know how losses are reduced.
@@ -130,6 +130,7 @@ def fit_plain(
     order = epoch_order(strategy, train, (repetition,))
     strategy.draws.seed((repetition,))
     strategy.begin_fit(train)
+    initial = [p.detach().clone() for p in strategy.parameters() if p.requires_grad]
     with quiet_lightning():
         trainer.fit(strategy, DataLoader(Batches(train, dtype), sampler=BatchRows(order, recipe.batch_size), batch_size=None))
-    return history.rows, history.steps
+    return history.rows, history.steps, initial

@@ -32,6 +32,7 @@ class Member:
         rows: one ``{"epoch", "loss" (list over heads), "factor"}`` an epoch.
         steps: optimizer steps so far.
         seconds: spent on this stack's own losses and updates.
+        initial: the trained parameters before the first step.
     """
 
     def __init__(self, strategy: Strategy, train: FeatureSource, capture: bool) -> None:
@@ -45,6 +46,7 @@ class Member:
         self.loss_sum = torch.zeros(strategy.heads or 1, dtype=torch.float64, device=train.device)
         self.rows: list[dict[str, Any]] = []
         self.steps, self.steps_of_epoch, self.seconds = 0, 0, 0.0
+        self.initial = [p.detach().clone() for p in strategy.parameters() if p.requires_grad]
 
     def begin_epoch(self, epoch: int) -> None:
         """The learning rate of the epoch, and what the strategy changes."""

@@ -152,6 +152,7 @@ def notes(ranking: BoardRows, columns: Iterable[Column] = ()) -> list[str]:
             for note in (
                 interval_note(ranking.rows),
                 ranking.programs,
+                ranking.health,
                 statistics_note(ranking),
                 *findings(ranking),
                 *missing_seeds(ranking),

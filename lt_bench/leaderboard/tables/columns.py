@@ -19,7 +19,7 @@ import numpy as np
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.names import search_current_folder
 from lt_bench.core.provenance import fingerprints
-from lt_bench.leaderboard.boards import Row, seed_text
+from lt_bench.leaderboard.boards import Row, seed_text, signs_in
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.published.published import Published, nearest
 
@@ -213,6 +213,7 @@ for _column in (
     Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; defaults chosen by us on val: the strategy's defaults are our choice on validation images; tuned: chosen on validation images of this data set"),
     Column("seeds", "Seeds", lambda row: seed_text(row.seeds), None, "text", 0, "seeds of the runs"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
+    Column("health", "Health", lambda row: ", ".join(signs_in(row.runs, row.positions)) or None, None, "text", 0, "signs that a fit of the row went wrong; none for healthy ones", main=False),
     Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features; images-eval, images-train: freshly augmented images through the backbone in eval or training mode", main=False),
     Column("published", "Published", _published_text, None, "text", 0, "published accuracy of the nearest setting and its backbone, not our measurement; end-to-end: the whole network was trained with the method; † read on an index page"),
     Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; none for end-to-end numbers; settings mostly differ (see measured beside published)"),

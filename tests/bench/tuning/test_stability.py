@@ -12,6 +12,7 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuned import best_of, ranked_points
 from lt_bench.bench.tuning import stability
+from lt_bench.bench.tuning.scores import Score
 from lt_bench.bench.tuning.shifts import SHIFT, ShiftedStart
 from lt_bench.bench.tuning.stability import check_best, tolerance_of
 from lt_bench.bench.tuning.tune import tune
@@ -31,10 +32,10 @@ def point(mean, **more):
     return {"hyperparameters": {"lr": mean}, "macro_accuracy": [mean, mean], "mean": mean, **more}
 
 
-def checked(bench, monkeypatch, moves):
-    """The grid after `check_best`, for points of means 0.9, 0.8, ... that move so far, and how many were fitted again."""
+def checked(bench, monkeypatch, moves, diverged=()):
+    """The grid after `check_best`, for points of means 0.9, 0.8, ... that move so far or diverged, and which were fitted again."""
     planned = [plan(find("ce"), bench.manifest, {"lr": 0.1 + number}, [0, 1]) for number in range(len(moves))]
-    grid = [point(0.9 - 0.1 * number) for number in range(len(moves))]
+    grid = [point(0.9 - 0.1 * number, **({"health": [diverged[number]]} if number in diverged else {})) for number in range(len(moves))]
     again = []
 
     def scores(bench, points, workers, watcher, *, shifted):
@@ -42,7 +43,7 @@ def checked(bench, monkeypatch, moves):
         numbers = [planned.index(runs) for runs in points]
         again.extend(numbers)
         return {
-            run.id: grid[number]["mean"] - moves[number] * (run.repetition == 1)
+            run.id: Score(grid[number]["mean"] - moves[number] * (run.repetition == 1))
             for number, runs in zip(numbers, points, strict=True)
             for run in runs
         }
@@ -72,6 +73,11 @@ def test_the_tolerance_is_a_tenth_of_a_point_or_an_image(bench, monkeypatch):
 
     assert of([5, 0, 4]) == 1 / 8
     assert of([1000] * 10) == 0.001
+
+
+def test_points_that_diverged_are_neither_checked_nor_chosen(bench, monkeypatch):
+    grid, again = checked(bench, monkeypatch, [0.0] * 5, diverged={0: "diverged", 1: "logits_blown_up", 3: "loss_not_finite"})
+    assert (best_of(grid), again) == (2, [2, 4])
 
 
 def test_equal_means_are_in_the_order_of_the_grid():

@@ -156,29 +156,6 @@ def test_a_cache_without_validation_is_refused(cli, make_cache, tmp_path):
     assert "no validation split, and the test set chooses nothing" in done.err
 
 
-def test_a_point_that_diverges_scores_nothing_and_ends_nothing(cli, small_cache, tmp_path, monkeypatch):
-    entry = find("ce")
-    monkeypatch.setitem(entry.grid, "lr", (1e38, 0.01))
-    assert (
-        cli(
-            "tune",
-            "--strategy",
-            "ce",
-            "--cache",
-            "small",
-            "--strategy.epochs",
-            "3",
-            "--strategy.weight_decay",
-            "1e38",
-            "--strategy.momentum",
-            "0",
-        ).code
-        == 0
-    )
-    found = document(tmp_path / "results")
-    assert [row["mean"] for row in found["grid"] if row["hyperparameters"]["lr"] == 1e38] == [0.0]
-
-
 def test_the_same_tuning_twice_is_the_same(cli, small_cache, tmp_path):
     for results in ("one", "two"):
         assert cli("tune", "--strategy", "d_ffds", "--cache", "small", *FAST, "--seeds", "0,1", "--results", results).code == 0
@@ -275,3 +252,28 @@ def test_workers_that_cannot_be_are_refused(cli, small_cache, options, message):
     done = cli("tune", "--strategy", "focal", "--cache", "small", *options)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert message in done.err
+
+
+def test_a_diverged_point_is_never_chosen(cli, small_cache, tmp_path):
+    """At 1e9 a separable head scores as well as any; what its logits say is lost."""
+    grid = "--strategy.weight_decay", "0.0", "--seeds", "0,1"
+    (tmp_path / "own_of_divergence.py").write_text(
+        "from lt_bench.strategies.ce import CE\n\n\nclass Wide(CE):\n    name = 'wide'\n    grid = {'lr': (1e9, 0.1, 1e38)}\n\n\n"
+        "class Wider(CE):\n    name = 'wider'\n    grid = {'lr': (1e9, 1e38)}\n"
+    )
+    done = cli("tune", "--strategy", "own_of_divergence.Wide", "--cache", "small", *FAST, *grid)
+    assert done.code == 0
+    assert "not chosen: 2 points whose fits diverged" in done.out
+    found = document(tmp_path / "results")
+    assert found["choice"]["lr"] == 0.1
+    assert [point.get("health") for point in found["grid"]] == [["logits_blown_up"], None, ["diverged"]]
+    done = cli("tune", "--strategy", "own_of_divergence.Wider", "--cache", "small", *FAST, *grid)
+    assert done.code == 2
+    assert "the fits of every point of the grid diverged" in done.err
+
+
+def test_a_choice_whose_fit_looks_wrong_is_said(cli, small_cache, tmp_path):
+    done = cli("tune", "--strategy", "ce", "--cache", "small", *FAST, "--seeds", "0", "--strategy.lr", "0.0")
+    assert done.code == 0
+    assert "ce: the best point of the grid looks wrong on validation: unchanged" in done.err
+    assert document(tmp_path / "results")["grid"][0]["health"] == ["unchanged"]

@@ -47,7 +47,7 @@ def plainly(one, facts, train):
     cls, given = entry.class_for(one.hyperparameters)
     strategy = cls(replace(facts, init_seed=derive_seed("init", repetition)), **given).double()
     strategy.draws.seed((repetition,))
-    rows, steps = fit_plain(strategy, train, repetition)
+    rows, steps, _ = fit_plain(strategy, train, repetition)
     return strategy, rows, steps
 
 
