@@ -31,6 +31,7 @@ SUBJECTS = (
     "frozen",
     "suite",
     "leaderboard",
+    "identity",
 )
 ON_REQUEST = ("inat",)  # a quarter of an hour and 2 GB of the disk
 OUT = Path(__file__).resolve().parents[1] / "results"
