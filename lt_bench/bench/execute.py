@@ -96,10 +96,11 @@ def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> Meas
     module, classifier = fitted.module(head), strategy.classifier_rows()
     classifier = None if classifier is None else fitted.of_all_classes(classifier)
     met = None if type(strategy).classifier_input is Strategy.classifier_input else strategy.classifier_input
-    test = bench.measure(module, "test", classifier, met)
+    val = bench.measure(module, "val", equalise=True) if bench.has("val") else None
+    test = bench.measure(module, "test", classifier, met, equalise=True, offsets=None if val is None else val.offsets)
     views = {"test": test, "train": bench.measure(module, "train", classifier, met)}
-    if bench.has("val"):
-        views["val"] = bench.measure(module, "val")
+    if val is not None:
+        views["val"] = val
     if "flip" in bench.split("test").views:
         views["test_flip"] = bench.measure(module, "test", flip=True)
     arrays = {

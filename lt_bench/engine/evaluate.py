@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lt_bench.core.processes import current
+from lt_bench.metrics.class_bias import LARGEST, accuracy_with, class_bias, equalising_offsets
 from lt_bench.metrics.decomposition import FeatureProfile, Profile, decomposed
 from lt_bench.metrics.evaluation import Evaluation
 
@@ -28,12 +29,14 @@ class Measured:
         vectors: per-class values (K,) by name.
         predictions: (N,) int32, the arg max.
         true_probability: (N,) float32, softmax(z)_y.
+        offsets: (K,) that equalise its class shares, where they were asked for.
     """
 
     scalars: dict[str, float]
     vectors: dict[str, NDArray]
     predictions: NDArray[np.int32]
     true_probability: NDArray[np.float32]
+    offsets: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -46,6 +49,8 @@ def evaluate(
     classifier: Tensor | None = None,
     profile: Profile | None = None,
     dtype: torch.dtype = torch.float32,
+    equalise: bool = False,
+    offsets: Tensor | None = None,
 ) -> Measured:
     """Evaluate ``head`` on features.
 
@@ -57,11 +62,15 @@ def evaluate(
         classifier: (K, D) directions for the norm and angle decomposition.
         profile: of the features as those directions meet them; made of the first view where it is None.
         dtype: in which the products run.
+        equalise: whether to measure the accuracy at equal class bias too, which holds all logits at once; nothing is measured beyond `LARGEST` of them.
+        offsets: (K,) found on another set, with which the accuracy is measured too.
     """
     n, device = labels.numel(), labels.device
     head = head.to(device=device, dtype=dtype)
     evaluation = Evaluation(train_counts).to(device)
     predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
+    equalise = equalise and 0 < n * len(train_counts) <= LARGEST
+    all_logits = torch.zeros((n, len(train_counts)) if equalise else (0, 0), device=device)
     processes = current()
     chunk = (CHUNK_NUMBERS if device.type == "cpu" else GPU_CHUNK_NUMBERS) // max(len(train_counts), views[0].shape[1])
     reach = processes.world * max(1, chunk)
@@ -69,6 +78,8 @@ def evaluate(
         mine = slice(start, start - processes.rank + reach, processes.world)
         of_views = [head(view[mine].to(dtype, copy=True)) for view in views]  # a head may overwrite what it is given
         logits = of_views[0] if len(of_views) == 1 else torch.stack(of_views).mean(0)
+        if equalise:
+            all_logits[mine] = logits.float()
         outcomes = evaluation.update(logits, labels[mine])
         predictions[mine] = outcomes.predictions.int()
         probability[mine] = outcomes.log_likelihood.exp().float()
@@ -78,7 +89,22 @@ def evaluate(
     if classifier is not None:
         profile = profile_of(views[0], labels, len(train_counts), dtype) if profile is None else profile
         vectors |= {name: value.cpu().numpy() for name, value in decomposed(classifier.to(device), profile).items()}
-    return Measured(evaluation.scalars(), vectors, predictions.cpu().numpy(), probability.cpu().numpy())
+    scalars = evaluation.scalars() | {"class_bias": class_bias(predictions, labels, len(train_counts))}
+    if equalise:
+        processes.all_reduce(all_logits)
+        equal, scalars_of_bias = _without_bias(all_logits, labels, train_counts, offsets)
+        return Measured(scalars | scalars_of_bias, vectors, predictions.cpu().numpy(), probability.cpu().numpy(), equal)
+    return Measured(scalars, vectors, predictions.cpu().numpy(), probability.cpu().numpy())
+
+
+def _without_bias(logits: Tensor, labels: Tensor, train_counts: tuple[int, ...], offsets: Tensor | None) -> tuple[Tensor, dict[str, float]]:
+    """Offsets that bring the class shares of all logits (N, K) to those of the labels, and accuracies with them and with given ones."""
+    prior = torch.bincount(labels, minlength=len(train_counts)).float() * (torch.tensor(train_counts, device=labels.device) > 0)
+    own = equalising_offsets(logits, prior / prior.sum())
+    scalars = {"accuracy_equal_bias": accuracy_with(logits, labels, own)}
+    if offsets is not None:
+        scalars["accuracy_equal_bias_val"] = accuracy_with(logits, labels, offsets)
+    return own, scalars
 
 
 @torch.inference_mode()

@@ -72,3 +72,15 @@ def test_float64(test_split, head):
     got = evaluate(module, (test_split.view("plain"),), test_split.labels, COUNTS, dtype=torch.float64)
     z = test_split.view("plain").double() @ head.weight.double().T + head.bias.double()
     assert got.scalars["nll"] == pytest.approx(float(torch.nn.functional.cross_entropy(z, test_split.labels)), abs=1e-12)
+
+
+def test_class_bias_and_accuracy_without_it(test_split, head):
+    view, labels = test_split.view("plain"), test_split.labels
+    shifted = linear_head(head.weight, head.bias + torch.tensor([5.0, 0, 0, 0, 0, 0]))
+    plain, biased = (evaluate(one, (view,), labels, COUNTS, equalise=True, offsets=torch.tensor([-5.0, 0, 0, 0, 0, 0])) for one in (head, shifted))
+    predicted = np.bincount(biased.predictions, minlength=6) - np.bincount(labels.numpy(), minlength=6)
+    assert biased.scalars["class_bias"] == pytest.approx(np.abs(predicted).sum() / 84)
+    assert biased.scalars["class_bias"] > plain.scalars["class_bias"]
+    assert biased.scalars["accuracy_equal_bias"] == pytest.approx(plain.scalars["accuracy_equal_bias"], abs=2 / 42)
+    assert biased.scalars["accuracy_equal_bias_val"] == plain.scalars["accuracy"]
+    assert "accuracy_equal_bias" not in evaluate(head, (view,), labels, COUNTS).scalars

@@ -92,6 +92,8 @@ class Source(ABC):
         classifier_input: Callable[[Tensor], Tensor] | None = None,
         *,
         flip: bool = False,
+        equalise: bool = False,
+        offsets: Tensor | None = None,
     ) -> Measured:
         """Evaluate a head on the plain view of a split, or on the average with its flipped view.
 
@@ -101,13 +103,17 @@ class Source(ABC):
             classifier: (K, D) directions for the norm and angle decomposition.
             classifier_input: features (B, D) as those directions meet them; as they are where it is None.
             flip: average the logits with those of the flipped view.
+            equalise: measure the accuracy at equal class bias too.
+            offsets: (K,) of another split that equalise its class shares, to measure the accuracy with them.
         """
         features = self.split(split)
         views = ("plain", "flip") if flip else ("plain",)
         inputs = tuple(features.view(view) for view in views)
         counts = self.manifest.dataset.train_counts
         profile = None if classifier is None else self._profile(split, features, classifier_input)
-        return evaluate(head, inputs, features.labels, counts, classifier=classifier, profile=profile)
+        return evaluate(
+            head, inputs, features.labels, counts, classifier=classifier, profile=profile, equalise=equalise, offsets=offsets
+        )
 
     def _profile(self, split: str, features: FeatureSplit, met: Callable[[Tensor], Tensor] | None) -> Profile:
         """Feature profile of the plain view; made once for all heads that take the features unchanged."""

@@ -116,6 +116,10 @@ def train_test_gap(row: Row) -> Estimate:
     return seed_interval(row.values("train/macro_accuracy") - row.values("test/macro_accuracy"), row.varies)
 
 
+def _bias_cost(row: Row) -> Estimate:
+    return seed_interval(row.values("test/accuracy_equal_bias") - row.values("test/accuracy"), row.varies)
+
+
 def _tuning(row: Row) -> str:
     kind = str(row.text("tuning"))
     if kind == "author-tuned":
@@ -197,6 +201,10 @@ for _column in (
     Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
     Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),
     Column("gap", "Gap", train_test_gap, None, "percent", 1, "macro accuracy on the plain train view minus on test, points; no best value"),
+    Column("class_bias", "Bias", _metric("test/class_bias"), "lower", "percent", 1, "class bias: total variation between the shares of predicted and of true classes on test, points"),
+    Column("equal_bias", "At equal bias", _metric("test/accuracy_equal_bias"), "higher", "percent", about="accuracy with offsets of the logits that bring the shares of predicted classes to those of the test set, found without a label, %", main=False),
+    Column("equal_bias_val", "At equal bias, val", _metric("test/accuracy_equal_bias_val"), "higher", "percent", about="the same with the offsets of the validation set, %", main=False),
+    Column("bias_cost", "Bias costs", _bias_cost, "lower", "percent", about="accuracy at equal bias minus accuracy, points", main=False),
     Column("loma", "LoMa", _metric("test/loma_column_mean"), None, about="logits magnitude: a class's mean logit on its own test images minus that on all others, mean over classes (column reading)"),
     Column("loma_balance", "LoMa bal.", _metric("test/loma_column_balance"), "lower", digits=3, about="std / |mean| of LoMa over classes, on test; 0 is perfect balance"),
     Column("loma_balance_train", "LoMa bal. train", _metric("train/loma_column_balance"), "lower", digits=3, about="the same on the plain train view", main=False),
