@@ -29,7 +29,7 @@ FUNCTIONS = {
     "lt_bench.bench.tuned": ("tuning_id", "check_choice"),
     "lt_bench.core.identity": ("record_id",),
 }
-OWN = '''from torch.nn.functional import one_hot
+OWN = """from torch.nn.functional import one_hot
 
 import lt_bench as lt
 
@@ -41,7 +41,7 @@ class MyHead(lt.Strategy):
     def transform(self, logits, labels):
         margin = self.margin * self.class_counts.clamp_min(1).to(logits) ** -0.25
         return logits - one_hot(labels, logits.shape[-1]) * margin[labels].unsqueeze(-1)
-'''
+"""
 COMMANDS = {
     "run --strategy los": ["run", "--strategy", "los", "--dataset", "cifar100_lt"],
     "run --strategy my_head.MyHead": ["run", "--strategy", "my_head.MyHead", "--dataset", "cifar100_lt"],

@@ -77,7 +77,9 @@ def test_float64(test_split, head):
 def test_class_bias_and_accuracy_without_it(test_split, head):
     view, labels = test_split.view("plain"), test_split.labels
     shifted = linear_head(head.weight, head.bias + torch.tensor([5.0, 0, 0, 0, 0, 0]))
-    plain, biased = (evaluate(one, (view,), labels, COUNTS, equalise=True, offsets=torch.tensor([-5.0, 0, 0, 0, 0, 0])) for one in (head, shifted))
+    plain, biased = (
+        evaluate(one, (view,), labels, COUNTS, equalise=True, offsets=torch.tensor([-5.0, 0, 0, 0, 0, 0])) for one in (head, shifted)
+    )
     predicted = np.bincount(biased.predictions, minlength=6) - np.bincount(labels.numpy(), minlength=6)
     assert biased.scalars["class_bias"] == pytest.approx(np.abs(predicted).sum() / 84)
     assert biased.scalars["class_bias"] > plain.scalars["class_bias"]

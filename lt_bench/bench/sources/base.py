@@ -111,9 +111,7 @@ class Source(ABC):
         inputs = tuple(features.view(view) for view in views)
         counts = self.manifest.dataset.train_counts
         profile = None if classifier is None else self._profile(split, features, classifier_input)
-        return evaluate(
-            head, inputs, features.labels, counts, classifier=classifier, profile=profile, equalise=equalise, offsets=offsets
-        )
+        return evaluate(head, inputs, features.labels, counts, classifier=classifier, profile=profile, equalise=equalise, offsets=offsets)
 
     def _profile(self, split: str, features: FeatureSplit, met: Callable[[Tensor], Tensor] | None) -> Profile:
         """Feature profile of the plain view; made once for all heads that take the features unchanged."""
