@@ -94,13 +94,17 @@ def fitted(on: Problem, jobs: list[HeadJob]) -> dict[int, nn.Module]:
     return heads
 
 
-def measured(on: Problem, head: nn.Module, metrics: tuple[str, ...] | None) -> list[float]:
-    """Logits and metrics of a head; every metric where ``metrics`` is None."""
-    with torch.no_grad():
-        logits = head(on.test)
-    scalars = evaluate(head, (on.test,), on.labels, COUNTS, dtype=torch.float64).scalars
-    figures = [scalars[name] for name in metrics or scalars if not math.isnan(scalars[name])]
-    return [float(logits.norm()), *logits[7, :3].tolist(), float(logits.softmax(1).norm()), *figures]
+def measured(on: Problem, heads: list[nn.Module], every: bool) -> dict[str, Any]:
+    """Logits and some metrics of heads, and every metric of the first one by name, so that a new metric is no change."""
+    numbers: list[float] = []
+    metrics: dict[str, float] = {}
+    for head in heads:
+        with torch.no_grad():
+            logits = head(on.test)
+        scalars = evaluate(head, (on.test,), on.labels, COUNTS, dtype=torch.float64, equalise=True).scalars
+        metrics = metrics or {name: value for name, value in scalars.items() if not math.isnan(value)}
+        numbers += [float(logits.norm()), *logits[7, :3].tolist(), float(logits.softmax(1).norm()), *(scalars[name] for name in METRICS)]
+    return {"numbers": numbers} | ({"metrics": metrics} if every else {})
 
 
 def numbers() -> dict[str, dict[str, Any]]:
@@ -109,10 +113,8 @@ def numbers() -> dict[str, dict[str, Any]]:
     jobs = jobs_of(on)
     heads = fitted(on, [one for several in jobs.values() for one in several])
     return {
-        name: {
-            "revision": revisions.revision_of(several[0].entry),
-            "numbers": [number for one in several for number in measured(on, heads[id(one)], None if name == "joint" else METRICS)],
-        }
+        name: {"revision": revisions.revision_of(several[0].entry)}
+        | measured(on, [heads[id(one)] for one in several], every=name == "joint")
         for name, several in jobs.items()
     }
 
@@ -120,15 +122,18 @@ def numbers() -> dict[str, dict[str, Any]]:
 def changed(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
     """Names whose numbers are others under the same revision."""
     return [
-        name
-        for name, one in now.items()
-        if name in before and before[name]["revision"] == one["revision"] and not agree(before[name]["numbers"], one["numbers"])
+        name for name, one in now.items() if name in before and before[name]["revision"] == one["revision"] and not agree(before[name], one)
     ]
 
 
-def agree(one: list[float], other: list[float]) -> bool:
-    """Whether numbers differ by rounding only."""
-    return len(one) == len(other) and all(math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-9) for a, b in zip(one, other, strict=True))
+def agree(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether numbers, and the metrics that there were, differ by rounding only."""
+    one, other = before["numbers"], now["numbers"]
+    pairs = [
+        *zip(one, other, strict=False),
+        *((value, now["metrics"].get(name, math.nan)) for name, value in before.get("metrics", {}).items()),
+    ]
+    return len(one) == len(other) and all(math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-9) for a, b in pairs)
 
 
 def advice(names: list[str]) -> str:
@@ -147,7 +152,10 @@ def main() -> str | None:
     now = numbers()
     if names := changed(before, now):
         return advice(names)
-    golden = {name: before[name] if name in before and before[name]["revision"] == one["revision"] else one for name, one in now.items()}
+    golden = {
+        name: one | before[name] if name in before and before[name]["revision"] == one["revision"] else one for name, one in now.items()
+    }
+    golden["joint"]["metrics"] = now["joint"]["metrics"] | golden["joint"]["metrics"]
     lines = [f"{json.dumps(name)}: {json.dumps(one)}" for name, one in sorted(golden.items())]
     GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     sources = [f"{json.dumps(name)}: {json.dumps(one)}" for name, one in revisions.fingerprints_of_files().items()]
