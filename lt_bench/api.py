@@ -266,7 +266,8 @@ def fit(
     Args:
         strategy: its name, dotted path, class or entry.
         cache: the features.
-        seeds: repetitions: initial head and batch order. A strategy without randomness runs once.
+        seeds: repetitions: initial head and batch order, ``range(3)`` for three; an int is that one repetition, as in ``--seeds 3``. A strategy without randomness
+            runs once.
         tuned: take the hyper-parameters of a tuning of this strategy on this cache; True for what ``lt-bench tune`` chose, or the shipped choice.
         results: also write the records into this directory, for ``lt-bench leaderboard``.
         analysis: also follow classifier norm, feature norm and cosine per class over the epochs, in ``arrays``.
