@@ -22,8 +22,8 @@ from lt_bench.bench import planning
 from lt_bench.bench.changed_code import changed_code
 from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writable
 from lt_bench.bench.hyperparameters import typed
+from lt_bench.bench.linear_head import fit_linear_head
 from lt_bench.bench.sources.cache import CacheSource
-from lt_bench.bench.sources.linear_head import fit_linear_head
 from lt_bench.bench.tuned import tuned_choice, warnings_of_choice
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.core.errors import UserError
@@ -266,8 +266,7 @@ def fit(
     Args:
         strategy: its name, dotted path, class or entry.
         cache: the features.
-        seeds: repetitions: initial head and batch order, ``range(3)`` for three; an int is that one repetition, as in ``--seeds 3``. A strategy without randomness
-            runs once.
+        seeds: repetitions: initial head and batch order. A strategy without randomness runs once.
         tuned: take the hyper-parameters of a tuning of this strategy on this cache; True for what ``lt-bench tune`` chose, or the shipped choice.
         results: also write the records into this directory, for ``lt-bench leaderboard``.
         analysis: also follow classifier norm, feature norm and cosine per class over the epochs, in ``arrays``.

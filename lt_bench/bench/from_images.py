@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lt_bench.bench.linear_head import fit_linear_head
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
-from lt_bench.bench.requirements import NEEDS_IMAGES
+from lt_bench.bench.requirements import NEEDS_IMAGES, augmented, brings_weights, default_backbone, require_images, stored_type
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
+from lt_bench.core.launchers import is_first_process
 from lt_bench.data.load import load_images
 from lt_bench.data.specs import dataset_spec
 from lt_bench.features.extraction.extract import extract
@@ -30,18 +34,24 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
     """
     if not options.dataset or options.data_dir is None:
         raise UserError(NEEDS_IMAGES)
-    if not options.backbone or options.weights is None:
+    backbone = default_backbone(options.dataset, options.data_dir, options.backbone, options.weights)
+    if not backbone or (options.weights is None and not brings_weights(backbone)):
         raise UserError("extract needs --backbone NAME and --weights FILE, the network and its stage-1 weights")
+    require_images(options.dataset, options.data_dir, backbone, options.weights)
+    augment, views = augmented(options)
     data = load_images(options.dataset, options.data_dir, **reading(options))
-    name = options.name or _free_name(cache_name(options), data.split_hash)
+    name = options.name or _free_name(cache_name(replace(options, backbone=backbone)), data.split_hash)
     out = options.out or home() / "caches" / name
     request = Request(
-        data=data, backbone=options.backbone, weights=options.weights, out=out,
-        name=name, views=options.views, dtype=options.dtype, standardise=options.standardise, device=pick_device(options.accelerator), stage1=options.stage1,
+        data=data, backbone=backbone, weights=options.weights, out=out, image_size=options.image_size, augment=augment, head=options.stage1_head, fit_head=fit_linear_head,
+        name=name, views=views, dtype=stored_type(options), standardise=options.standardise, device=pick_device(options.accelerator), stage1=options.stage1,
         batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
-        command=_command("extract", options, backbone=options.backbone, weights=options.weights.name, standardise=options.standardise),
+        command=_command(
+            "extract", options, backbone=backbone, weights=options.weights and options.weights.name, stage1_head=options.stage1_head, standardise=options.standardise,
+        ),
     )  # fmt: skip
+    _say_extraction(request)
     return out, extract(request)
 
 
@@ -57,9 +67,17 @@ def pretrain_images(options: PretrainOptions) -> Pretrained:
         options,
         command=_command(
             "pretrain", options, backbone=options.backbone, weights=options.weights and options.weights.name, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
+
             precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
         ),
     )  # fmt: skip
+
+
+def _say_extraction(request: Request) -> None:
+    """One line on what is extracted, where it is not there yet."""
+    if is_first_process() and not (request.out / MANIFEST_NAME).is_file():
+        size = "" if request.image_size is None else f" at {request.image_size} pixels"
+        print(f"lt-bench: extracting the features of {request.backbone}{size} into {request.out}", file=sys.stderr)  # noqa: T201
 
 
 def _free_name(name: str, split_hash: str) -> str:
@@ -82,12 +100,18 @@ def cache_name(options: ExtractOptions) -> str:
         own = [whole.stem, hashlib.sha256(str(whole).encode()).hexdigest()[:6]]
     subset = [] if factor is None else [f"if{factor:g}"]
     subset += [value for value, usual in ((options.profile, "exponential"), (options.selection, "first")) if value not in (None, usual)]
-    return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_"), *(["standardised"] if options.standardise else [])])
+    inputs = [
+        *([f"{options.image_size}px"] if options.image_size else []),
+        *([options.augment] if options.augment else []),
+        *(["standardised"] if options.standardise else []),
+    ]
+    return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_"), *inputs])
 
 
 def _command(verb: str, options: WritingOptions, **more: object) -> str:
     """The line that does it again, DIR standing for where the images are."""
-    given = {"dataset": options.dataset, **reading(options), "views": options.views, "dtype": options.dtype, **more}
+    inputs = {name: getattr(options, name) for name in ("image_size", "augment", "views", "dtype")}
+    given = {"dataset": options.dataset, **reading(options), **inputs, **more}
     usual = reading(WritingOptions())
     words = ["lt-bench", verb, "--data-dir", "DIR"]
     for name, value in given.items():

@@ -19,14 +19,12 @@ from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
 from lt_bench.backbones.base import Backbone
-from lt_bench.backbones.checkpoints import read_checkpoint, tensors_at
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
-from lt_bench.backbones.training_rows import FILES, ROWS
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.loggers import stage1_logger
-from lt_bench.bench.options import PretrainOptions, reading
-from lt_bench.bench.requirements import NEEDS_IMAGES
+from lt_bench.bench.options import Augment, PretrainOptions, reading
+from lt_bench.bench.requirements import NEEDS_IMAGES, augmented, brings_weights, stored_type
 from lt_bench.core.content import Hashes
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
@@ -35,7 +33,7 @@ from lt_bench.core.launchers import Layout, layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.core.seals import read_json_object
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.hashes import files_version, pixel_hashes
+from lt_bench.data.hashes import pixel_hashes
 from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
@@ -50,7 +48,7 @@ from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
 from lt_bench.engine.pretrain.small_images import Pretraining
 from lt_bench.engine.pretrain.stage1 import Precision, Stage1
 from lt_bench.features.extraction.extract import extract
-from lt_bench.features.extraction.inputs import inputs_of
+from lt_bench.features.extraction.inputs import Inputs, inputs_of, require_size
 from lt_bench.features.extraction.request import Request
 from lt_bench.features.extraction.sources import default_workers
 from lt_bench.features.independence import seen_images
@@ -101,38 +99,56 @@ def pretrain(
     data = load_images(options.dataset, options.data_dir, **reading(options))
     workers = default_workers(device, where.devices) if options.workers is None else options.workers
     _check(options.backbone, data, plan, checkpoint_every)
-    start = None if options.weights is None else load_backbone(options.backbone, options.weights, len(data.train_counts))
+    start = _start(options, data)
+    augment, views = augmented(options, own="crop")
+    inputs = _inputs(options, data, start, augment)
     weights, features = out / WEIGHTS, options.cache or out / "cache"
     complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_launcher()
     with process_group(Layout(1, 1) if complete else where, device.type, trains=True) as processes:
         data = _same_images(processes, data, workers, options.skip_broken, progress)
         description = _plan(options.backbone, data, plan, options.seed, precision) | {
-            "start": None if start is None else start.weights_hash
-        }
-        origin = "" if start is None else f"started from {options.weights} (weights {start.weights_hash}), "
+            "start": None if start is None else start.weights_hash, **({} if augment is None and not options.image_size else {"inputs": inputs.words})
+        }  # fmt: skip
+        origin = "" if start is None else f"started from {options.weights or start.stage1} (weights {start.weights_hash}), "
         request = Request(
             data=data, backbone=options.backbone, weights=weights, out=features, device=device, devices=options.devices, workers=workers,
-            name=(options.cache or out).name, views=options.views, dtype=options.dtype, command=command, progress=progress,
+            image_size=options.image_size, augment=augment, name=(options.cache or out).name, views=views, dtype=stored_type(options), command=command, progress=progress,
             stage1=f"{plan.describe()}, {precision}, seed {options.seed}, {origin}last epoch",
         )  # fmt: skip
         processes.first_does(lambda: _store_plan(out, description))
         if not processes.first_does(weights.is_file):
+            rows = processes.first_does(lambda: _rows(data, start, workers))
             processes.first_does(lambda: require_whole(out / LAST) if (out / LAST).is_file() else None)  # one of them says it
-            files = processes.first_does(lambda: files_version(data.splits))
-            rows = processes.first_does(lambda: _rows(data, start, workers, out / LAST, files))
-            module = _module(
-                _initial(options, start, len(data.train_counts)), data, options.backbone, plan, options.seed, precision, workers
-            )
+            module = _module(_initial(options, start, len(data.train_counts)), data, inputs, plan, options.seed, precision, workers)
             callbacks: list[Callback] = [
                 *([WatchCompilation(out.name, progress and processes.is_first)] if options.compiled else ()),
                 SeededNoise(options.seed), EpochLog(out / LOG, validate_every, progress, out.name),
-                KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs, rows, files),
+                KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs, rows),
             ]  # fmt: skip
             trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, description, options.wandb, options.wandb_project))
             _train(trainer, module, out, options.deterministic, options.half_weights, rows)
             del trainer, module
             gc.collect()  # ends the processes that decoded for training, before others are forked
         return Pretrained(weights, out / LOG, features, extract(request))
+
+
+def _start(options: PretrainOptions, data: Images) -> Loaded | None:
+    """What training starts from; None for fresh weights."""
+    if options.weights is None and not brings_weights(options.backbone):
+        return None
+    return load_backbone(options.backbone, options.weights, len(data.train_counts), data.spec.name)
+
+
+def _inputs(options: PretrainOptions, data: Images, start: Loaded | None, augment: Augment | None) -> Inputs:
+    """The inputs of training and of the cache.
+
+    Raises:
+        UserError: the network takes no images of this size.
+    """
+    if options.image_size is not None:
+        network = fresh_network(options.backbone, 1, options.seed).eval() if start is None else start.network
+        require_size(network, options.backbone, options.image_size)
+    return inputs_of(data, options.backbone, backbone_spec(options.backbone).name, options.image_size, augment)
 
 
 def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -> Backbone:
@@ -146,17 +162,12 @@ def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -
     return network
 
 
-def _rows(data: Images, start: Loaded | None, workers: int, last: Path, files: int | None) -> Hashes:
+def _rows(data: Images, start: Loaded | None, workers: int) -> Hashes:
     """Hashes of the images that the network has seen when it is trained: those of training, and those that its first weights had seen.
-
-    The checkpoint to go on from has them, and they hold where no file was changed since: then none is decoded.
 
     Raises:
         UserError: the test set is among the latter.
     """
-    state = tensors_at(read_checkpoint(last), f"callbacks.{KeepCheckpoint.__name__}") if files is not None and last.is_file() else None
-    if state is not None and FILES in state and int(state[FILES]) == files:
-        return state[ROWS].numpy().view(np.uint64)
     own = pixel_hashes(data.splits["train"], workers)
     if start is None or start.rows is None:
         return np.unique(own)
@@ -184,10 +195,9 @@ def _check_same(hashes: Sequence[str]) -> None:
         )
 
 
-def _module(network: Backbone, data: Images, backbone: str, plan: Stage1Recipe, seed: int, precision: Precision, workers: int) -> Stage1:
+def _module(network: Backbone, data: Images, inputs: Inputs, plan: Stage1Recipe, seed: int, precision: Precision, workers: int) -> Stage1:
     if isinstance(data, ImageData):
         return Pretraining(network, data, plan, seed=seed, precision=precision)
-    inputs = inputs_of(data, backbone, backbone_spec(backbone).name)
     file_inputs = FileInputs(inputs.evaluation, inputs.augmentation, inputs.upright, workers)
     return FilePretraining(network, data, file_inputs, plan, seed=seed, precision=precision)
 

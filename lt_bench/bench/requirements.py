@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lt_bench.backbones.maps import is_key_map, read_key_map
-from lt_bench.backbones.registry import backbone_spec
+from lt_bench.backbones.registry import DEFAULT_BACKBONE, backbone_spec, require_package
+from lt_bench.bench.options import Augment, Dtype, WritingOptions
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.data.specs import dataset_spec
@@ -38,10 +39,45 @@ def require_images(dataset: str, data_dir: Path | None, backbone: str | None, we
         dataset_spec(dataset)
     if backbone:
         _require_backbone(backbone)
+        if weights is None and brings_weights(backbone):
+            require_package(backbone)
     if weights is not None and str(weights).partition(":")[0] != HUB:
         require_file(weights, f"no such weights file{_published(backbone)}; name one with --weights")
     if data_dir is not None and not data_dir.exists():
         raise UserError(f"{data_dir}: no such place; name the folder of the images with --data-dir")
+
+
+def default_backbone(dataset: str, data_dir: Path | None, backbone: str | None, weights: Path | None) -> str:
+    """The backbone that is named, else the one with its weights at hand for a person's own images; empty where there is none."""
+    if backbone or weights is not None or data_dir is None or not dataset:
+        return backbone or ""
+    return DEFAULT_BACKBONE if dataset_spec(dataset).num_classes is None else ""
+
+
+def brings_weights(backbone: str) -> bool:
+    """Whether a backbone needs no ``--weights``."""
+    return bool(backbone) and not is_key_map(backbone) and bool(backbone_spec(backbone).package)
+
+
+def augmented(options: WritingOptions, own: Augment = "none") -> tuple[Augment | None, int]:
+    """The augmentation that the options mean (None: that of the data set) and how many augmented views a cache gets.
+
+    Args:
+        options: what was asked for.
+        own: the augmentation of a person's own images.
+
+    Raises:
+        UserError: augmented views are asked for, and nothing augments.
+    """
+    augment = options.augment or (own if dataset_spec(options.dataset).num_classes is None else None)
+    if options.views and augment == "none":
+        raise UserError(f"--views {options.views}: nothing augments your own images unless you say how: --augment crop, or crop+flip")
+    return augment, options.views if options.views is not None else 0 if augment == "none" else 8
+
+
+def stored_type(options: WritingOptions) -> Dtype:
+    """Stored precision: float16 for benchmarks; for a person's own images float32, since 16 bits may lose what dimensions say that hardly vary on them."""
+    return options.dtype or ("float32" if dataset_spec(options.dataset).num_classes is None else "float16")
 
 
 def _require_backbone(name: str) -> None:
@@ -57,7 +93,7 @@ def require_file(path: Path | None, otherwise: str) -> None:
     Raises:
         UserError: it is not.
     """
-    if path is not None and not path.is_file():
+    if path is not None and path != Path() and not path.is_file():
         raise UserError(f"{path}: {otherwise}")
 
 

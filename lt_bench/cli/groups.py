@@ -28,6 +28,9 @@ class Group:
 
 
 _READING = (
+    "image_size",
+    "augment",
+    "stage1_head",
     "profile",
     "selection",
     "image_column",

@@ -186,5 +186,5 @@ def _left_out(name: str, hidden: Iterable[Any]) -> list[str]:
     groups = "; ".join(f"{group.title} ({', '.join('--' + _dashed(one) for one in group.names)})" for group in hidden)
     shown_with = sorted({f"--{_dashed(one)}" for group in hidden for one in group.shown_with})
     return [
-        f"Not shown, as they matter on images only: {groups}. `lt-bench {name} --help-all` explains them, as does --help beside {', '.join(shown_with)}."
+        f"Not shown, as they matter on images only: {groups}. `lt-bench {name} --help-all` has them, as has --help beside {', '.join(shown_with)}."
     ]

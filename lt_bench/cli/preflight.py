@@ -23,7 +23,7 @@ from lt_bench.bench.options import (
     VerifyOptions,
 )
 from lt_bench.bench.planning import require_grid
-from lt_bench.bench.requirements import check_seeds, check_workers, require_file, require_images, suite_path
+from lt_bench.bench.requirements import check_seeds, check_workers, default_backbone, require_file, require_images, suite_path
 from lt_bench.bench.sources.find_cache import find_fitting
 from lt_bench.bench.tuned import chosen
 from lt_bench.core.errors import UserError
@@ -91,7 +91,8 @@ def import_features(options: ImportOptions) -> None:
 
 def extract(options: ExtractOptions) -> None:
     """The images and the network."""
-    require_images(options.dataset, options.data_dir, options.backbone, options.weights)
+    backbone = default_backbone(options.dataset, options.data_dir, options.backbone, options.weights)
+    require_images(options.dataset, options.data_dir, backbone, options.weights)
 
 
 def pretrain(options: PretrainOptions) -> None:
@@ -112,7 +113,7 @@ def export(options: ExportOptions) -> None:
 
 def verify(options: VerifyOptions) -> None:
     """The record and the weights."""
-    if options.record is None:
+    if options.record == Path():
         raise UserError("verify needs the JSON file of a record, whose path a run prints")
     _require_record(options.record, options.weights)
     read_record(options.record)

@@ -37,7 +37,7 @@ Every cache of image files holds `images.csv`, the split and path of each of its
 **Which images**: everything that Pillow reads. Grey, palette and CMYK images become RGB, alpha is dropped, 16-bit images keep their high byte, animations give their first frame,
 photographs are turned upright by EXIF (benchmarks are not, as in their official loaders). An image that cannot be decoded ends the extraction and is named; `--skip-broken` leaves such images out and names them in the manifest.
 
-**Transforms**: the backbone's own where it has one (torchvision, timm), else resize to 8/7 of its input size and centre crop, with ImageNet's mean and standard deviation; augmented views are random resized crops and flips."""
+**Transforms**: the backbone's own where it has one (torchvision, timm), else resize to 8/7 of its input size and centre crop, with ImageNet's mean and standard deviation; nothing is augmented but by `--augment` ([backbones.md](backbones.md#size-augmentation-and-stage-1-head))."""
 
 
 def datasets_page() -> str:

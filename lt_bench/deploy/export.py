@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
 from lt_bench.bench.options import ExportOptions
+from lt_bench.bench.requirements import brings_weights
 from lt_bench.bench.verify import cache_of, changed_code, refit, unstable
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
@@ -97,7 +98,7 @@ def _backbone(record: RunRecord, manifest: Manifest, weights: Path | None) -> tu
     words = manifest.transform["evaluation"]
     if words == IMPORTED:
         return None, None
-    if weights is None:
+    if weights is None and not brings_weights(record.backbone.name):
         raise UserError(
             f"export needs --weights FILE, the weights of {record.backbone.name} with which cache {manifest.name} was extracted "
             f"(hash {record.backbone.weights_hash}), or --head-only"
@@ -108,7 +109,7 @@ def _backbone(record: RunRecord, manifest: Manifest, weights: Path | None) -> tu
     loaded = load_backbone(record.backbone.name, weights, dataset.num_classes, dataset.name, dataset.train_counts)
     if loaded.weights_hash != record.backbone.weights_hash:
         raise UserError(
-            f"{weights}: weights {loaded.weights_hash}, and cache {manifest.name} was extracted with {record.backbone.weights_hash}; name the right file"
+            f"{weights or record.backbone.name}: weights {loaded.weights_hash}, and cache {manifest.name} was extracted with {record.backbone.weights_hash}; name the right file"
         )
     return loaded, transform
 

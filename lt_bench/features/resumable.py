@@ -26,6 +26,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.data.repeated import Contents
 from lt_bench.features.audit import audit, require_precision
+from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.encoding import DTYPES
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.moments import Moments
@@ -161,6 +162,14 @@ class Resumable:
             if self._marker(split, start).exists():
                 broken |= {int(i): why for i, why in json.loads(self._marker(split, start).read_text(encoding="utf-8")).items()}
         return broken
+
+    def plain(self, split: str) -> FeatureSplit:
+        """The plain view of a split as it is stored, without images that could not be read; called after all shards are written."""
+        layout, intact = self._layouts[split], torch.ones(len(self.splits[split]), dtype=torch.bool)
+        intact[list(self.broken(split))] = False
+        stored = layout.tensors()
+        features, labels, rows = (stored[f"{split}/{name}"] for name in ("features/plain", "labels", "rows"))
+        return FeatureSplit(split, ("plain",), (features if intact.all() else features[intact],), labels[intact], rows[intact])
 
     def publish(
         self,

@@ -229,7 +229,7 @@ def test_another_number_of_classes_leaves_a_backbone_without_head(tmp_path):
     for file, classes in (("w.pth", 4), ("headless.pth", K)):
         loaded = load_backbone("resnet20", tmp_path / file, classes)
         assert loaded.head is None
-        assert "no stage-1 head" in loaded.notes[0]
+        assert f"no classifier for the {classes} classes" in loaded.notes[0]
         with torch.inference_mode():
             assert torch.equal(loaded.network.features(images), net.features(images))
     assert load_backbone("resnet20", tmp_path / "w.pth", K).notes == ()

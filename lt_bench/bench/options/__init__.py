@@ -4,7 +4,7 @@ Help texts are those of the docstrings: an option is explained where its class i
 """
 
 from lt_bench.bench.options.board import DiffOptions, LeaderboardOptions, MigrateOptions, WandbOptions
-from lt_bench.bench.options.choices import Accelerator, Dtype, Precision, Wandb
+from lt_bench.bench.options.choices import Accelerator, Augment, Dtype, Head, Precision, Wandb
 from lt_bench.bench.options.deploy import ExportOptions, PredictOptions
 from lt_bench.bench.options.features import ExtractOptions, ImportOptions, PretrainOptions
 from lt_bench.bench.options.fits import BenchOptions, CheckOptions, FitOptions, RunOptions, StrategyChoice, TuneOptions, VerifyOptions
@@ -13,6 +13,7 @@ from lt_bench.bench.options.listing import CompletionOptions, ListOptions, Valid
 
 __all__ = [
     "Accelerator",
+    "Augment",
     "BenchOptions",
     "CacheOptions",
     "CheckOptions",
@@ -23,6 +24,7 @@ __all__ = [
     "ExportOptions",
     "ExtractOptions",
     "FitOptions",
+    "Head",
     "ImageOptions",
     "ImportOptions",
     "LeaderboardOptions",

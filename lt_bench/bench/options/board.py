@@ -36,8 +36,8 @@ class DiffOptions:
     """
 
     positional: ClassVar[tuple[str, ...]] = ("first", "second")
-    first: Path | None = None
-    second: Path | None = None
+    first: Path = Path()
+    second: Path = Path()
 
 
 @dataclass

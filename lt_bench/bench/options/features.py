@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lt_bench.bench.options.choices import Dtype, Precision, Wandb
+from lt_bench.bench.options.choices import Dtype, Head, Precision, Wandb
 from lt_bench.bench.options.images import WritingOptions
 
 
@@ -14,13 +14,15 @@ class ExtractOptions(WritingOptions):
     """Images to a feature cache.
 
     Attributes:
-        backbone: network, see `lt-bench list backbones`
-        weights: its stage-1 weights: a safetensors file, a state dict, or a published checkpoint
+        backbone: network, see `lt-bench list backbones` (default for your own images: efficientnet_lite0)
+        weights: its stage-1 weights: a safetensors file, a state dict, or a published checkpoint (default: those of its package)
+        stage1_head: what strategies start from: weights, the classifier of the weights; fit, logistic regression on the features (default: weights where they
+            have one for your classes, else fit for your own images)
         name: name of the cache (default: DATASET-ifIF-BACKBONE)
         out: directory of the cache (default: its name in the known caches)
         stage1: how the backbone was trained, in words
         standardise: mean 0 and spread 1 over the plain training images in each dimension; exports do the same
-        batch_size: views a forward (default: 250 for small images, else 125)
+        batch_size: views a forward (default: 250 for small images, else 125, or 16 on a CPU)
         workers: processes that decode image files (default: by the cores; 0: none)
         devices: processes, one device each, that share the images; torchrun for several nodes, --out on a file system of all
         skip_broken: leave out images that cannot be decoded, and name them
@@ -29,6 +31,7 @@ class ExtractOptions(WritingOptions):
 
     backbone: str = ""
     weights: Path | None = None
+    stage1_head: Head | None = None
     name: str | None = None
     out: Path | None = None
     stage1: str = ""
@@ -46,7 +49,7 @@ class PretrainOptions(WritingOptions):
 
     Attributes:
         backbone: network, see `lt-bench list backbones`
-        weights: weights to start from: a file, or hub for the published ones (default: fresh)
+        weights: weights to start from: a file, or hub for the published ones (default: those of its package, else fresh)
         recipe: stage-1 recipe: los, ldam, mixup, decoupling or fast
         seed: of initial weights, batch order and augmentation
         epochs: instead of the recipe's

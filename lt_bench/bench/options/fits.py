@@ -140,7 +140,7 @@ class VerifyOptions:
     """
 
     positional: ClassVar[tuple[str, ...]] = ("record",)
-    record: Path | None = None
+    record: Path = Path()
     tolerance: float = 1e-5
     cache: str | None = None
     data_dir: Path | None = None

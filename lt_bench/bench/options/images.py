@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lt_bench.bench.options.choices import Accelerator, Dtype
+from lt_bench.bench.options.choices import Accelerator, Augment, Dtype, Head
 
 if TYPE_CHECKING:
     from lt_bench.data.reading import Reading
@@ -46,34 +46,51 @@ class ImageOptions:
 
 
 @dataclass
-class CacheOptions(ImageOptions):
+class InputOptions(ImageOptions):
+    """Images as inputs of a network.
+
+    Attributes:
+        image_size: height and width of the network's inputs, pixels (default: the network's, or the data set's)
+        augment: augmentation of training images: a random resized crop, a horizontal flip, colour jitter (default: that of the data set's papers; none for your own
+            images, since a flip or crop can change their class; crop in `pretrain`)
+    """
+
+    image_size: int | None = None
+    augment: Augment | None = None
+
+
+@dataclass
+class CacheOptions(InputOptions):
     """Features: a cache, or the images and network that make one.
 
     Attributes:
         cache: feature cache: a directory, or the name or key of a known one (default: the only one that fits)
         backbone: network, see `lt-bench list backbones`
         weights: its stage-1 weights: a safetensors file, a state dict, or a published checkpoint
+        stage1_head: what strategies start from: weights, the classifier of the weights; fit, logistic regression on the features (default: weights where they
+            have one for your classes, else fit for your own images)
         skip_broken: leave out images that cannot be decoded, and name them
     """
 
     cache: str | None = None
     backbone: str | None = None
     weights: Path | None = None
+    stage1_head: Head | None = None
     skip_broken: bool = False
 
 
 @dataclass
-class WritingOptions(ImageOptions):
+class WritingOptions(InputOptions):
     """Images, and the stored form of their features.
 
     Attributes:
-        views: augmented views of each training image in the cache
-        dtype: stored precision of the cache
+        views: augmented views of each training image in the cache (default: 8, or 0 without augmentation)
+        dtype: stored precision of the cache (default: float16; float32 for your own images)
         accelerator: device of a fit
     """
 
-    views: int = 8
-    dtype: Dtype = "float16"
+    views: int | None = None
+    dtype: Dtype | None = None
     accelerator: Accelerator = "auto"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lt_bench.bench.options import CacheOptions, ExtractOptions
-from lt_bench.bench.requirements import require_images
+from lt_bench.bench.requirements import brings_weights, default_backbone, require_images
 from lt_bench.bench.sources.same_images import of_the_images
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
@@ -46,7 +46,10 @@ def find_fitting(options: CacheOptions) -> Path | None:
     Raises:
         UserError: it is of another data set, subset or other images than asked for; several fit and none is named; none fits, with what is needed to make one.
     """
+    asked = [f"--{name.replace('_', '-')}" for name in ("image_size", "augment", "stage1_head") if getattr(options, name) is not None]
     if options.cache is not None:
+        if asked:
+            raise UserError(f"{', '.join(asked)}: for an extraction, and --cache names features that are there; leave one of them out")
         path = find_cache(options.cache)
         manifest = read_manifest(path)
         _check(path, manifest, options)
@@ -57,9 +60,11 @@ def find_fitting(options: CacheOptions) -> Path | None:
         raise UserError("--dataset is missing: name a data set (`lt-bench list datasets`) or a cache with --cache")
     spec = dataset_spec(options.dataset)
     factor = options.imbalance_factor if options.imbalance_factor is not None else spec.imbalance_factor
-    images = options.data_dir is not None and options.backbone is not None and options.weights is not None
-    # The cache of another person's folder would fit by name; that of these images is found by their split.
-    fitting = [] if images and spec.num_classes is None else fitting_caches(spec.name, factor, options.backbone)
+    backbone = default_backbone(spec.name, options.data_dir, options.backbone, options.weights)
+    images = options.data_dir is not None and bool(backbone) and (options.weights is not None or brings_weights(backbone))
+    # The cache of another person's folder would fit by name; that of these images is found by their split. What was asked for is in the name of an extraction.
+    own = images and spec.num_classes is None and options.backbone is not None
+    fitting = [] if own or asked else fitting_caches(spec.name, factor, options.backbone)
     fitting = [(path, manifest) for path, manifest in fitting if _fits_subset(manifest, options)]
     same = [(path, manifest) for path, manifest in fitting if of_the_images(manifest, options)]
     if fitting and not same and not images:
@@ -73,7 +78,7 @@ def find_fitting(options: CacheOptions) -> Path | None:
     if not images:
         require_images(spec.name, options.data_dir, options.backbone, options.weights)
         raise UserError(how_to_get(spec, options))
-    require_images(spec.name, options.data_dir, options.backbone, options.weights)
+    require_images(spec.name, options.data_dir, backbone, options.weights)
     return None
 
 
@@ -83,6 +88,7 @@ def extracted(options: CacheOptions) -> FeatureCache:
     from lt_bench.features.cache import open_cache
 
     wanted = {field.name: getattr(options, field.name) for field in dataclasses.fields(CacheOptions) if field.name != "cache"}
+    wanted["backbone"] = options.backbone or ""
     directory, _ = extract_images(ExtractOptions(**wanted, accelerator=getattr(options, "accelerator", "auto")))
     return open_cache(directory)
 

@@ -50,6 +50,8 @@ def _images(options: RunOptions) -> ImageData:
         raise UserError(f"fitting on images needs {', '.join('--' + name.replace('_', '-') for name in missing)} too")
     assert options.data_dir is not None
     assert options.backbone is not None
+    if options.stage1_head is not None:
+        raise UserError("--stage1-head is for cached features; fitting on images starts from the classifier of the weights, leave it out")
     data = load_images(options.dataset, options.data_dir, **reading(options))
     if not isinstance(data, ImageData):
         raise UserError(f"{data.spec.name} is a set of image files; fitting on images is for small images that lie in memory (CIFAR)")
@@ -77,7 +79,7 @@ def _stage2(entry: Entry, options: RunOptions, data: ImageData, hardware: Hardwa
         require(cache, split_hash=data.split_hash, weights_hash=loaded.weights_hash)
     stage1 = "" if cache is None else cache.manifest.backbone.stage1
     seen = seen_images(data, loaded.rows, options.weights)
-    transform = inputs_of(data, name, loaded.recipe.encoder).words
+    transform = inputs_of(data, name, loaded.recipe.encoder, options.image_size, options.augment).words
     manifest = _manifest(options, data, BackboneInfo(name, loaded.weights_hash, loaded.network.dim, stage1), transform, precision, seen)
     words = (*_data_words(options), "--protocol", options.protocol, "--weights", options.weights.name, *_how(options, precision))
     words += () if options.cache is None else ("--cache", options.cache)
@@ -122,7 +124,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
         + ("the strategy's recipe" if plan is None else plan.describe())
         + f", {precision}"
     )
-    transform = inputs_of(data, backbone, backbone).words
+    transform = inputs_of(data, backbone, backbone, options.image_size, options.augment).words
     manifest = _manifest(options, data, BackboneInfo(backbone, f"fresh {backbone}", network.dim, stage1), transform, precision, seen)
     identity = {"stage1_recipe": "own" if plan is None else plan.name, "phase1": None if phase1 is None else phase1.hash}
     words = (*_data_words(options), "--mode", "end-to-end", *_schedule(options), *_how(options, precision))

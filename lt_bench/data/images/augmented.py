@@ -24,7 +24,7 @@ class AugmentedImages(Dataset[tuple[Tensor, str]]):
 
     Args:
         images: the image files.
-        evaluation: from an RGB image to its evaluation view (3, size, size) uint8, which augmentations with ``flips_only`` start from.
+        evaluation: from an RGB image to its evaluation view (3, size, size) uint8, which augmentations without a crop start from.
         augmentation: the random augmentation.
         upright: turn as the EXIF orientation says.
     """
@@ -44,7 +44,7 @@ class AugmentedImages(Dataset[tuple[Tensor, str]]):
             image = decode(self.images.source(i), self.upright)
         except BrokenImage as error:
             return torch.zeros(3, self.augmentation.size, self.augmentation.size, dtype=torch.uint8), f"{self.images.name(i)}: {error}"
-        plain = self.evaluation(image) if self.augmentation.flips_only else torch.empty(0)
+        plain = self.evaluation(image) if self.augmentation.of_evaluation else torch.empty(0)
         return self.augmentation.view(image, plain, seed), ""
 
     def chunk(self) -> int:

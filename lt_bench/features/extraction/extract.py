@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from lt_bench.backbones.base import Backbone
+from lt_bench.backbones.folding import folded
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import layout, started_by_launcher
@@ -22,7 +23,7 @@ from lt_bench.data.near import near_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.features.audit import option
 from lt_bench.features.cache import open_cache
-from lt_bench.features.extraction.inputs import Inputs, inputs_of
+from lt_bench.features.extraction.inputs import Inputs, inputs_of, require_size
 from lt_bench.features.extraction.pace import Pace, Spent, summary
 from lt_bench.features.extraction.publish import VERB, publish, sample_name
 from lt_bench.features.extraction.request import Request
@@ -33,6 +34,7 @@ from lt_bench.features.manifest import Manifest, cache_key
 from lt_bench.features.resumable import Resumable, SplitPlan, identity, only_one
 from lt_bench.features.write import Description
 
+CPU_BATCH = 16  # views whose activations stay in a processor's cache
 SHARD_VIEWS = 2250  # views between two points that a killed extraction can go on from
 
 
@@ -50,7 +52,9 @@ def extract(request: Request) -> Manifest:
     """
     data = request.data
     loaded = load_backbone(request.backbone, request.weights, len(data.train_counts), data.spec.name, data.train_counts)
-    inputs = inputs_of(data, request.backbone, loaded.recipe.encoder)
+    request = request.with_origin_of_head(loaded)
+    inputs = inputs_of(data, request.backbone, loaded.recipe.encoder, request.image_size, request.augment)
+    require_size(loaded.network, request.backbone, request.image_size)
     description = request.description(loaded, inputs)
     where = layout(request.devices)
     if (where.world == 1 or not started_by_launcher()) and (existing := request.existing(description)) is not None:
@@ -58,7 +62,7 @@ def extract(request: Request) -> Manifest:
     with process_group(where, request.device.type) as processes:
         own = replace(request, device=processes.device, progress=request.progress and processes.is_first)
         console = Console(stderr=True, quiet=not own.progress)
-        for note in loaded.notes:
+        for note in (*loaded.notes, *(() if loaded.head or request.fit_head else ("the cache has no stage-1 head",))):
             console.print(note, soft_wrap=True, markup=False, highlight=False)
         waiting = f"{own.out}: another process is extracting this cache; waiting for it"
         with only_one(own.out, waiting) if processes.is_first else nullcontext():
@@ -73,9 +77,9 @@ def _extract_missing(
     request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console, processes: Processes
 ) -> Manifest:
     description = processes.first_does(lambda: _compared(request, loaded, inputs, console, processes.local))
-    network = loaded.network.to(memory_format=torch.channels_last).to(request.device)
+    network = _for_inference(request, loaded.network, inputs.augmentation.size)
     source, plans = _source(request, inputs, processes.local), request.plans()
-    batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125)
+    batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125 if request.device.type == "cuda" else CPU_BATCH)
     shard = max(1, SHARD_VIEWS // (request.views + 1))
     key = identity(
         key=cache_key(request.described_fields(description)),
@@ -104,7 +108,14 @@ def _extract_missing(
 
     spent = processes.all_do(write)
     console.print(summary(request.name, spent, decodes=isinstance(request.data, FileData)), markup=False, highlight=False, soft_wrap=True)
-    return processes.first_does(lambda: publish(request.data, store, description, loaded.head, console))
+    return processes.first_does(lambda: publish(request, store, description, loaded.head, console))
+
+
+def _for_inference(request: Request, network: Backbone, size: int) -> Backbone:
+    """The network on its device; for image files on a processor with its BatchNorms folded in, which EfficientNet-Lite runs 1.4 to 1.8 times as fast with."""
+    if request.device.type == "cpu" and isinstance(request.data, FileData):
+        network = folded(network, size)
+    return network.to(memory_format=torch.channels_last).to(request.device)
 
 
 def _compared(request: Request, loaded: Loaded, inputs: Inputs, console: Console, processes: int) -> Description:

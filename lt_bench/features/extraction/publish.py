@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from lt_bench.data.images.image_list import identity as listed_identity
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.repeated import image_contents
 from lt_bench.features.audit import summary
+from lt_bench.features.extraction.request import FitHead, Request
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.resumable import Resumable
 from lt_bench.features.write import Description
@@ -30,13 +32,11 @@ def sample_name(data: ImageData | FileData, split: str, i: int) -> str:
     return f"{split} image {i}" if isinstance(data, ImageData) else data.splits[split].name(i)
 
 
-def publish(
-    data: ImageData | FileData, store: Resumable, description: Description, head: tuple[Tensor, Tensor] | None, console: Console
-) -> Manifest:
+def publish(request: Request, store: Resumable, description: Description, head: tuple[Tensor, Tensor] | None, console: Console) -> Manifest:
     """Make the cache of the shards that ``store`` holds.
 
     Args:
-        data: what was extracted.
+        request: what was extracted.
         store: all its shards.
         description: for the manifest; it is changed where images were left out.
         head: the stage-1 classifier, weight (K, D) and bias (K,), where there is one.
@@ -45,6 +45,9 @@ def publish(
     Raises:
         UserError: a class has no training image left, or the stored type loses what the features say.
     """
+    data = request.data
+    if request.fit_head is not None:
+        description, head = _fitted(request.fit_head, store, description, console)
     arrays = {f"head/{name}": t.detach().float().cpu().contiguous() for name, t in zip(("weight", "bias"), head or (), strict=False)}
     texts, left = {}, data.splits
     if isinstance(data, FileData):
@@ -64,6 +67,19 @@ def publish(
     for line in summary(manifest.audit):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return manifest
+
+
+def _fitted(fit_head: FitHead, store: Resumable, description: Description, console: Console) -> tuple[Description, tuple[Tensor, Tensor]]:
+    """The description and the head after one was fitted on the features that ``store`` holds."""
+    began = time.perf_counter()
+    val = store.plain("val") if "val" in store.splits and not description.dataset.val_seen_by_backbone else None
+    head = fit_head(store.plain("train"), val, description.dataset.num_classes)
+    remark = "" if head.converged else "; it is not at its optimum"
+    console.print(
+        f"fitted a stage-1 head in {time.perf_counter() - began:.0f} s: {head.words}{remark}", soft_wrap=True, markup=False, highlight=False
+    )
+    stage1 = "; ".join(filter(None, [description.backbone.stage1, f"head: {head.words}"]))
+    return replace(description, backbone=replace(description.backbone, stage1=stage1)), (head.weight, head.bias)
 
 
 def _without(description: Description, readable: dict, skipped: Sequence[str]) -> Description:

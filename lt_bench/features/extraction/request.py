@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from lt_bench.core.devices import device_name
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.features.cache import open_cache, require
+from lt_bench.features.cache import FeatureSplit, FittedHead, open_cache, require
 from lt_bench.features.extraction.inputs import Inputs
 from lt_bench.features.manifest import LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, described_fields, key_fields
 from lt_bench.features.resumable import SplitPlan
 from lt_bench.features.write import STANDARDISED, Description
 
+HEAD, FITTED = "head", "fitted"  # in ``created_with``
 DTYPES = ("float16", "float32", "affine8")
+
+
+FitHead = Callable[[FeatureSplit, FeatureSplit | None, int], FittedHead]
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Request:
     Attributes:
         data: the images.
         backbone: name of the network.
-        weights: its weights.
+        weights: its weights; None: those that a package brings.
         out: directory of the cache.
         device: on which the backbone runs.
         name: of the cache.
@@ -39,6 +44,10 @@ class Request:
         standardise: store features with mean 0 and spread 1 over the plain training images in each dimension; a stage-1 head is brought over.
         batch_size: views a forward; by default 250, and 125 from 64 pixels on.
         workers: decoding processes; 0 decodes in this one.
+        image_size: height and width of the inputs, pixels; None: as the transform of the backbone or the data set says.
+        augment: steps of the augmentation, see ``data.images.transforms.augmentation``; None: the data set's.
+        head: origin of the stage-1 head: ``weights`` or ``fit``; None: the weights where they have one, else fitted for a person's own images.
+        fit_head: fits a head on the plain training features (and on validation, where the backbone has not seen it) for K classes; None: none is fitted.
         skip_broken: leave images out that cannot be decoded, and name them, instead of stopping.
         val_seen_by_backbone: whether stage 1 was trained on the validation images.
         stage1: how the backbone was trained, in words.
@@ -51,7 +60,7 @@ class Request:
 
     data: ImageData | FileData
     backbone: str
-    weights: Path | str
+    weights: Path | str | None
     out: Path
     device: torch.device
     name: str
@@ -61,6 +70,10 @@ class Request:
     standardise: bool = False
     batch_size: int | None = None
     workers: int | None = None
+    image_size: int | None = None
+    augment: str | None = None
+    head: str | None = None
+    fit_head: FitHead | None = None
     skip_broken: bool = False
     val_seen_by_backbone: bool = False
     stage1: str = ""
@@ -73,9 +86,23 @@ class Request:
         if self.dtype not in DTYPES:
             raise UserError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
 
+    def with_origin_of_head(self, loaded: Loaded) -> Request:
+        """The same with ``fit_head`` only where a head is to be fitted beside these weights.
+
+        Raises:
+            UserError: the head of the weights is asked for, and they have none.
+        """
+        if self.head == "weights" and loaded.head is None:
+            raise UserError(
+                f"--stage1-head weights: the weights of {self.backbone} have no classifier of these {len(self.data.train_counts)} classes; --stage1-head fit fits one"
+            )
+        fits = self.head == "fit" or (self.head is None and loaded.head is None and self.data.spec.num_classes is None)
+        return replace(self, fit_head=self.fit_head if fits else None)
+
     def plans(self) -> dict[str, SplitPlan]:
         """Views and rows to extract, by split."""
-        views = {"train": ("plain", *(f"aug{v}" for v in range(1, self.views + 1))), "val": ("plain",), "test": ("plain", "flip")}
+        mirrored = ("flip",) if self.augment is None or "flip" in self.augment else ()
+        views = {"train": ("plain", *(f"aug{v}" for v in range(1, self.views + 1))), "val": ("plain",), "test": ("plain", *mirrored)}
         splits = self.data.splits
         return {
             split: SplitPlan(views[split], torch.from_numpy(splits[split].labels), torch.from_numpy(splits[split].rows))
@@ -95,12 +122,12 @@ class Request:
                 data.spec.name, data.class_names, data.train_counts, data.split_hash, data.imbalance_factor and float(data.imbalance_factor),
                 (data.selection or "given") + profile, val_seen_by_backbone=self.val_seen_by_backbone,
             ),
-            backbone=BackboneInfo(self.backbone, loaded.weights_hash, loaded.network.dim, self.stage1),
+            backbone=BackboneInfo(self.backbone, loaded.weights_hash, loaded.network.dim, self.stage1 or loaded.stage1),
             transform=inputs.words | ({"standardised": STANDARDISED} if self.standardise else {}),
             dtype=self.dtype,
             origin=f"extracted by lt-bench in float32, backbone in eval mode; validation: {data.val_source}, {seen} by the backbone",
             command=self.command,
-            extra={"device": device_name(self.device), **listed},
+            extra={"device": device_name(self.device), **listed, **({HEAD: FITTED} if self.fit_head is not None else {})},
         )  # fmt: skip
 
     def described_fields(self, description: Description) -> dict[str, Any]:
@@ -125,4 +152,8 @@ class Request:
             wanted |= {name: left[name] for name in ("split_hash", "train_counts")}
         wanted["val_seen_by_backbone"] |= cache.manifest.dataset.val_seen_by_backbone
         require(cache, **wanted)
+        if (cache.manifest.created_with.get(HEAD) == FITTED) != (self.fit_head is not None):
+            raise UserError(
+                f"{self.out}: its stage-1 head has another origin than asked for (--stage1-head); name another place with --out"
+            )
         return cache.manifest

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lt_bench.features.cache import FeatureSplit
-from lt_bench.strategies._lib.lbfgs import CONVERGED, minimise, moments
+from lt_bench.features.cache import FeatureSplit, FittedHead
+from lt_bench.strategies._lib.lbfgs import CONVERGED, Moments, minimise, moments
 
 RIDGES = (1000.0, 100.0, 10.0, 1.0)
 """Strengths of the ridge that validation chooses from, in units of the mean variance of a feature over the number of samples; 1 is a standard normal prior on the
@@ -17,24 +17,7 @@ weights of standardised features."""
 ITERATIONS = 200
 
 
-@dataclass(frozen=True)
-class LinearHead:
-    """A fitted linear classifier.
-
-    Attributes:
-        weight: (K, D), float32.
-        bias: (K,), float32.
-        words: how it was fitted.
-        converged: whether the solver reached the optimum.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    words: str
-    converged: bool
-
-
-def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int) -> LinearHead:
+def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int) -> FittedHead:
     """The head that minimises cross-entropy on the plain view of the training rows plus a ridge on its weight, in float64.
 
     The strength of the ridge falls through ``RIDGES`` for as long as that makes the cross-entropy on validation smaller, classes weighted there as in training, since
@@ -49,7 +32,7 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
     unit = float(of_features.total.diagonal().mean()) / len(train)
     best, least = None, float("inf")
     for strength in RIDGES if val is not None else (1.0,):
-        solution = minimise(_cross_entropy, train, of_features, num_classes, strength * unit, ITERATIONS)
+        solution = minimise(_cross_entropy, train, _with_ridge(of_features, strength * unit), num_classes, strength * unit, ITERATIONS)
         loss = 0.0 if val is None else _validation_loss(solution.weight, solution.bias, train, val, num_classes)
         if loss >= least:
             break
@@ -57,7 +40,15 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
     assert best is not None, "cross-entropy of finite features is finite"
     strength, solution = best
     words = f"logistic regression on the training rows, ridge {strength:g}" + ("" if val is None else " chosen on validation")
-    return LinearHead(solution.weight.float(), solution.bias.float(), words, solution.gradient_norm <= CONVERGED)
+    return FittedHead(solution.weight.float(), solution.bias.float(), words, solution.gradient_norm <= CONVERGED)
+
+
+def _with_ridge(of_features: Moments, ridge: float) -> Moments:
+    """The moments by which the solver whitens, with the ridge in every direction: what curves a direction without spread is the ridge alone."""
+    return replace(
+        of_features,
+        total=of_features.total + ridge * torch.eye(len(of_features.total), dtype=of_features.total.dtype, device=of_features.total.device),
+    )
 
 
 def _cross_entropy(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

