@@ -18,7 +18,7 @@ SHORTEST = 1e-12
 
 
 class NormalisedLinear(nn.Module):
-    """A linear layer on features brought to the unit sphere: ``weight @ f / ||f|| + bias`` with ``f = scale * h + shift``.
+    """A linear layer on features brought to the unit sphere: ``weight @ f / ||f|| + bias`` with ``f = scale * sign(h) |h|^power + shift``.
 
     Args:
         weight: (K, D).
@@ -26,24 +26,27 @@ class NormalisedLinear(nn.Module):
         scale: per dimension (D,), None for 1.
         shift: per dimension (D,), None for 0; minus the training mean for centred features.
         squash: divide by 1 + ||f|| instead, so that short features stay short (OLTR).
+        power: of each dimension.
     """
 
     scale: Tensor | None
     shift: Tensor | None
-    options: ClassVar[tuple[str, ...]] = ("squash",)
+    options: ClassVar[tuple[str, ...]] = ("squash", "power")
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None = None, scale: Tensor | None = None, shift: Tensor | None = None, squash: bool = False
-    ) -> None:
+        self, weight: Tensor, bias: Tensor | None = None, scale: Tensor | None = None, shift: Tensor | None = None, squash: bool = False,
+        power: float = 1.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
         self.register_buffer("scale", None if scale is None else scale.detach().clone())
         self.register_buffer("shift", None if shift is None else shift.detach().clone())
-        self.squash = squash
+        self.squash, self.power = squash, power
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (B, K) of features (B, D)."""
+        features = signed_power(features, self.power)
         if self.scale is not None:
             features = features * self.scale
         if self.shift is not None:
@@ -55,6 +58,11 @@ def on_sphere(features: Tensor, squash: bool = False) -> Tensor:
     """``f / ||f||``, or ``f / (1 + ||f||)``, along the last dimension; zero stays zero."""
     norms = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
     return features * (1 + norms if squash else norms.clamp_min(SHORTEST)).reciprocal()  # a product is several times as fast as a division
+
+
+def signed_power(features: Tensor, power: float) -> Tensor:
+    """``sign(h) |h|^power`` of each number; as they are for 1."""
+    return features if power == 1 else features.sign() * features.abs() ** power
 
 
 class ConfidenceHead(nn.Module):
@@ -179,5 +187,5 @@ def head_from(parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Mod
         head.load_state_dict(dict(tensors))
     else:
         of: Any = KINDS[parts["kind"]]
-        head = of(**tensors, **{name: parts[name] for name in getattr(of, "options", ())})
+        head = of(**tensors, **{name: parts[name] for name in getattr(of, "options", ()) if name in parts})
     return head.requires_grad_(False)

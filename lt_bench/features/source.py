@@ -50,3 +50,11 @@ class FeatureSource(Protocol):
     def view(self, name: str) -> Tensor:
         """The features (N, D) of one view."""
         ...
+
+
+def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
+    """Positions of the stored views that ``Recipe.views`` means."""
+    if views == "plain":
+        return (train.views.index("plain"),)
+    augmented = tuple(v for v, name in enumerate(train.views) if name != "plain")
+    return augmented if views == "augmented" and augmented else tuple(range(len(train.views)))

@@ -15,7 +15,7 @@ SLOT_ATTRIBUTES = (*BOUND, "transform", "target", "kernel", "regulariser")
 """Attributes whose entries are bound to every instance, the last four in the place of a method; ``sampler`` and ``initial_head`` are used as they are."""
 METHODS = (
     "initial_parameters", "logits", "transform", "target", "kernel", "modulate", "sample_weight", "loss", "denominator", "regulariser",
-    "batch_statistic", "project", "relative_rates", "begin", "begin_epoch", "redraw", "observe", "before_update", "statistics", "end_epoch",
+    "batch_statistic", "project", "relative_rates", "begin", "begin_epoch", "redraw", "augment", "observe", "before_update", "statistics", "end_epoch",
     "sample_weights", "solve", "inference_head", "classifier_rows", "classifier_input", "objective", "trained_parameters",
 )  # fmt: skip
 """Methods of the contract, which an override replaces and a value must not hide."""

@@ -228,6 +228,10 @@ class Strategy(LightningModule):
         """Rows to train on in place of ``rows`` (B,), numbers v * N + i of sample i in view v; a learned sampler draws its own."""
         return rows
 
+    def augment(self, batch: Batch) -> Batch:
+        """Samples to train on in place of those of ``batch``: mixed or synthetic features, with the same first labels; random numbers are those of ``self.draws``."""
+        return batch
+
     def observe(self, logits: Tensor, batch: Batch) -> None:
         """Called without gradients for every training batch before its update; state across steps belongs into buffers."""
 
@@ -307,8 +311,8 @@ class Strategy(LightningModule):
                 self._labels_of(drawn),
                 drawn % len(self.training_data),
             )
-        self._batch = Batch(features, labels, rows)
-        logits = self.logits(features)
+        self._batch = self.augment(Batch(features, labels, rows))
+        logits = self.logits(self._batch.features)
         value = self.objective(logits, self._batch)
         self._logits = logits.detach()
         with torch.no_grad():
@@ -329,7 +333,7 @@ class Strategy(LightningModule):
             raise UserError(f"{self.name}: a stack is fitted by lt_bench.fit; give a Trainer one head (an int as facts.init_seed)")
         loader: Any = self.trainer.fit_loop._data_source.instance
         cls = type(self)
-        asks = cls.begin is not Strategy.begin or cls.redraw is not Strategy.redraw or self._needs_features()
+        asks = any(getattr(cls, name) is not getattr(Strategy, name) for name in ("begin", "redraw", "augment")) or self._needs_features()
         if self.source is None and asks:
             features, labels, rows = (torch.cat(column) for column in zip(*loader, strict=True))
             order = rows.argsort()

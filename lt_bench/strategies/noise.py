@@ -45,6 +45,10 @@ class Draws:
         """Standard normal numbers of the shape of ``like`` (..., B, *)."""
         return self._draw(torch.randn, like)
 
+    def row(self, width: int, device: torch.device) -> Tensor:
+        """Uniform numbers (S, width) that all samples of a batch share, on every process."""
+        return torch.stack([torch.rand(width, generator=generator, device=device) for generator in self._streams(device)])
+
     def _draw(self, function, like: Tensor) -> Tensor:
         stacked = like if like.dim() > 2 else like.unsqueeze(0)
         H, B, K = stacked.shape

@@ -174,7 +174,7 @@ def batches(entry: Entry) -> None:
         _step_through(build(entry, on, torch.float32), on.batch(size, torch.float32, absent), name)
     strategy, batch = build(entry, on, torch.float32), on.batch(6, torch.float32)
     strategy.draws.share(1, 1, 2)
-    empty = Batch(*(tensor[:0] for tensor in batch))
+    empty = Batch(batch.features[:0], batch.labels[:0], batch.rows[:0])
     losses = strategy.loss(strategy.logits(empty.features), empty)
     require_shape("the loss of an empty share (0, K)", losses, (0,))
     losses.sum().backward()
@@ -241,6 +241,7 @@ def _check_module(strategy: Strategy, on: Problem, num_classes: int) -> None:
 def _objective(strategy: Strategy, batch: Batch) -> Tensor:
     """The objective of a step, with the same random numbers every time."""
     restart(strategy)
+    batch = strategy.augment(batch)
     return strategy.objective(strategy.logits(batch.features), batch)
 
 

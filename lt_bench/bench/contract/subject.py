@@ -172,6 +172,7 @@ def fit(on: Problem, jobs: Sequence[HeadJob], dtype: torch.dtype = torch.float32
 def restart(strategy: Strategy) -> None:
     """The same random numbers again for the next loss, for a whole batch on one process."""
     strategy.draws.start(0, 0)
+    strategy.draws.share(0, 0, 1)
 
 
 def trainable(strategy: Strategy) -> dict[str, torch.nn.Parameter]:

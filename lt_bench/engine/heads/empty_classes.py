@@ -70,7 +70,7 @@ def over_all_classes(head: nn.Module, train_counts: Sequence[int]) -> nn.Module:
         return linear_head(rows_of_all(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K))
     if isinstance(head, NormalisedLinear):
         bias = _bias(head.bias, head.weight, numbers, K)
-        return NormalisedLinear(rows_of_all(head.weight, numbers, K), bias, head.scale, head.shift, head.squash)
+        return NormalisedLinear(rows_of_all(head.weight, numbers, K), bias, head.scale, head.shift, head.squash, head.power)
     if isinstance(head, ConfidenceHead):
         weight, bias = rows_of_all(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
         scale, shift = (rows_of_all(part, numbers, K) for part in (head.scale, head.shift))

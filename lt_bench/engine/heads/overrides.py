@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.slots.weights import Weighting
 
-STEP = ("redraw", "before_update")
+STEP = ("redraw", "augment", "before_update")
 OWN_TRAINING = (
     "training_step", "configure_optimizers", "objective", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
     "configure_gradient_clipping", "configure_callbacks", "configure_model", "setup",
@@ -37,6 +37,7 @@ class Overrides:
         plain: nothing but a linear head under cross-entropy happens in a step.
         captured: a step can be captured as a CUDA graph, by ``capturable`` or for being plain.
         redraws: batches are drawn by the strategy itself.
+        augments: samples are mixed or made by the strategy.
         reads_rows: row numbers are looked at.
         differs_by_epoch: something else than the learning rate may change between epochs.
     """
@@ -63,5 +64,6 @@ class Overrides:
         self.plain = self.pools and self.shifts and not self.own_loss and not more
         self.captured = self.plain if of.capturable is None else of.capturable
         self.redraws = overridden("redraw")
-        self.reads_rows = overridden("loss", "modulate", "sample_weight", "observe", "before_update")
+        self.augments = overridden("augment")
+        self.reads_rows = overridden("augment", "loss", "modulate", "sample_weight", "observe", "before_update")
         self.differs_by_epoch = overridden("end_epoch", "begin_epoch") or (weighting is not None and weighting.differs_by_epoch)

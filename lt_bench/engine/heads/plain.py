@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lt_bench.core.errors import UserError
 from lt_bench.core.processes import current
 from lt_bench.features.samplers import EpochOrder
-from lt_bench.features.source import FeatureSource
+from lt_bench.features.source import FeatureSource, training_views
 from lt_bench.strategies.contract import Strategy
 
 
@@ -90,14 +90,6 @@ def epoch_order(strategy: Strategy, train: FeatureSource, orders: tuple[int, ...
         train.labels, strategy.class_counts.long(), strategy.sampler, orders, training_views(train, recipe.views),
         epochs=recipe.epochs, batch_size=recipe.batch_size, samples_of=recipe.samples_of, sample_weights=strategy.sample_weights,
     )  # fmt: skip
-
-
-def training_views(train: FeatureSource, views: str) -> tuple[int, ...]:
-    """Positions of the stored views that ``Recipe.views`` means."""
-    if views == "plain":
-        return (train.views.index("plain"),)
-    augmented = tuple(v for v, name in enumerate(train.views) if name != "plain")
-    return augmented if views == "augmented" and augmented else tuple(range(len(train.views)))
 
 
 @contextmanager

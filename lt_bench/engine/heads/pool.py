@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -59,6 +60,8 @@ class Member:
     def step(self, share: Share) -> None:
         """One optimizer step on this process's share of a batch."""
         self.strategy.draws.share(share.labels.shape[-1], share.processes.rank, share.processes.world)
+        if self.overrides.augments:
+            share = replace(share, batch=self.strategy.augment(share.batch))
         logits, objective = self.gradients(share)
         with torch.no_grad():
             self.loss_sum.add_(objective)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lt_bench.core.inference_heads import NormalisedLinear, on_sphere
+from lt_bench.core.inference_heads import NormalisedLinear, on_sphere, signed_power
 from lt_bench.strategies._lib.tensors import of_length
 from lt_bench.strategies.hyper import hyper
 from lt_bench.strategies.slots.base import Slot
@@ -43,16 +43,17 @@ class Classifier(Slot):
 class Cosine(Classifier):
     """Scaled cosines without bias: ``z_c = s h w_c / (||h|| ||w_c||)`` (``normed``), or with the feature divided by 1 + ||h|| (``squashed``).
 
-    ``normed``: kaidic/LDAM-DRW ``NormedLinear``; ``squashed``: OLTR and classifier-balancing ``models/CosNormClassifier.py``. Rows start at length 1.
+    power 0.5, for example, is Tukey's: ``sign(h) |h|^power`` in place of h. ``normed``: kaidic/LDAM-DRW ``NormedLinear``; ``squashed``: OLTR and classifier-balancing ``models/CosNormClassifier.py``. Rows start at length 1.
     """
 
     name = "cosine"
     scale: float = hyper(30.0, low=1e-3, high=1e3, help="s, part of the logits in training, at inference and in every metric")
     form: Literal["normed", "squashed"] = hyper("normed", help="feature divided by its norm, or by 1 + its norm")
+    power: float = hyper(1.0, low=0.01, high=10, help="of each dimension of the feature; equal for all heads of a stack")
 
     def inputs(self, features: Tensor) -> Tensor:
         """Features on (or in) the unit sphere."""
-        return on_sphere(features, self.form == "squashed")
+        return on_sphere(signed_power(features, self.power), self.form == "squashed")
 
     def row_length(self) -> Tensor | float:
         """s."""
@@ -64,4 +65,4 @@ class Cosine(Classifier):
 
     def head(self, weight: Tensor, bias: Tensor | None) -> nn.Module:
         """Scaled cosines."""
-        return NormalisedLinear(self.rows(weight), bias, squash=self.form == "squashed")
+        return NormalisedLinear(self.rows(weight), bias, squash=self.form == "squashed", power=self.power)
