@@ -12,6 +12,7 @@ import argparse
 import csv
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def main() -> None:
     board = one_board(runs, protocol=options.protocol, mode=options.mode)
     wanted = options.strategies.split(",")
     rows = [row for row in board.rows if row.label.partition(" ")[0] in wanted]
-    board = BoardRows(board.board, sorted(rows, key=lambda row: wanted.index(row.label.partition(" ")[0])))
+    board = replace(board, rows=sorted(rows, key=lambda row: wanted.index(row.label.partition(" ")[0])))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(options.out.with_name(options.out.name + ".csv"), by_class(board))
     write_text(options.out.with_name(options.out.name + ".md"), page(board))

@@ -24,7 +24,7 @@ from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writab
 from lt_bench.bench.hyperparameters import typed
 from lt_bench.bench.linear_head import fit_linear_head
 from lt_bench.bench.sources.cache import CacheSource
-from lt_bench.bench.tuned import tuned_choice, warnings_of_choice
+from lt_bench.bench.tuned import objective_in, tuned_choice, tuning_of, warnings_of_choice
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import Standardised
@@ -37,6 +37,7 @@ from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import read_manifest
 from lt_bench.features.write import check_features
 from lt_bench.leaderboard.load import from_records
+from lt_bench.leaderboard.objective.objective import objective_of
 from lt_bench.results.health import warnings_of
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
@@ -232,20 +233,21 @@ class Tuning:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The hyper-parameters with the highest macro accuracy on validation, mean over seeds, those that were fixed among them."""
+        """The hyper-parameters with the best objective on validation, mean over seeds, those that were fixed among them."""
         return dict(self.document["choice"])
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One line for each point of the grid, the best first: its hyper-parameters, ``macro_accuracy`` on validation, and that of each seed."""
+        """One line for each point of the grid, the best first: its hyper-parameters, the objective on validation (``macro_accuracy`` of macro), and that of each seed."""
         import pandas
 
+        objective = objective_in(self.document)
         seeds = [f"seed {seed}" for seed in self.document["seeds"]]
         lines = [
-            {**point["hyperparameters"], "macro_accuracy": point["mean"], **dict(zip(seeds, point["macro_accuracy"], strict=True))}
+            {**point["hyperparameters"], objective.metric: point["mean"], **dict(zip(seeds, point[objective.metric], strict=True))}
             for point in self.document["grid"]
         ]
-        return pandas.DataFrame(lines).sort_values("macro_accuracy", ascending=False, kind="stable", ignore_index=True)
+        return pandas.DataFrame(lines).sort_values(objective.metric, ascending=objective.lower, kind="stable", ignore_index=True)
 
 
 def fit(
@@ -307,6 +309,7 @@ def tune(
     grid: Mapping[str, Iterable[Any]] | None = None,
     results: str | Path | None = None,
     accelerator: str = "auto",
+    objective: str = "macro",
     **fixed: Any,
 ) -> Tuning:
     """Choose a strategy's hyper-parameters on the validation rows of a cache; the test rows are never read.
@@ -318,6 +321,7 @@ def tune(
         grid: values to try by hyper-parameter; by default the strategy's own grid.
         results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it.
         accelerator: auto, cpu or gpu.
+        objective: ``macro``, ``micro``, ``prior=FILE`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.
 
     Raises:
@@ -327,7 +331,8 @@ def tune(
     tried = None if grid is None else {name: [_typed(entry, {name: value})[name] for value in values] for name, values in grid.items()}
     if results is not None:
         require_writable(Path(results) / "tuning")
-    document = tuning.tune(entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried)
+    decides = objective_of(objective, cache.manifest.dataset.class_names)
+    document = tuning.tune(entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried, objective=decides)
     for line in warnings_of_choice(document):
         warnings.warn(line, stacklevel=2)
     if results is not None:
@@ -402,7 +407,7 @@ def _chosen(
         raise UserError(f"the code of {entry.public_name} changed since it was tuned; tune it again")
     if document["fixed"]:
         raise UserError("some hyper-parameters of this tuning were fixed by hand; pass them on as yours: lt.fit(..., **tuning.best)")
-    return tuned.best, planning.Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"])
+    return tuned.best, tuning_of(document)
 
 
 def _recorded(measured: MeasuredHead, store: Store | None) -> MeasuredHead:

@@ -24,13 +24,14 @@ FIRST_REVISION = "revision 1"
 
 @dataclass(frozen=True)
 class Tuning:
-    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size and seeds of the tuning."""
+    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size, seeds and id of the tuning, and its objective where that is not macro accuracy."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
     grid_size: int | None = None
     seeds: tuple[int, ...] | None = None
     tuning_id: str | None = None
+    objective: str | None = None
 
 
 @dataclass(frozen=True)

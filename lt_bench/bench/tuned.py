@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import Tuning, require_grid
 from lt_bench.core.errors import UserError
@@ -16,6 +18,7 @@ from lt_bench.core.identity import canonical_json, record_id
 from lt_bench.core.seals import SEAL, check_seal, check_version, read_json_object
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
+from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.results.health import DIVERGENCE
 from lt_bench.strategies.registry import Entry
 from lt_bench.strategies.revisions import code_of
@@ -27,9 +30,25 @@ NOT_OF_THE_CHOICE = {"id", "environment", "workers", SEAL}
 """Entries of a tuning that its id is not a hash of: they say where and how it was made."""
 
 
-def best_of(grid: Sequence[Mapping[str, Any]]) -> int:
+def objective_in(document: Mapping[str, Any]) -> Objective:
+    """The objective of a tuning: what it says, or macro accuracy, by which tunings chose before there were others."""
+    identity = document.get("objective", MACRO.identity)
+    values = None if identity["kind"] in ("macro", "micro") else np.array(identity["values"], np.float64)
+    return Objective(
+        identity["kind"], prior=values if identity["kind"] == "prior" else None, costs=values if identity["kind"] == "cost" else None
+    )
+
+
+def tuning_of(document: Mapping[str, Any]) -> Tuning:
+    """What a record says of the tuning that chose its hyper-parameters."""
+    kind = objective_in(document).kind
+    return Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], None if kind == "macro" else kind)
+
+
+def best_of(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> int:
     """Position of the point of a grid that is chosen: the best one (`ranked_points`) none of whose fits diverged, and that is not known to end elsewhere from a start that differs by rounding."""
-    return next(position for position in ranked_points(grid) if grid[position].get("repeats", True) and not has_diverged(grid[position]))
+    order = ranked_points(grid, objective)
+    return next(position for position in order if grid[position].get("repeats", True) and not has_diverged(grid[position]))
 
 
 def has_diverged(point: Mapping[str, Any]) -> bool:
@@ -39,13 +58,14 @@ def has_diverged(point: Mapping[str, Any]) -> bool:
 
 def warnings_of_choice(document: Mapping[str, Any]) -> list[str]:
     """A line where fits of the chosen point look wrong: which signs they show."""
-    signs = document["grid"][best_of(document["grid"])].get("health")
+    signs = document["grid"][best_of(document["grid"], objective_in(document))].get("health")
     return [f"{document['strategy']}: the best point of the grid looks wrong on validation: {', '.join(signs)}"] if signs else []
 
 
-def ranked_points(grid: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Positions of the points of a grid, the highest mean first; of means that agree to 1e-9 the first in the grid's order, which is the author's."""
-    return sorted(range(len(grid)), key=lambda position: (-round(grid[position]["mean"], 9), position))
+def ranked_points(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> list[int]:
+    """Positions of the points of a grid, the best mean first; of means that agree to 1e-9 the first in the grid's order, which is the author's."""
+    sign = 1 if objective.lower else -1
+    return sorted(range(len(grid)), key=lambda position: (sign * round(grid[position]["mean"], 9), position))
 
 
 def tuning_id(document: Mapping[str, Any]) -> str:
@@ -90,16 +110,17 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
         UserError: its id or the mean of a point is not that of its content, or the choice is not the best point of its grid.
     """
     try:
-        means = [statistics.fmean(point["macro_accuracy"]) for point in document["grid"]]
-        best = document["grid"][best_of(document["grid"])]
+        objective = objective_in(document)
+        scores = [point[objective.metric] for point in document["grid"]]
+        means = [statistics.fmean(of_seeds) for of_seeds in scores]
+        best = document["grid"][best_of(document["grid"], objective)]
         faults = {
             "its id is not that of its content": document["id"] != tuning_id(document),
             "it was not selected on validation": document["selected_on"] != "val" or document["val_seen_by_backbone"] is not False,
             "a mean is not that of its scores": means != [point["mean"] for point in document["grid"]],
-            "a point has not a score for each seed": {len(point["macro_accuracy"]) for point in document["grid"]}
-            != {len(document["seeds"])},
+            "a point has not a score for each seed": {len(of_seeds) for of_seeds in scores} != {len(document["seeds"])},
             "its choice was never tried": document["choice"] not in [point["hyperparameters"] for point in document["grid"]],
-            "its choice is not the best of what was tried": (document["choice"], document["macro_accuracy"])
+            "its choice is not the best of what was tried": (document["choice"], document[objective.metric])
             != (best["hyperparameters"], best["mean"]),
         }
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
@@ -120,7 +141,7 @@ def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[
         if path.is_file():
             document = read_tuning(path)
             _require_of(document, entry, manifest, path)
-            return dict(document["choice"]), Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"])
+            return dict(document["choice"]), tuning_of(document)
     return None
 
 

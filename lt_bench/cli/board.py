@@ -20,7 +20,9 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     from lt_bench.leaderboard.stats.statistics import cache_directory
 
     formats = checked_formats(options.formats)
-    board = leaderboard(options.results, options.columns, statistics=options.statistics, statistics_dir=cache_directory())
+    board = leaderboard(
+        options.results, options.columns, statistics=options.statistics, statistics_dir=cache_directory(), objective=options.objective
+    )
     written = board.write(options.out, formats)
     board.show(output.console)
     output.say("wrote " + ", ".join(str(path) for path in written))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from lt_bench.bench.contract.check import check_strategy
@@ -18,7 +19,7 @@ from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
-from lt_bench.bench.tuned import has_diverged, warnings_of_choice
+from lt_bench.bench.tuned import has_diverged, objective_in, warnings_of_choice
 from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.bench.tuning.tune import check_validation, tune, write_tuning
 from lt_bench.bench.verify import check_repeats, verify
@@ -28,6 +29,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.heads.fit import Hardware
+from lt_bench.leaderboard.objective.objective import explained, objective_of
 from lt_bench.leaderboard.tables.terminal import run_table
 from lt_bench.results.health import unhealthy, warnings_of
 from lt_bench.results.store import Store
@@ -55,7 +57,7 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     entries = [find(name) for name in dict.fromkeys(record.identity.strategy for record in records)]
     if options.best_test_epoch and without_epochs(entries):
         print(f"lt-bench: there are no epochs in {names_of(without_epochs(entries))}, and so no best test epoch", file=sys.stderr)  # noqa: T201
-    output.say(run_table(records, output.console.width))
+    output.say(run_table([(record, store.arrays(record)) for record in records], output.console.width))
     for remark in [*outcome.remarks, *warnings_of(records)]:
         output.note(f"lt-bench: {remark}")
     if outcome.repeats:
@@ -81,8 +83,13 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     join_process_group(hardware.layout, hardware.device)
     cache = resolve_cache(options)
     check_validation(cache)
+    objective = objective_of(options.objective, cache.manifest.dataset.class_names)
     require_writable(options.results / "tuning")
-    document = tune(entry, CacheSource(cache, hardware), options.seeds, fixed=fixed, workers=options.workers, watcher=Display())
+    bench = CacheSource(cache, hardware)
+    counts = np.bincount(bench.split("val").labels.cpu().numpy(), minlength=cache.manifest.dataset.num_classes)
+    if is_first_process():
+        output.say(f"chosen by {explained(objective, counts, 'validation')}")
+    document = tune(entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(), objective=objective)
     if is_first_process():
         _show_tuning(document, write_tuning(document, entry, cache.manifest, options.results), output)
     leave_process_group()
@@ -90,21 +97,24 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
 
 def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
     """The best points of the grid and the choice."""
+    objective = objective_in(document)
+    factor = 1 if objective.lower else 100
     table = Table(
-        title=f"{document['strategy']} on {document['cache']}: validation macro accuracy, {len(document['grid'])} points x seeds {document['seeds']}"
+        title=f"{document['strategy']} on {document['cache']}: validation {objective.metric.replace('_', ' ')}, {len(document['grid'])} points x seeds {document['seeds']}"
     )
     names = list(document["grid"][0]["hyperparameters"])
-    for name in [*names, "mean %", "per seed %"]:
+    unit = "" if objective.lower else " %"
+    for name in [*names, f"mean{unit}", f"per seed{unit}"]:
         table.add_column(name, justify="right")
-    for row in sorted(document["grid"], key=lambda row: -row["mean"])[:10]:
+    for row in sorted(document["grid"], key=lambda row: row["mean"] * (1 if objective.lower else -1))[:10]:
         values = [str(row["hyperparameters"][name]) for name in names]
-        table.add_row(*values, f"{100 * row['mean']:.2f}", " ".join(f"{100 * value:.2f}" for value in row["macro_accuracy"]))
+        table.add_row(*values, f"{factor * row['mean']:.2f}", " ".join(f"{factor * value:.2f}" for value in row[objective.metric]))
     output.say(table)
     for row in document["grid"]:
         if not row.get("repeats", True):
             output.say(
                 f"not chosen: {row['hyperparameters']}: from an initial head that differs by {SHIFT:g} it scores "
-                f"{' '.join(f'{100 * value:.2f}' for value in row['shifted'])} % per seed, so rounding decides where it ends"
+                f"{' '.join(f'{factor * value:.2f}' for value in row['shifted'])}{unit} per seed, so rounding decides where it ends"
             )
     if diverged := [row["hyperparameters"] for row in document["grid"] if has_diverged(row)]:
         output.say(f"not chosen: {len(diverged)} points whose fits diverged, the first {diverged[0]}")

@@ -29,6 +29,7 @@ from lt_bench.bench.tuned import chosen
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import layout
 from lt_bench.features.manifest import read_manifest
+from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.results.store import read_record
 from lt_bench.strategies.registry import find
 
@@ -55,6 +56,7 @@ def tune(options: TuneOptions) -> None:
     """The seeds, processes and workers, something to choose, the place of the choice, and the cache."""
     check_seeds(options.seeds)
     check_workers(options.workers, layout(options.devices).world)
+    check_objective(options.objective)
     require_grid(find(options.strategy.name))
     _require_place(options.results)
     find_fitting(options)

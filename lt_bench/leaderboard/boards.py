@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.load import Runs, Split, from_records
+from lt_bench.leaderboard.objective.objective import Objective, objective_of
 from lt_bench.leaderboard.ties import tied
 from lt_bench.results.record import MATMUL, PASSED, RunRecord
 from lt_bench.strategies.recipe import RECIPE_FIELDS
@@ -51,11 +52,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """A row's share of its board's statistics: standing, intervals over test images of its accuracy and of its difference to the best row."""
+    """A row's share of its board's statistics: standing, intervals over test images of its objective, of its difference to the best row, and of its accuracy on many, medium and few."""
 
     standing: Standing
     interval: tuple[float, float]
     behind: tuple[float, float] | None
+    groups: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, order=True)
@@ -77,12 +79,13 @@ class Board:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """All runs that share everything but the seed. `positions` are their lines in the frame, sorted by seed."""
+    """All runs that share everything but the seed. `positions` are their lines in the frame, sorted by seed; `objective` is that of the board."""
 
     runs: Runs
     board: Board
     positions: NDArray[np.intp]
     label: str
+    objective: Objective
     statistics: RowStatistics | None = None
     computed: dict[str, Any] = field(default_factory=dict, repr=False)  # values of columns by key: every table asks for them
 
@@ -99,6 +102,24 @@ class Row:
     def estimate(self, name: str) -> Estimate:
         """Mean and seed interval of a numeric column."""
         return seed_interval(self.values(name), self.varies)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """The objective for each seed (n,): of macro and micro accuracy what the records say, else from the stored predictions.
+
+        Raises:
+            UserError: a run has no predictions, and they are needed.
+        """
+        said = self.values(f"test/{self.objective.metric}")
+        if not np.isnan(said).any():
+            return said
+        outcomes = (self.runs.read(int(position), "test_labels", "test_predictions") for position in self.positions)
+        return np.array([self.objective.value(labels, predicted, len(self.split.class_names)) for labels, predicted in outcomes])
+
+    @property
+    def score(self) -> Estimate:
+        """Mean and seed interval of the objective."""
+        return seed_interval(self.scores, self.varies)
 
     @property
     def varies(self) -> str | None:
@@ -154,11 +175,20 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class BoardRows:
-    """A board with its rows, best mean test accuracy first; `resolvable` is the smallest resolvable difference, where statistics were made."""
+    """A board with its rows, the best mean of the objective on test first.
+
+    `test_counts` (K,) are the test images of each class, None where no run has its predictions; `resolvable` is the smallest resolvable difference, where statistics were made.
+    """
 
     board: Board
     rows: list[Row]
+    test_counts: NDArray[np.int64] | None
     resolvable: float | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """The objective that the rows are ranked by."""
+        return self.rows[0].objective
 
     @property
     def programs(self) -> str:
@@ -196,9 +226,9 @@ class BoardRows:
 
     @property
     def title(self) -> str:
-        """Dataset, imbalance, split, backbone, cache and protocol; the mode where it is not a re-trained head."""
+        """Dataset, imbalance, split, backbone, cache and protocol; the mode where it is not a re-trained head; the objective."""
         mode = [] if self.board.mode == "head" else [self.board.mode]
-        return ", ".join([self.task, self.features, self.board.protocol, *mode])
+        return ", ".join([self.task, self.features, self.board.protocol, *mode, f"objective {self.objective.text}"])
 
     @property
     def short(self) -> str:
@@ -207,8 +237,8 @@ class BoardRows:
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits of the content of every record and of its predictions behind the board, row by row."""
-        hashed = hashlib.sha256()
+        """32 hex digits of the objective and of the content of every record and of its predictions behind the board, row by row."""
+        hashed = hashlib.sha256(self.objective.digest.encode())
         for row in self.rows:
             hashed.update(f"{len(row.positions)}\n".encode())
             for position in row.positions:
@@ -216,8 +246,12 @@ class BoardRows:
         return hashed.hexdigest()[:32]
 
 
-def boards(runs: Runs) -> list[BoardRows]:
-    """Every board with its rows, boards in the order of their names."""
+def boards(runs: Runs, objective: str | None = None) -> list[BoardRows]:
+    """Every board with its rows, boards in the order of their names; the objective as of `objective_of`.
+
+    Raises:
+        UserError: no such objective, its file does not fit the classes of a board, or a run has no predictions that it needs.
+    """
     columns = runs.columns
     order = np.argsort(columns["seed"].astype(np.int64), kind="stable")
     members: dict[Board, dict[tuple[Any, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -227,7 +261,7 @@ def boards(runs: Runs) -> list[BoardRows]:
     for position in order:
         board, row = keys[position]
         members[board][row].append(int(position))
-    return [_board_rows(runs, board, members[board]) for board in sorted(members)]
+    return [_board_rows(runs, board, members[board], objective) for board in sorted(members)]
 
 
 def row_of(record: RunRecord) -> Row:
@@ -235,8 +269,8 @@ def row_of(record: RunRecord) -> Row:
     return boards(from_records([record]))[0].rows[0]
 
 
-def one_board(runs: Runs, **chosen: str) -> BoardRows:
-    """The single board that fits `chosen` (values of the board's fields).
+def one_board(runs: Runs, objective: str | None = None, **chosen: str) -> BoardRows:
+    """The single board that fits `chosen` (values of the board's fields), ranked by an objective as of `boards`.
 
     Raises:
         UserError: none fits, or several do: the message says which field differs and why such runs are not ranked together.
@@ -244,7 +278,9 @@ def one_board(runs: Runs, **chosen: str) -> BoardRows:
     if unknown := sorted(chosen.keys() - set(BOARD_FIELDS)):
         raise UserError(f"{', '.join(unknown)}: a board is chosen by {', '.join(BOARD_FIELDS)}")
     fitting = [
-        ranking for ranking in boards(runs) if all(str(getattr(ranking.board, name)).startswith(value) for name, value in chosen.items())
+        ranking
+        for ranking in boards(runs, objective)
+        if all(str(getattr(ranking.board, name)).startswith(value) for name, value in chosen.items())
     ]
     if not fitting:
         raise UserError(f"no runs with {', '.join(f'{name}={value}' for name, value in chosen.items()) or 'any board'}")
@@ -257,16 +293,23 @@ def one_board(runs: Runs, **chosen: str) -> BoardRows:
     return fitting[0]
 
 
-def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]]) -> BoardRows:
+def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]], named: str | None) -> BoardRows:
     labels = row_labels(list(members))
     for key, positions in members.items():
         if any(isinstance(one, str) and one != PASSED for one in runs.columns["contract"][positions]):
             labels[key] += " (fails lt-bench check)"
         if signs := signs_in(runs, positions):
             labels[key] += f" (unhealthy: {', '.join(signs)})"
-    rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key]) for key, positions in members.items()]
-    accuracy = tied(np.array([np.mean(row.values("test/accuracy")) for row in rows]))
-    return BoardRows(board, [row for _, row in sorted(zip(-accuracy, rows, strict=True), key=lambda pair: (pair[0], pair[1].label))])
+    names = runs.splits[board.split_hash].class_names
+    shown = runs.find_array(next(iter(members.values()))[0], "test_labels")
+    counts = None if shown is None else np.bincount(shown, minlength=len(names))
+    try:
+        objective = objective_of(named, names, counts)
+    except UserError as error:
+        raise UserError(f"{board.dataset} (split {board.split_hash[:8]}): {error}") from None
+    rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key], objective) for key, positions in members.items()]
+    scores = (1 if objective.lower else -1) * tied(np.array([np.mean(row.scores) for row in rows]))
+    return BoardRows(board, [row for _, row in sorted(zip(scores, rows, strict=True), key=lambda pair: (pair[0], pair[1].label))], counts)
 
 
 def signs_in(runs: Runs, positions: Iterable[int]) -> list[str]:

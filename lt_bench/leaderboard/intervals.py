@@ -1,4 +1,4 @@
-"""Intervals over seeds."""
+"""Intervals over seeds, and how values and intervals of an objective are written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
+
+from lt_bench.leaderboard.objective.objective import MICRO, Objective
 
 LEVEL = 0.95
 
@@ -46,3 +48,18 @@ def seed_interval(values: NDArray[np.floating], varies: str | None) -> Estimate:
 @functools.cache
 def _quantile(degrees: int) -> float:
     return float(stdtrit(degrees, 0.5 + LEVEL / 2))
+
+
+def ends_text(ends: tuple[float, float] | None, objective: Objective = MICRO) -> str | None:
+    """An interval as `41.20 to 43.05`: of accuracies in %, of costs as they are."""
+    factor = 1 if objective.lower else 100
+    return (
+        None
+        if ends is None
+        else f"{factor * ends[0]:.{4 if objective.lower else 2}f} to {factor * ends[1]:.{4 if objective.lower else 2}f}"
+    )
+
+
+def objective_text(value: float, objective: Objective, unit: str = "%") -> str:
+    """A value of an objective, or a difference of two, with its unit; costs have none."""
+    return f"{value:.4g}" if objective.lower else f"{100 * value:.2f} {unit}"

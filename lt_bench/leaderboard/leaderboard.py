@@ -15,6 +15,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows, boards
 from lt_bench.leaderboard.load import Measured, Runs, from_records, load_records
+from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.leaderboard.page.page import page
 from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.ranking import ranked
@@ -45,17 +46,19 @@ class Leaderboard:
         columns: of the tables.
         statistics: rank groups, intervals over test images and the smallest resolvable difference, from the test predictions of every run.
         statistics_dir: where statistics are stored between calls; None: nowhere.
+        objective: that rows are ranked by, as of `leaderboard.objective.objective.objective_of`.
     """
 
     runs: Runs
     columns: tuple[Column, ...]
     statistics: bool = True
     statistics_dir: Path | None = None
+    objective: str | None = None
 
     @cached_property
     def boards(self) -> list[BoardRows]:
-        """The boards with their rows, the best mean test accuracy first."""
-        rankings = boards(self.runs)
+        """The boards with their rows, the best mean of the objective on test first."""
+        rankings = boards(self.runs, self.objective)
         return [ranked(ranking, self.statistics_dir) for ranking in rankings] if self.statistics else rankings
 
     @property
@@ -116,7 +119,7 @@ class Leaderboard:
         return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png)]
 
     def _main(self, ranking: BoardRows) -> tuple[Column, ...]:
-        return usable(ranking, tuple(column for column in self.columns if column.main))
+        return tuple(column for column in usable(ranking, self.columns) if column.main)
 
 
 def checked_formats(formats: Iterable[str]) -> list[str]:
@@ -139,6 +142,7 @@ def leaderboard(
     *,
     statistics: bool = True,
     statistics_dir: Path | None = None,
+    objective: str | None = None,
 ) -> Leaderboard:
     """The leaderboard of a directory of records, or of records in memory: runs of `lt_bench.fit`, records with their arrays, or records alone (without statistics).
 
@@ -147,9 +151,11 @@ def leaderboard(
         columns: dotted names of modules that register columns.
         statistics: as of `Leaderboard`.
         statistics_dir: as of `Leaderboard`.
+        objective: `macro`, `micro`, `prior=FILE` or `cost=FILE`; None: macro for an imbalanced test set, else micro.
 
     Raises:
-        UserError: no records, a damaged one, two of the same run, or an unknown column module.
+        UserError: no records, a damaged one, two of the same run, an unknown column module, or no objective.
     """
+    check_objective(objective)
     runs = load_records(records) if isinstance(records, str | Path) else from_records(records)
-    return Leaderboard(runs, registered(columns), statistics and runs.has_arrays, statistics_dir)
+    return Leaderboard(runs, registered(columns), statistics and runs.has_arrays, statistics_dir, objective)

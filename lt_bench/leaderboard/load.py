@@ -306,6 +306,7 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "cache_name": data["cache"]["name"],
         "varies": data["seeds"]["varies"],
         "tuning": data["tuning"]["kind"],
+        "tuning_objective": data["tuning"].get("objective"),
         "environment": _environment(data["environment"], memo),
         "command": data["command"],
     }

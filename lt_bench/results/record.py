@@ -121,13 +121,14 @@ class CacheInfo:
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """Origin of the hyper-parameters, and what chose them."""
+    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
     grid_size: Annotated[int | None, {"minimum": 1}] = None
     seeds: list[int] | None = None
     tuning_id: str | None = None
+    objective: Annotated[str | None, {"default": None}] = None
 
 
 @dataclass(frozen=True)

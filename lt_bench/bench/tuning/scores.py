@@ -14,13 +14,14 @@ from lt_bench.bench.tuning.shifts import ShiftedStart
 from lt_bench.bench.workers import ATTEMPTS, Death
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.processes import current
+from lt_bench.leaderboard.objective.objective import Objective
 from lt_bench.results.health import DIVERGED
 
 
 class Score(NamedTuple):
-    """Macro accuracy of a head on validation, 0 where its fit diverged, and the signs that the fit went wrong (`results.health`)."""
+    """The objective of a head on validation, the worst that there is where its fit diverged, and the signs that the fit went wrong (`results.health`)."""
 
-    accuracy: float
+    value: float
     signs: tuple[str, ...] = ()
 
 
@@ -28,36 +29,38 @@ class Scorer:
     """Fits units and scores their heads; it keeps the features of the cache.
 
     Args:
+        objective: of the scores.
         bench: the cache, where it is open already.
         shifted: fit from initial heads that differ by rounding (`shifts.ShiftedStart`).
     """
 
-    def __init__(self, bench: CacheSource | None = None, shifted: bool = False) -> None:
-        self._bench, self._shifted = bench, shifted
+    def __init__(self, objective: Objective, bench: CacheSource | None = None, shifted: bool = False) -> None:
+        self._objective, self._bench, self._shifted = objective, bench, shifted
 
     def __call__(self, unit: Unit) -> dict[str, Score] | str:
         """Scores by run id; or a line that describes the error."""
         try:
             unit.check_code()
             self._bench = self._bench or unit.opened()
-            return validation_scores(self._bench, unit.runs, self._shifted)
+            return validation_scores(self._bench, unit.runs, self._objective, self._shifted)
         except (UserError, *FAILURES_OF_CODE) as error:
             if current().world > 1 and not isinstance(error, UserError):
                 raise  # the other processes may not have failed, and wait for this one
             return described(error)
 
 
-def validation_scores(bench: CacheSource, planned: Sequence[Planned], shifted: bool = False) -> dict[str, Score]:
+def validation_scores(bench: CacheSource, planned: Sequence[Planned], objective: Objective, shifted: bool = False) -> dict[str, Score]:
     """The score of each run, by run id."""
     scores: dict[str, Score] = {}
+    labels, K = bench.split("val").labels.cpu().numpy(), bench.manifest.dataset.num_classes
     for runs, fitted in bench.fitted(planned, (lambda: [ShiftedStart()]) if shifted else tuple):
         for head, run in enumerate(runs):
             if not fitted.is_finite(head):
-                scores[run.id] = Score(0.0, (DIVERGED,))
+                scores[run.id] = Score(objective.worst, (DIVERGED,))
                 continue
             measured = bench.measure(fitted.module(head), "val", None)
             signs = signs_of_course(fitted, head) | signs_of_predictions({"val": measured}, fitted)
-            scores[run.id] = Score(measured.scalars["macro_accuracy"], tuple(signs))
+            scores[run.id] = Score(objective.value(labels, measured.predictions, K), tuple(signs))
     return scores
 
 
@@ -67,13 +70,14 @@ def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers:
 
 
 def scores_of(
-    bench: CacheSource, points: Sequence[Sequence[Planned]], workers: int, watcher: Watcher, *, shifted: bool = False
+    bench: CacheSource, points: Sequence[Sequence[Planned]], objective: Objective, workers: int, watcher: Watcher, *, shifted: bool = False
 ) -> dict[str, Score]:
     """The score of every run of every point, by run id.
 
     Args:
         bench: the opened cache.
         points: the runs of each point of the grid, one for every seed.
+        objective: of the scores.
         workers: that share them.
         watcher: is told how far they are.
         shifted: as of `Scorer`.
@@ -87,7 +91,7 @@ def scores_of(
     scores: dict[str, Score] = {}
     watcher.expects(bench, sum(map(len, points)), recorded=0)
     with watcher:
-        for worker, unit, outcome in outcomes_of(Scorer(bench if workers == 1 else None, shifted), units, workers, watcher):
+        for worker, unit, outcome in outcomes_of(Scorer(objective, bench if workers == 1 else None, shifted), units, workers, watcher):
             if isinstance(outcome, Death):
                 raise UserError(
                     f"{unit.name}: its worker died {ATTEMPTS} times ({outcome}); if memory was short, fewer --workers take less"

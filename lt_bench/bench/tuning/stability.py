@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
@@ -14,21 +12,27 @@ from lt_bench.bench.tuned import has_diverged, ranked_points
 from lt_bench.bench.tuning.scores import scores_of
 from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.intervals import objective_text
+from lt_bench.leaderboard.objective.objective import Objective
 
 TOLERANCE = 0.001
-"""Most that the score of a seed may move, beside one validation image of the smallest class: a tenth of a point."""
+"""Most that the score of a seed may move, beside what one validation image can count: a tenth of a point, or of the span of costs."""
 _AT_ONCE = 3
 
 
-def tolerance_of(bench: CacheSource) -> float:
-    """Most that a score may move: `TOLERANCE`, or what one image of the smallest class of the validation set counts, whichever is more."""
-    counts = torch.bincount(bench.split("val").labels.cpu())
-    counts = counts[counts > 0]
-    return max(TOLERANCE, 1.0 / (len(counts) * int(counts.min())))
+def tolerance_of(bench: CacheSource, objective: Objective) -> float:
+    """Most that a score may move: `TOLERANCE`, or what the image of the validation set that weighs most can change, whichever is more."""
+    weights = objective.weights(bench.split("val").labels.cpu().numpy(), bench.manifest.dataset.num_classes)
+    return objective.span * max(TOLERANCE, float(weights.max()))
 
 
 def check_best(
-    bench: CacheSource, grid: list[dict[str, Any]], planned: Sequence[Sequence[Planned]], workers: int, watcher: Watcher
+    bench: CacheSource,
+    grid: list[dict[str, Any]],
+    planned: Sequence[Sequence[Planned]],
+    objective: Objective,
+    workers: int,
+    watcher: Watcher,
 ) -> None:
     """Fit the best points again from a shifted start, some at once, until one repeats; what was checked gets ``shifted`` (scores of its seeds) and ``repeats``.
 
@@ -36,8 +40,9 @@ def check_best(
 
     Args:
         bench: the opened cache.
-        grid: the points of the document, with ``macro_accuracy`` by seed and ``mean``.
+        grid: the points of the document, with scores by seed under the objective's metric, and ``mean``.
         planned: the runs of each point.
+        objective: of the scores.
         workers: as of `scores_of`.
         watcher: as of `scores_of`.
 
@@ -46,19 +51,19 @@ def check_best(
     """
     if planned[0][0].entry.fitting != "sgd":
         return
-    most = tolerance_of(bench)
-    order = [position for position in ranked_points(grid) if not has_diverged(grid[position])]
+    most = tolerance_of(bench, objective)
+    order = [position for position in ranked_points(grid, objective) if not has_diverged(grid[position])]
     for start in range(0, len(order), _AT_ONCE):
         best = order[start : start + _AT_ONCE]
-        scores = scores_of(bench, [planned[position] for position in best], min(workers, len(best)), watcher, shifted=True)
+        scores = scores_of(bench, [planned[position] for position in best], objective, min(workers, len(best)), watcher, shifted=True)
         for position in best:
             point = grid[position]
-            point["shifted"] = [scores[run.id].accuracy for run in planned[position]]
-            moved = max(abs(one - other) for one, other in zip(point["shifted"], point["macro_accuracy"], strict=True))
+            point["shifted"] = [scores[run.id].value for run in planned[position]]
+            moved = max(abs(one - other) for one, other in zip(point["shifted"], point[objective.metric], strict=True))
             point["repeats"] = moved <= most
         if any(grid[position]["repeats"] for position in best):
             return
     raise UserError(
         f"{planned[0][0].entry.name}: no point of the grid repeats: from an initial head that differs by {SHIFT:g} every one scores otherwise by more than "
-        f"{100 * most:.2g} points; try smaller values of lr (--strategy.lr fixes one)"
+        f"{objective_text(most, objective, 'points')}; try smaller values of lr (--strategy.lr fixes one)"
     )

@@ -26,9 +26,15 @@ from lt_bench.core.seals import sealed
 from lt_bench.engine.heads.fit import facts_of
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.manifest import Manifest
+from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.strategies.registry import Entry
 
-CRITERION = "macro accuracy over the classes that have validation images, mean over seeds"
+CRITERIA = {
+    "macro": "macro accuracy over the classes that have validation images",
+    "micro": "accuracy",
+    "prior": "class accuracies weighted by a prior",
+    "cost": "mean cost",
+}
 
 
 def tune(
@@ -40,6 +46,7 @@ def tune(
     grid: Mapping[str, Sequence[Any]] | None = None,
     workers: int | None = 1,
     watcher: Watcher | None = None,
+    objective: Objective = MACRO,
 ) -> dict[str, Any]:
     """Fit every point of a grid with every seed, and choose by validation the best point that repeats (`stability`). The test set is never loaded.
 
@@ -51,6 +58,7 @@ def tune(
         grid: values to try by hyper-parameter; by default the strategy's own.
         workers: processes that share the points, None for as many as pay. They import the main module anew, which not every script or notebook can stand.
         watcher: is told how far they are.
+        objective: that decides.
 
     Returns:
         The document of the tuning: everything that was tried, and what was chosen.
@@ -63,21 +71,23 @@ def tune(
     points, refused = accepted(entry, bench.cache, fixed, grid_points(entry, fixed, grid))
     planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
     workers = workers_of(bench, planned, workers)
-    scores = scores_of(bench, planned, workers, watcher or Watcher())
-    tried = [tried_point({**fixed, **point}, [scores[run.id] for run in runs]) for point, runs in zip(points, planned, strict=True)]
+    scores = scores_of(bench, planned, objective, workers, watcher or Watcher())
+    tried = [
+        tried_point({**fixed, **point}, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)
+    ]
     if all(map(has_diverged, tried)):
         raise UserError(
             f"{entry.public_name}: the fits of every point of the grid diverged; try smaller values of lr, or fix one with --strategy.lr"
         )
-    check_best(bench, tried, planned, workers, watcher or Watcher())
-    return sealed(tuning_document(entry, bench, points, tried, planned, fixed, refused) | {"workers": workers})
+    check_best(bench, tried, planned, objective, workers, watcher or Watcher())
+    return sealed(tuning_document(entry, bench, points, tried, planned, fixed, refused, objective) | {"workers": workers})
 
 
-def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score]) -> dict[str, Any]:
+def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], objective: Objective) -> dict[str, Any]:
     """A point of the grid as the document has it; ``health`` has the signs of its fits that one went wrong, where there are any."""
-    values = [score.accuracy for score in scores]
+    values = [score.value for score in scores]
     signs = sorted({sign for score in scores for sign in score.signs})
-    point = {"hyperparameters": hyperparameters, "macro_accuracy": values, "mean": statistics.fmean(values)}
+    point = {"hyperparameters": hyperparameters, objective.metric: values, "mean": statistics.fmean(values)}
     return point | ({"health": signs} if signs else {})
 
 
@@ -137,19 +147,19 @@ def accepted(
 
 def tuning_document(
     entry: Entry, bench: CacheSource, points: list[dict[str, Any]], grid: list[dict[str, Any]], planned: Sequence[Sequence[Planned]],
-    fixed: dict[str, Any], refused: list[dict[str, Any]],
+    fixed: dict[str, Any], refused: list[dict[str, Any]], objective: Objective,
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that was tried, what was left out and why, and what was chosen."""
     manifest = bench.manifest
-    best, seeds = best_of(grid), [run.repetition for run in planned[0]]
+    best, seeds = best_of(grid, objective), [run.repetition for run in planned[0]]
     present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())
     document = {
         "schema": SCHEMA_VERSION, "strategy": entry.public_name, "code": planned[best][0].code.text, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
-        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "criterion": CRITERION, "stable_to": tolerance_of(bench), "fixed": fixed, "seeds": seeds, "grid": grid,
+        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "objective": objective.identity, "criterion": f"{CRITERIA[objective.kind]}, mean over seeds", "stable_to": tolerance_of(bench, objective), "fixed": fixed, "seeds": seeds, "grid": grid,
         "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
-        "choice": grid[best]["hyperparameters"], "macro_accuracy": grid[best]["mean"], "at_edge": edges(points, points[best]),
+        "choice": grid[best]["hyperparameters"], objective.metric: grid[best]["mean"], "at_edge": edges(points, points[best]),
         "command": shlex.join(
-            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", manifest.name, "--seeds", ",".join(map(str, seeds)), *strategy_options(fixed)]
+            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", manifest.name, "--seeds", ",".join(map(str, seeds)), *([] if objective.kind == "macro" else ["--objective", objective.text]), *strategy_options(fixed)]
         ),
     }  # fmt: skip
     if refused:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench.leaderboard.boards import Board, BoardRows, Row
+from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.published.published import for_dataset
 from lt_bench.leaderboard.stats.across import ACROSS, across
 from lt_bench.leaderboard.tables.against import about, beside_table
 from lt_bench.leaderboard.tables.cells import MISSING, Cell, fixed, notes, number, table_cells, usable
-from lt_bench.leaderboard.tables.columns import Column, published_citation
+from lt_bench.leaderboard.tables.columns import Column, leading, published_citation
 
-_ON_A_PHONE = {"rank", "accuracy", "few"}
+_ON_A_PHONE = {"rank", "few"}
 _CITED = {"published", "published_difference", "published_source"}
 
 
@@ -72,10 +73,12 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
         "summary": _summary(ranking),
         "notes": notes(ranking, columns),
         "scale": [min(ends), max(ends)],
+        "lead": leading(ranking.objective),
+        "factor": 1 if ranking.objective.lower else 100,
         "baseline": next((row["mean"] for row, of in zip(rows, ranking.rows, strict=True) if of.label == "joint"), None),
         "columns": [
             {name: getattr(column, name) for name in ("key", "title", "about", "style", "better", "main")}
-            | {"phone": column.key in _ON_A_PHONE}
+            | {"phone": column.key in _ON_A_PHONE or column.key == leading(ranking.objective)}
             for column in columns
         ],
         "rows": rows,
@@ -95,6 +98,7 @@ def _chips(ranking: BoardRows) -> list[tuple[str, str]]:
         ("dataset", ranking.task),
         ("backbone", str(first.text("backbone"))),
         ("protocol", board.protocol if board.mode == "head" else f"{board.protocol}, {board.mode}"),
+        ("objective", ranking.objective.text),
         ("split", board.split_hash[:16]),
         ("cache", f"{first.text('cache_name')} {board.cache_key[:16]}"),
     ]
@@ -105,7 +109,7 @@ def _summary(ranking: BoardRows) -> list[tuple[str, str, str]]:
     best, classes = ranking.rows[0], ranking.rows[0].split.groups
     records = sum(len(row.positions) for row in ranking.rows)
     cards = [
-        ("Highest accuracy", f"{100 * best.estimate('test/accuracy').mean:.2f} %", best.label),
+        (f"Best by {ranking.objective.text}", objective_text(best.score.mean, ranking.objective), best.label),
         ("Rows", f"{len(ranking.rows)}", f"{len({row.text('strategy') for row in ranking.rows})} strategies, {records} runs"),
         (
             "Classes",
@@ -117,12 +121,19 @@ def _summary(ranking: BoardRows) -> list[tuple[str, str, str]]:
         first = sum(row.statistics is not None and row.statistics.standing.first == 1 for row in ranking.rows)
         cards.insert(1, ("May be the best", f"{first} of {len(ranking.rows)}", "cannot be told apart from the top (paired, Holm, 5 %)"))
     if ranking.resolvable is not None:
-        cards.insert(2, ("Resolves", f"{100 * ranking.resolvable:.2f} points", "smallest difference of a typical pair, 80 % power"))
+        cards.insert(
+            2,
+            (
+                "Resolves",
+                objective_text(ranking.resolvable, ranking.objective, "points"),
+                "smallest difference of a typical pair, 80 % power",
+            ),
+        )
     return cards
 
 
 def _row(row: Row, columns: tuple[Column, ...], cells: list[Cell]) -> dict[str, Any]:
-    accuracy = row.estimate("test/accuracy")
+    score = row.score
     images = None if row.statistics is None else row.statistics.interval
     environment = json.loads(row.text("environment"))
     facts = {
@@ -144,8 +155,8 @@ def _row(row: Row, columns: tuple[Column, ...], cells: list[Cell]) -> dict[str, 
         "rest": row.label[row.label.index("[") :] if "[" in row.label else None,
         "standing": None if row.statistics is None else asdict(row.statistics.standing),
         "search": search,
-        "mean": round(accuracy.mean, 6),
-        "seeds": None if accuracy.low is None or accuracy.high is None else [round(accuracy.low, 6), round(accuracy.high, 6)],
+        "mean": round(score.mean, 6),
+        "seeds": None if score.low is None or score.high is None else [round(score.low, 6), round(score.high, 6)],
         "images": None if images is None else [round(end, 6) for end in images],
         "cells": [
             _cell(cell, published_citation(row) if column.key in _CITED else None) for column, cell in zip(columns, cells, strict=True)

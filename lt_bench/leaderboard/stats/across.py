@@ -12,7 +12,7 @@ from lt_bench.leaderboard.boards import BoardRows, Row, row_labels, seed_text
 from lt_bench.leaderboard.stats.findings import distinct, duplicates_note
 from lt_bench.leaderboard.ties import ranks
 
-ACROSS = "Places among the rows that are on every board; accuracies of different boards are never averaged."
+ACROSS = "Places among the rows that are on every board, by its objective; accuracies of different boards are never averaged."
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Across:
 
     boards: tuple[str, ...]
     labels: tuple[str, ...]
-    accuracy: NDArray[np.float64]
+    scores: NDArray[np.float64]
     ranks: NDArray[np.float64]
     wins: NDArray[np.int64]
     missing: tuple[str, ...]
@@ -70,16 +70,17 @@ def _compare(rankings: list[BoardRows]) -> Across:
         if len(table.get(name, ())) != 1
     )
     dense = [name for name in names if all(len(table.get(name, ())) == 1 for table in tables)]
-    accuracy = np.array([[_accuracy(table[name][0]) for table in tables] for name in dense]).reshape(len(dense), len(tables))
+    scores = np.array([[table[name][0].score.mean for table in tables] for name in dense]).reshape(len(dense), len(tables))
+    signs = np.array([[1 if board.objective.lower else -1] for board in rankings])
     repeated = _duplicates(tables, dense)
     once = [row for row, name in enumerate(dense) if name not in repeated]
     stands_for = [once.index(dense.index(repeated.get(name, name))) for name in dense]
-    places = np.array([ranks(-board) for board in accuracy[once].T]).T.reshape(len(once), len(tables))[stands_for]
+    places = np.array([ranks(board) for board in signs * scores[once].T]).T.reshape(len(once), len(tables))[stands_for]
     order = sorted(range(len(dense)), key=lambda row: (float(places[row].mean()), dense[row]))
     wins = (places == places.min(0)).sum(1) if dense else np.zeros(0, np.int64)
     ordered = tuple(dense[row] for row in order)
     note = " ".join(duplicates_note(repeated))
-    return Across(tuple(board.short for board in rankings), ordered, accuracy[order], places[order], wins[order], missing, note)
+    return Across(tuple(board.short for board in rankings), ordered, scores[order], places[order], wins[order], missing, note)
 
 
 def _duplicates(tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:
@@ -114,7 +115,3 @@ def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
         if kind != "user" and row.exact:
             table[strategy, class_path, "{}", "official" if kind == "inferred" else kind, code].append(row)
     return table
-
-
-def _accuracy(row: Row) -> float:
-    return float(np.mean(row.values("test/accuracy")))

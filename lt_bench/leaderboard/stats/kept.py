@@ -13,7 +13,7 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.seals import check_seal, read_json_object, sealed
 
-KEPT_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}-\d+\.json")
+KEPT_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}-statistics\.json")
 AGAIN = "the next `lt-bench leaderboard` makes it anew"
 T = TypeVar("T")
 

@@ -1,10 +1,11 @@
 """Paired comparisons of all rows of a board on the same test images.
 
-The outcome D[s, n] of seed s on test image n is the difference of two rows' correctness (-1, 0 or 1). Both seeds and images are samples, so its
-mean has the variance of a two-way random-effects layout (the multi-reader multi-case analysis of Dorfman, Berbaum and Metz 1992, and its degrees of freedom
-after Hillis 2007): ``Var = (MS_images + max(MS_seeds - MS_residual, 0)) / (S N)``. With one line of outcomes this is the paired t test over images.
+The outcome D[s, n] of seed s on test image n is the difference of what the image is worth in two rows (whether it is right, or its cost), times the weight of the image in the
+objective. Both seeds and images are samples, so its sum over images, mean over seeds, has the variance of a two-way random-effects layout (the multi-reader multi-case analysis of
+Dorfman, Berbaum and Metz 1992, and its degrees of freedom after Hillis 2007): that over images of the mean over seeds, in the strata of a `Design`, plus that over seeds where it is more than images'
+own chance makes it. With one line of outcomes and one stratum this is the paired t test over images.
 
-Sums of squares of all pairs come from products of matrices of whole numbers, which are exact; so a board of 500 rows takes seconds.
+Squared distances of all pairs come from products of matrices; so a board of 500 rows takes seconds.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from lt_bench.leaderboard.stats.design import Columns, Design
 from lt_bench.leaderboard.stats.seed_noise import SeedNoise, seed_noise
 
 LEVEL = 0.05
 POWER_FACTOR = 1.959964 + 0.841621  # normal quantiles: two-sided 5 % and power 80 %
-_AT_ONCE = 4096  # columns that are float64 at a time
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class PairedTests:
-    """Tests of row i minus row j, each (R, R): mean difference in accuracy (a fraction), its standard error, degrees of freedom and two-sided p-value."""
+    """Tests of row i minus row j, each (R, R): mean difference of the objective, its standard error, degrees of freedom and two-sided p-value."""
 
     difference: Numbers
     error: Numbers
@@ -44,45 +45,56 @@ class _Variance:
     scatter: Numbers
 
 
-def compare_all(outcomes: Sequence[NDArray[np.bool_]], seeds: Sequence[list[int] | None], expected: SeedNoise | None) -> PairedTests:
+def compare_all(outcomes: Sequence[NDArray], seeds: Sequence[list[int] | None], expected: SeedNoise | None, design: Design) -> PairedTests:
     """Compare every two rows by the test that fits their seeds.
 
     Paired by seed where they share two or more, or where neither trains; else images are paired and seeds are not, and a row with one seed stands on `expected`;
     where that is None too, the two are not told apart at all (an infinite error, p = 1).
 
     Args:
-        outcomes: of each row, (S, N) whether seed s was right on image n.
+        outcomes: of each row, (S, N) what image n is worth with seed s.
         seeds: of each row, S of them; None for a row that trains nothing, which stands beside every seed of the other with its first line.
         expected: `pooled_noise` of the board.
+        design: weights and strata of the N images.
     """
-    R, N = len(outcomes), outcomes[0].shape[1]
+    R = len(outcomes)
     members: dict[tuple[int, ...] | None, list[int]] = defaultdict(list)
     for row, has in enumerate(seeds):
         members[None if has is None else tuple(has)].append(row)
-    groups = [_Group(rows, None if has is None else list(has), [outcomes[row] for row in rows]) for has, rows in members.items()]
+    groups = [_Group(rows, None if has is None else list(has), [outcomes[row] for row in rows], design) for has, rows in members.items()]
+    degrees = design.degrees([group.mean(list(range(group.outcomes.shape[1]))) for group in groups])
     difference, variance, scatter = (np.zeros((R, R)) for _ in range(3))
     for position, first in enumerate(groups):
         for second in groups[position:]:
-            found = _paired(first, second) if covers_seeds(first.seeds, second.seeds) else _unpaired(first, second, expected)
+            found = (
+                _paired(first, second, degrees) if covers_seeds(first.seeds, second.seeds) else _unpaired(first, second, expected, degrees)
+            )
             at, back = np.ix_(first.rows, second.rows), np.ix_(second.rows, first.rows)
             difference[back], difference[at] = -found.difference.T, found.difference
             for whole, part in ((variance, found.variance), (scatter, found.scatter)):
                 whole[back], whole[at] = part.T, part
-    return _student(difference, variance, scatter, N - 1)
+    return _student(difference, variance, scatter, degrees)
 
 
 class _Group:
     """Rows that have the same seeds: their places on the board, the seeds (None: they train nothing) and their outcomes (rows, S, N)."""
 
-    def __init__(self, rows: list[int], seeds: list[int] | None, outcomes: list[NDArray[np.bool_]]) -> None:
-        self.rows, self.seeds = rows, seeds
+    def __init__(self, rows: list[int], seeds: list[int] | None, outcomes: list[NDArray], design: Design) -> None:
+        self.rows, self.seeds, self.design = rows, seeds, design
         self.outcomes = np.stack([one[:1] if seeds is None else one for one in outcomes])
+        self.values = design.values(self.outcomes)
 
-    def lines(self, wanted: list[int]) -> NDArray[np.bool_]:
-        """Outcomes (rows, S, N) of the wanted seeds; those of rows that train nothing are the same for each."""
-        if self.seeds is None:
-            return np.broadcast_to(self.outcomes, (len(self.rows), len(wanted) or 1, self.outcomes.shape[2]))
-        return self.outcomes if wanted == self.seeds else self.outcomes[:, [self.seeds.index(seed) for seed in wanted]]
+    def places(self, wanted: list[int]) -> list[int]:
+        """Places of the wanted seeds among the outcomes; those of rows that train nothing are the same for each."""
+        return [0] * (len(wanted) or 1) if self.seeds is None else [self.seeds.index(seed) for seed in wanted]
+
+    def mean(self, places: list[int]) -> Columns:
+        """Deviations (rows, N) of the mean over seeds."""
+        return self.design.deviations(lambda part: self.outcomes[:, places, part].mean(1, dtype=np.float64))
+
+    def of_seed(self, place: int) -> Columns:
+        """Deviations (rows, N) of one seed."""
+        return self.design.deviations(lambda part: self.outcomes[:, place, part].astype(np.float64))
 
     @property
     def runs_once(self) -> bool:
@@ -90,11 +102,11 @@ class _Group:
         return self.seeds is not None and len(self.seeds) == 1
 
     def noise(self, expected: SeedNoise | None) -> Numbers:
-        """For each row: the share of its seeds in a mean square, their mean square and its degrees of freedom (3, rows); infinite where it is unknown."""
+        """For each row: the share of its seeds in a variance over them, that variance and its degrees of freedom (3, rows); infinite where it is unknown."""
         if self.seeds is None:
             return np.repeat([[0.0], [0.0], [1.0]], len(self.rows), 1)
-        noises = [seed_noise(outcomes) or expected or SeedNoise(np.inf, 0.0, 1.0) for outcomes in self.outcomes]
-        return np.array([(max(one.mean_square - one.residual, 0.0), one.mean_square, one.degrees) for one in noises]).T
+        noises = [seed_noise(outcomes, self.design) or expected or SeedNoise(np.inf, 0.0, 1.0) for outcomes in self.outcomes]
+        return np.array([(max(one.variance - one.residual, 0.0), one.variance, one.degrees) for one in noises]).T
 
 
 def compared_seeds(first: list[int] | None, second: list[int] | None) -> list[int]:
@@ -109,63 +121,57 @@ def covers_seeds(first: list[int] | None, second: list[int] | None) -> bool:
     return (first is None and second is None) or len(compared_seeds(first, second)) > 1
 
 
-def _paired(first: _Group, second: _Group) -> _Variance:
+def _paired(first: _Group, second: _Group, degrees: float) -> _Variance:
     seeds = compared_seeds(first.seeds, second.seeds)
-    a, b = first.lines(seeds), second.lines(seeds)
-    _, S, N = a.shape
-    by_seed = a.sum(2)[:, None] - b.sum(2)[None]  # (G, H, S) numbers of images
-    total = by_seed.sum(2)
-    whole = total**2 / (S * N)
-    ss_images = _squared_distances(a.sum(1, dtype=np.int32), b.sum(1, dtype=np.int32)) / S - whole
-    variance = ss_images / (N - 1)
-    scatter = variance**2 / (N - 1)
+    at, other = first.places(seeds), second.places(seeds)
+    S = len(at)
+    by_seed = first.values[:, None, at] - second.values[None, :, other]  # (G, H, S)
+    variance = _squared_distances(first.mean(at), second.mean(other), first.design.parts)
+    scatter = variance**2 / degrees
     if S > 1:
-        ss_seeds = (by_seed**2).sum(2) / N - whole
-        ss_all = _squared_distances(a.reshape(len(a), S * N), b.reshape(len(b), S * N)) - whole
-        ms_seeds, ms_residual = ss_seeds / (S - 1), np.maximum(ss_all - ss_images - ss_seeds, 0.0) / ((S - 1) * (N - 1))
-        more = ms_seeds > ms_residual
-        variance = variance + np.where(more, ms_seeds - ms_residual, 0.0)
-        scatter = scatter + np.where(more, ms_seeds**2 / (S - 1) + ms_residual**2 / ((S - 1) * (N - 1)), 0.0)
-    return _Variance(total / (S * N), variance / (S * N), scatter / (S * N) ** 2)
+        pairs = zip(at, other, strict=True)
+        of_seeds = sum(_squared_distances(first.of_seed(one), second.of_seed(two), first.design.parts) for one, two in pairs)
+        chance = np.maximum(of_seeds - S * variance, 0.0) / (S * (S - 1))
+        over_seeds = by_seed.var(2, ddof=1) / S
+        more = over_seeds > chance
+        variance = variance + np.where(more, over_seeds - chance, 0.0)
+        scatter = scatter + np.where(more, over_seeds**2 / (S - 1) + chance**2 / ((S - 1) * degrees), 0.0)
+    return _Variance(by_seed.mean(2), variance, scatter)
 
 
-def _unpaired(first: _Group, second: _Group, expected: SeedNoise | None) -> _Variance:
+def _unpaired(first: _Group, second: _Group, expected: SeedNoise | None, degrees: float) -> _Variance:
     """Rows that share fewer than two seeds: images are paired, seeds are not.
 
-    ``Var = MS_images / N + sum over rows of max(MS_seeds - MS_residual, 0) / (S N)``, the first of the difference of the rows' means over their runs. The second part is
+    To the variance over images of the difference of the rows' means over their runs comes, for each row, what its seeds add to the variance of a run, divided by their number. That is
     positive and unpaired, so it does not count on runs of equal seed being alike.
     """
-    a, b = first.outcomes, second.outcomes
-    (_, S, N), T = a.shape, b.shape[1]
-    difference = (a.sum((1, 2))[:, None] * T - b.sum((1, 2))[None] * S) / (S * T * N)
-    squares = _squared_distances(T * a.sum(1, dtype=np.int32), S * b.sum(1, dtype=np.int32)) / (S * T) ** 2
-    variance = (squares - N * difference**2) / (N - 1) / N
-    scatter = variance**2 / (N - 1)
+    S, T = first.outcomes.shape[1], second.outcomes.shape[1]
+    variance = _squared_distances(first.mean(list(range(S))), second.mean(list(range(T))), first.design.parts)
+    scatter = variance**2 / degrees
     for group, runs, axis in ((first, S, 1), (second, T, 0)):
-        excess, mean_square, degrees = np.expand_dims(group.noise(expected), axis + 1)
-        variance = variance + excess / (runs * N)
-        scatter = scatter + np.where(excess > 0, (mean_square / (runs * N)) ** 2 / degrees, 0.0)
-    if expected is not None and expected.mean_square > expected.residual and first.runs_once and second.runs_once:
-        scatter = scatter + 2 * (expected.mean_square / N) ** 2 / expected.degrees  # both stand on one estimate: (x + x)^2, not x^2 + x^2
-    return _Variance(difference, variance, scatter)
+        excess, over_seeds, own = np.expand_dims(group.noise(expected), axis + 1)
+        variance = variance + excess / runs
+        scatter = scatter + np.where(excess > 0, (over_seeds / runs) ** 2 / own, 0.0)
+    if expected is not None and expected.variance > expected.residual and first.runs_once and second.runs_once:
+        scatter = scatter + 2 * expected.variance**2 / expected.degrees  # both stand on one estimate: (x + x)^2, not x^2 + x^2
+    return _Variance(first.values.mean(1)[:, None] - second.values.mean(1)[None], variance, scatter)
 
 
-def _squared_distances(a: NDArray[np.integer | np.bool_], b: NDArray[np.integer | np.bool_]) -> Numbers:
-    """Sums of squares (G, H) of the differences of each line of a (G, n) and of b (H, n), whole numbers: exact."""
-    products = np.zeros((len(a), len(b)))
-    for start in range(0, a.shape[1], _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        products += a[:, part].astype(np.float64) @ b[:, part].astype(np.float64).T
-    of_a, of_b = (np.array([np.square(line, dtype=np.int64).sum() for line in one], dtype=np.float64) for one in (a, b))
-    return of_a[:, None] + of_b[None] - 2 * products
+def _squared_distances(first: Columns, second: Columns, parts: Sequence[slice]) -> Numbers:
+    """Sums of squares (G, H) of the differences of each line of one array (G, N) and of another (H, N)."""
+    total = 0.0
+    for part in parts:
+        a, b = first(part), second(part)
+        total = total + (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * (a @ b.T)
+    return np.maximum(total, 0.0)
 
 
-def _student(difference: Numbers, variance: Numbers, scatter: Numbers, most_degrees: int) -> PairedTests:
+def _student(difference: Numbers, variance: Numbers, scatter: Numbers, most_degrees: float) -> PairedTests:
     """Student's t tests of differences whose variances have several parts: ``degrees = variance^2 / scatter`` (Satterthwaite)."""
     error = np.sqrt(np.maximum(variance, 0.0))
     certain, unknown = error == 0.0, np.isinf(error)
     usual = ~(certain | unknown)
-    degrees = np.where(unknown, 1.0, float(most_degrees))
+    degrees = np.where(unknown, 1.0, most_degrees)
     np.divide(variance**2, scatter, out=degrees, where=usual)
     p = np.where(unknown | (difference == 0.0), 1.0, 0.0)
     p[usual] = 2.0 * stdtr(degrees[usual], -np.abs(difference[usual]) / error[usual])

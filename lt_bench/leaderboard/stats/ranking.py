@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from lt_bench.leaderboard.boards import BoardRows, Row, RowStatistics
+from lt_bench.leaderboard.intervals import ends_text, objective_text
 from lt_bench.leaderboard.stats.statistics import board_statistics
 
 
 def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
     """The board with statistics in its rows, from the test predictions; `directory` as of `board_statistics`."""
     statistics = board_statistics(ranking, directory)
-    values = zip(statistics.standings, statistics.intervals, [None, *statistics.behind[1:]], strict=True)
+    groups = [{name: ends[row] for name, ends in statistics.groups.items()} for row in range(len(ranking.rows))]
+    values = zip(statistics.standings, statistics.intervals, [None, *statistics.behind[1:]], groups, strict=True)
     rows = [replace(row, statistics=RowStatistics(*of_row), computed={}) for row, of_row in zip(ranking.rows, values, strict=True)]
-    return BoardRows(ranking.board, rows, statistics.resolvable)
+    return replace(ranking, rows=rows, resolvable=statistics.resolvable)
 
 
 def statistics_note(ranking: BoardRows) -> str:
@@ -22,18 +26,30 @@ def statistics_note(ranking: BoardRows) -> str:
     best = ranking.rows[0]
     if best.statistics is None:
         return ""
-    low, high = (100 * end for end in best.statistics.interval)
+    objective = best.objective
+    few = (
+        f", its few-shot classes {ends_text(best.statistics.groups['few'])} ({_few_images(ranking)})"
+        if "few" in best.statistics.groups
+        else ""
+    )
     notes = [
         f"Rank: possible places{_LETTERED if any(_letters(row) for row in ranking.rows) else ''} (paired over seeds and test images, Holm-corrected over all pairs, 5 %).",
-        "Bold accuracy: place 1 is possible by these tests; in other columns bold is the best mean, underlined the second, and nothing is tested.",
-        f"Other test images would move accuracies by more than ± says: {best.label} has {low:.2f} to {high:.2f} (95 %, bootstrap over test images).",
+        f"Bold {objective.title}: place 1 is possible by these tests; in other columns bold is the best mean, underlined the second, and nothing is tested.",
+        f"Other test images would move figures by more than ± says: {best.label} has {ends_text(best.statistics.interval, objective)} (95 %, over test images"
+        f"{' within classes' if objective.within_classes else ''}){few}.",
         *_one_seed(ranking),
     ]
     if ranking.resolvable is not None:
         notes.append(
-            f"Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {100 * ranking.resolvable:.2f} points."
+            f"Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {objective_text(ranking.resolvable, objective, 'points')}."
         )
     return " ".join(notes)
+
+
+def _few_images(ranking: BoardRows) -> str:
+    """`14 test images in 4 classes`, of the few-shot classes."""
+    few = np.zeros(0, np.int64) if ranking.test_counts is None else ranking.test_counts[ranking.rows[0].split.groups.few]
+    return f"{few.sum():,} test images in {(few > 0).sum()} classes"
 
 
 _LETTERED = ", then groups: neighbouring rows that share a letter cannot be told apart"

@@ -7,26 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.leaderboard.stats.design import Design
+
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """Variation of a row's runs with the seed: mean square over seeds of (S, N) outcomes, the residual mean square in it, degrees of freedom of the former."""
+    """Variation of a row's objective with the seed: variance over seeds of one run's value, the part of it that is images' own chance, degrees of freedom of the former."""
 
-    mean_square: float
+    variance: float
     residual: float
     degrees: float
 
 
-def seed_noise(outcomes: NDArray[np.bool_]) -> SeedNoise | None:
+def seed_noise(outcomes: NDArray, design: Design) -> SeedNoise | None:
     """Seed noise of one row's (S, N) outcomes, from their two-way analysis of variance; None for a single seed."""
-    S, N = outcomes.shape
+    S = len(outcomes)
     if S < 2:
         return None
-    images, seeds = outcomes.mean(0, dtype=np.float64), outcomes.mean(1, dtype=np.float64)
-    mean = float(seeds.mean())
-    ss_images, ss_seeds = S * float(np.sum((images - mean) ** 2)), N * float(np.sum((seeds - mean) ** 2))
-    residual = max(S * N * mean * (1 - mean) - ss_images - ss_seeds, 0.0)
-    return SeedNoise(ss_seeds / (S - 1), residual / ((S - 1) * (N - 1)), S - 1.0)
+    values = design.values(outcomes[None])[0]
+    apart = design.deviations(lambda part: outcomes[:, part].astype(np.float64))
+    residual = sum(float(np.sum((lines - lines.mean(0)) ** 2)) for lines in map(apart, design.parts))
+    return SeedNoise(float(values.var(ddof=1)), residual / (S - 1), S - 1.0)
 
 
 def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
@@ -38,7 +39,7 @@ def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
     if not rows:
         return None
     weights = np.array([row.degrees for row in rows])
-    values = np.array([row.mean_square for row in rows])
+    values = np.array([row.variance for row in rows])
     mean = float(np.average(values, weights=weights))
     scatter = float(np.average((values - mean) ** 2, weights=weights)) * len(rows) / max(len(rows) - 1, 1)
     degrees = float(weights.sum()) if len(rows) > 2 else 1.0

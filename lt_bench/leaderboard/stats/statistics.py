@@ -15,11 +15,13 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.provenance import digest
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
-from lt_bench.leaderboard.stats.bootstrap import RESAMPLES, percentiles, resample
+from lt_bench.leaderboard.objective.objective import MACRO, MICRO
+from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.groups import holm, standings
 from lt_bench.leaderboard.stats.kept import kept_or_computed
 from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, compare_all
 from lt_bench.leaderboard.stats.seed_noise import pooled_noise, seed_noise
+from lt_bench.leaderboard.stats.shares import group_intervals, objective_intervals, student_intervals
 
 ROUNDING = 1e-6
 """Largest difference of a recorded accuracy from that of the predictions: metrics are computed in float32."""
@@ -29,11 +31,14 @@ ROUNDING = 1e-6
 class BoardStatistics:
     """Statistics of a board's R rows, in the order of the board.
 
-    `intervals[r]`: 95 % interval of row r's accuracy over test images. `behind[r]`: interval of row r minus the best row. `resolvable`: the smallest difference found with 80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested. Fractions throughout.
+    `intervals[r]`: 95 % interval of row r's objective over test images. `behind[r]`: interval of row r minus the best row. `groups[name][r]`: interval over test images of its accuracy on many, medium or few,
+    without groups that have no test images. `resolvable`: the smallest difference found with 80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested.
+    Fractions, or costs.
     """
 
     intervals: list[tuple[float, float]]
     behind: list[tuple[float, float]]
+    groups: dict[str, list[tuple[float, float]]]
     standings: list[Standing]
     resolvable: float | None
 
@@ -43,49 +48,62 @@ def cache_directory() -> Path:
     return home() / "statistics"
 
 
-def board_statistics(ranking: BoardRows, directory: Path | None = None, resamples: int = RESAMPLES) -> BoardStatistics:
+def board_statistics(ranking: BoardRows, directory: Path | None = None) -> BoardStatistics:
     """Statistics of a board, from those kept in `directory` (None: nowhere) where the same program saw the same records with the same predictions before.
 
     Raises:
         UserError: a side file is missing, a record's accuracy is not that of its predictions, or two rows were not evaluated on the same images.
     """
     if directory is None:
-        return compute(ranking, resamples)
-    path = directory / f"{ranking.fingerprint}-{_program()}-{resamples}.json"
-    return kept_or_computed(path, lambda: compute(ranking, resamples), asdict, _from_json)
+        return compute(ranking)
+    path = directory / f"{ranking.fingerprint}-{_program()}-statistics.json"
+    return kept_or_computed(path, lambda: compute(ranking), asdict, _from_json)
 
 
 @cache
 def _program() -> str:
     """Fingerprint of the files that compute statistics, so that those of another program are never shown."""
     here = Path(__file__).parent
-    return digest(b"\n".join(path.read_bytes() for path in (*sorted(here.glob("*.py")), here.parent / "ties.py")))
+    files = (*sorted(here.glob("*.py")), here.parent / "ties.py", here.parent / "objective" / "objective.py")
+    return digest(b"\n".join(path.read_bytes() for path in files))
 
 
-def compute(ranking: BoardRows, resamples: int = RESAMPLES) -> BoardStatistics:
+def compute(ranking: BoardRows) -> BoardStatistics:
     """Statistics of a board, computed without a cache."""
+    objective, split = ranking.objective, ranking.rows[0].split
     labels = ranking.rows[0].runs.array(ranking.rows[0].positions[0], "test_labels")
-    outcomes = [outcome(row, labels) for row in ranking.rows]
-    correct = np.stack([values.mean(0, dtype=np.float64) for values in outcomes])
-    drawn = resample(correct, resamples)
+    design = Design.of(objective, labels, len(split.class_names))
+    predictions = [checked_predictions(row, labels) for row in ranking.rows]
+    outcomes = [objective.of_images(labels, one) for one in predictions]
+    worth = np.stack([one.mean(0, dtype=np.float64) for one in outcomes])
+    counts = np.bincount(labels, minlength=len(split.class_names))
+    accuracy = np.stack([class_accuracy(one, labels, counts) for one in predictions])
     seeds = [row.varied_seeds for row in ranking.rows]
-    noises = [seed_noise(values) for values, has in zip(outcomes, seeds, strict=True) if has is not None]
+    noises = [seed_noise(values, design) for values, has in zip(outcomes, seeds, strict=True) if has is not None]
     expected = pooled_noise([noise for noise in noises if noise is not None])
-    tests = compare_all(outcomes, seeds, expected)
-    pairs = np.triu_indices(len(correct), 1)
+    tests = compare_all(outcomes, seeds, expected, design)
+    pairs = np.triu_indices(len(outcomes), 1)
     different = np.zeros(tests.p.shape, bool)
     different[pairs] = holm(tests.p[pairs]) < LEVEL
-    better = (different | different.T) & (tests.difference > 0)
+    better = (different | different.T) & (tests.difference < 0 if objective.lower else tests.difference > 0)
     errors = tests.error[pairs]
     resolvable = POWER_FACTOR * float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
-    return BoardStatistics(percentiles(drawn), percentiles(drawn - drawn[:, :1]), standings(better), resolvable)
+    intervals = objective_intervals(worth, accuracy, counts, objective, design)
+    behind = student_intervals(worth - worth[:1], design)
+    return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), standings(better), resolvable)
 
 
-def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """(S, N) whether each seed's stored prediction is right.
+def class_accuracy(predictions: NDArray[np.integer], labels: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(K,) accuracy of each class, mean over seeds, from predictions (S, N); NaN for a class without images."""
+    right = np.bincount(labels, (predictions == labels).mean(0), len(counts))
+    return np.divide(right, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+
+def checked_predictions(row: Row, labels: NDArray[np.integer]) -> NDArray[np.integer]:
+    """(S, N) stored predictions of each seed.
 
     Raises:
-        UserError: a run has other test labels than the board, or says another accuracy than its predictions give.
+        UserError: a run has other test labels than the board, or says other accuracies than its predictions give.
     """
     read = [row.runs.read(int(position), "test_predictions", "test_labels") for position in row.positions]
     for position, (_, own) in zip(row.positions, read, strict=True):
@@ -94,20 +112,24 @@ def outcome(row: Row, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
             raise UserError(
                 f"{path}: its test labels are not those of the other runs on {row.board.dataset}; move the record away and run again"
             )
-    right = np.stack([predictions == labels for predictions, _ in read])
-    for position, given, said in zip(row.positions, right.mean(1), row.values("test/accuracy"), strict=True):
-        if not abs(given - said) <= ROUNDING:
-            raise UserError(
-                f"{row.runs.columns['path'][position] or row.label}: says test accuracy {said:.6f}, and its predictions give {given:.6f}; "
-                "restore it from a copy, or move it away and run again"
-            )
-    return right
+    predictions = np.stack([predicted for predicted, _ in read])
+    for objective in (MICRO, MACRO):
+        weights = objective.weights(labels, len(row.split.class_names))
+        for position, predicted, said in zip(row.positions, predictions, row.values(f"test/{objective.metric}"), strict=True):
+            given = float((predicted == labels) @ weights)
+            if not abs(given - said) <= ROUNDING and not (objective is MACRO and np.isnan(said)):  # only accuracy is in every record
+                raise UserError(
+                    f"{row.runs.columns['path'][position] or row.label}: says test {objective.metric.replace('_', ' ')} {said:.6f}, and its predictions give {given:.6f}; "
+                    "restore it from a copy, or move it away and run again"
+                )
+    return predictions
 
 
 def _from_json(data: Mapping[str, Any]) -> BoardStatistics:
     return BoardStatistics(
         intervals=[(low, high) for low, high in data["intervals"]],
         behind=[(low, high) for low, high in data["behind"]],
+        groups={name: [(low, high) for low, high in ends] for name, ends in data["groups"].items()},
         standings=[Standing(**standing) for standing in data["standings"]],
         resolvable=data["resolvable"],
     )

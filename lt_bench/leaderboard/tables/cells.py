@@ -9,10 +9,11 @@ from typing import Any
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.intervals import Estimate
+from lt_bench.leaderboard.objective.objective import explained
 from lt_bench.leaderboard.stats.across import missing_seeds
 from lt_bench.leaderboard.stats.findings import findings
 from lt_bench.leaderboard.stats.ranking import statistics_note
-from lt_bench.leaderboard.tables.columns import Column, Value, column_value
+from lt_bench.leaderboard.tables.columns import Column, Value, arranged, column_value, leading
 
 MISSING = "–"  # noqa: RUF001 - an en dash: no value
 
@@ -69,12 +70,16 @@ def fixed(value: float, decimals: int) -> str:
 def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
     """Cells of every row and column, with first and second places where the column has a better end.
 
-    Accuracies have first places wherever the tests leave place 1 possible, and no second; other columns, and boards without statistics, by the printed means.
+    The objective has first places wherever the tests leave place 1 possible, and no second; other columns, and boards without statistics, by the printed means.
     """
     values = [[column_value(row, column) for column in columns] for row in ranking.rows]
     result = [[Cell(column_value(row, column), _text(row, column)) for column in columns] for row in ranking.rows]
     for index, column in enumerate(columns):
-        standings = [row.statistics.standing for row in ranking.rows if row.statistics is not None] if column.key == "accuracy" else []
+        standings = (
+            [row.statistics.standing for row in ranking.rows if row.statistics is not None]
+            if column.key == leading(ranking.objective)
+            else []
+        )
         places = {position: 1 for position, standing in enumerate(standings) if standing.first == 1}
         for position, place in (places or _places([line[index] for line in values], column)).items():
             cell = result[position][index]
@@ -122,8 +127,8 @@ def _places(values: list[Value], column: Column) -> dict[int, int]:
 
 
 def usable(ranking: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
-    """The columns that at least one row of the board has a value for."""
-    return tuple(column for column in columns if any(_text(row, column) != MISSING for row in ranking.rows))
+    """The columns that at least one row of the board has a value for, that of the objective first."""
+    return tuple(column for column in arranged(columns, ranking.objective) if any(_text(row, column) != MISSING for row in ranking.rows))
 
 
 def interval_note(rows: list[Row]) -> str:
@@ -150,6 +155,7 @@ def notes(ranking: BoardRows, columns: Iterable[Column] = ()) -> list[str]:
         computed["notes"] = [
             note
             for note in (
+                f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
                 interval_note(ranking.rows),
                 ranking.programs,
                 ranking.health,

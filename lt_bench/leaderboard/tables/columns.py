@@ -20,7 +20,8 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.names import search_current_folder
 from lt_bench.core.provenance import fingerprints
 from lt_bench.leaderboard.boards import Row, seed_text, signs_in
-from lt_bench.leaderboard.intervals import Estimate, seed_interval
+from lt_bench.leaderboard.intervals import Estimate, ends_text, seed_interval
+from lt_bench.leaderboard.objective.objective import Objective
 from lt_bench.leaderboard.published.published import Published, nearest
 
 Value = Estimate | float | int | str | None
@@ -49,6 +50,26 @@ class Column:
     def program(self) -> str:
         """The files of `code` with their fingerprints, for a note; empty for a column of the suite's."""
         return ", ".join(f"{name} {one}" for name, one in sorted(self.code.items()))
+
+
+LEADS = {"micro": "accuracy", "macro": "macro_accuracy"}
+
+
+def leading(objective: Objective) -> str:
+    """Key of the column that shows an objective."""
+    return LEADS.get(objective.kind, "objective_value")
+
+
+def arranged(columns: Iterable[Column], objective: Objective) -> tuple[Column, ...]:
+    """The columns of a table that is ranked by an objective: its own comes first, behind the places, and is in every table."""
+    lead = leading(objective)
+    by_key = {column.key: column for column in columns if column.key != "objective_value" or column.key == lead}
+    if lead not in by_key:
+        return tuple(by_key.values())
+    title = objective.title if lead == "objective_value" else by_key[lead].title
+    about = objective.words if lead == "objective_value" else by_key[lead].about
+    first = replace(by_key.pop(lead), main=True, title=title, about=about, better="lower" if objective.lower else "higher")
+    return tuple(column for key in ("rank", lead, *by_key) if (column := first if key == lead else by_key.pop(key, None)) is not None)
 
 
 def column_value(row: Row, column: Column) -> Value:
@@ -127,7 +148,8 @@ def _tuning(row: Row) -> str:
     if kind != "tuned":
         return kind
     size = row.values("grid_size")[0]
-    return "tuned on val" + ("" if np.isnan(size) else f", {size:.0f} tried")
+    by = row.text("tuning_objective")
+    return "tuned on val" + (f" by {by}" if by else "") + ("" if np.isnan(size) else f", {size:.0f} tried")
 
 
 def reproduce(row: Row) -> str:
@@ -169,20 +191,25 @@ def published_citation(row: Row) -> str | None:
     return None if line is None else line.citation
 
 
+def _objective(row: Row) -> Estimate:
+    """The objective as it is shown: accuracies in %, costs as they are."""
+    return seed_interval(row.scores * (1.0 if row.objective.lower else 100.0), row.varies)
+
+
 def _rank(row: Row) -> str | None:
     return None if row.statistics is None else row.statistics.standing.text
 
 
-def _range(ends: tuple[float, float] | None) -> str | None:
-    return None if ends is None else f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}"
-
-
 def _over_images(row: Row) -> str | None:
-    return None if row.statistics is None else _range(row.statistics.interval)
+    return None if row.statistics is None else ends_text(row.statistics.interval, row.objective)
 
 
 def _behind(row: Row) -> str | None:
-    return None if row.statistics is None else _range(row.statistics.behind)
+    return None if row.statistics is None else ends_text(row.statistics.behind, row.objective)
+
+
+def _group_over_images(name: str) -> Callable[[Row], str | None]:
+    return lambda row: None if row.statistics is None else ends_text(row.statistics.groups.get(name))
 
 
 def _count(name: str) -> Callable[[Row], Value]:
@@ -191,12 +218,16 @@ def _count(name: str) -> Callable[[Row], Value]:
 
 for _column in (
     Column("rank", "Rank", _rank, None, "text", 0, "possible places, then the groups; rows that share a letter cannot be told apart (paired tests, Holm-corrected)"),
+    Column("objective_value", "Objective", _objective, about="the objective of the board: accuracies in %, costs as they are", main=False),
     Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %"),
-    Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % bootstrap interval of the accuracy over test images, %", main=False),
-    Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired bootstrap interval of the difference to the best row over test images, points", main=False),
+    Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % interval of the objective over test images", main=False),
+    Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired t interval of the difference to the best row in the objective, over test images", main=False),
     Column("many", "Many", _metric("test/many"), "higher", "percent", about="mean accuracy of classes with more than 100 training images, %"),
     Column("medium", "Medium", _metric("test/medium"), "higher", "percent", about="mean accuracy of classes with 20 to 100 training images, %"),
     Column("few", "Few", _metric("test/few"), "higher", "percent", about="mean accuracy of classes with fewer than 20 training images, %"),
+    Column("many_over_images", "Many over images", _group_over_images("many"), None, "text", 0, "95 % exact binomial interval of Many over test images, %", main=False),
+    Column("medium_over_images", "Medium over images", _group_over_images("medium"), None, "text", 0, "95 % exact binomial interval of Medium over test images, %", main=False),
+    Column("few_over_images", "Few over images", _group_over_images("few"), None, "text", 0, "95 % exact binomial interval of Few over test images, %", main=False),
     Column("worst_class", "Worst", _metric("test/worst_class"), "higher", "percent", 1, "accuracy of the worst class, %", main=False),
     Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
     Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),

@@ -13,10 +13,9 @@ from rich.text import Text
 
 from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
-from lt_bench.leaderboard.load import from_records
+from lt_bench.leaderboard.load import Measured, from_records
 from lt_bench.leaderboard.tables.cells import interval_note, legend, notes, table_cells, value_text
-from lt_bench.leaderboard.tables.columns import Column, Value, column_value, registered
-from lt_bench.results.record import RunRecord
+from lt_bench.leaderboard.tables.columns import Column, Value, arranged, column_value, leading, registered
 
 _PLACE_STYLE = {1: "bold green", 2: "underline"}
 _NARROW = 130  # characters under which a board shows means without their intervals
@@ -52,10 +51,11 @@ def board_table(ranking: BoardRows, columns: tuple[Column, ...], width: int | No
     return table
 
 
-def run_table(records: Iterable[RunRecord], width: int | None = None) -> Table:
+def run_table(records: Iterable[Measured], width: int | None = None) -> Table:
     """The records of one run (any strategies and seeds): a line for each seed, then mean and 95 % interval; the first columns that fit into ``width``."""
     rankings = boards(from_records(records))
-    columns = [column for column in registered() if column.key in _RUN_COLUMNS]
+    leads = {leading(board.objective): board.objective for board in rankings}
+    columns = arranged([column for column in registered() if column.key in {*_RUN_COLUMNS, *leads}], next(iter(leads.values())))
     lines: list[list[str]] = []
     sections: list[int] = []
     for board in rankings:
@@ -115,4 +115,4 @@ def _fitting(cells: list[list[str]], titles: list[str], width: int | None) -> in
 
 def _at_seed(row: Row, column: Column, position: int) -> Value:
     """A column's value for one seed of a row."""
-    return column_value(Row(row.runs, row.board, row.positions[position : position + 1], row.label), column)
+    return column_value(replace(row, positions=row.positions[position : position + 1], computed={}), column)

@@ -81,6 +81,7 @@ def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
         identity = [getattr(row.board, name) for name in BOARD_FIELDS]
         line[:0] = [
             *identity,
+            row.objective.text,
             row.text("backbone"),
             f"{row.values('imbalance_factor')[0]:g}",
             row.label,
@@ -89,7 +90,18 @@ def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
             len(row.positions),
             *([combined(own)] if own else []),
         ]
-    head = [*BOARD_FIELDS, "backbone", "imbalance_factor", "row", "strategy", "code", "n", *(["columns_code"] if own else []), *names]
+    head = [
+        *BOARD_FIELDS,
+        "objective",
+        "backbone",
+        "imbalance_factor",
+        "row",
+        "strategy",
+        "code",
+        "n",
+        *(["columns_code"] if own else []),
+        *names,
+    ]
     return csv_text([head, *lines])
 
 

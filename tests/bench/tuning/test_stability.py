@@ -20,6 +20,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import find_cache
+from lt_bench.leaderboard.objective.objective import MACRO
 from lt_bench.strategies.registry import find
 
 
@@ -38,7 +39,7 @@ def checked(bench, monkeypatch, moves, diverged=()):
     grid = [point(0.9 - 0.1 * number, **({"health": [diverged[number]]} if number in diverged else {})) for number in range(len(moves))]
     again = []
 
-    def scores(bench, points, workers, watcher, *, shifted):
+    def scores(bench, points, objective, workers, watcher, *, shifted):
         assert shifted
         numbers = [planned.index(runs) for runs in points]
         again.extend(numbers)
@@ -49,12 +50,12 @@ def checked(bench, monkeypatch, moves, diverged=()):
         }
 
     monkeypatch.setattr(stability, "scores_of", scores)
-    check_best(bench, grid, planned, 1, Watcher())
+    check_best(bench, grid, planned, MACRO, 1, Watcher())
     return grid, again
 
 
 def test_the_best_point_that_repeats_is_chosen(bench, monkeypatch):
-    most = tolerance_of(bench)
+    most = tolerance_of(bench, MACRO)
     grid, again = checked(bench, monkeypatch, [0.9 * most, 0.0, 0.0, 0.0, 0.0])
     assert (best_of(grid), again) == (0, [0, 1, 2])
     grid, again = checked(bench, monkeypatch, [1.1 * most, 0.0, 0.0, 0.0, 0.0])  # one seed of two moves
@@ -69,7 +70,7 @@ def test_the_tolerance_is_a_tenth_of_a_point_or_an_image(bench, monkeypatch):
     def of(counts):
         labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
         monkeypatch.setattr(bench, "split", lambda name: SimpleNamespace(labels=labels))
-        return tolerance_of(bench)
+        return tolerance_of(bench, MACRO)
 
     assert of([5, 0, 4]) == 1 / 8
     assert of([1000] * 10) == 0.001

@@ -15,6 +15,7 @@ from lt_bench.bench.tuning.scores import Scorer
 from lt_bench.bench.workers import Death, Workers
 from lt_bench.core.seals import sealed
 from lt_bench.features.cache import open_cache
+from lt_bench.leaderboard.objective.objective import MICRO
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
 
@@ -209,7 +210,7 @@ def test_the_points_are_shared_by_workers_and_the_grid_is_that_of_one(cli, small
 
 
 def test_what_workers_are_sent_can_be_sent():
-    assert isinstance(pickle.loads(pickle.dumps(Scorer())), Scorer)
+    assert isinstance(pickle.loads(pickle.dumps(Scorer(MICRO))), Scorer)
 
 
 def test_a_mistake_in_a_strategy_is_one_line(cli, small_cache, tmp_path):

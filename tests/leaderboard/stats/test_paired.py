@@ -14,9 +14,10 @@ from scipy import stats
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.load import from_records, load_records
+from lt_bench.leaderboard.objective.objective import MICRO
 from lt_bench.leaderboard.stats import statistics as statistics_module
 from lt_bench.leaderboard.stats.across import across, missing_seeds
-from lt_bench.leaderboard.stats.bootstrap import percentiles, resample
+from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.groups import equal_runs, holm, standings
 from lt_bench.leaderboard.stats.paired import compare_all, compared_seeds, covers_seeds
 from lt_bench.leaderboard.stats.ranking import ranked, statistics_note
@@ -42,14 +43,28 @@ class Pair:
     p: float
 
 
+def images(outcomes):
+    """The design of micro accuracy: all images weigh the same, in one stratum."""
+    N = outcomes.shape[-1]
+    return Design.of(MICRO, np.zeros(N, np.int64), 1)
+
+
+def noise_of(outcomes):
+    return seed_noise(outcomes, images(outcomes))
+
+
 def compared(first, first_seeds, second, second_seeds, expected):
-    tests = compare_all([first, second], [first_seeds, second_seeds], expected)
+    tests = compare_all([first, second], [first_seeds, second_seeds], expected, images(first))
     return Pair(*(float(getattr(tests, name)[0, 1]) for name in ("difference", "error", "degrees", "p")))
 
 
 def paired_test(first, second):
     seeds = list(range(len(first))) if len(first) > 1 else None
     return compared(first, seeds, second, seeds, None)
+
+
+def assert_same(one, other):
+    assert list(vars(one).values()) == pytest.approx(list(vars(other).values()))
 
 
 def by_the_formulas(first, first_seeds, second, second_seeds, expected):
@@ -75,15 +90,15 @@ def by_the_formulas(first, first_seeds, second, second_seeds, expected):
         N = len(D)
         parts, pooled = [(np.var(D, ddof=1) / N, N - 1.0, 1.0)], 0.0
         for lines, has in ((first, first_seeds), (second, second_seeds)):
-            own = None if has is None else seed_noise(lines)
-            if own is not None and own.mean_square > own.residual:
-                parts += [(own.mean_square / lines.size, own.degrees, 1.0), (own.residual / lines.size, np.inf, -1.0)]
+            own = None if has is None else noise_of(lines)
+            if own is not None and own.variance > own.residual:
+                parts += [(own.variance / len(lines), own.degrees, 1.0), (own.residual / len(lines), np.inf, -1.0)]
             if has is not None and own is None:
                 if expected is None:
                     return Pair(D.mean(), np.inf, 1.0, 1.0)
-                pooled += (expected.mean_square > expected.residual) / N
+                pooled += expected.variance > expected.residual
         if pooled:
-            parts += [(pooled * expected.mean_square, expected.degrees, 1.0), (pooled * expected.residual, np.inf, -1.0)]
+            parts += [(pooled * expected.variance, expected.degrees, 1.0), (pooled * expected.residual, np.inf, -1.0)]
     variance = sum(sign * value for value, _, sign in parts)
     degrees = variance**2 / sum(value**2 / degrees for value, degrees, _ in parts)
     error = np.sqrt(variance)
@@ -96,8 +111,8 @@ def test_all_pairs_at_once_are_the_formulas(known):
     seeds = [[0, 1, 2], [0, 1, 2], None, [1, 2], [4], None, [0], [2, 5, 1, 0], [4], [7, 8]]
     rows = simulate(rng, 0.2 * rng.standard_normal(len(seeds)), 4, 9000, run=0.1)
     outcomes = [lines[: len(has or [0])] for lines, has in zip(rows, seeds, strict=True)]
-    expected = pooled_noise([noise for noise in map(seed_noise, outcomes) if noise]) if known else None
-    tests = compare_all(outcomes, seeds, expected)
+    expected = pooled_noise([noise for noise in map(noise_of, outcomes) if noise]) if known else None
+    tests = compare_all(outcomes, seeds, expected, images(rows))
     for i, j in itertools.permutations(range(len(seeds)), 2):
         wanted = by_the_formulas(outcomes[i], seeds[i], outcomes[j], seeds[j], expected)
         for name in ("difference", "error", "degrees", "p"):
@@ -199,12 +214,12 @@ def test_many_rows_have_short_cells():
 
 def test_rows_are_paired_by_seed():
     first, second = simulate(np.random.default_rng(7), [0.2, 0.0], 4, 50)
-    assert compared(first[:3], [0, 1, 2], second, [5, 2, 1, 0], None) == paired_test(first[:3], second[[3, 2, 1]])
+    assert_same(compared(first[:3], [0, 1, 2], second, [5, 2, 1, 0], None), paired_test(first[:3], second[[3, 2, 1]]))
 
 
 def test_only_a_row_that_trains_nothing_stands_beside_every_seed():
     first, second = simulate(np.random.default_rng(7), [0.2, 0.0], 4, 50)
-    assert compared(first, [0, 1, 2, 3], second[:1], None, None) == paired_test(first, np.repeat(second[:1], 4, 0))
+    assert_same(compared(first, [0, 1, 2, 3], second[:1], None, None), paired_test(first, np.repeat(second[:1], 4, 0)))
     for of_first, of_second in (([0, 1, 2, 3], [0]), ([0, 1, 2, 3], [3, 4, 5, 6]), ([0, 1, 2, 3], [4, 5, 6, 7])):
         assert not covers_seeds(of_first, of_second)
     assert covers_seeds([0, 1], None)
@@ -221,12 +236,12 @@ def test_one_seed_alone_is_told_apart_from_nothing():
 
 def test_seed_noise_and_its_pool_by_hand():
     outcomes = np.array([[1, 1, 0, 1], [1, 0, 0, 0]], bool)
-    found = seed_noise(outcomes)
+    found = noise_of(outcomes)
     rows, columns = outcomes.mean(1, keepdims=True), outcomes.mean(0, keepdims=True)
     assert found is not None
-    assert found.mean_square == pytest.approx(4 * np.var(rows, ddof=1))
-    assert found.residual == pytest.approx(np.sum((outcomes - rows - columns + outcomes.mean()) ** 2) / 3)
-    assert seed_noise(outcomes[:1]) is None
+    assert found.variance == pytest.approx(np.var(rows, ddof=1))
+    assert found.residual == pytest.approx(np.sum((outcomes - rows - columns + outcomes.mean()) ** 2) / 3 / 4)
+    assert noise_of(outcomes[:1]) is None
     assert pooled_noise([]) is None
     pool = pooled_noise([SeedNoise(1.0, 0.1, 2.0), SeedNoise(1.0, 0.3, 2.0), SeedNoise(1.0, 0.2, 2.0)])
     assert pool == SeedNoise(1.0, pytest.approx(0.2), 6.0)
@@ -248,7 +263,7 @@ def test_ties_with_a_row_of_one_seed(seeds, run, differing, images):
         moves = run * np.exp(differing * rng.standard_normal(6))
         logits = moves[:, None, None] * rng.standard_normal((6, seeds, 1)) + difficulty
         rows = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
-        expected = pooled_noise([noise for noise in map(seed_noise, rows[2:]) if noise])
+        expected = pooled_noise([noise for noise in map(noise_of, rows[2:]) if noise])
         mixed += compared(rows[0, :1], [0], rows[5], list(range(seeds)), expected).p < 0.05
         single += compared(rows[0, :1], [0], rows[1, :1], [0], expected).p < 0.05
         by_images += stats.ttest_rel(rows[0, 0].astype(float), rows[1, 0].astype(float)).pvalue < 0.05
@@ -262,7 +277,7 @@ def test_ties_with_a_row_of_one_seed(seeds, run, differing, images):
 def test_a_row_of_one_seed_that_is_truly_better_is_found():
     rng = np.random.default_rng(10)
     rows = simulate(rng, [0.8] + [0.0] * 5, 3, 1000, run=0.05)
-    expected = pooled_noise([noise for noise in map(seed_noise, rows[1:]) if noise])
+    expected = pooled_noise([noise for noise in map(noise_of, rows[1:]) if noise])
     assert compared(rows[0, :1], [0], rows[1], [0, 1, 2], expected).p < 0.01
 
 
@@ -294,28 +309,6 @@ def test_the_note_names_rows_with_one_seed(builder, tmp_path):
     assert {*said.partition("with one seed (")[2].partition(")")[0].split(", ")} == {"ce", "crt"}
     assert "the seed spread of the other rows" in said
     assert "run with --seeds 0,1,2" in note(("los", [0], weight), ("ce", [0], weight))
-
-
-def test_bootstrap_agrees_with_theory_and_is_paired():
-    outcomes = simulate(np.random.default_rng(5), [0.2, 0.0], 1, 2000)[:, 0].astype(float)
-    drawn = resample(outcomes)
-    low, high = percentiles(drawn)[0]
-    mean = outcomes[0].mean()
-    half = 1.96 * np.sqrt(mean * (1 - mean) / 2000)
-    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.1 * half)
-    difference = outcomes[0] - outcomes[1]
-    ((low, high),) = percentiles(drawn[:, :1] - drawn[:, 1:])
-    half = 1.96 * difference.std() / np.sqrt(2000)
-    assert (low, high) == pytest.approx((difference.mean() - half, difference.mean() + half), abs=0.1 * half)
-
-
-def test_bootstrap_covers_the_truth():
-    rng = np.random.default_rng(6)
-    covered = 0
-    for _ in range(200):
-        ((low, high),) = percentiles(resample((rng.random((1, 300)) < 0.6).astype(float), resamples=400))
-        covered += low <= 0.6 <= high
-    assert covered / 200 > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 200)
 
 
 @pytest.fixture
@@ -380,7 +373,7 @@ def test_across_boards(builder):
     assert result.labels == ("los", "ce", "crt")
     order = [0 if "cifar100" in title else 1 for title in result.boards]
     accuracy = np.array([[hits[name][1] / 200, hits[name][0] / 200] for name in result.labels])[:, order]
-    assert np.allclose(result.accuracy, accuracy)
+    assert np.allclose(result.scores, accuracy)
     assert np.array_equal(result.ranks, stats.rankdata(-accuracy, axis=0))
     assert list(result.wins) == [1, 1, 0]
     assert list(result.mean_rank) == list(result.ranks.mean(1))

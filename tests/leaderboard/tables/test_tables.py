@@ -77,10 +77,10 @@ def test_bold_accuracies_are_those_that_may_be_the_best(results):
     standing = replace(found.rows[2].statistics.standing, first=1)
     found.rows[2] = replace(found.rows[2], statistics=replace(found.rows[2].statistics, standing=standing))
     assert [line[0].place for line in table_cells(found, accuracy)] == [1, None, 1, None]
-    (note,) = [note for note in notes(found) if note.startswith("Rank")]
-    assert "Bold accuracy: place 1 is possible by these tests" in note
+    (note,) = [note for note in notes(found) if note.startswith("Rank:")]
+    assert "Bold Accuracy: place 1 is possible by these tests" in note
     low, high = found.rows[0].statistics.interval
-    assert f"los has {100 * low:.2f} to {100 * high:.2f} (95 %, bootstrap over test images)" in note
+    assert f"los has {100 * low:.2f} to {100 * high:.2f} (95 %, over test images), its few-shot classes " in note
 
 
 def test_files_are_byte_stable_and_right(results, tmp_path, builder):

@@ -27,7 +27,7 @@ function titled(text) {
   return title;
 }
 
-// Accuracy on the board's common scale: pale bar over test images, dark line over seeds, dot at the mean, dashed line at the untouched stage-1 head.
+// The objective on the board's common scale: pale bar over test images, dark line over seeds, dot at the mean, dashed line at the untouched stage-1 head.
 function interval(row, board) {
   const [low, high] = board.scale;
   const at = (value) => (5 + (150 * (value - low)) / (high - low || 1)).toFixed(1);
@@ -60,7 +60,7 @@ function cellNode(row, index, column, board) {
   const [value, spread] = cell.t.split(" ± ");
   const kind = cell.p === 1 ? "best" : cell.p === 2 ? "second" : "";
   const bar = ["many", "medium", "few"].includes(column.key) && cell.v !== null;
-  const classes = [column.style === "text" ? "text" : "", column.phone ? "" : "secondary", bar ? "bar" : column.key === "accuracy" ? "" : "minor"].join(" ").trim();
+  const classes = [column.style === "text" ? "text" : "", column.phone ? "" : "secondary", bar ? "bar" : column.key === board.lead ? "" : "minor"].join(" ").trim();
   const node = make("td", { class: classes || null, title: cell.s || null, style: bar ? "--share:" + cell.v.toFixed(3) : null });
   if (column.key === "rank" && row.standing) return node.append(rank(row, board)), node;
   node.append(make("span", { class: kind || null }, value));
@@ -133,8 +133,8 @@ function table() {
   for (const { column, index } of shown) {
     const classes = [column.style === "text" ? "text" : "", column.phone ? "" : "secondary"].join(" ").trim();
     head.append(header(board, index, column.title, column.about, classes));
-    if (column.key === "accuracy") {
-      const ends = board.scale.map((end) => make("span", {}, (100 * end).toFixed(1)));
+    if (column.key === board.lead) {
+      const ends = board.scale.map((end) => make("span", {}, (board.factor * end).toFixed(board.factor > 1 ? 1 : 3)));
       head.append(make("th", { class: "text", scope: "col", title: "95 % intervals on one scale: pale over test images, dark over seeds" }, make("span", { class: "ends" }, ends[0], make("span", {}, "95 %"), ends[1])));
     }
   }
@@ -151,7 +151,7 @@ function table() {
     line.append(make("td", {}, name, row.tag ? make("span", { class: "pill" }, row.tag) : null, row.rest ? make("span", { class: "pm" }, " " + row.rest) : null));
     for (const { column, index } of shown) {
       line.append(cellNode(row, index, column, board));
-      if (column.key === "accuracy") line.append(make("td", { class: "text" }, interval(row, board)));
+      if (column.key === board.lead) line.append(make("td", { class: "text" }, interval(row, board)));
     }
     body.append(line);
     if (open) body.append(detail(row, board, head.children.length));

@@ -1,0 +1,205 @@
+"""The objective: the one number by which hyper-parameters are chosen and rows are ranked. NumPy only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.core.errors import UserError
+from lt_bench.core.identity import canonical_json
+from lt_bench.leaderboard.objective.files import read_costs, read_prior
+
+Kind = Literal["macro", "micro", "prior", "cost"]
+IMBALANCED = 1.5
+"""A test set whose largest class has more than this many times the images of its smallest is imbalanced, and the objective then is macro where none is named."""
+_METRICS = {"macro": "macro_accuracy", "micro": "accuracy", "prior": "prior_accuracy", "cost": "mean_cost"}
+_TITLES = {"macro": "Macro", "micro": "Accuracy", "prior": "Prior-weighted", "cost": "Mean cost"}
+_WORDS = {
+    "macro": "macro accuracy, the mean of the class accuracies",
+    "micro": "micro accuracy, the share of images that are right",
+    "prior": "class accuracies weighted by a prior",
+    "cost": "mean cost over images",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """A weighted mean of what each image is worth: ``sum_k w_k mean_{n in class k} v_n``, with weights of the classes that have images, which add up to 1.
+
+    ======  =========================================  ===============================
+    kind    weight w_k of a class                      value v_n of an image
+    ======  =========================================  ===============================
+    macro   the same for every class with images       1 if right, else 0
+    micro   its share of the images                    1 if right, else 0
+    prior   its prior                                  1 if right, else 0
+    cost    its share of the images                    cost of (true, predicted) class
+    ======  =========================================  ===============================
+
+    Attributes:
+        kind: which of the four.
+        source: the name of the file of a prior or of costs.
+        prior: (K,) adding up to 1, of kind prior.
+        costs: (K, K) cost of true class (row) and predicted class (column), of kind cost.
+    """
+
+    kind: Kind
+    source: str = ""
+    prior: NDArray[np.float64] | None = None
+    costs: NDArray[np.float64] | None = None
+
+    @property
+    def text(self) -> str:
+        """As on the command line, without the folder of a file: ``macro``, ``cost=vets.csv``."""
+        return f"{self.kind}={self.source}" if self.source else self.kind
+
+    @property
+    def title(self) -> str:
+        """Head of its column."""
+        return _TITLES[self.kind]
+
+    @property
+    def words(self) -> str:
+        """Its definition in a few words."""
+        return _WORDS[self.kind] + (f" ({self.source})" if self.source else "")
+
+    @property
+    def metric(self) -> str:
+        """Name of its values in tuning files; of macro and micro also in records."""
+        return _METRICS[self.kind]
+
+    @property
+    def lower(self) -> bool:
+        """Whether lower is better."""
+        return self.kind == "cost"
+
+    @property
+    def within_classes(self) -> bool:
+        """Whether the number of images of a class leaves its weight as it is, so that another test set is one with other images of each class."""
+        return self.kind in ("macro", "prior")
+
+    @property
+    def worst(self) -> float:
+        """The value of a head that has failed."""
+        return 0.0 if self.costs is None else float(self.costs.max())
+
+    @property
+    def span(self) -> float:
+        """By how much one image can change its value at most, relative to its weight."""
+        return 1.0 if self.costs is None else float(np.ptp(self.costs))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that determines its values, as plain JSON."""
+        table = {"prior": self.prior, "cost": self.costs}.get(self.kind)
+        return {"kind": self.kind} if table is None else {"kind": self.kind, "values": table.tolist()}
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of `identity`."""
+        return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()[:16]
+
+    def class_weights(self, counts: NDArray[np.integer]) -> NDArray[np.float64]:
+        """(K,) weights of the classes, 0 where a class has no images, from their numbers of images (K,).
+
+        Raises:
+            UserError: a prior of 0 for every class that has images.
+        """
+        present = counts > 0
+        if self.kind == "macro":
+            weights = present.astype(np.float64)
+        elif self.prior is not None:
+            weights = np.where(present, self.prior, 0.0)
+        else:
+            weights = counts.astype(np.float64)
+        if not weights.sum() > 0:
+            raise UserError(f"{self.text}: no class with images has a weight above 0")
+        return weights / weights.sum()
+
+    def weights(self, labels: NDArray[np.integer], num_classes: int) -> NDArray[np.float64]:
+        """(N,) weight of each image, adding up to 1."""
+        counts = np.bincount(labels, minlength=num_classes)
+        return (self.class_weights(counts) / np.maximum(counts, 1))[labels]
+
+    def of_images(self, labels: NDArray[np.integer], predictions: NDArray[np.integer]) -> NDArray[Any]:
+        """What each image is worth: whether it is right (bool), or its cost (float64); predictions (..., N) against labels (N,)."""
+        return predictions == labels if self.costs is None else self.costs[labels, predictions]
+
+    def value(self, labels: NDArray[np.integer], predictions: NDArray[np.integer], num_classes: int) -> float:
+        """The objective of predictions (N,)."""
+        return float(self.weights(labels, num_classes) @ self.of_images(labels, predictions))
+
+    def unknown_share(self, counts: NDArray[np.integer]) -> float:
+        """The prior of classes without images, which is left out."""
+        return 0.0 if self.prior is None else float(self.prior[counts == 0].sum())
+
+
+MACRO, MICRO = Objective("macro"), Objective("micro")
+
+
+def check_objective(text: str | None) -> None:
+    """Refuse what is no objective; a file is looked for, not read.
+
+    Raises:
+        UserError: says what an objective is, or which file is missing.
+    """
+    if text is None or text in ("macro", "micro"):
+        return
+    kind, equals, name = text.partition("=")
+    if kind not in ("prior", "cost") or not equals or not name:
+        raise UserError(f"--objective {text}: expected macro, micro, prior=FILE or cost=FILE")
+    if not Path(name).is_file():
+        raise UserError(f"--objective {text}: no such file: {name}")
+
+
+def objective_of(text: str | None, class_names: Sequence[str], counts: NDArray[np.integer] | None = None) -> Objective:
+    """The objective that a person named, else the default: macro for an imbalanced test set, micro otherwise (of a balanced one they are the same number).
+
+    Args:
+        text: ``macro``, ``micro``, ``prior=FILE`` or ``cost=FILE``; None for the default.
+        class_names: K names, which files may use.
+        counts: (K,) test images; where they are unknown the default is micro.
+
+    Raises:
+        UserError: no objective, a file that is missing or does not fit the classes.
+    """
+    check_objective(text)
+    if text is None:
+        return MACRO if counts is not None and imbalanced(counts) else MICRO
+    kind, _, name = text.partition("=")
+    if kind == "prior":
+        return Objective("prior", Path(name).name, prior=read_prior(Path(name), class_names))
+    if kind == "cost":
+        return Objective("cost", Path(name).name, costs=read_costs(Path(name), class_names))
+    return MACRO if kind == "macro" else MICRO
+
+
+def imbalanced(counts: NDArray[np.integer]) -> bool:
+    """Whether the largest class has more than `IMBALANCED` times the images of the smallest that has any."""
+    present = counts[counts > 0]
+    return bool(present.size) and bool(present.max() > IMBALANCED * present.min())
+
+
+def explained(objective: Objective, counts: NDArray[np.integer] | None, split: str = "test") -> str:
+    """What an objective is on a split with these images a class (K,), in a line: ``macro accuracy, ...; 3 to 594 test images a class, an imbalanced test set``."""
+    present = np.zeros(0) if counts is None else counts[counts > 0]
+    if counts is None or not present.size:
+        return objective.words
+    least, most = int(present.min()), int(present.max())
+    parts = [
+        objective.words,
+        f"{least:,} {split} images in each class" if least == most else f"{least:,} to {most:,} {split} images a class",
+    ]
+    if imbalanced(counts):
+        parts[-1] += f", an imbalanced {split} set" + (" in which large classes decide" if objective.kind == "micro" else "")
+    if lacking := len(counts) - len(present):
+        parts.append(
+            f"{lacking} of {len(counts)} classes have no {split} images and do not count"
+            + (f", {100 * share:.2g} % of the prior" if (share := objective.unknown_share(counts)) else "")
+        )
+    return "; ".join(parts)

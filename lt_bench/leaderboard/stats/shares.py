@@ -1,0 +1,95 @@
+"""Intervals over test images: of a class, of a group of classes, of an objective, and of differences to the best row."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv, stdtrit
+
+from lt_bench.leaderboard.objective.objective import MACRO, Objective
+from lt_bench.leaderboard.stats.design import Design
+from lt_bench.metrics.groups import ShotGroups
+
+GROUPS = ("many", "medium", "few")
+_TAIL = 0.025
+_DRAWN = 2
+"""Images by which the accuracy of a class is drawn toward the mean for its variance: with few images it often is 0 or 1, and then shows none."""
+Ends = list[tuple[float, float]]
+
+
+def exact_interval(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of the exact 95 % binomial interval (Clopper and Pearson 1934) of shares of n images; NaN where n is 0.
+
+    A share that is a mean over seeds counts as one run of n images: averaging makes it surer, so the interval is too wide rather than too narrow. n may be a fraction
+    (an effective number of images).
+    """
+    share, n = np.broadcast_arrays(np.asarray(share, np.float64), np.asarray(n, np.float64))
+    right = share * n
+    with np.errstate(invalid="ignore"):
+        low = np.where(right > 0, betaincinv(np.maximum(right, 1e-9), n - right + 1, _TAIL), 0.0)
+        high = np.where(right < n, betaincinv(right + 1, np.maximum(n - right, 1e-9), 1 - _TAIL), 1.0)
+    return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
+
+
+def weighted_interval(shares: NDArray[np.float64], counts: NDArray[np.integer], weights: NDArray[np.float64]) -> Ends:
+    """95 % interval of a weighted mean of shares, each of its own images: an exact binomial interval with an effective number of images (Korn and Graubard 1998).
+
+    That number is ``p (1 - p) / variance`` with the variance within classes ``sum_k w_k^2 q_k (1 - q_k) / n_k``, q the share drawn toward the mean by two images. Of a single class, or
+    of all images as one, it is their number.
+
+    Args:
+        shares: (R, H) of each row.
+        counts: (H,) images behind each share, all above 0.
+        weights: (H,) adding up to 1.
+    """
+    share = np.clip(shares @ weights, 0.0, 1.0)
+    drawn = (shares * counts + _DRAWN * share[:, None]) / (counts + _DRAWN)
+    variance = (drawn * (1 - drawn)) @ (weights**2 / counts)
+    most = 1 / np.sum(weights**2 / counts)
+    effective = np.divide(share * (1 - share), variance, out=np.full(len(share), most), where=variance > 0)
+    low, high = exact_interval(share, effective)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def group_intervals(accuracy: NDArray[np.float64], counts: NDArray[np.integer], groups: ShotGroups) -> dict[str, Ends]:
+    """For many, medium and few: the interval of each row's mean accuracy over the classes of the group that have test images; groups without any are left out.
+
+    Args:
+        accuracy: (R, K) of each class, mean over a row's seeds.
+        counts: (K,) test images.
+        groups: of the classes.
+    """
+    members = {name: getattr(groups, name) & (counts > 0) for name in GROUPS}
+    return {name: _of_classes(accuracy, counts, MACRO.class_weights(counts * of)) for name, of in members.items() if of.any()}
+
+
+def objective_intervals(
+    worth: NDArray[np.float64], accuracy: NDArray[np.float64], counts: NDArray[np.integer], objective: Objective, design: Design
+) -> Ends:
+    """The interval of each row's objective: as that of a group for accuracies (of micro accuracy all images count as one class), Student's t for costs.
+
+    Args:
+        worth: (R, N) what each image is worth, mean over a row's seeds.
+        accuracy: (R, K).
+        counts: (K,) test images.
+        objective: that ranks the rows.
+        design: of the test images.
+    """
+    if objective.lower:
+        return student_intervals(worth, design)
+    if objective.within_classes:
+        return _of_classes(accuracy, counts, objective.class_weights(counts))
+    return weighted_interval(worth.mean(1, keepdims=True), counts.sum(keepdims=True), np.ones(1))
+
+
+def student_intervals(worth: NDArray[np.float64], design: Design) -> Ends:
+    """95 % Student t interval of each row's weighted mean (R,) of what images are worth (R, N), over images in the strata of a design."""
+    apart = design.deviations(lambda part: worth[:, part])
+    half = stdtrit(design.degrees([apart]), 1 - _TAIL) * np.sqrt(sum((apart(part) ** 2).sum(1) for part in design.parts))
+    mean = worth @ design.weights
+    return list(zip((mean - half).tolist(), (mean + half).tolist(), strict=True))
+
+
+def _of_classes(accuracy: NDArray[np.float64], counts: NDArray[np.integer], weights: NDArray[np.float64]) -> Ends:
+    within = weights > 0
+    return weighted_interval(accuracy[:, within], counts[within], weights[within])

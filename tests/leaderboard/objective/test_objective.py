@@ -1,0 +1,109 @@
+"""The objective: what it measures, which one is the default, and what its files may say."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective, explained, imbalanced, objective_of
+
+NAMES = ("cat", "dog", "emu")
+LABELS = np.repeat([0, 1], [6, 2])  # no test image of an emu
+PREDICTED = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+COUNTS = np.array([6, 2, 0])
+
+
+def of(tmp_path, kind, text, suffix=".csv"):
+    path = tmp_path / f"table{suffix}"
+    path.write_text(text, encoding="utf-8")
+    return objective_of(f"{kind}={path}", NAMES)
+
+
+def value(objective):
+    return objective.value(LABELS, PREDICTED, 3)
+
+
+def test_values_by_hand(tmp_path):
+    assert value(MICRO) == pytest.approx(6 / 8)
+    assert value(MACRO) == pytest.approx((5 / 6 + 1 / 2) / 2)
+    prior = of(tmp_path, "prior", "class,prior\ndog,3\ncat,1\nemu,4\n")  # the emu's half is left out
+    assert value(prior) == pytest.approx(0.25 * 5 / 6 + 0.75 / 2)
+    assert prior.unknown_share(COUNTS) == pytest.approx(0.5)
+    assert prior.weights(LABELS, 3).sum() == pytest.approx(1)
+    by_class = of(tmp_path, "cost", "class,cost\ncat,1\ndog,10\nemu,0\n")
+    assert value(by_class) == pytest.approx((1 + 10) / 8)
+    matrix = of(tmp_path, "cost", "true,dog,cat,emu\ncat,2,0,5\nemu,0,1,0\ndog,0,1,7\n")  # another order of the classes
+    assert value(matrix) == pytest.approx((2 + 7) / 8)
+    assert value(of(tmp_path, "cost", "0,2,5\n1,0,7\n1,0,0\n")) == pytest.approx((2 + 7) / 8)
+    assert (matrix.lower, MACRO.lower, matrix.worst, MACRO.worst) == (True, False, 7.0, 0.0)
+
+
+def test_json_numbers_of_classes_and_a_byte_order_mark(tmp_path):
+    wanted = [0.5, 0.25, 0.25]
+    for text, suffix in (
+        (json.dumps({"cat": 2, "dog": 1, "emu": 1}), ".json"),
+        (json.dumps({"0": 2, "1": 1, "2": 1}), ".json"),
+        ("\ufeffClass, Prior\n0, 2\n\n1,1\n2,1\n", ".csv"),
+    ):
+        prior = of(tmp_path, "prior", text, suffix).prior
+        assert prior is not None
+        assert prior.tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("prior", "class,prior\ncat,1\ndgo,1\nemu,1\n", "no class 'dgo' (did you mean 'dog'?)"),
+        ("prior", "class,prior\ncat,1\ndog,1\n", "nothing for class 'emu'; every class needs a line"),
+        ("prior", "class,prior\ncat,1\ncat,1\ndog,1\nemu,1\n", "class 'cat' stands twice"),
+        ("prior", "class,prior\ncat,1\ndog,-1\nemu,1\n", "'-1' is no number from 0"),
+        ("prior", "class,prior\ncat,0\ndog,0\nemu,0\n", "every prior is 0"),
+        ("prior", "cat,1\ndog,1\nemu,1\n", "the first line is 'cat,1', expected class,prior"),
+        ("prior", "class,prior\ncat\ndog,1\nemu,1\n", "line 2 has 1 cells"),
+        ("cost", "0,1\n1,0\n", "2 lines of up to 2 cells, expected 3 by 3 costs"),
+        ("cost", "0,1,nan\n1,0,1\n1,1,0\n", "'nan' is no number from 0"),
+        ("cost", "0,0,0\n0,0,0\n0,0,0\n", "every cost is 0"),
+    ],
+)
+def test_files_that_do_not_fit_are_one_line(tmp_path, kind, text, said):
+    with pytest.raises(UserError) as error:
+        of(tmp_path, kind, text)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["accuracy", "prior", "cost=", "prior=nowhere.csv", "macro=x.csv"])
+def test_what_is_no_objective_is_refused(text):
+    with pytest.raises(UserError, match="--objective"):
+        objective_of(text, NAMES)
+
+
+def test_the_default_follows_the_test_set():
+    for counts, imbalance in (
+        ([20, 20], False),
+        ([30, 20], False),
+        ([31, 20], True),
+        ([0, 5, 5], False),
+        ([594, 3], True),
+        ([0, 0], False),
+    ):
+        assert imbalanced(np.array(counts)) is imbalance
+        assert objective_of(None, NAMES, np.array(counts)).kind == ("macro" if imbalance else "micro")
+    assert objective_of("micro", NAMES, np.array([594, 3])).kind == "micro"
+    assert objective_of(None, NAMES).kind == "micro"
+    said = explained(MACRO, np.array([594, 3, 0]))
+    assert said.endswith("; 3 to 594 test images a class, an imbalanced test set; 1 of 3 classes have no test images and do not count")
+    assert "100 test images in each class" in explained(MICRO, np.array([100, 100]))
+
+
+def test_of_a_balanced_set_micro_is_macro():
+    labels, predicted = np.repeat([0, 1, 2], 5), np.random.default_rng(0).integers(0, 3, 15)
+    assert MICRO.value(labels, predicted, 3) == pytest.approx(MACRO.value(labels, predicted, 3), abs=1e-15)
+
+
+def test_a_prior_of_nothing_that_was_tested_is_refused():
+    with pytest.raises(UserError, match="no class with images has a weight"):
+        Objective("prior", "x.csv", prior=np.array([0.0, 0.0, 1.0])).weights(LABELS, 3)

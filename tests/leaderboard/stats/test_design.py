@@ -1,0 +1,103 @@
+"""Intervals and tests of weighted objectives, on simulated test sets whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lt_bench.leaderboard.objective.objective import MACRO, MICRO
+from lt_bench.leaderboard.stats.design import Design
+from lt_bench.leaderboard.stats.paired import compare_all
+from lt_bench.leaderboard.stats.shares import exact_interval, group_intervals, objective_intervals, student_intervals
+from lt_bench.metrics.groups import shot_groups
+
+SIZES = np.array([200, 60, 20, 8, 5, 3, 3, 3, 2, 2, 1, 1])
+K = len(SIZES)
+LABELS = np.repeat(np.arange(K), SIZES)
+
+
+def compared(outcomes, objective, seeds=None):
+    tests = compare_all(outcomes, seeds or [None] * len(outcomes), None, Design.of(objective, LABELS, K))
+    return float(tests.difference[0, 1]), float(tests.error[0, 1]), float(tests.p[0, 1])
+
+
+def test_the_variance_of_macro_accuracy_is_that_within_classes():
+    rng = np.random.default_rng(0)
+    first, second = rng.random((2, 1, len(LABELS))) < 0.6
+    difference, error, _ = compared([first, second], MACRO)
+    D = first[0].astype(float) - second[0]
+    assert difference == pytest.approx(np.mean([D[k == LABELS].mean() for k in range(K)]))
+    alone = D[np.isin(LABELS, np.flatnonzero(SIZES == 1))]  # two classes of one image are one stratum
+    variance = sum(D[k == LABELS].var(ddof=1) / SIZES[k] for k in range(K) if SIZES[k] > 1) + len(alone) * alone.var(ddof=1)
+    assert error == pytest.approx(np.sqrt(variance) / K)
+    assert compared([first, second], MICRO)[1] == pytest.approx(stats.sem(D))
+
+
+def test_a_single_class_of_one_image_joins_the_smallest_other():
+    design = Design.within_classes(np.full(8, 1 / 8), np.array([0, 0, 0, 1, 2, 2, 2, 2]))
+    assert sorted(design.sizes) == [4, 4]
+    assert design.strata[3] == design.strata[0] != design.strata[4]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_true_ties_in_macro_accuracy_are_called_different_at_most_as_often_as_stated(seeds):
+    """Two rows of equal macro accuracy, one better on large classes and one on small ones: micro accuracy tells them apart."""
+    rng = np.random.default_rng(1)
+    tilt = np.where(np.arange(K) < K // 2, 0.1, -0.1)[LABELS]
+    macro, micro, trials = 0, 0, 600
+    for _ in range(trials):
+        rows = [rng.random((seeds, len(LABELS))) < chance for chance in (0.5 + tilt, 0.5 - tilt)]
+        numbered = None if seeds == 1 else [list(range(seeds))] * 2
+        macro += compared(rows, MACRO, numbered)[2] < 0.05
+        micro += compared(rows, MICRO, numbered)[2] < 0.05
+    assert 0.005 < macro / trials < 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+    assert micro / trials > 0.5
+
+
+@pytest.mark.parametrize("chance", [np.linspace(0.9, 0.3, K), np.linspace(0.6, 0.98, K), np.full(K, 0.5)])
+def test_intervals_of_accuracies_cover_them(chance):
+    rng, trials = np.random.default_rng(2), 600
+    right = rng.binomial(SIZES, chance, (trials, K))
+    for objective, truth in ((MACRO, chance.mean()), (MICRO, chance @ SIZES / SIZES.sum())):
+        worth = np.repeat((right.sum(1) / SIZES.sum())[:, None], len(LABELS), 1)
+        ends = objective_intervals(worth, right / SIZES, SIZES, objective, Design.of(objective, LABELS, K))
+        covered = np.mean([low <= truth <= high for low, high in ends])
+        assert 0.93 < covered < 0.995
+    assert np.mean([high - low for low, high in ends]) < 0.13  # of micro; nor are they too wide
+
+
+def test_intervals_of_differences_and_of_costs_are_student_s():
+    rng = np.random.default_rng(3)
+    worth = (rng.random((2, len(LABELS))) < 0.6).astype(float)
+    _, error, _ = compared([one[None] for one in worth], MACRO)
+    design = Design.of(MACRO, LABELS, K)
+    (low, high) = student_intervals(worth - worth[:1], design)[1]
+    half = stats.t.ppf(0.975, design.degrees([design.deviations(lambda part: worth[:, part])])) * error
+    assert (high - low) / 2 == pytest.approx(half)
+    ((low, high),) = student_intervals(worth[:1], Design.of(MICRO, LABELS, K))
+    wanted = stats.ttest_1samp(worth[0], 0.0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_exact_intervals_are_those_of_scipy():
+    for right, n in ((0, 7), (3, 14), (7, 7), (1, 1)):
+        wanted = stats.binomtest(right, n).proportion_ci(0.95, "exact")
+        assert [float(end) for end in exact_interval(right / n, n)] == pytest.approx([wanted.low, wanted.high])
+    assert all(np.isnan(end) for end in exact_interval(np.nan, 0))
+
+
+def test_group_intervals_cover_and_are_never_a_point():
+    groups = shot_groups(np.where(np.arange(K) < 4, 500, 10))
+    few = np.arange(K) >= 4
+    rng, covered, trials = np.random.default_rng(4), 0, 400
+    chance = np.where(few, np.linspace(0.2, 0.7, K), 0.9)
+    for low, high in group_intervals(rng.binomial(SIZES, chance, (trials, K)) / SIZES, SIZES, groups)["few"]:
+        covered += low <= chance[few].mean() <= high
+    assert 0.94 < covered / trials < 1.0
+    ends = group_intervals(np.zeros((1, K)), SIZES, groups)
+    assert set(ends) == {"many", "few"}
+    assert ends["few"][0][0] == 0.0
+    assert ends["few"][0][1] > 0.15  # twenty images in eight classes: none right may still be more than one in seven
+    one = group_intervals(np.ones((1, 1)), np.array([3]), shot_groups([10]))["few"][0]
+    assert one == pytest.approx([float(end) for end in exact_interval(1.0, 3)])
