@@ -268,7 +268,8 @@ def fit(
     Args:
         strategy: its name, dotted path, class or entry.
         cache: the features.
-        seeds: repetitions: initial head and batch order. A strategy without randomness runs once.
+        seeds: repetitions: initial head and batch order, ``range(3)`` for three; an int is that one repetition, as in ``--seeds 3``. A strategy without randomness
+            runs once.
         tuned: take the hyper-parameters of a tuning of this strategy on this cache; True for what ``lt-bench tune`` chose, or the shipped choice.
         results: also write the records into this directory, for ``lt-bench leaderboard``.
         analysis: also follow classifier norm, feature norm and cosine per class over the epochs, in ``arrays``.
@@ -317,7 +318,7 @@ def tune(
     Args:
         strategy: its name, dotted path, class or entry.
         cache: the features, with validation rows that the backbone was not trained on.
-        seeds: repetitions of every point.
+        seeds: repetitions of every point, as of ``fit``.
         grid: values to try by hyper-parameter; by default the strategy's own grid.
         results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it.
         accelerator: auto, cpu or gpu.

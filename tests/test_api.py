@@ -163,6 +163,11 @@ def test_a_cache_of_arrays_holds_what_was_given_and_is_gone_with_the_object(tmp_
     assert run.metrics["test"]["accuracy"] > 0.5
 
 
+def test_an_int_as_seeds_is_that_repetition(cache):
+    assert [run.record.identity.seed for run in lt.fit("ce", cache, seeds=3, **SHORT)] == [3]
+    assert [run.record.identity.seed for run in lt.fit("ce", cache, seeds=range(2), **SHORT)] == [0, 1]
+
+
 def test_what_cannot_be_done_is_one_line(cache):
     X, y = rows(30)
     headless = lt.Cache.from_arrays(X, y, test=(X, y), head=None)
@@ -174,7 +179,7 @@ def test_what_cannot_be_done_is_one_line(cache):
         (lambda: lt.fit("los", cache, epsilon="much"), "los: .*epsilon.*much"),
         (lambda: lt.fit("los", cache, seeds=()), "expected distinct numbers from 0"),
         (lambda: lt.fit("joint", cache, best_test_epoch=True), "there are no epochs in joint"),
-        (lambda: lt.fit("ce", headless, accelerator="cpu"), "this cache has none"),
+        (lambda: lt.fit("ce", headless, accelerator="cpu"), "there is none"),
         (lambda: lt.fit("ce", cache, lr=1e38, weight_decay=1e38, **SHORT), "diverged"),
         (lambda: lt.tune("los", headless), "no validation split"),
         (lambda: lt.tune("joint", cache), "joint has nothing to tune"),

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
 
-ROWS = "training_rows"
+ROWS, FILES = "training_rows", "training_files"
 
 
 def rows_text(rows: Hashes) -> str:

@@ -19,8 +19,10 @@ from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
 from lt_bench.backbones.base import Backbone
+from lt_bench.backbones.checkpoints import read_checkpoint, tensors_at
 from lt_bench.backbones.loading import Loaded, load_backbone
 from lt_bench.backbones.registry import backbone_spec, build_backbone
+from lt_bench.backbones.training_rows import FILES, ROWS
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.loggers import stage1_logger
 from lt_bench.bench.options import Augment, PretrainOptions, reading
@@ -33,7 +35,7 @@ from lt_bench.core.launchers import Layout, layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.core.seals import read_json_object
 from lt_bench.core.seeds import derive_seed
-from lt_bench.data.hashes import pixel_hashes
+from lt_bench.data.hashes import files_version, pixel_hashes
 from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
@@ -117,13 +119,13 @@ def pretrain(
         )  # fmt: skip
         processes.first_does(lambda: _store_plan(out, description))
         if not processes.first_does(weights.is_file):
-            rows = processes.first_does(lambda: _rows(data, start, workers))
-            processes.first_does(lambda: require_whole(out / LAST) if (out / LAST).is_file() else None)  # one of them says it
+            files = processes.first_does(lambda: files_version(data.splits))
+            rows = processes.first_does(lambda: _rows(data, start, workers, out / LAST, files))
             module = _module(_initial(options, start, len(data.train_counts)), data, inputs, plan, options.seed, precision, workers)
             callbacks: list[Callback] = [
                 *([WatchCompilation(out.name, progress and processes.is_first)] if options.compiled else ()),
                 SeededNoise(options.seed), EpochLog(out / LOG, validate_every, progress, out.name),
-                KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs, rows),
+                KeepCheckpoint(out / LAST, checkpoint_every, options.keep_epochs, rows, files),
             ]  # fmt: skip
             trainer = _trainer(device, where, plan, callbacks, stage1_logger(out, description, options.wandb, options.wandb_project))
             _train(trainer, module, out, options.deterministic, options.half_weights, rows)
@@ -162,12 +164,19 @@ def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -
     return network
 
 
-def _rows(data: Images, start: Loaded | None, workers: int) -> Hashes:
+def _rows(data: Images, start: Loaded | None, workers: int, last: Path, files: int | None) -> Hashes:
     """Hashes of the images that the network has seen when it is trained: those of training, and those that its first weights had seen.
 
+    The checkpoint to go on from has them, and they hold where no file was changed since: then none is decoded.
+
     Raises:
-        UserError: the test set is among the latter.
+        UserError: the checkpoint is damaged, or the test set is among the latter.
     """
+    if last.is_file():
+        require_whole(last)
+    state = tensors_at(read_checkpoint(last), f"callbacks.{KeepCheckpoint.__name__}") if files is not None and last.is_file() else None
+    if state is not None and FILES in state and int(state[FILES]) == files:
+        return state[ROWS].numpy().view(np.uint64)
     own = pixel_hashes(data.splits["train"], workers)
     if start is None or start.rows is None:
         return np.unique(own)

@@ -93,7 +93,7 @@ def require_file(path: Path | None, otherwise: str) -> None:
     Raises:
         UserError: it is not.
     """
-    if path is not None and path != Path() and not path.is_file():
+    if path is not None and not path.is_file():
         raise UserError(f"{path}: {otherwise}")
 
 

@@ -37,7 +37,7 @@ def verify(options: VerifyOptions) -> tuple[RunRecord, dict[str, float]]:
     Raises:
         UserError: the cache is not here, or the images and weights are not named.
     """
-    if options.record == Path():
+    if options.record is None:
         raise UserError("verify needs the JSON file of a record, whose path a run prints")
     if options.tolerance < 0:
         raise UserError(f"--tolerance is {options.tolerance:g}, expected a number from 0")

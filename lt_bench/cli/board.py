@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
 from typing import Any
 
 from rich.table import Column, Table
@@ -75,11 +74,12 @@ def diff_verb(options: DiffOptions, output: Output) -> None:
     from lt_bench.results.differences import KINDS, differences
     from lt_bench.results.store import read_record
 
-    paths = (options.first, options.second)
-    for path in paths:
-        if path == Path() or not path.is_file():
+    if options.first is None or options.second is None:
+        raise UserError("diff needs the JSON files of two records, whose paths a run prints: lt-bench diff ONE.json OTHER.json")
+    for path in (options.first, options.second):
+        if not path.is_file():
             raise UserError(f"{path}: no such file; diff needs the JSON files of two records, whose paths a run prints")
-    both = differences(*map(read_record, paths))
+    both = differences(read_record(options.first), read_record(options.second))
     for kind in KINDS:
         lines = [f"  {name}: {_shown(one)} | {_shown(other)}" for name, (one, other) in both.fields[kind].items()]
         output.say(f"{kind}: {'differ' if lines else 'the same'}")

@@ -67,7 +67,10 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
             f"the largest difference of a metric is {largest:.2g}, and the records stay"
         )
     elif outcome.before and not options.again:
-        output.say(f"{outcome.before} of {outcome.planned} were recorded in {options.results} before and not fitted again")
+        unused = f"; nothing was left for --devices {options.devices}" if outcome.before == outcome.planned and options.devices > 1 else ""
+        output.say(
+            f"{outcome.before} of {outcome.planned} were recorded in {options.results} before and not fitted again{unused}; --again fits them again and compares"
+        )
     output.say(f"records: {', '.join(str(store.path(record)) for record in records)}")
     output.data([record.to_json() for record in records] if output.json else [])
 

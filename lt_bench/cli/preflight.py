@@ -115,7 +115,7 @@ def export(options: ExportOptions) -> None:
 
 def verify(options: VerifyOptions) -> None:
     """The record and the weights."""
-    if options.record == Path():
+    if options.record is None:
         raise UserError("verify needs the JSON file of a record, whose path a run prints")
     _require_record(options.record, options.weights)
     read_record(options.record)

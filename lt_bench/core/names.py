@@ -14,9 +14,10 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError, printable
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'los'?)`` or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """`` (did you mean 'los'?)``, all that are as near as the nearest, or nothing."""
+    ratios = {one: difflib.SequenceMatcher(None, one, word).ratio() for one in difflib.get_close_matches(word, list(known), n=5)}
+    nearest = sorted(one for one, ratio in ratios.items() if ratio == max(ratios.values()))
+    return f" (did you mean {' or '.join(map(repr, nearest))}?)" if nearest else ""
 
 
 def spreadsheet_text(text: str) -> str:

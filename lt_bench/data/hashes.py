@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from lt_bench.core.content import Hashes, row_hashes
+from lt_bench.core.content import Hashes, bytes_hash, row_hashes
 from lt_bench.data.images.decode import BrokenImage, decode
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.readers.small_images import ImageSplit
@@ -27,6 +29,21 @@ class _Pixels(Dataset[int]):
             return int(row_hashes(np.asarray(decode(self.images.source(i)))[None])[0])
         except BrokenImage:
             return BROKEN
+
+
+def files_version(splits: Mapping[str, ImageSplit] | Mapping[str, ImageList]) -> int | None:
+    """A hash (64 bits, signed) of path, size and time of change of every image file; None where pixels are in memory, which are hashed in no time."""
+    said = []
+    for split in splits.values():
+        if isinstance(split, ImageSplit):
+            return None
+        if split.encoded is not None:  # their paths are hashes of their bytes
+            said.append(repr(split.paths))
+            continue
+        for path in split.paths:
+            status = (split.root / path).stat()
+            said.append(f"{split.root / path} {status.st_size} {status.st_mtime_ns}")
+    return int(np.uint64(bytes_hash("\n".join(said).encode())).astype(np.int64))
 
 
 def pixel_hashes(images: ImageSplit | ImageList, workers: int = 0) -> Hashes:

@@ -26,6 +26,18 @@ class Head:
     weight: Tensor
     bias: Tensor
 
+    def __post_init__(self) -> None:
+        """Refuse what are no tensors of a linear layer.
+
+        Raises:
+            UserError: says what to pass.
+        """
+        for name, dims, shape in (("weight", 2, "(K, D)"), ("bias", 1, "(K,)")):
+            value = getattr(self, name)
+            if not isinstance(value, Tensor) or value.dim() != dims:
+                said = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise UserError(f"Head(weight, bias): {name} is {said}, expected a tensor {shape}; a head without bias has torch.zeros(K)")
+
 
 @dataclass(frozen=True)
 class FittedHead(Head):

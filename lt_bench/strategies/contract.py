@@ -302,7 +302,16 @@ class Strategy(LightningModule):
         return value
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The objective of a batch (features, labels, rows)."""
+        """The objective of a batch (features, labels, rows).
+
+        Raises:
+            UserError: the batch is something else.
+        """
+        if not isinstance(batch, tuple | list) or len(batch) != 3:
+            raise UserError(
+                f"{self.name}: a batch has three tensors, features, labels and the number of each sample in the training set; give a loader of "
+                "TensorDataset(features, labels, torch.arange(len(labels)))"
+            )
         features, labels, rows = batch
         drawn = self.redraw(rows)
         if drawn is not rows:

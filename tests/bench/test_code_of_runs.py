@@ -212,6 +212,9 @@ def test_diff_names_the_file_that_changed(folder, tmp_path):
     assert json.loads(folder("diff", paths[0], paths[0], "--json").out)["differ_in"] == []
     missing = folder("diff", paths[0], "nowhere.json")
     assert (missing.code, missing.err.count("\n")) == (2, 1)
+    alone = folder("diff", paths[0])
+    assert alone.err == "lt-bench: diff needs the JSON files of two records, whose paths a run prints: lt-bench diff ONE.json OTHER.json\n"
+    assert all("default: ." not in folder(verb, "--help").out for verb in ("diff", "verify"))
 
 
 def test_verify_names_the_code(folder, tmp_path):

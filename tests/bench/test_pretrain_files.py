@@ -1,6 +1,7 @@
 """Stage 1 on image files: a tiny folder of JPEGs, resumed, with W&B, on two nodes."""
 
 import os
+import shutil
 import socket
 import subprocess
 
@@ -12,12 +13,14 @@ from stage1_runs import log_of, power_cut, script, stage1
 from torch.nn import functional as F
 
 from lt_bench.backbones.registry import build_backbone
+from lt_bench.backbones.training_rows import read_training_rows
 from lt_bench.backbones.transform import Transform
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench import pretrain as module
 from lt_bench.core.errors import UserError
 from lt_bench.core.processes import Processes
 from lt_bench.core.seeds import derive_seed
+from lt_bench.data.hashes import pixel_hashes
 from lt_bench.data.images.augmented import AugmentedBatches, AugmentedImages
 from lt_bench.data.images.transforms import Augmentation
 from lt_bench.data.load import load_images
@@ -63,6 +66,21 @@ def test_a_broken_off_run_ends_the_same(photos, whole, tmp_path, monkeypatch):
     resumed = stage1(**options(photos, tmp_path / "run", workers=1))
     assert resumed.manifest.arrays == whole.manifest.arrays
     assert [row["loss"] for row in log_of(resumed.log)] == [row["loss"] for row in log_of(whole.log)]
+
+
+def test_images_are_hashed_again_only_where_a_file_was_changed(photos, whole, tmp_path, monkeypatch):
+    copy, run, hashed = tmp_path / "photos", tmp_path / "run", []
+    shutil.copytree(photos, copy)
+    monkeypatch.setattr(module, "pixel_hashes", lambda images, workers: hashed.append(len(images)) or pixel_hashes(images, workers))
+    for _ in range(2):  # the first begins, the second goes on
+        with power_cut(monkeypatch, epoch=2):
+            stage1(**options(copy, run))
+    assert len(hashed) == 1
+    os.utime(next((copy / "a").iterdir()), ns=(1, 1))
+    done = stage1(**options(copy, run))
+    assert len(hashed) == 2
+    rows = [read_training_rows(one.weights) for one in (done, whole)]
+    assert np.array_equal(*rows)
 
 
 def test_training_is_that_of_a_plain_loop(photos, tmp_path):

@@ -126,7 +126,7 @@ def test_one_of_several_that_fails_does_not_end_the_others(cli, make_cache, tmp_
     make_cache(tmp_path / "bare", without=("head", "val"))
     done = cli("run", "--strategy", "joint,ncm", "--cache", str(tmp_path / "bare"))
     assert done.code == 2
-    assert "joint starts from the stage-1 head and this cache has none" in done.err
+    assert "joint starts from the stage-1 head and there is none" in done.err
     assert "ncm" in done.out
     assert [record.strategy.name for record in Store(tmp_path / "results").records()] == ["ncm"]
 
@@ -182,6 +182,8 @@ def test_what_is_recorded_is_not_fitted_again(cli, tmp_path, small_cache, monkey
     assert len(list(Store(tmp_path / "results").records())) == 3
     monkeypatch.setattr("lt_bench.bench.sources.cache.fit_heads", None)  # nothing is left to fit
     assert cli(*line, "--seeds", "0,1,2").code == 0
+    unused = cli(*line, "--seeds", "0,1,2", "--devices", "2")
+    assert "3 of 3 were recorded in results before and not fitted again; nothing was left for --devices 2; --again fits them" in unused.out
 
 
 def test_the_same_run_twice_gives_identical_metrics(cli, small_cache, tmp_path):
@@ -242,7 +244,7 @@ def test_a_cache_without_a_head(cli, make_cache, tmp_path, strategy):
     done = cli("run", "--strategy", strategy, "--cache", str(tmp_path / "bare"))
     assert done.code == 2
     assert done.err.count("\n") == 1
-    assert f"{strategy} starts from the stage-1 head and this cache has none" in done.err
+    assert f"{strategy} starts from the stage-1 head and there is none" in done.err
     assert [name for name in files(tmp_path / "results") if name.endswith(".json")] == []
 
 

@@ -57,6 +57,7 @@ RUN = ("run", "--strategy", "los", "--cache", "small")
 BAD = {
     "unknown verb": (("rnu",), r"unknown verb 'rnu' \(did you mean 'run'\?\)"),
     "unknown strategy": (("run", "--strategy", "loss", "--cache", "small"), r"unknown strategy 'loss' \(did you mean 'los'\?\)"),
+    "two as near": (("run", "--strategy", "lso", "--cache", "small"), r"unknown strategy 'lso' \(did you mean 'las' or 'los' or 'lws'\?\)"),
     "no strategy": (("run", "--cache", "small"), "--strategy is missing"),
     "no such module": (("run", "--strategy", "nowhere.Head", "--cache", "small"), "module 'nowhere' cannot be found"),
     "misspelt option": ((*RUN, "--sedes", "0"), r"unknown option --sedes \(did you mean '--seeds'\?\)"),

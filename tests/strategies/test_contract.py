@@ -96,11 +96,28 @@ def test_a_head_starts_from_the_stage_1_head_and_so_does_each_of_a_stack():
 
 
 def test_no_head_and_a_head_of_the_wrong_shape():
-    with pytest.raises(UserError, match="ce starts from the stage-1 head and this cache has none"):
+    with pytest.raises(UserError, match="ce starts from the stage-1 head and there is none"):
         CE(facts(head=False))
     for shape in ((4, DIM), (3, DIM + 1)):
         with pytest.raises(UserError, match=r"the stage-1 head has shape .*, expected \(3, 5\) = \(classes, feature dimension\)"):
             CE(facts(shape=shape))
+
+
+def test_what_is_no_head_is_one_line():
+    for weight, bias, said in (
+        (torch.zeros(3, DIM), None, "bias is NoneType"),
+        (torch.zeros(3), torch.zeros(3), r"weight is of shape \(3,\)"),
+    ):
+        with pytest.raises(UserError, match=said + r", expected a tensor .* a head without bias has torch\.zeros\(K\)"):
+            Head(weight, bias)
+
+
+@pytest.mark.parametrize(
+    "batch", [(torch.zeros(2, DIM), torch.zeros(2, dtype=torch.long)), {"x": torch.zeros(2, DIM)}, torch.zeros(3, DIM)]
+)
+def test_a_batch_without_row_numbers_is_one_line(batch):
+    with pytest.raises(UserError, match=r"ce: a batch has three tensors, .*torch\.arange\(len\(labels\)\)"):
+        CE(facts()).training_step(batch, 0)
 
 
 def batch_of(labels):

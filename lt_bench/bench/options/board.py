@@ -38,8 +38,8 @@ class DiffOptions:
     """
 
     positional: ClassVar[tuple[str, ...]] = ("first", "second")
-    first: Path = Path()
-    second: Path = Path()
+    first: Path | None = None
+    second: Path | None = None
 
 
 @dataclass

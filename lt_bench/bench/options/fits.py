@@ -142,7 +142,7 @@ class VerifyOptions:
     """
 
     positional: ClassVar[tuple[str, ...]] = ("record",)
-    record: Path = Path()
+    record: Path | None = None
     tolerance: float = 1e-5
     cache: str | None = None
     data_dir: Path | None = None

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from lt_bench.backbones.training_rows import ROWS
+from lt_bench.backbones.training_rows import FILES, ROWS
 from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import replacing, write_text
@@ -35,14 +35,16 @@ class KeepCheckpoint(Checkpoint):
         every: epochs between two.
         keep: epochs (counted from 1) whose state is kept beside it, as ``epoch-<n>.ckpt``.
         rows: hashes of the images that are trained on.
+        files: version of their files (``data.hashes.files_version``), by which who resumes knows that the hashes still hold.
     """
 
-    def __init__(self, path: Path, every: int, keep: Collection[int] = (), rows: Hashes | None = None) -> None:
-        self.path, self.every, self.keep, self.rows = path, every, frozenset(keep), rows
+    def __init__(self, path: Path, every: int, keep: Collection[int] = (), rows: Hashes | None = None, files: int | None = None) -> None:
+        self.path, self.every, self.keep, self.rows, self.files = path, every, frozenset(keep), rows, files
 
     def state_dict(self) -> dict[str, Any]:
         """The hashes, so that whoever goes on from here knows what the network has seen."""
-        return {} if self.rows is None else {ROWS: torch.from_numpy(self.rows.view(np.int64))}
+        rows = {} if self.rows is None else {ROWS: torch.from_numpy(self.rows.view(np.int64))}
+        return rows if self.files is None else {**rows, FILES: torch.tensor(self.files)}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save where it is due."""

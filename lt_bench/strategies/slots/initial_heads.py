@@ -74,7 +74,7 @@ class Joint(InitialHead):
         K, D, head = facts.num_classes, facts.dim, facts.head
         if head is None:
             raise UserError(
-                f"{strategy} starts from the stage-1 head and this cache has none; take a strategy that begins without one (balanced_softmax, crt, "
+                f"{strategy} starts from the stage-1 head and there is none; take a strategy that begins without one (balanced_softmax, crt, "
                 "ffds, ncm, ...), train one with the backbone (lt-bench pretrain), or import a head with the features (import-features --head)"
             )
         if tuple(head.weight.shape) != (K, D) or tuple(head.bias.shape) != (K,):
