@@ -10,7 +10,8 @@ from lt_bench.strategies.slots.transforms import LogCounts
 class BalancedSoftmax(Strategy):
     """Cross-entropy on logits shifted by the log class counts, so that the plain logits fit a balanced prior.
 
-    ``T(z)_c = z_c + log n_c``; equal to the logit-adjustment loss with tau 1 up to a constant shift. Decoupled setting of the official code
+    ``T(z)_c = z_c + log n_c``; equal to the logit-adjustment loss with tau 1 up to a constant shift, and to the ARB loss with the counts of the training set (Xie et
+    al., Neurocomputing 2023; lilydedbb/ARBLOSS 85e9748 ``train_stage1.py`` ARB_Loss, whose logits are cut at 30). Decoupled setting of the official code
     (jiawei-ren/BalancedMetaSoftmax-Classification): a fresh classifier, instance-balanced batches of 512, lr 0.1, weight decay 5e-4, 2,000 iterations with
     cosine on CIFAR at IF 200, the only one there is a configuration for; the schedule is stepped before each epoch (``run_networks.py:328``), so the last one
     runs at rate 0. ImageNet-LT's 0.4 over 10 epochs is for ResNet-10. The code leaves out the last, smaller batch of every epoch; here it is trained on, and the

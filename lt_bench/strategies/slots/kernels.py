@@ -61,4 +61,14 @@ class SigmoidBCE(Kernel):
         return (F.softplus(wrong) * torch.exp(-gamma * F.softplus(-wrong))).sum(-1)
 
 
-__all__ = ["Kernel", "SigmoidBCE", "SoftmaxBCE", "smoothed_cross_entropy"]
+class DotRegression(Kernel):
+    """``(z_y - 1)^2 / 2``: the true logit is drawn to 1, and no other is pushed away. For cosines; Yang et al., NeurIPS 2022."""
+
+    name = "dot_regression"
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Losses (B,)."""
+        return (logits.gather(-1, labels.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1) - 1).square() / 2
+
+
+__all__ = ["DotRegression", "Kernel", "SigmoidBCE", "SoftmaxBCE", "smoothed_cross_entropy"]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lt_bench.core.inference_heads import on_sphere
 from lt_bench.strategies._lib.class_weights import log_prior, over_samples
 from lt_bench.strategies._lib.tensors import less_on_true, per_class
 from lt_bench.strategies.hyper import hyper
@@ -103,6 +104,20 @@ class Temperature(Transform):
 
     inverse_temperature: Tensor
     prior: Tensor
+
+
+class Simplex(Transform):
+    """``T(z)_c = sqrt(K / (K - 1)) (z_c - mean z) / ||z||``: the cosines of z with the vertices of a simplex, equiangular and fixed (an ETF).
+
+    The classifier of Yang et al., NeurIPS 2022, whose simplex lies in a random direction; W h + b is the learned map into its space, so none is needed.
+    """
+
+    name = "simplex"
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The cosines."""
+        K = logits.shape[-1]
+        return (K / (K - 1)) ** 0.5 * (on_sphere(logits) - on_sphere(logits).mean(-1, keepdim=True))
 
 
 class Margin(Transform):
