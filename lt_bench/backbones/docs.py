@@ -39,7 +39,7 @@ These options are part of a cache's key, and an export prepares images in the sa
 |---|---|---|
 | `--image-size` | height and width of the network's inputs in pixels; the resize before the crop is scaled with it. A network that takes one size only refuses others | the network's, or the data set's |
 | `--augment` | `none`, `crop` (random resized crop), `flip` (horizontal), `crop+flip`, `crop+flip+jitter` (colour jitter 0.4) | of benchmarks, that of their papers; of your own images `none`, in `pretrain` `crop` |
-| `--stage1-head` | `weights`: the classifier of the weights; `fit`: multinomial logistic regression on the plain training features, solved to its optimum, its ridge chosen on unseen validation images | `weights` where they have a classifier of the data set's classes, else `fit` for your own images |
+| `--stage1-head` | `weights`: the classifier of the weights; `text`: what a text tower says of the class names; `fit`: multinomial logistic regression on the plain training features, solved to its optimum, its ridge chosen on unseen validation images | `weights` or `text` where there is one for the data set's classes, else `fit` for your own images |
 
 A flip makes another class of a traffic sign or a letter, and a crop can cut away what decides the class. So nothing augments your own images unless you say so; the cache then has one view
 of each image, and its extraction takes a ninth of the time. A test view that is flipped is extracted only where the augmentation flips.
@@ -57,6 +57,24 @@ lt-bench extract --dataset folder --data-dir DIR --backbone torchvision.resnet50
 _TIMM = (
     """Every model of timm is `timm.NAME`, where timm is installed (`lt-bench[timm]`); its feature dimension and transform are timm's."""
 )
+
+_ENCODERS = """## Encoders of open_clip and transformers
+
+```console
+lt-bench run --strategy balanced_softmax,ncm --dataset folder --data-dir photos --backbone open_clip.ViT-B-32 --weights FILE
+lt-bench run --strategy balanced_softmax,ncm --dataset folder --data-dir photos --backbone transformers./models/dinov2-base
+```
+
+`open_clip.NAME` (`lt-bench[open_clip]`) takes a weights file, or one of the library's tags, which it downloads. `transformers.PATH_OR_NAME` (`lt-bench[transformers]`) is a folder that
+`save_pretrained` wrote, or a name on the hub; `--weights` names another folder with the same model. Code of a repository is never run. Images are prepared as the library does: open_clip's
+to the pixel, the image processors of transformers to the pixel of their Pillow backend (the default backend rounds some pixels by a level).
+
+- **CLIP and SigLIP**: features are the projected ones that the towers compare, brought to length sqrt(D), so that their dimensions are of an ordinary size.
+- **Stage-1 head**: where there is a text tower, its logits for the class names (`--stage1-head text`), of the sentence `--prompt "a photo of a {}."`. The manifest and the records have the sentence.
+  Names that say nothing make a poor head; `--stage1-head fit` fits one.
+- **DINOv2** and others without a text tower: the class token, or the pooled output where the weights have a pooler; a head is fitted.
+
+Whether such a model has seen your validation and test images nobody can say: they count as unseen, and `--val-seen-by-backbone` is your word."""
 
 _PUBLISHED = """## Published stage-1 checkpoints
 
@@ -113,6 +131,7 @@ def backbones_page() -> str:
         _PRETRAINED,
         _torchvision(theirs),
         _TIMM,
+        _ENCODERS,
         _PUBLISHED,
         _sources(maps),
         *map(_section, maps),

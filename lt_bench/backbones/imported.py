@@ -29,14 +29,20 @@ class Recipe:
         encoder: name of the backbone of every expert.
         experts: how many there are.
         normalised: whether the features of an expert are brought to unit length, as cosine classifiers do.
+        config: JSON of the configuration, of a network of transformers.
     """
 
     encoder: str
     experts: int = 1
     normalised: bool = False
+    config: str = ""
 
     def build(self, num_classes: int) -> Backbone:
         """The network with fresh weights."""
+        if self.config:
+            from lt_bench.backbones.transformers_nets import build
+
+            return build(self.encoder, num_classes, self.config)
         if self.experts == 1 and not self.normalised:
             return build_backbone(self.encoder, num_classes)
         return Experts([build_backbone(self.encoder, 1) for _ in range(self.experts)], num_classes, self.normalised)

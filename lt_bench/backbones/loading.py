@@ -11,15 +11,15 @@ from torch import Tensor
 
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.checkpoints import read_state
+from lt_bench.backbones.encoders import Prompt
 from lt_bench.backbones.imported import Import, Linear, Recipe, read_import, without_module
 from lt_bench.backbones.maps import Stated, is_key_map, read_key_map
-from lt_bench.backbones.registry import TIMM, TORCHVISION, BackboneSpec, backbone_spec, build_backbone
+from lt_bench.backbones.registry import HUB, OPEN_CLIP, TIMM, TORCHVISION, TRANSFORMERS, BackboneSpec, backbone_spec, build_backbone
 from lt_bench.backbones.training_rows import read_training_rows
 from lt_bench.backbones.weights import weights_hash
 from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
 
-HUB = "hub"
 IMAGENET = "imagenet_lt"
 
 
@@ -37,6 +37,7 @@ class Loaded:
         notes: remarks for the user, one line each.
         rows: hashes of the images that it was trained on, where the weights say so.
         stage1: how it was trained, in words, where its publisher is known.
+        transform: of its images, in the words of a manifest, where the weights decide it.
     """
 
     network: Backbone
@@ -48,9 +49,17 @@ class Loaded:
     notes: tuple[str, ...] = ()
     rows: Hashes | None = None
     stage1: str = ""
+    transform: str = ""
 
 
-def load_backbone(name: str, weights: Path | str | None, num_classes: int, dataset: str = "", train_counts: Sequence[int] = ()) -> Loaded:
+def load_backbone(
+    name: str,
+    weights: Path | str | None,
+    num_classes: int,
+    dataset: str = "",
+    train_counts: Sequence[int] = (),
+    prompt: Prompt | None = None,
+) -> Loaded:
     """Build a backbone and load its weights.
 
     Args:
@@ -59,6 +68,7 @@ def load_backbone(name: str, weights: Path | str | None, num_classes: int, datas
         num_classes: K of the data set.
         dataset: its name, for published sources.
         train_counts: (K,) training images per class, for published sources.
+        prompt: sentences about the classes, of which a text tower makes the head where there is one.
 
     Raises:
         UserError: no such backbone, file or weights; they do not fit; the hub cannot be reached.
@@ -71,6 +81,8 @@ def load_backbone(name: str, weights: Path | str | None, num_classes: int, datas
             raise UserError(f"{name}: name its checkpoint with --weights")
         return _load_import(base, Path(weights), num_classes, dataset, train_counts, int(expert) if expert else None)
     spec = backbone_spec(name)
+    if name.startswith((OPEN_CLIP, TRANSFORMERS)):
+        return _load_encoder(name, weights, num_classes, prompt)
     if weights is None:
         return _load_packaged(spec, num_classes)
     of_hub = str(weights).partition(":")[0] == HUB
@@ -82,6 +94,22 @@ def load_backbone(name: str, weights: Path | str | None, num_classes: int, datas
     notes = () if head is not None else (f"{weights}: no classifier for the {num_classes} classes of the data set there",)
     rows = None if of_hub else read_training_rows(Path(weights))
     return Loaded(network.eval(), Recipe(spec.name), head, weights_hash(state), notes=notes, rows=rows)
+
+
+def _load_encoder(name: str, weights: Path | str | None, num_classes: int, prompt: Prompt | None) -> Loaded:
+    if name.startswith(OPEN_CLIP):
+        from lt_bench.backbones.open_clip_nets import load
+    else:
+        from lt_bench.backbones.transformers_nets import load
+    encoder = load(name, weights, num_classes, prompt)
+    stage1 = f"published weights {weights or name.removeprefix(TRANSFORMERS)}"
+    if encoder.head is not None and prompt is not None:
+        stage1 += f"; head: text tower, {prompt.template!r}"
+        put_head(encoder.network, encoder.head)
+    return Loaded(
+        encoder.network, Recipe(name, config=encoder.config), encoder.head, weights_hash(encoder.network.network.state_dict()), stage1=stage1,
+        transform=encoder.transform,
+    )  # fmt: skip
 
 
 def _load_packaged(spec: BackboneSpec, num_classes: int) -> Loaded:

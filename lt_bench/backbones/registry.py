@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lt_bench.backbones.base import Backbone
 
 TORCHVISION, TIMM, VARIANT = "torchvision.", "timm.", "variant."
+OPEN_CLIP, TRANSFORMERS = "open_clip.", "transformers."
+HUB = "hub"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,10 @@ def backbone_spec(name: str) -> BackboneSpec:
     """
     if name.startswith(TIMM):
         return BackboneSpec(name, 0, 0, f"timm's {name.removeprefix(TIMM)}", "timm_nets:build")
+    if name.startswith(OPEN_CLIP):
+        return BackboneSpec(name, 0, 0, f"open_clip's {name.removeprefix(OPEN_CLIP)}", "open_clip_nets:build")
+    if name.startswith(TRANSFORMERS):
+        return BackboneSpec(name, 0, 0, f"the encoder {name.removeprefix(TRANSFORMERS)} of transformers", "transformers_nets:build")
     if name.startswith(VARIANT):
         return BackboneSpec(name, 0, 0, "a network of published checkpoints alone", "variants:build")
     specs = _by_name()

@@ -17,7 +17,7 @@ from lt_bench.data.specs import Statistics
 _NUMBER = r"[0-9.eE+-]+"
 _TEXT = re.compile(
     r"(?P<whole>as it is)?(?P<square>padding to a square)?(?:, |^)?(?:resize (?P<resize>\d+)(?: (?P<fit>squash|border))?(?: (?P<how>bicubic|lanczos))?)?"
-    r"(?:, )?(?:centre crop (?P<crop>\d+))?"
+    r"(?:, )?(?:centre crop (?P<crop>\d+)(?P<down> rounded down)?)?"
     rf"(?:; mean (?P<mean>{_NUMBER} {_NUMBER} {_NUMBER}), std (?P<std>{_NUMBER} {_NUMBER} {_NUMBER}))"
 )
 
@@ -34,6 +34,7 @@ class Transform:
         interpolation: bilinear, bicubic or lanczos, with antialiasing.
         fit: what ``resize`` is of: the shorter side; both sides (``squash``, which keeps no proportions); or the longer side, with borders of the mean colour up to
             the crop (``border``), as timm's ``crop_mode`` says.
+        down: whether the corner of the crop is rounded down, as transformers does; else to the nearest even pixel, as torchvision does.
         size: side of the square input if neither resize nor crop gives it; other images are resized to it.
     """
 
@@ -45,6 +46,7 @@ class Transform:
     interpolation: str = "bilinear"
     size: int | None = None
     fit: str = "shorter"
+    down: bool = False
 
     @property
     def words(self) -> str:
@@ -53,7 +55,7 @@ class Transform:
         steps = [
             *(["padding to a square"] if self.square else []),
             *([f"resize {self.resize}{how}"] if self.resize else []),
-            *([f"centre crop {self.crop}"] if self.crop else []),
+            *([f"centre crop {self.crop}{' rounded down' if self.down else ''}"] if self.crop else []),
         ]
         return f"{', '.join(steps) or 'as it is'}; mean {' '.join(map(str, self.mean))}, std {' '.join(map(str, self.std))}"
 
@@ -70,7 +72,10 @@ class Transform:
             image = _bordered(image, self.crop or self.resize, self.mean)
         elif self.resize:
             image = Resize(self.resize if self.fit == "shorter" else (self.resize, self.resize), how)(image)
-        if self.crop:
+        if self.crop and self.down and min(image.size) >= self.crop:
+            left, top = (image.width - self.crop) // 2, (image.height - self.crop) // 2
+            image = image.crop((left, top, left + self.crop, top + self.crop))
+        elif self.crop:
             image = CenterCrop(self.crop)(image)
         if self.size and image.size != (self.size, self.size):
             image = Resize((self.size, self.size), how)(image)
@@ -119,6 +124,7 @@ def read_transform(words: str, size: int | None = None) -> Transform:
         match["how"] or "bilinear",
         None if resize or crop else size,
         match["fit"] or "shorter",
+        match["down"] is not None,
     )
 
 

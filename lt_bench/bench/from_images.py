@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lt_bench.backbones.encoders import PROMPT, Prompt
 from lt_bench.bench.linear_head import fit_linear_head
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES, augmented, brings_weights, default_backbone, require_images, stored_type
@@ -43,12 +44,12 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
     name = options.name or _free_name(cache_name(replace(options, backbone=backbone)), data.split_hash)
     out = options.out or home() / "caches" / name
     request = Request(
-        data=data, backbone=backbone, weights=options.weights, out=out, image_size=options.image_size, augment=augment, head=options.stage1_head, fit_head=fit_linear_head,
+        data=data, backbone=backbone, weights=options.weights, out=out, image_size=options.image_size, augment=augment, head=options.stage1_head, fit_head=fit_linear_head, prompt=_prompt(options, data.class_names),
         name=name, views=views, dtype=stored_type(options), standardise=options.standardise, device=pick_device(options.accelerator), stage1=options.stage1,
         batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,
         command=_command(
-            "extract", options, backbone=backbone, weights=options.weights and options.weights.name, stage1_head=options.stage1_head, standardise=options.standardise,
+            "extract", options, backbone=backbone, weights=options.weights and options.weights.name, stage1_head=options.stage1_head, prompt=None if options.prompt == PROMPT else options.prompt, standardise=options.standardise,
         ),
     )  # fmt: skip
     _say_extraction(request)
@@ -71,6 +72,11 @@ def pretrain_images(options: PretrainOptions) -> Pretrained:
             precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
         ),
     )  # fmt: skip
+
+
+def _prompt(options: ExtractOptions, class_names: tuple[str, ...]) -> Prompt | None:
+    """What a text tower is asked; nothing where another head is wanted."""
+    return Prompt(class_names, options.prompt) if options.stage1_head in (None, "text") else None
 
 
 def _say_extraction(request: Request) -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.checkpoints import read_checkpoint, tensors_at
 from lt_bench.backbones.loading import Loaded, load_backbone
-from lt_bench.backbones.registry import backbone_spec, build_backbone
+from lt_bench.backbones.registry import OPEN_CLIP, TRANSFORMERS, backbone_spec, build_backbone
 from lt_bench.backbones.training_rows import FILES, ROWS
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.loggers import stage1_logger
@@ -259,6 +259,10 @@ def fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
 
 
 def _check(backbone: str, data: Images, recipe: Stage1Recipe, checkpoint_every: int) -> None:
+    if backbone.startswith((OPEN_CLIP, TRANSFORMERS)):
+        raise UserError(
+            f"{backbone}: an encoder whose features are extracted; stage 1 trains the other networks of `lt-bench list backbones`"
+        )
     wanted = backbone_spec(backbone).input_size
     if isinstance(data, ImageData) and (height := data.splits["train"].images.shape[2]) != wanted:
         raise UserError(f"{backbone} is for images of {wanted} pixels, {data.spec.name} has {height}")

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lt_bench.backbones.maps import is_key_map, read_key_map
-from lt_bench.backbones.registry import DEFAULT_BACKBONE, backbone_spec, require_package
+from lt_bench.backbones.registry import DEFAULT_BACKBONE, HUB, OPEN_CLIP, TRANSFORMERS, backbone_spec, require_package
 from lt_bench.bench.options import Augment, Dtype, WritingOptions
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.data.specs import dataset_spec
 from lt_bench.features.locate import shipped
 
-HUB = "hub"
 NEEDS_IMAGES = "--dataset and --data-dir are needed: a data set (`lt-bench list datasets`) and where its images are"
 
 
@@ -41,7 +40,8 @@ def require_images(dataset: str, data_dir: Path | None, backbone: str | None, we
         _require_backbone(backbone)
         if weights is None and brings_weights(backbone):
             require_package(backbone)
-    if weights is not None and str(weights).partition(":")[0] != HUB:
+    named = bool(backbone) and backbone.startswith((OPEN_CLIP, TRANSFORMERS))  # by a tag, or a folder
+    if weights is not None and not named and str(weights).partition(":")[0] != HUB:
         require_file(weights, f"no such weights file{_published(backbone)}; name one with --weights")
     if data_dir is not None and not data_dir.exists():
         raise UserError(f"{data_dir}: no such place; name the folder of the images with --data-dir")
@@ -56,7 +56,7 @@ def default_backbone(dataset: str, data_dir: Path | None, backbone: str | None, 
 
 def brings_weights(backbone: str) -> bool:
     """Whether a backbone needs no ``--weights``."""
-    return bool(backbone) and not is_key_map(backbone) and bool(backbone_spec(backbone).package)
+    return bool(backbone) and not is_key_map(backbone) and (backbone.startswith(TRANSFORMERS) or bool(backbone_spec(backbone).package))
 
 
 def augmented(options: WritingOptions, own: Augment = "none") -> tuple[Augment | None, int]:

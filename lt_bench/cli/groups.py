@@ -31,6 +31,7 @@ _READING = (
     "image_size",
     "augment",
     "stage1_head",
+    "prompt",
     "profile",
     "selection",
     "image_column",

@@ -112,6 +112,14 @@ def _backbones() -> list[Row]:
         summary = spec.summary if not spec.transform else f"{spec.summary}: {spec.transform.partition(';')[0]}"
         rows.append({"name": spec.name, "features": spec.dim, "summary": summary})
     rows.append({"name": "timm.NAME", "features": "", "summary": "any model of timm, where it is installed"})
+    rows.append({"name": "open_clip.NAME", "features": "", "summary": "any model of open_clip, with --weights FILE or TAG"})
+    rows.append(
+        {
+            "name": "transformers.PATH",
+            "features": "",
+            "summary": "an image encoder of transformers: DINOv2, CLIP, SigLIP; a folder or a name on the hub",
+        }
+    )
     maps = {name: read_key_map(name).title for name in key_map_names()}
     return rows + [{"name": name, "features": "", "summary": f"published checkpoints: {title}"} for name, title in maps.items()]
 

@@ -185,6 +185,4 @@ def _left_out(name: str, hidden: Iterable[Any]) -> list[str]:
         return []
     groups = "; ".join(f"{group.title} ({', '.join('--' + _dashed(one) for one in group.names)})" for group in hidden)
     shown_with = sorted({f"--{_dashed(one)}" for group in hidden for one in group.shown_with})
-    return [
-        f"Not shown, as they matter on images only: {groups}. `lt-bench {name} --help-all` has them, as has --help beside {', '.join(shown_with)}."
-    ]
+    return [f"Not shown, for images alone: {groups}. `lt-bench {name} --help-all` has them, as has --help beside {', '.join(shown_with)}."]

@@ -179,6 +179,7 @@ MAKE_NO_NUMBERS = {
     "how processes are started": ("core/launchers.py",),
     "checked reading and writing of files; content is in the key of the cache": ("core/seals.py", "features/manifest.py", "features/write.py"),
     "codes as they are written, which the key of the cache covers": ("features/moments.py",),
+    "encoders of extractions, whose features the key of the cache covers": ("backbones/transformers_nets.py",),
     "weights and splits, which hashes in the key cover": ("backbones/checkpoints.py", "data/profiles.py", "engine/pretrain/recipes.py"),
     "what there is, and checks of it": (
         "backbones/registry.py", "features/sampler_names.py", "strategies/class_checks.py", "strategies/registry.py", "strategies/source.py",

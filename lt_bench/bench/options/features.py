@@ -16,8 +16,9 @@ class ExtractOptions(WritingOptions):
     Attributes:
         backbone: network, see `lt-bench list backbones` (default for your own images: efficientnet_lite0)
         weights: its stage-1 weights: a safetensors file, a state dict, or a published checkpoint (default: those of its package)
-        stage1_head: what strategies start from: weights, the classifier of the weights; fit, logistic regression on the features (default: weights where they
-            have one for your classes, else fit for your own images)
+        stage1_head: what strategies start from: weights, the classifier of the weights; text, what a text tower says of the class names; fit, logistic regression
+            on the features (default: weights or text where there is one for your classes, else fit for your own images)
+        prompt: sentence for the text tower, {} standing for the name of a class
         name: name of the cache (default: DATASET-ifIF-BACKBONE)
         out: directory of the cache (default: its name in the known caches)
         stage1: how the backbone was trained, in words
@@ -32,6 +33,7 @@ class ExtractOptions(WritingOptions):
     backbone: str = ""
     weights: Path | None = None
     stage1_head: Head | None = None
+    prompt: str = "a photo of a {}."
     name: str | None = None
     out: Path | None = None
     stage1: str = ""

@@ -67,8 +67,9 @@ class CacheOptions(InputOptions):
         cache: feature cache: a directory, or the name or key of a known one (default: the only one that fits)
         backbone: network, see `lt-bench list backbones`
         weights: its stage-1 weights: a safetensors file, a state dict, or a published checkpoint
-        stage1_head: what strategies start from: weights, the classifier of the weights; fit, logistic regression on the features (default: weights where they
-            have one for your classes, else fit for your own images)
+        stage1_head: what strategies start from: weights, the classifier of the weights; text, what a text tower says of the class names; fit, logistic regression
+            on the features (default: weights or text where there is one for your classes, else fit for your own images)
+        prompt: sentence for the text tower, {} standing for the name of a class
         skip_broken: leave out images that cannot be decoded, and name them
     """
 
@@ -76,6 +77,7 @@ class CacheOptions(InputOptions):
     backbone: str | None = None
     weights: Path | None = None
     stage1_head: Head | None = None
+    prompt: str = "a photo of a {}."
     skip_broken: bool = False
 
 

@@ -51,9 +51,9 @@ def extract(request: Request) -> Manifest:
         UserError: data or weights are missing or do not fit, an image is broken, or ``request.out`` holds another cache.
     """
     data = request.data
-    loaded = load_backbone(request.backbone, request.weights, len(data.train_counts), data.spec.name, data.train_counts)
+    loaded = load_backbone(request.backbone, request.weights, len(data.train_counts), data.spec.name, data.train_counts, request.prompt)
     request = request.with_origin_of_head(loaded)
-    inputs = inputs_of(data, request.backbone, loaded.recipe.encoder, request.image_size, request.augment)
+    inputs = inputs_of(data, request.backbone, loaded.recipe.encoder, request.image_size, request.augment, loaded.transform)
     require_size(loaded.network, request.backbone, request.image_size)
     description = request.description(loaded, inputs)
     where = layout(request.devices)

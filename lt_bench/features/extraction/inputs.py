@@ -34,7 +34,9 @@ class Inputs:
     upright: bool
 
 
-def inputs_of(data: ImageData | FileData, backbone: str, encoder: str, image_size: int | None = None, augment: str | None = None) -> Inputs:
+def inputs_of(
+    data: ImageData | FileData, backbone: str, encoder: str, image_size: int | None = None, augment: str | None = None, transform: str = ""
+) -> Inputs:
     """Inputs of a backbone. Their transform is the data set's, as in the papers; the backbone's for a person's own images, and where it wants another size than the data set's.
 
     Args:
@@ -43,6 +45,7 @@ def inputs_of(data: ImageData | FileData, backbone: str, encoder: str, image_siz
         encoder: the network that it is.
         image_size: height and width of the inputs, pixels; the steps before are scaled with it. None: as the transform says.
         augment: steps of the augmentation, see ``augmentation``; None: the data set's.
+        transform: of the weights, in the words of a manifest, where these decide it and not the name of the backbone.
 
     Raises:
         UserError: small images in memory, which keep their size and augmentation.
@@ -50,7 +53,7 @@ def inputs_of(data: ImageData | FileData, backbone: str, encoder: str, image_siz
     spec = data.spec
     if isinstance(data, ImageData) and (image_size or augment):
         raise UserError(f"{spec.name}: its images keep their size and the augmentation of its papers; leave --image-size and --augment out")
-    own = "" if isinstance(data, ImageData) else transform_of(backbone)
+    own = "" if isinstance(data, ImageData) else transform or transform_of(backbone)
     wanted = _size(own) if own else _square_input(spec, encoder)
     if own and (spec.num_classes is None or wanted != spec.input_size):
         evaluation, size = own, wanted

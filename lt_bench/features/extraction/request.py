@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lt_bench.backbones.encoders import Prompt
 from lt_bench.backbones.loading import Loaded
 from lt_bench.core.devices import device_name
 from lt_bench.core.errors import UserError
@@ -46,8 +47,9 @@ class Request:
         workers: decoding processes; 0 decodes in this one.
         image_size: height and width of the inputs, pixels; None: as the transform of the backbone or the data set says.
         augment: steps of the augmentation, see ``data.images.transforms.augmentation``; None: the data set's.
-        head: origin of the stage-1 head: ``weights`` or ``fit``; None: the weights where they have one, else fitted for a person's own images.
+        head: origin of the stage-1 head: ``weights``, ``text`` or ``fit``; None: the weights where they have one, else fitted for a person's own images.
         fit_head: fits a head on the plain training features (and on validation, where the backbone has not seen it) for K classes; None: none is fitted.
+        prompt: sentences about the classes for a text tower; None: none is asked.
         skip_broken: leave images out that cannot be decoded, and name them, instead of stopping.
         val_seen_by_backbone: whether stage 1 was trained on the validation images.
         stage1: how the backbone was trained, in words.
@@ -74,6 +76,7 @@ class Request:
     augment: str | None = None
     head: str | None = None
     fit_head: FitHead | None = None
+    prompt: Prompt | None = None
     skip_broken: bool = False
     val_seen_by_backbone: bool = False
     stage1: str = ""
@@ -92,12 +95,16 @@ class Request:
         Raises:
             UserError: the head of the weights is asked for, and they have none.
         """
-        if self.head == "weights" and loaded.head is None:
-            raise UserError(
-                f"--stage1-head weights: the weights of {self.backbone} have no classifier of these {len(self.data.train_counts)} classes; --stage1-head fit fits one"
-            )
+        if self.head in ("weights", "text") and (loaded.head is None or (self.head == "text") != bool(loaded.transform)):
+            lacking = "no text tower" if self.head == "text" else f"no classifier of these {len(self.data.train_counts)} classes"
+            raise UserError(f"--stage1-head {self.head}: the weights of {self.backbone} have {lacking}; --stage1-head fit fits a head")
         fits = self.head == "fit" or (self.head is None and loaded.head is None and self.data.spec.num_classes is None)
-        return replace(self, fit_head=self.fit_head if fits else None)
+        return replace(self, fit_head=self.fit_head if fits else None, prompt=self.prompt if loaded.transform and loaded.head else None)
+
+    @property
+    def origin_of_head(self) -> str:
+        """For ``created_with``: what made the head, where it is not the classifier of the weights."""
+        return FITTED if self.fit_head is not None else "" if self.prompt is None else f"text: {self.prompt.template}"
 
     def plans(self) -> dict[str, SplitPlan]:
         """Views and rows to extract, by split."""
@@ -127,7 +134,7 @@ class Request:
             dtype=self.dtype,
             origin=f"extracted by lt-bench in float32, backbone in eval mode; validation: {data.val_source}, {seen} by the backbone",
             command=self.command,
-            extra={"device": device_name(self.device), **listed, **({HEAD: FITTED} if self.fit_head is not None else {})},
+            extra={"device": device_name(self.device), **listed, **({HEAD: self.origin_of_head} if self.origin_of_head else {})},
         )  # fmt: skip
 
     def described_fields(self, description: Description) -> dict[str, Any]:
@@ -152,8 +159,8 @@ class Request:
             wanted |= {name: left[name] for name in ("split_hash", "train_counts")}
         wanted["val_seen_by_backbone"] |= cache.manifest.dataset.val_seen_by_backbone
         require(cache, **wanted)
-        if (cache.manifest.created_with.get(HEAD) == FITTED) != (self.fit_head is not None):
+        if cache.manifest.created_with.get(HEAD, "") != self.origin_of_head:
             raise UserError(
-                f"{self.out}: its stage-1 head has another origin than asked for (--stage1-head); name another place with --out"
+                f"{self.out}: its stage-1 head has another origin than asked for (--stage1-head, --prompt); name another place with --out"
             )
         return cache.manifest

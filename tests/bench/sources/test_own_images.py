@@ -14,6 +14,7 @@ from lt_bench.bench.from_images import extract_images
 from lt_bench.bench.options import CacheOptions, ExtractOptions
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.core.errors import UserError
+from lt_bench.deploy.classifier import load_classifier
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.inputs import require_size
 from lt_bench.results.store import Store
@@ -63,6 +64,30 @@ def test_run_needs_no_more_than_a_folder(cli, photos, home, tmp_path):
     correct = sum(predicted[row["path"]] == row["label"] for row in rows)
     assert correct / len(rows) == pytest.approx(record.metrics["test"]["accuracy"])
     assert json.loads((tmp_path / "export" / "classifier.json").read_text())["transform"]["words"].startswith("resize 55 bicubic")
+
+
+def test_an_encoder_of_transformers_from_extraction_to_use(cli, photos, home, tmp_path):
+    """The export holds the configuration, so that it needs the folder no more."""
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    folder = tmp_path / "dino"
+    torch.manual_seed(0)
+    config = Dinov2Config(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8)
+    Dinov2Model(config).save_pretrained(folder)
+    BitImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}, resample=3).save_pretrained(folder)
+    images = ("--dataset", "folder", "--data-dir", str(photos), "--backbone", f"transformers.{folder}", "--accelerator", "cpu")
+    done = cli("run", "--strategy", "joint", *images)
+    assert done.code == 0, done.err
+    record = next(iter(Store(tmp_path / "results").records()))
+    assert record.backbone.stage1.startswith(f"published weights {folder}; head: logistic regression")
+    done = cli("export", "--record", str(Store(tmp_path / "results").path(record)), "--out", "export")
+    assert done.code == 0, done.err
+    cache = open_cache(next((home / "caches").glob("folder-mine-*")))
+    shutil.rmtree(folder)
+    classifier, test = load_classifier(tmp_path / "export"), cache.split("test")
+    rows = [row for row in csv.DictReader((cache.path / "images.csv").open()) if row["split"] == "test"]
+    expected = test.view("plain").float() @ cache.head().weight.T + cache.head().bias
+    assert torch.allclose(classifier([photos / row["path"] for row in rows]), expected, atol=1e-3)
 
 
 def test_a_cache_that_is_there_is_used_where_no_backbone_is_named(photos, home):
