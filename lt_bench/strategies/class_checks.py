@@ -98,7 +98,20 @@ def _check_hyperparameter(where: str, attribute: str, name: str, base: type, *, 
         )
     if takes_batches and name in RECIPE_FIELDS:
         raise UserError(f"{where}: a hyper-parameter cannot be called {name}, which is a field of the recipe; call it otherwise")
-    owned = ("facts", "heads", "draws", "source", "solved", "given", "weight", "bias", "class_counts", "class_weight", "processes")
+    owned = (
+        "facts",
+        "heads",
+        "draws",
+        "source",
+        "held_out",
+        "solved",
+        "given",
+        "weight",
+        "bias",
+        "class_counts",
+        "class_weight",
+        "processes",
+    )
     if attribute in owned or (hasattr(base, attribute) and attribute != "reduction"):
         raise UserError(
             f'{where}: self.{attribute} is something else already; call the attribute otherwise, with hyper(..., name="{name}")'

@@ -99,6 +99,9 @@ class Strategy(LightningModule):
     projection: Projection | None = None
     at_inference: AtInference | None = None
 
+    held_out: FeatureSource | None = None
+    """Validation features that neither backbone nor head has seen, for entries of ``at_inference`` that learn from them; None where there are none."""
+
     weight: nn.Parameter
     bias: nn.Parameter
     class_counts: Tensor
@@ -266,6 +269,8 @@ class Strategy(LightningModule):
         if self.trainable is not None:
             weight, bias = self.trainable.folded(weight, bias)
         if self.at_inference is not None:
+            if self.at_inference.needs_held_out:
+                self._learn_at_inference(self.at_inference, weight, bias)
             weight, bias = self.at_inference.folded(weight, bias)
         if self.classifier is not None:
             return self.classifier.head(weight, None if self.at_inference is None else bias)
@@ -381,6 +386,8 @@ class Strategy(LightningModule):
     def begin_fit(self, train: FeatureSource) -> None:
         """Attach the training features, start the head from them where ``initial_head`` says so, and call ``begin``."""
         self.source = train
+        if self.at_inference is not None and self.at_inference.needs_held_out:
+            self._require_held_out(self.at_inference)
         if self._needs_features():
             weight, bias = initial_head(self.initial_head).of_features(train, self.facts)
             self._start_head((weight.expand(self.weight.shape).clone(), bias.expand(self.bias.shape).clone()))
@@ -409,6 +416,22 @@ class Strategy(LightningModule):
             return tensor
         S = tensor.shape[0]
         return tensor.unsqueeze(1).expand(S, self.heads // S, *tensor.shape[1:]).flatten(0, 1)
+
+    @torch.no_grad()
+    def _learn_at_inference(self, entry: AtInference, weight: Tensor, bias: Tensor) -> None:
+        """Show an adjustment the logits of validation images."""
+        held_out = self._require_held_out(entry)
+        head = linear_head(weight, bias) if self.classifier is None else self.classifier.head(weight, None)
+        logits = torch.cat([head(rows.to(weight)) for rows in held_out.view("plain").split(1 << 14)])
+        entry.learn(logits, held_out.labels)
+
+    def _require_held_out(self, entry: AtInference) -> FeatureSource:
+        if self.held_out is None:
+            raise UserError(
+                f"{self.name}: at_inference {entry.name} learns from validation images that the backbone has not seen, and there are none here; "
+                "take a cache that has them, or leave the entry out"
+            )
+        return self.held_out
 
     def _labels_of(self, rows: Tensor) -> Tensor:
         """Labels of rows v * N + i."""

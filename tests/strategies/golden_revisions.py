@@ -89,7 +89,7 @@ def fitted(on: Problem, jobs: list[HeadJob]) -> dict[int, nn.Module]:
     """Inference heads by the id of their job, fitted in stacks and pools as a suite fits them."""
     heads: dict[int, nn.Module] = {}
     for pool in pools(stacks(jobs, 64), 64):
-        for fit in fit_heads(pool, on.facts, on.train, Hardware("cpu"), dtype=torch.float64):
+        for fit in fit_heads(pool, on.facts, on.train, Hardware("cpu"), dtype=torch.float64, held_out=on.train):
             heads |= {id(one): fit.head(number).inference_head().double() for number, one in enumerate(fit.jobs)}
     return heads
 

@@ -43,4 +43,4 @@ def resumes(entry: Entry) -> None:
 
 
 def _fit(entry: Entry, on: Problem, callbacks: list[Callback], resume: Path | None = None) -> Strategy:
-    return fit_heads([[job(entry)]], on.facts, on.train, callbacks=[callbacks], resume=resume)[0].strategy
+    return fit_heads([[job(entry)]], on.facts, on.train, callbacks=[callbacks], resume=resume, held_out=on.train)[0].strategy

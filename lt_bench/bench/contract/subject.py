@@ -145,6 +145,7 @@ def build(entry: Entry, on: Problem, dtype: torch.dtype, jobs: Sequence[HeadJob]
     """The strategy of one head as it is before the first step, or that of a stack of ``jobs``."""
     jobs = jobs or [job(entry)]
     strategy = one_head(on, jobs[0], dtype) if len(jobs) == 1 else strategy_of(jobs, on.facts, dtype)
+    strategy.held_out = on.train
     strategy.begin_fit(on.train)
     strategy.start_epoch(0)
     restart(strategy)
@@ -159,6 +160,7 @@ def one_head(on: Problem, one: HeadJob, dtype: torch.dtype) -> Strategy:
 def fit_plainly(on: Problem, one: HeadJob, dtype: torch.dtype) -> tuple[Strategy, list[dict[str, float]]]:
     """One head fitted by a plain Trainer, and its history."""
     strategy = one_head(on, one, dtype)
+    strategy.held_out = on.train
     rows, *_ = fit_plain(strategy, on.train, one.repetition)
     return strategy, rows
 
@@ -166,7 +168,7 @@ def fit_plainly(on: Problem, one: HeadJob, dtype: torch.dtype) -> tuple[Strategy
 def fit(on: Problem, jobs: Sequence[HeadJob], dtype: torch.dtype = torch.float32) -> list[Fitted]:
     """The jobs fitted on the problem: one stack, or a fit for each where they are never stacked."""
     parts = [list(jobs)] if is_stacked(jobs[0].entry) else [[one] for one in jobs]
-    return [fit_heads([part], on.facts, on.train, dtype=dtype)[0] for part in parts]
+    return [fit_heads([part], on.facts, on.train, dtype=dtype, held_out=on.train)[0] for part in parts]
 
 
 def restart(strategy: Strategy) -> None:

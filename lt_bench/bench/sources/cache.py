@@ -52,7 +52,7 @@ class CacheSource(Source):
             stacks = [stack for _, stack in pool]
             best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
             sent = [[*ours, *callbacks()] for ours in best]
-            fits = fit_heads(stacks, facts_of(self.cache), train, hardware, callbacks=sent)
+            fits = fit_heads(stacks, facts_of(self.cache), train, hardware, callbacks=sent, held_out=self.held_out)
             for (runs, _), fitted, ours in zip(pool, fits, best, strict=True):
                 for one in ours:
                     one.hand_over(fitted)
@@ -64,6 +64,11 @@ class CacheSource(Source):
         """The stage-1 head on the plain training view, measured once; None where the cache has none."""
         head = self.cache.head()
         return None if head is None else self.measure(linear_head(head.weight, head.bias), "train")
+
+    @property
+    def held_out(self) -> FeatureSplit | None:
+        """The validation split, where the backbone has not seen it."""
+        return self.split("val") if self.has("val") and not self.manifest.dataset.val_seen_by_backbone else None
 
     def units(self, planned: Sequence[Planned]) -> list[list[Planned]]:
         """Runs of each pool, which are fitted side by side."""

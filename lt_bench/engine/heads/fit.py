@@ -185,6 +185,7 @@ def fit_heads(
     callbacks: Sequence[Sequence[Callback]] = (),
     dtype: torch.dtype = torch.float32,
     resume: Path | None = None,
+    held_out: FeatureSource | None = None,
 ) -> list[Fitted]:
     """Fit the stacks of a pool, side by side where they can share their batches.
 
@@ -198,10 +199,14 @@ def fit_heads(
         callbacks: for each stack, further Lightning callbacks; they are called with its strategy as the module.
         dtype: of the parameters and products.
         resume: the checkpoint of a fit of one stack that was broken off; a ``Checkpoint`` among the callbacks writes it.
+        held_out: validation features that the backbone has not seen, for adjustments at inference that learn from them.
     """
     callbacks = callbacks or [()] * len(pool)
-    train_counts, (facts, train) = facts.class_counts, without_empty_classes(facts, train)
+    train_counts, held_out = facts.class_counts, None if held_out is None else without_empty_classes(facts, held_out)[1]
+    facts, train = without_empty_classes(facts, train)
     strategies = [strategy_of(stack, facts, dtype).to(train.device) for stack in pool]
+    for strategy in strategies:
+        strategy.held_out = held_out
     together = [number for number, strategy in enumerate(strategies) if may_be_pooled(strategy)]
     groups = [together] if len(together) > 1 else []
     groups += [[number] for number in range(len(pool)) if not groups or number not in together]

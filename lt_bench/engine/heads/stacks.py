@@ -148,7 +148,7 @@ def head_of(strategy: Strategy, number: int = 0, hyperparameters: dict[str, Any]
         name: stacked[name] if stacked[name].shape == value.shape else stacked[name][number] for name, value in single.state_dict().items()
     }
     single.load_state_dict(state)
-    single.source = strategy.source
+    single.source, single.held_out = strategy.source, strategy.held_out
     return single
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,9 +14,17 @@ from lt_bench.strategies.slots.base import Slot, assign
 
 
 class AtInference(Slot):
-    """An entry of the slot at_inference."""
+    """An entry of the slot at_inference.
+
+    Class attributes:
+        needs_held_out: whether ``learn`` is to be called with logits of validation images before ``folded``.
+    """
 
     slot = "at_inference"
+    needs_held_out: ClassVar[bool] = False
+
+    def learn(self, logits: Tensor, labels: Tensor) -> None:
+        """See the logits (N, K) that the head gives validation images, and their labels (N,), -1 for a class without training rows."""
 
     @abstractmethod
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
