@@ -6,7 +6,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("suite")
 
 for _room in ("data", "backbones", "bench"):  # images, photos, layouts and runs of stage 1 are made by modules there
     sys.path.insert(0, str(Path(__file__).parent / _room))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 TEMPERATURES = (1.0, 0.3, 0.1, 0.05)
-"""Of the softened assignments, in units of the median margin between the two largest logits of an image."""
+"""Of the softened assignments, in units of the median margin between the two largest logits of an image, with the offsets so far."""
 CLOSE = 4e-3
 """Total variation between softened shares and the prior at which a temperature is done."""
 STEPS = 100
@@ -52,12 +52,9 @@ def equalising_offsets(logits: Tensor, prior: Tensor) -> Tensor:
     offsets = torch.zeros_like(prior)
     if len(prior) < 2:
         return torch.zeros_like(wanted, dtype=torch.float32)
-    kernel = z.clone()  # written again at every temperature: memory of this size is slow to get
-    largest = kernel.max(1)
-    second = kernel.scatter_(1, largest.indices[:, None], -torch.inf).amax(1)
-    margin = float((largest.values - second).median()) or float(z.std()) or 1.0
+    kernel = torch.empty_like(z)  # written again at every temperature: memory of this size is slow to get
     for temperature in TEMPERATURES:
-        offsets = _matched(z, prior, offsets, margin * temperature, kernel)
+        offsets = _matched(z, prior, offsets, temperature, kernel)
     result = torch.zeros(len(wanted), device=z.device)
     result[wanted] = offsets - offsets.mean()
     return result
@@ -65,8 +62,11 @@ def equalising_offsets(logits: Tensor, prior: Tensor) -> Tensor:
 
 def _matched(z: Tensor, prior: Tensor, offsets: Tensor, temperature: float, kernel: Tensor) -> Tensor:
     """Offsets at one temperature, from those of a higher one: Sinkhorn's two products a step on softened assignments that already have them."""
-    torch.add(z, offsets, out=kernel).div_(temperature)
-    kernel.sub_(kernel.amax(1, keepdim=True)).exp_()
+    largest = torch.add(z, offsets, out=kernel).max(1, keepdim=True)
+    second = kernel.scatter_(1, largest.indices, -torch.inf).amax(1)
+    margin = float((largest.values[:, 0] - second).median())
+    temperature *= margin or float(z.std()) or 1.0
+    kernel.scatter_(1, largest.indices, largest.values).sub_(largest.values).div_(temperature).exp_()
     log_scale, before, acceleration = torch.zeros_like(prior), float("inf"), ACCELERATION
     for _ in range(STEPS):
         scale = log_scale.exp()
