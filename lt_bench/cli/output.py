@@ -50,7 +50,7 @@ class Output:
     def data(self, document: Any) -> None:
         """Write the outcome as JSON, for programs; NaN and infinity, which JSON does not have, are null."""
         if self.json:
-            self.stream.write(json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+            self.stream.write(json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     @contextlib.contextmanager
     def in_force(self) -> Iterator[None]:
@@ -59,11 +59,12 @@ class Output:
             yield
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON can say it: NaN and infinity as null, what is not plain as text."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -149,7 +149,7 @@ def _options(cls: type, parsed: dict[str, Any], entry: Entry | None) -> Any:
     if _takes_strategy(cls):
         given = parsed["strategy"]
         name = given.pop("name")
-        if not name:
+        if not name and not getattr(cls, "without_strategy", False):
             raise UserError("--strategy is missing; `lt-bench list strategies` shows them")
         kinds = {} if entry is None else entry.types()
         given = {key: as_kind(value, kinds[key]) for key, value in given.items()}

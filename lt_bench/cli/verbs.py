@@ -52,6 +52,7 @@ VERBS: dict[str, Verb] = {
     ),
     "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb", preflight="bench"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True),
+    "report": Verb("one row of a board class by class, with confusions and images", "ReportOptions", "report:report_verb", json=True),
     "diff": Verb(
         "two records: in which of data, choices, code, versions, hardware they differ", "DiffOptions", "board:diff_verb", json=True
     ),

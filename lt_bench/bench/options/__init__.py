@@ -3,7 +3,7 @@
 Help texts are those of the docstrings: an option is explained where its class is. One file a group of verbs, as in ``cli``.
 """
 
-from lt_bench.bench.options.board import DiffOptions, LeaderboardOptions, MigrateOptions, WandbOptions
+from lt_bench.bench.options.board import DiffOptions, LeaderboardOptions, MigrateOptions, ReportOptions, WandbOptions
 from lt_bench.bench.options.choices import Accelerator, Augment, Dtype, Head, Precision, Wandb
 from lt_bench.bench.options.deploy import ExportOptions, PredictOptions
 from lt_bench.bench.options.features import ExtractOptions, ImportOptions, PretrainOptions
@@ -33,6 +33,7 @@ __all__ = [
     "Precision",
     "PredictOptions",
     "PretrainOptions",
+    "ReportOptions",
     "RunOptions",
     "StrategyChoice",
     "TuneOptions",

@@ -1,10 +1,12 @@
-"""Options of ``leaderboard`` and ``wandb``."""
+"""Options of ``leaderboard``, ``report`` and ``wandb``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+
+from lt_bench.bench.options.fits import StrategyChoice
 
 
 @dataclass
@@ -26,6 +28,29 @@ class LeaderboardOptions:
     objective: str | None = None
     columns: list[str] = field(default_factory=list)
     statistics: bool = True
+
+
+@dataclass
+class ReportOptions:
+    """One row of a board class by class: recall, precision, F1, intervals, confusions, images of the worst classes.
+
+    Attributes:
+        records: JSON files of the records of one row, its seeds
+        strategy: instead of records: the row of this strategy, and of the hyper-parameters that are given, among the results
+        results: directory of run records
+        objective: as of `leaderboard`
+        data_dir: where the images are, for pictures of the worst classes; imported features have none
+        out: where the files are written
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("records",)
+    without_strategy: ClassVar[bool] = True
+    records: list[Path] = field(default_factory=list)
+    strategy: StrategyChoice = field(default_factory=StrategyChoice)
+    results: Path = Path("results")
+    objective: str | None = None
+    data_dir: Path | None = None
+    out: Path = Path("report")
 
 
 @dataclass

@@ -7,9 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, order_by_size, series, vector
 from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure, legend
+
+_NAMED = 40
 
 
 def accuracy_by_size(ranking: BoardRows) -> Figure | None:
@@ -84,10 +87,26 @@ def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Ro
                 fontsize=8.5,
                 color="#5b6470",
             )
-    axes.set_xlabel("classes, largest first")
+    _name_classes(axes, [printable(first.split.class_names[k]) for k in order], mean)
     axes.set_ylabel(f"{first.label} minus {second.label}, points")
     axes.grid(axis="x", visible=False)
     return drawing
+
+
+def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> None:
+    """Names of the classes below the axis; of more than `_NAMED` only those of the largest values on either side, in two lines."""
+    label = ["classes, largest first"]
+    if len(names) <= _NAMED:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    else:
+        known = np.flatnonzero(np.isfinite(values))
+        ranked = known[np.argsort(values[known], kind="stable")]
+        for title, places in (
+            ("most won", [k for k in ranked[::-1][:3] if values[k] > 0]),
+            ("most lost", [k for k in ranked[:3] if values[k] < 0]),
+        ):
+            label += [f"{title}: {', '.join(f'{names[k]} {values[k]:+.0f}' for k in places)}"] if places else []
+    axes.set_xlabel("\n".join(label), fontsize=8.5)
 
 
 def _pair(ranking: BoardRows) -> tuple[Row, Row] | None:

@@ -1,0 +1,86 @@
+"""Small pictures of test images that a record's head took for another class, where the images are at hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lt_bench.bench.options import ImageOptions, reading
+from lt_bench.core.errors import UserError
+from lt_bench.data.load import load_images
+from lt_bench.features.locate import known_caches
+from lt_bench.features.manifest import LISTED
+from lt_bench.leaderboard.report.classes import ClassReport
+
+WORST, EACH, SIDE = 12, 8, 112
+"""Classes that are shown, images of each, longest side in pixels."""
+Thumbnails = dict[int, list[tuple[bytes, str]]]
+
+
+def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbnails, str]:
+    """JPEGs of misclassified images of the worst classes by class, each with the class that the first seed took it for; or none, and why.
+
+    Args:
+        report: of a row.
+        data_dir: where the images are; else what the record's command names, if it is there.
+
+    Raises:
+        UserError: the images in ``data_dir`` are not those of the record, or cannot be read.
+    """
+    row, name = report.row, report.row.board.dataset
+    if name == "embeddings":
+        return {}, "The record is of imported features: there are no images to show."
+    manifest = next((one for _, one in known_caches() if one.key == row.board.cache_key), None)
+    words = [*shlex.split(str(row.text("command"))), *(shlex.split(manifest.command) if manifest is not None else [])]
+    named = _word(words, "--data-dir")
+    place = data_dir or (Path(named) if named and Path(named).exists() else None)
+    if place is None:
+        return {}, "No images: name where they are with --data-dir."
+    data = load_images(name, place, **reading(_options(words)))
+    hashes = {row.board.split_hash, None if manifest is None else manifest.created_with.get(LISTED)}
+    images = data.splits["test"]
+    if data.split_hash not in hashes or not np.array_equal(images.labels, report.labels):
+        if data_dir is not None:
+            raise UserError(f"{place}: its test images are not those of the record; name the folder that the features were extracted from")
+        return {}, f"No images: those in {place} are not those of the record; name the right ones with --data-dir."
+    names, predicted = row.split.class_names, report.predictions[0]
+    return {
+        one.number: [(_jpeg(images.image(int(i))), names[predicted[i]]) for i in _wrong(report, one.number)]
+        for one in report.worst_first[:WORST]
+        if one.recall < 1
+    }, ""
+
+
+def _wrong(report: ClassReport, number: int) -> Iterable[int]:
+    """Misclassified images of a class, of every class that they were taken for one before a second."""
+    wrong = np.flatnonzero((report.labels == number) & (report.predictions[0] != number))
+    seen: dict[int, int] = {}
+    turn = [seen.__setitem__(p, seen.get(p, -1) + 1) or seen[p] for p in report.predictions[0][wrong].tolist()]
+    return wrong[np.argsort(turn, kind="stable")][:EACH].tolist()
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    scale = SIDE / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    out = io.BytesIO()
+    image.resize((width, height), Image.Resampling.NEAREST if scale > 1.5 else Image.Resampling.LANCZOS).convert("RGB").save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def _options(words: list[str]) -> ImageOptions:
+    """The options of reading among the words of commands."""
+    given = {name: _word(words, f"--{name.replace('_', '-')}") for name in reading(ImageOptions())}
+    kinds = {"imbalance_factor": float, "split_seed": int}
+    known = {name: kinds.get(name, str)(value) for name, value in given.items() if value is not None}
+    return dataclasses.replace(ImageOptions(), **known)
+
+
+def _word(words: list[str], flag: str) -> str | None:
+    """The word after a flag."""
+    return words[words.index(flag) + 1] if flag in words[:-1] else None

@@ -1,0 +1,142 @@
+"""``lt-bench report``: one row class by class, against figures counted by hand from the stored predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from photos import write_photos
+from PIL import Image
+from scipy import stats
+
+import lt_bench as lt
+from lt_bench.backbones.registry import build_backbone
+from lt_bench.backbones.weights import save_weights
+from lt_bench.results.store import Store
+
+K = 12
+NAMES = ["<img src=x onerror=alert(1)>", "=HYPERLINK(1)", *(f"species {k}" for k in range(2, K))]
+COUNTS = np.array([60, 50, 40, 30, 20, 15, 12, 9, 7, 5, 4, 3])
+
+
+def draw(counts, seed):
+    means, rng = np.random.default_rng(0).normal(size=(K, 8)), np.random.default_rng(seed)
+    labels = np.repeat(np.arange(K), counts)
+    return means[labels] + 1.5 * rng.normal(size=(len(labels), 8)), labels
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report") / "results"
+    X, y = draw(COUNTS, 1)
+    test = draw(np.array([20, *COUNTS[1:-1] // 3, 0]), 2)  # the last class has no test images
+    cache = lt.Cache.from_arrays(X, y, test=test, class_names=NAMES, name="ponds")
+    for seeds, strategy in ((range(2), "crt"), ([0], "ncm")):
+        lt.fit(strategy, cache, seeds=seeds, results=folder, accelerator="cpu", **({"epochs": 2} if strategy == "crt" else {}))
+    return Store(folder)
+
+
+def written(cli, store, folder, *line):
+    done = cli("report", "--results", str(store.directory), "--out", str(folder), *line, "--json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+def test_figures_are_those_of_the_predictions(cli, store, tmp_path):
+    found = written(cli, store, tmp_path / "out", "--strategy", "crt", "--strategy.epochs", "2")
+    arrays = [store.arrays(record) for record in store.records() if record.identity.strategy == "crt"]
+    labels = arrays[0]["test_labels"]
+    predicted = np.stack([one["test_predictions"] for one in arrays])
+    assert (len(predicted), found["seeds"], [one["name"] for one in found["classes"]]) == (2, [0, 1], NAMES)
+    for k, one in enumerate(found["classes"][:-1]):
+        right, taken, test = ((predicted == k) & (labels == k)).sum() / 2, (predicted == k).sum() / 2, (labels == k).sum()
+        assert (one["train"], one["test"]) == (COUNTS[k], test)
+        assert one["recall"] == pytest.approx(right / test)
+        assert one["precision"] == (pytest.approx(right / taken) if taken else None)
+        assert one["f1"] == pytest.approx(2 * right / (test + taken))
+        if right == int(right):
+            wanted = stats.binomtest(int(right), int(test)).proportion_ci(0.95, "exact")
+            assert (one["low"], one["high"]) == pytest.approx((wanted.low, wanted.high))
+        others = sorted((-(predicted[:, labels == k] == j).sum() / 2, j) for j in range(K) if j != k)[:3]
+        assert one["taken_for"] == [{"name": NAMES[j], "images": -images} for images, j in others if images]
+    untested = found["classes"][-1]
+    assert (untested["test"], untested["recall"], untested["low"]) == (0, None, None)
+    assert found["objective"]["name"] == "macro"
+    low, high = found["objective"]["interval"]
+    assert low < found["objective"]["value"] < high
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "out" / "classes.csv").read_text())))
+    assert [float(line["recall"] or "nan") for line in lines] == pytest.approx(
+        [100 * (np.nan if one["recall"] is None else one["recall"]) for one in found["classes"]], rel=1e-5, nan_ok=True
+    )
+    pairs = csv.DictReader(io.StringIO((tmp_path / "out" / "confusions.csv").read_text()))
+    assert sum(float(line["images"]) for line in pairs) == len(labels)
+
+
+def test_names_are_escaped_and_nothing_is_fetched(cli, store, tmp_path):
+    written(cli, store, tmp_path, "--strategy", "ncm")
+    html = (tmp_path / "report.html").read_text()
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html
+    assert "<img src=x" not in html
+    assert not re.findall(r'(?:src|href)="(?!data:)', html)
+    assert "imported features: there are no images" in html
+    assert "'=HYPERLINK(1)" in (tmp_path / "classes.csv").read_text()
+    assert Image.open(tmp_path / "confusions.png").width > 400
+
+
+def test_the_terminal_shows_the_worst_first_in_80_columns(cli, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    record = next(record for record in store.records() if record.identity.strategy == "ncm")
+    done = cli("report", str(store.path(record)), "--out", str(tmp_path / "out"))
+    assert done.code == 0, done.err
+    table = done.out.partition("wrote ")[0]
+    assert "test images in" in table
+    shown = [int(found[1]) for found in re.finditer(r" (\d+) \(\d+-\d+\) ", table)]
+    assert shown == sorted(shown)
+    assert len(shown) == 11
+    assert "1 classes have no test images" in " ".join(table.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ((), "report needs the JSON files of records of one row"),
+        (("nowhere.json",), "nowhere.json: no such file"),
+        (("--strategy", "los"), "no such record of los; there are crt"),
+        (("--strategy", "crt", "--strategy.epochs", "3"), "no such record of crt"),
+    ],
+)
+def test_what_fits_no_row_is_one_line(cli, store, tmp_path, line, said):
+    done = cli("report", "--results", str(store.directory), "--out", str(tmp_path / "out"), *line)
+    assert (done.code, said in done.err, done.err.count("\n")) == (2, True, 1), done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_records_of_two_rows_are_refused(cli, store, tmp_path):
+    done = cli("report", *map(str, store.paths()), "--out", str(tmp_path / "out"))
+    assert (done.code, "2 rows fit, and a report is of one: " in done.err) == (2, True)
+
+
+def test_images_of_the_worst_classes_stand_in_the_page(cli, tmp_path, monkeypatch):
+    """Own images: those of another folder are refused."""
+    photos = write_photos(tmp_path / "photos", {"ant": 40, "bee": 20, "cat": 20})
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    torch.manual_seed(0)
+    save_weights(build_backbone("resnet20", 3).eval(), tmp_path / "w.safetensors")
+    own = ("--dataset", "folder", "--data-dir", str(photos), "--backbone", "resnet20", "--weights", str(tmp_path / "w.safetensors"))
+    ran = cli("run", "--strategy", "ncm", *own, "--accelerator", "cpu")
+    assert ran.code == 0, ran.err
+    done = cli("report", "--strategy", "ncm", "--data-dir", str(photos), "--json")
+    assert done.code == 0, done.err
+    wrong = sum(round(one["test"] * (1 - one["recall"])) for one in json.loads(done.out)["classes"])
+    html = (tmp_path / "report" / "report.html").read_text()
+    assert html.count("data:image/jpeg;base64,") == wrong > 0
+    assert cli("report", "--strategy", "ncm").code == 0
+    assert "name where they are with --data-dir" in (tmp_path / "report" / "report.html").read_text()
+    write_photos(tmp_path / "others", {"ant": 41, "bee": 20, "cat": 20})
+    done = cli("report", "--strategy", "ncm", "--data-dir", str(tmp_path / "others"))
+    assert (done.code, "its test images are not those of the record" in done.err) == (2, True), done.err
