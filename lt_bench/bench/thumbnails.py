@@ -13,7 +13,9 @@ from PIL import Image
 
 from lt_bench.bench.options import ImageOptions, reading
 from lt_bench.core.errors import UserError
+from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.load import load_images
+from lt_bench.data.readers.small_images import ImageSplit
 from lt_bench.features.locate import known_caches
 from lt_bench.features.manifest import LISTED
 from lt_bench.leaderboard.report.classes import ClassReport
@@ -51,7 +53,7 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
         return {}, f"No images: those in {place} are not those of the record; name the right ones with --data-dir."
     names, predicted = row.split.class_names, report.predictions[0]
     return {
-        one.number: [(_jpeg(images.image(int(i))), names[predicted[i]]) for i in _wrong(report, one.number)]
+        one.number: [(_jpeg(_image(images, int(i))), names[predicted[i]]) for i in _wrong(report, one.number)]
         for one in report.worst_first[:WORST]
         if one.recall < 1
     }, ""
@@ -65,11 +67,17 @@ def _wrong(report: ClassReport, number: int) -> Iterable[int]:
     return wrong[np.argsort(turn, kind="stable")][:EACH].tolist()
 
 
+def _image(images: ImageList | ImageSplit, i: int) -> Image.Image:
+    return images.image(i) if isinstance(images, ImageList) else Image.fromarray(images.images[i].transpose(1, 2, 0))
+
+
 def _jpeg(image: Image.Image) -> bytes:
     scale = SIDE / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     out = io.BytesIO()
-    image.resize((width, height), Image.Resampling.NEAREST if scale > 1.5 else Image.Resampling.LANCZOS).convert("RGB").save(out, "JPEG", quality=80)
+    image.resize((width, height), Image.Resampling.NEAREST if scale > 1.5 else Image.Resampling.LANCZOS).convert("RGB").save(
+        out, "JPEG", quality=80
+    )
     return out.getvalue()
 
 
