@@ -48,6 +48,8 @@ NOT_RUN = {
     "make ": "a target of the Makefile: checked to exist; CI runs `make test` itself, and what `make leaderboard` does is the commands below",
     "pip install": "the environment is there already",
     "--weights hub": "needs a network",
+    "--backbone open_clip.": "needs a released checkpoint; tests/backbones/test_encoders.py runs a tiny one",
+    "--backbone transformers.": "needs a released checkpoint; tests/backbones/test_encoders.py runs a tiny one",
     "imagenet_lt": "needs ImageNet's images and a released checkpoint",
     "--cache decoupling": "needs ImageNet's images and a released checkpoint",
     "bench plug_in": "needs released checkpoints",
