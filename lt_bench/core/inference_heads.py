@@ -97,28 +97,32 @@ class ConfidenceHead(nn.Module):
 
 
 class LinearAndCosine(nn.Module):
-    """A linear classifier plus the cosine between the centred feature and one direction a class: ``W h + b + P (h - c) / ||h - c||``.
+    """A linear classifier plus the cosine between the centred feature and one direction a class: ``W h + b + P (f - c) / ||f - c||``, ``f = sign(h) |h|^power``.
 
     Args:
         weight: (K, D) of the classifier, and its ``bias`` (K,).
         bias: see ``weight``.
         prototypes: P (K, D), directions times the weight of the cosine.
         centre: c (D,).
+        power: of each dimension.
     """
 
     weight: Tensor
     bias: Tensor
     prototypes: Tensor
     centre: Tensor
+    options: ClassVar[tuple[str, ...]] = ("power",)
 
-    def __init__(self, weight: Tensor, bias: Tensor, prototypes: Tensor, centre: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, prototypes: Tensor, centre: Tensor, power: float = 1.0) -> None:
         super().__init__()
+        self.power = power
         for name, tensor in {"weight": weight, "bias": bias, "prototypes": prototypes, "centre": centre}.items():
             self.register_buffer(name, tensor.detach().clone())
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (B, K) of features (B, D)."""
-        return F.linear(features, self.weight, self.bias) + F.linear(on_sphere(features - self.centre), self.prototypes)
+        directions = on_sphere(signed_power(features, self.power) - self.centre)
+        return F.linear(features, self.weight, self.bias) + F.linear(directions, self.prototypes)
 
 
 class Standardised(nn.Module):

@@ -271,6 +271,10 @@ class Strategy(LightningModule):
         if self.at_inference is not None:
             if self.at_inference.needs_held_out:
                 self._learn_at_inference(self.at_inference, weight, bias)
+            if self.at_inference.needs_train and self.source is not None:
+                self.at_inference.learn_train(weight, bias, self.source)
+            if self.classifier is None:
+                return self.at_inference.head(weight, bias)
             weight, bias = self.at_inference.folded(weight, bias)
         if self.classifier is not None:
             return self.classifier.head(weight, None if self.at_inference is None else bias)

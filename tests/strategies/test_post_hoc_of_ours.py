@@ -1,5 +1,6 @@
 """standardised_la and prototype_la against numpy, and their limits."""
 
+import dataclasses
 import importlib
 
 import numpy as np
@@ -90,3 +91,54 @@ def test_a_grid_of_heads_passes_over_the_features_once(monkeypatch, name, helper
     assert not torch.equal(heads[0].bias, heads[1].bias)
     fit(problem((5, 4, 3), 4), [job(find(name))])
     assert len(passes) == 2
+
+
+def scatter_scores(on, h, ridge):
+    """v_c u / s of features (N, D), written out: all views for centre, scatter and means, the plain one for s."""
+
+    def g(x):
+        return np.sign(x) * np.sqrt(np.abs(x))
+
+    y, views = on.train.labels.numpy(), [on.train.view(name).double().numpy() for name in on.train.views]
+    centre = g(np.concatenate(views)).mean(0)
+
+    def u(x):
+        return (g(x) - centre) / np.linalg.norm(g(x) - centre, axis=1, keepdims=True)
+
+    every, labels = u(np.concatenate(views)), np.tile(y, len(views))
+    S = every.T @ every / len(every)
+    v = np.linalg.solve(S + ridge * np.trace(S) / len(S) * np.eye(len(S)), np.stack([every[labels == c].mean(0) for c in range(3)]).T).T
+    plain = u(views[0]) @ v.T
+    return u(h) @ v.T / np.mean([plain[y != c, c].std() for c in range(3)])
+
+
+@pytest.mark.parametrize("power", [0.0, 0.75])
+def test_scatter_prototypes_are_what_their_docstring_says(power):
+    on = problem(COUNTS, 4)
+    h, _, z, n, sigma = parts(on)
+    head = fitted_head("scatter_prototypes", on, power=power, mix=0.5, tau=0.4, ridge=0.03)
+    expected = z / (sigma.mean() ** (1 - power) * sigma**power) + 0.5 * scatter_scores(on, h, 0.03) - 0.4 * np.log(n / n.sum())
+    features = torch.from_numpy(h)
+    np.testing.assert_allclose(head(features).numpy(), expected, atol=1e-6)
+    parts_of_head = head_parts(head)
+    assert parts_of_head is not None
+    torch.testing.assert_close(head_from(*parts_of_head)(features), head(features))
+
+
+def test_without_a_stage_1_head_its_term_is_absent():
+    on = problem(COUNTS, 4)
+    bare = dataclasses.replace(on, facts=dataclasses.replace(on.facts, head=None))
+    h, _, _, n, _ = parts(on)
+    head = fitted_head("scatter_prototypes", bare, mix=1.0, tau=0.4, ridge=0.1)
+    np.testing.assert_allclose(head(torch.from_numpy(h)).numpy(), scatter_scores(on, h, 0.1) - 0.4 * np.log(n / n.sum()), atol=1e-6)
+
+
+def test_los_with_prototypes_is_a_sum_of_three_parts_of_unit_spread():
+    on = problem(COUNTS, 4)
+    h, y, z, n, sigma = parts(on)
+    given = {"epochs": 3, "lr": 0.05}
+    los = fitted_head("los", on, **given)(torch.from_numpy(h)).detach().numpy()
+    own = np.mean([los[y != c, c].std() for c in range(3)])
+    head = fitted_head("los_prototypes", on, power=0.0, mix=0.3, tau=0.2, ridge=0.01, **given)
+    expected = los / own + z / sigma.mean() + 0.3 * scatter_scores(on, h, 0.01) - 0.2 * np.log(n / n.sum())
+    np.testing.assert_allclose(head(torch.from_numpy(h)).detach().numpy(), expected, atol=1e-6)

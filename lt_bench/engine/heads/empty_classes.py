@@ -77,7 +77,7 @@ def over_all_classes(head: nn.Module, train_counts: Sequence[int]) -> nn.Module:
         return ConfidenceHead(weight, bias, scale, shift, head.gate_weight, head.gate_bias)
     if isinstance(head, LinearAndCosine):
         weight, bias = rows_of_all(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
-        return LinearAndCosine(weight, bias, rows_of_all(head.prototypes, numbers, K), head.centre)
+        return LinearAndCosine(weight, bias, rows_of_all(head.prototypes, numbers, K), head.centre, head.power)
     return AllClasses(head, numbers, K)
 
 

@@ -6,9 +6,11 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lt_bench.features.source import FeatureSource
 from lt_bench.strategies._lib.class_weights import log_prior
+from lt_bench.strategies._lib.tensors import linear_head
 from lt_bench.strategies.hyper import hyper
 from lt_bench.strategies.slots.base import Slot, assign
 
@@ -18,13 +20,22 @@ class AtInference(Slot):
 
     Class attributes:
         needs_held_out: whether ``learn`` is to be called with logits of validation images before ``folded``.
+        needs_train: whether ``learn_train`` is to be called with the training features before ``head``.
     """
 
     slot = "at_inference"
     needs_held_out: ClassVar[bool] = False
+    needs_train: ClassVar[bool] = False
 
     def learn(self, logits: Tensor, labels: Tensor) -> None:
         """See the logits (N, K) that the head gives validation images, and their labels (N,), -1 for a class without training rows."""
+
+    def learn_train(self, weight: Tensor, bias: Tensor, train: FeatureSource) -> None:
+        """See the training features, beside weight (K, D) and bias (K,) of the fitted head."""
+
+    def head(self, weight: Tensor, bias: Tensor) -> nn.Module:
+        """The plain module of a fitted linear head after the adjustment."""
+        return linear_head(*self.folded(weight, bias))
 
     @abstractmethod
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
