@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import stats
 
 import lt_bench as lt
+from benchmarks import picture
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.results.store import Store
@@ -98,7 +99,7 @@ def test_the_terminal_shows_the_worst_first_in_80_columns(cli, store, tmp_path, 
     shown = [int(found[1]) for found in re.finditer(r" (\d+) \(\d+-\d+\) ", table)]
     assert shown == sorted(shown)
     assert len(shown) == 11
-    assert "1 classes have no test images" in " ".join(table.split())
+    assert "1 class has no test images" in " ".join(table.split())
 
 
 @pytest.mark.parametrize(
@@ -140,3 +141,21 @@ def test_images_of_the_worst_classes_stand_in_the_page(cli, tmp_path, monkeypatc
     write_photos(tmp_path / "others", {"ant": 41, "bee": 20, "cat": 20})
     done = cli("report", "--strategy", "ncm", "--data-dir", str(tmp_path / "others"))
     assert (done.code, "its test images are not those of the record" in done.err) == (2, True), done.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(picture.PROGRAM is None, reason="no chromium, chromium-browser or google-chrome on the path: apt-get install chromium")
+def test_the_page_fits_a_desk_and_a_phone_and_asks_for_nothing(cli, store, tmp_path):
+    written(cli, store, tmp_path, "--strategy", "ncm")
+    with picture.chromium() as browser:
+        for width in (1440, 390):
+            said = []
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.on("console", lambda message, said=said: said.append(message.text))
+            page.on("request", lambda asked, said=said: None if asked.url.startswith(("file:", "data:")) else said.append(asked.url))
+            page.goto((tmp_path / "report.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.locator("tbody tr").count() == K
+            assert page.locator("td", has_text=NAMES[0]).count() > 0
+            assert page.evaluate("document.querySelector('.confusions img').naturalWidth") > 300
+            assert said == []

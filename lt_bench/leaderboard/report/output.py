@@ -53,7 +53,7 @@ def class_table(report: ClassReport, width: int) -> Group:
         table.add_row(name, *map(Text, numbers), *([] if narrow else [Text(", ".join(others))]))
     untested = len(report.classes) - len(worst)
     more = [f"{len(worst) - shown} more classes with test images are in the files." if len(worst) > shown else ""]
-    more += [f"{untested} classes have no test images." if untested else "", report.note]
+    more += [f"{untested} {'class has' if untested == 1 else 'classes have'} no test images." if untested else "", report.note]
     return Group(Text(report.title, style="bold"), figures, table, Text(" ".join(filter(None, more))))
 
 

@@ -278,3 +278,53 @@ def test_a_choice_whose_fit_looks_wrong_is_said(cli, small_cache, tmp_path):
     assert done.code == 0
     assert "ce: the best point of the grid looks wrong on validation: unchanged" in done.err
     assert document(tmp_path / "results")["grid"][0]["health"] == ["unchanged"]
+
+
+def test_every_objective_chooses_by_its_own_scores(cli, small_cache, tmp_path):
+    """Scores are those of the heads' validation predictions; what is chosen is the best by them, and a record says by what."""
+    names = open_cache(small_cache).manifest.dataset.class_names
+    files = {"prior": tmp_path / "prior.json", "cost": tmp_path / "cost.csv"}
+    files["prior"].write_text(json.dumps({name: int(k == 0) for k, name in enumerate(names)}))
+    files["cost"].write_text("class,cost\n" + "".join(f"{name},{1 + 9 * (k == 0)}\n" for k, name in enumerate(names)))
+    by_kind = {}
+    for kind, metric in (("macro", "macro_accuracy"), ("micro", "accuracy"), ("prior", "prior_accuracy"), ("cost", "mean_cost")):
+        objective = f"{kind}={files[kind]}" if kind in files else kind
+        line = ("tune", "--strategy", "tau_norm", "--cache", "small", "--seeds", "0", "--results", str(tmp_path / kind))
+        done = cli(*line, *([] if kind == "macro" else ["--objective", objective]))
+        assert done.code == 0, done.err
+        found = document(tmp_path / kind)
+        by_kind[kind] = {str(point["hyperparameters"]): point[metric][0] for point in found["grid"]}
+        best = (min if kind == "cost" else max)(by_kind[kind].values())
+        assert (found["objective"]["kind"], found[metric]) == (kind, best)
+        assert found["choice"] == next(point["hyperparameters"] for point in found["grid"] if point["mean"] == best)
+        assert "validation images" in done.out
+        assert cli("run", "--strategy", "tau_norm", "--cache", "small", "--tuned", "--results", str(tmp_path / kind)).code == 0
+        (record,) = Store(tmp_path / kind).records()
+        assert (record.tuning.objective, record.tuning.tuning_id) == (None if kind == "macro" else kind, found["id"])
+        if metric in record.metrics["val"]:
+            assert record.metrics["val"][metric] == pytest.approx(best)
+    for point, recall in by_kind["prior"].items():  # of the first class alone
+        counts = torch.bincount(open_cache(small_cache).split("val").labels)
+        wrong = round((1 - by_kind["micro"][point]) * int(counts.sum()))
+        of_first = round((1 - recall) * int(counts[0]))
+        assert by_kind["cost"][point] == pytest.approx((wrong + 9 * of_first) / int(counts.sum()))
+
+
+def test_an_objective_that_was_altered_is_refused(cli, small_cache, tmp_path):
+    assert cli("tune", "--strategy", "tau_norm", "--cache", "small", "--seeds", "0", "--objective", "micro").code == 0
+    found = document(tmp_path / "results")
+    (path,) = (tmp_path / "results" / "tuning").glob("*.json")
+    path.write_text(json.dumps(sealed(found | {"objective": {"kind": "macro"}})))
+    done = cli("run", "--strategy", "tau_norm", "--cache", "small", "--tuned")
+    assert (done.code, "damaged tuning" in done.err) == (2, True), done.err
+    renamed = [{("macro_accuracy" if key == "accuracy" else key): value for key, value in point.items()} for point in found["grid"]]
+    path.write_text(json.dumps(sealed(found | {"objective": {"kind": "macro"}, "grid": renamed, "macro_accuracy": found["accuracy"]})))
+    done = cli("run", "--strategy", "tau_norm", "--cache", "small", "--tuned")
+    assert (done.code, "its id is not that of its content" in done.err) == (2, True), done.err
+
+
+def test_an_objective_that_is_none_is_refused_before_anything_is_fitted(cli, small_cache, tmp_path):
+    for objective, said in (("accuracy", "expected macro, micro, prior=FILE or cost=FILE"), ("cost=none.csv", "no such file: none.csv")):
+        done = cli("tune", "--strategy", "tau_norm", "--cache", "small", "--objective", objective)
+        assert (done.code, said in done.err) == (2, True), done.err
+    assert not (tmp_path / "results").exists()
