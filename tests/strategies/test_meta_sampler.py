@@ -62,7 +62,7 @@ def test_the_share_of_one_of_two_processes_moves_the_rates_as_the_whole_batch():
         rows = strategy.redraw(torch.arange(6))
         whole = Batch(on.train.gather(rows).double(), labels_of(on, rows), rows)
         Gradients(strategy)(Share(whole, whole.labels, Processes()))
-        share = Batch(*(part[columns] for part in whole))
+        share = Batch(whole.features[columns], whole.labels[columns], whole.rows[columns])
         with torch.no_grad():
             strategy.before_update(strategy.logits(share.features), share)
         directions.append(strategy.rate_logit)
