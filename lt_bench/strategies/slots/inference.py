@@ -108,3 +108,24 @@ class Multiply(AtInference):
         return weight * factor.unsqueeze(1), bias * factor
 
     factor: Tensor
+
+
+class RandomScale(AtInference):
+    """``s_c z_c`` with ``log s_c`` normal of standard deviation sigma, the bias included."""
+
+    name = "random_scale"
+    changes_rows = True
+    sigma: float = hyper(0.5, low=0, high=5, help="standard deviation of the logarithm of a class's scale")
+    draw: int = hyper(0, low=0, high=1_000_000, help="of the random numbers")
+
+    def prepare(self, class_counts: Tensor) -> None:
+        """The scale of each class."""
+        draws = torch.Generator().manual_seed(int(self.draw))
+        assign(self, "factor", (float(self.sigma) * torch.randn(class_counts.numel(), dtype=torch.float64, generator=draws)).exp())
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and bias scaled."""
+        factor = self.factor.to(weight)
+        return weight * factor.unsqueeze(1), bias * factor
+
+    factor: Tensor
