@@ -50,7 +50,7 @@ def give_usual_mode(path: Path) -> None:
 
     They are read from a new file beside it, because asking for the umask means to change it, for every thread.
     """
-    probe = path.with_name(f".{path.name}.mode")
+    probe = temporary_beside(path)
     probe.touch()
     try:
         path.chmod(probe.stat().st_mode)

@@ -119,6 +119,8 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
         audit=description.audit, independence=description.independence,
     )  # fmt: skip
     (staging / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+    for path in staging.glob(".*"):  # of a process that was killed here
+        path.unlink()
     for path in list(staging.iterdir()):
         give_usual_mode(path)
         put_on_disk(path)

@@ -8,12 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.torch import load_file
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.features.encoding import decode_affine8, encode_affine8
 from lt_bench.features.locate import known_caches
-from lt_bench.features.write import write_cache
+from lt_bench.features.write import publish, write_cache
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -172,6 +173,19 @@ def test_an_error_at_the_last_step_leaves_nothing(tmp_path, monkeypatch, make_ca
     with pytest.raises(UserError, match="No space left on device"):
         make_cache(tmp_path / "cache")
     assert leftovers(tmp_path) == []
+
+
+def test_what_a_killed_process_left_among_the_files_is_no_part_of_the_cache(tmp_path, arrays, description):
+    """Killed while it gave the files of an unfinished extraction their permissions, and while it wrote one."""
+    write_cache(tmp_path / "whole", description("cache"), arrays())
+    files = list((tmp_path / "whole").glob("*.safetensors"))
+    parts = {name: [(path.name, name, tensor)] for path in files for name, tensor in load_file(path).items()}
+    for path in files:
+        for ending in ("mode", "partial"):
+            (tmp_path / "whole" / f".{path.name}.{ending}").touch()
+    publish(tmp_path / "whole", tmp_path / "cache", description("cache"), parts)
+    assert not list((tmp_path / "cache").glob(".*"))
+    open_cache(tmp_path / "cache").verify()
 
 
 def test_a_killed_writer_leaves_no_cache(tmp_path, monkeypatch, arrays, description):
