@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lt_bench.strategies.contract import Batch, Recipe, Strategy
+from lt_bench.core.processes import current
+from lt_bench.strategies.contract import Batch, Facts, Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
 from lt_bench.strategies.slots.transforms import LogPrior
 
@@ -18,7 +19,7 @@ class SAM(Strategy):
     ``theta <- theta - lr grad L(theta + rho g / ||g||)``, g = grad L(theta), theta = (W, b); ``L = mean CE(T(z_i), y)``, ``T(z)_c = z_c + tau log pi_c``; tau 0 is plain
     cross-entropy. Weight decay and momentum are those of SGD, and see the gradient up there (as in cool-xuan/Imbalanced_SAM ``imbsam.py`` SAM).
 
-    Published for whole networks, rho 0.05; of a head alone recipe and grid are inferred. It trains in its own way, which is fitted head by head.
+    Published for whole networks, rho 0.05; of a head alone recipe and grid are inferred.
     """
 
     name = "sam"
@@ -29,40 +30,45 @@ class SAM(Strategy):
     initial_head = "random"
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=128, epochs=30)
     grid = {"lr": (0.01, 0.1, 0.5)}
+    stackable = True
 
     rho: float = hyper(0.05, low=0, high=100, grid=(0.05, 0.2, 1.0), help="length of the step uphill")
     tau: float = hyper(1.0, low=0, high=10, help="strength of the prior in the loss")
 
     transform = LogPrior("tau")
 
-    def sharp_weights(self, labels: Tensor) -> Tensor:
-        """How much the loss of each sample (B,) counts uphill; one of 0 is minimised as usual."""
-        return torch.ones_like(labels, dtype=self.weight.dtype)
+    def sharp(self, labels: Tensor) -> Tensor | None:
+        """Samples (B,) whose loss is minimised uphill, 1 or 0; None for all."""
+        return None
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss uphill; ``on_before_optimizer_step`` leads back."""
-        self._batch, trained = Batch(*batch), (self.weight, self.bias)
-        uphill, size = self.sharp_weights(self._batch.labels), len(self._batch.labels)
-        logits = self.logits(self._batch.features)
-        losses, self._logits = self.loss(logits, self._batch), logits.detach()
-        plain = losses[uphill == 0].sum() / size
-        slopes = torch.autograd.grad((losses * uphill).sum() / size, trained, retain_graph=True)
-        self._plain = torch.autograd.grad(plain, trained)
-        length = torch.stack([slope.norm() for slope in slopes]).norm() + 1e-16
-        self._step = [slope * (self.rho / length) for slope in slopes]
-        with torch.no_grad():
-            for parameter, step in zip(trained, self._step, strict=True):
-                parameter += step
-        return (self.loss(self.logits(self._batch.features), self._batch) * uphill).sum() / size + plain.detach()
+    def before_update(self, logits: Tensor, batch: Batch) -> None:
+        """Exchange the gradient of the sharp samples for the one uphill; the parameters are where they were afterwards."""
+        trained, mask = (self.weight, self.bias), self.sharp(batch.labels)
+        before = [self._gradient_of(parameter) for parameter in trained] if mask is None else self._slopes(batch, mask)
+        length = (before[0].square().sum((-2, -1)) + before[1].square().sum(-1)).sqrt().unsqueeze(-1) + 1e-16
+        step = self.rho / length
+        start = [parameter.clone() for parameter in trained]
+        self.weight += step.unsqueeze(-1) * before[0]
+        self.bias += step * before[1]
+        uphill = self._slopes(batch, mask)
+        for parameter, where, one, other in zip(trained, start, before, uphill, strict=True):
+            parameter.copy_(where)
+            self._gradient_of(parameter).add_(other - one)
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Back to where the step begins, with the gradient of what is minimised as usual."""
-        with torch.no_grad():
-            for parameter, step, slope in zip((self.weight, self.bias), self._step, self._plain, strict=True):
-                parameter -= step
-                assert parameter.grad is not None
-                parameter.grad += slope
-        super().on_before_optimizer_step(optimizer)
+    def _slopes(self, batch: Batch, mask: Tensor | None) -> list[Tensor]:
+        """Gradients of the whole batch's loss, of the samples of a mask alone, for weight and bias."""
+        processes = current()
+        with torch.enable_grad():
+            losses = self.loss(self.logits(batch.features), batch)
+            share = (losses if mask is None else losses * mask).sum()
+            slopes = torch.autograd.grad(share, (self.weight, self.bias))
+        size = processes.all_reduce(torch.tensor(float(batch.labels.shape[-1]), device=losses.device))
+        return [processes.all_reduce(slope) / size for slope in slopes]
+
+    @staticmethod
+    def _gradient_of(parameter: Tensor) -> Tensor:
+        assert parameter.grad is not None
+        return parameter.grad
 
 
 class ImbSAM(SAM):
@@ -80,6 +86,10 @@ class ImbSAM(SAM):
 
     eta: int = hyper(20, low=1, high=1_000_000, grid=(20, 100), help="training images from which on a class is not rare")
 
-    def sharp_weights(self, labels: Tensor) -> Tensor:
-        """2 for samples of rare classes, 0 for others."""
-        return 2 * (self.class_counts[labels] < self.eta).to(self.weight.dtype)
+    def __init__(self, facts: Facts, **hyperparameters: Any) -> None:
+        super().__init__(facts, **hyperparameters)
+        self.class_weight = torch.where(self.class_counts < self.eta, 2.0, 1.0).double()
+
+    def sharp(self, labels: Tensor) -> Tensor:
+        """Samples of rare classes."""
+        return (self.class_counts[labels] < self.eta).to(self.weight.dtype)
