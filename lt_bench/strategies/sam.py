@@ -48,8 +48,8 @@ class SAM(Strategy):
         length = (before[0].square().sum((-2, -1)) + before[1].square().sum(-1)).sqrt().unsqueeze(-1) + 1e-16
         step = self.rho / length
         start = [parameter.clone() for parameter in trained]
-        self.weight += step.unsqueeze(-1) * before[0]
-        self.bias += step * before[1]
+        self.weight.add_(step.unsqueeze(-1) * before[0])
+        self.bias.add_(step * before[1])
         uphill = self._slopes(batch, mask)
         for parameter, where, one, other in zip(trained, start, before, uphill, strict=True):
             parameter.copy_(where)
