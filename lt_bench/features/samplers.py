@@ -77,6 +77,7 @@ class ClassAware(Sampler):
     """Classes in shuffled cycles, ``run`` consecutive samples of each; a class's samples in cycles, shuffled again when used up.
 
     Kang et al., "Decoupling", ICLR 2020: facebookresearch/classifier-balancing ``data/ClassAwareSampler.py``, ``num_samples_cls`` 4, an epoch cut to N.
+    The official cycles of classes and of samples run on from one epoch to the next; here they begin anew, so that an epoch's order depends on nothing before it.
     Classes without samples are left out.
     """
 

@@ -24,13 +24,13 @@ class CRT(Strategy):
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=128, epochs=30, schedule="step", milestones=(10, 20), decay=0.1, warmup_epochs=5)
     official = (
         Official(
-            "facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/cls_crt.yaml", "imagenet_lt", None, "trains on the smaller last batch of an epoch, which cls_crt skips",
+            "facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/cls_crt.yaml", "imagenet_lt", None, "trains on the smaller last batch of an epoch, which cls_crt skips; cycles of the sampler begin anew every epoch",
         ),
         Official(
-            "facebookresearch/classifier-balancing", "f162ade", "config/iNaturalist18/cls_crt.yaml", "inat2018", None, "trains on the smaller last batch of an epoch, which cls_crt skips",
+            "facebookresearch/classifier-balancing", "f162ade", "config/iNaturalist18/cls_crt.yaml", "inat2018", None, "trains on the smaller last batch of an epoch, which cls_crt skips; cycles of the sampler begin anew every epoch",
         ),
         Official(
-            "facebookresearch/classifier-balancing", "f162ade", "config/Places_LT/cls_crt.yaml", "places_lt", None, "trains on the smaller last batch of an epoch, which cls_crt skips",
+            "facebookresearch/classifier-balancing", "f162ade", "config/Places_LT/cls_crt.yaml", "places_lt", None, "trains on the smaller last batch of an epoch, which cls_crt skips; cycles of the sampler begin anew every epoch",
         ),
     )  # fmt: skip
     settings = {

@@ -19,7 +19,8 @@ class GCL(Strategy):
     The settings are those of the code's second stage (``cifar_train_classifier.py``): margin 0.1, s 20, gamma 1, batch 64, weight decay 2e-4, 30 epochs, and the rate
     it really uses for ``--lr 0.1``, 0.002. Paper against code: the paper's sampler is an effective-number one, the code's default draws every class equally
     often, as here. Left out: mixup, which the code applies to images (its ``--mixup False`` still means True) and which on a cache would be another method; and
-    the cosine classifier of its first stage, for which the directions of the stage-1 rows stand in. Hence inferred.
+    the cosine classifier of its first stage, whose rows keep their lengths as its second stage begins (a row of length r turns 1 / r^2 times as fast): the rows of
+    stage 1 here are those of a linear layer, and their directions stand in, at length 1. Hence inferred.
     """
 
     name = "gcl"

@@ -24,13 +24,13 @@ class LWS(Strategy):
     recipe = Recipe(lr=0.1, weight_decay=5e-4, batch_size=128, epochs=5)
     official = (
         Official(
-            "facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/cls_lws.yaml", "imagenet_lt", None, "scales learn from the smaller last batch of an epoch, which cls_lws skips",
+            "facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/cls_lws.yaml", "imagenet_lt", None, "scales learn from the smaller last batch of an epoch, which cls_lws skips; cycles of the sampler begin anew every epoch",
         ),
         Official(
-            "facebookresearch/classifier-balancing", "f162ade", "config/iNaturalist18/cls_lws.yaml", "inat2018", None, "scales learn from the smaller last batch of an epoch, which cls_lws skips",
+            "facebookresearch/classifier-balancing", "f162ade", "config/iNaturalist18/cls_lws.yaml", "inat2018", None, "scales learn from the smaller last batch of an epoch, which cls_lws skips; cycles of the sampler begin anew every epoch",
         ),
         Official(
-            "facebookresearch/classifier-balancing", "f162ade", "config/Places_LT/cls_lws.yaml", "places_lt", None, "scales learn from the smaller last batch of an epoch, which cls_lws skips",
+            "facebookresearch/classifier-balancing", "f162ade", "config/Places_LT/cls_lws.yaml", "places_lt", None, "scales learn from the smaller last batch of an epoch, which cls_lws skips; cycles of the sampler begin anew every epoch",
         ),
     )  # fmt: skip
     settings = {

@@ -311,3 +311,14 @@ def test_the_sampler_of_the_docs_draws_an_epoch_and_the_names_there_are_all():
     assert set((rows % 2).tolist()) == {0}
     assert torch.bincount(rows).max() == 2
     assert all(f"`{name}`" in section for name in SAMPLERS)
+
+
+def test_the_cycles_of_class_aware_begin_anew_every_epoch():
+    """The official ones run on: there, the 400 samples of a class would all come before any comes again."""
+    labels = torch.tensor([0] * 5 + [1] * 400)
+    order = EpochOrder(labels, torch.tensor([5, 400]), "class_aware", (0,), (0,), epochs=2, batch_size=16)
+    first, second = ([row for row in order.order(0, epoch).tolist() if row >= 5] for epoch in (0, 1))
+    assert len(set(first)) == len(first) > 150
+    assert len(set(second)) == len(second)
+    assert len(first) + len(second) > 390
+    assert len(set(first) & set(second)) > 50
