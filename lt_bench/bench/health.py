@@ -32,7 +32,7 @@ def signs_of(bench: Source, run: Planned, fitted: Fitted, head: int, measured: M
         head: its number in the stack.
         measured: the head on ``train`` and ``test``.
     """
-    signs = signs_of_course(fitted, head) | signs_of_predictions(measured, fitted)
+    signs = signs_of_fit(fitted, head) | signs_of_predictions(measured, fitted)
     if run.entry.initial_head == "joint" and bench.stage1 is not None and is_guessing(bench.stage1):
         signs["stage1_chance"] = bench.stage1.scalars["macro_accuracy"]
     length = _length(measured["train"])
@@ -41,7 +41,7 @@ def signs_of(bench: Source, run: Planned, fitted: Fitted, head: int, measured: M
     return signs
 
 
-def signs_of_course(fitted: Fitted, head: int) -> Signs:
+def signs_of_fit(fitted: Fitted, head: int) -> Signs:
     """The signs that losses, parameters and solver show."""
     signs: Signs = {}
     losses = [row["loss"] for row in fitted.history[head]]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lt_bench.api as lt
-from lt_bench.bench.health import is_guessing, signs_of_course
+from lt_bench.bench.health import is_guessing, signs_of_fit
 from lt_bench.engine.evaluate import evaluate
 from lt_bench.results.store import Store
 from lt_bench.strategies.contract import Strategy
@@ -120,7 +120,7 @@ def test_healthy_fits_show_nothing(health):
 def course(losses, K=10):
     """The signs of a fit with these losses."""
     strategy = SimpleNamespace(facts=SimpleNamespace(num_classes=K), solved=None, named_parameters=lambda: [])
-    return signs_of_course(SimpleNamespace(history=[[{"loss": loss} for loss in losses]], strategy=strategy, steps=0), 0)
+    return signs_of_fit(SimpleNamespace(history=[[{"loss": loss} for loss in losses]], strategy=strategy, steps=0), 0)
 
 
 def test_the_course_of_the_loss():

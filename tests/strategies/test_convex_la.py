@@ -4,7 +4,7 @@ import torch
 from scipy.optimize import minimize
 
 from lt_bench.bench.contract.subject import fit, job, problem
-from lt_bench.bench.health import signs_of_course
+from lt_bench.bench.health import signs_of_fit
 from lt_bench.strategies import convex_la
 from lt_bench.strategies._lib import lbfgs
 from lt_bench.strategies._lib.class_weights import log_prior
@@ -137,6 +137,6 @@ def test_the_record_keeps_how_close_to_the_minimum_the_solver_came():
 
 def test_an_unconverged_solution_is_a_sign():
     on, entry = problem(COUNTS, DIM), find("convex_la")
-    signs = {count: signs_of_course(fit(on, [job(entry, ridge=1e-3, iterations=count)])[0], 0) for count in (2, 200)}
+    signs = {count: signs_of_fit(fit(on, [job(entry, ridge=1e-3, iterations=count)])[0], 0) for count in (2, 200)}
     assert signs[2]["unconverged"] > CONVERGED
     assert signs[200] == {}

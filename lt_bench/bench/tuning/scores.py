@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lt_bench.bench.health import signs_of_course, signs_of_predictions
+from lt_bench.bench.health import signs_of_fit, signs_of_predictions
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import work_of, workers_for
@@ -59,7 +59,7 @@ def validation_scores(bench: CacheSource, planned: Sequence[Planned], objective:
                 scores[run.id] = Score(objective.worst, (DIVERGED,))
                 continue
             measured = bench.measure(fitted.module(head), "val", None)
-            signs = signs_of_course(fitted, head) | signs_of_predictions({"val": measured}, fitted)
+            signs = signs_of_fit(fitted, head) | signs_of_predictions({"val": measured}, fitted)
             scores[run.id] = Score(objective.value(labels, measured.predictions, K), tuple(signs))
     return scores
 
