@@ -18,6 +18,11 @@ def export_verb(options: ExportOptions, output: Output) -> None:
     what = f"{done.backbone} and head" if done.backbone else "head alone: it takes features"
     differs = f"fitted again, test accuracy differs from the record by {done.difference:.2g}"
     output.say(f"wrote {done.directory}: {what}, {done.classes} classes; {differs}")
+    output.say(
+        f"probabilities calibrated on {done.calibrated_on:,} validation images"
+        if done.calibrated_on
+        else "probabilities not calibrated: the cache has no validation images that the backbone has not seen"
+    )
     if done.program:
         output.say("its head is of a kind of your own, kept as a program: to load it, `predict --trust-program` or `trust_program=True`")
     output.data(vars(done))

@@ -26,8 +26,10 @@ from lt_bench.core.inference_heads import Standardised, head_parts
 from lt_bench.core.leftovers import temporary_beside
 from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
+from lt_bench.deploy.calibration import Calibration
 from lt_bench.deploy.classifier import ImageNetwork
 from lt_bench.deploy.files import FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, publish, require_place
+from lt_bench.deploy.fit_calibration import calibration_of
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.compare import compare
 from lt_bench.results.record import RunRecord
@@ -47,6 +49,7 @@ class Exported:
         backbone: its network; None where it is the head alone, which takes features.
         difference: of the test accuracy of the head fitted again from the record's.
         program: whether its head is a program, which is loaded only where its user says that it may.
+        calibrated_on: validation images that its probabilities were calibrated on; 0 where the cache has none that the backbone has not seen.
     """
 
     directory: Path
@@ -54,6 +57,7 @@ class Exported:
     backbone: str | None
     difference: float
     program: bool
+    calibrated_on: int
 
 
 def export(options: ExportOptions) -> Exported:
@@ -87,10 +91,12 @@ def export(options: ExportOptions) -> Exported:
             f"{unstable(record)}"
         )
     head = fitted.module.cpu().float().eval().requires_grad_(False)
+    calibration = calibration_of(head, cache)
     if (standardisation := cache.standardisation()) is not None:
         head = Standardised(head, *standardisation)  # an export takes features as they come from the backbone
-    _write(out, record, cache.manifest, head, loaded, transform, options)
-    return Exported(out, record.dataset.num_classes, record.backbone.name if loaded else None, difference, head_parts(head) is None)
+    _write(out, record, cache.manifest, head, calibration, loaded, transform, options)
+    name, images = record.backbone.name if loaded else None, 0 if calibration is None else len(calibration.labels)
+    return Exported(out, record.dataset.num_classes, name, difference, head_parts(head) is None, images)
 
 
 def _backbone(record: RunRecord, manifest: Manifest, weights: Path | None) -> tuple[Loaded | None, Transform | None]:
@@ -119,6 +125,7 @@ def _write(
     record: RunRecord,
     manifest: Manifest,
     head: nn.Module,
+    calibration: Calibration | None,
     loaded: Loaded | None,
     transform: Transform | None,
     options: ExportOptions,
@@ -137,14 +144,15 @@ def _write(
             )
         if parts["kind"] == "program":
             _save_program(head, torch.rand(2, record.backbone.dim), staging / HEAD_PROGRAM)
-        save_file(_tensors(tensors, loaded), staging / TENSORS)
+        save_file(_tensors(tensors, loaded) | _validation(calibration), staging / TENSORS)
         _save_program(network, example, staging / PROGRAM)
         if options.onnx:
             _save_onnx(network, example, staging / ONNX)
         for path in list(staging.iterdir()):
             give_usual_mode(path)
             put_on_disk(path)
-        publish(out, staging, _description(record, manifest, parts, loaded, transform))
+        kept = {"contract": _contract(record.backbone.dim, example, transform), "calibration": calibration and calibration.parts()[0]}
+        publish(out, staging, _description(record, manifest, parts, loaded, transform) | kept)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error}); name another place with --out") from None
     finally:
@@ -157,6 +165,26 @@ def _tensors(head: dict[str, Tensor], loaded: Loaded | None) -> dict[str, Tensor
         state = loaded.network.state_dict()
         tensors |= {f"backbone.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     return tensors
+
+
+def _validation(calibration: Calibration | None) -> dict[str, Tensor]:
+    return {} if calibration is None else {f"validation.{name}": tensor for name, tensor in calibration.parts()[1].items()}
+
+
+def _contract(dim: int, example: Tensor, transform: Transform | None) -> dict[str, Any]:
+    """What the programs of an export (``classifier.pt2``, ``classifier.onnx``) take and give."""
+    values = f"features of {dim} numbers, as they come from the backbone" if transform is None else "RGB, 0 to 1, not normalised"
+    preparation = None if transform is None else transform.words.rpartition("; mean")[0]
+    return {
+        "input": {
+            "name": "input",
+            "dtype": "float32",
+            "shape": ["batch", *example.shape[1:]],
+            "values": values,
+            "preparation": preparation,
+        },
+        "output": {"name": "logits", "dtype": "float32", "shape": ["batch", "classes"], "values": "of the head, before calibration"},
+    }
 
 
 def _save_program(network: nn.Module, example: Tensor, path: Path) -> None:
