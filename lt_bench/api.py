@@ -358,7 +358,8 @@ def evaluate(head: Run | nn.Module, cache: Cache, split: str = "test", *, accele
     module = copy.deepcopy(_head_for(head, cache) if isinstance(head, Run) else head).eval()
     bench, dim = cache.bench(accelerator), cache.manifest.backbone.dim
     try:
-        return bench.measure(module, split).scalars
+        offsets = bench.measure(module, "val", equalise=True).offsets if split == "test" and cache.has("val") else None
+        return bench.measure(module, split, equalise=split != "train", offsets=offsets).scalars
     except RuntimeError as error:
         raise UserError(
             f"the head does not take features (N, {dim}) of cache {cache.manifest.name}: {' '.join(str(error).split())}"
