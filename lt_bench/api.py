@@ -22,7 +22,7 @@ from lt_bench.bench import planning
 from lt_bench.bench.changed_code import changed_code
 from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writable
 from lt_bench.bench.hyperparameters import typed
-from lt_bench.bench.linear_head import fit_linear_head
+from lt_bench.bench.linear_head import STOPPED, fit_linear_head
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.tuned import objective_in, tuned_choice, tuning_of, warnings_of_choice
 from lt_bench.bench.tuning import tune as tuning
@@ -31,11 +31,10 @@ from lt_bench.core.inference_heads import Standardised
 from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
-from lt_bench.features.cache import FeatureCache, FeatureSplit
-from lt_bench.features.from_arrays import Prepared, Source, checked_split, prepare_arrays, write_prepared
+from lt_bench.features.cache import FeatureCache
+from lt_bench.features.from_arrays import Source, checked_split, prepare_arrays, write_prepared
 from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import read_manifest
-from lt_bench.features.write import check_features
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.objective.objective import objective_of
 from lt_bench.results.health import warnings_of
@@ -93,7 +92,7 @@ class Cache(FeatureCache):
             test: features and labels to measure on.
             val: features and labels to choose on; rows that the backbone was not trained on.
             head: the stage-1 head that strategies start from. ``fit``: logistic regression on the training rows, solved to its optimum; its ridge is chosen on
-                validation where there is one. A pair: weight (K, D) and bias (K,) of the backbone's own classifier. None: there is none.
+                validation where there is one that the backbone has not seen, else on parts of the training rows. A pair: weight (K, D) and bias (K,) of the backbone's own classifier. None: there is none.
             name: of the cache.
             class_names: K names in label order.
             backbone: the network that made the features.
@@ -120,7 +119,9 @@ class Cache(FeatureCache):
         parts = {"weight": _floats(head[0]), "bias": _floats(head[1])} if isinstance(head, tuple | list) else None
         prepared = prepare_arrays(arrays, source, parts)
         if head == "fit":
-            prepared = _with_fitted_head(prepared)
+            prepared = prepared.with_fitted_head(fit_linear_head)
+            if STOPPED in prepared.source.stage1:
+                warnings.warn(f"stage-1 {prepared.source.stage1}", stacklevel=2)
         temporary = temporary_directory() if directory is None else None
         place = Path(temporary.name) / "cache" if temporary is not None else Path(str(directory))
         cache = write_prepared(place, prepared)
@@ -431,19 +432,3 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
 
 def _floats(array: ArrayLike | Tensor) -> Tensor:
     return torch.as_tensor(array if isinstance(array, Tensor) else np.asarray(array)).detach().float()
-
-
-def _with_fitted_head(prepared: Prepared) -> Prepared:
-    check_features(prepared.arrays)
-    val = _plain("val", prepared) if "val/labels" in prepared.arrays else None
-    fitted = fit_linear_head(_plain("train", prepared), val, prepared.num_classes)
-    if not fitted.converged:
-        warnings.warn("the stage-1 head is not at its optimum; scale the features to a common size", stacklevel=3)
-    return prepared.with_head(fitted.words, fitted.weight, fitted.bias)
-
-
-def _plain(split: str, prepared: Prepared) -> FeatureSplit:
-    """The plain view of a split in memory, as it will be stored but for the precision."""
-    features, labels = prepared.arrays[f"{split}/features/plain"], prepared.arrays[f"{split}/labels"]
-    plain = features if prepared.standard is None else prepared.standard.standardised(features)
-    return FeatureSplit(split, ("plain",), (plain,), labels, torch.arange(len(labels)))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -134,13 +135,14 @@ def test_a_fitted_stage_1_head_is_the_optimum_of_its_objective():
     X, y = rows(0, counts=(60, 20, 5))
     cache = lt.Cache.from_arrays(X, y, test=rows(30, 2))
     head, features = cache.head(), torch.from_numpy(X)
-    ridge = features.var(0, correction=0).mean() / len(y)
+    strength = float(re.search(r"ridge (\d+)", cache.manifest.backbone.stage1)[1])
+    ridge = strength * features.var(0, correction=0).mean() / len(y)
     weight, bias = (tensor.double().requires_grad_() for tensor in (head.weight, head.bias))
     loss = torch.nn.functional.cross_entropy(features @ weight.T + bias, torch.from_numpy(y)) + ridge / 2 * weight.square().sum()
     loss.backward()
     assert weight.grad.abs().max() < 1e-5
     assert bias.grad.abs().max() < 1e-5
-    assert "ridge 1" in cache.manifest.backbone.stage1
+    assert "chosen on held-out parts" in cache.manifest.backbone.stage1
     assert "chosen on validation" in lt.Cache.from_arrays(X, y, val=rows(30, 1), test=rows(30, 2)).manifest.backbone.stage1
 
 

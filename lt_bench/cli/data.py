@@ -34,17 +34,27 @@ def import_verb(options: ImportOptions, output: Output) -> None:
     Raises:
         UserError: as ``features.import_arrays.import_features``.
     """
+    from lt_bench.bench.linear_head import fit_linear_head
     from lt_bench.features.audit import summary
     from lt_bench.features.import_arrays import import_features
 
-    cache = import_features(**vars(options))
+    cache = import_features(**vars(options), fit_head=fit_linear_head)
     manifest = cache.manifest
     samples = f"{sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}"
     output.say(f"wrote {cache.path}: {manifest.name}, key {manifest.key}, {samples}, views {manifest.views}")
     for line in summary(manifest.audit):
         output.say(line)
-    if manifest.dataset.val_seen_by_backbone:
-        output.say("validation was taken from rows that the backbone may have seen: `lt-bench tune` will refuse it")
+    if options.stage1_head is not None:
+        output.say(f"fitted a stage-1 {manifest.backbone.stage1.rpartition('; ')[2]}")
+    elif options.head is None:
+        output.say("no stage-1 head: strategies that start from one will refuse; --stage1-head fit makes one of these features")
+    if cache.has("val"):
+        seen = manifest.dataset.val_seen_by_backbone
+        output.say(
+            "validation was seen by the backbone or its head: `lt-bench tune` will refuse it; --val-seen-by-backbone false where it was not"
+            if seen
+            else "validation counts as unseen by the backbone; --val-seen-by-backbone where it was trained on these rows"
+        )
     output.data({"cache": cache.path, "name": manifest.name, "key": manifest.key, "views": manifest.views, "audit": manifest.audit})
 
 

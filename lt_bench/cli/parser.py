@@ -117,8 +117,8 @@ def _add(
         target.add_argument(
             name, nargs="*" if several else "?", type=kind_of_one, default=argparse.SUPPRESS, help=text, metavar=name.upper()
         )
-    elif kind is bool:
-        target.add_argument(f"--{_dashed(name)}", nargs="?", const=True, type=bool, default=default, help=text)
+    elif kind is bool or kind == bool | None:
+        target.add_argument(f"--{_dashed(name)}", nargs="?", const=True, type=kind, default=default, help=text)
     else:
         named = metavar(parsed)
         target.add_argument(f"--{_dashed(name)}", type=parsed, default=default, help=text, **({} if named is None else {"metavar": named}))

@@ -45,15 +45,20 @@ def read_npz(path: Path, names: Iterable[str] | None = None, optional: bool = Fa
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """The array of an .npy file.
+    """The array of an .npy file, mapped into memory: its pages are read when they are used, and a change of the array stays out of the file.
 
     Raises:
-        ValueError: not such a file, or its array is larger than the file.
+        ValueError: not such a file, or its array has another size than the file.
         OSError: it cannot be read.
     """
     _require_regular(path)
     with path.open("rb") as file:
-        return _array(file, path.stat().st_size, path.name)
+        size = path.stat().st_size
+        dtype, shape, fortran = _header(file, size, path.name)
+        start, count = file.tell(), math.prod(shape)
+        _require_end(path.name, start + count * dtype.itemsize, size)
+    flat = np.asarray(np.memmap(path, dtype, "c", start, (count,))) if count else np.empty(0, dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
@@ -63,6 +68,23 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
 
 def _array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
     """The array in a file of ``size`` bytes."""
+    dtype, shape, fortran = _header(file, size, name)
+    count = math.prod(shape)
+    _require_memory(count * dtype.itemsize)
+    flat = np.empty(count, dtype)
+    whole, done = flat.view(np.uint8), 0
+    while done < whole.size:
+        data = file.read(min(_AT_ONCE, whole.size - done))
+        if not data:
+            _require_end(name, whole.size, done)
+        whole[done : done + len(data)] = np.frombuffer(data, np.uint8)
+        done += len(data)
+    _require_end(name, done, done + len(file.read(1)))  # at the end of a file in an archive, its checksum is compared
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(file: IO[bytes], size: int, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    """Type, shape and whether columns are stored first, of the array in a file of ``size`` bytes; the file is then at its first value."""
     try:
         version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -74,18 +96,12 @@ def _array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
     count = math.prod(shape)
     if dtype.itemsize == 0 or count < 0 or count * dtype.itemsize > size:
         raise ValueError(f"{name}: its header says {dtype} of shape {shape}, and the file has {size:,} bytes")
-    _require_memory(count * dtype.itemsize)
-    flat = np.empty(count, dtype)
-    whole, done = flat.view(np.uint8), 0
-    while done < whole.size:
-        data = file.read(min(_AT_ONCE, whole.size - done))
-        if not data:
-            raise ValueError(f"{name}: it ends too early")
-        whole[done : done + len(data)] = np.frombuffer(data, np.uint8)
-        done += len(data)
-    if file.read(1):  # at the end of a file in an archive, its checksum is compared
-        raise ValueError(f"{name}: there is more after its array")
-    return flat.reshape(shape, order="F" if fortran else "C")
+    return dtype, shape, fortran
+
+
+def _require_end(name: str, end: int, size: int) -> None:
+    if end != size:
+        raise ValueError(f"{name}: " + ("it ends too early" if size < end else "there is more after its array"))
 
 
 def _require_regular(path: Path) -> None:

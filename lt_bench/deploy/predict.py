@@ -18,7 +18,7 @@ from lt_bench.core.files import write_text
 from lt_bench.core.names import spreadsheet_text
 from lt_bench.data.images.decode import EXTENSIONS, BrokenImage, decode
 from lt_bench.deploy.classifier import TOP, Classifier, Prediction, load_classifier
-from lt_bench.features.import_arrays import read_arrays
+from lt_bench.features.array_files import read_arrays, usual_names
 
 
 def predict(options: PredictOptions) -> int:
@@ -62,9 +62,9 @@ def _of_features(model: Classifier, options: PredictOptions) -> Iterator[list[st
     assert options.inputs is not None
     if options.inputs.is_dir():
         raise UserError(
-            f"{options.export}: takes features, not images (it was exported without a backbone); give an array file: .npz, .npy, .safetensors, .parquet"
+            f"{options.export}: takes features, not images (it was exported without a backbone); give an array file: .npz, .npy, .pt, .safetensors, .parquet"
         )
-    arrays = read_arrays(options.inputs)
+    arrays = usual_names(read_arrays(options.inputs))
     if "features" not in arrays:
         raise UserError(f"{options.inputs}: no array 'features'; it has {', '.join(arrays) or 'none'}")
     features, dim = torch.from_numpy(arrays["features"]).float(), model.description["dim"]

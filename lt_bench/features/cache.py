@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +41,9 @@ class Head:
 
 @dataclass(frozen=True)
 class FittedHead(Head):
-    """A linear classifier that was fitted on features: how, in words, and whether the solver reached the optimum."""
+    """A linear classifier that was fitted on features: how, in words, and whether the solver stopped before the optimum."""
 
     words: str
-    converged: bool
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,10 @@ class FeatureSplit:
             runs += [block[first:last]] if first < last else []
             start += block.shape[0]
         return (runs[0] if len(runs) == 1 else torch.cat(runs)).to(self.device)
+
+
+FitHead = Callable[[FeatureSplit, FeatureSplit | None, int], FittedHead]
+"""Fits a head on training rows, with the rows that may choose its ridge, of so many classes."""
 
 
 @dataclass(frozen=True)

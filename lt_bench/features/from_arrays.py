@@ -17,8 +17,9 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import hold_out
 from lt_bench.data.specs import dataset_spec
 from lt_bench.data.splits import listed_rows, split_hash
-from lt_bench.features.cache import FeatureCache
+from lt_bench.features.cache import FeatureCache, FeatureSplit, FitHead
 from lt_bench.features.classes import renumbered, require_names
+from lt_bench.features.independence import Seen
 from lt_bench.features.manifest import BackboneInfo, DatasetInfo
 from lt_bench.features.moments import Moments, moments
 from lt_bench.features.write import STANDARDISED, Description, check_features, digest, write_cache
@@ -91,6 +92,24 @@ class Prepared:
         arrays = {**self.arrays, "head/weight": weight, "head/bias": bias}
         return replace(self, source=replace(self.source, stage1=stage1), arrays=arrays, digests=(self.digests[0], _weights_hash(arrays)))
 
+    def with_fitted_head(self, fit_head: FitHead) -> Prepared:
+        """The same with a head fitted on the training rows; validation chooses its ridge where the backbone has not seen it.
+
+        Raises:
+            UserError: features hold NaN or infinity.
+        """
+        check_features(self.arrays)
+        val = self._plain("val") if "val/labels" in self.arrays and not self.source.val_seen_by_backbone else None
+        head = fit_head(self._plain("train"), val, self.num_classes)
+        stage1 = "; ".join(filter(None, [self.source.stage1, f"head: {head.words}"]))
+        return self.with_head(stage1, head.weight, head.bias)
+
+    def _plain(self, split: str) -> FeatureSplit:
+        """The plain view of a split in memory, as it will be stored but for the precision."""
+        features, labels = self.arrays[f"{split}/features/plain"], self.arrays[f"{split}/labels"]
+        plain = features if self.standard is None else self.standard.standardised(features)
+        return FeatureSplit(split, ("plain",), (plain,), labels, torch.arange(len(labels)))
+
 
 def write_arrays(
     directory: Path, splits: Mapping[str, Mapping[str, Any]], source: Source, head: Mapping[str, Any] | None = None
@@ -152,7 +171,7 @@ def write_prepared(directory: Path, prepared: Prepared) -> FeatureCache:
     description = Description(
         source.name, dataset, BackboneInfo(source.backbone, weights_hash, arrays["train/features/plain"].shape[1], source.stage1),
         transform, source.dtype, origin=f"imported from arrays; {source.stage1 or 'stage 1 not described'}", command=source.command,
-        audit={"left_out": prepared.left_out} if prepared.left_out else {},
+        audit={"left_out": prepared.left_out} if prepared.left_out else {}, independence=Seen().record(),
     )  # fmt: skip
     return FeatureCache(directory, write_cache(directory, description, arrays, prepared.standard))
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from lt_bench.core.arrays import read_npy, read_npz
 from lt_bench.core.errors import UserError
-from lt_bench.features.cache import FeatureCache
+from lt_bench.features.array_files import label_names, read_arrays, usual_names
+from lt_bench.features.cache import FeatureCache, FitHead
 from lt_bench.features.classes import require_names
-from lt_bench.features.from_arrays import Arrays, Source, as_numpy, checked_split, held_out, write_arrays
+from lt_bench.features.from_arrays import Arrays, Source, checked_split, held_out, prepare_arrays, write_prepared
 from lt_bench.features.locate import home
 
 
@@ -27,12 +25,13 @@ def import_features(
     val_labels: Path | None = None,
     test_labels: Path | None = None,
     head: Path | None = None,
+    stage1_head: str | None = None,
     class_names: Path | None = None,
     dataset: str = "embeddings",
     backbone: str = "unknown",
     stage1: str = "",
     imbalance_factor: float | None = None,
-    val_seen_by_backbone: bool = False,
+    val_seen_by_backbone: bool | None = None,
     dtype: str = "float16",
     val_fraction: float = 0.0,
     seed: int = 0,
@@ -40,12 +39,13 @@ def import_features(
     relabel: bool = False,
     drop_empty: bool = False,
     standardise: bool = False,
+    fit_head: FitHead | None = None,
 ) -> FeatureCache:
     """Read the arrays, check them, and write the cache; prints nothing.
 
     A file holds ``features`` (N, D) or views (V, N, D), view 0 the plain one, and ``labels`` (N,); ``rows`` (N,), the position of each sample in its source, is
     optional. In parquet, ``features`` is a column of lists; a .npy holds one array, so its labels are a file of their own. The arguments are the options of
-    the verb, see ``bench.options.ImportOptions``. Rows that ``val_fraction`` holds out count as seen by the backbone.
+    the verb, see ``bench.options.ImportOptions``, but for ``fit_head``, which fits the head that ``stage1_head`` asks for.
 
     Raises:
         UserError: a file or array is missing or does not fit, by name.
@@ -54,6 +54,8 @@ def import_features(
         raise UserError("import-features needs --name, --train and --test")
     if Path(name).name != name or name.startswith("."):
         raise UserError(f"--name {name!r} is the name of a folder: no slashes, no leading dot; say where with --out")
+    if head is not None and stage1_head is not None:
+        raise UserError("--head gives a stage-1 head and --stage1-head fit makes one; use one of them")
     if val is not None and val_fraction:
         raise UserError("--val-fraction is for training rows without --val; use one of them")
     splits = {"train": read_split(train, train_labels), "test": read_split(test, test_labels)}
@@ -61,7 +63,7 @@ def import_features(
         splits["val"] = read_split(val, val_labels)
     elif val_fraction > 0:
         splits["train"], splits["val"] = held_out(splits["train"], val_fraction, seed)
-    seen = val_seen_by_backbone or (val is None and val_fraction > 0)
+    seen = head is not None and "val" in splits and val is None if val_seen_by_backbone is None else val_seen_by_backbone
     files = {"train": train, "val": val, "test": test, "head": head}
     switches = {"relabel": relabel, "drop-empty": drop_empty, "standardise": standardise}
     command = " ".join(
@@ -69,18 +71,22 @@ def import_features(
             *("lt-bench import-features", f"--name {name} --dataset {dataset}"),
             *(f"--{one} {path.name}" for one, path in files.items() if path),
             *(f"--{one} true" for one, on in switches.items() if on),
+            *(["--stage1-head fit"] if stage1_head else []),
         ]
     )
-    names = None if class_names is None else read_names(class_names)
+    names = _names({"train": train, "val": val, "test": test}) if class_names is None else read_names(class_names)
     source = Source(
         name, dataset, names, backbone, stage1, imbalance_factor, seen, dtype, command, relabel=relabel, drop_empty=drop_empty, standardise=standardise,
     )  # fmt: skip
-    return write_arrays(out or home() / "caches" / name, splits, source, read_arrays(head) if head else None)
+    prepared = prepare_arrays(splits, source, read_arrays(head) if head else None)
+    if stage1_head is not None and fit_head is not None:
+        prepared = prepared.with_fitted_head(fit_head)
+    return write_prepared(out or home() / "caches" / name, prepared)
 
 
 def read_split(path: Path, labels: Path | None) -> Arrays:
     """``features``, ``labels`` and perhaps ``rows`` of one split, checked by ``checked_split``."""
-    arrays = read_arrays(path)
+    arrays = usual_names(read_arrays(path))
     if labels is not None:
         arrays["labels"] = _labels(labels)
     return checked_split(arrays, str(path))
@@ -88,7 +94,7 @@ def read_split(path: Path, labels: Path | None) -> Arrays:
 
 def _labels(path: Path) -> np.ndarray:
     """The array ``labels`` of a file, or its only one."""
-    arrays = {"labels" if path.suffix == ".npy" else name: array for name, array in read_arrays(path).items()}
+    arrays = {"labels" if path.suffix == ".npy" else name: array for name, array in usual_names(read_arrays(path)).items()}
     if "labels" not in arrays and len(arrays) != 1:
         raise UserError(
             f"{path}: which array are the labels? it has {', '.join(arrays) or 'none'}; name it `labels`, or let it be the only one"
@@ -96,23 +102,14 @@ def _labels(path: Path) -> np.ndarray:
     return arrays.get("labels", next(iter(arrays.values())))
 
 
-def read_arrays(path: Path) -> Arrays:
-    """Named arrays of an npz, npy (as ``features``), safetensors or parquet file; never unpickles."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        if path.suffix == ".npz":
-            return read_npz(path)
-        if path.suffix == ".npy":
-            return {"features": read_npy(path)}
-        if path.suffix == ".safetensors":
-            return {name: as_numpy(tensor) for name, tensor in load_file(path).items()}
-        if path.suffix in (".parquet", ".pq"):
-            table = pq.read_table(path)
-            return {name: np.stack(table[name].to_numpy()) if name == "features" else table[name].to_numpy() for name in table.column_names}
-    except (ValueError, OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-    raise UserError(f"{path}: expected .npz, .npy, .safetensors or .parquet")
+def _names(files: Mapping[str, Path | None]) -> tuple[str, ...] | None:
+    """Class names that the files of the splits bring, which have to agree."""
+    named = {path: names for path in files.values() if path is not None and (names := label_names(path))}
+    if len(set(named.values())) > 1:
+        raise UserError(
+            f"{' and '.join(map(str, named))} name their classes differently; make the files of one data set, or give --class-names"
+        )
+    return next(iter(named.values()), None)
 
 
 def read_names(path: Path) -> tuple[str, ...]:

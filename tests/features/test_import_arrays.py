@@ -32,6 +32,8 @@ def write(path, arrays):
         np.savez(path, **arrays)
     elif path.suffix == ".safetensors":
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    elif path.suffix in (".pt", ".pth"):
+        torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
     elif path.suffix == ".parquet":
         pq.write_table(pa.table({name: list(array) if array.ndim > 1 else array for name, array in arrays.items()}), path)
     else:
@@ -57,7 +59,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".parquet"])
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".parquet", ".pt", ".pth"])
 def test_every_format_gives_the_same_cache(cli, data, home, tmp_path, suffix):
     done = cli(*line(tmp_path, data, suffix))
     assert (done.code, done.err) == (0, "")
@@ -131,9 +133,10 @@ def test_a_split_is_its_content(cli, data, home, tmp_path):
     assert changed.backbone.weights_hash != first.backbone.weights_hash
 
 
-def test_held_out_validation_is_said_to_be_seen(cli, data, home, tmp_path):
+def test_held_out_validation_of_a_given_head_is_said_to_be_seen(cli, data, home, tmp_path):
     del data["val"]
-    done = cli(*line(tmp_path, data, val_fraction=0.3))
+    np.savez(tmp_path / "head.npz", weight=np.ones((K, D), dtype=np.float32))
+    done = cli(*line(tmp_path, data, val_fraction=0.3, head=tmp_path / "head.npz"))
     assert "`lt-bench tune` will refuse it" in done.out
     cache = open_cache(home / "caches" / "mine")
     assert cache.manifest.dataset.val_seen_by_backbone is True
@@ -148,6 +151,22 @@ def test_held_out_validation_is_said_to_be_seen(cli, data, home, tmp_path):
     assert refused.code == 2
     assert "the backbone was trained on these validation images" in refused.err
     assert cli(*line(tmp_path, data, name="other", val_fraction=1.5)).code == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "seen"), [({}, False), ({"val_seen_by_backbone": "false"}, False), ({"val_seen_by_backbone": "true"}, True)]
+)
+def test_held_out_validation_is_unseen_unless_said_otherwise(cli, data, home, tmp_path, more, seen):
+    del data["val"]
+    np.savez(tmp_path / "head.npz", weight=np.ones((K, D), dtype=np.float32))
+    head = {"head": tmp_path / "head.npz"} if more else {}  # the user's word is taken with a head too
+    done = cli(*line(tmp_path, data, val_fraction=0.3, **head, **more))
+    assert ("counts as unseen by the backbone" in done.out) is not seen
+    manifest = open_cache(home / "caches" / "mine").manifest
+    assert manifest.dataset.val_seen_by_backbone is seen
+    assert "the user's word" in manifest.independence["trained_on"]
+    if not seen and not more:
+        assert cli("tune", "--strategy", "ncm", "--cache", "mine").code == 0
 
 
 def test_a_training_row_more_moves_no_other_into_or_out_of_validation():
@@ -234,7 +253,7 @@ def refuse(cli, words, message, home):
     assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".parquet"])
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".parquet", ".pt"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "other"])
 def test_files_that_cannot_be_read(cli, data, home, tmp_path, suffix, damage):
     words = line(tmp_path, data, suffix)
@@ -272,7 +291,12 @@ def test_options_that_do_not_fit(cli, data, home, tmp_path, more, message):
 def test_other_files_and_heads(cli, data, home, tmp_path):
     (tmp_path / "train.csv").write_text("1,2\n")
     words = line(tmp_path, data)
-    refuse(cli, [*words, "--head", str(tmp_path / "train.csv")], r"train\.csv: expected \.npz, \.npy, \.safetensors or \.parquet", home)
+    refuse(
+        cli,
+        [*words, "--head", str(tmp_path / "train.csv")],
+        r"train\.csv: expected \.npz, \.npy, \.pt, \.pth, \.safetensors or \.parquet, with",
+        home,
+    )
     np.savez(tmp_path / "no-weight.npz", bias=np.zeros(K))
     refuse(cli, [*words, "--head", str(tmp_path / "no-weight.npz")], "no array `weight`; it has bias", home)
     np.savez(tmp_path / "nan.npz", weight=np.full((K, D), np.nan))

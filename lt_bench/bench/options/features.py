@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lt_bench.bench.options.choices import Dtype, Head, Precision, Wandb
+from lt_bench.bench.options.choices import Dtype, Fitted, Head, Precision, Wandb
 from lt_bench.bench.options.images import WritingOptions
 
 
@@ -94,19 +94,21 @@ class ImportOptions:
 
     Attributes:
         name: name of the new cache
-        train: training arrays: .npz, .safetensors or .parquet with features and labels, or a .npy of features
-        train_labels: .npy of labels, where --train is a .npy
+        train: training arrays features and labels: .npz, .pt, .safetensors or .parquet (also of the Hugging Face hub), or a .npy of features
+        train_labels: labels, where --train has none, as a .npy
         val: validation arrays, unseen by the backbone
-        val_labels: .npy of labels, where --val is a .npy
+        val_labels: labels, where --val has none
         test: test arrays
-        test_labels: .npy of labels, where --test is a .npy
-        head: stage-1 head: .npz or .safetensors with weight (K, D) and bias (K,)
-        class_names: text file, one class name a line, in label order
+        test_labels: labels, where --test has none
+        head: stage-1 head: .npz, .pt or .safetensors with weight (K, D) and bias (K,)
+        stage1_head: fit: logistic regression on the features, for strategies that start from a stage-1 head
+        class_names: text file, one class name a line, in label order (default: those of a Hugging Face file, or of --dataset)
         dataset: data set the features are of
         backbone: network that made them
         stage1: how that network was trained, in words
         imbalance_factor: imbalance factor of the training set, where it is a subset
-        val_seen_by_backbone: whether stage 1 was trained on the validation rows; tuning then refuses them
+        val_seen_by_backbone: whether stage 1 was trained on the validation rows; tuning then refuses them (default: false, as of foundation models; true for
+            rows of --val-fraction where a head is given, which was trained on them)
         dtype: stored precision
         val_fraction: without --val: hold out about this share of the training rows of every class, by hash of their content; equal rows stay together
         seed: of that split
@@ -124,12 +126,13 @@ class ImportOptions:
     test: Path | None = None
     test_labels: Path | None = None
     head: Path | None = None
+    stage1_head: Fitted | None = None
     class_names: Path | None = None
     dataset: str = "embeddings"
     backbone: str = "unknown"
     stage1: str = ""
     imbalance_factor: float | None = None
-    val_seen_by_backbone: bool = False
+    val_seen_by_backbone: bool | None = None
     dtype: Dtype = "float16"
     val_fraction: float = 0.0
     seed: int = 0

@@ -74,9 +74,8 @@ def _fitted(fit_head: FitHead, store: Resumable, description: Description, conso
     began = time.perf_counter()
     val = store.plain("val") if "val" in store.splits and not description.dataset.val_seen_by_backbone else None
     head = fit_head(store.plain("train"), val, description.dataset.num_classes)
-    remark = "" if head.converged else "; it is not at its optimum"
     console.print(
-        f"fitted a stage-1 head in {time.perf_counter() - began:.0f} s: {head.words}{remark}", soft_wrap=True, markup=False, highlight=False
+        f"fitted a stage-1 head in {time.perf_counter() - began:.0f} s: {head.words}", soft_wrap=True, markup=False, highlight=False
     )
     stage1 = "; ".join(filter(None, [description.backbone.stage1, f"head: {head.words}"]))
     return replace(description, backbone=replace(description.backbone, stage1=stage1)), (head.weight, head.bias)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from lt_bench.core.devices import device_name
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.features.cache import FeatureSplit, FittedHead, open_cache, require
+from lt_bench.features.cache import FitHead, open_cache, require
 from lt_bench.features.extraction.inputs import Inputs
 from lt_bench.features.manifest import LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, described_fields, key_fields
 from lt_bench.features.resumable import SplitPlan
@@ -23,9 +22,6 @@ from lt_bench.features.write import STANDARDISED, Description
 
 HEAD, FITTED = "head", "fitted"  # in ``created_with``
 DTYPES = ("float16", "float32", "affine8")
-
-
-FitHead = Callable[[FeatureSplit, FeatureSplit | None, int], FittedHead]
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Joint(InitialHead):
         if head is None:
             raise UserError(
                 f"{strategy} starts from the stage-1 head and there is none; take a strategy that begins without one (balanced_softmax, crt, "
-                "ffds, ncm, ...), train one with the backbone (lt-bench pretrain), or import a head with the features (import-features --head)"
+                "ffds, ncm, ...), let the import or extraction fit one (--stage1-head fit), or import one with the features (import-features --head)"
             )
         if tuple(head.weight.shape) != (K, D) or tuple(head.bias.shape) != (K,):
             raise UserError(f"the stage-1 head has shape {tuple(head.weight.shape)}, expected ({K}, {D}) = (classes, feature dimension)")
