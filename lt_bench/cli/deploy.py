@@ -1,8 +1,8 @@
-"""The verbs of a classifier in use: ``export``, ``predict``."""
+"""The verbs of a classifier in use: ``export``, ``predict``, ``evaluate``."""
 
 from __future__ import annotations
 
-from lt_bench.bench.options import ExportOptions, PredictOptions
+from lt_bench.bench.options import EvaluateOptions, ExportOptions, PredictOptions
 from lt_bench.cli.output import Output
 
 
@@ -38,3 +38,21 @@ def predict_verb(options: PredictOptions, output: Output) -> None:
 
     count = predict(options)
     output.note(f"{count} predictions in {options.out}")
+
+
+def evaluate_verb(options: EvaluateOptions, output: Output) -> None:
+    """Accuracies and the calibration error on labelled inputs.
+
+    Raises:
+        UserError: as ``deploy.evaluate.evaluate``.
+    """
+    from lt_bench.deploy.evaluate import evaluate
+
+    done = evaluate(options)
+    output.say(f"{done['correct']:,} of {done['images']:,} right, accuracy {done['accuracy']:.1%}, macro {done['macro_accuracy']:.1%}")
+    groups = [f"{name} {value:.1%}" for name, value in done["groups"].items() if value == value]
+    if groups:
+        output.say(f"by training images: {', '.join(groups)}")
+    error = done["calibration_error"]
+    output.say(f"calibration error {error['before']:.2%} before calibration and prior, {error['after']:.2%} after")
+    output.data(done)

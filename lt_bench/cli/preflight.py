@@ -16,10 +16,10 @@ from lt_bench.bench.options import (
     ExportOptions,
     ExtractOptions,
     ImportOptions,
-    PredictOptions,
     PretrainOptions,
     RunOptions,
     TuneOptions,
+    UseOptions,
     VerifyOptions,
 )
 from lt_bench.bench.planning import require_grid
@@ -121,12 +121,21 @@ def verify(options: VerifyOptions) -> None:
     read_record(options.record)
 
 
-def predict(options: PredictOptions) -> None:
+def predict(options: UseOptions) -> None:
     """The classifier and the inputs."""
+    _require_use(options, "predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
+
+
+def evaluate(options: UseOptions) -> None:
+    """The classifier and the labelled inputs."""
+    _require_use(options, "evaluate needs an export and labelled inputs: lt-bench evaluate EXPORT FOLDER")
+
+
+def _require_use(options: UseOptions, usage: str) -> None:
     if options.export is None or options.inputs is None:
-        raise UserError("predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
+        raise UserError(usage)
     for path, kind in ((options.export, "exported classifier; `lt-bench export` makes one"), (options.inputs, "folder or image")):
-        if path is not None and not path.exists():
+        if not path.exists():
             raise UserError(f"{path}: no such {kind}")
 
 

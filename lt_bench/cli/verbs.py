@@ -71,6 +71,13 @@ VERBS: dict[str, Verb] = {
         "backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy:export_verb", json=True, preflight="export"
     ),
     "predict": Verb("an exported classifier on a folder of images", "PredictOptions", "deploy:predict_verb", preflight="predict"),
+    "evaluate": Verb(
+        "an exported classifier on inputs whose classes are known",
+        "EvaluateOptions",
+        "deploy:evaluate_verb",
+        json=True,
+        preflight="evaluate",
+    ),
     "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True, preflight="verify"),
     "validate": Verb(
         "whether records, tunings, caches, exports and checkpoints are as they were written",

@@ -177,9 +177,17 @@ class Classifier(nn.Module):
 
     def estimate_from(self, logits: Tensor, method: str = "em") -> PriorEstimate:
         """As ``estimate_prior``, from logits (N, K) of the head."""
+        return estimate(self.calibrated(), logits, method)
+
+    def calibrated(self) -> Calibration:
+        """The calibration.
+
+        Raises:
+            UserError: the export has none.
+        """
         if self.calibration is None:
-            raise UserError(f"{UNCALIBRATED}; without that an estimated prior would be of no use")
-        return estimate(self.calibration, logits, method)
+            raise UserError(f"{UNCALIBRATED}; a prior that is estimated, thresholds and sets are of no use without that")
+        return self.calibration
 
     def _shares(self, prior: Prior | None) -> Tensor:
         """(K,) float64, summing to 1."""

@@ -1,4 +1,4 @@
-"""Options of ``export`` and ``predict``."""
+"""Options of ``export``, ``predict`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class ExportOptions:
 
 
 @dataclass
-class PredictOptions:
-    """An exported classifier on new inputs.
+class UseOptions:
+    """An exported classifier and how it is used.
 
     Attributes:
         export: directory that `lt-bench export` wrote
-        inputs: folder of images (or one image); an array file of features for an export without backbone
-        out: the table: path, class, confidence, and the next four classes
+        prior: shares of the classes in the inputs: training, uniform, a file (class,prior in CSV, or JSON), or estimate, from the inputs themselves (default: what the head assumes)
+        assumed_prior: the prior that the head's probabilities assume, training, uniform or a file; only where the export is not calibrated
         batch_size: inputs at a time
         accelerator: device of a fit
         skip_broken: leave out images that cannot be read, and name them
@@ -47,8 +47,32 @@ class PredictOptions:
     positional: ClassVar[tuple[str, ...]] = ("export", "inputs")
     export: Path | None = None
     inputs: Path | None = None
-    out: Path = Path("predictions.csv")
+    prior: str | None = None
+    assumed_prior: str | None = None
     batch_size: int = 64
     accelerator: Accelerator = "auto"
     skip_broken: bool = False
     trust_program: bool = False
+
+
+@dataclass
+class PredictOptions(UseOptions):
+    """An exported classifier on new inputs.
+
+    Attributes:
+        inputs: folder of images (or one image); an array file of features for an export without backbone
+        out: the table: path, class, confidence, and the next four classes
+        all_probabilities: also a column for every class, probability_CLASS
+    """
+
+    out: Path = Path("predictions.csv")
+    all_probabilities: bool = False
+
+
+@dataclass
+class EvaluateOptions(UseOptions):
+    """An exported classifier on inputs whose classes are known.
+
+    Attributes:
+        inputs: folder of class folders, or a table of path and label; an array file of features and labels for an export without backbone
+    """

@@ -1,0 +1,121 @@
+"""``lt-bench evaluate``: an exported classifier on inputs whose classes are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lt_bench.bench.options import EvaluateOptions
+from lt_bench.core.errors import UserError
+from lt_bench.core.names import suggestion
+from lt_bench.data.readers.parquet import IMAGE_COLUMNS
+from lt_bench.deploy.classifier import Classifier
+from lt_bench.deploy.inputs import Batch, image_paths, of_features, of_images, opened, read_features, with_prior
+from lt_bench.metrics.calibration import CalibrationError
+from lt_bench.metrics.groups import group_means, nan_mean, shot_groups
+
+TABLES = (".csv", ".tsv", ".parquet", ".pq")
+
+
+def evaluate(options: EvaluateOptions) -> dict[str, Any]:
+    """Accuracies, calibration errors and counts by class, as ``--json`` prints them; macro is over the classes that have inputs.
+
+    Raises:
+        UserError: no export or inputs, a label that is no class of the export, or a broken image (unless ``skip_broken``).
+    """
+    if options.export is None or options.inputs is None:
+        raise UserError("evaluate needs an export and labelled inputs: lt-bench evaluate EXPORT FOLDER")
+    model = opened(options)
+    K, pairs = len(model.classes), []
+    before, after = CalibrationError(), CalibrationError()
+    for labels, logits in with_prior(model, options, _labelled(model, options)):
+        true, probabilities = torch.tensor(labels), model.probabilities(logits)
+        confidence, predicted = probabilities.max(1)
+        after.update(confidence, predicted == true)
+        own, first = logits.double().softmax(1).max(1)
+        before.update(own, first == true)
+        pairs.append(torch.stack([true, predicted]))
+    if not pairs:
+        raise UserError(f"{options.inputs}: no input could be read, so there is nothing to evaluate")
+    true, predicted = torch.cat(pairs, 1)
+    images, guessed, right = (torch.bincount(of, minlength=K).numpy() for of in (true, predicted, true[true == predicted]))
+    recall = np.divide(right, images, out=np.full(K, np.nan), where=images > 0)
+    counts = model.description.get("provenance", {}).get("train_counts")
+    return {
+        "export": str(options.export),
+        "images": len(true),
+        "correct": int(right.sum()),
+        "accuracy": float(right.sum() / len(true)),
+        "macro_accuracy": nan_mean(recall),
+        "groups": {} if counts is None else group_means(recall, shot_groups(counts)),
+        "calibration_error": {"before": float(before.compute()), "after": float(after.compute())},
+        "calibrated": model.calibration is not None,
+        "prior": None if model.prior is None else model.prior.tolist(),
+        "classes": [
+            {"class": name, "images": int(n), "correct": int(r), "predicted": int(g)}
+            for name, n, r, g in zip(model.classes, images, right, guessed, strict=True)
+        ],
+    }
+
+
+def _labelled(model: Classifier, options: EvaluateOptions) -> Iterable[Batch[int]]:
+    """Logits with the numbers of their classes."""
+    assert options.inputs is not None
+    if model.transform is None:
+        features, arrays = read_features(model, options)
+        if "labels" not in arrays or len(arrays["labels"]) != len(features):
+            raise UserError(f"{options.inputs}: needs an array 'labels', one a row of 'features'; it has {', '.join(arrays)}")
+        return of_features(model, options, _numbers(options.inputs, arrays["labels"].tolist(), model.classes), features)
+    paths, labels = _table(options.inputs) if options.inputs.suffix.lower() in TABLES else _folder(options.inputs)
+    return of_images(model, options, list(zip(_numbers(options.inputs, labels, model.classes), paths, strict=True)))
+
+
+def _folder(root: Path) -> tuple[list[Path], list[str]]:
+    """The images below the class folders of ``root``, and the names of these folders."""
+    paths = image_paths(root)
+    parts: list[tuple[str, ...]] = [path.relative_to(root).parts for path in paths] if root.is_dir() else [()]
+    if loose := next((path for path, below in zip(paths, parts, strict=True) if len(below) < 2), None):
+        raise UserError(f"{loose}: lies in no class folder; evaluate needs one folder a class, or a table of path and label")
+    return paths, [below[0] for below in parts]
+
+
+def _table(path: Path) -> tuple[Sequence[Path | bytes], list[str]]:
+    """Images and labels of a table with the columns ``path`` (relative to its folder) or, in parquet, ``image`` (encoded), and ``label``; of splits, the rows of test."""
+    try:
+        frame = (
+            pd.read_parquet(path)
+            if path.suffix.lower() in (".parquet", ".pq")
+            else pd.read_csv(
+                path, dtype=str, keep_default_na=False, sep="\t" if path.suffix.lower() == ".tsv" else ",", encoding="utf-8-sig"
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    column = "path" if "path" in frame else next((name for name in IMAGE_COLUMNS if name in frame), "path")
+    if lacking := [name for name in (column, "label") if name not in frame]:
+        raise UserError(f"{path}: no column {lacking[0]}, it has {', '.join(map(str, frame.columns))}")
+    if "split" in frame:
+        frame = frame[frame["split"].astype(str).str.strip().str.lower() == "test"]
+    if frame.empty:
+        raise UserError(f"{path}: has no rows of split test" if "split" in frame else f"{path}: has no rows")
+    images = [one["bytes"] if isinstance(one, dict) else one for one in frame[column]]
+    return [one if isinstance(one, bytes) else path.parent / str(one) for one in images], [str(label) for label in frame["label"]]
+
+
+def _numbers(source: Path, labels: Sequence[Any], classes: Sequence[str]) -> list[int]:
+    """The class of each label: its name, or its number where no label is a name."""
+    words = [label if isinstance(label, str) else str(label) for label in labels]
+    known = {name: k for k, name in enumerate(classes)}
+    if words and not any(word in known for word in words) and all(word.isdecimal() for word in words):
+        known = {str(k): k for k in range(len(classes))}
+    for word in words:
+        if word not in known:
+            raise UserError(
+                f"{source}: label {word!r} is no class of the export{suggestion(word, known)}; rename it or leave its inputs out"
+            )
+    return [known[word] for word in words]

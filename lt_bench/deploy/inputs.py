@@ -1,0 +1,140 @@
+"""What an exported classifier is used on, as logits batch by batch, and the prior that is stated or estimated for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lt_bench.bench.options import UseOptions
+from lt_bench.core.devices import pick_device
+from lt_bench.core.errors import UserError
+from lt_bench.data.images.decode import EXTENSIONS, BrokenImage, decode
+from lt_bench.deploy.classifier import Classifier, Prior, load_classifier
+from lt_bench.features.array_files import read_arrays, usual_names
+from lt_bench.features.from_arrays import Arrays
+from lt_bench.leaderboard.objective.files import read_prior
+
+Name = TypeVar("Name")
+Batch = tuple[list[Name], Tensor]
+"""Names of the inputs of a batch, and the head's logits (B, K) for them."""
+
+
+def opened(options: UseOptions) -> Classifier:
+    """The classifier on its device, its prior set where the options state one.
+
+    Raises:
+        UserError: no export, or a prior that it cannot take.
+    """
+    assert options.export is not None
+    if options.batch_size < 1:
+        raise UserError(f"--batch-size is {options.batch_size}, expected 1 or more")
+    model = load_classifier(options.export, options.trust_program).to(pick_device(options.accelerator))
+    if options.prior == "estimate":
+        model.calibrated()
+    elif options.prior is not None:
+        model.set_prior(_stated(options.prior, model), options.assumed_prior and _stated(options.assumed_prior, model))
+    if options.assumed_prior is not None and options.prior in (None, "estimate"):
+        raise UserError("--assumed-prior is for --prior training, uniform or FILE; name one of them")
+    return model
+
+
+def _stated(words: str, model: Classifier) -> Prior:
+    return words if words in ("training", "uniform") else torch.from_numpy(read_prior(Path(words), model.classes))
+
+
+def with_prior(model: Classifier, options: UseOptions, batches: Iterable[Batch[Name]]) -> Iterable[Batch[Name]]:
+    """The batches, after the prior was estimated from them and set, where the options ask for that."""
+    if options.prior != "estimate":
+        return batches
+    batches = list(batches)
+    estimate = model.estimate_from(torch.cat([logits for _, logits in batches]) if batches else torch.empty(0, len(model.classes)))
+    for doubt in estimate.doubts:
+        print(f"lt-bench: estimated prior: {doubt}", file=sys.stderr)  # noqa: T201
+    model.set_prior(estimate.shares)
+    return batches
+
+
+def of_images(model: Classifier, options: UseOptions, named: Sequence[tuple[Name, Path | bytes]]) -> Iterator[Batch[Name]]:
+    """Logits of image files, or of encoded images.
+
+    Raises:
+        UserError: one cannot be read, unless ``skip_broken``, which names it on standard error.
+    """
+    assert model.transform is not None
+    for start in range(0, len(named), options.batch_size):
+        images = ((name, _image(path, options.skip_broken)) for name, path in named[start : start + options.batch_size])
+        some = [(name, image) for name, image in images if image is not None]
+        if some:
+            with torch.inference_mode():
+                yield [name for name, _ in some], model(model.transform.batch([image for _, image in some])).float().cpu()
+
+
+def of_features(model: Classifier, options: UseOptions, names: Sequence[Name], features: Tensor) -> Iterator[Batch[Name]]:
+    """Logits of features (N, D)."""
+    for start in range(0, len(features), options.batch_size):
+        with torch.inference_mode():
+            yield list(names[start : start + options.batch_size]), model(features[start : start + options.batch_size]).float().cpu()
+
+
+def read_features(model: Classifier, options: UseOptions) -> tuple[Tensor, Arrays]:
+    """Features (N, D) float32 of an array file, and all of its arrays.
+
+    Raises:
+        UserError: a folder, no array ``features``, another D, or rows that are not finite.
+    """
+    assert options.inputs is not None
+    if options.inputs.is_dir():
+        raise UserError(
+            f"{options.export}: takes features, not images (it was exported without a backbone); give an array file: .npz, .npy, .pt, .safetensors, .parquet"
+        )
+    arrays = usual_names(read_arrays(options.inputs))
+    if "features" not in arrays:
+        raise UserError(f"{options.inputs}: no array 'features'; it has {', '.join(arrays) or 'none'}")
+    features, dim = torch.from_numpy(arrays["features"]).float(), model.description["dim"]
+    if features.dim() != 2 or features.shape[1] != dim:
+        raise UserError(f"{options.inputs}: features of shape {tuple(features.shape)}, expected (N, {dim})")
+    bad = (~features.isfinite().all(1)).nonzero().flatten().tolist()
+    if bad:
+        raise UserError(
+            f"{options.inputs}: features have NaN or infinity in {len(bad):,} rows, the first is row {bad[0]}; mend or leave out these rows"
+        )
+    return features, arrays
+
+
+def image_paths(source: Path) -> list[Path]:
+    """The image files of a folder and those below it, by path; or the one file.
+
+    Raises:
+        UserError: no such folder or file, or no image in it.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder or image")
+    paths = [
+        Path(folder) / name
+        for folder, _, names in os.walk(source, followlinks=True)
+        for name in names
+        if Path(name).suffix.lower() in EXTENSIONS and name[0] != "."
+    ]
+    if not paths:
+        raise UserError(f"{source}: no images there; known are {', '.join(sorted(EXTENSIONS))}")
+    return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
+
+
+def _image(path: Path | bytes, skip: bool) -> Image.Image | None:
+    try:
+        return decode(path)
+    except BrokenImage as error:
+        what = path if isinstance(path, Path) else "an image of the table"
+        if not skip:
+            raise UserError(f"{what}: {error}; mend or remove it, or leave such images out with --skip-broken") from None
+        print(f"lt-bench: skipped {what}: {error}", file=sys.stderr)  # noqa: T201
+        return None

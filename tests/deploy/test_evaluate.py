@@ -1,0 +1,128 @@
+"""``lt-bench evaluate`` against counts of the table that ``predict`` writes, and ``predict`` under a prior."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.special import softmax
+
+from lt_bench.cli.main import main
+from lt_bench.deploy.classifier import load_classifier
+from tests.deploy.test_calibration import exported as calibrated  # noqa: F401
+from tests.deploy.test_export import NAMES, exported, trained  # noqa: F401
+
+CPU = ("--accelerator", "cpu")
+
+
+def table(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def labelled(trained, tmp_path):  # noqa: F811
+    """The test pictures in class folders, as files."""
+    for i, pixels in enumerate(trained[1]):
+        folder = tmp_path / "labelled" / NAMES[i // 5]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).resize((36, 36)).save(folder / f"{i}.png")
+    return tmp_path / "labelled"
+
+
+def evaluated(capsys, *words):
+    capsys.readouterr()
+    assert main(["evaluate", *map(str, words), *CPU, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_counts_are_those_of_predict(exported, labelled, tmp_path, capsys):  # noqa: F811
+    assert main(["predict", str(exported[0]), str(labelled), "--out", str(tmp_path / "p.csv"), *CPU]) == 0
+    rows = table(tmp_path / "p.csv")
+    right = {name: sum(row["class"] == name for row in rows if row["path"].split("/")[0] == name) for name in NAMES}
+    found = evaluated(capsys, exported[0], labelled)
+    assert (found["images"], found["correct"]) == (15, sum(right.values()))
+    assert found["macro_accuracy"] == pytest.approx(sum(right.values()) / 15)
+    assert {one["class"]: (one["images"], one["correct"]) for one in found["classes"]} == {name: (5, right[name]) for name in NAMES}
+    assert [one["predicted"] for one in found["classes"]] == [sum(row["class"] == name for row in rows) for name in NAMES]
+    assert found["groups"]["few"] == pytest.approx(sum(right.values()) / 15)
+    listed = [(path.relative_to(tmp_path).as_posix(), path.parent.name) for path in sorted(labelled.rglob("*.png"))]
+    pd.DataFrame(listed, columns=["path", "label"]).to_csv(tmp_path / "t.csv", index=False)
+    encoded = [{"bytes": (tmp_path / path).read_bytes()} for path, _ in listed]
+    pd.DataFrame({"image": encoded, "label": [NAMES.index(name) for _, name in listed]}).to_parquet(tmp_path / "t.parquet")
+    for source in ("t.csv", "t.parquet"):
+        assert evaluated(capsys, exported[0], tmp_path / source)["classes"] == found["classes"]
+
+
+def test_features_under_every_prior(calibrated, tmp_path, capsys):  # noqa: F811
+    out, cache = calibrated
+    split, model = cache.split("test"), load_classifier(out)
+    labels = split.labels.numpy()
+    np.savez(tmp_path / "x.npz", features=split.view("plain").numpy(), labels=labels)
+    (tmp_path / "prior.json").write_text(json.dumps({name: k + 1 for k, name in enumerate(model.classes)}))
+    estimate = model.estimate_prior(split.view("plain"))
+    logits, calibration = model(split.view("plain")).double().numpy(), model.calibration
+    for words, prior in (
+        ("uniform", np.ones(6)),
+        ("training", np.array(cache.manifest.dataset.train_counts)),
+        (tmp_path / "prior.json", np.arange(1.0, 7)),
+        ("estimate", estimate.shares.numpy()),
+    ):
+        options = ["--prior", str(words), *CPU]
+        where = [str(out), str(tmp_path / "x.npz")]
+        assert main(["predict", *where, "--out", str(tmp_path / "p.csv"), "--all-probabilities", *options]) == 0
+        rows = table(tmp_path / "p.csv")
+        corrected = logits * calibration.scale + calibration.shift.numpy()
+        expected = softmax(corrected - np.log(calibration.prior.numpy()) + np.log(prior / prior.sum()), axis=1)
+        written = np.array([[float(row[f"probability_{name}"]) for name in model.classes] for row in rows])
+        assert np.allclose(written, expected, rtol=1e-4, atol=1e-6)
+        found = evaluated(capsys, *where, "--prior", words)
+        assert found["correct"] == sum(row["class"] == model.classes[k] for row, k in zip(rows, labels, strict=True))
+        assert np.allclose(found["prior"], prior / prior.sum())
+        assert found["calibration_error"]["after"] == pytest.approx(error_of(expected, labels), abs=1e-9)
+    found = evaluated(capsys, *where)
+    assert found["calibration_error"]["before"] == pytest.approx(error_of(softmax(logits, axis=1), labels), abs=1e-6)
+    assert found["prior"] is None
+
+
+def error_of(probabilities, labels, bins=15):
+    """Expected calibration error, bin by bin."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    inside = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return sum(abs(right[inside == b].sum() - confidence[inside == b].sum()) for b in range(bins)) / len(labels)
+
+
+def test_what_a_user_can_get_wrong(exported, calibrated, labelled, tmp_path, capsys):  # noqa: F811
+    out = str(exported[0])
+    np.savez(tmp_path / "bare.npz", features=np.zeros((2, 8), np.float32))
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "a.png").write_bytes(next(labelled.rglob("*.png")).read_bytes())
+    (tmp_path / "t.csv").write_text("path,name\na.png,owl\n")
+    for command, message in (
+        (["evaluate", out], "evaluate needs an export and labelled inputs"),
+        (["evaluate", out, str(tmp_path / "loose")], "lies in no class folder"),
+        (["evaluate", out, str(labelled.parent)], "label 'labelled' is no class of the export"),
+        (["evaluate", out, str(tmp_path / "t.csv")], "no column label"),
+        (["evaluate", str(calibrated[0]), str(tmp_path / "bare.npz")], "needs an array 'labels'"),
+        (["evaluate", out, str(labelled), "--prior", "estimate"], "not calibrated"),
+        (["evaluate", out, str(labelled), "--prior", "uniform"], "state the prior"),
+        (["evaluate", out, str(labelled), "--assumed-prior", "uniform"], "--assumed-prior is for --prior"),
+        (["evaluate", str(calibrated[0]), str(tmp_path / "bare.npz"), "--prior", str(tmp_path / "none.csv")], "none.csv"),
+    ):
+        capsys.readouterr()
+        assert main([*command, *CPU]) == 2, command
+        error = capsys.readouterr().err
+        assert message in error, error
+        assert error.count("\n") == 1
+    assert (
+        main(["predict", out, str(labelled), "--out", str(tmp_path / "p.csv"), "--prior", "uniform", "--assumed-prior", "uniform", *CPU])
+        == 0
+    )
+    (labelled / "owl" / "bad.png").write_bytes(b"nonsense")
+    found = evaluated(capsys, out, labelled, "--skip-broken")
+    assert found["images"] == 15
+    pd.DataFrame({"path": ["gone.png"], "label": ["owl"]}).to_csv(tmp_path / "gone.csv", index=False)
+    assert main(["evaluate", out, str(tmp_path / "gone.csv"), *CPU]) == 2
+    assert "gone.png" in capsys.readouterr().err
