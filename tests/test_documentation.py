@@ -35,6 +35,7 @@ STAND_INS = (
     (r"--backbone torchvision\.resnet50 --weights FILE", "--backbone torchvision.shufflenet_v2_x0_5 --weights shufflenet.safetensors"),
     (r"--weights FILE --out EXPORT", "--weights shufflenet.safetensors --out EXPORT"),
     (r"--weights FILE", "--weights stage1.safetensors"),
+    (r"migrate '~/\.cache/lt-bench/caches'", "migrate home/caches"),
     (r"results/folder/RECORD\.json", "RECORD"),
     (r"predict EXPORT FOLDER", "predict EXPORT photos/test/oak"),
     (r"(epoch-|--keep-epochs )100(,130)?", r"\g<1>1\g<2>"),
@@ -62,6 +63,7 @@ NOT_RUN = {
 # Part of what is run, what it needs, and what makes it where the page has not (or only the slow tests are run).
 BEFORE = (
     ("leaderboard", "results/*/*.json", "run --strategy joint --cache small"),
+    ("migrate results", "results/*/*.json", "run --strategy joint --cache small"),
     ("--tuned", "results/tuning/*.json", "tune --strategy {strategy} --cache small"),  # shipped for the shipped features
     ("--cache mine", "home/caches/mine", "import-features --name mine --train train.npz --val val.npz --test test.npz --head head.npz"),
 )
