@@ -1,0 +1,93 @@
+"""When an exported classifier had better not decide: thresholds at a stated precision, and sets of classes at a stated coverage, both class by class from validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lt_bench.core.errors import UserError
+from lt_bench.deploy.classifier import Classifier
+
+FEWEST = 10
+"""Validation images predicted to be of a class, below which there is no threshold for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Thresholds:
+    """Confidence (K,) from which a prediction of each class is to be believed, infinite where no confidence suffices; and the classes with too few images to say (K,)."""
+
+    confidence: Tensor
+    too_few: Tensor
+
+    def decided(self, probabilities: Tensor) -> Tensor:
+        """Predicted classes (B,) of probabilities (B, K), -1 to abstain."""
+        confidence, predicted = probabilities.max(1)
+        return torch.where(confidence >= self.confidence[predicted], predicted, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSets:
+    """Least probability (K,) with which each class is in the set of an input; and the classes with too few images (K,), which are in every set."""
+
+    least: Tensor
+    too_few: Tensor
+
+    def sets(self, probabilities: Tensor) -> Tensor:
+        """Whether each class is in the set of each input, (B, K) bool, of probabilities (B, K)."""
+        return probabilities >= self.least
+
+
+def thresholds(model: Classifier, precision: float) -> Thresholds:
+    """The lowest confidence of each class from which its predictions on validation are right as often as ``precision`` says, under the prior of the model.
+
+    Precision depends on the shares of the classes: with a prior set, validation images count as much as their class does in it. It is that of validation, no bound.
+
+    Raises:
+        UserError: no calibration, no kept validation logits, or a precision that is not above 0 and at most 1.
+    """
+    probabilities, labels, counts = _validation(model, precision, "precision")
+    shares = counts.double() / len(labels)
+    weights = torch.ones(len(labels), dtype=torch.float64) if model.prior is None else (model.prior / shares)[labels]
+    confidence, predicted = probabilities.max(1)
+    result = torch.full((len(counts),), torch.inf, dtype=torch.float64)
+    for k in predicted.unique().tolist():
+        rows = (predicted == k).nonzero().flatten()
+        rows = rows[confidence[rows].argsort(descending=True)]
+        if len(rows) < FEWEST:
+            continue
+        of_class, weight = confidence[rows], weights[rows]
+        right = (weight * (labels[rows] == k)).cumsum(0) / weight.cumsum(0)
+        last_of_equals = torch.cat([of_class[1:] < of_class[:-1], torch.tensor([True])])
+        enough = ((right >= precision) & last_of_equals).nonzero().flatten()
+        if len(enough):
+            result[k] = of_class[enough[-1]]
+    return Thresholds(result, torch.bincount(predicted, minlength=len(counts)) < FEWEST)
+
+
+def class_sets(model: Classifier, coverage: float) -> ClassSets:
+    """Conformal sets by class: of new images of each class, at least the share ``coverage`` has it in the set, whatever the shares of the classes.
+
+    The least probability of a class is the floor((n + 1) (1 - coverage))-th smallest of its n validation images (Vovk, ACML 2012). The few numbers of the calibration
+    are fitted on the same images, which the guarantee does not count. For probabilities of the prior that the model has now.
+
+    Raises:
+        UserError: as ``thresholds``.
+    """
+    probabilities, labels, counts = _validation(model, coverage, "coverage")
+    least = torch.zeros(len(counts), dtype=torch.float64)
+    ranks = torch.floor((counts + 1) * (1 - coverage) + 1e-9).long()
+    for k in (ranks > 0).nonzero().flatten().tolist():
+        least[k] = probabilities[labels == k, k].sort().values[ranks[k] - 1]
+    return ClassSets(least, ranks == 0)
+
+
+def _validation(model: Classifier, share: float, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities (N, K) of the validation images under the model's prior, their classes (N,), and the images of each class (K,)."""
+    if not 0 < share <= 1:
+        raise UserError(f"{name} is {share}, expected a share above 0 and at most 1")
+    calibration = model.calibrated()
+    if calibration.logits is None:
+        raise UserError("this export keeps no validation logits: there were too many of them")
+    return model.probabilities(calibration.logits), calibration.labels, calibration.counts
