@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -80,7 +81,9 @@ def label_names(path: Path) -> tuple[str, ...] | None:
 
 
 def _tensors(path: Path) -> Arrays:
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, on pickles that it then refuses
+        content = torch.load(path, map_location="cpu", weights_only=True)
     named = {"features": content} if isinstance(content, Tensor) else content
     if not isinstance(named, dict) or not all(isinstance(value, Tensor) for value in named.values()):
         raise ValueError("it holds no tensor and no dict of tensors; save {'features': (N, D), 'labels': (N,)}")

@@ -169,6 +169,33 @@ def test_held_out_validation_is_unseen_unless_said_otherwise(cli, data, home, tm
         assert cli("tune", "--strategy", "ncm", "--cache", "mine").code == 0
 
 
+@pytest.mark.parametrize("standardise", ["false", "true"])
+def test_a_fitted_head_is_what_strategies_start_from(cli, data, home, tmp_path, standardise):
+    refused = "starts from the stage-1 head and there is none.*--stage1-head fit"
+    done = cli(*line(tmp_path, data, name="headless"))
+    assert "no stage-1 head" in done.out
+    assert re.search(refused, cli("run", "--strategy", "joint", "--cache", "headless").err)
+    done = cli(*line(tmp_path, data, stage1_head="fit", stage1="in a lab", standardise=standardise))
+    assert "fitted a stage-1 head: logistic regression on the training rows, ridge" in done.out
+    cache = open_cache(home / "caches" / "mine")
+    assert re.fullmatch(r"in a lab; head: logistic regression .* chosen on validation", cache.manifest.backbone.stage1)
+    assert "--stage1-head fit" in cache.manifest.command
+    train, head = cache.split("train"), cache.head()
+    probabilities = (train.view("plain").double() @ head.weight.T.double() + head.bias).softmax(1)
+    shares = torch.tensor(COUNTS) / sum(COUNTS)
+    assert torch.allclose(probabilities.mean(0).float(), shares, atol=1e-4)  # the bias is free, so the optimum has the shares of training
+    done = cli("run", "--strategy", "joint", "--cache", "mine")
+    assert done.code == 0, done.err
+    given = {"stage1_head": "fit", "head": tmp_path / "head.npz"}
+    np.savez(tmp_path / "head.npz", weight=np.ones((K, D), dtype=np.float32))
+    assert "use one of them" in cli(*line(tmp_path, data, name="both", **given)).err
+
+
+def test_validation_that_the_backbone_has_seen_chooses_no_ridge(cli, data, home, tmp_path):
+    assert cli(*line(tmp_path, data, stage1_head="fit", val_seen_by_backbone="true")).code == 0
+    assert "held-out parts" in open_cache(home / "caches" / "mine").manifest.backbone.stage1
+
+
 def test_a_training_row_more_moves_no_other_into_or_out_of_validation():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), (100, 50, 50))
