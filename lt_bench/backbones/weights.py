@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lt_bench.backbones.training_rows import ROWS, rows_text
@@ -15,6 +14,7 @@ from lt_bench.core.content import Hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, replacing
 from lt_bench.core.seals import SEAL, seal_of
+from lt_bench.core.tensors import save_tensors
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
@@ -51,7 +51,7 @@ def save_weights(network: nn.Module, path: Path, half: bool = False, rows: Hashe
     metadata = {} if rows is None else {ROWS: rows_text(rows)}
     try:
         with replacing(path) as temporary:
-            save_file(state, temporary, metadata | {SEAL: weights_seal(state, metadata)})
+            save_tensors(state, temporary, metadata | {SEAL: weights_seal(state, metadata)})
             give_usual_mode(temporary)
     except OSError as error:
         raise UserError(f"{path}: cannot write the weights ({error.strerror or error})") from None

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lt_bench.backbones.loading import Loaded, load_backbone
@@ -24,6 +23,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.inference_heads import Standardised, head_parts
 from lt_bench.core.leftovers import temporary_beside
+from lt_bench.core.tensors import save_tensors
 from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.calibration import Calibration
@@ -144,7 +144,7 @@ def _write(
             )
         if parts["kind"] == "program":
             _save_program(head, torch.rand(2, record.backbone.dim), staging / HEAD_PROGRAM)
-        save_file(_tensors(tensors, loaded) | _validation(calibration), staging / TENSORS)
+        save_tensors(_tensors(tensors, loaded) | _validation(calibration), staging / TENSORS)
         _save_program(network, example, staging / PROGRAM)
         if options.onnx:
             _save_onnx(network, example, staging / ONNX)

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.core.tensors import save_tensors
 from lt_bench.data.repeated import Contents
 from lt_bench.features.audit import audit, require_precision
 from lt_bench.features.cache import FeatureSplit
@@ -215,7 +215,7 @@ class Resumable:
             for split, file in final.items():
                 file.path.replace(self.files / f"{split}.safetensors")
             for group in {name.split("/")[0] for name in more}:
-                save_file(
+                save_tensors(
                     {name: tensor for name, tensor in more.items() if name.startswith(f"{group}/")}, self.files / f"{group}.safetensors"
                 )
             for name, text in texts.items():
@@ -243,7 +243,7 @@ class Resumable:
         path = self.files / f"{split}-final.safetensors"
         if self.dtype == "affine8":
             codes = encoded(self.dtype, layout.tensors(), standard)
-            save_file(codes, path)
+            save_tensors(codes, path)
             return _Coded(path, codes)
         return layout if standard is None else layout.copied(path, DTYPES[self.dtype], change=standard.standardised)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.leftovers import temporary_beside
+from lt_bench.core.tensors import save_tensors
 from lt_bench.features.audit import audit, require_precision
 from lt_bench.features.encoding import DTYPES, encode, round_trip
 from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
@@ -81,10 +81,10 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
         for group in (*SPLITS, "head", "standardise"):
             tensors = {name: tensor for name, tensor in stored.items() if name.startswith(f"{group}/")}
             if tensors:
-                save_file(tensors, staging / f"{group}.safetensors")
+                save_tensors(tensors, staging / f"{group}.safetensors")
         parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in stored.items()}
         return publish(staging, directory, description, parts)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise UserError(f"{directory}: cannot write the cache ({error}); choose another place or free the disk") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
