@@ -31,6 +31,7 @@ from lt_bench.core.inference_heads import Standardised
 from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.audit import as_arguments
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.from_arrays import Source, checked_split, prepare_arrays, write_prepared
 from lt_bench.features.locate import find_cache
@@ -53,7 +54,7 @@ AnyStrategy = str | type[Strategy] | Entry
 """The name of a strategy, the dotted path ``package.module.Class`` of one of your own, its class (of a notebook's cell, too), or an entry of the registry."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cache(FeatureCache):
     """A feature cache: frozen features and labels of train, test and perhaps validation, with their identity.
 
@@ -84,7 +85,7 @@ class Cache(FeatureCache):
         drop_empty: bool = False,
         standardise: bool = False,
     ) -> Cache:
-        """A cache of features in memory, NumPy's or torch's.
+        """A cache of features in memory, NumPy's or torch's. What the audit of them notices is warned of, and stands in ``manifest.audit``.
 
         Args:
             X: training features (N, D), or V views of them (V, N, D), the plain one first.
@@ -103,8 +104,6 @@ class Cache(FeatureCache):
             drop_empty: the same for the classes that have training rows; rows of others are left out.
             standardise: store every dimension with mean 0 and spread 1 over the training rows; a run's ``predict`` takes features as they are given here.
 
-        What the audit of the features notices is warned of, and stands in ``manifest.audit``.
-
         Raises:
             UserError: an array is of another shape or type, or holds NaN or infinity; the stored precision loses what the features say; the directory exists.
         """
@@ -117,17 +116,26 @@ class Cache(FeatureCache):
             relabel=relabel, drop_empty=drop_empty, standardise=standardise,
         )  # fmt: skip
         parts = {"weight": _floats(head[0]), "bias": _floats(head[1])} if isinstance(head, tuple | list) else None
-        prepared = prepare_arrays(arrays, source, parts)
-        if head == "fit":
-            prepared = prepared.with_fitted_head(fit_linear_head)
-            if STOPPED in prepared.source.stage1:
-                warnings.warn(f"stage-1 {prepared.source.stage1}", stacklevel=2)
         temporary = temporary_directory() if directory is None else None
         place = Path(temporary.name) / "cache" if temporary is not None else Path(str(directory))
-        cache = write_prepared(place, prepared)
+        try:
+            prepared = prepare_arrays(arrays, source, parts)
+            if head == "fit":
+                prepared = prepared.with_fitted_head(fit_linear_head)
+            cache = write_prepared(place, prepared)
+        except UserError as error:
+            raise UserError(as_arguments(str(error))) from None
+        if head == "fit" and STOPPED in prepared.source.stage1:
+            warnings.warn(f"stage-1 {prepared.source.stage1}", stacklevel=2)
         for line in cache.manifest.audit["notes"]:
-            warnings.warn(line, stacklevel=2)
+            warnings.warn(as_arguments(line), stacklevel=2)
         return cls(cache.path, cache.manifest, _temporary=temporary)
+
+    def __repr__(self) -> str:
+        """Name, size, key and place; the manifest has the rest."""
+        info = self.manifest.dataset
+        size = f"{sum(info.train_counts):,} x {self.manifest.backbone.dim}, K = {info.num_classes:,}"
+        return f"Cache({self.manifest.name!r}, {size}, key {self.key}, {str(self.path)!r})"
 
     def bench(self, accelerator: str = "auto") -> CacheSource:
         """The cache opened for fits; features are loaded once and stay with this object."""

@@ -84,7 +84,7 @@ def _jpeg(image: Image.Image) -> bytes:
 def _options(words: list[str]) -> ImageOptions:
     """The options of reading among the words of commands."""
     given = {name: _word(words, f"--{name.replace('_', '-')}") for name in reading(ImageOptions())}
-    kinds = {"imbalance_factor": float, "split_seed": int}
+    kinds = {"imbalance_factor": float, "split_seed": int, "image_root": Path}
     known = {name: kinds.get(name, str)(value) for name, value in given.items() if value is not None}
     return dataclasses.replace(ImageOptions(), **known)
 

@@ -22,10 +22,11 @@ def data_verb(options: DataOptions, output: Output) -> None:
         raise UserError(
             "data check needs the name of a data set, e.g. `lt-bench data check imagenet_lt --data-dir DIR`; `lt-bench list datasets`"
         )
-    data = check_dataset(options.dataset, options.data_dir, output.say, decode=options.decode, **reading(options))
+    checked = check_dataset(options.dataset, options.data_dir, output.say, decode=options.decode, **reading(options))
+    data = checked.data
     images = {split: len(one) for split, one in data.splits.items()}
     about = {"dataset": data.spec.name, "images": images, "class_names": data.class_names, "train_counts": data.train_counts}
-    output.data(about | {"validation": data.val_source, "split_hash": data.split_hash})
+    output.data(about | {"validation": data.val_source, "split_hash": data.split_hash, "left_out": data.no_images, **checked.noticed})
 
 
 def import_verb(options: ImportOptions, output: Output) -> None:

@@ -37,6 +37,7 @@ _READING = (
     "image_column",
     "label_column",
     "split_column",
+    "image_root",
     "split_seed",
     "group_column",
     "group_pattern",

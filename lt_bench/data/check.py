@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -27,7 +28,20 @@ Say = Callable[[RenderableType], None]
 """Shows a line of text or a table."""
 
 
-def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int = 8, **reading: Unpack[Reading]) -> ImageData | FileData:
+@dataclass(frozen=True)
+class Checked:
+    """A data set that is complete.
+
+    Attributes:
+        data: its images.
+        noticed: counts of repeated, near-identical and one-coloured images, where they were looked for.
+    """
+
+    data: ImageData | FileData
+    noticed: dict[str, Any]
+
+
+def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int = 8, **reading: Unpack[Reading]) -> Checked:
     """Show which files of a data set are present, decode some images, and show the next command.
 
     Args:
@@ -47,7 +61,8 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
         for name in ("obtain", "homepage", "licence", "evaluation"):
             say(f"{name.replace('obtain', 'get it')}: {getattr(spec, name)}")
     if data_dir is None:
-        _show_needs(say, spec, None)
+        if spec.needs:
+            _show_needs(say, spec, None)
         raise UserError(f"{spec.name}: where are its images? give --data-dir DIR")
     root = data_root(spec, data_dir)
     if spec.needs:
@@ -60,15 +75,16 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
     _show_splits(say, data)
     for remark in data.remarks:
         say(remark)
-    if isinstance(data, FileData):
-        _decode(say, data, decode)
+    broken = _decode(say, data, decode) if isinstance(data, FileData) else []
+    noticed = {}
     if not isinstance(data, FileData) or decode < 0 or (decode and spec.num_classes is None):
-        _show_repeated(say, data)
-        _show_near(say, data)
+        noticed = {"repeated_images": _show_repeated(say, data), **_show_near(say, data)}
     else:
         say("repeated and near-identical images were not looked for; --decode -1 does, and reads every file")
+    if broken:
+        raise UserError(broken[0] if len(broken) == 1 else f"{len(broken):,} images cannot be decoded; {broken[0]}")
     say(f"{spec.name} is complete; next: {_next(data, data_dir, reading)}")
-    return data
+    return Checked(data, noticed)
 
 
 def _show_needs(say: Say, spec: DatasetSpec, root: Path | None) -> None:
@@ -107,6 +123,9 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
             wanted = expected[split]
             table.add_row(split, f"{len(labels):,}", "" if wanted is None else f"{wanted:,}", f"{np.unique(labels).size:,}")
     say(table)
+    untested = np.setdiff1d(np.arange(counts.size), data.splits["test"].labels)
+    if untested.size:
+        say(f"{untested.size:,} classes have no test image, and their accuracy is not measured: {_classes(data, untested)}")
     groups = shot_groups(counts)
     say(
         f"{counts.size:,} classes of {counts.max():,} to {counts.min():,} training images ({counts.max() / counts.min():.1f} times)",
@@ -120,20 +139,24 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
     say(f"split hash: {data.split_hash}")
 
 
-def _show_repeated(say: Say, data: ImageData | FileData) -> None:
-    """Show how many images have the bytes of another one."""
+def _show_repeated(say: Say, data: ImageData | FileData) -> dict[str, int]:
+    """Show how many images have the bytes of another one; returns the counts."""
     hashes = image_contents(data.splits)
-    for line in repeated_lines(repeated(hashes), {split: len(of_split) for split, of_split in hashes.items()}, "images"):
+    counts = repeated(hashes)
+    for line in repeated_lines(counts, {split: len(of_split) for split, of_split in hashes.items()}, "images"):
         say(line)
+    return counts
 
 
-def _show_near(say: Say, data: ImageData | FileData) -> None:
+def _show_near(say: Say, data: ImageData | FileData) -> dict[str, Any]:
+    """Show near-identical and one-coloured images; returns the counts."""
     from lt_bench.data.near import near_images  # and with it torch, which what is refused before does without
 
     workers = min(16, usable_cores()) if sum(map(len, data.splits.values())) > FEW else 0
-    lines = near_images(data, workers).lines()
-    for line in lines or ["near-identical images: no test or validation image has one in train"]:
+    near = near_images(data, workers)
+    for line in near.lines() or ["near-identical images: no test or validation image has one in train"]:
         say(line)
+    return near.record()
 
 
 def _classes(data: ImageData | FileData, order: np.ndarray, most: int = 3) -> str:
@@ -153,12 +176,8 @@ def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
     return shlex.join(["lt-bench", "run", *words])
 
 
-def _decode(say: Say, data: FileData, count: int) -> None:
-    """Decode ``count`` images at even distances over each split.
-
-    Raises:
-        UserError: one cannot be decoded; names the first and how many there are.
-    """
+def _decode(say: Say, data: FileData, count: int) -> list[str]:
+    """Decode ``count`` images at even distances over each split; returns a line for each that cannot be, of which all but the first are shown."""
     broken = []
     for split, images in data.splits.items():
         chosen = np.arange(len(images)) if count < 0 else np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int))
@@ -173,7 +192,6 @@ def _decode(say: Say, data: FileData, count: int) -> None:
             say(
                 f"{split}: {len(sizes)} of {len(images):,} decoded, {width[0]} to {width[-1]} pixels wide, {height[0]} to {height[-1]} high",
             )
-    if broken:
-        for line in broken[1:]:
-            say(line)
-        raise UserError(broken[0] if len(broken) == 1 else f"{len(broken)} images cannot be decoded; {broken[0]}")
+    for line in broken[1:]:
+        say(line)
+    return broken

@@ -23,7 +23,7 @@ validation where there is no `val`; a class of one image stays in train, one of 
 chance leaves none for test or validation one image is taken, and only its place may be taken by an addition to this class.)
 With `train` and `val` alone, `val` is the test set.
 
-**Tables** (`--dataset table --data-dir FILE`): CSV or parquet with columns `path` (relative to the file), `label` (a name, or whole numbers from 0) and perhaps `split`
+**Tables** (`--dataset table --data-dir FILE`): CSV or parquet with columns `path` (relative to the file, or to `--image-root`), `label` (a name, or whole numbers from 0) and perhaps `split`
 (`train`, `val`, `test`); other names with `--image-column`, `--label-column` and `--split-column`. A parquet file may hold the images themselves, as bytes or as the structs of the
 Hugging Face hub, in a column `image` or `img`; such a file is read into memory. Splits are made as above where there are none.
 

@@ -10,7 +10,7 @@ import numpy as np
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData, ImageList, check_rows, identity, require_present
 from lt_bench.data.profiles import Profile, profile_counts
-from lt_bench.data.readers.class_folders import read_class_folders, read_split_folders
+from lt_bench.data.readers.class_folders import no_images, read_class_folders, read_split_folders
 from lt_bench.data.readers.inat import read_inat
 from lt_bench.data.readers.list_files import class_counts, folder_names, read_list
 from lt_bench.data.readers.small_images import ImageData, load_small_images
@@ -35,7 +35,7 @@ def load_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) 
         UserError: something is missing or wrong, in one line.
     """
     spec, root = dataset_spec(dataset), Path(data_dir)
-    _check_groups(spec, reading)
+    _check_layout(spec, reading)
     if spec.layout == "small_images":
         return load_small_images(dataset, root, **reading)
     if spec.layout == "embeddings":
@@ -51,7 +51,8 @@ def load_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) 
         return _subset(spec, data_root(spec, root), factor_of(reading, spec), profile, selection)
     splits, names, source = _given(spec, root, reading)
     counts = class_counts(splits["train"].labels, len(names))
-    return FileData(spec, names, counts, None, "exponential", None, source, identity(splits), splits)
+    others = no_images(root) if spec.layout == "folders" else ()
+    return FileData(spec, names, counts, None, "exponential", None, source, identity(splits), splits, no_images=others)
 
 
 def data_root(spec: DatasetSpec, data_dir: Path) -> Path:
@@ -68,8 +69,12 @@ def missing_files(spec: DatasetSpec, root: Path) -> list[str]:
     return [need.path for need in spec.needs if not (root / need.path).exists() and not (listed and need.path.endswith(".json"))]
 
 
-def _check_groups(spec: DatasetSpec, reading: Reading) -> None:
-    for option, layout, what in (("group_column", "table", "a table"), ("group_pattern", "folders", "class folders")):
+def _check_layout(spec: DatasetSpec, reading: Reading) -> None:
+    for option, layout, what in (
+        ("group_column", "table", "a table"),
+        ("image_root", "table", "a table"),
+        ("group_pattern", "folders", "class folders"),
+    ):
         if reading.get(option) is not None and spec.layout != layout:
             raise UserError(f"--{option.replace('_', '-')} is for the images of {what}, and {spec.name} is not one; leave it out")
 
@@ -81,14 +86,15 @@ def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[st
         return read_class_folders(data_dir, seed=seed, group_pattern=reading.get("group_pattern"))
     if spec.layout == "table":
         image, label, split = reading.get("image_column"), reading.get("label_column"), reading.get("split_column")
-        return read_table(data_dir, image, label, split, seed, reading.get("group_column"))
+        return read_table(data_dir, image, label, split, seed, reading.get("group_column"), reading.get("image_root"))
     root = data_root(spec, data_dir)
     splits, names = listed_splits(spec, root)
     for split, images in splits.items():
         require_present(
             images,
             f"{spec.name} {split}",
-            " or ".join(need.origin for need in spec.needs if (root / need.path).is_dir() or not need.path.endswith(".txt")),
+            "they come from "
+            + " or ".join(need.origin for need in spec.needs if (root / need.path).is_dir() or not need.path.endswith(".txt")),
         )
     _check_disjoint(spec.name, splits)
     _check_counts(spec, splits)

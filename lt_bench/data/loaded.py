@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lt_bench.data.profiles import Profile
 from lt_bench.data.specs import DatasetSpec
@@ -23,6 +23,7 @@ class LoadedData:
         selection: which rows of a class the subset holds; None for data used as they are.
         val_source: origin of the validation images, in words; ``none`` where there are none.
         split_hash: identity of the rows of all splits.
+        no_images: paths of files that lie among the images and are none by their names; they are left out.
     """
 
     spec: DatasetSpec
@@ -33,11 +34,15 @@ class LoadedData:
     selection: Selection | None
     val_source: str
     split_hash: str
+    no_images: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Remarks on the class names: numbers that are not the labels, and names that are nearly the same."""
+        """Remarks on files that are no images, and on class names: numbers that are not the labels, and names that are nearly the same."""
         said = []
+        if self.no_images:
+            first = ", ".join(self.no_images[:3]) + (", ..." if len(self.no_images) > 3 else "")
+            said.append(f"left out, since they are no images by their names: {len(self.no_images):,} files in class folders ({first})")
         numbers = [(name, k) for k, name in enumerate(self.class_names) if name != str(k)]
         if numbers and all(name.isascii() and name.isdigit() for name in self.class_names):
             said.append(

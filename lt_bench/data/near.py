@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ CLOSE, RATIO, NEIGHBOUR = 0.25, 0.15, 50
 
 Chosen by count on frames of traffic signs (tracks), CIFAR-100 and plankton (no tracks), see docs/own_data.md.
 """
+DARK = 0.02
+EVEN = float(np.log(DARK)) + 1e-4
+"""Look of a channel in which all pixels are the same."""
 MOST = 100_000
 MANY = 0.1
 _CHUNK = 1 << 24  # distances at a time
@@ -34,11 +37,13 @@ class Near:
         compared: images that were looked at, by split; more than ``MOST`` in all are thinned out evenly.
         images: of val and test, how many have a near-identical image in train.
         first: names of some of them with their nearest, and the split.
+        constant: of every split, how many are of one colour.
     """
 
     compared: dict[str, int]
     images: dict[str, int]
     first: tuple[tuple[str, str, str], ...]
+    constant: dict[str, int] = field(default_factory=dict)
 
     @property
     def grouped(self) -> bool:
@@ -47,10 +52,10 @@ class Near:
 
     def record(self) -> dict[str, Any]:
         """Counts for the manifest."""
-        return {"compared": self.compared, "near_identical_to_training": self.images}
+        return {"compared": self.compared, "near_identical_to_training": self.images, "constant_images": self.constant}
 
     def lines(self) -> list[str]:
-        """Lines for the user; none where no image is near-identical."""
+        """Lines for the user; none where no image is near-identical, and none of one colour."""
         told = [
             f"near-identical images: {count:,} of {self.compared[split]:,} {split} images have one in train ({100 * count / self.compared[split]:.1f} %)"
             for split, count in self.images.items()
@@ -61,6 +66,11 @@ class Near:
             told.append(
                 "so many suggest tracks, patients or sites that stand on both sides, and accuracies of remembering; split by group with --group-column or --group-pattern"
             )
+        told += [
+            f"{count:,} of {self.compared[split]:,} {split} images are of one colour (black, white, saturated?)"
+            for split, count in self.constant.items()
+            if count
+        ]
         return told
 
 
@@ -82,7 +92,8 @@ def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
         counts[split] = len(held)
         for i, j in list(zip(held, nearest, strict=True))[:3]:
             first.append((split, _name(data, split, int(rows[split][i])), _name(data, "train", int(rows["train"][j]))))
-    return Near({split: len(one) for split, one in rows.items()}, counts, tuple(first))
+    constant = {split: int((one[:, -3:] <= EVEN).all(1).sum()) for split, one in looks.items()}
+    return Near({split: len(one) for split, one in rows.items()}, counts, tuple(first), constant)
 
 
 def near_rows(held: NDArray[np.floating], train: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -141,11 +152,11 @@ class _Pictures(Dataset[NDArray[np.float32]]):
 
 
 def _looks(pictures: NDArray[np.float32]) -> Looks:
-    """Pictures (n, 8, 8, 3) of 0..255 to looks. Logarithms, because light multiplies; the sums keep their offset of 0.02 so that black is not far from dark."""
+    """Pictures (n, 8, 8, 3) of 0..255 to looks. Logarithms, because light multiplies; the sums keep their offset of ``DARK`` so that black is not far from dark."""
     values = pictures / 255
     centred = (values - values.mean((1, 2, 3), keepdims=True)).reshape(len(values), -1)
     shape = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-    light = np.log(0.02 + np.concatenate([values.mean((1, 2)), values.std((1, 2))], axis=1))
+    light = np.log(DARK + np.concatenate([values.mean((1, 2)), values.std((1, 2))], axis=1))
     return np.concatenate([shape, light], axis=1).astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypedDict
 
 from lt_bench.data.profiles import Profile
@@ -20,6 +21,7 @@ class Reading(TypedDict, total=False):
         image_column: column of encoded images in parquet files, or of paths in tables.
         label_column: column of labels.
         split_column: column of train, val and test, for tables.
+        image_root: folder that the paths of a table are relative to; by default that of the table.
         split_seed: of the split that is drawn for data without one; 0 by default.
         group_column: column of groups (tracks, patients, sites) of which no split shares one with another, for tables.
         group_pattern: the same by a regular expression with one group, searched in CLASS/FILE of each image, for class folders.
@@ -31,6 +33,7 @@ class Reading(TypedDict, total=False):
     image_column: str | None
     label_column: str | None
     split_column: str | None
+    image_root: Path | None
     split_seed: int
     group_column: str | None
     group_pattern: str | None

@@ -15,9 +15,9 @@ from torch import Tensor
 from lt_bench.bench.options import UseOptions
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
-from lt_bench.data.images.decode import EXTENSIONS, BrokenImage, decode
+from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF, BrokenImage, decode
 from lt_bench.deploy.classifier import Classifier, Prior, load_classifier
-from lt_bench.features.array_files import read_arrays, usual_names
+from lt_bench.features.array_files import ARRAYS, read_arrays, usual_names
 from lt_bench.features.from_arrays import Arrays
 from lt_bench.leaderboard.objective.files import read_prior
 
@@ -109,21 +109,23 @@ def read_features(model: Classifier, options: UseOptions) -> tuple[Tensor, Array
 
 
 def image_paths(source: Path) -> list[Path]:
-    """The image files of a folder and those below it, by path; or the one file.
+    """The image files of a folder and those below it, by path; or the one file. Other files are counted and named on standard error.
 
     Raises:
-        UserError: no such folder or file, or no image in it.
+        UserError: no such folder or file, no image in it, or arrays of features.
     """
+    if source.is_file() and source.suffix in ARRAYS:
+        raise UserError(f"{source}: this export takes images, not arrays of features; give an image or a folder, or export the head alone with --head-only")
     if source.is_file():
         return [source]
     if not source.is_dir():
         raise UserError(f"{source}: no such folder or image")
-    paths = [
-        Path(folder) / name
-        for folder, _, names in os.walk(source, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in EXTENSIONS and name[0] != "."
-    ]
+    files = [Path(folder) / name for folder, _, names in os.walk(source, followlinks=True) for name in names if name[0] != "."]
+    paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    if others := sorted(path.relative_to(source).as_posix() for path in files if path.suffix.lower() not in EXTENSIONS):
+        heif = f"; {NEEDS_HEIF}" if any(Path(name).suffix.lower() in HEIF for name in others) else ""
+        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        print(f"lt-bench: {len(others):,} files are no images by their names and not classified: {shown}{heif}", file=sys.stderr)  # noqa: T201
     if not paths:
         raise UserError(f"{source}: no images there; known are {', '.join(sorted(EXTENSIONS))}")
     return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
@@ -135,6 +137,6 @@ def _image(path: Path | bytes, skip: bool) -> Image.Image | None:
     except BrokenImage as error:
         what = path if isinstance(path, Path) else "an image of the table"
         if not skip:
-            raise UserError(f"{what}: {error}; mend or remove it, or leave such images out with --skip-broken") from None
+            raise UserError(f"{what}: {error}; mend it, or leave such images out with --skip-broken") from None
         print(f"lt-bench: skipped {what}: {error}", file=sys.stderr)  # noqa: T201
         return None

@@ -23,6 +23,8 @@ from lt_bench.features.from_arrays import Arrays, as_numpy
 FEATURES, LABELS = ("features", "embeddings", "embedding"), ("labels", "label")
 """Names that an array of features or labels may have."""
 PARQUET = (".parquet", ".pq")
+ARRAYS = (".npz", ".npy", ".pt", ".pth", ".safetensors", *PARQUET)
+"""Names of files of arrays."""
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -5,6 +5,7 @@ Everything is measured by chunks of rows; no copy of the features is made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -72,6 +73,12 @@ def require_precision(
 def option(words: str, verb: str) -> str:
     """An option as a person types it: alone, or behind the verb that has it."""
     return f"`lt-bench {verb} {words}`" if verb else words
+
+
+def as_arguments(text: str) -> str:
+    """A message or note with the options of ``import-features`` as the arguments of a call: ``--dtype float32`` is ``dtype="float32"``."""
+    text = re.sub(r"--dtype (\w+)", r'dtype="\1"', text)
+    return re.sub(r"--(standardise|relabel|drop-empty)", lambda option: f"{option[1].replace('-', '_')}=True", text)
 
 
 def audit(

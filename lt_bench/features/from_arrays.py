@@ -202,8 +202,7 @@ def checked_split(arrays: Mapping[str, Any], where: str) -> Arrays:
     """
     for name in ("features", "labels"):
         if name not in arrays:
-            hint = "; give --*-labels with a .npy" if where.endswith(".npy") else ""
-            raise UserError(f"{where}: no array {name!r}; it has {', '.join(arrays) or 'none'}{hint}")
+            raise UserError(f"{where}: no array {name!r}; it has {', '.join(arrays) or 'none'}")
     checked = {name: as_numpy(arrays[name]) for name in ("features", "labels", "rows") if name in arrays}
     features, labels = checked["features"], checked["labels"]
     if features.ndim not in (2, 3) or not np.issubdtype(features.dtype, np.floating):

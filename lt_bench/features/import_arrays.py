@@ -58,9 +58,9 @@ def import_features(
         raise UserError("--head gives a stage-1 head and --stage1-head fit makes one; use one of them")
     if val is not None and val_fraction:
         raise UserError("--val-fraction is for training rows without --val; use one of them")
-    splits = {"train": read_split(train, train_labels), "test": read_split(test, test_labels)}
+    splits = {"train": _read_split("train", train, train_labels), "test": _read_split("test", test, test_labels)}
     if val is not None:
-        splits["val"] = read_split(val, val_labels)
+        splits["val"] = _read_split("val", val, val_labels)
     elif val_fraction > 0:
         splits["train"], splits["val"] = held_out(splits["train"], val_fraction, seed)
     seen = head is not None and "val" in splits and val is None if val_seen_by_backbone is None else val_seen_by_backbone
@@ -84,11 +84,13 @@ def import_features(
     return write_prepared(out or home() / "caches" / name, prepared)
 
 
-def read_split(path: Path, labels: Path | None) -> Arrays:
+def _read_split(split: str, path: Path, labels: Path | None) -> Arrays:
     """``features``, ``labels`` and perhaps ``rows`` of one split, checked by ``checked_split``."""
     arrays = usual_names(read_arrays(path))
     if labels is not None:
         arrays["labels"] = _labels(labels)
+    elif path.suffix == ".npy":
+        raise UserError(f"{path}: a .npy holds one array, here the features; give the labels with --{split}-labels FILE")
     return checked_split(arrays, str(path))
 
 

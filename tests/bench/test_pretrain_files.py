@@ -153,7 +153,7 @@ def test_a_broken_image_is_named(photos, tmp_path):
         (copy / broken).write_text(text)
         if broken in load_images("folder", copy).splits["train"].paths:
             break
-    with pytest.raises(UserError, match=f"{broken}: not an image; mend or remove it, or .*--skip-broken"):
+    with pytest.raises(UserError, match=f"{broken}: not an image; mend it, or .*--skip-broken"):
         stage1(**options(copy, tmp_path / "run", epochs=1))
     run = stage1(**options(copy, tmp_path / "other", epochs=1, skip_broken=True))
     assert sum(run.manifest.dataset.train_counts) == len(load_images("folder", copy).splits["train"]) - 1

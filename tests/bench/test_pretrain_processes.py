@@ -147,7 +147,7 @@ def stage1(photos, **changes):
 def test_an_image_that_one_process_cannot_decode_ends_both(split, photos, tmp_path):
     torn = load_images("folder", photos).splits[split].paths[-1]
     assert two(stage1(photos), tmp_path / "run", torn) == [2, 2]
-    assert f"{torn}: torn; mend or remove it" in (tmp_path / "error0").read_text()
+    assert f"{torn}: torn; mend it" in (tmp_path / "error0").read_text()
     assert not (tmp_path / "run" / "weights.safetensors").exists()
     assert not (tmp_path / "error1").exists()
 

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 from photos import photo, write_photos
+from PIL import Image
 from small_image_files import write_cifar10
 
 from lt_bench.cli.main import main
@@ -48,6 +51,39 @@ def test_a_broken_image(capsys, tmp_path):
     code, _, err = check(capsys, "folder", "--data-dir", root, "--decode", -1)
     assert code == 2
     assert "a/3.png: not an image" in err
+
+
+def test_all_broken_images_are_named_and_the_rest_is_looked_at(capsys, tmp_path):
+    root = write_photos(tmp_path / "mine", {"a": 12, "b": 8})
+    for name in ("a/3.png", "a/7.png", "b/2.png", "b/5.png"):
+        (root / name).write_bytes((root / name).read_bytes()[:80] if name[0] == "a" else b"")
+    code, out, err = check(capsys, "folder", "--data-dir", root, "--decode", -1)
+    assert code == 2
+    assert "4 images cannot be decoded; " in err
+    assert all(name in out + err for name in ("a/3.png", "a/7.png", "b/2.png", "b/5.png"))
+    assert "near-identical images" in out
+    assert "complete" not in out
+
+
+def test_a_folder_without_a_place_is_one_line(capsys):
+    code, out, err = check(capsys, "folder")
+    assert (code, "needed" in out, "give --data-dir DIR" in err) == (2, False, True)
+
+
+def test_what_is_noticed_is_there_for_programs(cli, tmp_path):
+    root = write_photos(tmp_path / "mine", {"train/a": 6, "train/b": 5, "val/a": 1, "test/a": 3})
+    (root / "test" / "a" / "copy.png").write_bytes((root / "train" / "a" / "0.png").read_bytes())
+    (root / "train" / "b" / "list.csv").write_text("x")
+    Image.new("RGB", (9, 9), "white").save(root / "train" / "b" / "white.png")
+    Image.new("RGB", (9, 9), (7, 7, 9)).save(root / "train" / "b" / "dark.png")
+    document = json.loads(cli("data", "check", "folder", "--data-dir", str(root), "--json").out)
+    assert document["repeated_images"]["test in train"] == 1
+    assert document["near_identical_to_training"]["test"] == 1
+    assert document["constant_images"] == {"train": 2, "val": 0, "test": 0}
+    assert document["left_out"] == ["train/b/list.csv"]
+    said = cli("data", "check", "folder", "--data-dir", str(root)).out
+    assert "2 of 13 train images are of one colour" in said
+    assert "1 classes have no test image, and their accuracy is not measured: b" in said
 
 
 def make_small_lists(monkeypatch, root):

@@ -35,6 +35,22 @@ def table(root, rows, name="t.csv", columns=("path", "label", "split")):
 ROWS = [(f"im/{i}.png", "ñ x" if i % 3 else "b", "train" if i < 6 else "val" if i < 8 else "test") for i in range(12)]
 
 
+def test_paths_may_be_relative_to_another_folder(tmp_path):
+    root = write_photos(tmp_path / "images", {"im": 12})
+    (tmp_path / "lists").mkdir()
+    path = table(tmp_path / "lists", [(f"im/{i}.png", "ab"[i % 2]) for i in range(12)], columns=("path", "label"))
+    with pytest.raises(
+        UserError, match=r"12 of 12 images are absent.*; where they are relative to another folder, name it with --image-root"
+    ):
+        load_images("table", path)
+    data = load_images("table", path, image_root=root)
+    assert data.splits["train"].image(0).size == (24, 18)
+    with pytest.raises(UserError, match=r"nowhere: no such folder; .* --image-root"):
+        load_images("table", path, image_root=tmp_path / "nowhere")
+    with pytest.raises(UserError, match="--image-root is for the images of a table"):
+        load_images("folder", root, image_root=root)
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_tables(root, name):
     data = load_images("table", table(root, ROWS, name))
@@ -180,7 +196,7 @@ def test_bad_tables_that_hold_their_images(tmp_path):
     with pytest.raises(UserError, match="no column picture, it has image, label; name it with --image-column"):
         load_images("table", path, image_column="picture")
     frame.assign(image=[{"bytes": b"x" * (i + 1), "path": ""} for i in range(12)]).to_parquet(tmp_path / "text.parquet", index=False)
-    with pytest.raises(UserError, match=r"text.parquet: row \d+: not an image; mend or remove it"):
+    with pytest.raises(UserError, match=r"text.parquet: row \d+: not an image; mend it, or leave such images out"):
         load_images("table", tmp_path / "text.parquet").splits["train"].image(0)
 
 

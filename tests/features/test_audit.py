@@ -45,7 +45,9 @@ def moved(offset):
 @pytest.mark.parametrize("change", [moved(10), moved(100), moved(3000), lambda x: x * np.float32(1e-8)])
 @pytest.mark.filterwarnings("ignore:.*(offset|long on average):UserWarning")
 def test_a_type_that_loses_the_features_is_refused_with_what_mends_it(change):
-    with pytest.raises(UserError, match=r"float16 changes 12 of 12 dimensions .* --dtype float32 or standardise them with --standardise"):
+    with pytest.raises(
+        UserError, match=r"float16 changes 12 of 12 dimensions .* dtype=\"float32\" or standardise them with standardise=True"
+    ):
         cache(change, dtype="float16", head=None)
     plain = accuracy("ncm", cache(dtype="float32", head=None))
     assert abs(accuracy("ncm", cache(change, dtype="float32", head=None)) - plain) <= 0.03  # another scale is another problem, but no noise
@@ -121,6 +123,15 @@ def test_standardised_features_have_mean_0_and_spread_1_and_a_head_keeps_its_log
     assert lt.evaluate(joint, plain)["accuracy"] == lt.evaluate(joint, mended)["accuracy"] == joint.metrics["test"]["accuracy"]
     with pytest.raises(UserError, match="standardised by other rows"):
         lt.evaluate(lt.fit("joint", plain)[0], mended)
+
+
+@pytest.mark.filterwarnings("ignore:the stage-1 head:UserWarning")
+def test_python_names_arguments_and_shows_a_cache_in_a_line():
+    with pytest.warns(UserWarning, match=r"ordinary length: standardise=True, or other rates"):
+        short = cache(lambda x: x / np.linalg.norm(x, axis=1, keepdims=True), head=None)
+    with pytest.warns(UserWarning, match=r"none: 0; relabel=True numbers .* drop_empty=True leaves out"):
+        cache(number=lambda y: y + 1, head=None)
+    assert re.fullmatch(rf"Cache\('arrays', 134 x 12, K = 6, key {short.key}, '.*'\)", repr(short))
 
 
 def test_an_export_of_standardised_features_takes_raw_ones(cli, tmp_path, monkeypatch):

@@ -329,7 +329,12 @@ def test_other_files_and_heads(cli, data, home, tmp_path):
     np.savez(tmp_path / "nan.npz", weight=np.full((K, D), np.nan))
     refuse(cli, [*words, "--head", str(tmp_path / "nan.npz")], "head/weight holds NaN or infinity", home)
     np.save(tmp_path / "alone.npy", data["train"]["features"])
-    refuse(cli, [*words, "--train", str(tmp_path / "alone.npy")], r"alone\.npy: no array 'labels'; .*give --\*-labels", home)
+    refuse(
+        cli,
+        [*words, "--train", str(tmp_path / "alone.npy")],
+        r"alone\.npy: a \.npy holds one array, here the features; give the labels with --train-labels FILE",
+        home,
+    )
 
 
 def test_a_name_that_is_taken(cli, data, home, tmp_path):

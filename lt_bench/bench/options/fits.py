@@ -50,7 +50,7 @@ class RunOptions(FitOptions):
         analysis: also record norms and cosine per class over epochs
         best_test_epoch: also record the best test epoch, as papers do
         matmul: float32 products of a fit: exact, TF32 or bfloat16 where the device has them; another run in records
-        protocol: clean: cached features; else fresh augmentations through the backbone, in eval or training mode
+        protocol: clean: cached features; else fresh augmentations, backbone in eval or training mode
         mode: end-to-end: the strategy's loss trains the backbone too
         recipe: end-to-end: stage-1 recipe (los, ldam, decoupling, fast) in place of the strategy's own optimisation
         epochs: end-to-end: instead of the recipe's

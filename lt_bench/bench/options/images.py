@@ -26,6 +26,7 @@ class ImageOptions:
         image_column: parquet and tables: column of images or of paths, where it is not `image` or `path`
         label_column: parquet and tables: column of labels, where it is not `label`
         split_column: tables: column of train, val and test, where it is not `split`
+        image_root: tables: folder that the paths are relative to (default: that of the table)
         split_seed: of the split that is made where your data bring none
         group_column: tables: column of tracks, patients or sites, which stay together in train, val or test
         group_pattern: class folders: regular expression with one (group), searched in CLASS/FILE; images with the same text in it (a track, a patient) stay
@@ -40,6 +41,7 @@ class ImageOptions:
     image_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
+    image_root: Path | None = None
     split_seed: int = 0
     group_column: str | None = None
     group_pattern: str | None = None
@@ -115,6 +117,6 @@ def reading(options: ImageOptions) -> Reading:
     """Options of reading a data set."""
     return {
         "imbalance_factor": options.imbalance_factor, "profile": options.profile or "exponential", "selection": options.selection or "first",
-        "image_column": options.image_column, "label_column": options.label_column, "split_column": options.split_column, "split_seed": options.split_seed,
+        "image_column": options.image_column, "label_column": options.label_column, "split_column": options.split_column, "image_root": options.image_root, "split_seed": options.split_seed,
         "group_column": options.group_column, "group_pattern": options.group_pattern,
     }  # fmt: skip

@@ -81,7 +81,7 @@ class AugmentedBatches:
             while count < len(batch):
                 images, messages = next(chunks)
                 if broken := next(filter(None, messages), ""):
-                    raise UserError(f"{broken}; mend or remove it, or leave such images out with --skip-broken")
+                    raise UserError(f"{broken}; mend it, or leave such images out with --skip-broken")
                 parts.append(images)
                 count += len(images)
             yield parts

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
 import io
 import stat
 import struct
@@ -11,7 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"})
+HEIF = frozenset({".heic", ".heif", ".hif"})
+"""Names of images that are read where the extra ``heif`` is installed."""
+NEEDS_HEIF = "HEIC images are read where lt-bench has its extra: lt-bench[heif]"
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}) | (
+    HEIF if importlib.util.find_spec("pillow_heif") else frozenset()
+)
 DARKEST = 1 << 12
 """A 16-bit image whose largest value is below holds 12 bits or fewer: its high bytes would be 16 levels."""
 ROUNDING = 1e-3
@@ -24,8 +32,8 @@ class BrokenImage(Exception):  # noqa: N818 - said of an image, not of the progr
 def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] | None = None) -> Image.Image:
     """The first frame as RGB.
 
-    Alpha is dropped. 16-bit grey (also as 32-bit integers) keeps its high byte; floating-point grey is taken as 0..1. Grey of another range is refused. Other modes are converted as
-    ``torchvision.datasets.folder`` does.
+    Alpha is dropped. 16 bits (also grey as 32-bit integers) keep their high byte; floating-point grey is taken as 0..1. Another range, which 8 bits would lose, is refused. Other modes
+    are converted as ``torchvision.datasets.folder`` does.
 
     Args:
         source: a file, or its bytes.
@@ -38,6 +46,7 @@ def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] 
     try:
         if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):  # reading a pipe or a device may never end
             raise BrokenImage("not a regular file")
+        _know_heif()
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", Image.DecompressionBombWarning
@@ -46,9 +55,14 @@ def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] 
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
                 if reduced is not None:
                     image.draft("RGB", reduced)
+                deep = any(";16" in str(part[-1]) for part in image.tile)  # colour of 16 bits, of which Pillow takes the high bytes
                 image.load()
+                if deep and not image.mode.startswith("I"):
+                    _require_range(image)
                 return rgb(image, upright)
     except UnidentifiedImageError:
+        if isinstance(source, Path) and source.suffix.lower() in HEIF - EXTENSIONS:
+            raise BrokenImage(NEEDS_HEIF) from None
         raise BrokenImage("not an image" if _size(source) else "an empty file") from None
     except FileNotFoundError:
         raise BrokenImage("absent") from None
@@ -82,6 +96,25 @@ def rgb(image: Image.Image, upright: bool = True) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")  # a copy, so that the file can be closed
+
+
+def _require_range(image: Image.Image) -> None:
+    """Refuse the high bytes of 16-bit colour that holds 12 bits or fewer.
+
+    Raises:
+        BrokenImage: no colour reaches ``DARKEST``; a black image of 16 bits is refused too, since its low bytes are not seen.
+    """
+    if np.asarray(image.convert("RGB")).max() < DARKEST >> 8:
+        raise BrokenImage(
+            f"16 bits a channel, of which none reaches {DARKEST:,}, lose their range in 8 bits; scale it to 0..65535 (or to 8 bits)"
+        )
+
+
+@functools.cache
+def _know_heif() -> None:
+    """Let Pillow read HEIC, where it can."""
+    if HEIF <= EXTENSIONS:
+        importlib.import_module("pillow_heif").register_heif_opener()
 
 
 def _size(source: Path | bytes) -> int:

@@ -57,7 +57,7 @@ class ImageList:
         try:
             return decode(self.source(i), upright)
         except BrokenImage as error:
-            raise UserError(f"{self.name(i)}: {error}; mend or remove it, or leave such images out with --skip-broken") from None
+            raise UserError(f"{self.name(i)}: {error}; mend it, or leave such images out with --skip-broken") from None
 
     def take(self, index: NDArray[np.integer]) -> ImageList:
         """The images at ``index``, in that order."""
@@ -97,18 +97,18 @@ def absent(images: ImageList) -> list[str]:
     return [path for path in images.paths if path in missing]
 
 
-def require_present(images: ImageList, source: str, origin: str = "") -> None:
+def require_present(images: ImageList, source: str, advice: str = "") -> None:
     """Refuse a list that points to absent images.
 
     Raises:
-        UserError: gives the number of absent images, the first one, and their origin.
+        UserError: gives the number of absent images, the first one, and the advice.
     """
     missing = absent(images)
     if missing:
         first = images.root / missing[0]
         near = [name for name in _names(first.parent) if name.lower() == first.name.lower()]
         hint = f" (there is {near[0]}: upper or lower case?)" if near else ""
-        where = f"; they come from {origin}" if origin else ""
+        where = f"; {advice}" if advice else ""
         raise UserError(f"{source}: {len(missing):,} of {len(images):,} images are absent, the first is {first}{hint}{where}")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
-from lt_bench.data.images.decode import EXTENSIONS
+from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF
 from lt_bench.data.images.image_list import ImageList, image_list
 from lt_bench.data.membership import Groups, drawn_split, pattern_groups
 
@@ -30,8 +30,9 @@ def read_class_folders(
 ) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Read class folders.
 
-    Classes are numbered in the order of their sorted folder names; paths are relative to ``root``, sorted within a class. Missing val and test
-    splits are held out (``data.hold_out``); a val folder without a test folder is the test set.
+    Classes are numbered in the order of their sorted folder names; paths are relative to ``root``, sorted within a class. Files that are no images by their
+    names are left out (``no_images``). Missing val and test splits are held out (``data.hold_out``); a val folder without a test folder is the test set. A class of
+    train may be absent from val and test.
 
     Args:
         root: holds class folders, or train and test (and val) with class folders in each.
@@ -43,7 +44,7 @@ def read_class_folders(
         The splits, the class names, and the origin of test and validation images, in words.
 
     Raises:
-        UserError: the wrong folder level, a class missing or empty, a file that is no image; one line each.
+        UserError: the wrong folder level, a class without training images, an image that cannot be read here (HEIC); one line each.
     """
     tops = _split_folders(root)
     if tops:
@@ -123,8 +124,8 @@ def _read(root: Path, folder: str, classes: tuple[str, ...], split: str) -> Imag
     paths, labels = [], []
     for label, name in enumerate(classes):
         images = _images(base / name) if name in folders else []
-        if not images and split != "val":
-            raise UserError(f"{base / name}: class {name!r} has no image; add some, or remove the folder from all splits")
+        if not images and split == "train":
+            raise UserError(f"{base / name}: class {name!r} has no image to train on; add some, or move its folders elsewhere")
         paths += ["/".join(filter(None, (folder, name, image))) for image in images]
         labels += [label] * len(images)
     return image_list(root, paths, np.array(labels, dtype=np.int64))
@@ -133,9 +134,9 @@ def _read(root: Path, folder: str, classes: tuple[str, ...], split: str) -> Imag
 def _check_classes(base: Path, folders: list[str], classes: tuple[str, ...], split: str) -> None:
     unknown = sorted(set(folders) - set(classes))
     if unknown:
-        raise UserError(f"{base}: folder {unknown[0]!r} is not one of the {len(classes)} classes of train; rename or remove it")
+        raise UserError(f"{base}: folder {unknown[0]!r} is not one of the {len(classes)} classes of train; rename it, or move it elsewhere")
     missing = sorted(set(classes) - set(folders))
-    if missing and split != "val":
+    if missing and split == "train":
         raise UserError(f"{base}: {len(missing)} of {len(classes)} classes have no folder here, the first is {missing[0]!r}; add it")
 
 
@@ -172,15 +173,22 @@ def _images(folder: Path) -> list[str]:
     inner = _subfolders(folder)
     if inner:
         raise UserError(f"{folder}: holds a folder ({inner[0]!r}), expected images only; move its images up")
-    names = _files(folder)
+    names = [name for name in _files(folder) if Path(name).suffix.lower() in EXTENSIONS | HEIF]
     for name in names:
         if Path(name).suffix.lower() not in EXTENSIONS:
-            raise UserError(
-                f"{folder / name}: an extra file, not an image that can be read by its name; convert it (HEIC to JPEG or PNG), or move it out of the folder"
-            )
+            raise UserError(f"{folder / name}: {NEEDS_HEIF}; install it, or convert them to JPEG or PNG")
         if (folder / name).is_symlink() and not (folder / name).exists():
-            raise UserError(f"{folder / name}: a link to a file that is not there; mend or remove it")
+            raise UserError(f"{folder / name}: a link to a file that is not there; mend the link, or move it elsewhere")
     return names
+
+
+def no_images(root: Path) -> tuple[str, ...]:
+    """Paths of the files in the class folders of ``root`` that are no images by their names."""
+    tops = _split_folders(root).values() or [""]
+    folders = [f"{top}/{name}".lstrip("/") for top in tops for name in _class_folders(root / top)]
+    return tuple(
+        sorted(f"{folder}/{name}" for folder in folders for name in _files(root / folder) if Path(name).suffix.lower() not in EXTENSIONS)
+    )
 
 
 def _subfolders(folder: Path) -> list[str]:

@@ -68,12 +68,12 @@ class ImageTable:
 
     def _decode_row(self, data: bytes | None, row: int) -> NDArray[np.uint8]:
         if not data:
-            raise UserError(f"{self.path}: row {row} has no image; mend or remove the row")
+            raise UserError(f"{self.path}: row {row} has no image; mend it, or leave the row out")
         try:
             with Image.open(io.BytesIO(data)) as image:
                 return np.asarray(rgb(image, upright=False))
         except (BrokenImage, UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise UserError(f"{self.path}: row {row} is not a readable image ({error}); mend or remove the row") from None
+            raise UserError(f"{self.path}: row {row} is not a readable image ({error}); mend it, or leave the row out") from None
 
 
 def open_table(path: Path, image_column: str | None = None, label_column: str | None = None) -> ImageTable:

@@ -40,10 +40,11 @@ def read_table(
     split_column: str | None = None,
     seed: int = 0,
     group_column: str | None = None,
+    image_root: Path | None = None,
 ) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Read a table of images.
 
-    Images are paths relative to the table's folder or, in parquet, encoded images: bytes, or structs with a field ``bytes`` as the Hugging Face hub writes them.
+    Images are paths relative to ``image_root`` or, in parquet, encoded images: bytes, or structs with a field ``bytes`` as the Hugging Face hub writes them.
     Labels are class names, numbered in sorted order, or whole numbers, numbered in theirs. Without a column of splits, test and val are held out; without val rows, val is.
 
     Args:
@@ -53,6 +54,7 @@ def read_table(
         split_column: by default ``split``, where there is one.
         seed: of the held-out splits.
         group_column: of groups that stay together; none by default.
+        image_root: folder that paths are relative to, by default the table's.
 
     Returns:
         The splits, the class names, and the origin of validation images, in words.
@@ -68,7 +70,12 @@ def read_table(
     if empty.size:
         raise UserError(f"{path}: line {empty[0] + 2} has no {label_column}")
     labels, names = _labels(path, pd.Series(frame[label_column]), table.names)
-    whole = _listed(path, frame, image_column or PATH_COLUMN, labels) if table.encoded is None else _embedded(path, table.encoded, labels)
+    if table.encoded is None:
+        whole = _listed(path, frame, image_column or PATH_COLUMN, labels, image_root)
+    elif image_root is None:
+        whole = _embedded(path, table.encoded, labels)
+    else:
+        raise UserError(f"{path}: holds its images itself; leave --image-root out")
     if split_column:
         _require_column(path, frame, split_column, "split")
     groups = None if group_column is None else column_groups(path, frame, group_column)
@@ -76,7 +83,7 @@ def read_table(
     splits = {name: whole.take(rows) for name, rows in index.items() if rows.size}
     lacking = np.setdiff1d(np.arange(len(names)), splits["train"].labels)
     if lacking.size:
-        raise UserError(f"{path}: class {names[lacking[0]]!r} has no training row; add some or remove its rows")
+        raise UserError(f"{path}: class {names[lacking[0]]!r} has no training row; add some, or leave its rows out")
     if "test" not in splits:
         raise UserError(f"{path}: no class has a second image, so there is nothing to test on; add images")
     return splits, names, origin
@@ -123,16 +130,19 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
 
 
-def _listed(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray) -> ImageList:
+def _listed(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray, image_root: Path | None) -> ImageList:
     """Images of a column of paths."""
     _require_column(path, frame, column, "image")
     empty = np.flatnonzero(frame[column].isna())
     if empty.size:
         raise UserError(f"{path}: line {empty[0] + 2} has no {column}")
-    paths = [_relative(str(p), path.parent) for p in frame[column]]
+    root = image_root or path.parent
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; name the one that the paths of {path} are relative to with --image-root")
+    paths = [_relative(str(p), root) for p in frame[column]]
     check_rows(paths, labels, str(path), first_line=2)
-    whole = image_list(path.parent, paths, labels)
-    require_present(whole, str(path))
+    whole = image_list(root, paths, labels)
+    require_present(whole, str(path), "" if image_root else "where they are relative to another folder, name it with --image-root")
     return whole
 
 
@@ -150,7 +160,7 @@ def _embedded(path: Path, encoded: pa.ChunkedArray, labels: np.ndarray) -> Image
     for row, value in enumerate(encoded):
         data = value.as_py()
         if not data:
-            raise UserError(f"{path}: row {row} has no image; mend or remove the row (rows count from 0)")
+            raise UserError(f"{path}: row {row} has no image; mend it, or leave the row out (rows count from 0)")
         digest = hashlib.sha256(data).hexdigest()
         if first.setdefault(digest, row) != row:
             other = "" if labels[row] == labels[first[digest]] else f" with another label ({labels[first[digest]]} and {labels[row]})"

@@ -83,7 +83,7 @@ class FilePretraining(Stage1):
         start = part.start
         for chunk in chunks(dataset, [(part.start, part.stop)], inputs.workers):
             for i, why in chunk.broken:
-                raise UserError(f"{images.name(i)}: {why}; mend or remove it, or leave such images out with --skip-broken")
+                raise UserError(f"{images.name(i)}: {why}; mend it, or leave such images out with --skip-broken")
             end = start + len(chunk.images)
             yield chunk.images[:, 0].to(self.device), labels[start:end].to(self.device)
             start = end

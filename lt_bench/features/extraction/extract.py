@@ -199,9 +199,7 @@ def _write_shards(
             batch, features = next(batches)
             if batch.broken and not request.skip_broken:
                 i, why = next(iter(batch.broken.items()))
-                raise UserError(
-                    f"{sample_name(request.data, split, i)}: {why}; mend or remove it, or leave such images out with --skip-broken"
-                )
+                raise UserError(f"{sample_name(request.data, split, i)}: {why}; mend it, or leave such images out with --skip-broken")
             broken |= batch.broken
             pieces.append(features)
             count += len(batch.images)

@@ -62,6 +62,10 @@ def publish(request: Request, store: Resumable, description: Description, head: 
             description = _without(description, readable, skipped)
             for line in skipped:
                 console.print(f"left out {line}", soft_wrap=True, markup=False, highlight=False)
+    for line in data.remarks:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    if data.no_images:
+        description = replace(description, audit={**description.audit, "no_images": list(data.no_images)})
     own = data.spec.num_classes is None  # the files of a benchmark are too many to be read once more: their features are compared
     manifest = store.publish(description, arrays, texts, image_contents(left) if own or isinstance(data, ImageData) else None, VERB)
     for line in summary(manifest.audit):

@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -38,6 +40,25 @@ def test_sixteen_bits_keep_the_high_byte():
 def test_floating_point_is_zero_to_one():
     values = np.array([[0, 0.5], [1, np.nan]], np.float32)
     assert np.asarray(decode(saved(Image.fromarray(values), "TIFF")))[..., 0].tolist() == [[0, 128], [255, 0]]
+
+
+def png_of_16_bits(values):
+    """An RGB PNG of (H, W, 3) uint16, which Pillow reads and does not write."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_twelve_bits_in_sixteen_are_refused_in_colour_too():
+    values = np.random.default_rng(0).integers(0, 65536, (4, 5, 3)).astype(np.uint16)
+    assert np.array_equal(np.asarray(decode(png_of_16_bits(values))), values >> 8)
+    with pytest.raises(BrokenImage, match="16 bits a channel, of which none reaches 4,096, lose their range"):
+        decode(png_of_16_bits(values >> 4))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
