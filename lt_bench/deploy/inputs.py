@@ -115,7 +115,9 @@ def image_paths(source: Path) -> list[Path]:
         UserError: no such folder or file, no image in it, or arrays of features.
     """
     if source.is_file() and source.suffix in ARRAYS:
-        raise UserError(f"{source}: this export takes images, not arrays of features; give an image or a folder, or export the head alone with --head-only")
+        raise UserError(
+            f"{source}: this export takes images, not arrays of features; give an image or a folder, or export the head alone with --head-only"
+        )
     if source.is_file():
         return [source]
     if not source.is_dir():

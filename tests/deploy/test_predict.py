@@ -5,7 +5,8 @@ import pytest
 from photos import write_photos
 
 from lt_bench.cli.main import main
-from lt_bench.deploy import predict
+from lt_bench.core.errors import UserError
+from lt_bench.deploy import inputs
 from lt_bench.deploy.files import publish
 from tests.deploy.test_files import FEATURES, described, staged
 
@@ -14,11 +15,14 @@ def test_files_that_are_not_classified_are_counted(tmp_path, capsys, monkeypatch
     root = write_photos(tmp_path / "images", {"a": 2})
     for name in ("list.csv", "a/phone.heic"):
         (root / name).write_text("x")
-    monkeypatch.setattr(predict, "EXTENSIONS", predict.EXTENSIONS - predict.HEIF)
-    assert [path.name for path in predict.image_paths(root)] == ["0.png", "1.png"]
+    monkeypatch.setattr(inputs, "EXTENSIONS", inputs.EXTENSIONS - inputs.HEIF)
+    assert [path.name for path in inputs.image_paths(root)] == ["0.png", "1.png"]
     said = capsys.readouterr().err
     assert "2 files are no images by their names and not classified: a/phone.heic, list.csv; HEIC images are read where" in said
     assert "lt-bench[heif]" in said
+    np.savez(tmp_path / "x.npz", features=FEATURES.numpy())
+    with pytest.raises(UserError, match="takes images, not arrays of features"):
+        inputs.image_paths(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
