@@ -85,23 +85,22 @@ class Cache(FeatureCache):
         drop_empty: bool = False,
         standardise: bool = False,
     ) -> Cache:
-        """A cache of features in memory, NumPy's or torch's. What the audit of them notices is warned of, and stands in ``manifest.audit``.
+        """A cache of features in memory, NumPy's or torch's. What their audit notices is warned of, and stands in ``manifest.audit``.
 
         Args:
             X: training features (N, D), or V views of them (V, N, D), the plain one first.
             y: training labels (N,), integers 0..K-1.
             test: features and labels to measure on.
             val: features and labels to choose on; rows that the backbone was not trained on.
-            head: the stage-1 head that strategies start from. ``fit``: logistic regression on the training rows, solved to its optimum; its ridge is chosen on
-                validation where there is one that the backbone has not seen, else on parts of the training rows. A pair: weight (K, D) and bias (K,) of the backbone's own classifier. None: there is none.
+            head: the stage-1 head that strategies start from. ``fit``: logistic regression on the training rows, solved to its optimum; its ridge is chosen on validation where there is one that the backbone has not seen, else on parts of the training rows. A pair: weight (K, D) and bias (K,) of the backbone's own classifier. None: there is none.
             name: of the cache.
             class_names: K names in label order.
-            backbone: the network that made the features.
+            backbone: that made the features.
             val_seen_by_backbone: whether that network was trained on the validation rows, which then choose nothing.
             dtype: stored precision.
             directory: where the cache shall stay; by default it lies in a temporary directory, and is gone with the object.
             relabel: number the labels that have rows 0..K-1; each keeps its name, or itself as its name.
-            drop_empty: the same for the classes that have training rows; rows of others are left out.
+            drop_empty: the same for classes with training rows, without rows of others.
             standardise: store every dimension with mean 0 and spread 1 over the training rows; a run's ``predict`` takes features as they are given here.
 
         Raises:
@@ -115,20 +114,18 @@ class Cache(FeatureCache):
             name, "embeddings", None if class_names is None else tuple(class_names), backbone, "", None, val_seen_by_backbone, dtype,
             relabel=relabel, drop_empty=drop_empty, standardise=standardise,
         )  # fmt: skip
-        parts = {"weight": _floats(head[0]), "bias": _floats(head[1])} if isinstance(head, tuple | list) else None
         temporary = temporary_directory() if directory is None else None
-        place = Path(temporary.name) / "cache" if temporary is not None else Path(str(directory))
+        place = Path(str(directory)) if temporary is None else Path(temporary.name) / "cache"
         try:
-            prepared = prepare_arrays(arrays, source, parts)
+            prepared = prepare_arrays(arrays, source, _head_arrays(head))
             if head == "fit":
                 prepared = prepared.with_fitted_head(fit_linear_head)
             cache = write_prepared(place, prepared)
         except UserError as error:
             raise UserError(as_arguments(str(error))) from None
-        if head == "fit" and STOPPED in prepared.source.stage1:
-            warnings.warn(f"stage-1 {prepared.source.stage1}", stacklevel=2)
-        for line in cache.manifest.audit["notes"]:
-            warnings.warn(as_arguments(line), stacklevel=2)
+        stopped = [f"stage-1 {prepared.source.stage1}"] if head == "fit" and STOPPED in prepared.source.stage1 else []
+        for line in [*stopped, *map(as_arguments, cache.manifest.audit["notes"])]:
+            warnings.warn(line, stacklevel=2)
         return cls(cache.path, cache.manifest, _temporary=temporary)
 
     def __repr__(self) -> str:
@@ -436,6 +433,11 @@ def _typed(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
     return [seeds] if isinstance(seeds, int) else [int(seed) for seed in seeds]
+
+
+def _head_arrays(head: Any) -> dict[str, Any] | None:
+    """``weight`` and ``bias`` of a pair; None for what is none."""
+    return {"weight": _floats(head[0]), "bias": _floats(head[1])} if isinstance(head, tuple | list) else None
 
 
 def _floats(array: ArrayLike | Tensor) -> Tensor:

@@ -51,6 +51,7 @@ NOT_RUN = {
     "--weights hub": "needs a network",
     "--backbone open_clip.": "needs a released checkpoint; tests/backbones/test_encoders.py runs a tiny one",
     "--backbone transformers.": "needs a released checkpoint; tests/backbones/test_encoders.py runs a tiny one",
+    "gtsrb_tracks": "needs the images of traffic signs",
     "imagenet_lt": "needs ImageNet's images and a released checkpoint",
     "--cache decoupling": "needs ImageNet's images and a released checkpoint",
     "bench plug_in": "needs released checkpoints",

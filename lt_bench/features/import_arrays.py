@@ -66,14 +66,7 @@ def import_features(
     seen = head is not None and "val" in splits and val is None if val_seen_by_backbone is None else val_seen_by_backbone
     files = {"train": train, "val": val, "test": test, "head": head}
     switches = {"relabel": relabel, "drop-empty": drop_empty, "standardise": standardise}
-    command = " ".join(
-        [
-            *("lt-bench import-features", f"--name {name} --dataset {dataset}"),
-            *(f"--{one} {path.name}" for one, path in files.items() if path),
-            *(f"--{one} true" for one, on in switches.items() if on),
-            *(["--stage1-head fit"] if stage1_head else []),
-        ]
-    )
+    command = _command(name, dataset, files, switches, stage1_head)
     names = _names({"train": train, "val": val, "test": test}) if class_names is None else read_names(class_names)
     source = Source(
         name, dataset, names, backbone, stage1, imbalance_factor, seen, dtype, command, relabel=relabel, drop_empty=drop_empty, standardise=standardise,
@@ -82,6 +75,14 @@ def import_features(
     if stage1_head is not None and fit_head is not None:
         prepared = prepared.with_fitted_head(fit_head)
     return write_prepared(out or home() / "caches" / name, prepared)
+
+
+def _command(name: str, dataset: str, files: Mapping[str, Path | None], switches: Mapping[str, bool], stage1_head: str | None) -> str:
+    """The command that the manifest records, files without their folders."""
+    words = ["lt-bench import-features", f"--name {name} --dataset {dataset}"]
+    words += [f"--{one} {path.name}" for one, path in files.items() if path]
+    words += [f"--{one} true" for one, on in switches.items() if on]
+    return " ".join([*words, "--stage1-head fit"] if stage1_head else words)
 
 
 def _read_split(split: str, path: Path, labels: Path | None) -> Arrays:
