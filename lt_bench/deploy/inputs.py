@@ -124,12 +124,12 @@ def image_paths(source: Path) -> list[Path]:
         raise UserError(f"{source}: no such folder or image")
     files = [Path(folder) / name for folder, _, names in os.walk(source, followlinks=True) for name in names if name[0] != "."]
     paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    if not paths:
+        raise UserError(f"{source}: no images there; known are {', '.join(sorted(EXTENSIONS))}")
     if others := sorted(path.relative_to(source).as_posix() for path in files if path.suffix.lower() not in EXTENSIONS):
         heif = f"; {NEEDS_HEIF}" if any(Path(name).suffix.lower() in HEIF for name in others) else ""
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         print(f"lt-bench: {len(others):,} files are no images by their names and not classified: {shown}{heif}", file=sys.stderr)  # noqa: T201
-    if not paths:
-        raise UserError(f"{source}: no images there; known are {', '.join(sorted(EXTENSIONS))}")
     return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
 
 
