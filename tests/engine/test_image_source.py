@@ -162,7 +162,7 @@ TRAINED = [name for name in strategy_names() if find(name).fitting == "sgd" and 
 def test_every_loss_reaches_the_network_with_the_gradient_that_it_gives_a_head(name):
     entry, backbone, n = find(name), network(), len(LABELS)
     images, frozen = source(backbone, "trained"), ImageSource(backbone, padded(PIXELS), LABELS, SPEC)
-    strategy = entry.load()(facts(backbone, (1,)), **entry.resolve("none"))
+    strategy = entry.load()(facts(backbone, (1,) if entry.stackable else 1), **entry.resolve("none"))
     index = torch.arange(0, n, 2)[None] + 5 * n
     labels, features = LABELS[index % n], images.gather(index)
 
