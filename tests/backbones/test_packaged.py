@@ -12,7 +12,7 @@ from lt_bench.backbones import packaged, registry
 from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.folding import folded
 from lt_bench.backbones.loading import load_backbone
-from lt_bench.backbones.registry import DEFAULT_BACKBONE, PACKAGED, backbone_spec, build_backbone
+from lt_bench.backbones.registry import DEFAULT_BACKBONE, PACKAGED, build_backbone
 from lt_bench.backbones.transform import Prepared, read_transform
 from lt_bench.core.errors import UserError
 
@@ -48,9 +48,10 @@ def test_a_missing_package_names_the_extra(monkeypatch):
 
 
 def test_weights_of_another_network_are_refused(monkeypatch):
-    monkeypatch.setattr(packaged, "backbone_spec", lambda _name: backbone_spec("efficientnet_lite0"))
-    with pytest.raises(UserError, match="its tensors are not those of efficientnet_lite1"):
-        packaged.packaged_state("efficientnet_lite1")
+    build = packaged.build
+    monkeypatch.setattr(packaged, "build", lambda _name, classes: build("efficientnet_lite1", classes))
+    with pytest.raises(UserError, match="its tensors are not those of efficientnet_lite0"):
+        packaged.packaged_state("efficientnet_lite0")
 
 
 def test_a_backbone_without_a_package_needs_a_file():
