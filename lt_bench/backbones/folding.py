@@ -15,7 +15,7 @@ TOLERANCE = 1e-4
 
 
 class _Follower(nn.Module):
-    """What a BatchNorm of timm's does after the normalisation: dropout of blocks, and an activation."""
+    """The second half of a BatchNorm of timm's: dropout of blocks, and an activation."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()

@@ -86,7 +86,7 @@ def _tokens(name: str, prompt: Prompt) -> torch.Tensor:
 
 
 def _settings(name: str, tag: str) -> dict[str, Any]:
-    """What the preparation of images for a tag's weights sets."""
+    """The settings of the preparation of images for a tag's weights."""
     given = library(name, "open_clip", "open_clip").get_pretrained_cfg(_short(name), tag) or {}
     return {field: given[field] for field in _FIELDS if given.get(field) is not None}
 

@@ -75,7 +75,7 @@ def pretrain_images(options: PretrainOptions) -> Pretrained:
 
 
 def _prompt(options: ExtractOptions, class_names: tuple[str, ...]) -> Prompt | None:
-    """What a text tower is asked; nothing where another head is wanted."""
+    """The prompts of a text tower; none where another head is wanted."""
     return Prompt(class_names, options.prompt) if options.stage1_head in (None, "text") else None
 
 

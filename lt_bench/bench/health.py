@@ -19,7 +19,7 @@ from lt_bench.strategies._lib.lbfgs import CONVERGED
 BLOWN_UP = 100.0
 """Nats that a training sample may cost, in multiples of those that guessing does."""
 STANDARD_ERRORS, NEAR = 3.0, 0.1
-"""What still counts as guessing: so many standard errors above it, at most this part of the way to no error at all."""
+"""The bounds of guessing: so many standard errors above it, at most this part of the way to no error at all."""
 
 
 def signs_of(bench: Source, run: Planned, fitted: Fitted, head: int, measured: Mapping[str, Measured]) -> Signs:

@@ -135,7 +135,7 @@ def pretrain(
 
 
 def _start(options: PretrainOptions, data: Images) -> Loaded | None:
-    """What training starts from; None for fresh weights."""
+    """The weights that training starts from; None for fresh ones."""
     if options.weights is None and not brings_weights(options.backbone):
         return None
     return load_backbone(options.backbone, options.weights, len(data.train_counts), data.spec.name)

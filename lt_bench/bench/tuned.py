@@ -40,7 +40,7 @@ def objective_in(document: Mapping[str, Any]) -> Objective:
 
 
 def tuning_of(document: Mapping[str, Any]) -> Tuning:
-    """What a record says of the tuning that chose its hyper-parameters."""
+    """The part of a record that names the tuning of its hyper-parameters."""
     kind = objective_in(document).kind
     return Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], None if kind == "macro" else kind)
 
@@ -81,7 +81,7 @@ def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None =
 
 
 def record_or_tuning(path: Path) -> Literal["record", "tuning"] | None:
-    """Which of the two a JSON file is, by its content; a damaged one by its name and place, so that it is named and not passed over."""
+    """The kind of a JSON file, by its content; a damaged one by its name and place, so that it is named and not passed over."""
     try:
         names = read_json_object(path, RESTORE).keys()
     except UserError:

@@ -69,7 +69,7 @@ def _machine() -> str:
 
 
 def _start(process: int) -> str | None:
-    """When a process started, in ticks since the boot; None where the system does not say, or it has ended."""
+    """Start of a process, in ticks since the boot; None where the system does not say, or it has ended."""
     with suppress(OSError, IndexError):
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]

@@ -1,4 +1,4 @@
-"""When an exported classifier had better not decide: thresholds at a stated precision, and sets of classes at a stated coverage, both class by class from validation."""
+"""Abstention of an exported classifier: thresholds at a stated precision, and sets of classes at a stated coverage, both class by class from validation."""
 
 from __future__ import annotations
 

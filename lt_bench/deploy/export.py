@@ -172,7 +172,7 @@ def _validation(calibration: Calibration | None) -> dict[str, Tensor]:
 
 
 def _contract(dim: int, example: Tensor, transform: Transform | None) -> dict[str, Any]:
-    """What the programs of an export (``classifier.pt2``, ``classifier.onnx``) take and give."""
+    """Inputs and outputs of the programs of an export (``classifier.pt2``, ``classifier.onnx``)."""
     values = f"features of {dim} numbers, as they come from the backbone" if transform is None else "RGB, 0 to 1, not normalised"
     preparation = None if transform is None else transform.words.rpartition("; mean")[0]
     return {

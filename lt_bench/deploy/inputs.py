@@ -1,4 +1,4 @@
-"""What an exported classifier is used on, as logits batch by batch, and the prior that is stated or estimated for it."""
+"""Inputs of an exported classifier, as logits batch by batch, and the prior that is stated or estimated for it."""
 
 from __future__ import annotations
 

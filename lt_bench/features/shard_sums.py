@@ -1,4 +1,4 @@
-"""What a shard of float32 features loses when it is stored, and its moments, as sums: they are kept beside the shards, so that they survive a kill."""
+"""Rounding errors of a stored shard of float32 features, and its moments, as sums: they lie beside the shards, so that they survive a kill."""
 
 from __future__ import annotations
 

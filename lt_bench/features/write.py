@@ -27,7 +27,7 @@ SPLITS = ("train", "val", "test")
 MEAN, DIVISOR = "standardise/mean", "standardise/divisor"
 """Arrays (D,) of a cache of standardised features, by which others are standardised the same way."""
 STANDARDISED = "mean 0 and spread 1 of the training rows, per dimension"
-"""What the transform of a manifest says of standardised features."""
+"""The words of a manifest's transform for standardised features."""
 
 
 @dataclass(frozen=True)

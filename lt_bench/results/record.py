@@ -43,7 +43,7 @@ Digest = Annotated[str, {"pattern": "^[0-9a-f]{64}$"}]
 Number = Annotated[float, {"type": ["number", "null"]}]
 """NaN here, null in the file."""
 Figure = Annotated[float | str | None, {"type": ["number", "string", "null"]}]
-"""What shows a sign of `results.health`."""
+"""The figure of a sign of `results.health`."""
 
 
 @dataclass(frozen=True)

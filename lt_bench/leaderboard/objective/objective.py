@@ -127,7 +127,7 @@ class Objective:
         return (self.class_weights(counts) / np.maximum(counts, 1))[labels]
 
     def of_images(self, labels: NDArray[np.integer], predictions: NDArray[np.integer]) -> NDArray[Any]:
-        """What each image is worth: whether it is right (bool), or its cost (float64); predictions (..., N) against labels (N,)."""
+        """The outcome of each image: whether it is right (bool), or its cost (float64); predictions (..., N) against labels (N,)."""
         return predictions == labels if self.costs is None else self.costs[labels, predictions]
 
     def value(self, labels: NDArray[np.integer], predictions: NDArray[np.integer], num_classes: int) -> float:
@@ -186,7 +186,7 @@ def imbalanced(counts: NDArray[np.integer]) -> bool:
 
 
 def explained(objective: Objective, counts: NDArray[np.integer] | None, split: str = "test") -> str:
-    """What an objective is on a split with these images a class (K,), in a line: ``macro accuracy, ...; 3 to 594 test images a class, an imbalanced test set``."""
+    """An objective on a split with these images a class (K,), in a line: ``macro accuracy, ...; 3 to 594 test images a class, an imbalanced test set``."""
     present = np.zeros(0) if counts is None else counts[counts > 0]
     if counts is None or not present.size:
         return objective.words

@@ -23,7 +23,7 @@ TAKEN_FOR = 3
 
 @dataclass(frozen=True)
 class ClassLine:
-    """What is known of one class; fractions, NaN where there is nothing to divide by. Counts of predictions are means over seeds.
+    """The figures of one class; fractions, NaN where there is nothing to divide by. Counts of predictions are means over seeds.
 
     Attributes:
         number: 0..K-1.
@@ -128,7 +128,7 @@ class ClassReport:
 
     @property
     def note(self) -> str:
-        """What the figures are."""
+        """The legend of the figures."""
         seeds = f"Means over seeds {', '.join(map(str, self.row.seeds))}. " if len(self.row.seeds) > 1 else ""
         return (
             f"Objective: {explained(self.board.objective, self.board.test_counts)}. {seeds}Recall with its exact binomial 95 % interval over test images; "

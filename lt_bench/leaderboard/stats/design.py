@@ -1,4 +1,4 @@
-"""What another test set would be: which images are drawn with which, and what each weighs in the objective."""
+"""Sampling design of a test set: its strata, and the weight of each image in the objective."""
 
 from __future__ import annotations
 
