@@ -90,11 +90,12 @@ def evaluate(
         profile = profile_of(views[0], labels, len(train_counts), dtype) if profile is None else profile
         vectors |= {name: value.cpu().numpy() for name, value in decomposed(classifier.to(device), profile).items()}
     scalars = evaluation.scalars() | {"class_bias": class_bias(predictions, labels, len(train_counts))}
+    equal = None
     if equalise:
         processes.all_reduce(all_logits)
-        equal, scalars_of_bias = _without_bias(all_logits, labels, train_counts, offsets)
-        return Measured(scalars | scalars_of_bias, vectors, predictions.cpu().numpy(), probability.cpu().numpy(), equal)
-    return Measured(scalars, vectors, predictions.cpu().numpy(), probability.cpu().numpy())
+        equal, of_bias = _without_bias(all_logits, labels, train_counts, offsets)
+        scalars |= of_bias
+    return Measured(scalars, vectors, predictions.cpu().numpy(), probability.cpu().numpy(), equal)
 
 
 def _without_bias(logits: Tensor, labels: Tensor, train_counts: tuple[int, ...], offsets: Tensor | None) -> tuple[Tensor, dict[str, float]]:
