@@ -187,9 +187,10 @@ def batches(entry: Entry) -> None:
 
 def inference_head(entry: Entry) -> None:
     """The fitted head is a plain module from (B, D) to (B, K) that gives the logits that were trained, can be saved and is not trainable."""
-    for counts, dim in ((COUNTS, 3), ((5, 2), 3), ((2, 1) * 500, 2), ((6, 6, 6), 3)):
+    large_batches = {"epochs": 1, "batch_size": 250} if entry.fitting == "sgd" else {}
+    for counts, dim, short in ((COUNTS, 3, {}), ((5, 2), 3, {}), ((2, 1) * 500, 2, large_batches), ((6, 6, 6), 3, {})):
         on = problem(counts, dim)
-        strategy = fit(on, [job(entry)])[0].head()
+        strategy = fit(on, [job(entry, **short)])[0].head()
         _check_module(strategy, on, len(counts))
         if entry.fitting == "sgd":
             features = on.batch(5, torch.float32).features

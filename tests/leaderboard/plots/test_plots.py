@@ -41,19 +41,19 @@ def found(tmp_path_factory, builder):
 
 
 def test_every_plot_is_drawn_and_the_same_bytes_again(found, tmp_path):
-    first, second = (draw_board(found, tmp_path / name) for name in "ab")
-    assert [plot.name for plot in first] == list(PLOTS)
-    for one, other in zip(first, second, strict=True):
-        assert one.svg.read_bytes() == other.svg.read_bytes()
-        assert one.png.read_bytes() == other.png.read_bytes()
-        assert one.svg.read_text().count("<path") > 10
-        picture = np.asarray(Image.open(io.BytesIO(one.png.read_bytes())).convert("L"))
+    drawn = draw_board(found, tmp_path)
+    assert [plot.name for plot in drawn] == list(PLOTS)
+    written = {path: path.read_bytes() for plot in drawn for path in (plot.svg, plot.png)}
+    for plot in drawn:
+        assert plot.svg.read_text().count("<path") > 10
+        picture = np.asarray(Image.open(io.BytesIO(written[plot.png])).convert("L"))
         assert 0.002 < np.mean(picture < 200) < 0.5
-    written = first[0].svg.stat().st_mtime_ns
-    assert draw_board(found, tmp_path / "a") == first
-    assert first[0].svg.stat().st_mtime_ns == written  # the same records: nothing is drawn again
-    first[0].svg.unlink()
-    assert draw_board(found, tmp_path / "a")[0].svg.read_bytes() == second[0].svg.read_bytes()
+    time = drawn[0].svg.stat().st_mtime_ns
+    assert draw_board(found, tmp_path) == drawn
+    assert drawn[0].svg.stat().st_mtime_ns == time  # the same records: nothing is drawn again
+    drawn[0].svg.unlink()
+    assert draw_board(found, tmp_path) == drawn
+    assert {path: path.read_bytes() for path in written} == written
 
 
 def test_no_date_and_no_address_of_this_machine(tmp_path):
