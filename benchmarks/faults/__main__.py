@@ -4,31 +4,29 @@ Every trial runs the command line as processes of their own, in a folder of its 
 with 2 and one line, and where the same command afterwards ends with 0 and gives what an untroubled one gives. A wrong number, a traceback and a lost file are
 counted, and fail the campaign.
 
-The kinds take turns, so that a campaign that runs out of its minutes has tried all of them. The same seed draws the same faults; a moment of a kill depends on the machine.
+The kinds take turns, so that a campaign that runs out of its minutes has tried all of them. Each trial is a line of ``cases.jsonl`` as soon as it ends: the same command at
+the same commit goes on where an earlier one was broken off. The same seed draws the same faults; a moment of a kill depends on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
+import os
 import shutil
 import sys
 import tempfile
 import time
 import traceback
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from benchmarks.faults.campaign import CAMPAIGN
+from benchmarks.faults.cases import Case, as_markdown, cases_of, write_cases
 from benchmarks.faults.commands import apart, import_libraries
-from benchmarks.faults.outcomes import Outcome, Table
+from benchmarks.faults.outcomes import Outcome
 from benchmarks.faults.verbs import template
-
-HEAD = (
-    "# Faults on purpose\n\n`{command}`: {seconds:.0f} s with {jobs} trials at a time, of lt-bench at {commit}. What each kind of fault is, and how it is judged: "
-    "`benchmarks/faults/`. Every verb is compared with what it gives where nothing troubles it.\n\n"
-)
 
 
 def main() -> int:
@@ -42,45 +40,55 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/faults"))
     options = parser.parse_args()
-    kinds = [kind for kind in CAMPAIGN if options.only in kind.name]
-    table, begun = Table({kind.name: [0, 0, 0, 0, 0] for kind in kinds}), time.monotonic()
     import_libraries()
+    here = apart(_machine)
+    commit = str(here["commit"])[:9] + (" with changes" if here["dirty"] else "")
+    planned = [
+        (kind.name, 1000 * options.seed + turn)
+        for turn in range(max(kind.times for kind in CAMPAIGN))
+        for kind in CAMPAIGN
+        if turn < kind.times
+    ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "cases.jsonl"
+    cases = [] if here["dirty"] else [case for case in cases_of(file, commit) if (case.kind, case.seed) in planned]
+    write_cases(file, cases, "w")
+    tried, begun = {(case.kind, case.seed) for case in cases}, time.time()
+    for case in trials(
+        [one for one in planned if one not in tried and options.only in one[0]], commit, options.jobs, begun + 60 * options.minutes
+    ):
+        write_cases(file, [case])
+        cases.append(case)
+        print(f"{time.time() - begun:5.0f} s  {case.kind}, seed {case.seed}, {case.seconds:.0f} s: {case.outcome.summary}", flush=True)
+    machine = f"{here['cpu']} with {os.cpu_count()} processors, {here['platform']}, Python {here['python']}, torch {here['torch']}"
+    if cases:
+        (options.out / "faults.md").write_text(as_markdown(cases, planned, options.seed, machine), encoding="utf-8")
+    return int(any(case.outcome.faults for case in cases))
+
+
+def trials(chosen: Sequence[tuple[str, int]], commit: str, jobs: int, until: float) -> Iterator[Case]:
+    """Do the trials of kinds and seeds, and give each as it ends; none is begun after a moment."""
+    if not chosen:
+        return
     template()
-    turns = [(kind, turn) for turn in range(max(kind.times for kind in kinds)) for kind in kinds if turn < kind.times]
-    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("fork")) as pool:
-        given = [(kind.name, options.seed * 1000 + turn, begun + 60 * options.minutes) for kind, turn in turns]
-        for (kind, _), outcome in zip(turns, pool.map(one_trial, given), strict=True):
-            if outcome is not None:
-                table.add(kind.name, outcome)
-                print(f"{time.monotonic() - begun:5.0f} s  {kind.name}: {outcome.summary}", flush=True)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
+        for done in as_completed([pool.submit(one_trial, kind, seed, commit, until) for kind, seed in chosen]):
+            if (case := done.result()) is not None:
+                yield case
     shutil.rmtree(template())
-    write(table, options, time.monotonic() - begun)
-    return int(bool(table.faults))
 
 
-def one_trial(given: tuple[str, int, float]) -> Outcome | None:
+def one_trial(name: str, seed: int, commit: str, until: float) -> Case | None:
     """A trial in a folder of its own; None once the time is up."""
-    name, seed, until = given
-    if time.monotonic() > until:
+    begun = time.time()
+    if begun > until:
         return None
     with tempfile.TemporaryDirectory(prefix="lt-bench-faults-") as folder:
         try:
-            return next(kind for kind in CAMPAIGN if kind.name == name).trial(Path(folder), seed)
+            outcome = next(kind for kind in CAMPAIGN if kind.name == name).trial(Path(folder), seed)
         except Exception:  # noqa: BLE001 - the other trials go on
-            return Outcome(tracebacks=[f"the trial itself: {traceback.format_exc()[-600:]}"])
-
-
-def write(table: Table, options: argparse.Namespace, seconds: float) -> None:
-    """The table as Markdown and as JSON."""
-    here = apart(_machine)
-    command = f"python -m benchmarks.faults --minutes {options.minutes:g} --seed {options.seed}" + (
-        f" --only '{options.only}'" if options.only else ""
-    )
-    options.out.mkdir(parents=True, exist_ok=True)
-    head = HEAD.format(command=command, seconds=seconds, jobs=options.jobs, commit=str(here["commit"])[:7])
-    (options.out / "faults.md").write_text(head + "\n".join(table.lines()) + "\n", encoding="utf-8")
-    document = {"command": command, "seconds": round(seconds), "environment": here, "rows": table.named_rows(), "faults": table.faults}
-    (options.out / "faults.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            outcome = Outcome(tracebacks=[f"the trial itself: {traceback.format_exc()[-600:]}"])
+    return Case(commit, name, seed, outcome, round(time.time() - begun, 1))
 
 
 def _machine() -> dict[str, object]:

@@ -130,6 +130,8 @@ def _be(
     code = 1
     try:
         os.setsid()
+        with suppress(OSError):  # Linux weighs a session as a whole: a new one is as nice as the campaign
+            Path("/proc/self/autogroup").write_text(str(os.nice(0)))
         os.chdir(cwd)
         for pipe, descriptor in zip(said, (1, 2), strict=True):
             os.dup2(pipe, descriptor)

@@ -7,7 +7,9 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from benchmarks.faults.commands import call, environment
@@ -32,23 +34,28 @@ def flipped(pattern: str, needs: tuple[str, ...], words: tuple[str, ...]) -> Cal
 
     def trial(place: Path, seed: int) -> Outcome:
         outcome, draw = Outcome(), random.Random(f"{pattern} {seed}")
-        intact = place / "intact"
-        asked = furnish(intact, Verb("", words, needs, ()))
-        _, meant = said(intact, asked)
-        work = place / "work"
-        asked = furnish(work, Verb("", words, needs, ()))
-        if not list(work.glob(pattern)):  # kept by the command itself
-            said(work, asked)
-        path = draw.choice(sorted(work.glob(pattern)))
+        asked = furnish(place, Verb("", words, needs, ()))
+        if not list(place.glob(pattern)):  # kept by the command itself
+            said(place, asked)
+        path = draw.choice(sorted(place.glob(pattern)))
         what, content = (odd_json if path.suffix == ".json" and seed % 2 else damaged)(path.read_bytes(), draw)
         path.write_bytes(content)
-        done, says = said(work, asked)
+        done, says = said(place, asked)
         outcome.judge(f"{path.name}, {what}", done)
-        if done.returncode == 0 and says != meant:
+        if done.returncode == 0 and says != said_of_intact(needs, words):
             outcome.wrong.append(f"{path.name}, {what}: {words[0]} says something else")
         return outcome
 
     return trial
+
+
+@cache
+def said_of_intact(needs: tuple[str, ...], words: tuple[str, ...]) -> str:
+    """What a command says of files without a fault."""
+    with tempfile.TemporaryDirectory(prefix="lt-bench-intact-") as folder:
+        done, says = said(Path(folder), furnish(Path(folder), Verb("", words, needs, ())))
+    assert done.returncode == 0, done.stderr
+    return says
 
 
 def said(place: Path, words: tuple[str, ...]) -> tuple[subprocess.CompletedProcess[str], str]:

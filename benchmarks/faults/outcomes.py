@@ -1,4 +1,4 @@
-"""What came of trials, and the table of it."""
+"""What came of a trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from typing import Any
 
 TIMES = {"time", "exported", "seal", "files", "seconds", "environment", "versions"}
 """Fields of JSON files that differ between two untroubled runs; `files` and `seal` are digests over files with times in them."""
-COLUMNS = ["tried", "survived", "wrong numbers", "tracebacks", "lost files"]
 
 
 @dataclass
@@ -27,9 +26,14 @@ class Outcome:
     lost: list[str] = field(default_factory=list)
 
     @property
+    def faults(self) -> list[str]:
+        """All of them."""
+        return [*self.wrong, *self.tracebacks, *self.lost]
+
+    @property
     def summary(self) -> str:
         """One word, or every fault."""
-        return "; ".join((*self.wrong, *self.tracebacks, *self.lost)) or "survived"
+        return "; ".join(self.faults) or "survived"
 
     def judge(self, what: str, done: subprocess.CompletedProcess[str], codes: tuple[int, ...] = (0, 2)) -> None:
         """Count a traceback, an exit code that is not among ``codes``, or an end with 2 that is not said in one line."""
@@ -40,40 +44,17 @@ class Outcome:
     def compare(self, what: str, now: dict[str, object], right: dict[str, object]) -> None:
         """Count files that are not there, and files that say something else."""
         self.lost += [f"{what}: no {name}" for name in sorted(right.keys() - now.keys())]
-        self.wrong += [f"{what}: {name} says something else" for name in sorted(right.keys() & now.keys()) if now[name] != right[name]]
+        self.wrong += [
+            f"{what}: {name} says something else{_first_difference(now[name], right[name])}"
+            for name in sorted(right.keys() & now.keys())
+            if now[name] != right[name]
+        ]
 
     def no_leftovers(self, what: str, place: Path) -> None:
         """Count what a command that ended well left of one that did not."""
         self.lost += [
             f"{what}: left {path.name}" for ending in ("partial", "extracting") for path in sorted(place.rglob(f".*.{ending}"))[:1]
         ]
-
-
-@dataclass
-class Table:
-    """Counts by kind of fault."""
-
-    rows: dict[str, list[int]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-
-    def add(self, name: str, outcome: Outcome) -> None:
-        """Count a trial."""
-        row = self.rows.setdefault(name, [0, 0, 0, 0, 0])
-        counts = [len(outcome.wrong), len(outcome.tracebacks), len(outcome.lost)]
-        for position, count in enumerate([1, int(not any(counts)), *counts]):
-            row[position] += count
-        self.faults += [f"{name}: {line}" for line in (*outcome.wrong, *outcome.tracebacks, *outcome.lost)]
-
-    def named_rows(self) -> dict[str, dict[str, int]]:
-        """The counts by kind and by their names."""
-        return {name: dict(zip(COLUMNS, counts, strict=True)) for name, counts in self.rows.items()}
-
-    def lines(self) -> list[str]:
-        """A Markdown table."""
-        head = ["fault", *COLUMNS]
-        rows = [[name, *map(str, counts)] for name, counts in self.rows.items()]
-        total = ["all", *(str(sum(row[position] for row in self.rows.values())) for position in range(5))]
-        return ["| " + " | ".join(row) + " |" for row in (head, [":--", *["--:"] * 5], *rows, total)]
 
 
 def contents(place: Path, patterns: Iterable[str]) -> dict[str, object]:
@@ -92,6 +73,13 @@ def _said(path: Path) -> object:
     if path.suffix == ".csv":
         return [{key: cell for key, cell in row.items() if key != "fit_s"} for row in csv.DictReader(io.StringIO(content.decode()))]
     return hashlib.sha256(content).hexdigest()
+
+
+def _first_difference(now: object, right: object) -> str:
+    """Where two values of JSON differ first, and what they say there."""
+    if isinstance(now, dict) and isinstance(right, dict) and now.keys() == right.keys():
+        return next(f".{key}{_first_difference(now[key], right[key])}" for key in now if now[key] != right[key])
+    return f": {now!r:.60}, not {right!r:.60}"
 
 
 def _without_times(value: Any) -> Any:

@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
+from benchmarks.faults.cases import Case, as_markdown, cases_of, write_cases
 from benchmarks.faults.commands import HOOK
 from benchmarks.faults.edits import compare
 from benchmarks.faults.mutations import damaged, odd_json
-from benchmarks.faults.outcomes import COLUMNS, Outcome, Table, contents
+from benchmarks.faults.outcomes import Outcome, contents
 
 
 def ended(code, errors=""):
@@ -40,15 +41,37 @@ def test_other_contents_are_wrong_missing_ones_lost_and_times_are_no_contents(tm
     (tmp_path / "c" / "r.npz").unlink()
     (tmp_path / "c" / ".r.json.123.partial").touch()
     a, b, c = (contents(tmp_path / name, ["*"]) for name in "abc")
-    table = Table()
-    for other in (b, c):
-        outcome = Outcome()
-        outcome.compare("run", other, a)
-        table.add("kill", outcome)
-    outcome.no_leftovers("run", tmp_path / "c")
-    assert len(outcome.lost) == 2
-    assert table.named_rows() == {"kill": dict(zip(COLUMNS, (2, 1, 1, 0, 1), strict=True))}
-    assert table.lines()[-1] == "| all | 2 | 1 | 1 | 0 | 1 |"
+    same, other = Outcome(), Outcome()
+    same.compare("run", b, a)
+    other.compare("run", c, a)
+    other.no_leftovers("run", tmp_path / "c")
+    assert same.faults == []
+    assert [len(other.wrong), len(other.tracebacks), len(other.lost)] == [1, 0, 2]
+
+
+def test_a_campaign_that_is_broken_off_goes_on_and_its_table_names_what_remains(tmp_path):
+    file = tmp_path / "cases.jsonl"
+    assert cases_of(file, "abc") == []
+    survived, other = (
+        Case("abc", "kill", 0, Outcome(), 1.0, 60.0),
+        Case("abc", "race", 1, Outcome(["a number\n changed"], [], ["a", "b"]), 2.0, 63.0),
+    )
+    write_cases(file, [Case("of another commit", "kill", 0, Outcome(), 1.0)], "w")
+    write_cases(file, [survived])
+    write_cases(file, [other])
+    with file.open("a") as lines:
+        lines.write('{"commit": "abc", "ki')
+    cases = cases_of(file, "abc")
+    assert cases == [survived, other]
+    text = as_markdown(cases, [("kill", 0), ("kill", 1), ("race", 1)], 0, "a machine")
+    assert "at commit abc, 1970-01-01 00:00 to 1970-01-01 00:01 UTC" in text
+    for line in (
+        "| kill | 2 | 1 | 1 | 0 | 0 | 0 |",
+        "| race | 1 | 1 | 0 | 1 | 0 | 2 |",
+        "| all | 3 | 2 | 1 | 1 | 0 | 2 |",
+        "- race, seed 1: a number changed; a; b",
+    ):
+        assert line in text.splitlines()
 
 
 @pytest.mark.parametrize(
