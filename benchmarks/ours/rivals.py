@@ -19,7 +19,10 @@ OURS: dict[str, Grid] = {
         "power": (0.0, 0.75), "mix": (0.25, 0.5, 1.0), "tau": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "ridge": (0.01, 0.03, 0.1),
     },
     "los_prototypes": {"epsilon": (0.9, 0.98), "lr": (5e-4, 1.5e-3), "mix": (0.25, 0.5, 1.0), "tau": (0.0, 0.2, 0.4, 0.6)},
+    "compose": {"trainable": ("none",), "at_inference": ("match_prior(power=0.0)",)},
 }  # fmt: skip
+REFERENCES: dict[str, Grid] = {"joint": {}}
+"""Measured beside them, with nothing to choose."""
 RIVALS: dict[str, Grid] = {
     "los": {"epsilon": (0.3, 0.7, 0.9, 0.98), "lr": (5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3, 1.5e-2)},
     "logit_adjustment": {"tau": tuple(round(0.1 * step, 1) for step in range(24))},

@@ -33,7 +33,7 @@ SUBJECTS = (
     "leaderboard",
     "identity",
 )
-ON_REQUEST = ("inat",)  # a quarter of an hour and 2 GB of the disk
+ON_REQUEST = ("inat", "closed_form")  # minutes to a quarter of an hour, and gigabytes of memory or of the disk
 OUT = Path(__file__).resolve().parents[1] / "results"
 
 

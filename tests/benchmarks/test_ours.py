@@ -1,3 +1,12 @@
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.ours import judge, protocol
+from benchmarks.ours.boards import BOARDS
 from benchmarks.ours.rivals import OURS, POINTS, RIVALS, points
 from lt_bench.strategies.registry import find
 
@@ -5,7 +14,7 @@ from lt_bench.strategies.registry import find
 def test_every_strategy_has_the_same_budget_of_points_that_it_accepts():
     for name, grid in (OURS | RIVALS).items():
         chosen = points(grid)
-        assert len(chosen) == (3 if name == "ncm" else POINTS), name
+        assert len(chosen) == {"ncm": 3, "compose": 1}.get(name, POINTS), name
         assert len({tuple(point.values()) for point in chosen}) == len(chosen)
         declared = {one.name: one for one in find(name).hyperparameters}
         for point in chosen:
@@ -20,3 +29,26 @@ def test_points_are_the_same_every_time_and_of_the_product():
     grid = OURS["scatter_prototypes"]
     assert points(grid) == points(grid)
     assert all(point[key] in grid[key] for point in points(grid) for key in grid)
+
+
+def test_an_interval_is_students_over_units():
+    mean, half = judge.with_interval(np.array([1.0, 2.0, 3.0]))
+    assert (mean, half) == pytest.approx((2.0, 4.302653 / math.sqrt(3)))  # t(0.975; 2), standard deviation 1
+
+
+def test_a_board_is_run_once_and_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, board = ["joint", "ncm", "compose"], BOARDS[0]
+    assert [line.split(":")[1].strip() for line in protocol.run(board, names, tmp_path, tmp_path / "results")] == names
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
+    list(protocol.run(board, names, tmp_path, tmp_path / "results"))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")} == before
+    monkeypatch.setattr("sys.argv", ["judge", "--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")])
+    judge.main()
+    with (tmp_path / "out" / "runs.csv").open() as file:
+        runs = {row["strategy"]: row for row in csv.DictReader(file)}
+    gap = 100 * (float(runs["compose"]["test/macro_accuracy"]) - float(runs["ncm"]["test/macro_accuracy"]))
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert f"Less the best rival, `ncm`: `joint + match_prior` {gap:+.2f} (" in page
+    assert f"| `joint + match_prior` | best rival | {gap:+.2f} | ± nan | {int(gap > 0)} of 1 |" in page
+    with (tmp_path / "out" / "points.csv").open() as file:
+        assert [row["strategy"] for row in csv.DictReader(file)] == ["ncm"] * 3

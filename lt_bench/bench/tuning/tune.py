@@ -36,6 +36,9 @@ CRITERIA = {
     "cost": "mean cost",
 }
 
+Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
+"""Values by hyper-parameter, of which every combination is a point; or the points."""
+
 
 def tune(
     entry: Entry,
@@ -43,7 +46,7 @@ def tune(
     seeds: Sequence[int],
     *,
     fixed: dict[str, Any] | None = None,
-    grid: Mapping[str, Sequence[Any]] | None = None,
+    grid: Grid | None = None,
     workers: int | None = 1,
     watcher: Watcher | None = None,
     objective: Objective = MACRO,
@@ -55,7 +58,7 @@ def tune(
         bench: the opened cache.
         seeds: repetitions of every point.
         fixed: hyper-parameters that leave the grid.
-        grid: values to try by hyper-parameter; by default the strategy's own.
+        grid: values to try by hyper-parameter, or the points themselves; by default the strategy's own.
         workers: processes that share the points, None for as many as pay. They import the main module anew, which not every script or notebook can stand.
         watcher: is told how far they are.
         objective: that decides.
@@ -109,12 +112,14 @@ def check_validation(cache: FeatureCache) -> None:
         )
 
 
-def grid_points(entry: Entry, fixed: dict[str, Any], grid: Mapping[str, Sequence[Any]] | None = None) -> list[dict[str, Any]]:
-    """The Cartesian product of a grid, by default the strategy's, without the fixed hyper-parameters.
+def grid_points(entry: Entry, fixed: dict[str, Any], grid: Grid | None = None) -> list[dict[str, Any]]:
+    """The points given, or the Cartesian product of a grid, by default the strategy's, without the fixed hyper-parameters.
 
     Raises:
         UserError: nothing is left to choose.
     """
+    if grid is not None and not isinstance(grid, Mapping):
+        return [dict(point) for point in grid]
     free = {name: values for name, values in (entry.grid if grid is None else grid).items() if name not in fixed}
     if not free:
         raise UserError(f"strategy {entry.name} has nothing to tune" + (" beside what is fixed" if entry.grid else ": it declares no grid"))
