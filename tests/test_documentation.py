@@ -38,6 +38,7 @@ STAND_INS = (
     (r"migrate '~/\.cache/lt-bench/caches'", "migrate home/caches"),
     (r"results/folder/RECORD\.json", "RECORD"),
     (r"predict EXPORT FOLDER", "predict EXPORT photos/test/oak"),
+    (r"update EXPORT --data-dir photos", "update EXPORT --data-dir more_photos"),
     (r"(epoch-|--keep-epochs )100(,130)?", r"\g<1>1\g<2>"),
     (r"epoch-130|,130", lambda found: found.group().replace("130", "2")),
     (r"^(pretrain .*)", r"\1 --epochs 3"),
@@ -202,6 +203,7 @@ class Readers:
         write_cifar10(folder / "images" / "cifar10", n_max=6)
         counts = {f"{split}/{name}": n for split, n in (("train", 6), ("val", 2), ("test", 2)) for name in ("ash", "oak")}
         write_photos(folder / "photos", counts)
+        write_photos(folder / "more_photos", {name: n + 3 for name, n in counts.items()})
 
     def weights(self, folder: Path) -> None:
         """Files of networks that were never trained."""

@@ -1,8 +1,8 @@
-"""The verbs of a classifier in use: ``export``, ``predict``, ``evaluate``."""
+"""The verbs of a classifier in use: ``export``, ``predict``, ``evaluate``, ``update``."""
 
 from __future__ import annotations
 
-from lt_bench.bench.options import EvaluateOptions, ExportOptions, PredictOptions
+from lt_bench.bench.options import EvaluateOptions, ExportOptions, PredictOptions, UpdateOptions
 from lt_bench.cli.output import Output
 
 
@@ -56,3 +56,19 @@ def evaluate_verb(options: EvaluateOptions, output: Output) -> None:
     error = done["calibration_error"]
     output.say(f"calibration error {error['before']:.2%} before calibration and prior, {error['after']:.2%} after")
     output.data(done)
+
+
+def update_verb(options: UpdateOptions, output: Output) -> None:
+    """The classifier with new images, beside the earlier one.
+
+    Raises:
+        UserError: as ``deploy.update.update``.
+    """
+    from lt_bench.deploy.update import update
+
+    done = update(options, output.note)
+    for comparison in done.comparisons:
+        output.say(comparison.line(done.objective))
+    output.say(f"new classifier: {done.directory} (record {done.record}, cache {done.cache}); {options.export} stays as it is")
+    output.say(done.recommendation)
+    output.data(done.document())

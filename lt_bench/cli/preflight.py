@@ -19,6 +19,7 @@ from lt_bench.bench.options import (
     PretrainOptions,
     RunOptions,
     TuneOptions,
+    UpdateOptions,
     UseOptions,
     VerifyOptions,
 )
@@ -28,6 +29,7 @@ from lt_bench.bench.sources.find_cache import find_fitting
 from lt_bench.bench.tuned import chosen
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import layout
+from lt_bench.deploy.files import read_description
 from lt_bench.features.manifest import read_manifest
 from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.results.store import read_record
@@ -129,6 +131,17 @@ def predict(options: UseOptions) -> None:
 def evaluate(options: UseOptions) -> None:
     """The classifier and the labelled inputs."""
     _require_use(options, "evaluate needs an export and labelled inputs: lt-bench evaluate EXPORT FOLDER")
+
+
+def update(options: UpdateOptions) -> None:
+    """The export, the images, the weights and the place of the records."""
+    if options.export is None or options.data_dir is None:
+        raise UserError("update needs an export and the images, earlier and new ones: lt-bench update EXPORT --data-dir DIR")
+    require_images("", options.data_dir, None, None)
+    require_file(options.weights, _WEIGHTS)
+    check_objective(options.objective)
+    _require_place(options.results)
+    read_description(options.export)
 
 
 def _require_use(options: UseOptions, usage: str) -> None:

@@ -78,6 +78,13 @@ VERBS: dict[str, Verb] = {
         json=True,
         preflight="evaluate",
     ),
+    "update": Verb(
+        "an exported classifier fitted anew with new images, beside the earlier one",
+        "UpdateOptions",
+        "deploy:update_verb",
+        json=True,
+        preflight="update",
+    ),
     "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True, preflight="verify"),
     "validate": Verb(
         "whether records, tunings, caches, exports and checkpoints are as they were written",

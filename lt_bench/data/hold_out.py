@@ -14,7 +14,9 @@ TEST_SHARE, VAL_SHARE = 0.2, 0.1
 Shares = Mapping[str, float]
 
 
-def hold_out(labels: NDArray[np.integer], shares: Shares, keys: Sequence[str], seed: int = 0) -> dict[str, NDArray[np.int64]]:
+def hold_out(
+    labels: NDArray[np.integer], shares: Shares, keys: Sequence[str], seed: int = 0, settled: Mapping[str, str] | None = None
+) -> dict[str, NDArray[np.int64]]:
     """Split rows: ``train`` and one split for every share, each in source order.
 
     The seeded hash of a row's key is a place in [0, 1); the first share takes the places below it, the second those above, training the rest. So a row's
@@ -27,6 +29,7 @@ def hold_out(labels: NDArray[np.integer], shares: Shares, keys: Sequence[str], s
         shares: share of each held-out split, e.g. ``{"test": 0.2, "val": 0.1}``; scarce images go to the first.
         keys: (N,) what the membership is by: the content of the image, or the group that it belongs to.
         seed: mixed into the hash.
+        settled: splits of keys that are known already; these keys are never moved.
 
     Raises:
         UserError: a seed below 0.
@@ -36,13 +39,15 @@ def hold_out(labels: NDArray[np.integer], shares: Shares, keys: Sequence[str], s
     names, key = np.unique(np.asarray(keys), return_inverse=True)
     places = np.array([_place(str(name), seed) for name in names])
     part = np.searchsorted(np.cumsum(list(shares.values())), places, side="right")  # 0 is the first share
-    train = len(shares)
+    train, number_of = len(shares), {name: number for number, name in enumerate((*shares, "train"))}
+    before = np.array([number_of.get((settled or {}).get(str(name), ""), -1) for name in names])
+    part = np.where(before >= 0, before, part)
     classes = list(_keys_by_class(labels, key, places))
-    last = [members[-1] for members in classes]
+    last = [free[-1] for members in classes if not (before[members] == train).any() and (free := members[before[members] < 0]).size]
     part[last] = train
     for number in range(train):
         lacking = (members for members in classes if members.size > number + 1 and not (part[members] == number).any())
-        movable = part >= number  # what an earlier share has stays there
+        movable = (part >= number) & (before < 0)  # what an earlier share has stays there
         movable[last] = False
         moved = [first[0] for members in lacking if (first := members[movable[members]]).size]
         part[moved] = number

@@ -83,10 +83,11 @@ def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[st
     """Splits, class names and origin of the validation images, for data of which no subset is drawn."""
     seed = reading.get("split_seed", 0)
     if spec.layout == "folders":
-        return read_class_folders(data_dir, seed=seed, group_pattern=reading.get("group_pattern"))
+        return read_class_folders(data_dir, seed=seed, group_pattern=reading.get("group_pattern"), settled=reading.get("settled"))
     if spec.layout == "table":
         image, label, split = reading.get("image_column"), reading.get("label_column"), reading.get("split_column")
-        return read_table(data_dir, image, label, split, seed, reading.get("group_column"), reading.get("image_root"))
+        groups, root = reading.get("group_column"), reading.get("image_root")
+        return read_table(data_dir, image, label, split, seed, groups, root, reading.get("settled"))
     root = data_root(spec, data_dir)
     splits, names = listed_splits(spec, root)
     for split, images in splits.items():

@@ -17,6 +17,9 @@ from lt_bench.data.hold_out import Shares, hold_out, words
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.splits import Rows
 
+Settled = Mapping[str, str]
+"""The split of each content (see ``contents``) that is known already."""
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -85,7 +88,7 @@ def column_groups(table: Path, frame: pd.DataFrame, column: str) -> Groups:
 
 
 def drawn_split(
-    images: ImageList, shares: Shares, seed: int, names: Sequence[str], groups: Groups | None = None
+    images: ImageList, shares: Shares, seed: int, names: Sequence[str], groups: Groups | None = None, settled: Settled | None = None
 ) -> tuple[dict[str, Rows], str]:
     """Rows of a split that is made, and how it was, in words.
 
@@ -95,12 +98,18 @@ def drawn_split(
         seed: of the split.
         names: (K,) class names, for messages.
         groups: of ``images``; without, each image is by its own content, so that equal ones stay together.
+        settled: splits that contents have already; their groups stay with them.
 
     Raises:
         UserError: a class of a single group, or a file that cannot be read.
     """
     if groups is None:
-        return hold_out(images.labels, shares, contents(images), seed), words(shares, seed)
+        return hold_out(images.labels, shares, contents(images), seed, settled), words(shares, seed)
+    of_groups = (
+        {group: settled[one] for one, group in zip(contents(images), groups.of.tolist(), strict=True) if one in settled}
+        if settled
+        else None
+    )
     for label in np.unique(images.labels):
         only = np.unique(groups.of[images.labels == label])
         if only.size == 1:
@@ -108,7 +117,7 @@ def drawn_split(
                 f"{groups.source}: all images of class {names[label]!r} are of one group ({str(only[0])!r}), so it cannot be in training and held out; "
                 "gather another group of it or leave the class out"
             )
-    return hold_out(images.labels, shares, groups.of.tolist(), seed), words(shares, seed, groups.words)
+    return hold_out(images.labels, shares, groups.of.tolist(), seed, of_groups), words(shares, seed, groups.words)
 
 
 def contents(images: ImageList) -> list[str]:

@@ -5,7 +5,7 @@ Help texts are those of the docstrings: an option is explained where its class i
 
 from lt_bench.bench.options.board import DiffOptions, LeaderboardOptions, MigrateOptions, ReportOptions, WandbOptions
 from lt_bench.bench.options.choices import Accelerator, Augment, Dtype, Head, Precision, Wandb
-from lt_bench.bench.options.deploy import EvaluateOptions, ExportOptions, PredictOptions, UseOptions
+from lt_bench.bench.options.deploy import EvaluateOptions, ExportOptions, PredictOptions, UpdateOptions, UseOptions
 from lt_bench.bench.options.features import ExtractOptions, ImportOptions, PretrainOptions
 from lt_bench.bench.options.fits import BenchOptions, CheckOptions, FitOptions, RunOptions, StrategyChoice, TuneOptions, VerifyOptions
 from lt_bench.bench.options.images import CacheOptions, DataOptions, ImageOptions, WritingOptions, reading
@@ -38,6 +38,7 @@ __all__ = [
     "RunOptions",
     "StrategyChoice",
     "TuneOptions",
+    "UpdateOptions",
     "UseOptions",
     "ValidateOptions",
     "VerifyOptions",

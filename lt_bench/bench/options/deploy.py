@@ -1,4 +1,4 @@
-"""Options of ``export``, ``predict`` and ``evaluate``."""
+"""Options of ``export``, ``predict``, ``evaluate`` and ``update``."""
 
 from __future__ import annotations
 
@@ -76,3 +76,37 @@ class EvaluateOptions(UseOptions):
     Attributes:
         inputs: folder of class folders, or a table of path and label; an array file of features and labels for an export without backbone
     """
+
+
+@dataclass
+class UpdateOptions:
+    """An exported classifier fitted anew where images were added.
+
+    Attributes:
+        export: directory that `lt-bench export` wrote; it stays as it is
+        data_dir: where the images are now, earlier and new ones
+        image_root: tables: folder that the paths are relative to (default: as before, else that of the table)
+        weights: the weights of the backbone, those that the cache was extracted with (default: those of its package)
+        cache: the export's feature cache, where it is not in a known place
+        results: directory of run records
+        out: directory of the new export (default: STRATEGY-DATASET-ID beside the other)
+        objective: what the two classifiers are compared by, as of `leaderboard` (default: macro where the test images are imbalanced, else micro)
+        accelerator: device of a fit
+        workers: processes that decode image files (default: by the cores; 0: none)
+        skip_broken: leave out images that cannot be decoded, and name them
+        trust_program: run the program that a head of your own was exported as
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("export",)
+    export: Path | None = None
+    data_dir: Path | None = None
+    image_root: Path | None = None
+    weights: Path | None = None
+    cache: str | None = None
+    results: Path = Path("results")
+    out: Path | None = None
+    objective: str | None = None
+    accelerator: Accelerator = "auto"
+    workers: int | None = None
+    skip_broken: bool = False
+    trust_program: bool = False

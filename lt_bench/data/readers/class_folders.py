@@ -11,7 +11,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
 from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF
 from lt_bench.data.images.image_list import ImageList, image_list
-from lt_bench.data.membership import Groups, drawn_split, pattern_groups
+from lt_bench.data.membership import Groups, Settled, drawn_split, pattern_groups
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -26,7 +26,7 @@ _JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 def read_class_folders(
-    root: Path, *, names: tuple[str, ...] | None = None, seed: int = 0, group_pattern: str | None = None
+    root: Path, *, names: tuple[str, ...] | None = None, seed: int = 0, group_pattern: str | None = None, settled: Settled | None = None
 ) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Read class folders.
 
@@ -39,6 +39,7 @@ def read_class_folders(
         names: expected class names, if known.
         seed: of the held-out splits.
         group_pattern: see ``Reading``.
+        settled: see ``Reading``.
 
     Returns:
         The splits, the class names, and the origin of test and validation images, in words.
@@ -49,12 +50,12 @@ def read_class_folders(
     tops = _split_folders(root)
     if tops:
         splits, classes = read_split_folders(root, names)
-        completed, origin = _completed(splits, tops, classes, seed, group_pattern)
+        completed, origin = _completed(splits, tops, classes, seed, group_pattern, settled)
         return completed, classes, origin
     classes = names or _classes(root)
     whole, shares = _read(root, "", classes, "train"), {"test": TEST_SHARE, "val": VAL_SHARE}
     groups = None if group_pattern is None else pattern_groups(group_pattern, whole.paths, root)
-    chosen, how = drawn_split(whole, shares, seed, classes, groups)
+    chosen, how = drawn_split(whole, shares, seed, classes, groups, settled)
     return _non_empty({split: whole.take(index) for split, index in chosen.items()}), classes, f"held out: {how}"
 
 
@@ -84,7 +85,12 @@ def _split_folders(root: Path) -> dict[str, str]:
 
 
 def _completed(
-    splits: dict[str, ImageList], tops: dict[str, str], classes: tuple[str, ...], seed: int, group_pattern: str | None
+    splits: dict[str, ImageList],
+    tops: dict[str, str],
+    classes: tuple[str, ...],
+    seed: int,
+    group_pattern: str | None,
+    settled: Settled | None,
 ) -> tuple[dict[str, ImageList], str]:
     """Splits in which a val folder without a test folder became the test set, and missing validation images are held out of train; and where those are from."""
     groups = None if group_pattern is None else _groups_apart(splits, group_pattern)
@@ -94,7 +100,7 @@ def _completed(
     if "val" in splits:
         return _non_empty(splits), f"the folder {tops['val']}"
     whole = splits["train"]
-    chosen, how = drawn_split(whole, {"val": VAL_SHARE}, seed, classes, groups)
+    chosen, how = drawn_split(whole, {"val": VAL_SHARE}, seed, classes, groups, settled)
     splits |= {split: whole.take(index) for split, index in chosen.items()}
     origin = f"held out of {tops['train']}: {how}" + (f"; the folder {tops['val']} is the test set" if is_test else "")
     return _non_empty(splits), origin

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
 from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list, require_present
-from lt_bench.data.membership import Groups, column_groups, drawn_split
+from lt_bench.data.membership import Groups, Settled, column_groups, drawn_split
 from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_images
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -41,6 +41,7 @@ def read_table(
     seed: int = 0,
     group_column: str | None = None,
     image_root: Path | None = None,
+    settled: Settled | None = None,
 ) -> tuple[dict[str, ImageList], tuple[str, ...], str]:
     """Read a table of images.
 
@@ -55,6 +56,7 @@ def read_table(
         seed: of the held-out splits.
         group_column: of groups that stay together; none by default.
         image_root: folder that paths are relative to, by default the table's.
+        settled: see ``Reading``.
 
     Returns:
         The splits, the class names, and the origin of validation images, in words.
@@ -79,7 +81,7 @@ def read_table(
     if split_column:
         _require_column(path, frame, split_column, "split")
     groups = None if group_column is None else column_groups(path, frame, group_column)
-    index, origin = _splits(path, frame, split_column or SPLIT_COLUMN, whole, names, groups, seed)
+    index, origin = _splits(path, frame, split_column or SPLIT_COLUMN, whole, names, groups, seed, settled)
     splits = {name: whole.take(rows) for name, rows in index.items() if rows.size}
     lacking = np.setdiff1d(np.arange(len(names)), splits["train"].labels)
     if lacking.size:
@@ -204,10 +206,17 @@ def _numbered(path: Path, ids: np.ndarray, known: tuple[str, ...] | None) -> tup
 
 
 def _splits(
-    path: Path, frame: pd.DataFrame, column: str, whole: ImageList, names: tuple[str, ...], groups: Groups | None, seed: int
+    path: Path,
+    frame: pd.DataFrame,
+    column: str,
+    whole: ImageList,
+    names: tuple[str, ...],
+    groups: Groups | None,
+    seed: int,
+    settled: Settled | None,
 ) -> tuple[dict[str, np.ndarray], str]:
     if column not in frame.columns:
-        chosen, how = drawn_split(whole, {"test": TEST_SHARE, "val": VAL_SHARE}, seed, names, groups)
+        chosen, how = drawn_split(whole, {"test": TEST_SHARE, "val": VAL_SHARE}, seed, names, groups, settled)
         return chosen, f"held out: {how}"
     empty = np.flatnonzero(frame[column].isna())
     if empty.size:
@@ -226,5 +235,5 @@ def _splits(
     if rows["val"].size:
         return rows, "rows of split val"
     train = rows["train"]
-    held, how = drawn_split(whole.take(train), {"val": VAL_SHARE}, seed, names, None if groups is None else groups.take(train))
+    held, how = drawn_split(whole.take(train), {"val": VAL_SHARE}, seed, names, None if groups is None else groups.take(train), settled)
     return {name: train[index] for name, index in held.items()} | {"test": rows["test"]}, f"held out of the training rows: {how}"

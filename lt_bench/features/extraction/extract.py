@@ -23,6 +23,7 @@ from lt_bench.data.near import near_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.features.audit import option
 from lt_bench.features.cache import open_cache
+from lt_bench.features.extraction.earlier import Fresh
 from lt_bench.features.extraction.inputs import Inputs, inputs_of, require_size
 from lt_bench.features.extraction.pace import Pace, Spent, summary
 from lt_bench.features.extraction.publish import VERB, publish, sample_name
@@ -78,7 +79,11 @@ def _extract_missing(
 ) -> Manifest:
     description = processes.first_does(lambda: _compared(request, loaded, inputs, console, processes.local))
     network = _for_inference(request, loaded.network, inputs.augmentation.size)
-    source, plans = _source(request, inputs, processes.local), request.plans()
+    plans = request.plans()
+    if request.earlier is not None:
+        request.earlier.require(description, plans)
+    fresh = Fresh.of(request.earlier, plans)
+    source = _source(request, inputs, processes.local, fresh)
     batch = request.batch_size or (250 if inputs.augmentation.size < 64 else 125 if request.device.type == "cuda" else CPU_BATCH)
     shard = max(1, SHARD_VIEWS // (request.views + 1))
     key = identity(
@@ -88,6 +93,7 @@ def _extract_missing(
         device=request.device.type,
         torch=torch.__version__,
         sums=True,
+        **({} if request.earlier is None else {"earlier": request.earlier.cache.key}),
     )
     store_of = partial(Resumable, request.out, key, plans, loaded.network.dim, request.dtype, shard, standardise=request.standardise)
     missing = processes.first_does(lambda: _missing(store_of()))
@@ -95,15 +101,15 @@ def _extract_missing(
     totals = {split: len(plan) * len(plan.views) for split, plan in plans.items()}
     pace = Pace(request.name, totals, console if request.progress else None, store.views_written if processes.world > 1 else None)
     for split, plan in plans.items():
-        pace.skip(split, len(plan.views) * (len(plan) - sum(stop - start for start, stop in missing[split])))
+        pace.skip(split, len(plan.views) * (len(plan) - sum(stop - start for start, stop in fresh.runs(split, missing[split]))))
     forward = _Forward(network, Normalise(inputs.evaluation.mean, inputs.evaluation.std).to(request.device), request.device)
 
     def write() -> Spent:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), torch.inference_mode():
             for split, shards in _share(missing, processes).items():
-                features = _features(forward, source, split, plans[split], shards, batch, pace)
+                features = _features(forward, source, split, plans[split], fresh.runs(split, shards), batch, pace)
                 with store.stopping():
-                    _write_shards(request, store, split, shards, features)
+                    _write_shards(request, store, split, shards, features, fresh)
         return pace.spent()
 
     spent = processes.all_do(write)
@@ -155,7 +161,7 @@ def _share(missing: Mapping[str, Sequence[Run]], processes: Processes) -> dict[s
 def _features(
     forward: _Forward, source: Source, split: str, plan: SplitPlan, shards: Sequence[Run], batch: int, pace: Pace
 ) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
-    """Features of every batch of the shards by view; while the device works on one batch, the next is fetched."""
+    """Features of every batch of the shards, which count the images of the source, by view; while the device works on one batch, the next is fetched."""
     flip = "flip" in plan.views
     views = [view for view in plan.views if view != "flip"]
     n = max(1, batch // len(plan.views))
@@ -186,24 +192,30 @@ class _Forward:
 
 
 def _write_shards(
-    request: Request, store: Resumable, split: str, shards: Sequence[Run], batches: Iterator[tuple[Batch, dict[str, Tensor]]]
+    request: Request,
+    store: Resumable,
+    split: str,
+    shards: Sequence[Run],
+    batches: Iterator[tuple[Batch, dict[str, Tensor]]],
+    fresh: Fresh,
 ) -> None:
     """Write the shards as their batches come, unless another process has failed."""
-    for start, stop in shards:
+    for (start, stop), (first, last) in zip(shards, fresh.runs(split, shards), strict=True):
         if store.stopped():
             return
         pieces: list[dict[str, Tensor]] = []
         broken: dict[int, str] = {}
         count = 0
-        while count < stop - start:
+        while count < last - first:
             batch, features = next(batches)
-            if batch.broken and not request.skip_broken:
-                i, why = next(iter(batch.broken.items()))
+            reasons = {int(fresh.positions[split][i]): why for i, why in batch.broken.items()}
+            if reasons and not request.skip_broken:
+                i, why = next(iter(reasons.items()))
                 raise UserError(f"{sample_name(request.data, split, i)}: {why}; mend it, or leave such images out with --skip-broken")
-            broken |= batch.broken
+            broken |= reasons
             pieces.append(features)
             count += len(batch.images)
-        shard = {view: torch.cat([piece[view] for piece in pieces]) for view in pieces[0]}
+        shard = fresh.shard(split, start, stop, pieces)
         _check_finite(request, split, start, shard)
         store.write(split, start, shard, broken)
 
@@ -225,11 +237,11 @@ def _check_finite(request: Request, split: str, start: int, features: dict[str, 
             )
 
 
-def _source(request: Request, inputs: Inputs, processes: int) -> Source:
+def _source(request: Request, inputs: Inputs, processes: int, fresh: Fresh) -> Source:
     if isinstance(request.data, ImageData):
         return MemorySource(request.data, request.device)
     workers = _workers(request, processes)
-    return FileSource(request.data, inputs.evaluation, inputs.augmentation, upright=inputs.upright, workers=workers)
+    return FileSource(fresh.of_data(request.data), inputs.evaluation, inputs.augmentation, upright=inputs.upright, workers=workers)
 
 
 def _workers(request: Request, processes: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,17 +13,18 @@ from rich.console import Console
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.image_list import FileData, ImageList
 from lt_bench.data.images.image_list import identity as listed_identity
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.data.repeated import image_contents
+from lt_bench.data.repeated import Contents, image_contents
 from lt_bench.features.audit import summary
+from lt_bench.features.extraction.joined_images import IMAGES
 from lt_bench.features.extraction.request import FitHead, Request
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.resumable import Resumable
 from lt_bench.features.write import Description
 
-SKIPPED, IMAGES = "skipped", "images.csv"
+SKIPPED = "skipped"
 VERB = "extract"  # has the options that the audit names; `run` and `pretrain` extract too
 
 
@@ -49,15 +50,15 @@ def publish(request: Request, store: Resumable, description: Description, head: 
     if request.fit_head is not None:
         description, head = _fitted(request.fit_head, store, description, console)
     arrays = {f"head/{name}": t.detach().float().cpu().contiguous() for name, t in zip(("weight", "bias"), head or (), strict=False)}
-    texts, left = {}, data.splits
+    texts: dict[str, str] = {}
+    readable: dict[str, ImageList] = {}
     if isinstance(data, FileData):
         broken = {split: store.broken(split) for split in data.splits}
         skipped = [f"{sample_name(data, split, i)}: {why}" for split, reasons in broken.items() for i, why in reasons.items()]
-        left = readable = {
+        readable = {
             split: images.take(np.setdiff1d(np.arange(len(images)), list(broken[split]))) if broken[split] else images
             for split, images in data.splits.items()
         }
-        texts[IMAGES] = _table(readable, data.class_names)
         if skipped:
             description = _without(description, readable, skipped)
             for line in skipped:
@@ -67,7 +68,10 @@ def publish(request: Request, store: Resumable, description: Description, head: 
     if data.no_images:
         description = replace(description, audit={**description.audit, "no_images": list(data.no_images)})
     own = data.spec.num_classes is None  # the files of a benchmark are too many to be read once more: their features are compared
-    manifest = store.publish(description, arrays, texts, image_contents(left) if own or isinstance(data, ImageData) else None, VERB)
+    contents = image_contents(readable or data.splits) if own or isinstance(data, ImageData) else None
+    if readable:
+        texts[IMAGES] = _table(readable, data.class_names, contents)
+    manifest = store.publish(description, arrays, texts, contents, VERB)
     for line in summary(manifest.audit):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return manifest
@@ -101,13 +105,12 @@ def _without(description: Description, readable: dict, skipped: Sequence[str]) -
     return replace(description, dataset=dataset, origin=origin, extra={**description.extra, SKIPPED: "; ".join(skipped)})
 
 
-def _table(splits: dict, names: Sequence[str]) -> str:
-    """Table of the image behind each row of the cache, in a form that `--dataset table` reads."""
+def _table(splits: Mapping[str, ImageList], names: Sequence[str], contents: Contents | None) -> str:
+    """Table of the image behind each row of the cache, in a form that `--dataset table` reads, with the contents by which a later extraction knows them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", "row", "path", "label"])
+    writer.writerow(["split", "row", "path", "label", *(["content"] if contents else [])])
     for split, images in splits.items():
-        writer.writerows(
-            [split, row, path, names[label]] for row, path, label in zip(images.rows, images.paths, images.labels, strict=True)
-        )
+        columns = [images.rows, images.paths, (names[label] for label in images.labels), *([contents[split]] if contents else [])]
+        writer.writerows([split, *cells] for cells in zip(*columns, strict=True))
     return text.getvalue()

@@ -15,6 +15,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.features.cache import FitHead, open_cache, require
+from lt_bench.features.extraction.earlier import Earlier
 from lt_bench.features.extraction.inputs import Inputs
 from lt_bench.features.manifest import LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, described_fields, key_fields
 from lt_bench.features.resumable import SplitPlan
@@ -46,6 +47,7 @@ class Request:
         head: origin of the stage-1 head: ``weights``, ``text`` or ``fit``; None: the weights where they have one, else fitted for a person's own images.
         fit_head: fits a head on the plain training features (and on validation, where the backbone has not seen it) for K classes; None: none is fitted.
         prompt: sentences about the classes for a text tower; None: none is asked.
+        earlier: features of images that an earlier cache has, which are taken from there.
         skip_broken: leave images out that cannot be decoded, and name them, instead of stopping.
         val_seen_by_backbone: whether stage 1 was trained on the validation images.
         stage1: how the backbone was trained, in words.
@@ -73,6 +75,7 @@ class Request:
     head: str | None = None
     fit_head: FitHead | None = None
     prompt: Prompt | None = None
+    earlier: Earlier | None = None
     skip_broken: bool = False
     val_seen_by_backbone: bool = False
     stage1: str = ""

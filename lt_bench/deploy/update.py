@@ -1,0 +1,203 @@
+"""``lt-bench update``: a classifier fitted anew where images were added, and compared with the earlier one on the same test images."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lt_bench.backbones.encoders import PROMPT, Prompt
+from lt_bench.bench.execute import execute
+from lt_bench.bench.from_images import recorded_options
+from lt_bench.bench.linear_head import fit_linear_head
+from lt_bench.bench.options import ExportOptions, UpdateOptions, reading
+from lt_bench.bench.planning import CLEAN, Setting, plan
+from lt_bench.bench.requirements import augmented, brings_weights
+from lt_bench.bench.sources.cache import CacheSource
+from lt_bench.core.devices import pick_device
+from lt_bench.core.errors import UserError
+from lt_bench.data.images.image_list import FileData
+from lt_bench.data.load import load_images
+from lt_bench.data.membership import contents
+from lt_bench.data.specs import dataset_names, dataset_spec
+from lt_bench.deploy.export import IMPORTED, export
+from lt_bench.deploy.files import ONNX, faults_of, read_description
+from lt_bench.deploy.old_and_new import Comparison, compared, recommendation
+from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.cache import FeatureCache, open_cache
+from lt_bench.features.extraction.earlier import Earlier
+from lt_bench.features.extraction.extract import extract
+from lt_bench.features.extraction.joined_images import CachedImages, Changes
+from lt_bench.features.extraction.request import FITTED, HEAD, Request
+from lt_bench.features.locate import find_cache, home, known_caches
+from lt_bench.features.manifest import MANIFEST_NAME
+from lt_bench.results.record import MATMUL, RunRecord
+from lt_bench.results.store import Store
+from lt_bench.strategies.registry import find
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Updated:
+    """A classifier that was fitted anew.
+
+    Attributes:
+        directory: of the new export.
+        record: the JSON file of its record.
+        cache: directory of its features.
+        changes: of the images.
+        objective: what the classifiers are compared by.
+        comparisons: of the earlier and the new classifier, on the earlier test images and on all.
+        recommendation: in one line.
+    """
+
+    directory: Path
+    record: Path
+    cache: Path
+    changes: Changes
+    objective: str
+    comparisons: tuple[Comparison, ...]
+    recommendation: str
+
+    def document(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return dataclasses.asdict(self)
+
+
+def update(options: UpdateOptions, say: Say) -> Updated:
+    """Fit an exported classifier anew, by the same strategy and hyper-parameters, where images were added, removed or given another class.
+
+    Images that the export's cache has stay in their split, and their features are taken from there. The new cache, record and export stand beside the earlier ones, which stay
+    as they are. Broken off, the same call does what is missing.
+
+    Args:
+        options: what ``lt-bench update`` takes.
+        say: is told what has changed, before anything is extracted.
+
+    Raises:
+        UserError: no such export, cache, images or weights; nothing has changed; a class has no training image left; or what extraction, fit and export refuse.
+    """
+    if options.export is None or options.data_dir is None:
+        raise UserError("update needs an export and the images, earlier and new ones: lt-bench update EXPORT --data-dir DIR")
+    description = read_description(options.export)
+    cache = _cache_of(description, options)
+    recorded = recorded_options(cache.manifest.command)
+    recorded = replace(recorded, data_dir=options.data_dir, image_root=options.image_root or recorded.image_root)
+    images = CachedImages.of(cache)
+    data = load_images(cache.manifest.dataset.name, options.data_dir, **{**reading(recorded), "settled": images.settled})
+    assert isinstance(data, FileData)
+    data, earlier, changes = images.joined(data)
+    if changes.none:
+        raise UserError(
+            f"{options.data_dir}: every image is in cache {cache.manifest.name} already and none is gone, so there is nothing to update"
+        )
+    for line in lines_of(changes):
+        say(line)
+    new = _extracted(options, data, earlier, cache, recorded)
+    record = _fitted(description, new, options)
+    directory = options.out or options.export.absolute().parent / f"{record.strategy.name}-{record.dataset.name}-{record.id}"
+    path = Store(options.results).path(record)
+    _export(description, record, ExportOptions(path, options.weights, directory, str(new.path)), options.export)
+    objective, comparisons = compared(options.export, directory, new, images, options.objective, options.trust_program)
+    return Updated(directory, path, new.path, changes, objective.text, comparisons, recommendation(comparisons, objective))
+
+
+def lines_of(changes: Changes) -> list[str]:
+    """What has changed, one fact a line."""
+    joined, removed = (", ".join(f"{n:,} in {split}" for split, n in of.items() if n) or "none" for of in (changes.joined, changes.removed))
+    lines = [f"new images: {joined}; images that are gone: {removed}"]
+    for names, what in (
+        (changes.new_classes, "new classes join"),
+        (changes.lost_classes, "classes that have no image any more are left out"),
+    ):
+        if names:
+            lines.append(f"{len(names):,} {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
+    if changes.relabelled:
+        lines.append(f"{changes.relabelled:,} images have another class now, which is taken")
+    if changes.stayed:
+        lines.append(f"{changes.stayed:,} images lie in another split now and stay in the one that they were in")
+    return lines
+
+
+def _cache_of(description: Mapping[str, Any], options: UpdateOptions) -> FeatureCache:
+    """The cache of an export.
+
+    Raises:
+        UserError: it is not here, the named one is another, or it is not of a person's own images.
+    """
+    wanted = description["provenance"]["cache"]
+    known = [find_cache(options.cache)] if options.cache else [path for path, manifest in known_caches() if manifest.key == wanted["key"]]
+    if not known:
+        raise UserError(f"the export's cache {wanted['name']} (key {wanted['key']}) is not among the known ones; name it with --cache")
+    cache = open_cache(known[0])
+    if cache.key != wanted["key"]:
+        raise UserError(f"{cache.path}: key {cache.key}, and the export is of {wanted['key']}; name the right cache with --cache")
+    name, backbone = cache.manifest.dataset.name, cache.manifest.backbone.name
+    if cache.manifest.transform["evaluation"] == IMPORTED:
+        raise UserError(
+            f"{options.export}: of imported features; import those of all images with `lt-bench import-features`, run and export"
+        )
+    if name not in dataset_names() or dataset_spec(name).num_classes is not None:
+        raise UserError(f"{options.export}: of {name}; update is for images of your own (folder, table)")
+    if options.weights is None and not brings_weights(backbone):
+        raise UserError(f"update needs --weights FILE, the weights of {backbone} with which cache {cache.manifest.name} was extracted")
+    return cache
+
+
+def _extracted(options: UpdateOptions, data: FileData, earlier: Earlier, cache: FeatureCache, recorded: Any) -> FeatureCache:
+    """The cache of all images, extracted as the earlier one was."""
+    manifest, info = cache.manifest, cache.manifest.dataset
+    augment, _ = augmented(recorded, "crop" if manifest.command.startswith("lt-bench pretrain") else "none")
+    name = f"{re.sub('-u[0-9a-f]{6}$', '', manifest.name)}-u{_digest(data)}"
+    prompt = None if recorded.stage1_head not in (None, "text") else Prompt(data.class_names, recorded.prompt or PROMPT)
+    request = Request(
+        data=data, backbone=manifest.backbone.name, weights=options.weights, out=home() / "caches" / name, name=name, device=pick_device(options.accelerator),
+        views=len(manifest.views["train"]) - 1, dtype=manifest.dtype, standardise=cache.standardisation() is not None, workers=options.workers,
+        image_size=recorded.image_size, augment=augment, head=recorded.stage1_head, fit_head=fit_linear_head, prompt=prompt, earlier=earlier,
+        skip_broken=options.skip_broken, val_seen_by_backbone=info.val_seen_by_backbone, stage1=re.sub("(^|; )head: .*", "", manifest.backbone.stage1) if manifest.created_with.get(HEAD) == FITTED else manifest.backbone.stage1,
+        command=manifest.command,
+    )  # fmt: skip
+    if not (request.out / MANIFEST_NAME).is_file():
+        request.out.parent.mkdir(parents=True, exist_ok=True)
+    extract(request)
+    return open_cache(request.out)
+
+
+def _digest(data: FileData) -> str:
+    """Six hex digits of the images' contents, classes and splits."""
+    lines = [
+        f"{split} {data.class_names[label]} {content}"
+        for split, images in data.splits.items()
+        for label, content in zip(images.labels, contents(images), strict=True)
+    ]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:6]
+
+
+def _fitted(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions) -> RunRecord:
+    """The record of the export's strategy on the new cache, with the same hyper-parameters and seed; one that is recorded is not fitted again."""
+    provenance, store, records = description["provenance"], Store(options.results), []
+    given = dict(provenance["hyperparameters"])
+    setting = Setting(matmul=given.pop(MATMUL, CLEAN.matmul))
+    planned = plan(find(provenance["strategy"]), cache.manifest, given, [provenance["seed"]], setting=setting)
+    if failures := execute(CacheSource(cache, Hardware(options.accelerator, 1)), planned, store, records.append):
+        raise UserError("; ".join(failures))
+    return records[0]
+
+
+def _export(description: Mapping[str, Any], record: RunRecord, wanted: ExportOptions, earlier: Path) -> None:
+    """Write the new export with the files that the earlier one has, unless it is there already.
+
+    Raises:
+        UserError: the place is that of the earlier one.
+    """
+    assert wanted.out is not None
+    if wanted.out.resolve() == earlier.resolve():
+        raise UserError(f"--out {wanted.out}: the earlier classifier is there, and stays; name another place")
+    if wanted.out.is_dir() and not faults_of(wanted.out) and read_description(wanted.out)["provenance"]["record"] == record.id:
+        return
+    export(replace(wanted, head_only=description["input"] == "features", onnx=ONNX in description["files"]))

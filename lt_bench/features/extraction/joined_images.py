@@ -1,0 +1,170 @@
+"""Images that were added to those of an earlier cache, or removed: every image is known by its content."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lt_bench.core.errors import UserError
+from lt_bench.data.images.image_list import FileData, ImageList, identity
+from lt_bench.data.membership import Settled, contents
+from lt_bench.features.cache import FeatureCache
+from lt_bench.features.extraction.earlier import Earlier
+
+IMAGES = "images.csv"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image of an earlier cache: split and position there, path, and class."""
+
+    split: str
+    position: int
+    path: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Differences of images from those of an earlier cache.
+
+    Attributes:
+        joined: new images, by split.
+        removed: images that are not there any more, by split.
+        stayed: images that stay in the split that they were in, though they lie in another one now.
+        relabelled: images that have another class now.
+        new_classes: classes that the cache did not have.
+        lost_classes: classes that only the cache had.
+    """
+
+    joined: Mapping[str, int]
+    removed: Mapping[str, int]
+    stayed: int
+    relabelled: int
+    new_classes: tuple[str, ...]
+    lost_classes: tuple[str, ...]
+
+    @property
+    def none(self) -> bool:
+        """Whether the images are those of the cache."""
+        return not (any(self.joined.values()) or any(self.removed.values()) or self.relabelled)
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """The images of a cache by their contents."""
+
+    cache: FeatureCache
+    images: Mapping[str, Sequence[Listed]]
+
+    @classmethod
+    def of(cls, cache: FeatureCache) -> CachedImages:
+        """Those that the cache lists.
+
+        Raises:
+            UserError: it does not list its images with their contents, or others than it has features of.
+        """
+        path = cache.path / IMAGES
+        images, counts = defaultdict(list), dict.fromkeys(cache.manifest.views, 0)
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    images[row["content"]].append(Listed(row["split"], counts[row["split"]], row["path"], row["label"]))
+                    counts[row["split"]] += 1
+        except (OSError, KeyError):
+            raise UserError(
+                f"{cache.path}: keeps no contents of its images, as caches of image files of your own do that this version extracts; extract them again to "
+                "another place, run and export"
+            ) from None
+        sizes = {split: cache.manifest.arrays[f"{split}/labels"].shape[0] for split in counts}
+        if counts != sizes:
+            raise UserError(
+                f"{path}: lists {counts} images, and the features are of {sizes}; the file was altered, extract them again to another place"
+            )
+        return cls(cache, dict(images))
+
+    @cached_property
+    def settled(self) -> Settled:
+        """The split of each content; of one that several splits have, its first."""
+        return {content: listed[0].split for content, listed in self.images.items()}
+
+    def contents_of(self, split: str) -> list[str]:
+        """Contents (N,) of the images of a split."""
+        return [
+            content
+            for _, content in sorted(
+                (one.position, content) for content, listed in self.images.items() for one in listed if one.split == split
+            )
+        ]
+
+    def joined(self, data: FileData) -> tuple[FileData, Earlier, Changes]:
+        """The data, each earlier image in the split that it was in; where the features of each lie in the cache; and what is different.
+
+        An image is known by its content; of several of one content, by its path. A copy of an earlier image goes where that is.
+
+        Raises:
+            UserError: a class has no training image left, or nothing is left to test on.
+        """
+        splits = ("train", "val", "test")
+        known, now, paths, labels = [], [], [], []
+        for split in splits:
+            if split in data.splits:
+                one = data.splits[split]
+                known += [self._match(content, path) for content, path in zip(contents(one), one.paths, strict=True)]
+                now += [split] * len(one)
+                labels += [data.class_names[label] for label in one.labels]
+                paths.append(one)
+        split_of = np.array([place if match is None else match.split for match, place in zip(known, now, strict=True)])
+        at = np.array([-1 if match is None else match.position for match in known])
+        whole = _concatenated(paths)
+        index = {split: np.flatnonzero(split_of == split) for split in splits}
+        moved = bool((split_of != np.array(now)).any())
+        lists = {split: _numbered(whole.take(rows), moved) for split, rows in index.items() if rows.size}
+        data = _checked(data, lists, self.cache)
+        used = {(match.split, match.position) for match in known if match is not None}
+        removed = [one.split for listed in self.images.values() for one in listed if (one.split, one.position) not in used]
+        before = set(self.cache.manifest.dataset.class_names)
+        return data, Earlier(self.cache, {split: at[index[split]] for split in lists}), Changes(
+            joined={split: int((at[index[split]] < 0).sum()) for split in lists},
+            removed={split: removed.count(split) for split in splits},
+            stayed=int((split_of != np.array(now)).sum()),
+            relabelled=sum(match is not None and match.label != label for match, label in zip(known, labels, strict=True)),
+            new_classes=tuple(name for name in data.class_names if name not in before),
+            lost_classes=tuple(name for name in self.cache.manifest.dataset.class_names if name not in set(data.class_names)),
+        )  # fmt: skip
+
+    def _match(self, content: str, path: str) -> Listed | None:
+        listed = self.images.get(content)
+        return None if listed is None else next((one for one in listed if one.path == path), listed[0])
+
+
+def _concatenated(lists: Sequence[ImageList]) -> ImageList:
+    first = lists[0]
+    rows, labels = (np.concatenate([getattr(one, name) for one in lists]) for name in ("rows", "labels"))
+    return ImageList(first.root, tuple(path for one in lists for path in one.paths), labels, rows, first.encoded)
+
+
+def _numbered(images: ImageList, moved: bool) -> ImageList:
+    """The images with numbers of their own where those of several folders met; encoded ones are known by their rows of the table."""
+    return replace(images, rows=np.arange(len(images))) if moved and images.encoded is None else images
+
+
+def _checked(data: FileData, splits: dict[str, ImageList], cache: FeatureCache) -> FileData:
+    """The data with these splits."""
+    counts = np.bincount(splits["train"].labels if "train" in splits else [], minlength=len(data.class_names))
+    if 0 in counts:
+        name = data.class_names[int(counts.argmin())]
+        raise UserError(
+            f"class {name!r} has no training image left beside those that were in val and test of cache {cache.manifest.name}; add some"
+        )
+    if "test" not in splits:
+        raise UserError(
+            f"no test image of cache {cache.manifest.name} is left, and no new one is; add images, or extract all again with `lt-bench extract`"
+        )
+    source = f"as in cache {cache.manifest.name} (key {cache.key}); new images: {data.val_source}"
+    return replace(data, splits=splits, train_counts=tuple(counts.tolist()), val_source=source, split_hash=identity(splits))
