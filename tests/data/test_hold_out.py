@@ -74,3 +74,14 @@ def test_rows_of_one_key_stay_together():
     groups = [set(patients[rows]) for rows in parts.values()]
     assert sum(map(len, groups)) == 40
     assert all(np.unique(labels[rows]).size == 5 for rows in parts.values())
+
+
+def test_settled_keys_stay_and_leave_the_others_where_they_are():
+    """Also where chance would leave a class without a split, and where the last of a class would train."""
+    labels, keys = [0] * 40 + [1] * 3, [f"image {i}" for i in range(43)]
+    before = split_of(labels, keys)
+    settled = {"image 0": "val", "image 1": "test", "image 40": "test", "image 41": "test", "image 42": "test"}
+    parts = hold_out(np.asarray(labels), SHARES, keys, settled=settled)
+    after = {keys[row]: name for name, rows in parts.items() for row in rows}
+    assert {key: after[key] for key in settled} == settled
+    assert all(after[key] == before[key] for key in keys[2:40])
