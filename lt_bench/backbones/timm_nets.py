@@ -50,10 +50,11 @@ def config_words(config: Mapping[str, Any]) -> str:
     """
     _, height, size = (int(side) for side in config["input_size"])
     interpolation = config.get("interpolation") or "bilinear"
-    if height != size or interpolation not in ("bilinear", "bicubic", "lanczos"):
-        raise UserError(
-            f"timm's transform to {height} x {size} pixels, {interpolation}, is not supported; square inputs are, bilinear, bicubic or lanczos"
-        )
+    name = TIMM + config["architecture"] if config.get("architecture") else "timm's transform"
+    if height != size:  # one side is the size of inputs everywhere: --image-size, crops, exports
+        raise UserError(f"{name}: inputs of {height} x {size} pixels are not supported; choose a model with square ones")
+    if interpolation not in ("bilinear", "bicubic", "lanczos"):
+        raise UserError(f"{name}: {interpolation} interpolation is not supported; bilinear, bicubic and lanczos are")
     fit = {"squash": " squash", "border": " border"}.get(config.get("crop_mode") or "", "")
     how = fit + ("" if interpolation == "bilinear" else f" {interpolation}")
     resize = int(size / float(config.get("crop_pct") or 0.875))  # rounded down, as timm does

@@ -16,11 +16,14 @@ from torch import Tensor
 from lt_bench.core.content import row_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.data.repeated import Contents, repeated, repeated_lines
-from lt_bench.features.moments import Moments, chunks, width
+from lt_bench.features.encoding import encode, round_trip
+from lt_bench.features.moments import Moments, chunks, moments, width
 
 SPLITS = ("train", "val", "test")
 LARGEST_ERROR = {"float16": 0.01, "float32": 0.01, "affine8": 0.05}
 """Error of a stored dimension, as a share of how widely it usually varies, above which it is refused. 8 bits cost an ordinary dimension one or two hundredths by themselves."""
+SURELY = 2.0
+"""Times ``LARGEST_ERROR`` beyond which some rows speak for all."""
 NORMS = (2.0, 200.0)
 """Mean lengths of features between which the recipes' learning rates are at home."""
 UNIT = 0.01
@@ -60,14 +63,36 @@ def require_precision(
         share = torch.where(of_train.constant | (error == 0), 0.0, error / usual)
         if float(share.max()) > worst["largest_error"]:
             worst |= {"largest_error": float(share.max()), "array": name, "dimension": int(share.argmax())}
-        if bool((bad := share > LARGEST_ERROR[dtype]).any()):
-            ways = [] if dtype == "float32" else [f"store them with {option('--dtype float32', verb)}"]
-            ways += [] if standard is not None else [f"standardise them with {option('--standardise', verb)}"]
-            raise UserError(
-                f"{name}: {dtype} changes {int(bad.sum()):,} of {len(share):,} dimensions by more than {LARGEST_ERROR[dtype]:.0%} of their spread "
-                f"(dimension {int(share.argmax())} by {min(9.99, float(share.max())):.0%}); {' or '.join(ways) or 'scale the features'}"
-            )
+        if bool((share > LARGEST_ERROR[dtype]).any()):
+            raise UserError(f"{name}: {_lost(dtype, share, standard is not None, verb)}")
     return worst
+
+
+def require_precision_of_some(dtype: str, features: Tensor, verb: str) -> None:
+    """Refuse a stored type that surely changes most dimensions too much, by some rows of the training features; ``require_precision`` judges all of them.
+
+    Args:
+        dtype: float16, float32 or affine8.
+        features: (n, D) float32, rows at even distances over the training rows, all finite.
+        verb: that has the options.
+
+    Raises:
+        UserError: says how many dimensions are changed, by how much, and the options that mend it.
+    """
+    error = round_trip("some", features, encode(dtype, "some", features))
+    share = torch.where(moments(features).constant | (error == 0), 0.0, error / width(features))
+    if float(share.median()) > SURELY * LARGEST_ERROR[dtype]:
+        raise UserError(f"{len(features)} training images: {_lost(dtype, share, False, verb)}")
+
+
+def _lost(dtype: str, share: Tensor, standardised: bool, verb: str) -> str:
+    """What a stored type loses, (D,) as shares of the spread, and the options that mend it, in words."""
+    ways = [] if dtype == "float32" else [f"store them with {option('--dtype float32', verb)}"]
+    ways += [] if standardised else [f"standardise them with {option('--standardise', verb)}"]
+    return (
+        f"{dtype} changes {int((share > LARGEST_ERROR[dtype]).sum()):,} of {len(share):,} dimensions by more than {LARGEST_ERROR[dtype]:.0%} of their spread "
+        f"(dimension {int(share.argmax())} by {min(9.99, float(share.max())):.0%}); {' or '.join(ways) or 'scale the features'}"
+    )
 
 
 def option(words: str, verb: str) -> str:

@@ -116,8 +116,11 @@ class Resumable:
 
     def shards(self, split: str) -> list[tuple[int, int]]:
         """First row and end of the unwritten shards of a split."""
-        n = len(self.splits[split])
-        return [(start, min(start + self.shard, n)) for start in self._starts(split) if not self._marker(split, start).exists()]
+        return [(start, end) for start, end in self.every_shard(split) if not self._marker(split, start).exists()]
+
+    def every_shard(self, split: str) -> list[tuple[int, int]]:
+        """First row and end of all shards of a split."""
+        return [(start, min(start + self.shard, len(self.splits[split]))) for start in self._starts(split)]
 
     def write(self, split: str, start: int, features: Mapping[str, Tensor], broken: Mapping[int, str]) -> None:
         """Write a shard: features (n, D) float32 by view, and the reason for each broken position."""

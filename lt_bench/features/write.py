@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -59,7 +60,7 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
     """Write a whole cache from arrays in memory.
 
     Args:
-        directory: of the new cache; it must not exist.
+        directory: of the new cache, see ``new_place``.
         description: of the arrays.
         arrays: by name: ``<split>/features/<view>`` (N, D), ``<split>/labels`` (N,), ``<split>/rows`` (N,), ``head/weight`` (K, D) and ``head/bias`` (K,).
             train and test are required, with a ``plain`` view; val, other views and the head are optional. The head is one of the features as they are stored.
@@ -69,13 +70,14 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
         UserError: an array is missing, has the wrong shape, holds NaN or infinity, or labels outside 0..K-1; the stored type loses what the features say
             (``audit.require_precision``); the directory exists or cannot be written.
     """
+    place = new_place(directory)
     check_arrays(description, arrays, standard is not None)
     of_train = standard or moments(arrays["train/features/plain"])
     stored = encoded(description.dtype, arrays, standard) | standardisation(standard)
     precision = require_precision(description.dtype, round_trips(arrays, stored, standard), arrays, of_train, standard)
     noticed = audit(arrays, of_train, description.dataset.num_classes, precision, standard is not None)
     description = replace(description, audit={**description.audit, **noticed})
-    staging = staging_directory(directory)
+    staging = temporary_beside(place)
     try:
         staging.mkdir(parents=True)
         for group in (*SPLITS, "head", "standardise"):
@@ -83,18 +85,23 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
             if tensors:
                 save_tensors(tensors, staging / f"{group}.safetensors")
         parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in stored.items()}
-        return publish(staging, directory, description, parts)
+        return publish(staging, place, description, parts)
     except OSError as error:
         raise UserError(f"{directory}: cannot write the cache ({error}); choose another place or free the disk") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def staging_directory(directory: Path) -> Path:
-    """A fresh hidden name beside ``directory``, on the same file system, so that the last rename is atomic."""
-    if directory.exists():
-        raise UserError(f"{directory}: exists already; remove it or choose another name")
-    return temporary_beside(directory)
+def new_place(directory: Path) -> Path:
+    """The directory that a new cache is to be, links resolved: its name takes the place of nothing but an empty folder.
+
+    Raises:
+        UserError: there is something already.
+    """
+    place = Path(os.path.realpath(directory))  # other than Path.resolve it takes a circle of links as it is
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise UserError(f"{directory}: exists already; name a new place or an empty folder")
+    return place
 
 
 def publish(staging: Path, directory: Path, description: Description, parts: Mapping[str, list[tuple[str, str, Tensor]]]) -> Manifest:

@@ -232,6 +232,9 @@ def test_list_files(root, small):
     [
         ({"train": "im/0.png 1\nim/1.png 2\n"}, r"labels 1..2, expected 0..1 \(labels from 1\?\)"),
         ({"train": "im/0.png 0\nim/1.png\n"}, "line 2 is not `path label`: im/1.png"),
+        ({"train": "im/0.png 0\nim/1.png 01\n"}, "line 2 has the label 01, expected 0, 1, 2"),
+        ({"train": "im/0.png 0\nim/1.png --1\n"}, "line 2 is not `path label`"),
+        ({"train": f"im/0.png 0\nim/1.png {10**30}\n"}, "line 2 has the label 1000"),
         ({"val": "im/0.png 0\n"}, "the lists of imagenet_lt together: line 4 repeats line 1"),
         ({"val": "im/77.png 0\n"}, "imagenet_lt val: 1 of 1 images are absent"),
         ({"val": ""}, "lists no image"),
@@ -280,6 +283,11 @@ def test_inaturalist(root, small):
     (root / "train2018.json").write_text('{"images": []}')
     with pytest.raises(UserError, match="not iNaturalist's layout"):
         load_images("inat2018", root)
+    for label in ("01", 1.7, True):
+        document = {"images": [{"id": 5, "file_name": "im/5.png"}], "annotations": [{"image_id": 5, "category_id": label}]}
+        (root / "train2018.json").write_text(json.dumps(document))
+        with pytest.raises(UserError, match=f"category id {label!r} is no whole number"):
+            load_images("inat2018", root)
 
 
 def test_tiny_imagenet(tmp_path, monkeypatch):

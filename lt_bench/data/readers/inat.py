@@ -18,8 +18,8 @@ def read_inat(path: Path, root: Path, num_classes: int) -> tuple[ImageList, tupl
     try:
         document = parse_json(path.read_text(encoding="utf-8"))
         files = {image["id"]: image["file_name"] for image in document["images"]}
-        annotated = [(files[one["image_id"]], int(one["category_id"])) for one in document["annotations"]]
-        names = {int(category["id"]): str(category["name"]) for category in document.get("categories", [])}
+        annotated = [(files[one["image_id"]], _whole(one["category_id"])) for one in document["annotations"]]
+        names = {_whole(category["id"]): str(category["name"]) for category in document.get("categories", [])}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
@@ -31,3 +31,10 @@ def read_inat(path: Path, root: Path, num_classes: int) -> tuple[ImageList, tupl
     check_rows(images.paths, images.labels, str(path))
     unique = len(set(names.values())) == num_classes
     return images, tuple(names.get(k, str(k)) if unique else str(k) for k in range(num_classes))
+
+
+def _whole(value: object) -> int:
+    """A class id as it is written, a whole number of JSON: neither "01" nor 1.7 is one."""
+    if type(value) is not int:
+        raise ValueError(f"category id {value!r} is no whole number")
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list
 
+_LABEL = re.compile(r"0|-?[1-9][0-9]{0,17}")
+
 
 def read_list(path: Path, root: Path, num_classes: int) -> ImageList:
     """The images of a list file: a path relative to ``root``, white space, a label 0..K-1; the path may contain spaces.
 
     Raises:
-        UserError: no such file, a line without a label, labels outside 0..K-1, an image twice; names the line.
+        UserError: no such file, a line without a label, a label such as ``01`` that may be another one, labels outside 0..K-1, an image twice; names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -28,8 +31,9 @@ def read_list(path: Path, root: Path, num_classes: int) -> ImageList:
         if not line.strip():
             continue
         name, _, label = line.strip().rpartition(" ") if "\t" not in line else line.strip().rpartition("\t")
-        if not name or not label.lstrip("-").isascii() or not label.lstrip("-").isdigit():
-            raise UserError(f"{path}: line {number} is not `path label`: {line.strip()[:80]}")
+        if not name or not _LABEL.fullmatch(label):
+            why = "is not `path label`" if not label.isdecimal() else f"has the label {label}, expected 0, 1, 2, ..."
+            raise UserError(f"{path}: line {number} {why}: {line.strip()[:80]}")
         paths.append(name.strip())
         labels.append(int(label))
     images = image_list(root, paths, labels)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -21,7 +23,7 @@ from lt_bench.data.images.augment import Normalise
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.near import near_images
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.features.audit import option
+from lt_bench.features.audit import option, require_precision_of_some
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.earlier import Fresh
 from lt_bench.features.extraction.inputs import Inputs, inputs_of, require_size
@@ -33,10 +35,11 @@ from lt_bench.features.extraction.sources import Batch, FileSource, MemorySource
 from lt_bench.features.independence import seen_images
 from lt_bench.features.manifest import Manifest, cache_key
 from lt_bench.features.resumable import Resumable, SplitPlan, identity, only_one
-from lt_bench.features.write import Description
+from lt_bench.features.write import Description, new_place
 
 CPU_BATCH = 16  # views whose activations stay in a processor's cache
 SHARD_VIEWS = 2250  # views between two points that a killed extraction can go on from
+SOME = 64  # training images on which the stored type is tried before hours of work
 
 
 def extract(request: Request) -> Manifest:
@@ -52,6 +55,7 @@ def extract(request: Request) -> Manifest:
         UserError: data or weights are missing or do not fit, an image is broken, or ``request.out`` holds another cache.
     """
     data = request.data
+    request = replace(request, out=Path(os.path.realpath(request.out)))  # a cache takes the place of a folder, not of a link to one
     loaded = load_backbone(request.backbone, request.weights, len(data.train_counts), data.spec.name, data.train_counts, request.prompt)
     request = request.with_origin_of_head(loaded)
     inputs = inputs_of(data, request.backbone, loaded.recipe.encoder, request.image_size, request.augment, loaded.transform)
@@ -77,6 +81,7 @@ def extract(request: Request) -> Manifest:
 def _extract_missing(
     request: Request, loaded: Loaded, inputs: Inputs, description: Description, console: Console, processes: Processes
 ) -> Manifest:
+    processes.first_does(lambda: new_place(request.out))
     description = processes.first_does(lambda: _compared(request, loaded, inputs, console, processes.local))
     network = _for_inference(request, loaded.network, inputs.augmentation.size)
     plans = request.plans()
@@ -103,6 +108,9 @@ def _extract_missing(
     for split, plan in plans.items():
         pace.skip(split, len(plan.views) * (len(plan) - sum(stop - start for start, stop in fresh.runs(split, missing[split]))))
     forward = _Forward(network, Normalise(inputs.evaluation.mean, inputs.evaluation.std).to(request.device), request.device)
+    untouched = request.earlier is None and missing == {split: store.every_shard(split) for split in plans}
+    if untouched and sum(totals.values()) > 100 * SOME:
+        processes.first_does(lambda: _try_storage(request, forward, source, len(plans["train"]), batch))
 
     def write() -> Spent:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), torch.inference_mode():
@@ -189,6 +197,22 @@ class _Forward:
             on_device = torch.cat([on_device, on_device[:, :1].flip(-1)], dim=1)
         inputs = self.normalise(on_device.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
         return self.network.features(inputs).float().unflatten(0, on_device.shape[:2])
+
+
+def _try_storage(request: Request, forward: _Forward, source: Source, count: int, batch: int) -> None:
+    """Refuse at once a stored type that loses the features of ``SOME`` images at even distances over the training images.
+
+    Raises:
+        UserError: it loses them.
+    """
+    if request.standardise or request.dtype == "float32":
+        return
+    runs = [(i, i + 1) for i in torch.linspace(0, count - 1, SOME).long().unique().tolist()]
+    images = [one.images for one in source.batches("train", ["plain"], runs) if not one.broken]
+    with torch.inference_mode():
+        parts = [forward(part, False).cpu()[:, 0] for part in torch.cat(images).split(batch)] if images else []
+    if parts and bool(torch.cat(parts).isfinite().all()):  # what is not finite is refused with its name
+        require_precision_of_some(request.dtype, torch.cat(parts), VERB)
 
 
 def _write_shards(

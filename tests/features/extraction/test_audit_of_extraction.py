@@ -80,6 +80,47 @@ def test_storage_that_loses_the_features_is_refused_and_mended(of, tmp_path, mon
     assert mended.key != exact.key
 
 
+@pytest.mark.parametrize(("dtype", "offset"), [("float16", 300), ("float16", 0), ("float32", 300)])
+def test_storage_is_tried_before_hours_of_work(of, tmp_path, monkeypatch, dtype, offset):
+    class Begun(Exception):
+        """The first shard is written."""
+
+    def write(*_):
+        raise Begun
+
+    monkeypatch.setattr(Resumable, "write", write)
+    monkeypatch.setattr(module, "SOME", 12)
+    wanted = {**of(offset), "views": 40, "out": tmp_path / "cache", "dtype": dtype}
+    if dtype == "float32" or not offset:
+        with pytest.raises(Begun):
+            extract_from(**wanted)
+    else:
+        with pytest.raises(
+            UserError, match=rf"12 training images: {dtype} changes .* `lt-bench extract --dtype float32` or .*--standardise`"
+        ):
+            extract_from(**wanted)
+
+
+@pytest.mark.parametrize("what", ["a link to a folder", "a link to nothing", "a folder with files"])
+def test_where_a_cache_is_to_stand(of, tmp_path, what, monkeypatch):
+    out, far = tmp_path / "cache", tmp_path / "far"
+    if what == "a link to a folder":
+        far.mkdir()
+    if "link" in what:
+        out.symlink_to(far)
+        extract_from(**of(), out=out)
+        assert out.is_symlink()
+        assert open_cache(far).key == open_cache(out).key
+        assert extract_from(**of(), out=out) == open_cache(far).manifest
+        return
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    monkeypatch.setattr(Resumable, "write", lambda *_: pytest.fail("it is known before the work"))
+    with pytest.raises(UserError, match="cache: exists already; name a new place or an empty folder"):
+        extract_from(**of(), out=out)
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+
+
 def test_standardised_features_have_mean_0_and_spread_1_and_the_head_its_logits(of, tmp_path):
     extract_from(**of(300), out=tmp_path / "exact", dtype="float32")
     extract_from(**of(300), out=tmp_path / "mended", dtype="float16", standardise=True)

@@ -45,7 +45,8 @@ def free_port():
 
 def arguments(photos, weights, out):
     return {
-        "dataset": "folder", "data_dir": photos, "backbone": "resnet20", "weights": weights, "out": out, "views": 2, "workers": 0, "batch_size": 9,
+        "dataset": "folder", "data_dir": photos, "backbone": "resnet20", "weights": weights, "out": out, "views": 2, "augment": "crop+flip",
+        "dtype": "float16", "workers": 0, "batch_size": 9,
         "accelerator": "cpu", "progress": False,
     }  # fmt: skip
 
