@@ -39,14 +39,14 @@ class Neighbours(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Logits (B, K) of features (B, D)."""
         queries, k = F.normalize(features, dim=-1), min(self.k, len(self.features))
-        nearest, classes = queries.new_empty(len(queries), 0), self.labels.new_empty(len(queries), 0)
+        nearest, classes = queries.new_empty(queries.shape[0], 0), self.labels.new_empty(queries.shape[0], 0)
         for rows, labels in zip(self.features.split(ROWS), self.labels.split(ROWS), strict=True):
             cosines, index = (queries @ rows.T).topk(min(k, len(rows)), dim=1)
             nearest, classes = torch.cat([nearest, cosines], 1), torch.cat([classes, labels[index]], 1)
             nearest, index = nearest.topk(min(k, nearest.shape[1]), dim=1)
             classes = classes.gather(1, index)
         votes = ((nearest - 1) / self.temperature).exp() * self.weight[classes]
-        table = votes.new_zeros(len(queries), len(self.weight)).scatter_add(1, classes, votes)
+        table = votes.new_zeros(queries.shape[0], len(self.weight)).scatter_add(1, classes, votes)
         return table.clamp_min(torch.finfo(table.dtype).tiny).log()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +28,7 @@ from lt_bench.deploy.calibration import Calibration
 from lt_bench.deploy.classifier import ImageNetwork
 from lt_bench.deploy.files import FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, publish, require_place
 from lt_bench.deploy.fit_calibration import calibration_of
+from lt_bench.deploy.programs import contract, require_onnx, save_onnx, save_program
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.compare import compare
 from lt_bench.results.record import RunRecord
@@ -72,7 +71,7 @@ def export(options: ExportOptions) -> Exported:
     if options.record is None or not options.record.is_file():
         raise UserError(f"{options.record or '--record'}: no such file; export needs the JSON file of a record, --record RECORD.json")
     if options.onnx:
-        _require_onnx()
+        require_onnx()
     record = read_record(options.record)
     if changed := changed_code(record):
         raise UserError(
@@ -135,6 +134,7 @@ def _write(
     try:
         staging.mkdir(parents=True)
         parts, tensors = head_parts(head) or ({"kind": "program"}, {})
+        temperature = 1.0 if calibration is None else calibration.temperature
         network, example = head, torch.rand(2, record.backbone.dim)
         if loaded is not None and transform is not None:
             side = transform.crop or transform.resize or transform.size or 32
@@ -143,15 +143,18 @@ def _write(
                 torch.rand(2, 3, side, side),
             )
         if parts["kind"] == "program":
-            _save_program(head, torch.rand(2, record.backbone.dim), staging / HEAD_PROGRAM)
+            save_program(head, torch.rand(2, record.backbone.dim), staging / HEAD_PROGRAM, temperature)
         save_tensors(_tensors(tensors, loaded) | _validation(calibration), staging / TENSORS)
-        _save_program(network, example, staging / PROGRAM)
+        save_program(network, example, staging / PROGRAM, temperature)
         if options.onnx:
-            _save_onnx(network, example, staging / ONNX)
+            save_onnx(network, example, staging / ONNX, temperature)
         for path in list(staging.iterdir()):
             give_usual_mode(path)
             put_on_disk(path)
-        kept = {"contract": _contract(record.backbone.dim, example, transform), "calibration": calibration and calibration.parts()[0]}
+        kept = {
+            "contract": contract(record.backbone.dim, example, transform, calibration),
+            "calibration": calibration and calibration.parts()[0],
+        }
         publish(out, staging, _description(record, manifest, parts, loaded, transform) | kept)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error}); name another place with --out") from None
@@ -169,52 +172,6 @@ def _tensors(head: dict[str, Tensor], loaded: Loaded | None) -> dict[str, Tensor
 
 def _validation(calibration: Calibration | None) -> dict[str, Tensor]:
     return {} if calibration is None else {f"validation.{name}": tensor for name, tensor in calibration.parts()[1].items()}
-
-
-def _contract(dim: int, example: Tensor, transform: Transform | None) -> dict[str, Any]:
-    """Inputs and outputs of the programs of an export (``classifier.pt2``, ``classifier.onnx``)."""
-    values = f"features of {dim} numbers, as they come from the backbone" if transform is None else "RGB, 0 to 1, not normalised"
-    preparation = None if transform is None else transform.words.rpartition("; mean")[0]
-    return {
-        "input": {
-            "name": "input",
-            "dtype": "float32",
-            "shape": ["batch", *example.shape[1:]],
-            "values": values,
-            "preparation": preparation,
-        },
-        "output": {"name": "logits", "dtype": "float32", "shape": ["batch", "classes"], "values": "of the head, before calibration"},
-    }
-
-
-def _save_program(network: nn.Module, example: Tensor, path: Path) -> None:
-    """The network as a torch.export program for any batch size, checked against the network itself.
-
-    Raises:
-        UserError: the program does not give what the network gives.
-    """
-    with torch.no_grad():
-        program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        again = torch.cat([example, example.flip(0)[:1]])
-        expected, actual = network(again), program.module()(again)
-    if not torch.allclose(expected, actual, atol=1e-4, rtol=1e-4):
-        raise UserError(
-            f"the exported program differs from the network by {float((expected - actual).abs().max()):.2g}; nothing was written"
-        )
-    torch.export.save(program, path)
-
-
-def _require_onnx() -> None:
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"--onnx needs {' and '.join(missing)}; install lt-bench with its extra: lt-bench[onnx]")
-
-
-def _save_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
-    torch.onnx.export(
-        network, (example,), path, input_names=["input"], output_names=["logits"], dynamo=True, external_data=False, verbose=False,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-    )  # fmt: skip
 
 
 def _description(

@@ -95,12 +95,13 @@ def recommendation(comparisons: Sequence[Comparison], objective: Objective) -> s
     sign = -1 if objective.lower else 1
     low, high = sorted((sign * one.low, sign * one.high))
     ends = f"[{objective_text(one.low, objective, '').strip()}, {objective_text(one.high, objective, '').strip()}]"
-    size = f"{objective_text(abs(one.difference), objective, '' if objective.lower else 'points')} {ends}".replace("  ", " ")
+    unit = "" if objective.lower else "points"
+    size = f"{objective_text(abs(one.difference), objective, unit)} {ends}".replace("  ", " ")
     if low > 0:
         return f"the new classifier is better by {size} on {one.images}: take it"
     if high < 0:
         return f"the new classifier is worse by {size} on {one.images}: stay with the earlier one"
-    return f"the two cannot be told apart on {one.images} (difference {size})"
+    return f"the two cannot be told apart on {one.images} (difference {objective_text(one.difference, objective, unit)} {ends})"
 
 
 def _predicted(model: Classifier, features: Tensor, names: Sequence[str]) -> NDArray[np.int64]:

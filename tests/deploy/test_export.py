@@ -287,7 +287,7 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypa
         assert error.count("\n") == 1
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main([*base, "--head-only", "--onnx"]) == 2
-    assert "--onnx needs onnx and onnxscript" in capsys.readouterr().err
+    assert "--onnx needs onnx, onnxscript, onnxruntime" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
     assert (tmp_path / "full" / "classifier.pt2").read_text() == "of my own"
