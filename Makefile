@@ -9,7 +9,7 @@ DEVICE ?= cpu
 QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup leaderboard test test-slow check golden docs picture format bench clean
+.PHONY: help setup leaderboard test test-slow check golden docs site picture format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,11 @@ docs: $(READY) ## write docs/strategies, datasets.md and backbones.md from the s
 	$(BIN)/python -m lt_bench.strategies.pages
 	$(BIN)/python -m lt_bench.data.docs > docs/datasets.md
 	$(BIN)/python -m lt_bench.backbones.docs > docs/backbones.md
+
+site: $(READY) ## the documentation as a site, in build/site: `python3 -m http.server -d build/site` shows it
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group site
+	$(BIN)/lt-bench leaderboard --results benchmarks/results/shipped --out build/leaderboard --formats html,plots --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 picture: $(READY) ## docs/leaderboard.png from the shipped records (needs Chromium: apt-get install chromium)
 	$(BIN)/lt-bench leaderboard --results benchmarks/results/shipped --out build/leaderboard --formats html
