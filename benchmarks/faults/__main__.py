@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from benchmarks.faults.campaign import CAMPAIGN
+from benchmarks.faults.campaign import CAMPAIGN, PLANNED
 from benchmarks.faults.cases import Case, as_markdown, cases_of, write_cases
 from benchmarks.faults.commands import apart, import_libraries
 from benchmarks.faults.outcomes import Outcome
@@ -43,12 +43,7 @@ def main() -> int:
     import_libraries()
     here = apart(_machine)
     commit = str(here["commit"])[:9] + (" with changes" if here["dirty"] else "")
-    planned = [
-        (kind.name, 1000 * options.seed + turn)
-        for turn in range(max(kind.times for kind in CAMPAIGN))
-        for kind in CAMPAIGN
-        if turn < kind.times
-    ]
+    planned = [(kind, 1000 * options.seed + turn) for kind, turn in PLANNED]
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "cases.jsonl"
     cases = [] if here["dirty"] else [case for case in cases_of(file, commit) if (case.kind, case.seed) in planned]

@@ -23,7 +23,7 @@ from typing import Any, NoReturn, TypeVar
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 HOOK = Path(__file__).parent / "hook"
-PATIENCE = 300.0
+PATIENCE = 1200.0
 """Seconds after which a command is killed, and counted as one that hangs."""
 LIBRARIES = ("numpy", "torch", "torchvision", "lightning.pytorch", "torchmetrics", "pandas", "pyarrow.parquet", "safetensors.torch", "PIL.Image", "rich.console", "jsonargparse", "yaml", "timm")  # fmt: skip
 SUITE = ("lt_bench", "tests")

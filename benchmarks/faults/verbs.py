@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import shutil
 import tempfile
 import time
@@ -167,7 +169,10 @@ class Untroubled:
 
 @cache
 def untroubled(verb: Verb) -> Untroubled:
-    """Do a verb once in a folder of its own."""
+    """Do a verb once in a folder of its own, for every process of the campaign."""
+    file = template() / f"untroubled {verb.name}"
+    if file.is_file():
+        return pickle.loads(file.read_bytes())
     place = Path(tempfile.mkdtemp(prefix="lt-bench-untroubled-"))
     words, count = furnish(place, verb), place.with_suffix(".acts")
     begun, before = time.monotonic(), _size(place)
@@ -179,7 +184,11 @@ def untroubled(verb: Verb) -> Untroubled:
     size, acts = _size(place) - before, int(count.read_text())
     shutil.rmtree(place)
     count.unlink()
-    return Untroubled(made, read, seconds, acts, max(size, 4096))
+    once = Untroubled(made, read, seconds, acts, max(size, 4096))
+    whole = file.with_suffix(f".{os.getpid()}")
+    whole.write_bytes(pickle.dumps(once))
+    whole.rename(file)
+    return once
 
 
 def read_by(place: Path, verb: Verb) -> dict[str, object]:
