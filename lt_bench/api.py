@@ -328,7 +328,7 @@ def tune(
         grid: values to try by hyper-parameter; by default the strategy's own grid.
         results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it.
         accelerator: auto, cpu or gpu.
-        objective: ``macro``, ``micro``, ``prior=FILE`` or ``cost=FILE``, on validation.
+        objective: ``macro``, ``micro``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.
 
     Raises:
@@ -338,7 +338,7 @@ def tune(
     tried = None if grid is None else {name: [_typed(entry, {name: value})[name] for value in values] for name, values in grid.items()}
     if results is not None:
         require_writable(Path(results) / "tuning")
-    decides = objective_of(objective, cache.manifest.dataset.class_names)
+    decides = objective_of(objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
     document = tuning.tune(entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried, objective=decides)
     for line in warnings_of_choice(document):
         warnings.warn(line, stacklevel=2)

@@ -20,7 +20,12 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
 
     formats = checked_formats(options.formats)
     board = leaderboard(
-        options.results, options.columns, statistics=options.statistics, statistics_dir=cache_directory(), objective=options.objective
+        options.results,
+        options.columns,
+        statistics=options.statistics,
+        statistics_dir=cache_directory(),
+        objective=options.objective,
+        test_priors=options.test_priors,
     )
     written = board.write(options.out, formats)
     board.show(output.console)

@@ -86,7 +86,7 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     join_process_group(hardware.layout, hardware.device)
     cache = resolve_cache(options)
     check_validation(cache)
-    objective = objective_of(options.objective, cache.manifest.dataset.class_names)
+    objective = objective_of(options.objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
     require_writable(options.results / "tuning")
     bench = CacheSource(cache, hardware)
     counts = np.bincount(bench.split("val").labels.cpu().numpy(), minlength=cache.manifest.dataset.num_classes)

@@ -300,11 +300,11 @@ def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[in
             labels[key] += " (fails lt-bench check)"
         if signs := signs_in(runs, positions):
             labels[key] += f" (unhealthy: {', '.join(signs)})"
-    names = runs.splits[board.split_hash].class_names
+    split = runs.splits[board.split_hash]
     shown = runs.find_array(next(iter(members.values()))[0], "test_labels")
-    counts = None if shown is None else np.bincount(shown, minlength=len(names))
+    counts = None if shown is None else np.bincount(shown, minlength=len(split.class_names))
     try:
-        objective = objective_of(named, names, counts)
+        objective = objective_of(named, split.class_names, split.train_counts, counts)
     except UserError as error:
         raise UserError(f"{board.dataset} (split {board.split_hash[:8]}): {error}") from None
     rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key], objective) for key, positions in members.items()]

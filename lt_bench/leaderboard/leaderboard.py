@@ -16,12 +16,13 @@ from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows, boards
 from lt_bench.leaderboard.load import Measured, Runs, from_records, load_records
 from lt_bench.leaderboard.objective.objective import check_objective
+from lt_bench.leaderboard.objective.tails import check_prior
 from lt_bench.leaderboard.page.page import page
 from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.ranking import ranked
 from lt_bench.leaderboard.tables.against import published_csv, published_markdown
 from lt_bench.leaderboard.tables.cells import usable
-from lt_bench.leaderboard.tables.columns import Column, registered
+from lt_bench.leaderboard.tables.columns import Column, registered, with_priors
 from lt_bench.leaderboard.tables.latex import latex_table
 from lt_bench.leaderboard.tables.terminal import board_table
 from lt_bench.leaderboard.tables.text import across_table, csv_table, markdown_table
@@ -143,6 +144,7 @@ def leaderboard(
     statistics: bool = True,
     statistics_dir: Path | None = None,
     objective: str | None = None,
+    test_priors: Iterable[str] = (),
 ) -> Leaderboard:
     """The leaderboard of a directory of records, or of records in memory: runs of `lt_bench.fit`, records with their arrays, or records alone (without statistics).
 
@@ -151,11 +153,15 @@ def leaderboard(
         columns: dotted names of modules that register columns.
         statistics: as of `Leaderboard`.
         statistics_dir: as of `Leaderboard`.
-        objective: `macro`, `micro`, `prior=FILE` or `cost=FILE`; None: macro for an imbalanced test set, else micro.
+        objective: as of `leaderboard.objective.objective.objective_of`.
+        test_priors: more columns: accuracies at these priors, `forward:50`, `backward:50` (any imbalance) or files.
 
     Raises:
         UserError: no records, a damaged one, two of the same run, an unknown column module, or no objective.
     """
     check_objective(objective)
+    priors = list(test_priors)
+    for prior in priors:
+        check_prior(prior, "--test-priors")
     runs = load_records(records) if isinstance(records, str | Path) else from_records(records)
-    return Leaderboard(runs, registered(columns), statistics and runs.has_arrays, statistics_dir, objective)
+    return Leaderboard(runs, with_priors(registered(columns), priors), statistics and runs.has_arrays, statistics_dir, objective)

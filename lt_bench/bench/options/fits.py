@@ -89,7 +89,7 @@ class TuneOptions(FitOptions):
     Attributes:
         strategy: see `lt-bench list strategies`, or package.module.Class of your own; hyper-parameters that are given leave the grid
         seeds: repetitions that every grid point is fitted with, e.g. 0,1,2 or 0-4
-        objective: what decides: macro (mean of class accuracies), micro (share of images), prior=FILE (class accuracies weighted; CSV class,prior) or cost=FILE (mean cost; CSV K x K, or class,cost)
+        objective: what decides: macro (mean of class accuracies), micro (share of images), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost)
         workers: processes that share the grid (default: one for each GPU; on the CPU by cores, memory and work)
     """
 

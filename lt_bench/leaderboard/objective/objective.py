@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
-from lt_bench.leaderboard.objective.files import read_costs, read_prior
+from lt_bench.leaderboard.objective.files import read_costs
+from lt_bench.leaderboard.objective.tails import check_prior, named_prior
 
 Kind = Literal["macro", "micro", "prior", "cost"]
 IMBALANCED = 1.5
@@ -153,16 +154,21 @@ def check_objective(text: str | None) -> None:
     kind, equals, name = text.partition("=")
     if kind not in ("prior", "cost") or not equals or not name:
         raise UserError(f"--objective {text}: expected macro, micro, prior=FILE or cost=FILE")
-    if not Path(name).is_file():
+    if kind == "prior":
+        check_prior(name, f"--objective {text}")
+    elif not Path(name).is_file():
         raise UserError(f"--objective {text}: no such file: {name}")
 
 
-def objective_of(text: str | None, class_names: Sequence[str], counts: NDArray[np.integer] | None = None) -> Objective:
+def objective_of(
+    text: str | None, class_names: Sequence[str], train_counts: NDArray[np.integer], counts: NDArray[np.integer] | None = None
+) -> Objective:
     """The objective that a person named, else the default: macro for an imbalanced test set, micro otherwise (of a balanced one they are the same number).
 
     Args:
-        text: ``macro``, ``micro``, ``prior=FILE`` or ``cost=FILE``; None for the default.
+        text: ``macro``, ``micro``, ``prior=FILE``, ``prior=forward:50`` or ``backward:50`` (any imbalance), or ``cost=FILE``; None for the default.
         class_names: K names, which files may use.
+        train_counts: (K,) training images, whose order long tails follow.
         counts: (K,) test images; where they are unknown the default is micro.
 
     Raises:
@@ -173,7 +179,7 @@ def objective_of(text: str | None, class_names: Sequence[str], counts: NDArray[n
         return MACRO if counts is not None and imbalanced(counts) else MICRO
     kind, _, name = text.partition("=")
     if kind == "prior":
-        return Objective("prior", Path(name).name, prior=read_prior(Path(name), class_names))
+        return Objective("prior", Path(name).name, prior=named_prior(name, class_names, train_counts))
     if kind == "cost":
         return Objective("cost", Path(name).name, costs=read_costs(Path(name), class_names))
     return MACRO if kind == "macro" else MICRO

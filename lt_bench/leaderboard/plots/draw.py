@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from lt_bench.core.documents import parse_json
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.plots import by_class, by_row, over_epochs, special
+from lt_bench.leaderboard.plots import by_class, by_prior, by_row, over_epochs, special
 from lt_bench.leaderboard.plots.style import look, save
 
 PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str]] = {
@@ -29,6 +29,10 @@ PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str]] = {
     "norms_over_epochs": (over_epochs.norms_over_epochs, "Classifier norm and cosine over the epochs, by group (runs with `--analysis`)."),
     "gap_by_size": (by_class.gap_by_size, "Train minus test accuracy per class."),
     "head_against_tail": (by_row.head_against_tail, "Head against tail: what is paid for what is won."),
+    "places_by_prior": (
+        by_prior.places_by_prior,
+        "Places under backward and forward long tails of the test set, for heads that are not told.",
+    ),
     "accuracy_against_time": (by_row.accuracy_against_time, "Accuracy against seconds to fit."),
     "difference_by_class": (
         by_class.difference_by_class,

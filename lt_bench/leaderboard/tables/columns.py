@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
@@ -22,6 +24,7 @@ from lt_bench.core.provenance import fingerprints
 from lt_bench.leaderboard.boards import Row, seed_text, signs_in
 from lt_bench.leaderboard.intervals import Estimate, ends_text, seed_interval
 from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.leaderboard.priors import IMBALANCES, at_prior, at_usual_tail, prior_name
 from lt_bench.leaderboard.published.published import Published, nearest
 
 Value = Estimate | float | int | str | None
@@ -128,6 +131,23 @@ def _code(column: Column, modules: list[ModuleType]) -> dict[str, str]:
     return fingerprints([*modules, value if hasattr(value, "__qualname__") else type(value)])
 
 
+def with_priors(columns: Iterable[Column], priors: Iterable[str]) -> tuple[Column, ...]:
+    """The columns and one more, in every table, for each test prior as of ``objective.tails.named_prior``.
+
+    Raises:
+        UserError: two priors have one name.
+    """
+    by_key = {column.key: column for column in columns}
+    added: dict[str, Column] = {}
+    for text in priors:
+        key, name = prior_name(text), text if ":" in text else Path(text).name
+        if key in added:
+            raise UserError(f"--test-priors: two priors are named {key}; name a file otherwise")
+        about = f"accuracy on a test set with the class shares of {name}, the head not told, %"
+        added[key] = Column(key, f"At {name}", partial(at_prior, text=text), "higher", "percent", about=about)
+    return tuple((by_key | added).values())
+
+
 def _metric(name: str) -> Callable[[Row], Value]:
     return lambda row: row.estimate(name)
 
@@ -231,6 +251,7 @@ for _column in (
     Column("worst_class", "Worst", _metric("test/worst_class"), "higher", "percent", 1, "accuracy of the worst class, %", main=False),
     Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
     Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),
+    *(Column(f"{way}_{imbalance}", f"{way.title()} {imbalance}", partial(at_usual_tail, way=way, imbalance=imbalance), "higher", "percent", about=f"accuracy on a test set with a {way} long tail of imbalance {imbalance}, the head not told, %", main=False) for way in ("forward", "backward") for imbalance in IMBALANCES),
     Column("gap", "Gap", train_test_gap, None, "percent", 1, "macro accuracy on the plain train view minus on test, points; no best value"),
     Column("class_bias", "Bias", _metric("test/class_bias"), "lower", "percent", 1, "class bias: total variation between the shares of predicted and of true classes on test, points"),
     Column("equal_bias", "At equal bias", _metric("test/accuracy_equal_bias"), "higher", "percent", about="accuracy with offsets of the logits that bring the shares of predicted classes to those of the test set, found without a label, %", main=False),

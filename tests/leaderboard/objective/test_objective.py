@@ -13,13 +13,14 @@ from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective, ex
 NAMES = ("cat", "dog", "emu")
 LABELS = np.repeat([0, 1], [6, 2])  # no test image of an emu
 PREDICTED = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+TRAIN = np.array([9, 30, 5])
 COUNTS = np.array([6, 2, 0])
 
 
 def of(tmp_path, kind, text, suffix=".csv"):
     path = tmp_path / f"table{suffix}"
     path.write_text(text, encoding="utf-8")
-    return objective_of(f"{kind}={path}", NAMES)
+    return objective_of(f"{kind}={path}", NAMES, TRAIN)
 
 
 def value(objective):
@@ -78,7 +79,7 @@ def test_files_that_do_not_fit_are_one_line(tmp_path, kind, text, said):
 @pytest.mark.parametrize("text", ["accuracy", "prior", "cost=", "prior=nowhere.csv", "macro=x.csv"])
 def test_what_is_no_objective_is_refused(text):
     with pytest.raises(UserError, match="--objective"):
-        objective_of(text, NAMES)
+        objective_of(text, NAMES, TRAIN)
 
 
 def test_the_default_follows_the_test_set():
@@ -91,9 +92,9 @@ def test_the_default_follows_the_test_set():
         ([0, 0], False),
     ):
         assert imbalanced(np.array(counts)) is imbalance
-        assert objective_of(None, NAMES, np.array(counts)).kind == ("macro" if imbalance else "micro")
-    assert objective_of("micro", NAMES, np.array([594, 3])).kind == "micro"
-    assert objective_of(None, NAMES).kind == "micro"
+        assert objective_of(None, NAMES, TRAIN, np.array(counts)).kind == ("macro" if imbalance else "micro")
+    assert objective_of("micro", NAMES, TRAIN, np.array([594, 3])).kind == "micro"
+    assert objective_of(None, NAMES, TRAIN).kind == "micro"
     said = explained(MACRO, np.array([594, 3, 0]))
     assert said.endswith("; 3 to 594 test images a class, an imbalanced test set; 1 of 3 classes have no test images and do not count")
     assert "100 test images in each class" in explained(MICRO, np.array([100, 100]))
@@ -107,3 +108,13 @@ def test_of_a_balanced_set_micro_is_macro():
 def test_a_prior_of_nothing_that_was_tested_is_refused():
     with pytest.raises(UserError, match="no class with images has a weight"):
         Objective("prior", "x.csv", prior=np.array([0.0, 0.0, 1.0])).weights(LABELS, 3)
+
+
+def test_long_tails_follow_the_order_of_the_training_images():
+    forward = objective_of("prior=forward:16", NAMES, TRAIN).prior  # 30, 9 and 5 training images: dog, cat, emu
+    assert forward == pytest.approx(np.array([4, 16, 1]) / 21)
+    assert objective_of("prior=backward:16", NAMES, TRAIN).prior == pytest.approx(np.array([4, 1, 16]) / 21)
+    assert objective_of("prior=forward:9", NAMES, np.array([5, 5, 5])).prior == pytest.approx(np.array([9, 3, 1]) / 13)
+    for text in ("prior=forward:0.5", "prior=sideways:50"):
+        with pytest.raises(UserError, match=f"--objective {text}"):
+            objective_of(text, NAMES, TRAIN)

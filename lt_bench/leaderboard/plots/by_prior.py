@@ -1,0 +1,58 @@
+"""How places change with the class shares of the test set."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.objective.tails import usual_imbalances
+from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure
+from lt_bench.leaderboard.priors import at_tail
+from lt_bench.leaderboard.ties import tied
+
+_MOST = 24
+
+
+def places_by_prior(ranking: BoardRows) -> Figure | None:
+    """Place of every row from a test set with a backward long tail to one with a forward long tail; lines cross where the order changes.
+
+    Coloured are the rows that have the first place under a prior, then those whose place changes most. Of more than `_MOST` rows those with the best place anywhere.
+    """
+    imbalances = usual_imbalances(ranking.board.dataset)
+    settings = [*(("backward", one) for one in imbalances), ("uniform", 1), *(("forward", one) for one in reversed(imbalances))]
+    estimates = [[at_tail(row, way, imbalance) for way, imbalance in settings] for row in ranking.rows]
+    accuracies = np.array([[np.nan if one is None else one.mean for one in line] for line in estimates])
+    if len(ranking.rows) < 2 or np.isnan(accuracies).any():
+        return None
+    places = np.stack([np.argsort(np.argsort(-tied(column), kind="stable")) + 1 for column in accuracies.T], axis=1)
+    shown = sorted(np.argsort(places.min(1), kind="stable")[:_MOST])
+    drawing, (axes,) = figure(width=7.2, height=max(2.8, 0.27 * len(shown) + 1.0))
+    coloured = sorted(shown, key=lambda position: (places[position].min() > 1, -np.ptp(places[position])))[: len(COLOURS)]
+    for position in shown:
+        _line(axes, places[position], coloured.index(position) if position in coloured else None)
+    for side, values in ((0, 100 * accuracies[:, 0]), (len(settings) - 1, 100 * accuracies[:, -1])):
+        for position in shown:
+            label = f"{ranking.rows[position].label}  {values[position]:.1f}"
+            colour = COLOURS[coloured.index(position)] if position in coloured else "#5b6470"
+            offset, align = ((-8, 0), "right") if side == 0 else ((8, 0), "left")
+            axes.annotate(
+                label, (side, places[position, side]), offset, textcoords="offset points", ha=align, va="center", color=colour, fontsize=8
+            )
+    axes.set_xticks(range(len(settings)), [way if way == "uniform" else f"{way}\n{imbalance}" for way, imbalance in settings])
+    axes.set_xlim(-0.1, len(settings) - 0.9)
+    axes.set_ylim(places[shown].max() + 0.6, 0.4)
+    axes.set_yticks([])
+    axes.set_xlabel("class shares of the test set (accuracies in % at both ends)")
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    return drawing
+
+
+def _line(axes: Axes, places: np.ndarray, series: int | None) -> None:
+    """The line of a row; grey where it has no series of its own."""
+    if series is None:
+        axes.plot(places, color="#b4bbc4", linewidth=1.0, marker="o", markersize=3)
+    else:
+        axes.plot(places, color=COLOURS[series], linewidth=1.8, marker=MARKERS[series], zorder=3)

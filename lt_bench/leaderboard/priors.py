@@ -1,0 +1,48 @@
+"""Rows under test sets of other class shares, from their stored class accuracies: a head that is not told the shares has the same accuracy in each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.leaderboard.boards import Row
+from lt_bench.leaderboard.intervals import Estimate, seed_interval
+from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.leaderboard.objective.tails import named_prior, tail_prior, usual_imbalances
+
+IMBALANCES = (50, 10, 3, 2)
+
+
+def prior_name(text: str) -> str:
+    """A prior as keys of columns have it: ``forward_50``, ``prior_vets`` of the file ``vets.csv``."""
+    way, colon, imbalance = text.partition(":")
+    return f"{way}_{imbalance}" if colon and way in ("forward", "backward") else f"prior_{Path(text).stem}"
+
+
+def at_prior(row: Row, text: str) -> Estimate | None:
+    """Accuracy of a row at a prior as of ``named_prior``; None where its class accuracies were not stored."""
+    return _weighted(row, named_prior(text, row.split.class_names, row.split.train_counts))
+
+
+def at_usual_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
+    """`at_tail` of those that the data set is usually tested on; None of others."""
+    return at_tail(row, way, imbalance) if imbalance in usual_imbalances(row.board.dataset) else None
+
+
+def at_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
+    """Accuracy of a row at a long tail, forward or backward; None where its class accuracies were not stored."""
+    return _weighted(row, tail_prior(row.split.train_counts, imbalance, backward=way == "backward"))
+
+
+def _weighted(row: Row, prior: NDArray[np.float64]) -> Estimate | None:
+    if "class accuracies" not in row.computed:
+        names = ("test/class_accuracy", "test/class_total")
+        read = [[row.runs.find_array(int(position), name) for name in names] for position in row.positions]
+        row.computed["class accuracies"] = None if any(array is None for arrays in read for array in arrays) else read
+    arrays = row.computed["class accuracies"]
+    if arrays is None:
+        return None
+    weights = Objective("prior", prior=prior).class_weights(arrays[0][1].astype(np.int64))
+    return seed_interval(np.array([weights[weights > 0] @ accuracy[weights > 0] for accuracy, _ in arrays]), row.varies)
