@@ -37,12 +37,18 @@ def at_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
 
 
 def _weighted(row: Row, prior: NDArray[np.float64]) -> Estimate | None:
-    if "class accuracies" not in row.computed:
-        names = ("test/class_accuracy", "test/class_total")
-        read = [[row.runs.find_array(int(position), name) for name in names] for position in row.positions]
-        row.computed["class accuracies"] = None if any(array is None for arrays in read for array in arrays) else read
-    arrays = row.computed["class accuracies"]
-    if arrays is None:
+    arrays = row.computed.get("class accuracies") or _class_accuracies(row)
+    if not arrays:
         return None
+    row.computed["class accuracies"] = arrays
     weights = Objective("prior", prior=prior).class_weights(arrays[0][1].astype(np.int64))
     return seed_interval(np.array([weights[weights > 0] @ accuracy[weights > 0] for accuracy, _ in arrays]), row.varies)
+
+
+def _class_accuracies(row: Row) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Accuracy and test images of each class (K,), for each seed; nothing where a seed has none."""
+    both = [
+        [row.runs.find_array(int(position), f"test/{name}") for name in ("class_accuracy", "class_total")] for position in row.positions
+    ]
+    arrays = [(accuracy, total) for accuracy, total in both if accuracy is not None and total is not None]
+    return arrays if len(arrays) == len(both) else []
