@@ -26,6 +26,8 @@ EVEN = float(np.log(DARK)) + 1e-4
 """Look of a channel in which all pixels are the same."""
 MOST = 100_000
 MANY = 0.1
+EDGE = 0.8
+"""Share of an image's edge above which what is black or white is its background."""
 _CHUNK = 1 << 24  # distances at a time
 
 
@@ -38,12 +40,16 @@ class Near:
         images: of val and test, how many have a near-identical image in train.
         first: names of some of them with their nearest, and the split.
         constant: of every split, how many are of one colour.
+        clipped: of every split, how many are black or white (0 or 255) in a channel on more than half of their pixels, and not as a background is.
+        first_clipped: names of some of them, with their split.
     """
 
     compared: dict[str, int]
     images: dict[str, int]
     first: tuple[tuple[str, str, str], ...]
     constant: dict[str, int] = field(default_factory=dict)
+    clipped: dict[str, int] = field(default_factory=dict)
+    first_clipped: tuple[tuple[str, str], ...] = ()
 
     @property
     def grouped(self) -> bool:
@@ -52,7 +58,12 @@ class Near:
 
     def record(self) -> dict[str, Any]:
         """Counts for the manifest."""
-        return {"compared": self.compared, "near_identical_to_training": self.images, "constant_images": self.constant}
+        return {
+            "compared": self.compared,
+            "near_identical_to_training": self.images,
+            "constant_images": self.constant,
+            "clipped_images": self.clipped,
+        }
 
     def lines(self) -> list[str]:
         """Lines for the user; none where no image is near-identical, and none of one colour."""
@@ -71,6 +82,12 @@ class Near:
             for split, count in self.constant.items()
             if count
         ]
+        clipped = [split for split, count in self.clipped.items() if count > MANY * self.compared[split]]
+        told += [
+            f"{self.clipped[split]:,} of {self.compared[split]:,} {split} images are black or white in a channel on most of their pixels: were they scaled wrongly?"
+            for split in clipped
+        ]
+        told += [f"  {split}: {one}" for split, one in self.first_clipped if split in clipped]
         return told
 
 
@@ -85,7 +102,8 @@ def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
     """
     share = min(1.0, MOST / sum(len(images) for images in data.splits.values()))
     rows = {split: np.unique(np.linspace(0, len(one) - 1, max(1, int(share * len(one)))).astype(int)) for split, one in data.splits.items()}
-    looks = {split: looks_of(data.splits[split], rows[split], workers) for split in rows}
+    seen = {split: looks_of(data.splits[split], rows[split], workers) for split in rows}
+    looks, clipped = {split: look for split, (look, _) in seen.items()}, {split: np.flatnonzero(one) for split, (_, one) in seen.items()}
     counts, first = {}, []
     for split in (name for name in ("val", "test") if name in rows):
         held, nearest = near_rows(looks[split], looks["train"])
@@ -93,7 +111,10 @@ def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
         for i, j in list(zip(held, nearest, strict=True))[:3]:
             first.append((split, _name(data, split, int(rows[split][i])), _name(data, "train", int(rows["train"][j]))))
     constant = {split: int((one[:, -3:] <= EVEN).all(1).sum()) for split, one in looks.items()}
-    return Near({split: len(one) for split, one in rows.items()}, counts, tuple(first), constant)
+    named = [(split, _name(data, split, int(rows[split][i]))) for split, hits in clipped.items() for i in hits[:3]]
+    return Near(
+        {split: len(one) for split, one in rows.items()}, counts, tuple(first), constant, {split: len(hits) for split, hits in clipped.items()}, tuple(named)
+    )  # fmt: skip
 
 
 def near_rows(held: NDArray[np.floating], train: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -121,21 +142,29 @@ def near_rows(held: NDArray[np.floating], train: NDArray[np.floating]) -> tuple[
     return np.concatenate(near or [[]]).astype(np.int64), np.concatenate(nearest or [[]]).astype(np.int64)
 
 
-def looks_of(images: ImageSplit | ImageList, rows: NDArray[np.integer], workers: int = 0) -> Looks:
-    """Looks (n, D) of the images at ``rows``: an 8x8 picture in colour of mean 0 and length 1, beside the logarithms of its mean and spread per channel.
+def looks_of(images: ImageSplit | ImageList, rows: NDArray[np.integer], workers: int = 0) -> tuple[Looks, NDArray[np.bool_]]:
+    """Looks (n, D) of the images at ``rows``, and whether each is clipped (n,).
 
-    Images that cannot be decoded have NaN.
+    A look is an 8x8 picture in colour of mean 0 and length 1, beside the logarithms of its mean and spread per channel. Images that cannot be decoded have NaN.
     """
     if isinstance(images, ImageSplit):
-        small = (Image.fromarray(images.images[row].transpose(1, 2, 0)).resize((SIDE, SIDE), Image.Resampling.BOX) for row in rows)
-        pictures = np.stack([np.asarray(one) for one in small])
-        return _looks(pictures.astype(np.float32))
-    loader = DataLoader(_Pictures(images, rows), batch_size=64, num_workers=workers, collate_fn=np.stack)
-    return _looks(np.concatenate(list(loader)))
+        seen = [_seen(Image.fromarray(images.images[row].transpose(1, 2, 0))) for row in rows]
+    else:
+        seen = [one for batch in DataLoader(_Pictures(images, rows), batch_size=64, num_workers=workers, collate_fn=list) for one in batch]
+    return _looks(np.stack([picture for picture, _ in seen])), np.array([clipped for _, clipped in seen])
 
 
-class _Pictures(Dataset[NDArray[np.float32]]):
-    """Images as 8x8 pictures; NaN for one that cannot be decoded."""
+def _seen(picture: Image.Image) -> tuple[NDArray[np.float32], bool]:
+    """An image as 8x8 pixels, and whether it is clipped."""
+    pixels = np.asarray(picture)
+    at_end = np.stack([pixels == 0, pixels == 255])  # (2, H, W, 3)
+    edge = np.concatenate([at_end[:, 0], at_end[:, -1], at_end[:, :, 0], at_end[:, :, -1]], axis=1).mean(1)
+    clipped = (at_end.mean((1, 2)) > 0.5) & (edge < EDGE)
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32), bool(clipped.any())
+
+
+class _Pictures(Dataset[tuple[NDArray[np.float32], bool]]):
+    """Images as ``_seen``; NaN for one that cannot be decoded."""
 
     def __init__(self, images: ImageList, rows: NDArray[np.integer]) -> None:
         self.images, self.rows = images, rows
@@ -143,12 +172,11 @@ class _Pictures(Dataset[NDArray[np.float32]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> NDArray[np.float32]:
+    def __getitem__(self, i: int) -> tuple[NDArray[np.float32], bool]:
         try:
-            picture = decode(self.images.source(int(self.rows[i])), reduced=(8 * SIDE, 8 * SIDE)).resize((SIDE, SIDE), Image.Resampling.BOX)
-            return np.asarray(picture, dtype=np.float32)
+            return _seen(decode(self.images.source(int(self.rows[i])), reduced=(8 * SIDE, 8 * SIDE)))
         except BrokenImage:
-            return np.full((SIDE, SIDE, 3), np.nan, dtype=np.float32)
+            return np.full((SIDE, SIDE, 3), np.nan, dtype=np.float32), False
 
 
 def _looks(pictures: NDArray[np.float32]) -> Looks:

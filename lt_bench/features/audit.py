@@ -18,6 +18,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.repeated import Contents, repeated, repeated_lines
 from lt_bench.features.encoding import encode, round_trip
 from lt_bench.features.moments import Moments, chunks, moments, width
+from lt_bench.features.near import near_rows
 
 SPLITS = ("train", "val", "test")
 LARGEST_ERROR = {"float16": 0.01, "float32": 0.01, "affine8": 0.05}
@@ -139,14 +140,21 @@ def audit(
     norms = {split: _norms(rows) for split, rows in plain.items()}
     scale = _scale(norms, moments)
     counts, what = repeated(hashes), "row" if images is None else "image"
+    near = {
+        split: near_rows(plain[split], _others(hashes, split), plain["train"], labels["train"], moments.mean)
+        for split in plain
+        if split != "train"
+    }
     notes = [
         *repeated_lines(counts, sizes, f"{what}s", _first(hashes, what)),
+        *_near_notes(near),
         *_class_notes(classes),
         *([] if standardised else _scale_notes(scale, norms["train"], option("--standardise", verb))),
         *(f"{count:,} of {sizes[split]:,} rows of {split} are all zero" for split, count in scale["zero_rows"].items() if count),
     ]
     return {
-        "rows": sizes, "classes": classes, "scale": scale, "precision": dict(precision), "repeated_rows": counts, "standardised": standardised, "notes": notes,
+        "rows": sizes, "classes": classes, "scale": scale, "precision": dict(precision), "repeated_rows": counts,
+        "near_rows": {split: {"compared": compared, "near": len(pairs)} for split, (compared, pairs) in near.items()}, "standardised": standardised, "notes": notes,
     }  # fmt: skip
 
 
@@ -238,6 +246,21 @@ def _scale_notes(scale: Mapping[str, Any], norms: Tensor, standardise: str) -> I
         yield f"the widest dimension has {ratio:,.0f} times the spread of the median one and outweighs the others; {standardise} makes them equal"
     if scale["offset"] > OFFSET:
         yield f"all rows share an offset {scale['offset']:,.0f} times as long as their spread, which slows a fit; {standardise} takes it out"
+
+
+def _others(hashes: Contents, split: str) -> Tensor:
+    """Positions in a split of what is not in training too."""
+    return torch.from_numpy(np.flatnonzero(~np.isin(hashes[split], hashes["train"])))
+
+
+def _near_notes(near: Mapping[str, tuple[int, list[tuple[int, int]]]]) -> Iterable[str]:
+    for split, (compared, pairs) in near.items():
+        if pairs:
+            row, other = pairs[0]
+            yield (
+                f"{len(pairs):,} of {compared:,} {split} rows are all but equal to a training row, as of one image in two files or sizes "
+                f"(the first: {split} row {row} is like training row {other})"
+            )
 
 
 def _first(hashes: Contents, what: str) -> str:

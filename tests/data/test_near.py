@@ -86,3 +86,26 @@ def test_what_is_close_is_measured_by_the_data_set():
     assert len(near_rows(cloud[:100], cloud[100:])[0]) == 0
     assert near_rows(cloud[100:103], cloud[100:])[1].tolist() == [0, 1, 2]
     assert len(near_rows(cloud[:5], cloud[:0])[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("scaled", "of_test"), [(lambda x: x, 0), (lambda x: 4 * x, 1), (lambda x: (x - 128) * 4, 1), (lambda x: np.where(x > 128, 255, x), 0)]
+)
+def test_images_that_a_wrong_scale_clipped_are_counted_and_named(tmp_path, scaled, of_test):
+    """A white background is none."""
+    for split, change in (("train", lambda x: x), ("test", scaled)):
+        for track in range(12):
+            picture = np.asarray(photo(track, (40, 40))).astype(float)
+            picture = 5 + 200 * ((picture - picture.min()) / (picture.max() - picture.min())) ** 2
+            pixels = np.clip(change(picture), 0, 255).astype(np.uint8)
+            if not of_test:
+                pixels[:8], pixels[-8:], pixels[:, :8], pixels[:, -8:] = (255,) * 4
+            (tmp_path / split / CLASSES[track % 3]).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / split / CLASSES[track % 3] / f"{track}.png")
+    near = near_images(load_images("folder", tmp_path))
+    assert near.clipped["train"] == near.record()["clipped_images"]["train"] == 0
+    assert (near.clipped["test"] > 6) == bool(of_test)
+    told = [line for line in near.lines() if "black or white in a channel" in line]
+    assert len(told) == of_test
+    assert not told or told[0].startswith(f"{near.clipped['test']} of 12 test images")
+    assert not told or f"test: {tmp_path}/test/a/0.png" in near.lines()[-3]
