@@ -55,6 +55,8 @@ GROUPS = (
 )  # fmt: skip
 
 
-def group_of(name: str) -> Group:
+def group_of(name: str, verb: str = "") -> Group:
     """The group of an option; one that is in none has its own title."""
+    if (verb, name) == ("predict", "precision"):  # of decisions, not of arithmetic
+        return Group("what", (name,))
     return next((group for group in GROUPS if name in group.names), Group("what", (name,)))

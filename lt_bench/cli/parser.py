@@ -59,7 +59,7 @@ def verb_parser(name: str, entry: Entry | None, dataset: str, words: Iterable[st
     hints, texts = typing.get_type_hints(cls), explained_by(cls)
     in_order = sorted(dataclasses.fields(cls), key=lambda field: (*positional, field.name).index(field.name))
     for field in in_order:
-        group = group_of(field.name)
+        group = group_of(field.name, name)
         target = parser if field.name in positional else groups.get(group.title, parser)
         if field.name == "strategy" and field.name not in positional:
             _add_strategy(target, groups[HYPERPARAMETERS], entry, dataset, texts["strategy"])

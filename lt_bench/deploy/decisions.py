@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +39,62 @@ class ClassSets:
     def sets(self, probabilities: Tensor) -> Tensor:
         """Whether each class is in the set of each input, (B, K) bool, of probabilities (B, K)."""
         return probabilities >= self.least
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What a table of predictions says beside them: whether each is to be believed, and the classes that may be meant."""
+
+    thresholds: Thresholds | None
+    sets: ClassSets | None
+
+    @property
+    def columns(self) -> list[str]:
+        """``decided`` (yes or no) and ``set`` (a JSON list of class names), those that were asked for."""
+        return [name for name, of in (("decided", self.thresholds), ("set", self.sets)) if of is not None]
+
+    def cells(self, probabilities: Tensor, classes: Sequence[str]) -> list[list[str]]:
+        """The cells of these columns for each row of probabilities (B, K)."""
+        cells: list[list[str]] = [[] for _ in probabilities]
+        if self.thresholds is not None:
+            for row, decided in zip(cells, self.thresholds.decided(probabilities).tolist(), strict=True):
+                row.append("no" if decided < 0 else "yes")
+        if self.sets is not None:
+            for row, within in zip(cells, self.sets.sets(probabilities), strict=True):
+                row.append(json.dumps([classes[k] for k in within.nonzero().flatten().tolist()], ensure_ascii=False))
+        return cells
+
+    def lines(self, classes: Sequence[str]) -> list[str]:
+        """The classes that validation says too little of, a line for each reason."""
+        said: list[tuple[Tensor, str]] = []
+        if self.thresholds is not None:
+            few, never = self.thresholds.too_few, self.thresholds.confidence.isinf() & ~self.thresholds.too_few
+            said += [
+                (
+                    few,
+                    f"no threshold, fewer than {FEWEST} validation images are predicted to be of them, so their predictions are never decided",
+                ),
+                (never, "no confidence reaches the precision on validation, so their predictions are never decided"),
+            ]
+        if self.sets is not None:
+            said.append((self.sets.too_few, "too few validation images for the coverage, so they are in every set"))
+        lines = []
+        for which, why in said:
+            names = [classes[k] for k in which.nonzero().flatten().tolist()]
+            if names:
+                lines.append(
+                    f"{len(names):,} of {len(classes):,} classes: {why}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+                )
+        return lines
+
+
+def decisions_of(model: Classifier, precision: float | None, coverage: float | None) -> Decisions:
+    """Thresholds at a precision and sets at a coverage under the prior that the model has now; None leaves one out.
+
+    Raises:
+        UserError: as ``thresholds``.
+    """
+    return Decisions(None if precision is None else thresholds(model, precision), None if coverage is None else class_sets(model, coverage))
 
 
 def thresholds(model: Classifier, precision: float) -> Thresholds:
@@ -86,7 +144,7 @@ def class_sets(model: Classifier, coverage: float) -> ClassSets:
 def _validation(model: Classifier, share: float, name: str) -> tuple[Tensor, Tensor, Tensor]:
     """Probabilities (N, K) of the validation images under the model's prior, their classes (N,), and the images of each class (K,)."""
     if not 0 < share <= 1:
-        raise UserError(f"{name} is {share}, expected a share above 0 and at most 1")
+        raise UserError(f"--{name} is {share:g}, expected a share above 0 and at most 1")
     calibration = model.calibrated()
     if calibration.logits is None:
         raise UserError("this export keeps no validation logits: there were too many of them")

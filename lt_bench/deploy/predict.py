@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pandas as pd
 
 from lt_bench.bench.options import PredictOptions
@@ -9,6 +11,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.names import spreadsheet_text
 from lt_bench.deploy.classifier import TOP, Prediction
+from lt_bench.deploy.decisions import decisions_of
 from lt_bench.deploy.inputs import image_paths, of_features, of_images, opened, read_features, with_prior
 
 
@@ -16,7 +19,7 @@ def predict(options: PredictOptions) -> int:
     """Write ``path, class, confidence`` and the first five classes with their probabilities for every input; returns how many inputs there were.
 
     Raises:
-        UserError: no export, no images, or a broken one (unless ``skip_broken``); a prior that the export cannot take.
+        UserError: no export, no images, or a broken one (unless ``skip_broken``); a prior that the export cannot take, or decisions that it cannot make.
     """
     if options.export is None or options.inputs is None:
         raise UserError("predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
@@ -28,16 +31,25 @@ def predict(options: PredictOptions) -> int:
         root = options.inputs if options.inputs.is_dir() else options.inputs.parent
         named = [(spreadsheet_text(path.relative_to(root).as_posix()), path) for path in image_paths(options.inputs)]
         batches = of_images(model, options, named)
-    rows = []
-    for names, logits in with_prior(model, options, batches):
+    rows, batches = [], with_prior(model, options, batches)
+    decisions = decisions_of(model, options.precision, options.coverage)
+    for line in decisions.lines(model.classes):
+        print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201
+    for names, logits in batches:
         probabilities = model.probabilities(logits)
-        for name, prediction, all_of_it in zip(names, model.predictions(probabilities), probabilities.tolist(), strict=True):
-            rows.append([name, *_cells(prediction), *([f"{value:.6g}" for value in all_of_it] if options.all_probabilities else [])])
+        several = zip(
+            names, model.predictions(probabilities), decisions.cells(probabilities, model.classes), probabilities.tolist(), strict=True
+        )
+        for name, prediction, decided, all_of_it in several:
+            rows.append(
+                [name, *_cells(prediction), *decided, *([f"{value:.6g}" for value in all_of_it] if options.all_probabilities else [])]
+            )
     columns = [
         "path",
         "class",
         "confidence",
         *(f"{what}_{k}" for k in range(2, min(TOP, len(model.classes)) + 1) for what in ("class", "confidence")),
+        *decisions.columns,
         *(f"probability_{name}" for name in model.classes if options.all_probabilities),
     ]
     write_text(options.out, pd.DataFrame(rows, columns=pd.Index(columns)).to_csv(index=False, lineterminator="\n"))

@@ -63,10 +63,14 @@ class PredictOptions(UseOptions):
         inputs: folder of images (or one image); an array file of features for an export without backbone
         out: the table: path, class, confidence, and the next four classes
         all_probabilities: also a column for every class, probability_CLASS
+        precision: also a column decided: no, below the confidence from which predictions of the class were right on validation as often as this says, e.g. 0.9
+        coverage: also a column set: the classes that may be meant, so that of each class this share of new images has it in its set, e.g. 0.9
     """
 
     out: Path = Path("predictions.csv")
     all_probabilities: bool = False
+    precision: float | None = None
+    coverage: float | None = None
 
 
 @dataclass
