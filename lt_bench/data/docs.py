@@ -25,7 +25,8 @@ With `train` and `val` alone, `val` is the test set.
 
 **Tables** (`--dataset table --data-dir FILE`): CSV or parquet with columns `path` (relative to the file, or to `--image-root`), `label` (a name, or whole numbers from 0) and perhaps `split`
 (`train`, `val`, `test`); other names with `--image-column`, `--label-column` and `--split-column`. A parquet file may hold the images themselves, as bytes or as the structs of the
-Hugging Face hub, in a column `image` or `img`; such a file is read into memory. Splits are made as above where there are none.
+Hugging Face hub, in a column `image` or `img`; such a file is read into memory, and the class names of its `ClassLabel` are taken. Splits are made as above where there are none. DIR may also be a folder with a table for each split: `train.parquet`,
+`test.parquet` and perhaps `val.parquet` (or `.csv`), or their parts as on the hub (`train-00000-of-00002.parquet`, also in a folder `data`).
 
 **Groups.** Frames of one track, slides of one patient, photographs of one site are no independent images: where they stand in train and in test, accuracy is that of
 remembering. `--group-column COLUMN` (tables) and `--group-pattern REGEX` (class folders) keep them together in one split. The pattern has one group in parentheses and is searched

@@ -267,7 +267,7 @@ _SPECS = (
         title="Table of images",
         summary="your images, listed in a CSV or parquet file with columns path, label and optionally split",
         layout="table",
-        obtain="give the file with --data-dir",
+        obtain="give the file with --data-dir, or a folder with train, test and perhaps val as a file each",
     ),
     DatasetSpec(
         name="embeddings",

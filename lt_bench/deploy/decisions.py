@@ -80,7 +80,7 @@ class Decisions:
             said.append((self.sets.too_few, "too few validation images for the coverage, so they are in every set"))
         lines = []
         for which, why in said:
-            names = [classes[k] for k in which.nonzero().flatten().tolist()]
+            names = [name for name, one in zip(classes, which.tolist(), strict=True) if one]
             if names:
                 lines.append(
                     f"{len(names):,} of {len(classes):,} classes: {why}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"

@@ -138,8 +138,52 @@ def test_tables_as_spreadsheets_and_scripts_write_them(root):
 
 def test_a_folder_in_place_of_a_table(root):
     table(root, ROWS)
-    with pytest.raises(UserError, match=r"a folder, not a table; give the table itself, e.g. .*t.csv"):
+    with pytest.raises(
+        UserError,
+        match=r"has no train, val or test table, and needs train and test .*; or give one table, of which a split is made: .*t.csv",
+    ):
         load_images("table", root)
+
+
+def test_a_table_for_each_split(root):
+    """Their rows are those of one table with a column of splits; what is missing is named."""
+    whole = load_images("table", table(root, ROWS))
+    for split in ("train", "validation", "test"):
+        rows = [row for row in ROWS if row[2] == {"validation": "val"}.get(split, split)]
+        table(root, rows, f"{split}.csv")
+    (root / "t.csv").unlink()
+    several = load_images("table", root)
+    assert several.split_hash == whole.split_hash
+    assert several.val_source == "rows of split val"
+    with pytest.raises(UserError, match="each of its tables is a split; leave --split-column out"):
+        load_images("table", root, split_column="split")
+    table(root, ROWS[:1], "train.tsv")
+    with pytest.raises(UserError, match=r"train\.csv and train\.tsv are both of split train"):
+        load_images("table", root)
+    (root / "train.tsv").unlink()
+    (root / "test.csv").rename(root / "other.csv")
+    with pytest.raises(UserError, match=r"has train\.csv, validation\.csv, and needs test as a table: test\.parquet or test\.csv"):
+        load_images("table", root)
+
+
+def test_parts_of_parquet_as_the_hub_writes_them(tmp_path):
+    """With the class names of their ClassLabel, and the images within."""
+    whole = pq.read_table(embedded(tmp_path / "all.parquet"))
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for name, rows in (("train-00000-of-00002", slice(0, 4)), ("train-00001-of-00002", slice(4, 8)), ("test-00000-of-00001", slice(8, 12))):
+        pq.write_table(whole.slice(rows.start, rows.stop - rows.start), tmp_path / "hub" / "data" / f"{name}.parquet")
+    data = load_images("table", tmp_path / "hub")
+    assert data.class_names == ("ñ x", "b")
+    assert {split: len(images) for split, images in data.splits.items()} == {"train": 6, "val": 2, "test": 4}
+    alone = load_images("table", tmp_path / "all.parquet")
+    bytes_of = {digest: images.source(i) for images in alone.splits.values() for i, digest in enumerate(images.paths)}
+    for images in data.splits.values():
+        for i, digest in enumerate(images.paths):
+            assert images.source(i) == bytes_of[digest]
+    renamed = whole.replace_schema_metadata({})
+    pq.write_table(renamed.slice(8, 4), tmp_path / "hub" / "data" / "test-00000-of-00001.parquet")
+    with pytest.raises(UserError, match="its metadata names other classes than that of train-00000"):
+        load_images("table", tmp_path / "hub")
 
 
 def embedded(path, kind="struct", labels=None, **columns):

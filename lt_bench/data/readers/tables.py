@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
 from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list, require_present
 from lt_bench.data.membership import Groups, Settled, column_groups, drawn_split
-from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_images
+from lt_bench.data.readers.table_files import (
+    LABEL_COLUMN,
+    PATH_COLUMN,
+    SPLIT_COLUMN,
+    SPLIT_NAMES,
+    require_column,
+    require_filled,
+    table_of,
+    table_of_splits,
+)  # fmt: skip
 
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-TEXT, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
-PATH_COLUMN, LABEL_COLUMN, SPLIT_COLUMN = "path", "label", "split"
 _WHOLE, _WHOLE_DECIMAL = r"-?(0|[1-9]\d{0,17})", r"-?(0|[1-9]\d{0,17})\.0+"
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table after reading: all other columns, the column of encoded images, and class names of integer labels from the metadata."""
-
-    frame: pd.DataFrame
-    encoded: pa.ChunkedArray | None = None
-    names: tuple[str, ...] | None = None
 
 
 def read_table(
@@ -49,7 +44,7 @@ def read_table(
     Labels are class names, numbered in sorted order, or whole numbers, numbered in theirs. Without a column of splits, test and val are held out; without val rows, val is.
 
     Args:
-        path: CSV, TSV or parquet.
+        path: CSV, TSV or parquet; or a folder with such a file for train, test and perhaps val.
         image_column: by default ``path``, else ``image`` or ``img``.
         label_column: by default ``label``.
         split_column: by default ``split``, where there is one.
@@ -65,12 +60,10 @@ def read_table(
         UserError: a column missing, an empty cell, an unknown split, a row twice, images absent; one line each.
     """
     label_column = label_column or LABEL_COLUMN
-    table = _read(path, image_column, label_column)
+    table = table_of_splits(path, image_column, label_column) if path.is_dir() else table_of(path, image_column, label_column)
     frame = table.frame
-    _require_column(path, frame, label_column, "label")
-    empty = np.flatnonzero(frame[label_column].isna())
-    if empty.size:
-        raise UserError(f"{path}: line {empty[0] + 2} has no {label_column}")
+    if path.is_dir() and split_column:
+        raise UserError(f"{path}: each of its tables is a split; leave --split-column out")
     labels, names = _labels(path, pd.Series(frame[label_column]), table.names)
     if table.encoded is None:
         whole = _listed(path, frame, image_column or PATH_COLUMN, labels, image_root)
@@ -79,7 +72,7 @@ def read_table(
     else:
         raise UserError(f"{path}: holds its images itself; leave --image-root out")
     if split_column:
-        _require_column(path, frame, split_column, "split")
+        require_column(path, frame, split_column, "split")
     groups = None if group_column is None else column_groups(path, frame, group_column)
     index, origin = _splits(path, frame, split_column or SPLIT_COLUMN, whole, names, groups, seed, settled)
     splits = {name: whole.take(rows) for name, rows in index.items() if rows.size}
@@ -91,54 +84,10 @@ def read_table(
     return splits, names, origin
 
 
-def _read(path: Path, image_column: str | None, label_column: str) -> _Table:
-    if not path.is_file():
-        tables = sorted(p.name for p in path.glob("*") if p.suffix in (".csv", ".parquet")) if path.is_dir() else []
-        hint = f"; give the table itself, e.g. {path / tables[0]}" if tables else ""
-        raise UserError(f"{path}: {'a folder, not a table' if path.is_dir() else 'no such table'}{hint}")
-    kind = path.suffix.lower()
-    if kind not in (*PARQUET, *TEXT):
-        raise UserError(f"{path}: not a table by its name, expected {', '.join((*TEXT, *PARQUET))}")
-    try:
-        table = _parquet(path, image_column, label_column) if kind in PARQUET else _Table(_csv(path))
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save the table as UTF-8") from None
-    except (ValueError, OSError, KeyError, TypeError, OverflowError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
-        raise UserError(f"{path}: not a readable table ({' '.join(str(error).split())})") from None
-    if table.frame.empty:
-        raise UserError(f"{path}: has no rows")
-    return table
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    separator = max(",\t;", key=header.count)  # spreadsheets write semicolons where the comma is the decimal point
-    return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig", sep=separator)
-
-
-def _parquet(path: Path, image_column: str | None, label_column: str) -> _Table:
-    schema = pq.read_schema(path)
-    usual = () if PATH_COLUMN in schema.names else IMAGE_COLUMNS
-    image = next((name for name in ((image_column,) if image_column else usual) if name in schema.names), None)
-    if image is None or _is_text(schema.field(image).type):
-        return _Table(pd.read_parquet(path), names=class_names(schema, label_column))
-    others = pd.read_parquet(path, columns=[name for name in schema.names if name != image])
-    encoded = encoded_images(path, image, pq.read_table(path, columns=[image]).column(image))
-    return _Table(others, encoded, class_names(schema, label_column))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
-
-
 def _listed(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray, image_root: Path | None) -> ImageList:
     """Images of a column of paths."""
-    _require_column(path, frame, column, "image")
-    empty = np.flatnonzero(frame[column].isna())
-    if empty.size:
-        raise UserError(f"{path}: line {empty[0] + 2} has no {column}")
-    root = image_root or path.parent
+    require_filled(path, frame, column, "image")
+    root = image_root or (path if path.is_dir() else path.parent)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; name the one that the paths of {path} are relative to with --image-root")
     paths = [_relative(str(p), root) for p in frame[column]]
@@ -170,11 +119,6 @@ def _embedded(path: Path, encoded: pa.ChunkedArray, labels: np.ndarray) -> Image
                 f"{path}: row {row} holds the image of row {first[digest]} again{other}; every image stands once (rows count from 0)"
             )
     return ImageList(path, tuple(first), labels, np.arange(len(labels)), encoded)
-
-
-def _require_column(path: Path, frame: pd.DataFrame, name: str, option: str) -> None:
-    if name not in frame.columns:
-        raise UserError(f"{path}: no column {name}, it has {', '.join(map(str, frame.columns))}; name it with --{option}-column")
 
 
 def _labels(path: Path, column: pd.Series, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...]]:
