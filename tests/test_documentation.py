@@ -57,6 +57,8 @@ NOT_RUN = {
     "--cache decoupling": "needs ImageNet's images and a released checkpoint",
     "bench plug_in": "needs released checkpoints",
     "--wandb online": "needs an account",
+    "wandb push --online": "needs an account",
+    "wandb dashboard": "needs an account",
     "--slurm": "needs a cluster",
     "torchrun": "needs several machines",
     "srun": "needs a cluster",
