@@ -14,7 +14,6 @@ from lt_bench.data.readers.class_folders import no_images, read_class_folders, r
 from lt_bench.data.readers.inat import read_inat
 from lt_bench.data.readers.list_files import class_counts, folder_names, read_list
 from lt_bench.data.readers.small_images import ImageData, load_small_images
-from lt_bench.data.readers.tables import read_table
 from lt_bench.data.readers.tiny_imagenet import read_tiny_imagenet
 from lt_bench.data.reading import Reading, factor_of
 from lt_bench.data.specs import DatasetSpec, dataset_spec
@@ -85,6 +84,8 @@ def _given(spec: DatasetSpec, data_dir: Path, reading: Reading) -> tuple[dict[st
     if spec.layout == "folders":
         return read_class_folders(data_dir, seed=seed, group_pattern=reading.get("group_pattern"), settled=reading.get("settled"))
     if spec.layout == "table":
+        from lt_bench.data.readers.tables import read_table  # pandas takes a tenth of the time in which torch and Lightning are imported
+
         image, label, split = reading.get("image_column"), reading.get("label_column"), reading.get("split_column")
         groups, root = reading.get("group_column"), reading.get("image_root")
         return read_table(data_dir, image, label, split, seed, groups, root, reading.get("settled"))

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from lt_bench.core.content import file_hashes
@@ -16,6 +16,9 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import Shares, hold_out, words
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.splits import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Settled = Mapping[str, str]
 """The split of each content (see ``contents``) that is known already."""
