@@ -14,11 +14,20 @@ from lt_bench.core.errors import UserError
 
 
 def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
-    """Print every board of the records and write the files."""
+    """Print every board of the records and write the files.
+
+    Raises:
+        UserError: no such format, row or column, or anything that the records do not allow.
+    """
     from lt_bench.leaderboard.leaderboard import checked_formats, leaderboard
     from lt_bench.leaderboard.stats.statistics import cache_directory
+    from lt_bench.leaderboard.tables.selection import Selection, read_names
 
     formats = checked_formats(options.formats)
+    if options.digits is not None and not 0 <= options.digits <= 9:
+        raise UserError(f"--digits {options.digits}: between 0 and 9")
+    names = {} if options.names is None else read_names(options.names)
+    selection = Selection(tuple(options.show), tuple(options.rows), names, options.digits, options.interval)
     board = leaderboard(
         options.results,
         options.columns,
@@ -26,8 +35,9 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
         statistics_dir=cache_directory(),
         objective=options.objective,
         test_priors=options.test_priors,
+        selection=selection,
     )
-    written = board.write(options.out, formats)
+    written = board.write(options.out, formats, full=options.full)
     board.show(output.console)
     output.say("wrote " + ", ".join(str(path) for path in written))
     if output.json:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ from lt_bench.results.record import MATMUL, PASSED, RunRecord
 from lt_bench.strategies.recipe import RECIPE_FIELDS
 from lt_bench.strategies.slots.vocabulary import COMPOSE, DEFAULTS, TITLES
 
+if TYPE_CHECKING:
+    from lt_bench.leaderboard.pairs import Pairs
+
+Interval = Literal["seeds", "images", "none"]
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning", "code")
 _FINGERPRINT = re.compile(r"(?:own|edited) ([0-9a-f]{4})")
@@ -177,13 +181,17 @@ class Row:
 class BoardRows:
     """A board with its rows, the best mean of the objective on test first.
 
-    `test_counts` (K,) are the test images of each class, None where no run has its predictions; `resolvable` is the smallest resolvable difference, where statistics were made.
+    `test_counts` (K,) are the test images of each class, None where no run has its predictions; `resolvable` is the smallest resolvable difference and `pairs` what is known of
+    every two rows, where statistics were made. `chosen_from` is the number of rows of the board where only some are here, `interval` what the intervals of its tables run over.
     """
 
     board: Board
     rows: list[Row]
     test_counts: NDArray[np.int64] | None
     resolvable: float | None = None
+    pairs: Pairs | None = None
+    chosen_from: int | None = None
+    interval: Interval = "seeds"
 
     @property
     def objective(self) -> Objective:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,9 @@ from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.ranking import ranked
 from lt_bench.leaderboard.tables.against import published_csv, published_markdown
 from lt_bench.leaderboard.tables.cells import usable
-from lt_bench.leaderboard.tables.columns import Column, registered, with_priors
+from lt_bench.leaderboard.tables.columns import Column, leading, registered, with_priors
 from lt_bench.leaderboard.tables.latex import latex_table
+from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.leaderboard.tables.terminal import board_table
 from lt_bench.leaderboard.tables.text import across_table, csv_table, markdown_table
 
@@ -48,6 +49,7 @@ class Leaderboard:
         statistics: rank groups, intervals over test images and the smallest resolvable difference, from the test predictions of every run.
         statistics_dir: where statistics are stored between calls; None: nowhere.
         objective: that rows are ranked by, as of `leaderboard.objective.objective.objective_of`.
+        selection: which rows and columns tables and figures show, and how; the page and the published numbers have all.
     """
 
     runs: Runs
@@ -55,6 +57,7 @@ class Leaderboard:
     statistics: bool = True
     statistics_dir: Path | None = None
     objective: str | None = None
+    selection: Selection = field(default_factory=Selection)
 
     @cached_property
     def boards(self) -> list[BoardRows]:
@@ -62,21 +65,33 @@ class Leaderboard:
         rankings = boards(self.runs, self.objective)
         return [ranked(ranking, self.statistics_dir) for ranking in rankings] if self.statistics else rankings
 
+    @cached_property
+    def shown(self) -> list[BoardRows]:
+        """The boards with the rows of the selection.
+
+        Raises:
+            UserError: the selection names a row that is on no board, or a column that does not exist.
+        """
+        rankings = self.selection.boards(self.boards)
+        for ranking in rankings:
+            self.selection.columns(ranking, self.columns)
+        return rankings
+
     @property
     def markdown(self) -> str:
         """`LEADERBOARD.md`: one section a board, then wins and mean ranks."""
-        sections = [markdown_table(ranking, self._main(ranking)) for ranking in self.boards]
-        return "\n".join([_INTRO, *sections, *(across_table(result) for result in across(self.boards))])
+        sections = [markdown_table(ranking, self._main(ranking)) for ranking in self.shown]
+        return "\n".join([_INTRO, *sections, *(across_table(result) for result in across(self.shown))])
 
     @property
     def csv(self) -> str:
         """`leaderboard.csv`: every row of every board, its identity first, and intervals over seeds as `_low` and `_high`."""
-        return csv_table(self.boards, self.columns)
+        return csv_table(self.shown, self.selection.columns(self.shown[0], self.columns) if self.selection.show else self.columns)
 
     @property
     def latex(self) -> str:
-        """`leaderboard.tex`: a table a board."""
-        return "\n".join(latex_table(ranking, self._main(ranking)) for ranking in self.boards)
+        """`leaderboard.tex` of one board; of several, their tables one after the other."""
+        return "\n".join(self._latex(ranking) for ranking in self.shown)
 
     @property
     def frame(self) -> pandas.DataFrame:
@@ -87,31 +102,39 @@ class Leaderboard:
 
     def show(self, console: Console) -> None:
         """Print every board."""
-        for ranking in self.boards:
+        for ranking in self.shown:
             console.print(board_table(ranking, self._main(ranking), console.width))
 
-    def write(self, directory: Path | str, formats: Iterable[str] = TABLES) -> list[Path]:
+    def write(self, directory: Path | str, formats: Iterable[str] = TABLES, *, full: bool = False) -> list[Path]:
         """Write files and return their paths; the same records give the same bytes.
 
         Args:
-            directory: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex`, `leaderboard.html` (plots inside where they are drawn), `PUBLISHED.md` and
+            directory: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex` (of several boards `leaderboard-BOARD.tex`), `leaderboard.html` (plots inside where they are drawn), `PUBLISHED.md` and
                 `published.csv` (measured beside published), and `plots/<board>/*.svg|png`.
             formats: which of `FORMATS`; plots, some seconds a board, only where asked for.
+            full: LaTeX tables as floats with captions.
 
         Raises:
-            UserError: an unknown format, no format.
+            UserError: an unknown format, no format, or as of `shown`.
         """
-        wanted, out = checked_formats(formats), Path(directory)
+        wanted, out, shown = checked_formats(formats), Path(directory), self.shown
         drawn = {}
         if "plots" in wanted:
             from lt_bench.leaderboard.plots.draw import draw_board  # a second of matplotlib that tables do not need
 
-            drawn = {ranking.board: draw_board(ranking, out / "plots") for ranking in self.boards}
+            drawn = {ranking.board: draw_board(ranking, out / "plots") for ranking in shown}
         pictures = {board: [(plot.svg, plot.caption) for plot in plots] for board, plots in drawn.items()}
         texts: list[tuple[str, str, Callable[[], str]]] = [
             ("markdown", "LEADERBOARD.md", lambda: self.markdown),
             ("csv", "leaderboard.csv", lambda: self.csv),
-            ("latex", "leaderboard.tex", lambda: self.latex),
+            *(
+                (
+                    "latex",
+                    "leaderboard.tex" if len(shown) == 1 else f"leaderboard-{ranking.board.slug}.tex",
+                    partial(self._latex, ranking, full=full),
+                )
+                for ranking in shown
+            ),
             ("html", "leaderboard.html", lambda: page(self.boards, self.columns, pictures)),
             ("published", "PUBLISHED.md", lambda: published_markdown(self.boards)),
             ("published", "published.csv", lambda: published_csv(self.boards)),
@@ -120,7 +143,12 @@ class Leaderboard:
         return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png)]
 
     def _main(self, ranking: BoardRows) -> tuple[Column, ...]:
-        return tuple(column for column in usable(ranking, self.columns) if column.main)
+        columns = self.selection.columns(ranking, self.columns)
+        return columns if self.selection.show else tuple(column for column in usable(ranking, columns) if column.main)
+
+    def _latex(self, ranking: BoardRows, full: bool = False) -> str:
+        few = (leading(ranking.objective), "many", "medium", "few", *(column.key for column in self.columns if column.code))
+        return latex_table(ranking, self.selection.columns(ranking, self.columns, few), full)
 
 
 def checked_formats(formats: Iterable[str]) -> list[str]:
@@ -145,6 +173,7 @@ def leaderboard(
     statistics_dir: Path | None = None,
     objective: str | None = None,
     test_priors: Iterable[str] = (),
+    selection: Selection | None = None,
 ) -> Leaderboard:
     """The leaderboard of a directory of records, or of records in memory: runs of `lt_bench.fit`, records with their arrays, or records alone (without statistics).
 
@@ -155,6 +184,7 @@ def leaderboard(
         statistics_dir: as of `Leaderboard`.
         objective: as of `leaderboard.objective.objective.objective_of`.
         test_priors: more columns: accuracies at these priors, `forward:50`, `backward:50` (any imbalance) or files.
+        selection: which rows and columns are shown, and how, as of `Leaderboard`.
 
     Raises:
         UserError: no records, a damaged one, two of the same run, an unknown column module, or no objective.
@@ -164,4 +194,5 @@ def leaderboard(
     for prior in priors:
         check_prior(prior, "--test-priors")
     runs = load_records(records) if isinstance(records, str | Path) else from_records(records)
-    return Leaderboard(runs, with_priors(registered(columns), priors), statistics and runs.has_arrays, statistics_dir, objective)
+    shown = selection or Selection()
+    return Leaderboard(runs, with_priors(registered(columns), priors), statistics and runs.has_arrays, statistics_dir, objective, shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from lt_bench.bench.options.fits import StrategyChoice
 
@@ -20,6 +20,12 @@ class LeaderboardOptions:
         objective: what ranks: macro (mean of class accuracies), micro (share of images), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost); default: macro for an imbalanced test set, else micro
         test_priors: more columns: accuracies on test sets of these class shares, as prior=; those of the usual long tails stand in CSV and page
         columns: modules of yours that register columns
+        show: keys of the columns to show, in their order, e.g. accuracy,many,few,loma (of tables; default: the main ones)
+        rows: the rows to show, by label, strategy or strategy:tuning, e.g. los,my_head.MyHead:tuned (of tables and figures; default: all)
+        names: YAML file of names for rows and columns, with lines such as `los: LOS`
+        digits: of percentages and other figures, behind the point
+        interval: what intervals in tables run over: head seeds, test images, or none
+        full: LaTeX with float, caption and label, not the bare tabular
         statistics: rank groups and intervals over test images, from the stored predictions (kept between calls)
     """
 
@@ -29,6 +35,12 @@ class LeaderboardOptions:
     objective: str | None = None
     test_priors: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
+    show: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    names: Path | None = None
+    digits: int | None = None
+    interval: Literal["seeds", "images", "none"] = "seeds"
+    full: bool = False
     statistics: bool = True
 
 

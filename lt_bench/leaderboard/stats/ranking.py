@@ -18,7 +18,7 @@ def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
     groups = [{name: ends[row] for name, ends in statistics.groups.items()} for row in range(len(ranking.rows))]
     values = zip(statistics.standings, statistics.intervals, [None, *statistics.behind[1:]], groups, strict=True)
     rows = [replace(row, statistics=RowStatistics(*of_row), computed={}) for row, of_row in zip(ranking.rows, values, strict=True)]
-    return replace(ranking, rows=rows, resolvable=statistics.resolvable)
+    return replace(ranking, rows=rows, resolvable=statistics.resolvable, pairs=statistics.pairs)
 
 
 def statistics_note(ranking: BoardRows) -> str:
@@ -34,7 +34,7 @@ def statistics_note(ranking: BoardRows) -> str:
     )
     notes = [
         f"Rank: possible places{_LETTERED if any(_letters(row) for row in ranking.rows) else ''} (paired over seeds and test images, Holm-corrected over all pairs, 5 %).",
-        f"Bold {objective.title}: place 1 is possible by these tests; in other columns bold is the best mean, underlined the second, and nothing is tested.",
+        f"Bold {objective.title}: place 1 is possible by these tests, underlined: place 1 among the others; in other columns bold is the best mean, underlined the second, and nothing is tested.",
         f"Other test images would move figures by more than ± says: {best.label} has {ends_text(best.statistics.interval, objective)} (95 %, over test images"
         f"{' within classes' if objective.within_classes else ''}){few}.",
         *_one_seed(ranking),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.provenance import digest
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO
+from lt_bench.leaderboard.pairs import Pairs, rounded
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.groups import holm, standings
 from lt_bench.leaderboard.stats.kept import kept_or_computed
@@ -33,7 +35,7 @@ class BoardStatistics:
 
     `intervals[r]`: 95 % interval of row r's objective over test images. `behind[r]`: interval of row r minus the best row. `groups[name][r]`: interval over test images of its accuracy on many, medium or few,
     without groups that have no test images. `resolvable`: the smallest difference found with 80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested.
-    Fractions, or costs.
+    `pairs`: every two rows. Fractions, or costs.
     """
 
     intervals: list[tuple[float, float]]
@@ -41,6 +43,7 @@ class BoardStatistics:
     groups: dict[str, list[tuple[float, float]]]
     standings: list[Standing]
     resolvable: float | None
+    pairs: Pairs = field(compare=False)
 
 
 def cache_directory() -> Path:
@@ -57,14 +60,14 @@ def board_statistics(ranking: BoardRows, directory: Path | None = None) -> Board
     if directory is None:
         return compute(ranking)
     path = directory / f"{ranking.fingerprint}-{_program()}-statistics.json"
-    return kept_or_computed(path, lambda: compute(ranking), asdict, _from_json)
+    return kept_or_computed(path, lambda: compute(ranking), _to_json, _from_json)
 
 
 @cache
 def _program() -> str:
     """Fingerprint of the files that compute statistics, so that those of another program are never shown."""
     here = Path(__file__).parent
-    files = (*sorted(here.glob("*.py")), here.parent / "ties.py", here.parent / "objective" / "objective.py")
+    files = (*sorted(here.glob("*.py")), here.parent / "ties.py", here.parent / "pairs.py", here.parent / "objective" / "objective.py")
     return digest(b"\n".join(path.read_bytes() for path in files))
 
 
@@ -85,12 +88,13 @@ def compute(ranking: BoardRows) -> BoardStatistics:
     pairs = np.triu_indices(len(outcomes), 1)
     different = np.zeros(tests.p.shape, bool)
     different[pairs] = holm(tests.p[pairs]) < LEVEL
-    better = (different | different.T) & (tests.difference < 0 if objective.lower else tests.difference > 0)
+    table = rounded(tests.difference, stdtrit(tests.degrees, 1 - LEVEL / 2) * tests.error, different | different.T)
     errors = tests.error[pairs]
     resolvable = POWER_FACTOR * float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
     intervals = objective_intervals(worth, accuracy, counts, objective, design)
     behind = student_intervals(worth - worth[:1], design)
-    return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), standings(better), resolvable)
+    places = standings(table.better(lower=objective.lower))
+    return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), places, resolvable, table)
 
 
 def class_accuracy(predictions: NDArray[np.integer], labels: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -125,6 +129,11 @@ def checked_predictions(row: Row, labels: NDArray[np.integer]) -> NDArray[np.int
     return predictions
 
 
+def _to_json(statistics: BoardStatistics) -> dict[str, Any]:
+    standings_of_rows = [asdict(standing) for standing in statistics.standings]
+    return vars(statistics) | {"standings": standings_of_rows, "pairs": statistics.pairs.to_json()}
+
+
 def _from_json(data: Mapping[str, Any]) -> BoardStatistics:
     return BoardStatistics(
         intervals=[(low, high) for low, high in data["intervals"]],
@@ -132,4 +141,5 @@ def _from_json(data: Mapping[str, Any]) -> BoardStatistics:
         groups={name: [(low, high) for low, high in ends] for name, ends in data["groups"].items()},
         standings=[Standing(**standing) for standing in data["standings"]],
         resolvable=data["resolvable"],
+        pairs=Pairs.from_json(data["pairs"], len(data["standings"])),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.boards import BoardRows, Interval, Row
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.objective.objective import explained
 from lt_bench.leaderboard.stats.across import missing_seeds
@@ -70,21 +70,26 @@ def fixed(value: float, decimals: int) -> str:
 def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
     """Cells of every row and column, with first and second places where the column has a better end.
 
-    The objective has first places wherever the tests leave place 1 possible, and no second; other columns, and boards without statistics, by the printed means.
+    The objective by the tests: 1 for rows that may be the best, 2 for those that may be the best of the others; other columns, and boards without statistics, by the printed means.
     """
     values = [[column_value(row, column) for column in columns] for row in ranking.rows]
     result = [[Cell(column_value(row, column), _text(row, column)) for column in columns] for row in ranking.rows]
     for index, column in enumerate(columns):
-        standings = (
-            [row.statistics.standing for row in ranking.rows if row.statistics is not None]
-            if column.key == leading(ranking.objective)
-            else []
-        )
-        places = {position: 1 for position, standing in enumerate(standings) if standing.first == 1}
-        for position, place in (places or _places([line[index] for line in values], column)).items():
+        tested = rank_groups(ranking) if column.key == leading(ranking.objective) else {}
+        for position, place in (tested or _places([line[index] for line in values], column)).items():
             cell = result[position][index]
             result[position][index] = Cell(cell.value, cell.text, place)
     return result
+
+
+def rank_groups(ranking: BoardRows) -> dict[int, int]:
+    """Position -> 1 for rows that no other is better than, 2 for rows that none of the others is better than, by the tests; none without statistics."""
+    if ranking.pairs is None:
+        return {}
+    better = ranking.pairs.better(lower=ranking.objective.lower)
+    first = better.sum(0) == 0
+    second = ~first & (better[~first].sum(0) == 0)
+    return {position: 1 if first[position] else 2 for position in range(len(first)) if first[position] or second[position]}
 
 
 def flat_cells(rows: list[Row], columns: tuple[Column, ...], convert: Callable[[float, Column], Any]) -> tuple[list[str], list[list[Any]]]:
@@ -131,12 +136,23 @@ def usable(ranking: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...
     return tuple(column for column in arranged(columns, ranking.objective) if any(_text(row, column) != MISSING for row in ranking.rows))
 
 
-def interval_note(rows: list[Row]) -> str:
+def interval_note(rows: list[Row], interval: Interval = "seeds") -> str:
     """Note on the meaning of ± in these rows."""
+    if interval == "none":
+        return ""
+    if interval == "images":
+        return "±: half of the 95 % interval over test images, of the objective and of many, medium and few; the head seeds and the backbone stay as they are."
     varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
     if not varied:
         return "One run a row: no interval over seeds."
     return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."
+
+
+def chosen_note(ranking: BoardRows) -> str:
+    """Note on rows that are not here; empty where all are."""
+    if ranking.chosen_from is None:
+        return ""
+    return f"{len(ranking.rows)} of {ranking.chosen_from} rows: places are among these, tests corrected over all pairs of the board."
 
 
 _LEGEND = ("gap", "loma", "loma_balance", "rsd", "calibration_error", "fit_s", "published", "published_difference")
@@ -156,14 +172,19 @@ def notes(ranking: BoardRows, columns: Iterable[Column] = ()) -> list[str]:
             note
             for note in (
                 f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
-                interval_note(ranking.rows),
+                interval_note(ranking.rows, ranking.interval),
+                chosen_note(ranking),
                 ranking.programs,
                 ranking.health,
                 statistics_note(ranking),
-                *findings(ranking),
-                *missing_seeds(ranking),
+                *(() if ranking.chosen_from else (*findings(ranking), *missing_seeds(ranking))),
             )
             if note
         ]
+    return [*computed["notes"], *filter(None, [own_note(columns)])]
+
+
+def own_note(columns: Iterable[Column]) -> str:
+    """Note on the programs of columns of the user's own; empty without such."""
     own = sorted({f"{column.title} by {column.program}" for column in columns if column.code})
-    return [*computed["notes"], *([f"Columns of your own: {'; '.join(own)}."] if own else [])]
+    return f"Columns of your own: {'; '.join(own)}." if own else ""

@@ -28,14 +28,14 @@ from lt_bench.leaderboard.priors import IMBALANCES, at_prior, at_usual_tail, pri
 from lt_bench.leaderboard.published.published import Published, nearest
 
 Value = Estimate | float | int | str | None
-Style = Literal["percent", "number", "seconds", "count", "text"]
+Style = Literal["percent", "number", "fixed", "seconds", "count", "text"]
 
 
 @dataclass(frozen=True)
 class Column:
     """One column.
 
-    `value` reads a row; fractions stay fractions here (`style="percent"` prints them times 100). `main` columns are in every table,
+    `value` reads a row; fractions stay fractions here (`style="percent"` prints them times 100; "number" has more digits where it is small, "fixed" has not). `main` columns are in every table,
     the others in the CSV file and in the page's details. `code` has the fingerprints of the program of a user's own column, by file: `registered` finds them.
     """
 

@@ -1,12 +1,15 @@
-"""LaTeX tables: booktabs, best bold, second underlined."""
+r"""LaTeX tables that fit one column: a bare `tabular` for `\input`, or a float with its caption; the document needs the package booktabs."""
 
 from __future__ import annotations
 
 from lt_bench.core.errors import printable
-from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.tables.cells import MISSING, notes, table_cells
-from lt_bench.leaderboard.tables.columns import Column
+from lt_bench.leaderboard.boards import BoardRows, seed_text
+from lt_bench.leaderboard.tables.cells import MISSING, Cell, chosen_note, interval_note, own_note, table_cells
+from lt_bench.leaderboard.tables.columns import Column, leading
 
+COLUMN = 237.0
+"""Points of a narrow column of a two-column article; those of IEEE have 252."""
+NEEDS = r"% \usepackage{booktabs}"
 _MARK = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -29,29 +32,116 @@ _SPECIAL |= {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }
+# Widths of Computer Modern at 10 pt, in thousandths of it.
+_WIDTHS = {
+    letter: width
+    for width, letters in (
+        (278, "!'`,.:;il[]"), (334, "-~ "), (395, "fjrst()|I"), (445, "cez"), (500, '0123456789ago*^"†\\{}<>?$'), (556, "bdhknpuqvxy_/S"), (778, "w+=±&@mABCDEFHJKLNOPQRTUVXYZ"),
+        (500, MISSING), (834, "%#mGΔ"), (1028, "MW"),
+    )
+    for letter in letters
+}  # fmt: skip
+_BOLD = 1.16
+_SIZES = (("", 1.0, 6.0), ("", 1.0, 4.0), (r"\small", 0.926, 4.0), (r"\footnotesize", 0.852, 3.0), (r"\scriptsize", 0.798, 2.0))
+"""Commands of sizes of type, their widths (small type is the wider for its size), and the points beside each column of the table."""
+_SMALL = 0.682  # an interval stands in \tiny
 
 
-def latex_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
-    """One board as a `table*` environment; the document needs the package booktabs."""
-    align = "l" + "".join("l" if column.style == "text" else "r" for column in columns)
-    lines = [
-        r"\begin{table*}",
-        r"\centering",
-        rf"\caption{{{escape(ranking.title)}. {escape(' '.join(notes(ranking, columns)))}}}",
-        rf"\label{{tab:{ranking.board.slug}}}",
-        rf"\begin{{tabular}}{{{align}}}",
-        r"\toprule",
-        _line(["Strategy", *(escape(column.title) for column in columns)]),
-        r"\midrule",
+def latex_table(ranking: BoardRows, columns: tuple[Column, ...], full: bool = False) -> str:
+    """One board as a bare `tabular` in the largest type that fits `COLUMN`, or, `full`, as a float with its caption: over both columns where no type fits one."""
+    lines = [[row.label, *line] for row, line in zip(ranking.rows, table_cells(ranking, columns), strict=True)]
+    size, _, sep, width = _size(lines, columns)
+    half = [any(" ± " in _text(line[1 + index]) for line in lines) for index in range(len(columns))]
+    align = ["l" if column.style == "text" else "r@{}l" if wide else "r" for column, wide in zip(columns, half, strict=True)]
+    heads = [_head(escape(column.title), kind) for column, kind in zip(columns, align, strict=True)]
+    body = [
+        _line([escape(_text(line[0])), *(_cell(cell, kind) for cell, kind in zip(line[1:], align, strict=True) if isinstance(cell, Cell))])
+        for line in lines
     ]
-    for row, cells in zip(ranking.rows, table_cells(ranking, columns), strict=True):
-        lines.append(_line([escape(row.label), *(_MARK.get(cell.place or 0, "{}").format(escape(cell.text)) for cell in cells)]))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}"]) + "\n"
+    begin = rf"\begingroup{size}\setlength{{\tabcolsep}}{{{sep:g}pt}}%"
+    too_wide = [f"% about {width:.0f} pt wide, which is more than a column: show fewer columns or shorter names"] if width > COLUMN else []
+    table = [
+        begin,
+        rf"\begin{{tabular}}{{@{{}}l{''.join(align)}@{{}}}}",
+        r"\toprule",
+        _line(["Strategy", *heads]),
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}\endgroup",
+    ]
+    title, said = f"% {escape(ranking.title)}", escape(caption(ranking, columns))
+    if not full:
+        return "\n".join([title, NEEDS, f"% {said}", *too_wide, *table]) + "\n"
+    name = "table*" if width > COLUMN else "table"
+    head = [rf"\begin{{{name}}}", r"\centering", rf"\caption{{{said}}}", rf"\label{{tab:{ranking.board.slug}}}"]
+    return "\n".join([title, NEEDS, *head, *table, rf"\end{{{name}}}"]) + "\n"
+
+
+def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
+    """What a reader must know: data, backbone, test images and seeds, what ± and the marks mean."""
+    first, lead = ranking.rows[0], next((column.title for column in columns if column.key == leading(ranking.objective)), "")
+    images = "" if ranking.test_counts is None else f", {ranking.test_counts.sum():,} test images"
+    seeds = max((row.seeds for row in ranking.rows), key=len)
+    tested = (
+        f"Bold {lead}: not told apart from the best (paired tests, Holm-corrected, 5 %); underlined: nor from the best of the others; elsewhere bold is the best mean, underlined the second."
+        if ranking.pairs is not None and lead
+        else "Bold: the best mean; underlined: the second."
+    )
+    parts = [
+        f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seed_text(seeds)}.",
+        interval_note(ranking.rows, ranking.interval),
+        tested,
+        chosen_note(ranking),
+        own_note(columns),
+    ]
+    return " ".join(filter(None, parts))
+
+
+def table_width(lines: list[list[str | Cell]], columns: tuple[Column, ...], scale: float, sep: float) -> float:
+    """Points that a table takes up, from the widths of Computer Modern; a little more than it does."""
+    total = max(_width(text, scale) for text in ("Strategy", *(_text(line[0]) for line in lines)))
+    for index, column in enumerate(columns, 1):
+        cells = [line[index] for line in lines]
+        head = _width(column.title, scale)
+        means = max(_width(text.partition(" ± ")[0], scale) * _factor(cell) for cell in cells for text in [_text(cell)])
+        halves = max(_width("±" + text.partition(" ± ")[2], _SMALL) if " ± " in text else 0.0 for text in map(_text, cells))
+        total += max(head, means + halves) + 2 * sep
+    return total
 
 
 def escape(text: str) -> str:
     """Text with LaTeX's special characters made plain."""
     return "".join(_SPECIAL.get(letter, letter) for letter in printable(text))
+
+
+def _size(lines: list[list[str | Cell]], columns: tuple[Column, ...]) -> tuple[str, float, float, float]:
+    """The largest type in which the table fits, else the smallest, with the width there."""
+    sizes = [(*size, table_width(lines, columns, *size[1:])) for size in _SIZES]
+    return next((size for size in sizes if size[-1] <= COLUMN), sizes[-1])
+
+
+def _width(text: str, scale: float) -> float:
+    return sum(_WIDTHS.get(letter, 1000) for letter in text) * scale / 100
+
+
+def _factor(cell: str | Cell) -> float:
+    return _BOLD if isinstance(cell, Cell) and cell.place == 1 else 1.0
+
+
+def _text(cell: str | Cell) -> str:
+    return cell if isinstance(cell, str) else cell.text
+
+
+def _head(title: str, kind: str) -> str:
+    """A heading over its column: over both parts of one that has intervals, over the end of numbers."""
+    return rf"\multicolumn{{2}}{{c}}{{{title}}}" if kind == "r@{}l" else title
+
+
+def _cell(cell: Cell, kind: str) -> str:
+    mean, _, half = cell.text.partition(" ± ") if kind == "r@{}l" else (cell.text, "", "")
+    marked = _MARK.get(cell.place or 0, "{}").format(escape(mean))
+    return marked if kind != "r@{}l" else f"{marked} & " + (rf"{{\tiny$\pm${escape(half)}}}" if half else "")
 
 
 def _line(cells: list[str]) -> str:

@@ -1,13 +1,30 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
+import matplotlib
 import numpy as np
+import pytest
 
 from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
+from lt_bench.leaderboard.tables import latex
 from lt_bench.leaderboard.tables.columns import registered
-from lt_bench.leaderboard.tables.latex import escape, latex_table
+from lt_bench.leaderboard.tables.latex import COLUMN, escape, latex_table, table_width
+from lt_bench.leaderboard.tables.selection import Selection
+
+ENGINE = next(filter(None, map(shutil.which, ("pdflatex", "tectonic", "xelatex"))), None)
+PAPER = Selection(("accuracy", "many", "few", "loma"), names={"los": "LOS", "weight_balancing": "Weight balancing"}, digits=1)
+
+
+@pytest.fixture(scope="module")
+def board(builder):
+    names = {"los": 2.5, "weight_balancing": 1.0, "logit_adjustment": 0.8, "ce": 0.0}
+    return leaderboard([builder.make(name, seed, skill) for name, skill in names.items() for seed in range(2)], selection=PAPER)
 
 
 def test_table(builder):
@@ -27,6 +44,64 @@ def test_table(builder):
     for pair in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert lines.count(pair) == 1
     assert text.count("{") == text.count("}")
+
+
+def test_a_bare_tabular_and_a_float(board):
+    bare = board.latex
+    assert r"\begin{table" not in bare
+    assert r"LOS & \textbf{" in bare
+    assert r"{\tiny$\pm$" in bare
+    assert bare.splitlines()[1] == r"% \usepackage{booktabs}"
+    full = latex_table(board.shown[0], PAPER.columns(board.shown[0], board.columns), full=True)
+    assert full.count(r"\begin{table}") == full.count(r"\end{table}") == full.count(r"\label{tab:") == 1
+    (caption,) = re.findall(r"\\caption\{(.*)\}", full)
+    assert "200 test images" in caption
+    assert "interval over seeds" in caption
+    assert len(caption) < 600
+
+
+def test_it_fits_a_column_by_the_widths_of_computer_modern(board):
+    """The widths are those of matplotlib's metrics of cmr10, or a little more."""
+    metrics = Path(matplotlib.get_data_path(), "fonts", "afm", "cmr10.afm").read_text()
+    exact = {int(code): float(width) for code, width in re.findall(r"^C (\d+) ; WX ([\d.]+)", metrics, re.MULTILINE)}
+    plain = [letter for letter in latex._WIDTHS if (letter.isascii() and letter.isalnum()) or letter in "+=()[],.:;/!?@*"]
+    assert len(plain) > 70
+    for letter in plain:
+        assert exact[ord(letter)] - 1 <= latex._WIDTHS[letter] <= exact[ord(letter)] + 270, letter
+    columns = PAPER.columns(board.shown[0], board.columns)
+    lines = [[row.label, *cells] for row, cells in zip(board.shown[0].rows, latex.table_cells(board.shown[0], columns), strict=True)]
+    size, _, _, width = latex._size(lines, columns)
+    assert size in ("", r"\small", r"\footnotesize")
+    assert COLUMN * 0.6 < width <= COLUMN == 237
+    assert table_width(lines, columns, 1.0, 6.0) > width
+    wide = latex_table(board.shown[0], registered(), full=True)
+    assert r"\begin{table*}" in wide
+    assert "more than a column" in latex_table(board.shown[0], registered())
+
+
+@pytest.mark.skipif(ENGINE is None, reason="no pdflatex, tectonic or xelatex on the path: apt-get install texlive-latex-recommended")
+def test_it_compiles_in_a_two_column_article_without_an_overfull_box(board, tmp_path):
+    board.write(tmp_path, ["latex"])
+    columns = PAPER.columns(board.shown[0], board.columns)
+    (tmp_path / "full.tex").write_text(latex_table(board.shown[0], columns, full=True))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass[10pt,twocolumn]{article}\\usepackage{booktabs}\\setlength{\\textwidth}{500pt}\\setlength{\\columnsep}{26pt}\n"
+        "\\begin{document}\\setbox0\\hbox{\\input{leaderboard}\\unskip}\\typeout{COLUMN \\the\\columnwidth\\space TABLE \\the\\wd0}\n"
+        "\\begin{table}\\centering\\input{leaderboard}\\caption{Ours.}\\end{table}\\input{full}Text.\\end{document}\n"
+    )
+    done = subprocess.run(
+        [ENGINE, *([] if ENGINE.endswith("tectonic") else ["-interaction=nonstopmode", "-halt-on-error"]), "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "Overfull" not in said
+    widths = re.search(r"COLUMN ([\d.]+)pt TABLE ([\d.]+)pt", said)
+    assert float(widths[1]) == COLUMN
+    lines = [[row.label, *cells] for row, cells in zip(board.shown[0].rows, latex.table_cells(board.shown[0], columns), strict=True)]
+    estimated = latex._size(lines, columns)[-1]
+    assert 0.85 * estimated < float(widths[2]) <= estimated <= COLUMN
+    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_escape():

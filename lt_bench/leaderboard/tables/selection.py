@@ -1,0 +1,137 @@
+"""What of a board a table or a figure shows: which rows and columns, under which names, with which digits and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from lt_bench.core.documents import parse_yaml
+from lt_bench.core.errors import UserError
+from lt_bench.core.names import suggestion
+from lt_bench.leaderboard.boards import BoardRows, Interval, Row
+from lt_bench.leaderboard.intervals import Estimate
+from lt_bench.leaderboard.stats.groups import standings
+from lt_bench.leaderboard.tables.columns import Column, Value, arranged, leading
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows, columns and their looks.
+
+    Attributes:
+        show: keys of columns, in their order; none: as each table has them.
+        rows: labels (`los (tuned)`), strategies (`los`) or strategies with how they were tuned (`los:tuned`); none: all. Rows stay in the order of the board.
+        names: what a row or column is called, by label, `STRATEGY:KIND`, strategy or key of the column.
+        digits: behind the point, of percentages and other figures; None: as each column has them.
+        interval: what the intervals run over: head seeds, test images (known for the objective, many, medium and few), or none.
+    """
+
+    show: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    digits: int | None = None
+    interval: Interval = "seeds"
+
+    def boards(self, rankings: list[BoardRows]) -> list[BoardRows]:
+        """The boards with the chosen rows; those that have none of them are left out. Places are among the chosen rows, with tests corrected over all pairs of the board.
+
+        Raises:
+            UserError: a row that no board has.
+        """
+        if self == Selection():
+            return rankings
+        for spec in self.rows:
+            if not any(_fitting(spec, ranking.rows) for ranking in rankings):
+                rows = [row for ranking in rankings for row in ranking.rows]
+                near = suggestion(spec, dict.fromkeys(text for row in rows for text in (row.label, str(row.text("strategy")), _spec(row))))
+                raise UserError(f"no row {spec!r}{near or '; there are ' + ', '.join(dict.fromkeys(row.label for row in rows))}")
+        return [shown for ranking in rankings if (shown := self._of_board(ranking)).rows]
+
+    def columns(self, ranking: BoardRows, columns: tuple[Column, ...], default: tuple[str, ...] = ()) -> tuple[Column, ...]:
+        """The columns to show of a board, by `show`, else by `default`, else all, with their names, digits and intervals.
+
+        Raises:
+            UserError: no such column.
+        """
+        by_key = {column.key: column for column in columns} | {column.key: column for column in arranged(columns, ranking.objective)}
+        for key in self.show:
+            if key not in by_key:
+                raise UserError(f"no column {key!r}{suggestion(key, by_key) or '; there are ' + ', '.join(by_key)}")
+        wanted = self.show or default
+        return tuple(map(self._looks, [by_key[key] for key in wanted] if wanted else arranged(columns, ranking.objective)))
+
+    def _of_board(self, ranking: BoardRows) -> BoardRows:
+        at = sorted({place for spec in self.rows for place in _fitting(spec, ranking.rows)}) if self.rows else range(len(ranking.rows))
+        chosen, pairs = [ranking.rows[position] for position in at], None
+        if ranking.pairs is not None and at:
+            pairs = ranking.pairs.of(at)
+            places = standings(pairs.better(lower=ranking.objective.lower))
+            chosen = [
+                replace(row, statistics=replace(row.statistics, standing=standing))
+                for row, standing in zip(chosen, places, strict=True)
+                if row.statistics is not None
+            ]
+        rows = [replace(row, label=self._name(row), computed={}) for row in chosen]
+        total = len(ranking.rows) if len(at) < len(ranking.rows) else None
+        return replace(ranking, rows=rows, pairs=pairs, chosen_from=total, interval=self.interval)
+
+    def _name(self, row: Row) -> str:
+        strategy = str(row.text("strategy"))
+        own = next((self.names[name] for name in (row.label, _spec(row)) if name in self.names), None)
+        return row.label.replace(strategy, self.names.get(strategy, strategy), 1) if own is None else own
+
+    def _looks(self, column: Column) -> Column:
+        if self.digits is not None and column.style not in ("text", "count"):
+            column = replace(column, digits=self.digits, style="fixed" if column.style == "number" else column.style)
+        value = column.value if self.interval == "seeds" else _with_interval(column, self.interval)
+        return replace(column, title=self.names.get(column.key, column.title), value=value)
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """Names of rows and columns from a YAML file of lines such as `los: LOS`.
+
+    Raises:
+        UserError: the file cannot be read, or holds anything else.
+    """
+    try:
+        names = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}; names are lines such as `los: LOS`") from None
+    if not isinstance(names, dict) or not all(isinstance(text, str) for pair in names.items() for text in pair):
+        raise UserError(f"{path}: names are lines such as `los: LOS`, a text for a text")
+    return names
+
+
+def _spec(row: Row) -> str:
+    return f"{row.text('strategy')}:{row.text('tuning')}"
+
+
+def _fitting(spec: str, rows: list[Row]) -> list[int]:
+    """Places of the rows that are meant: the one with this label, else those of the strategy tuned in this way, else those of the strategy."""
+    texts = [(row.label, _spec(row), row.text("strategy")) for row in rows]
+    return next((at for kind in range(3) if (at := [place for place, of_row in enumerate(texts) if of_row[kind] == spec])), [])
+
+
+def _with_interval(column: Column, interval: Interval) -> Callable[[Row], Value]:
+    def value(row: Row) -> Value:
+        known = column.value(row)
+        if not isinstance(known, Estimate):
+            return known
+        ends = _over_images(row, column.key) if interval == "images" else None
+        low, high = (None, None) if ends is None or not np.isfinite(ends).all() else ends
+        return Estimate(known.mean, low, high, known.n)
+
+    return value
+
+
+def _over_images(row: Row, key: str) -> tuple[float, float] | None:
+    if row.statistics is None:
+        return None
+    if key == leading(row.objective):
+        factor = 100.0 if key == "objective_value" and not row.objective.lower else 1.0
+        low, high = row.statistics.interval
+        return factor * low, factor * high
+    return row.statistics.groups.get(key)

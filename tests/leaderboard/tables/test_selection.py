@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.leaderboard import leaderboard
+from lt_bench.leaderboard.pairs import Pairs
+from lt_bench.leaderboard.tables.selection import Selection, read_names
+
+SKILLS = {"los": 2.5, "crt": 2.3, "my_head.MyHead": 1.0, "ce": 0.0}
+
+
+@pytest.fixture(scope="module")
+def made(builder):
+    rows = [builder.make(name, seed, skill) for name, skill in SKILLS.items() for seed in range(2)]
+    rows += [
+        builder.make("my_head.MyHead", seed, 1.2, kind="tuned", hyperparameters={"margin": margin})
+        for margin in (1, 2)
+        for seed in range(2)
+    ]
+    return rows
+
+
+def labels(made, *rows):
+    return [row.label for ranking in leaderboard(made, selection=Selection(rows=rows)).shown for row in ranking.rows]
+
+
+def test_rows_by_label_strategy_and_tuning(made):
+    assert labels(made, "los", "ce") == ["los", "ce"]
+    assert labels(made, "ce", "los") == ["los", "ce"]  # the order of the board
+    assert labels(made, "my_head.MyHead") == ["my_head.MyHead"]
+    tuned = labels(made, "my_head.MyHead:tuned", "crt:official")
+    assert tuned[0] == "crt"
+    assert sorted(tuned[1:]) == ["my_head.MyHead (tuned) [margin=1]", "my_head.MyHead (tuned) [margin=2]"]
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        (Selection(rows=("lso",)), r"no row 'lso' \(did you mean 'los'\?\)"),
+        (Selection(rows=("crt:tunde",)), "no row 'crt:tunde'"),
+        (Selection(show=("acuracy",)), r"no column 'acuracy' \(did you mean 'accuracy'\?\)"),
+        (Selection(show=("zzz",)), "no column 'zzz'; there are rank, "),
+    ],
+)
+def test_an_unknown_row_or_column_writes_nothing(made, tmp_path, selection, said):
+    with pytest.raises(UserError, match=said):
+        leaderboard(made, selection=selection).write(tmp_path / "out", ["csv"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_selection_for_every_table(made):
+    selection = Selection(("few", "accuracy"), ("los", "ce"), {"los": "LOS", "few": "Tail"}, 1)
+    board = leaderboard(made, selection=selection)
+    assert "| Strategy | Tail | Accuracy |" in board.markdown
+    rows = list(csv.DictReader(io.StringIO(board.csv)))
+    assert [row["row"] for row in rows] == ["LOS", "ce"]
+    assert list(rows[0])[-6:] == ["few", "few_low", "few_high", "accuracy", "accuracy_low", "accuracy_high"]
+    console = Console(width=200, file=io.StringIO())
+    board.show(console)
+    mean = f"{100 * np.mean([float(row.metrics['test']['few']) for row, _ in made[:2]]):.1f} ± "
+    assert all(f"{name}" in console.file.getvalue() for name in ("LOS", "Tail", mean))
+    assert "2 of 6 rows" in board.markdown
+    assert "2 of 6 rows" in console.file.getvalue()
+    assert len(board.boards[0].rows) == 6
+
+
+def test_places_are_among_the_rows_shown(made):
+    (ranking,) = leaderboard(made, selection=Selection(rows=("crt", "ce"))).shown
+    assert [(row.statistics.standing.first, row.statistics.standing.last) for row in ranking.rows] == [(1, 1), (2, 2)]
+
+
+def test_intervals_over_test_images_or_none(made):
+    (row, *_) = leaderboard(made).boards[0].rows
+    half = 50 * (row.statistics.interval[1] - row.statistics.interval[0])
+    images = leaderboard(made, selection=Selection(("accuracy", "many", "loma"), ("los",), interval="images"))
+    assert f"{100 * row.estimate('test/accuracy').mean:.2f} ± {half:.2f}" in images.markdown
+    assert "interval over test images" in images.markdown
+    assert " ± " not in leaderboard(made, selection=Selection(("accuracy",), interval="none")).markdown.split("\n- ")[0]
+
+
+def test_names_come_from_a_file(tmp_path):
+    path = tmp_path / "names.yaml"
+    path.write_text("los: LOS\nloma: LoMa\n")
+    assert read_names(path) == {"los": "LOS", "loma": "LoMa"}
+    for text in ("- los", "los: [1]", "los: {", "los: 1"):
+        path.write_text(text)
+        with pytest.raises(UserError, match="names are lines such as"):
+            read_names(path)
+    with pytest.raises(UserError, match=r"none\.yaml"):
+        read_names(tmp_path / "none.yaml")
+
+
+def test_pairs_come_back_as_they_were():
+    full = np.array([[0, 0.5, -0.25], [-0.5, 0, 0.125], [0.25, -0.125, 0]])
+    pairs = Pairs(full, np.array([[0, np.inf, 1], [np.inf, 0, 2], [1, 2, 0]]), np.abs(full) > 0.2)
+    again = Pairs.from_json(pairs.to_json(), 3)
+    assert all(np.array_equal(getattr(pairs, name), getattr(again, name)) for name in vars(pairs))
+    assert pairs.better(lower=False).tolist() == [[False, True, False], [False, False, False], [True, False, False]]
+    assert pairs.better(lower=True).tolist() == pairs.better(lower=False).T.tolist()
