@@ -54,13 +54,17 @@ def copies(results: Path, boards: int, rows: int, seeds: int) -> None:
                 identity = replace(
                     record.identity, seed=seed, cache_key=f"{board:016x}", hyperparameters={**record.identity.hyperparameters, "row": row}
                 )
-                accuracy = float(np.mean(predictions == arrays["test_labels"]))
+                right, labels = predictions == arrays["test_labels"], arrays["test_labels"]
+                per_class = np.bincount(labels, right, record.dataset.num_classes) / np.bincount(
+                    labels, minlength=record.dataset.num_classes
+                )
+                accuracies = {"accuracy": float(right.mean()), "macro_accuracy": float(per_class.mean())}
                 made = replace(
                     record,
                     identity=identity,
                     cache=replace(record.cache, key=identity.cache_key),
                     seeds=replace(record.seeds, repetition=seed, varies="batch order, one backbone"),
-                    metrics={**record.metrics, "test": {**record.metrics["test"], "accuracy": accuracy}},
+                    metrics={**record.metrics, "test": {**record.metrics["test"], **accuracies}},
                 )
                 store.write(made, {**arrays, "test_predictions": predictions})
         for path in record_paths(store.directory):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.array_files import label_names, read_arrays, usual_names
@@ -53,6 +54,8 @@ def test_a_bare_tensor_is_the_features(tmp_path):
     torch.save(torch.from_numpy(X).bfloat16(), tmp_path / "x.pt")
     ((name, array),) = read_arrays(tmp_path / "x.pt").items()
     assert (name, array.tolist()) == ("features", X.tolist())
+    save_file({"features": torch.from_numpy(X).bfloat16()}, tmp_path / "x.safetensors")
+    assert read_arrays(tmp_path / "x.safetensors")["features"].tolist() == X.tolist()
 
 
 def test_an_npy_is_mapped_and_never_written(tmp_path):
