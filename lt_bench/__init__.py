@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lt_bench.core.version import __version__
 
 if TYPE_CHECKING:
-    from lt_bench.api import Cache, Run, Runs, Tuning, evaluate, fit, open_cache, tune
+    from lt_bench.api import Cache, Choice, Run, Runs, Tuning, choose, evaluate, fit, open_cache, tune
     from lt_bench.core.errors import UserError
     from lt_bench.deploy.classifier import Classifier, load_classifier
     from lt_bench.features.cache import Head
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lt_bench.strategies.recipe import Recipe
 
 _MODULES = {
-    **dict.fromkeys(("Cache", "Run", "Runs", "Tuning", "evaluate", "fit", "open_cache", "tune"), "api"),
+    **dict.fromkeys(("Cache", "Choice", "Run", "Runs", "Tuning", "choose", "evaluate", "fit", "open_cache", "tune"), "api"),
     "Classifier": "deploy.classifier",
     "Facts": "strategies.facts",
     "Head": "features.cache",
@@ -45,6 +45,7 @@ _MODULES = {
 
 __all__ = [
     "Cache",
+    "Choice",
     "Classifier",
     "Facts",
     "Head",
@@ -57,6 +58,7 @@ __all__ = [
     "Tuning",
     "UserError",
     "__version__",
+    "choose",
     "compose",
     "evaluate",
     "fit",

@@ -6,6 +6,7 @@ Runs are kept in memory: their records and numbers are those that ``lt-bench run
 from __future__ import annotations
 
 import copy
+import io
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from lt_bench.bench import planning
 from lt_bench.bench.changed_code import changed_code
+from lt_bench.bench.choosing import choose as choosing
 from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writable
 from lt_bench.bench.hyperparameters import typed
 from lt_bench.bench.linear_head import STOPPED, fit_linear_head
@@ -36,8 +38,10 @@ from lt_bench.features.cache import FeatureCache
 from lt_bench.features.from_arrays import Source, checked_split, prepare_arrays, write_prepared
 from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import read_manifest
+from lt_bench.leaderboard.choice.conclusion import sentences
+from lt_bench.leaderboard.choice.output import choice_csv
 from lt_bench.leaderboard.load import from_records
-from lt_bench.leaderboard.objective.objective import objective_of
+from lt_bench.leaderboard.objective.objective import Objective, objective_of
 from lt_bench.results.health import warnings_of
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
@@ -345,6 +349,78 @@ def tune(
     if results is not None:
         tuning.write_tuning(document, entry, cache.manifest, Path(results))
     return Tuning(entry, document)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A strategy and hyper-parameters that rows unseen by the backbone chose.
+
+    Attributes:
+        document: the outcome, what ``lt-bench choose`` writes as ``choice.json``.
+        objective: that decided.
+    """
+
+    document: Mapping[str, Any]
+    objective: Objective
+
+    @property
+    def strategy(self) -> str:
+        """The strategy to take; ``lt.fit(choice.strategy, cache, **choice.hyperparameters)`` fits it."""
+        return self.document["take"]["strategy"]
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Its hyper-parameters; those that are not named are the strategy's own."""
+        return dict(self.document["take"]["hyperparameters"])
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One line for each strategy, the best first: the objective and its interval, many, medium and few, and how far it is behind the first."""
+        import pandas
+
+        return pandas.read_csv(io.StringIO(choice_csv(self.document, self.objective)))
+
+    def __str__(self) -> str:
+        """The conclusion in sentences."""
+        return " ".join(sentences(self.document, self.objective))
+
+
+def choose(
+    cache: Cache,
+    strategies: Iterable[AnyStrategy] = (),
+    *,
+    objective: str = "macro",
+    folds: int = 5,
+    seeds: int | Iterable[int] = 0,
+    budget: int = 12,
+    split: Literal["val", "train"] | None = None,
+    groups: ArrayLike | None = None,
+    results: str | Path | None = None,
+    accelerator: str = "auto",
+) -> Choice:
+    """Compare strategies with chosen hyper-parameters by nested cross-validation on rows that the backbone has not seen; the test rows are never read.
+
+    Args:
+        cache: the features.
+        strategies: names, dotted paths, classes or entries; by default the stage-1 head as it is and seven others.
+        objective: ``macro``, ``micro``, ``prior=FILE`` or ``cost=FILE``.
+        folds: 3 or more.
+        seeds: repetitions of every fit, as of ``fit``.
+        budget: points of each strategy at most: its own hyper-parameters, then a random sample of its grid.
+        split: ``val``, or ``train`` in folds, without which heads are fitted; by default validation where the backbone has not seen it, else training.
+        groups: the track, patient or site (N,) of each row of the split; rows of one stay in one fold. By default rows of equal features do.
+        results: a directory where predictions are kept, so that the same call goes on after a kill.
+        accelerator: auto, cpu or gpu.
+
+    Raises:
+        UserError: the backbone has seen all rows that may choose, or a strategy cannot be used on this cache.
+    """
+    decides = objective_of(objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
+    document = choosing.choose(
+        cache.bench(accelerator), [entry_of(one) for one in strategies], _seeds(seeds), objective=decides, folds=folds, budget=budget, split=split,
+        groups=None if groups is None else np.asarray(groups), results=None if results is None else Path(results),
+    )  # fmt: skip
+    return Choice(document, decides)
 
 
 def evaluate(head: Run | nn.Module, cache: Cache, split: str = "test", *, accelerator: str = "auto") -> dict[str, float]:

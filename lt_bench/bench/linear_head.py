@@ -20,6 +20,7 @@ ROUGH, FINE = 3e-5, 1e-6
 """Largest entry of the gradient, in the coordinates of the solver, at which a solution on the way ends, and the last one."""
 CONVERGED = 1e-4
 """Norm of that gradient up to which the last solution counts as the minimum."""
+WORDS = "logistic regression on the training rows"
 STOPPED = "stopped before its optimum"
 MANY = 50_000
 """Rows above which one fold is enough."""
@@ -56,7 +57,7 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
         best, least, start = strength, loss, fits[0].solution
     rough = _solve(whole, best, start, torch.float32, ROUGH) if val is None else start
     solution = _solve(whole, best, rough, torch.float64, FINE)
-    words = f"logistic regression on the training rows, ridge {best:g}{by}"
+    words = f"{WORDS}, ridge {best:g}{by}"
     if solution.gradient > CONVERGED:
         words += f", {STOPPED}: standardise the features"
     bias = solution.bias - solution.weight @ whole.mean

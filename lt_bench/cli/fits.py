@@ -92,7 +92,9 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     counts = np.bincount(bench.split("val").labels.cpu().numpy(), minlength=cache.manifest.dataset.num_classes)
     if is_first_process():
         output.say(f"chosen by {explained(objective, counts, 'validation')}")
-    document = tune(entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(), objective=objective)
+    document = tune(
+        entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(quiet=output.quiet), objective=objective
+    )
     if is_first_process():
         _show_tuning(document, write_tuning(document, entry, cache.manifest, options.results), output)
     leave_process_group()
@@ -144,7 +146,7 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
     store, slurm = Store(options.results), None
     if options.slurm:
         slurm = Jobs(options.slurm, options.results / "slurm", options.workers, options.accelerator, options.slurm_options)
-    outcome = run_suite(suite, store, hardware, workers=options.workers, slurm=slurm, watcher=Display())
+    outcome = run_suite(suite, store, hardware, workers=options.workers, slurm=slurm, watcher=Display(quiet=output.quiet))
     if is_first_process():
         log_records(outcome.records, store, options.wandb, options.wandb_project)
         for remark in outcome.remarks:

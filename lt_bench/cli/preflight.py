@@ -13,6 +13,7 @@ from pathlib import Path
 from lt_bench.bench.options import (
     BenchOptions,
     CheckOptions,
+    ChooseOptions,
     ExportOptions,
     ExtractOptions,
     ImportOptions,
@@ -61,6 +62,17 @@ def tune(options: TuneOptions) -> None:
     check_objective(options.objective)
     require_grid(find(options.strategy.name))
     _require_place(options.results)
+    find_fitting(options)
+
+
+def choose(options: ChooseOptions) -> None:
+    """The seeds, strategies and objective, the places of predictions and page, and the cache."""
+    check_seeds(options.seeds)
+    check_objective(options.objective)
+    for name in options.strategies:
+        find(name)
+    _require_place(options.results)
+    _require_place(options.out)
     find_fitting(options)
 
 

@@ -16,10 +16,12 @@ from lt_bench.core.launchers import is_first_process
 class Display(Watcher):
     """Runs done of each cache, and what each worker is at; only on a terminal, and only of the first process."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
-        self._progress = Progress(*columns, console=console, disable=not (is_first_process() and console.is_terminal), transient=True)
+        self._progress = Progress(
+            *columns, console=console, disable=quiet or not (is_first_process() and console.is_terminal), transient=True
+        )
         self._caches: dict[Path, TaskID] = {}
         self._workers: dict[int, TaskID] = {}
 

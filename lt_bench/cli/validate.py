@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lt_bench.bench.choosing.predictions import CHOICES, read_predictions
 from lt_bench.bench.options import ValidateOptions
 from lt_bench.bench.tuned import read_tuning, record_or_tuning
 from lt_bench.cli.output import Output
@@ -19,7 +20,7 @@ from lt_bench.features.manifest import MANIFEST_NAME
 from lt_bench.leaderboard.stats.kept import KEPT_NAME, read_kept
 from lt_bench.results.store import record_faults
 
-RECORD, TUNING, CACHE, EXPORT, STAGE1, CHECKPOINT, WEIGHTS, STATISTICS = (
+RECORD, TUNING, CACHE, EXPORT, STAGE1, CHECKPOINT, WEIGHTS, STATISTICS, HELD_OUT = (
     "record",
     "tuning",
     "cache",
@@ -28,6 +29,7 @@ RECORD, TUNING, CACHE, EXPORT, STAGE1, CHECKPOINT, WEIGHTS, STATISTICS = (
     "checkpoint",
     "weights",
     "kept statistics",
+    "held-out predictions",
 )
 PLAN, LOG = "plan.json", "log.csv"
 RESTORE = "restore it from a copy"
@@ -108,6 +110,8 @@ def _kind_of_file(path: Path) -> str | None:
     by_name = {DESCRIPTION: EXPORT, MANIFEST_NAME: CACHE, PLAN: STAGE1}
     if path.name in by_name:
         return by_name[path.name]
+    if path.suffix == ".json" and path.parent.name == CHOICES and _RECORD_NAME.fullmatch(path.stem):
+        return HELD_OUT
     if path.suffix in (".json", ".npz") and _RECORD_NAME.fullmatch(path.stem):
         return RECORD if path.with_suffix(".npz").is_file() else record_or_tuning(path) or RECORD
     if path.suffix == ".json" and KEPT_NAME.fullmatch(path.name):
@@ -177,11 +181,16 @@ def _statistics(path: Path) -> list[str]:
     return []
 
 
+def _held_out(path: Path) -> list[str]:
+    read_predictions(path)
+    return []
+
+
 def _plural(kind: str, count: int) -> str:
     return "s" if count != 1 and kind in (RECORD, TUNING, CACHE, EXPORT, CHECKPOINT) else ""
 
 
 _CHECKS: dict[str, Callable[[Path], list[str]]] = {
     RECORD: record_faults, TUNING: _tuning, CACHE: _cache, EXPORT: faults_of, STAGE1: _stage1, CHECKPOINT: _checkpoint, WEIGHTS: _weights,
-    STATISTICS: _statistics,
+    STATISTICS: _statistics, HELD_OUT: _held_out,
 }  # fmt: skip

@@ -59,7 +59,7 @@ def check_version(content: Mapping[str, Any], current: int, path: Path | str, ki
         UserError: names ``path`` and the way out.
     """
     version = content.get("schema")
-    if version == 1:
+    if version == 1 < current:
         raise UserError(f"{path}: {kind} of schema 1, this version reads {current}; `lt-bench migrate {path}` brings it up to date")
     if version != current:
         raise UserError(

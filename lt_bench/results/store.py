@@ -36,8 +36,8 @@ PER_EPOCH, EPOCHS = "course/", "course/epoch"
 
 RESTORE = f"restore it from a copy, or move it away and {AGAIN}"
 
-# Folders beside those of the datasets: what `lt-bench tune` chose, and the CSV logs of fits.
-NOT_DATASETS = {"tuning", "logs"}
+# Folders beside those of the datasets: what `lt-bench tune` chose, what `lt-bench choose` predicted, and the CSV logs of fits.
+NOT_DATASETS = {"tuning", "choices", "logs"}
 
 
 class Store:

@@ -52,7 +52,9 @@ def test_every_option_of_every_verb_is_in_the_script(bash_script, cli, monkeypat
     completed = bash_script.read_text()
     for verb in VERBS:
         options = {
-            word for line in cli(verb, "--help-all" if verb in ("run", "tune") else "--help").out.splitlines() for word in line.split()[:2]
+            word
+            for line in cli(verb, "--help-all" if verb in ("run", "tune", "choose") else "--help").out.splitlines()
+            for word in line.split()[:2]
         }
         for option in {word.strip(",") for word in options if word.startswith("--")}:
             assert option in completed, (verb, option)

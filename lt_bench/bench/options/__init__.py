@@ -7,7 +7,16 @@ from lt_bench.bench.options.board import DiffOptions, LeaderboardOptions, Migrat
 from lt_bench.bench.options.choices import Accelerator, Augment, Dtype, Head, Precision, Wandb
 from lt_bench.bench.options.deploy import EvaluateOptions, ExportOptions, PredictOptions, UpdateOptions, UseOptions
 from lt_bench.bench.options.features import ExtractOptions, ImportOptions, PretrainOptions
-from lt_bench.bench.options.fits import BenchOptions, CheckOptions, FitOptions, RunOptions, StrategyChoice, TuneOptions, VerifyOptions
+from lt_bench.bench.options.fits import (
+    BenchOptions,
+    CheckOptions,
+    ChooseOptions,
+    FitOptions,
+    RunOptions,
+    StrategyChoice,
+    TuneOptions,
+    VerifyOptions,
+)
 from lt_bench.bench.options.images import CacheOptions, DataOptions, ImageOptions, WritingOptions, reading
 from lt_bench.bench.options.listing import CompletionOptions, ListOptions, ValidateOptions
 
@@ -17,6 +26,7 @@ __all__ = [
     "BenchOptions",
     "CacheOptions",
     "CheckOptions",
+    "ChooseOptions",
     "CompletionOptions",
     "DataOptions",
     "DiffOptions",

@@ -100,6 +100,33 @@ class TuneOptions(FitOptions):
 
 
 @dataclass
+class ChooseOptions(CacheOptions):
+    """Choice of a strategy and its hyper-parameters on images that the backbone has not seen.
+
+    Attributes:
+        strategies: to compare, with hyper-parameters that are chosen for each (default: the stage-1 head as it is, and seven others)
+        objective: what decides, as of `tune`: macro, micro, prior=FILE or cost=FILE
+        split: rows that decide: val, or train, where heads are fitted without each fold and without each two, which takes ten times as long with 5 folds (default: val where the backbone has not seen it, else train)
+        folds: that the split is divided into, 3 or more; groups stay together
+        seeds: repetitions of every fit
+        budget: points of each strategy at most: its own hyper-parameters, then a random sample of its grid
+        results: where predictions are kept, so that the same command goes on after a kill
+        out: where table and page are written
+        accelerator: device of a fit
+    """
+
+    strategies: list[str] = field(default_factory=list)
+    objective: str = "macro"
+    split: Literal["val", "train"] | None = None
+    folds: int = 5
+    seeds: list[int] = field(default_factory=lambda: [0])
+    budget: int = 12
+    results: Path = Path("results")
+    out: Path = Path("choice")
+    accelerator: Accelerator = "auto"
+
+
+@dataclass
 class BenchOptions:
     """Run of a suite.
 

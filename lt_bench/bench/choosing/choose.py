@@ -1,0 +1,122 @@
+"""``lt-bench choose``: from strategies and held-out rows to a decision."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.bench.choosing.fits import Fits
+from lt_bench.bench.choosing.ground import Ground, Split
+from lt_bench.bench.choosing.points import BUDGET, USUAL, points_of
+from lt_bench.bench.planning import plan, strategy_options
+from lt_bench.bench.requirements import brings_weights, check_seeds
+from lt_bench.bench.sources.cache import CacheSource
+from lt_bench.bench.suite.units import Watcher
+from lt_bench.core.errors import UserError
+from lt_bench.features.cache import FeatureCache
+from lt_bench.features.locate import known_caches
+from lt_bench.leaderboard.choice.conclusion import HeldOut, conclusion
+from lt_bench.leaderboard.choice.nested import FAILED, nested_choice
+from lt_bench.leaderboard.objective.objective import MACRO, Objective
+from lt_bench.strategies.registry import Entry, find
+
+FOLDS = 5
+
+
+def choose(
+    bench: CacheSource,
+    entries: Sequence[Entry] = (),
+    seeds: Sequence[int] = (0,),
+    *,
+    objective: Objective = MACRO,
+    folds: int = FOLDS,
+    budget: int = BUDGET,
+    split: Split | None = None,
+    groups: NDArray | None = None,
+    results: Path | None = None,
+    watcher: Watcher | None = None,
+    weights: Path | None = None,
+) -> dict[str, Any]:
+    """Compare strategies with chosen hyper-parameters by nested cross-validation; the test set is never loaded.
+
+    On validation that the backbone has not seen, every head is fitted once on all training rows, and validation is divided into folds. On training rows that it has not seen, heads are fitted without each fold and
+    without each two, and with them the stage-1 head where it was fitted on these features.
+
+    Args:
+        bench: the opened cache.
+        entries: the strategies; by default `USUAL`, without those that the cache has no head for.
+        seeds: repetitions of every point.
+        objective: that decides.
+        folds: their number, 3 or more.
+        budget: points of each strategy at most, its own hyper-parameters first.
+        split: val or train; by default the one that may choose.
+        groups: (N,) of the rows of the split, which stay together.
+        results: where predictions are kept, and read when the same fits are asked for again; None for nowhere.
+        watcher: is told how far it is.
+        weights: of the backbone, for the command that exports.
+
+    Returns:
+        The outcome, see `leaderboard.choice.conclusion`, with what it was asked for.
+
+    Raises:
+        UserError: nothing may choose, a strategy cannot be used here, or every fit of all strategies diverged.
+    """
+    check_seeds(seeds)
+    ground = Ground.of(bench, split, folds, groups)
+    points, left_out = _points(entries, bench.cache, budget)
+    fits, watcher = [Fits.of(entry, of, seeds, ground, results) for entry, of in points], watcher or Watcher()
+    watcher.expects(bench, sum(map(len, fits)), sum(len(one) for one in fits if one.are_done))
+    with watcher:
+        candidates = [one.candidate(watcher) for one in fits]
+    usable = [one for one in candidates if not (one.predictions == FAILED).any((1, 2, 3)).all()]
+    if not usable:
+        raise UserError("the fits of every point of every strategy diverged; standardise the features (--standardise)")
+    left_out |= {one.name: "every fit diverged" for one in candidates if one not in usable}
+    dataset = bench.manifest.dataset
+    on = HeldOut(ground.labels, np.array(dataset.train_counts), dataset.class_names, objective)
+    outcome = conclusion(nested_choice(usable, ground.folds, ground.labels, dataset.num_classes, objective), on)
+    asked = {
+        "cache": bench.manifest.name, "cache_key": bench.manifest.key, "dataset": dataset.name, "split": ground.split, "folds": folds, "seeds": list(seeds),
+        "budget": budget, "objective": objective.identity, "by_group": groups is not None, "left_out": left_out,
+    }  # fmt: skip
+    entry = next(one.entry for one in fits if one.entry.public_name == outcome["take"]["strategy"])
+    command = _command(entry, outcome["take"]["hyperparameters"], bench.cache, seeds[0], results or Path("results"), weights)
+    return {**asked, **outcome, "command": command}
+
+
+def _points(entries: Sequence[Entry], cache: FeatureCache, budget: int) -> tuple[list[tuple[Entry, list[dict[str, Any]]]], dict[str, str]]:
+    """The points of each strategy; of the usual ones those that the cache does for, and why the others are left out.
+
+    Raises:
+        UserError: no points, or a strategy that was asked for cannot be used.
+    """
+    if budget < 1:
+        raise UserError(f"budget is {budget}, expected at least 1 point of each strategy")
+    points, left_out = [], {}
+    for entry in entries or [find(name) for name in USUAL]:
+        try:
+            points.append((entry, points_of(entry, cache, budget)))
+        except UserError as error:
+            if entries:
+                raise
+            left_out[entry.public_name] = str(error)
+    return points, left_out
+
+
+def _command(entry: Entry, chosen: dict[str, Any], cache: FeatureCache, seed: int, results: Path, weights: Path | None) -> str:
+    """The commands that fit, record and export what was chosen."""
+    manifest = cache.manifest
+    (run, *_) = plan(entry, manifest, chosen, [seed])
+    known = any(path.resolve() == cache.path.resolve() for path, one in known_caches() if one.name == manifest.name)
+    place = ["--cache", manifest.name if known else str(cache.path)]
+    record = results / manifest.dataset.name / f"{entry.public_name}-{run.id}.json"
+    fits = ["lt-bench", "run", "--strategy", entry.public_name, *place, "--seeds", str(seed), "--results", str(results)]
+    exports = ["lt-bench", "export", "--record", str(record), *([] if known else place)]
+    if manifest.transform.get("evaluation") != "imported features" and not brings_weights(manifest.backbone.name):
+        exports += ["--head-only"] if weights is None else ["--weights", str(weights)]
+    return f"{shlex.join([*fits, *strategy_options(chosen)])} && {shlex.join(exports)}"

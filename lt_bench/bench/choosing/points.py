@@ -1,0 +1,46 @@
+"""Points of a strategy: the hyper-parameters to choose among."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lt_bench.bench.tuning.tune import accepted
+from lt_bench.features.cache import FeatureCache
+from lt_bench.strategies.registry import Entry
+
+USUAL = ("joint", "logit_adjustment", "tau_norm", "ncm", "lda", "balanced_softmax", "crt", "los")
+"""Strategies that are compared where none are named: the stage-1 head as it is, two adjustments of it, two closed forms, three that train a head."""
+BUDGET = 12
+"""Points of each strategy, where nothing else is said."""
+
+
+def points_of(entry: Entry, cache: FeatureCache, budget: int) -> list[dict[str, Any]]:
+    """Hyper-parameters of at most ``budget`` points: the strategy's own for this data set first, then points of its grid, all of them or a random sample.
+
+    Raises:
+        UserError: the strategy cannot be built on this cache at all.
+    """
+    sizes = [len(values) for values in entry.grid.values()]
+    total = math.prod(sizes) if sizes else 0
+    draw = np.random.default_rng(0).permutation(total)[: max(budget - 1, 0)] if total >= budget else np.arange(total)
+    grid = list(itertools.product(*entry.grid.values())) if total else []
+    taken, _ = accepted(entry, cache, {}, [{}, *(dict(zip(entry.grid, grid[place], strict=True)) for place in np.sort(draw))])
+    return distinct(entry, cache, taken)
+
+
+def distinct(entry: Entry, cache: FeatureCache, points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Points with all their hyper-parameters told apart, the first of equal ones; as what they change of the strategy's own."""
+    dataset = cache.manifest.dataset
+    resolved: list[dict[str, Any]] = []
+    different = []
+    for point in points:
+        whole = entry.resolve(dataset.name, dataset.imbalance_factor, point)
+        if whole not in resolved:
+            resolved.append(whole)
+            different.append(point)
+    return different

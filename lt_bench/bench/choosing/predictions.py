@@ -1,0 +1,45 @@
+"""Files of held-out predictions: sealed, one a strategy. Free of torch."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_text
+from lt_bench.core.seals import check_seal, check_version, read_json_object, sealed
+
+SCHEMA_VERSION = 1
+CHOICES = "choices"
+AGAIN = "run `lt-bench choose` again"
+_TYPE = "<i4"
+
+
+def write_predictions(path: Path, identity: Mapping[str, Any], predictions: NDArray[np.int32]) -> Path:
+    """Write predictions (P, S, F, N) with what determines them."""
+    text = base64.b64encode(zlib.compress(predictions.astype(_TYPE).tobytes())).decode()
+    document = sealed({"schema": SCHEMA_VERSION, "identity": identity, "predictions": text})
+    return write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def read_predictions(path: Path) -> NDArray[np.int32]:
+    """The predictions in a kept file, in one dimension.
+
+    Raises:
+        UserError: damaged, altered, or of another version.
+    """
+    document = read_json_object(path, f"move it away and {AGAIN}")
+    check_version(document, SCHEMA_VERSION, path, "held-out predictions", AGAIN)
+    check_seal(document, path, AGAIN)
+    try:
+        return np.frombuffer(zlib.decompress(base64.b64decode(document["predictions"], validate=True)), _TYPE).astype(np.int32)
+    except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
+        raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); move it away and {AGAIN}") from None

@@ -1,0 +1,154 @@
+"""What a nested choice comes to: what to take, what to expect of it, what cannot be told apart from it, and which classes would decide. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from lt_bench.leaderboard.choice.nested import NestedChoice, Tuned, outcomes
+from lt_bench.leaderboard.intervals import objective_text
+from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.leaderboard.stats.design import Design
+from lt_bench.leaderboard.stats.groups import holm
+from lt_bench.leaderboard.stats.paired import LEVEL, PairedTests, compare_all
+from lt_bench.leaderboard.stats.shares import GROUPS, Ends, group_intervals, objective_intervals
+from lt_bench.metrics.groups import shot_groups
+
+NAMED = 5
+"""Classes of which more images would decide, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """The held-out rows of a choice.
+
+    Attributes:
+        labels: (N,).
+        train_counts: (K,) images that heads are fitted on in the end.
+        class_names: K.
+        objective: that decides.
+    """
+
+    labels: NDArray[np.integer]
+    train_counts: NDArray[np.integer]
+    class_names: Sequence[str]
+    objective: Objective
+
+    @property
+    def counts(self) -> NDArray[np.integer]:
+        """(K,) held-out images."""
+        return np.bincount(self.labels, minlength=len(self.train_counts))
+
+
+def conclusion(choice: NestedChoice, on: HeldOut) -> dict[str, Any]:
+    """The outcome as plain JSON values: accuracies as fractions, costs as they are.
+
+    Differences are those of what is taken minus the other strategy, each tuned without the rows that it is compared on, paired over held-out images and, where there are several, over seeds; tests are
+    Holm-corrected over the strategies.
+    """
+    figures = _figures([one.predictions for one in choice.tuned], on)
+    differences, apart = _differences(choice.tuned, on)
+    lines = [
+        {
+            "strategy": one.candidate.name, "points": len(one.candidate.points), "hyperparameters": dict(one.candidate.points[one.best]),
+            "best_point": float(one.values[one.best]), **figure, "folds": choice.by_fold.count(one.candidate.name), **difference,
+        }
+        for one, figure, difference in zip(choice.tuned, figures, differences, strict=True)
+    ]  # fmt: skip
+    (estimate,) = _figures([choice.predictions], on)
+    few, counts = shot_groups(on.train_counts).few, on.counts
+    equal = [place for place, told in enumerate(apart) if place and not told]
+    return {
+        "take": {"strategy": lines[0]["strategy"], "hyperparameters": lines[0]["hyperparameters"]},
+        "expect": estimate,
+        "strategies": lines,
+        "not_told_apart": [lines[place]["strategy"] for place in equal],
+        "would_decide": _deciding([choice.tuned[place] for place in equal], choice.tuned[0], on),
+        "held_out": {"images": len(on.labels), "classes": int((counts > 0).sum()), "few_images": int(counts[few].sum()), "few_classes": int((counts[few] > 0).sum())},
+        "not_estimated": [name for name, count in zip(on.class_names, counts, strict=True) if not count],
+    }  # fmt: skip
+
+
+def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
+    """The conclusion in words: what to take, what to expect, what cannot be told apart, what would decide."""
+    take, held = document["take"], document["held_out"]
+    settings = ", ".join(f"{name} {value}" for name, value in take["hyperparameters"].items())
+    lines = [f"Take {take['strategy']}{f' with {settings}' if settings else ' as it is'}."]
+    expected = document["expect"]
+    low, high = (objective_text(end, objective, "") for end in expected["interval"])
+    lines.append(
+        f"Expect {objective.words.partition(',')[0]} of {objective_text(expected['value'], objective)} ({low.strip()} to {high.strip()}, 95 %): what was chosen without each fold, on that fold."
+    )
+    rare = (
+        f"{held['few_images']:,} held-out images of rare classes ({held['few_classes']} with fewer than 20 training images)"
+        if held["few_images"]
+        else f"{held['images']:,} held-out images"
+    )
+    if document["not_told_apart"]:
+        lines.append(f"Cannot be told apart from it on your {rare}: {', '.join(document['not_told_apart'])}.")
+    elif len(document["strategies"]) > 1:
+        lines.append(f"It is better than each of the others by more than chance, on your {rare}.")
+    if document["would_decide"]:
+        classes = ", ".join(f"{one['class']} ({one['held_out']} held out)" for one in document["would_decide"])
+        lines.append(f"More images of these classes would decide: {classes}.")
+    if names := document["not_estimated"]:
+        shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        lines.append(f"Nothing is known of classes without a held-out image: {shown}.")
+    return lines
+
+
+def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[dict[str, Any]]:
+    """Objective with its interval, and that of many, medium and few, of predictions (S, N) each."""
+    objective, counts = on.objective, on.counts
+    design = Design.of(objective, on.labels, len(counts))
+    worth = np.stack([outcomes(one, on.labels, objective).mean(0, dtype=np.float64) for one in predictions])
+    right = [np.bincount(on.labels, (one == on.labels).mean(0), len(counts)) for one in predictions]
+    accuracy = np.divide(right, counts, out=np.full((len(right), len(counts)), np.nan), where=counts > 0)
+    groups, intervals = shot_groups(on.train_counts), objective_intervals(worth, accuracy, counts, objective, design)
+    by_group: dict[str, Ends] = group_intervals(accuracy, counts, groups)
+    return [
+        {
+            "value": float(worth[place] @ design.weights), "interval": list(intervals[place]),
+            "groups": {name: {"value": float(np.nanmean(accuracy[place, getattr(groups, name)])), "interval": list(by_group[name][place])} for name in GROUPS if name in by_group},
+        }
+        for place in range(len(predictions))
+    ]  # fmt: skip
+
+
+def _differences(tuned: Sequence[Tuned], on: HeldOut) -> tuple[list[dict[str, Any]], NDArray[np.bool_]]:
+    """Of each strategy, how far the first is ahead of it, with interval and p, and whether that is more than chance; nothing for the first itself."""
+    design = Design.of(on.objective, on.labels, len(on.train_counts))
+    lines = [outcomes(one.predictions, on.labels, on.objective) for one in tuned]
+    seeds = [None if one.candidate.seeds is None else list(one.candidate.seeds) for one in tuned]
+    several = any(one is not None for one in seeds)
+    tests: PairedTests = compare_all(lines if several else [line[:1] for line in lines], seeds, None, design)
+    p = np.ones(len(tuned))
+    p[1:] = holm(tests.p[0, 1:])
+    half = stdtrit(tests.degrees[0], 1 - LEVEL / 2) * tests.error[0]
+    return [
+        {} if not place else {"behind": float(ahead), "behind_interval": [float(ahead - half[place]), float(ahead + half[place])], "p": float(p[place])}
+        for place, ahead in enumerate(tests.difference[0])
+    ], p < LEVEL  # fmt: skip
+
+
+def _deciding(others: Sequence[Tuned], first: Tuned, on: HeldOut) -> list[dict[str, Any]]:
+    """The classes that the variance of the differences to these comes from most: as many as make up half of it, at most `NAMED`."""
+    if not others:
+        return []
+    design, K = Design.of(on.objective, on.labels, len(on.train_counts)), len(on.train_counts)
+    worth = [outcomes(one.predictions, on.labels, on.objective).mean(0, dtype=np.float64) for one in (first, *others)]
+    apart = design.deviations(lambda part: np.stack([worth[0][part] - one[part] for one in worth[1:]]))
+    by_class = sum(np.stack([np.bincount(on.labels[part], line, K) for line in apart(part) ** 2]) for part in design.parts)
+    total = np.asarray(by_class).sum(1, keepdims=True)
+    share = np.divide(by_class, total, out=np.zeros((len(others), K)), where=total > 0).mean(0)
+    order = [k for k in np.argsort(-share, kind="stable") if share[k] > 0]
+    enough = int(np.searchsorted(np.cumsum(share[order]), share.sum() / 2)) + 1
+    return [
+        {"class": on.class_names[k], "held_out": int(on.counts[k]), "train": int(on.train_counts[k]), "share": float(share[k])}
+        for k in order[: min(enough, NAMED)]
+    ]

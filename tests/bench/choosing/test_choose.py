@@ -1,0 +1,187 @@
+"""``lt-bench choose``: on rows that the backbone has not seen, never on the test set, honest, and the same after a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import lt_bench as lt
+from lt_bench.bench.choosing import fits as fits_of_strategies
+from lt_bench.bench.choosing.choose import choose
+from lt_bench.bench.choosing.ground import Ground
+from lt_bench.bench.choosing.groups import groups_of
+from lt_bench.bench.options import ImageOptions
+from lt_bench.core.seals import sealed
+from lt_bench.features.cache import open_cache
+from lt_bench.features.manifest import read_manifest
+from lt_bench.strategies.registry import find
+
+K, D = 5, 6
+COUNTS = np.array([60, 30, 18, 9, 1])
+FAST = ("--accelerator", "cpu", "--budget", "3", "--folds", "3")
+NAMES = ["<img src=x>", "=1+1", *"cde"]
+
+
+def draw(counts, seed, informative=True):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(K), counts)
+    return 2.0 * np.eye(K, D)[labels] * informative + rng.normal(size=(len(labels), D)), labels
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A cache of foundation features with validation."""
+    place = tmp_path_factory.mktemp("caches") / "ponds"
+    lt.Cache.from_arrays(
+        *draw(COUNTS, 1), test=draw([4] * K, 2), val=draw([12, 9, 6, 4, 0], 3), name="ponds", class_names=NAMES, directory=place
+    )
+    return place
+
+
+@pytest.fixture(scope="module")
+def bench(folder):
+    return lt.open_cache(folder).bench("cpu")
+
+
+def test_the_command_ends_in_a_decision_that_runs_as_printed(cli, folder, tmp_path):
+    (folder / "test.safetensors").rename(folder / "away")  # the test set is never read
+    line = ("choose", "--cache", str(folder), "--strategies", "ncm,lda,random_head", *FAST, "--out", "out")
+    try:
+        done = cli(*line)
+    finally:
+        (folder / "away").rename(folder / "test.safetensors")
+    assert done.code == 0, done.err
+    assert re.search(r"^ *(ncm|lda) .*taken", done.out, re.MULTILINE)
+    assert "Take " in done.out
+    assert "Nothing is known of classes without a held-out image: e." in done.out
+    document = json.loads((tmp_path / "out" / "choice.json").read_text())
+    assert document["split"] == "val"
+    assert document["take"]["strategy"] in ("ncm", "lda")
+    guess = next(one for one in document["strategies"] if one["strategy"] == "random_head")
+    assert guess["p"] < 0.05
+    page = (tmp_path / "out" / "choice.html").read_text()
+    assert "<script" not in page
+    assert "<img" not in page
+    table = done.out[done.out.index("ponds:") : done.out.index("Take ")]
+    assert max(map(len, table.splitlines())) <= 80
+    run, export = document["command"].split(" && ")
+    for command in (run, export):
+        done = cli(*shlex.split(command)[1:])
+        assert done.code == 0, done.err
+    assert cli("validate", "results").code == 0
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_killed_and_begun_again_it_is_the_same(bench, split, tmp_path, monkeypatch):
+    entries = [find("ncm"), find("crt")]
+    whole = choose(bench, entries, budget=2, folds=3, split=split, results=tmp_path / "whole")
+    original, calls = fits_of_strategies.Fits._predictions, []
+
+    def killed(self, watcher):
+        calls.append(self.entry.name)
+        if calls == ["ncm", "crt"]:
+            raise KeyboardInterrupt
+        return original(self, watcher)
+
+    monkeypatch.setattr(fits_of_strategies.Fits, "_predictions", killed)
+    results = tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        choose(bench, entries, budget=2, folds=3, split=split, results=results)
+    again = choose(bench, entries, budget=2, folds=3, split=split, results=results)
+    assert calls == ["ncm", "crt", "crt"]
+    assert {**again, "command": ""} == {**whole, "command": ""}
+    (path,) = (results / "choices").glob("crt-*.json")
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "predictions": document["predictions"][::-1]}))
+    with pytest.raises(lt.UserError, match="altered"):
+        choose(bench, entries, budget=2, folds=3, split=split, results=results)
+    path.write_text(json.dumps(sealed({**document, "predictions": "x"})))
+    with pytest.raises(lt.UserError, match="damaged"):
+        choose(bench, entries, budget=2, folds=3, split=split, results=results)
+
+
+def test_no_prediction_is_of_a_head_that_saw_the_row_or_the_fold(bench):
+    ground = Ground.of(bench, "train", 4, None)
+    covered = np.zeros((4, len(ground.labels)), int)
+    for part in ground.parts:
+        for row, outer in zip(part.rows, part.outer, strict=True):
+            assert {ground.folds[row], outer} == set(part.left_out)
+        covered[part.outer, part.rows] += 1
+        rest = ground.without(part, find("joint"))
+        assert rest.manifest.dataset.train_counts == tuple(torch.bincount(rest.split("train").labels, minlength=K).tolist())
+        gone = set(bench.split("train").rows.tolist()) - set(rest.split("train").rows.tolist())
+        assert gone == set(bench.split("train").rows[np.isin(ground.fold, part.left_out)].tolist())
+        assert set(bench.split("train").rows[ground.held_out[part.rows]].tolist()) == gone
+        head, whole = rest.cache.head(), bench.cache.head()
+        assert head is not None
+        assert whole is not None
+        assert not torch.equal(head.weight, whole.weight)  # the stage-1 head is fitted anew
+    assert (covered == 1).all()
+    assert (ground.fold[bench.split("train").labels == K - 1] == -1).all()  # a class of one always trains
+
+
+def test_it_is_honest_where_labels_say_nothing():
+    estimates, best = [], []
+    for seed in range(4):
+        cache = lt.Cache.from_arrays(*draw([20] * K, seed, informative=False), test=draw([2] * K, 99), head=None)
+        document = choose(cache.bench("cpu"), [find("lda"), find("ncm")], budget=12, folds=3)
+        assert document["split"] == "train"
+        estimates.append(document["expect"]["value"])
+        best.append(document["strategies"][0]["best_point"])
+    assert abs(np.mean(estimates) - 1 / K) < 0.05
+    assert np.mean(best) > np.mean(estimates) + 0.02
+
+
+def test_groups_stay_together_and_seeds_are_averaged(bench, folder):
+    n = int(COUNTS.sum())
+    groups = np.arange(n) // 3
+    fold = Ground.of(bench, "train", 3, groups).fold
+    assert all(len(set(fold[groups == one])) == 1 for one in set(groups))
+    with pytest.raises(lt.UserError, match="one for each of the 118 rows of train"):
+        Ground.of(bench, "train", 3, groups[1:])
+    choice = lt.choose(lt.open_cache(folder), ["crt", "joint"], folds=3, budget=1, seeds=(0, 1), accelerator="cpu")
+    assert choice.strategy in ("crt", "joint")
+    assert choice.frame.strategy.tolist() == [one["strategy"] for one in choice.document["strategies"]]
+    assert str(choice).startswith(f"Take {choice.strategy}")
+    lt.fit(choice.strategy, lt.open_cache(folder), accelerator="cpu", **choice.hyperparameters)
+
+
+def test_groups_are_those_that_the_cache_was_split_by(folder, tmp_path):
+    table = tmp_path / "all.csv"
+    table.write_text("path,label,track\n" + "".join(f"{n}.png,{n % 2},t{n // 4}\n" for n in range(20)))
+    manifest = replace(read_manifest(folder), command="lt-bench extract --data-dir DIR --dataset table --group-column track")
+    rows = np.array([0, 3, 4, 19])
+    assert groups_of(manifest, "val", rows, ImageOptions(data_dir=table)).tolist() == ["t0", "t0", "t1", "t4"]
+    with pytest.raises(lt.UserError, match="groups of --group-column track together; name the images with --data-dir"):
+        groups_of(manifest, "val", rows, ImageOptions())
+    assert groups_of(read_manifest(folder), "val", rows, ImageOptions()) is None
+
+
+def test_what_the_backbone_has_seen_chooses_nothing(cli, make_cache, small_cache, tmp_path):
+    seen = make_cache(tmp_path / "seen", dataset={"val_seen_by_backbone": True})
+    for line, words in (
+        (("--cache", str(seen)), "nothing may choose here: the backbone was trained on its validation images, the backbone was trained on its training images"),
+        (("--cache", str(seen), "--split", "val"), "--split val: the backbone was trained on its validation images, so they choose nothing"),
+        (("--cache", "small", "--split", "train"), "--split train: the backbone was trained on its training images, so they choose nothing; leave --split train out to use val"),
+        (("--cache", str(make_cache(tmp_path / "none", without=("val",)))), "it has no validation images"),
+        (("--cache", "small", "--folds", "2"), "folds is 2, expected at least 3"),
+        (("--cache", "small", "--budget", "0"), "budget is 0"),
+        (("--cache", "small", "--strategies", "ncm,nothing"), "nothing"),
+    ):  # fmt: skip
+        done = cli("choose", *line)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert words in done.err
+
+
+def test_usual_strategies_without_a_head_are_left_out(make_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_bench.bench.choosing.choose.USUAL", ("joint", "ncm"))
+    bare = open_cache(make_cache(tmp_path / "bare", without=("head",), transform={"evaluation": "imported features"}))
+    document = choose(lt.Cache(bare.path, bare.manifest).bench("cpu"), budget=1, folds=3, split="val")
+    assert "joint" in document["left_out"]
+    assert [one["strategy"] for one in document["strategies"]] == ["ncm"]
