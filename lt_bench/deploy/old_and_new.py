@@ -78,7 +78,7 @@ def compared(
     known = np.isin(CachedImages.of(cache).contents_of("test"), earlier.contents_of("test"))
     models = [load_classifier(path, trust_program) for path in (earlier_export, new_export)]
     predictions = [_predicted(model, features, names) for model in models]
-    by = objective_of(objective, names, np.bincount(labels, minlength=len(names)))
+    by = objective_of(objective, names, np.array(cache.manifest.dataset.train_counts), np.bincount(labels, minlength=len(names)))
     unknown = np.array([name not in models[0].classes for name in names])[labels]
     parts = [("earlier test images", known), ("all test images, with the new ones", np.ones(len(labels), bool))]
     results = [
