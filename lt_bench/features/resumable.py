@@ -7,6 +7,7 @@ after each shard. At the end the files get their checksums, and the folder is re
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -101,9 +102,7 @@ class Resumable:
     def _lay_out(self) -> None:
         """Create missing files, and remove unfinished caches of another identity."""
         try:
-            for old in self.directory.parent.glob(f".{self.directory.name}.*.extracting"):
-                if old != self.work:
-                    shutil.rmtree(old)
+            remove_unfinished(self.directory, self.work)
             self.files.mkdir(parents=True, exist_ok=True)
             self.done.mkdir(exist_ok=True)
             self._stop.unlink(missing_ok=True)
@@ -258,6 +257,13 @@ class Resumable:
 
     def _sums(self, split: str, start: int) -> Path:
         return self.done / f"{split}-{start:09d}.sums"
+
+
+def remove_unfinished(directory: Path, current: Path | None = None) -> None:
+    """Remove what extractions to ``directory`` that were killed left beside it, but for ``current``."""
+    for unfinished in directory.parent.glob(f".{glob.escape(directory.name)}.*.extracting"):
+        if unfinished != current:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @dataclass(frozen=True)

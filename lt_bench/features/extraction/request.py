@@ -18,7 +18,7 @@ from lt_bench.features.cache import FitHead, open_cache, require
 from lt_bench.features.extraction.earlier import Earlier
 from lt_bench.features.extraction.inputs import Inputs
 from lt_bench.features.manifest import LISTED, MANIFEST_NAME, BackboneInfo, DatasetInfo, Manifest, described_fields, key_fields
-from lt_bench.features.resumable import SplitPlan
+from lt_bench.features.resumable import SplitPlan, remove_unfinished
 from lt_bench.features.write import STANDARDISED, Description
 
 HEAD, FITTED = "head", "fitted"  # in ``created_with``
@@ -142,7 +142,7 @@ class Request:
         return described_fields(description.dataset, description.backbone, description.transform, description.dtype, views)
 
     def existing(self, description: Description) -> Manifest | None:
-        """The manifest of the cache that is at ``out`` already.
+        """The manifest of the cache that is at ``out`` already; what an extraction left that was killed once it had put the cache there is removed.
 
         Where broken images were left out, the cache is known by what was listed. Validation images count as seen by the backbone where the request or the cache
         says so: the comparison with the images of the weights comes after this.
@@ -162,4 +162,5 @@ class Request:
             raise UserError(
                 f"{self.out}: its stage-1 head has another origin than asked for (--stage1-head, --prompt); name another place with --out"
             )
+        remove_unfinished(self.out)
         return cache.manifest

@@ -70,14 +70,18 @@ def test_views_are_seeded_and_differ():
     assert not torch.equal(first.corner, other.corner)
 
 
-def test_a_second_call_returns_at_once(request_, tmp_path, monkeypatch):
-    manifest = extract_from(**request_, out=tmp_path / "cache")
+def test_a_second_call_returns_at_once_and_removes_what_a_kill_after_the_last_step_left(request_, tmp_path, monkeypatch):
+    out = tmp_path / "[a] cache"
+    manifest = extract_from(**request_, out=out)
     monkeypatch.setattr("lt_bench.features.extraction.extract._extract_missing", lambda *_: pytest.fail("extracted again"))
-    assert extract_from(**request_, out=tmp_path / "cache") == manifest
+    (tmp_path / ".[a] cache.01234567.extracting" / "done").mkdir(parents=True)
+    (tmp_path / ".another.01234567.extracting").mkdir()
+    assert extract_from(**request_, out=out) == manifest
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".extracting")] == [".another.01234567.extracting"]
     with pytest.raises(UserError, match=r"cache: views is .*expected"):
-        extract_from(**request_ | {"views": 1}, out=tmp_path / "cache")
+        extract_from(**request_ | {"views": 1}, out=out)
     with pytest.raises(UserError, match=r"cache: imbalance_factor is 4\.0, expected 3\.0"):
-        extract_from(**request_ | {"imbalance_factor": 3}, out=tmp_path / "cache")
+        extract_from(**request_ | {"imbalance_factor": 3}, out=out)
 
 
 def test_wrong_requests(request_, tmp_path):
