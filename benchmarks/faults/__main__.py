@@ -4,7 +4,7 @@ Every trial runs the command line as processes of their own, in a folder of its 
 with 2 and one line, and where the same command afterwards ends with 0 and gives what an untroubled one gives. A wrong number, a traceback and a lost file are
 counted, and fail the campaign.
 
-The kinds take turns, so that a campaign that runs out of its minutes has tried all of them. Each trial is a line of ``cases.jsonl`` as soon as it ends: the same command at
+The kinds take turns, so that a campaign that runs out of its minutes has tried all of them. Each trial is a line of ``cases.jsonl``, and in the table, as soon as it ends: the same command at
 the same commit goes on where an earlier one was broken off. The same seed draws the same faults; a moment of a kill depends on the machine.
 """
 
@@ -48,16 +48,14 @@ def main() -> int:
     file = options.out / "cases.jsonl"
     cases = [] if here["dirty"] else [case for case in cases_of(file, commit) if (case.kind, case.seed) in planned]
     write_cases(file, cases, "w")
-    tried, begun = {(case.kind, case.seed) for case in cases}, time.time()
-    for case in trials(
-        [one for one in planned if one not in tried and options.only in one[0]], commit, options.jobs, begun + 60 * options.minutes
-    ):
-        write_cases(file, [case])
-        cases.append(case)
-        print(f"{time.time() - begun:5.0f} s  {case.kind}, seed {case.seed}, {case.seconds:.0f} s: {case.outcome.summary}", flush=True)
     machine = f"{here['cpu']} with {os.cpu_count()} processors, {here['platform']}, Python {here['python']}, torch {here['torch']}"
-    if cases:
+    tried, begun = {(case.kind, case.seed) for case in cases}, time.time()
+    chosen = [one for one in planned if one not in tried and options.only in one[0]]
+    for case in trials(chosen, commit, options.jobs, begun + 60 * options.minutes):
+        cases.append(case)
+        write_cases(file, [case])
         (options.out / "faults.md").write_text(as_markdown(cases, planned, options.seed, machine), encoding="utf-8")
+        print(f"{time.time() - begun:5.0f} s  {case.kind}, seed {case.seed}, {case.seconds:.0f} s: {case.outcome.summary}", flush=True)
     return int(any(case.outcome.faults for case in cases))
 
 
