@@ -36,7 +36,7 @@ from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.audit import as_arguments
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.from_arrays import Source, checked_split, prepare_arrays, write_prepared
-from lt_bench.features.locate import find_cache
+from lt_bench.features.locate import find_cache, known_as
 from lt_bench.features.manifest import read_manifest
 from lt_bench.leaderboard.choice.conclusion import sentences
 from lt_bench.leaderboard.choice.output import choice_csv
@@ -296,8 +296,9 @@ def fit(
     sgd = entry.fitting == "sgd"
     if best_test_epoch and not sgd:
         raise UserError(f"best_test_epoch: there are no epochs in {entry.name}; leave it out")
-    words = ("--cache", cache.manifest.name, "--best-test-epoch") if best_test_epoch else ()
-    setting = planning.Setting(words=words, matmul=matmul) if sgd else planning.CLEAN
+    name = cache.manifest.name if cache._temporary is not None else known_as(cache.path, cache.manifest)
+    words = ("--cache", name, "--best-test-epoch") if best_test_epoch else ()
+    setting = planning.Setting(words=words, matmul=matmul if sgd else planning.CLEAN.matmul, cache=name)
     planned = planning.plan(entry, cache.manifest, given, _seeds(seeds), chosen, setting)
     store = None if results is None else Store(results)
     if store is not None:

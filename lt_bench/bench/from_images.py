@@ -38,8 +38,10 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
     if not options.dataset or options.data_dir is None:
         raise UserError(NEEDS_IMAGES)
     backbone = default_backbone(options.dataset, options.data_dir, options.backbone, options.weights)
-    if not backbone or (options.weights is None and not brings_weights(backbone)):
-        raise UserError("extract needs --backbone NAME and --weights FILE, the network and its stage-1 weights")
+    lacking = [] if backbone else ["--backbone NAME, the network"]
+    lacking += [] if options.weights is not None or brings_weights(backbone) else ["--weights FILE, its stage-1 weights"]
+    if lacking:
+        raise UserError(f"extract needs {' and '.join(lacking)} (docs/backbones.md)")
     require_images(options.dataset, options.data_dir, backbone, options.weights)
     augment, views = augmented(options)
     data = load_images(options.dataset, options.data_dir, **reading(options))

@@ -45,6 +45,7 @@ class Setting:
         recipe: hyper-parameters of the optimisation where it is not the strategy's own.
         identity: what else makes a run another one, by name.
         matmul: how exact float32 products are (``engine.arithmetic``).
+        cache: how a command names the cache (``features.locate.known_as``); empty for its name.
     """
 
     protocol: Protocol = "clean"
@@ -53,6 +54,7 @@ class Setting:
     recipe: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
     matmul: Matmul = "highest"
+    cache: str = ""
 
     @property
     def beside(self) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class Planned:
         changed = {key: value for key, value in self.hyperparameters.items() if value != defaults.get(key)}
         changed |= {key: value for key, value in NEUTRAL.items() if key in defaults and key not in self.hyperparameters}
         options = ["--tuned"] if self.tuning.kind == "tuned" else strategy_options(changed)
-        where = self.setting.words or ("--cache", self.manifest.name)
+        where = self.setting.words or ("--cache", self.setting.cache or self.manifest.name)
         exactness = [] if self.setting.matmul == "highest" else ["--matmul", self.setting.matmul]
         return shlex.join(
             [

@@ -15,6 +15,7 @@ from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.tuned import chosen
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.locate import known_as
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
@@ -72,7 +73,7 @@ def run(options: RunOptions) -> RunOutcome:
     planned = []
     for entry in entries:
         given, tuning = chosen(entry, options, tuned_on)
-        own = setting if entry.fitting == "sgd" or setting.protocol != CLEAN.protocol else CLEAN
+        own = setting if entry.fitting == "sgd" or setting.protocol != CLEAN.protocol else Setting(cache=setting.cache)
         planned += plan(entry, bench.manifest, given, options.seeds, tuning, own)
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}
@@ -110,8 +111,9 @@ def where(entry: Entry, options: RunOptions) -> tuple[Source, Setting, Manifest 
         raise UserError("--skip-broken is for extracting features of image files, which a protocol on images does not; leave it out")
     if not on_images:
         cache = resolve_cache(options)
-        words = ("--cache", cache.manifest.name, "--best-test-epoch") if options.best_test_epoch else ()
-        setting = Setting(words=words, matmul=options.matmul)
+        name = known_as(cache.path, cache.manifest)
+        words = ("--cache", name, "--best-test-epoch") if options.best_test_epoch else ()
+        setting = Setting(words=words, matmul=options.matmul, cache=name)
         return CacheSource(cache, Hardware(options.accelerator, options.devices), options.best_test_epoch), setting, cache.manifest
     from lt_bench.bench.sources.image_options import image_bench  # and with it the image side, which a cache does without
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lt_bench.bench.options import ImageOptions, reading
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import word_after
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageSplit
@@ -40,7 +41,7 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
         return {}, "The record is of imported features: there are no images to show."
     manifest = next((one for _, one in known_caches() if one.key == row.board.cache_key), None)
     words = [*shlex.split(str(row.text("command"))), *(shlex.split(manifest.command) if manifest is not None else [])]
-    named = _word(words, "--data-dir")
+    named = word_after(words, "--data-dir")
     place = data_dir or (Path(named) if named and Path(named).exists() else None)
     if place is None:
         return {}, "No images: name where they are with --data-dir."
@@ -83,12 +84,7 @@ def _jpeg(image: Image.Image) -> bytes:
 
 def _options(words: list[str]) -> ImageOptions:
     """The options of reading among the words of commands."""
-    given = {name: _word(words, f"--{name.replace('_', '-')}") for name in reading(ImageOptions())}
+    given = {name: word_after(words, f"--{name.replace('_', '-')}") for name in reading(ImageOptions())}
     kinds = {"imbalance_factor": float, "split_seed": int, "image_root": Path}
     known = {name: kinds.get(name, str)(value) for name, value in given.items() if value is not None}
     return dataclasses.replace(ImageOptions(), **known)
-
-
-def _word(words: list[str], flag: str) -> str | None:
-    """The word after a flag."""
-    return words[words.index(flag) + 1] if flag in words[:-1] else None

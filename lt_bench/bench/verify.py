@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 from lt_bench.bench.execute import BEST_EPOCH, MeasuredHead, fit_and_measure
@@ -13,9 +14,11 @@ from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.leftovers import temporary_directory
+from lt_bench.core.names import word_after
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.locate import find_cache, known_caches
+from lt_bench.features.manifest import MANIFEST_NAME, read_manifest
 from lt_bench.results.compare import compare
 from lt_bench.results.differences import environments_differ
 from lt_bench.results.record import MATMUL, RunRecord
@@ -164,10 +167,22 @@ def cache_of(record: RunRecord, named: str | None) -> FeatureCache:
             f"record {record.id} was fitted on images ({record.identity.mode}, {record.identity.protocol}), so no cache holds its features; an end-to-end run leaves "
             "weights.safetensors, from which `lt-bench extract` makes one"
         )
+    return cache_by_key(key, record.cache.name, named, record.command)
+
+
+def cache_by_key(key: str, name: str, named: str | None, command: str) -> FeatureCache:
+    """The cache of this key: the one named, or among the known ones, or at the path that a command of it says.
+
+    Raises:
+        UserError: it is not here, or the named one is another.
+    """
     if named is None:
+        place = Path(word_after(shlex.split(command), "--cache") or "")
         paths = [path for path, manifest in known_caches() if manifest.key == key]
+        if not paths and (place / MANIFEST_NAME).is_file() and read_manifest(place).key == key:
+            paths = [place]
         if not paths:
-            raise UserError(f"the record's cache {record.cache.name} (key {key}) is not among the known ones; name it with --cache")
+            raise UserError(f"the record's cache {name} (key {key}) is not among the known ones; name it with --cache")
         return open_cache(paths[0])
     cache = open_cache(find_cache(named))
     if cache.key != key:

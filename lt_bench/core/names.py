@@ -6,7 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ def search_current_folder() -> None:
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
+
+
+def word_after(words: Sequence[str], flag: str) -> str | None:
+    """The word after a flag of a command; None where it is not there."""
+    return words[words.index(flag) + 1] if flag in words[:-1] else None
 
 
 def object_at(dotted: str) -> Any:

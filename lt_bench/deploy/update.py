@@ -18,6 +18,7 @@ from lt_bench.bench.options import ExportOptions, UpdateOptions, reading
 from lt_bench.bench.planning import CLEAN, Setting, plan
 from lt_bench.bench.requirements import augmented, brings_weights
 from lt_bench.bench.sources.cache import CacheSource
+from lt_bench.bench.verify import cache_by_key
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData
@@ -33,7 +34,7 @@ from lt_bench.features.extraction.earlier import Earlier
 from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.joined_images import CachedImages, Changes
 from lt_bench.features.extraction.request import FITTED, HEAD, Request
-from lt_bench.features.locate import find_cache, home, known_caches
+from lt_bench.features.locate import home
 from lt_bench.features.manifest import MANIFEST_NAME
 from lt_bench.results.record import MATMUL, RunRecord
 from lt_bench.results.store import Store
@@ -131,12 +132,7 @@ def _cache_of(description: Mapping[str, Any], options: UpdateOptions) -> Feature
         UserError: it is not here, the named one is another, or it is not of a person's own images.
     """
     wanted = description["provenance"]["cache"]
-    known = [find_cache(options.cache)] if options.cache else [path for path, manifest in known_caches() if manifest.key == wanted["key"]]
-    if not known:
-        raise UserError(f"the export's cache {wanted['name']} (key {wanted['key']}) is not among the known ones; name it with --cache")
-    cache = open_cache(known[0])
-    if cache.key != wanted["key"]:
-        raise UserError(f"{cache.path}: key {cache.key}, and the export is of {wanted['key']}; name the right cache with --cache")
+    cache = cache_by_key(wanted["key"], wanted["name"], options.cache, description["provenance"]["command"])
     name, backbone = cache.manifest.dataset.name, cache.manifest.backbone.name
     if cache.manifest.transform["evaluation"] == IMPORTED:
         raise UserError(

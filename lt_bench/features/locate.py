@@ -71,6 +71,12 @@ def find_cache(name: str) -> Path:
     raise UserError(f"no cache {name!r}: not a directory with a {MANIFEST_NAME}, nor a name or key among the known caches ({listed})")
 
 
+def known_as(path: Path, manifest: Manifest) -> str:
+    """How a command names a cache: by its name where that leads to it, else by its path."""
+    first = next((one for place, one in known_caches() if manifest.name in (one.name, one.key, place.name)), None)
+    return manifest.name if first is not None and first.key == manifest.key else str(path)
+
+
 def fitting_caches(dataset: str, imbalance_factor: float | None = None, backbone: str | None = None) -> list[tuple[Path, Manifest]]:
     """Known caches of a data set, and of an imbalance factor and backbone where these are given."""
     return [

@@ -206,6 +206,26 @@ def test_the_command_of_a_record_makes_it_again(cli, small_cache, tmp_path):
     assert again.id == record.id
 
 
+def test_commands_name_a_cache_elsewhere_by_its_path(cli, make_cache, tmp_path):
+    """As `pretrain` leaves it: the name of the cache leads nowhere; run, suites and tunings say the path, and `verify` and `export` follow it."""
+    make_cache(tmp_path / "gt20_stage1" / "cache", name="gt20_stage1", transform={"evaluation": "imported features", "augmentation": ""})
+    assert cli("run", "--strategy", "ncm", "--cache", "gt20_stage1/cache", "--results", "first").code == 0
+    (path,) = Store(tmp_path / "first").paths()
+    command = shlex.split(json.loads(path.read_text())["command"])
+    assert cli(*command[1:], "--results", "second").code == 0
+    assert [one.name for one in Store(tmp_path / "second").paths()] == [path.name]
+    assert cli("verify", str(path)).code == 0
+    assert cli("export", "--record", str(path), "--out", "export").code == 0
+    (tmp_path / "s.yaml").write_text("caches: [{cache: gt20_stage1/cache}]\nstrategies: [joint]\nseeds: [0]\n")
+    assert cli("bench", "s.yaml", "--results", "third").code == 0
+    (of_suite,) = Store(tmp_path / "third").paths()
+    assert "--cache gt20_stage1/cache " in json.loads(of_suite.read_text())["command"]
+    done = cli("tune", "--strategy", "tau_norm", "--cache", "gt20_stage1/cache", "--results", "first")
+    assert done.code == 0, done.err
+    (tuning,) = (tmp_path / "first" / "tuning").glob("*.json")
+    assert "--cache gt20_stage1/cache " in json.loads(tuning.read_text())["command"]
+
+
 def test_a_run_with_less_exact_products_is_another_run_and_says_so(cli, small_cache, tmp_path, monkeypatch):
     used, real = [], fit.computing
     monkeypatch.setattr(fit, "computing", lambda matmul: (used.append(matmul), real(matmul))[1])

@@ -27,6 +27,7 @@ from lt_bench.core.launchers import is_first_process
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache
+from lt_bench.features.locate import known_as
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find, strategy_names, suggestion
@@ -189,11 +190,12 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
     """Runs of the suite on one cache, and a line for each strategy that should run tuned and was not tuned."""
     planned: dict[str, Planned] = {}
     missing = []
+    name = known_as(cache.path, cache.manifest)
     strategies = list(strategy_names()) if suite.strategies == "all" else suite.strategies
     for given in (one for item in strategies for one in combinations(item)):
         entry = find(given.pop("name"))
         given = typed(entry, given, "suite")
-        setting = Setting(matmul=suite.matmul) if entry.fitting == "sgd" else CLEAN  # others multiply nothing in float32
+        setting = Setting(matmul=suite.matmul if entry.fitting == "sgd" else CLEAN.matmul, cache=name)  # others multiply nothing in float32
         for kind in suite.hyperparameters:
             tuning = None
             chosen = given
@@ -205,7 +207,7 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
                     continue
                 if choice is None:
                     missing.append(
-                        f"{entry.public_name}: not tuned on {cache.manifest.name}; run `lt-bench tune --strategy {entry.public_name} --cache {cache.manifest.name}`"
+                        f"{entry.public_name}: not tuned on {cache.manifest.name}; run `lt-bench tune --strategy {entry.public_name} --cache {name}`"
                     )
                     continue
                 chosen, tuning = choice

@@ -25,6 +25,7 @@ from lt_bench.core.files import write_text
 from lt_bench.core.seals import sealed
 from lt_bench.engine.heads.fit import facts_of
 from lt_bench.features.cache import FeatureCache
+from lt_bench.features.locate import known_as
 from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.strategies.registry import Entry
@@ -164,7 +165,7 @@ def tuning_document(
         "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
         "choice": grid[best]["hyperparameters"], objective.metric: grid[best]["mean"], "at_edge": edges(points, points[best]),
         "command": shlex.join(
-            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", manifest.name, "--seeds", ",".join(map(str, seeds)), *([] if objective.kind == "macro" else ["--objective", objective.text]), *strategy_options(fixed)]
+            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", known_as(bench.cache.path, manifest), "--seeds", ",".join(map(str, seeds)), *([] if objective.kind == "macro" else ["--objective", objective.text]), *strategy_options(fixed)]
         ),
     }  # fmt: skip
     if refused:

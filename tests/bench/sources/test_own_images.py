@@ -143,3 +143,12 @@ def test_a_fitted_head_is_the_optimum_of_logistic_regression(photos, home):
     ours = (X.float() @ head.weight.T + head.bias).softmax(1)
     assert torch.allclose(ours.double(), torch.from_numpy(theirs.predict_proba(X.numpy())), atol=1e-4)
     assert "not at its optimum" not in cache.manifest.backbone.stage1
+
+
+@pytest.mark.parametrize("verb", [("extract",), ("run", "--strategy", "ncm"), ("tune", "--strategy", "tau_norm")])
+def test_what_is_missing_is_named_and_nothing_else(cli, photos, home, verb):
+    done = cli(*verb, "--dataset", "folder", "--data-dir", str(photos), "--backbone", "torchvision.mobilenet_v3_small")
+    assert done.code == 2
+    assert "--weights FILE" in done.err.partition(";")[0]
+    assert "--backbone NAME" not in done.err
+    assert done.err.count("\n") == 1
