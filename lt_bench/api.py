@@ -28,6 +28,7 @@ from lt_bench.bench.linear_head import STOPPED, fit_linear_head
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.tuned import objective_in, tuned_choice, tuning_of, warnings_of_choice
 from lt_bench.bench.tuning import tune as tuning
+from lt_bench.bench.validation import Profile, Validation
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import Standardised
 from lt_bench.core.leftovers import temporary_directory
@@ -322,6 +323,9 @@ def tune(
     results: str | Path | None = None,
     accelerator: str = "auto",
     objective: str = "macro",
+    val_size: int | None = None,
+    val_profile: Profile = "balanced",
+    draws: int = 1,
     **fixed: Any,
 ) -> Tuning:
     """Choose a strategy's hyper-parameters on the validation rows of a cache; the test rows are never read.
@@ -333,6 +337,9 @@ def tune(
         grid: values to try by hyper-parameter; by default the strategy's own grid.
         results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it.
         accelerator: auto, cpu or gpu.
+        val_size: how many validation images decide; by default all.
+        val_profile: of a size: ``balanced``, or ``long-tailed`` as the training images.
+        draws: how often they are drawn, for the standard error of the choice.
         objective: ``macro``, ``micro``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.
 
@@ -344,7 +351,10 @@ def tune(
     if results is not None:
         require_writable(Path(results) / "tuning")
     decides = objective_of(objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
-    document = tuning.tune(entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried, objective=decides)
+    document = tuning.tune(
+        entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried, objective=decides,
+        validation=Validation(val_size, val_profile, draws),
+    )  # fmt: skip
     for line in warnings_of_choice(document):
         warnings.warn(line, stacklevel=2)
     if results is not None:

@@ -24,7 +24,7 @@ FIRST_REVISION = "revision 1"
 
 @dataclass(frozen=True)
 class Tuning:
-    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size, seeds and id of the tuning, and its objective where that is not macro accuracy."""
+    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size, seeds and id of the tuning, its objective where that is not macro accuracy, and the validation images in words."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -32,6 +32,7 @@ class Tuning:
     seeds: tuple[int, ...] | None = None
     tuning_id: str | None = None
     objective: str | None = None
+    validation: str | None = None
 
 
 @dataclass(frozen=True)

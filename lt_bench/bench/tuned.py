@@ -13,6 +13,7 @@ import numpy as np
 
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import Tuning, require_grid
+from lt_bench.bench.validation import standard_error, validation_text
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json, record_id
 from lt_bench.core.seals import SEAL, check_seal, check_version, read_json_object
@@ -41,8 +42,10 @@ def objective_in(document: Mapping[str, Any]) -> Objective:
 
 def tuning_of(document: Mapping[str, Any]) -> Tuning:
     """The part of a record that names the tuning of its hyper-parameters."""
-    kind = objective_in(document).kind
-    return Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], None if kind == "macro" else kind)
+    objective = objective_in(document)
+    kind = None if objective.kind == "macro" else objective.kind
+    validation = validation_text(document, percent=not objective.lower)
+    return Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], kind, validation)
 
 
 def best_of(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> int:
@@ -119,11 +122,13 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
             "it was not selected on validation": document["selected_on"] != "val" or document["val_seen_by_backbone"] is not False,
             "a mean is not that of its scores": means != [point["mean"] for point in document["grid"]],
             "a point has not a score for each seed": {len(of_seeds) for of_seeds in scores} != {len(document["seeds"])},
+            "its standard error is not that of its choices": "choices" in document
+            and document["standard_error"] != standard_error(document["grid"], document["choices"]),
             "its choice was never tried": document["choice"] not in [point["hyperparameters"] for point in document["grid"]],
             "its choice is not the best of what was tried": (document["choice"], document[objective.metric])
             != (best["hyperparameters"], best["mean"]),
         }
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
         raise UserError(f"{path}: damaged tuning ({error!r}); {RESTORE}") from None
     for fault, holds in faults.items():
         if holds:

@@ -21,7 +21,8 @@ from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
 from lt_bench.bench.tuned import has_diverged, objective_in, warnings_of_choice
 from lt_bench.bench.tuning.shifts import SHIFT
-from lt_bench.bench.tuning.tune import check_validation, tune, write_tuning
+from lt_bench.bench.tuning.tune import check_validation, tune, validation_entry, write_tuning
+from lt_bench.bench.validation import Validation, validation_text
 from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.cli.output import Output
 from lt_bench.cli.progress import Display
@@ -88,13 +89,14 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     check_validation(cache)
     objective = objective_of(options.objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
     require_writable(options.results / "tuning")
-    bench = CacheSource(cache, hardware)
-    counts = np.bincount(bench.split("val").labels.cpu().numpy(), minlength=cache.manifest.dataset.num_classes)
+    bench, validation = CacheSource(cache, hardware), Validation(options.val_size, options.val_profile, options.draws)
+    counts = np.array(validation_entry(bench, validation)["class_images"])
     if is_first_process():
         output.say(f"chosen by {explained(objective, counts, 'validation')}")
     document = tune(
-        entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(quiet=output.quiet), objective=objective
-    )
+        entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(quiet=output.quiet), objective=objective,
+        validation=validation,
+    )  # fmt: skip
     if is_first_process():
         _show_tuning(document, write_tuning(document, entry, cache.manifest, options.results), output)
     leave_process_group()
@@ -129,6 +131,7 @@ def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
         output.say(f"{len(refused)} more points of the grid are refused, the first because {refused[0]['reason']}")
     if document["at_edge"]:
         output.say(f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another")
+    output.say(f"chosen on {validation_text(document, percent=not objective.lower)}")
     use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else "use it with --tuned"
     output.say(f"chosen: {document['choice']}; written to {path}; {use}")
 

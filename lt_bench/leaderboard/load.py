@@ -307,6 +307,7 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "varies": data["seeds"]["varies"],
         "tuning": data["tuning"]["kind"],
         "tuning_objective": data["tuning"].get("objective"),
+        "validation": data["tuning"].get("validation"),
         "environment": _environment(data["environment"], memo),
         "command": data["command"],
     }

@@ -121,7 +121,7 @@ class CacheInfo:
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy."""
+    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy; `validation` says which images did."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -129,6 +129,7 @@ class TuningInfo:
     seeds: list[int] | None = None
     tuning_id: str | None = None
     objective: Annotated[str | None, {"default": None}] = None
+    validation: Annotated[str | None, {"default": None}] = None
 
 
 @dataclass(frozen=True)

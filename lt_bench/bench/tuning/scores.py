@@ -11,18 +11,27 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import work_of, workers_for
 from lt_bench.bench.suite.units import Unit, Watcher, outcomes_of, units_of
 from lt_bench.bench.tuning.shifts import ShiftedStart
+from lt_bench.bench.validation import Validation
 from lt_bench.bench.workers import ATTEMPTS, Death
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.processes import current
 from lt_bench.leaderboard.objective.objective import Objective
 from lt_bench.results.health import DIVERGED
 
+ALL = Validation()
+
 
 class Score(NamedTuple):
-    """The objective of a head on validation, the worst that there is where its fit diverged, and the signs that the fit went wrong (`results.health`)."""
+    """The objective of a head on the validation images of each draw and on all, the worst that there is where its fit diverged, and the signs that the fit went wrong (`results.health`)."""
 
-    value: float
+    draws: tuple[float, ...]
+    whole: float
     signs: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """That of the draw that decides, the first."""
+        return self.draws[0]
 
 
 class Scorer:
@@ -32,35 +41,41 @@ class Scorer:
         objective: of the scores.
         bench: the cache, where it is open already.
         shifted: fit from initial heads that differ by rounding (`shifts.ShiftedStart`).
+        validation: which images decide.
     """
 
-    def __init__(self, objective: Objective, bench: CacheSource | None = None, shifted: bool = False) -> None:
-        self._objective, self._bench, self._shifted = objective, bench, shifted
+    def __init__(self, objective: Objective, bench: CacheSource | None = None, shifted: bool = False, validation: Validation = ALL) -> None:
+        self._objective, self._bench, self._shifted, self._validation = objective, bench, shifted, validation
 
     def __call__(self, unit: Unit) -> dict[str, Score] | str:
         """Scores by run id; or a line that describes the error."""
         try:
             unit.check_code()
             self._bench = self._bench or unit.opened()
-            return validation_scores(self._bench, unit.runs, self._objective, self._shifted)
+            return validation_scores(self._bench, unit.runs, self._objective, self._shifted, self._validation)
         except (UserError, *FAILURES_OF_CODE) as error:
             if current().world > 1 and not isinstance(error, UserError):
                 raise  # the other processes may not have failed, and wait for this one
             return described(error)
 
 
-def validation_scores(bench: CacheSource, planned: Sequence[Planned], objective: Objective, shifted: bool = False) -> dict[str, Score]:
-    """The score of each run, by run id."""
+def validation_scores(
+    bench: CacheSource, planned: Sequence[Planned], objective: Objective, shifted: bool = False, validation: Validation = ALL
+) -> dict[str, Score]:
+    """The score of each run, by run id; one fit serves all draws."""
     scores: dict[str, Score] = {}
     labels, K = bench.split("val").labels.cpu().numpy(), bench.manifest.dataset.num_classes
+    draws = validation.rows(labels, bench.manifest.dataset.train_counts)
     for runs, fitted in bench.fitted(planned, (lambda: [ShiftedStart()]) if shifted else tuple):
         for head, run in enumerate(runs):
             if not fitted.is_finite(head):
-                scores[run.id] = Score(objective.worst, (DIVERGED,))
+                scores[run.id] = Score((objective.worst,) * len(draws), objective.worst, (DIVERGED,))
                 continue
             measured = bench.measure(fitted.module(head), "val", None)
             signs = signs_of_fit(fitted, head) | signs_of_predictions({"val": measured}, fitted)
-            scores[run.id] = Score(objective.value(labels, measured.predictions, K), tuple(signs))
+            predicted = measured.predictions
+            values = tuple(objective.value(labels[rows], predicted[rows], K) for rows in draws)
+            scores[run.id] = Score(values, objective.value(labels, predicted, K), tuple(signs))
     return scores
 
 
@@ -70,8 +85,9 @@ def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers:
 
 
 def scores_of(
-    bench: CacheSource, points: Sequence[Sequence[Planned]], objective: Objective, workers: int, watcher: Watcher, *, shifted: bool = False
-) -> dict[str, Score]:
+    bench: CacheSource, points: Sequence[Sequence[Planned]], objective: Objective, workers: int, watcher: Watcher, *, shifted: bool = False,
+    validation: Validation = ALL,
+) -> dict[str, Score]:  # fmt: skip
     """The score of every run of every point, by run id.
 
     Args:
@@ -81,6 +97,7 @@ def scores_of(
         workers: that share them.
         watcher: is told how far they are.
         shifted: as of `Scorer`.
+        validation: as of `Scorer`.
 
     Raises:
         UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
@@ -91,7 +108,9 @@ def scores_of(
     scores: dict[str, Score] = {}
     watcher.expects(bench, sum(map(len, points)), recorded=0)
     with watcher:
-        for worker, unit, outcome in outcomes_of(Scorer(objective, bench if workers == 1 else None, shifted), units, workers, watcher):
+        for worker, unit, outcome in outcomes_of(
+            Scorer(objective, bench if workers == 1 else None, shifted, validation), units, workers, watcher
+        ):
             if isinstance(outcome, Death):
                 raise UserError(
                     f"{unit.name}: its worker died {ATTEMPTS} times ({outcome}); if memory was short, fewer --workers take less"

@@ -9,8 +9,9 @@ from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuned import has_diverged, ranked_points
-from lt_bench.bench.tuning.scores import scores_of
+from lt_bench.bench.tuning.scores import ALL, scores_of
 from lt_bench.bench.tuning.shifts import SHIFT
+from lt_bench.bench.validation import Validation
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import Objective
@@ -20,9 +21,10 @@ TOLERANCE = 0.001
 _AT_ONCE = 3
 
 
-def tolerance_of(bench: CacheSource, objective: Objective) -> float:
+def tolerance_of(bench: CacheSource, objective: Objective, validation: Validation = ALL) -> float:
     """Most that a score may move: `TOLERANCE`, or what the image of the validation set that weighs most can change, whichever is more."""
-    weights = objective.weights(bench.split("val").labels.cpu().numpy(), bench.manifest.dataset.num_classes)
+    dataset, labels = bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
+    weights = objective.weights(labels[validation.rows(labels, dataset.train_counts)[0]], dataset.num_classes)
     return objective.span * max(TOLERANCE, float(weights.max()))
 
 
@@ -33,6 +35,7 @@ def check_best(
     objective: Objective,
     workers: int,
     watcher: Watcher,
+    validation: Validation = ALL,
 ) -> None:
     """Fit the best points again from a shifted start, some at once, until one repeats; what was checked gets ``shifted`` (scores of its seeds) and ``repeats``.
 
@@ -45,17 +48,19 @@ def check_best(
         objective: of the scores.
         workers: as of `scores_of`.
         watcher: as of `scores_of`.
+        validation: as of `scores_of`.
 
     Raises:
         UserError: no point repeats.
     """
     if planned[0][0].entry.fitting != "sgd":
         return
-    most = tolerance_of(bench, objective)
+    most = tolerance_of(bench, objective, validation)
     order = [position for position in ranked_points(grid, objective) if not has_diverged(grid[position])]
     for start in range(0, len(order), _AT_ONCE):
         best = order[start : start + _AT_ONCE]
-        scores = scores_of(bench, [planned[position] for position in best], objective, min(workers, len(best)), watcher, shifted=True)
+        again = [planned[position] for position in best]
+        scores = scores_of(bench, again, objective, min(workers, len(best)), watcher, shifted=True, validation=validation)
         for position in best:
             point = grid[position]
             point["shifted"] = [scores[run.id].value for run in planned[position]]

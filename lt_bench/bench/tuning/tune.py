@@ -16,8 +16,9 @@ from lt_bench.bench.planning import Planned, plan, strategy_options
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, tuning_id, tuning_name
-from lt_bench.bench.tuning.scores import Score, scores_of, workers_of
+from lt_bench.bench.tuning.scores import ALL, Score, scores_of, workers_of
 from lt_bench.bench.tuning.stability import check_best, tolerance_of
+from lt_bench.bench.validation import Validation, choices_of_draws, standard_error
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
@@ -51,6 +52,7 @@ def tune(
     workers: int | None = 1,
     watcher: Watcher | None = None,
     objective: Objective = MACRO,
+    validation: Validation = ALL,
 ) -> dict[str, Any]:
     """Fit every point of a grid with every seed, and choose by validation the best point that repeats (`stability`). The test set is never loaded.
 
@@ -63,19 +65,21 @@ def tune(
         workers: processes that share the points, None for as many as pay. They import the main module anew, which not every script or notebook can stand.
         watcher: is told how far they are.
         objective: that decides.
+        validation: which images decide, and how often they are drawn.
 
     Returns:
         The document of the tuning: everything that was tried, and what was chosen.
 
     Raises:
-        UserError: no validation split, one that the backbone was trained on, nothing to choose, or every point diverged.
+        UserError: no validation split, one that the backbone was trained on or that is too small, nothing to choose, or every point diverged.
     """
     fixed = fixed or {}
+    validation.check()
     check_validation(bench.cache)
     points, refused = accepted(entry, bench.cache, fixed, grid_points(entry, fixed, grid))
     planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
     workers = workers_of(bench, planned, workers)
-    scores = scores_of(bench, planned, objective, workers, watcher or Watcher())
+    scores = scores_of(bench, planned, objective, workers, watcher or Watcher(), validation=validation)
     tried = [
         tried_point({**fixed, **point}, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)
     ]
@@ -83,8 +87,14 @@ def tune(
         raise UserError(
             f"{entry.public_name}: the fits of every point of the grid diverged; try smaller values of lr, or fix one with --strategy.lr"
         )
-    check_best(bench, tried, planned, objective, workers, watcher or Watcher())
-    return sealed(tuning_document(entry, bench, points, tried, planned, fixed, refused, objective) | {"workers": workers})
+    check_best(bench, tried, planned, objective, workers, watcher or Watcher(), validation)
+    drawn: dict[str, Any] = {"validation": validation_entry(bench, validation)}
+    if validation.draws > 1:
+        by_draw = np.array([np.mean([scores[run.id].draws for run in runs], axis=0) for runs in planned])
+        others = choices_of_draws(by_draw, objective, [not has_diverged(point) for point in tried])[1:]
+        drawn["choices"] = [best_of(tried, objective), *others]
+        drawn["standard_error"] = standard_error(tried, drawn["choices"])
+    return sealed(tuning_document(entry, bench, points, tried, planned, fixed, refused, objective, drawn) | {"workers": workers})
 
 
 def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], objective: Objective) -> dict[str, Any]:
@@ -92,6 +102,7 @@ def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], object
     values = [score.value for score in scores]
     signs = sorted({sign for score in scores for sign in score.signs})
     point = {"hyperparameters": hyperparameters, objective.metric: values, "mean": statistics.fmean(values)}
+    point["whole"] = statistics.fmean(score.whole for score in scores)
     return point | ({"health": signs} if signs else {})
 
 
@@ -153,19 +164,19 @@ def accepted(
 
 def tuning_document(
     entry: Entry, bench: CacheSource, points: list[dict[str, Any]], grid: list[dict[str, Any]], planned: Sequence[Sequence[Planned]],
-    fixed: dict[str, Any], refused: list[dict[str, Any]], objective: Objective,
+    fixed: dict[str, Any], refused: list[dict[str, Any]], objective: Objective, drawn: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that was tried, what was left out and why, and what was chosen."""
     manifest = bench.manifest
     best, seeds = best_of(grid, objective), [run.repetition for run in planned[0]]
-    present = set(np.unique(bench.split("val").labels.cpu().numpy()).tolist())
+    said = drawn["validation"]
     document = {
         "schema": SCHEMA_VERSION, "strategy": entry.public_name, "code": planned[best][0].code.text, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
-        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "objective": objective.identity, "criterion": f"{CRITERIA[objective.kind]}, mean over seeds", "stable_to": tolerance_of(bench, objective), "fixed": fixed, "seeds": seeds, "grid": grid,
-        "classes_without_validation": [name for k, name in enumerate(manifest.dataset.class_names) if k not in present],
+        "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "objective": objective.identity, "criterion": f"{CRITERIA[objective.kind]}, mean over seeds", "stable_to": tolerance_of(bench, objective, Validation(said["size"], said["profile"])), "fixed": fixed, "seeds": seeds, "grid": grid,
+        "classes_without_validation": [name for name, images in zip(manifest.dataset.class_names, said["class_images"], strict=True) if not images], **drawn,
         "choice": grid[best]["hyperparameters"], objective.metric: grid[best]["mean"], "at_edge": edges(points, points[best]),
         "command": shlex.join(
-            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", known_as(bench.cache.path, manifest), "--seeds", ",".join(map(str, seeds)), *([] if objective.kind == "macro" else ["--objective", objective.text]), *strategy_options(fixed)]
+            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", known_as(bench.cache.path, manifest), "--seeds", ",".join(map(str, seeds)), *([] if objective.kind == "macro" else ["--objective", objective.text]), *_words_of(said), *strategy_options(fixed)]
         ),
     }  # fmt: skip
     if refused:
@@ -175,6 +186,19 @@ def tuning_document(
         "id": tuning_id(document),
         "environment": environment(device=device_name(bench.device), devices=bench.hardware.layout.world),
     }
+
+
+def validation_entry(bench: CacheSource, validation: Validation) -> dict[str, Any]:
+    """Which validation images decided: as they were asked for, and their numbers, in all and of each class."""
+    dataset, labels = bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
+    counts = np.bincount(labels[validation.rows(labels, dataset.train_counts)[0]], minlength=dataset.num_classes)
+    return vars(validation) | {"images": int(counts.sum()), "class_images": counts.tolist()}
+
+
+def _words_of(said: Mapping[str, Any]) -> list[str]:
+    """The words of the command line for a validation other than all images once."""
+    size = [] if said["size"] is None else ["--val-size", str(said["size"]), "--val-profile", said["profile"]]
+    return [*size, *([] if said["draws"] == 1 else ["--draws", str(said["draws"])])]
 
 
 def edges(points: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:

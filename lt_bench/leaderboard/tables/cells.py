@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -155,6 +156,14 @@ def chosen_note(ranking: BoardRows) -> str:
     return f"{len(ranking.rows)} of {ranking.chosen_from} rows: places are among these, tests corrected over all pairs of the board."
 
 
+def validation_note(rows: list[Row]) -> str:
+    """Note on the validation images that chose hyper-parameters; empty where no row says it."""
+    texts = [text.partition("; ") for row in rows if (text := row.text("validation"))]
+    said = Counter(images for images, *_ in texts)
+    errors = "; the column Validation has the standard errors of the choices" if any(error for *_, error in texts) else ""
+    return f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{errors}." if said else ""
+
+
 _LEGEND = ("gap", "loma", "loma_balance", "rsd", "calibration_error", "fit_s", "published", "published_difference")
 
 
@@ -174,6 +183,7 @@ def notes(ranking: BoardRows, columns: Iterable[Column] = ()) -> list[str]:
                 f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
                 interval_note(ranking.rows, ranking.interval),
                 chosen_note(ranking),
+                validation_note(ranking.rows),
                 ranking.programs,
                 ranking.health,
                 statistics_note(ranking),

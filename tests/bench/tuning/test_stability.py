@@ -39,12 +39,12 @@ def checked(bench, monkeypatch, moves, diverged=()):
     grid = [point(0.9 - 0.1 * number, **({"health": [diverged[number]]} if number in diverged else {})) for number in range(len(moves))]
     again = []
 
-    def scores(bench, points, objective, workers, watcher, *, shifted):
+    def scores(bench, points, objective, workers, watcher, *, shifted, validation):
         assert shifted
         numbers = [planned.index(runs) for runs in points]
         again.extend(numbers)
         return {
-            run.id: Score(grid[number]["mean"] - moves[number] * (run.repetition == 1))
+            run.id: Score((grid[number]["mean"] - moves[number] * (run.repetition == 1),), 0.0)
             for number, runs in zip(numbers, points, strict=True)
             for run in runs
         }

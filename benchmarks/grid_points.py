@@ -1,0 +1,116 @@
+"""Every point of strategies' grids, fitted once: which validation and which test images it gets right. Studies of what validation buys start from these files.
+
+    python -m benchmarks.grid_points --strategies los,ncm,prototype_la --out benchmarks/results/grid-points
+
+writes OUT/STRATEGY.npz and skips those that are there, so that it goes on after a kill. One head seed a point; the test images choose nothing here or later.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.bench.planning import plan
+from lt_bench.bench.sources.cache import CacheSource
+from lt_bench.bench.tuning.tune import accepted, check_validation, grid_points
+from lt_bench.core.files import write_atomic
+from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.cache import open_cache
+from lt_bench.features.locate import find_cache
+from lt_bench.strategies.registry import find
+
+CACHE = "cifar100_lt-if100-resnet10s2"
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """The points of a strategy's grid.
+
+    Attributes:
+        strategy: its name.
+        points: hyper-parameters of each of P points, those that are not defaults.
+        right: (P, N) whether a point gets each validation image right; a diverged fit never does.
+        test: (P,) test accuracy, a fraction.
+        labels: (N,) of the validation images.
+        train_counts: (K,) training images.
+    """
+
+    strategy: str
+    points: list[dict[str, Any]]
+    right: NDArray[np.bool_]
+    test: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    train_counts: NDArray[np.int64]
+
+    def scores(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Macro accuracy (P,) over the classes that these validation images are of; every class counts the same, however few its images."""
+        classes, of = np.unique(self.labels[rows], return_inverse=True)
+        weights = 1 / np.bincount(of)[of] / len(classes)
+        return self.right[:, rows] @ weights
+
+
+def fitted_points(bench: CacheSource, name: str) -> Points:
+    """Fit every point of a strategy's grid with seed 0; a strategy without a grid has its one point."""
+    entry, dataset, labels = find(name), bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
+    points = accepted(entry, bench.cache, {}, grid_points(entry, {}))[0] if entry.grid else [{}]
+    planned = [plan(entry, bench.manifest, point, [0])[0] for point in points]
+    right, test = np.zeros((len(points), len(labels)), bool), np.zeros(len(points))
+    place = {run.id: position for position, run in enumerate(planned)}
+    test_labels = bench.split("test").labels.cpu().numpy()
+    for runs, fitted in bench.fitted(planned):
+        for head, run in enumerate(runs):
+            if fitted.is_finite(head):
+                module = fitted.module(head)
+                right[place[run.id]] = bench.measure(module, "val").predictions == labels
+                test[place[run.id]] = np.mean(bench.measure(module, "test").predictions == test_labels)
+    return Points(name, points, right, test, labels, np.array(dataset.train_counts))
+
+
+def write_points(points: Points, path: Path) -> None:
+    """One file, a bit for each validation image."""
+    arrays = {
+        "right": np.packbits(points.right, axis=1),
+        "test": points.test,
+        "labels": points.labels.astype(np.int16),
+        "train_counts": points.train_counts,
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, points=np.array(json.dumps(points.points)), **arrays)
+    write_atomic(path, lambda file: file.write(buffer.getvalue()))
+
+
+def read_points(path: Path) -> Points:
+    """What `write_points` wrote."""
+    with np.load(path) as arrays:
+        labels = arrays["labels"].astype(np.int64)
+        right = np.unpackbits(arrays["right"], axis=1, count=len(labels)).astype(bool)
+        return Points(path.stem, json.loads(str(arrays["points"])), right, arrays["test"], labels, arrays["train_counts"])
+
+
+def main() -> None:
+    """Fit what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", default=CACHE, help="name or folder of a cache with validation images that its backbone has not seen")
+    parser.add_argument("--strategies", required=True, help="names, comma-separated")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    cache = open_cache(find_cache(options.cache))
+    check_validation(cache)
+    bench = CacheSource(cache, Hardware("cpu", 1))
+    for name in options.strategies.split(","):
+        path = options.out / f"{name}.npz"
+        if not path.is_file():
+            points = fitted_points(bench, name)
+            write_points(points, path)
+            print(f"{name}: {len(points.points)} points, best on test {100 * points.test.max():.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

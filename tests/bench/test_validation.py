@@ -1,0 +1,89 @@
+"""Draws of the validation images: sizes, profiles, choices and what is said of them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from lt_bench.bench.validation import Validation, choices_of_draws, standard_error, validation_text
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.objective.objective import MACRO, Objective
+
+LABELS, TRAIN = np.repeat([1, 2, 3], 20), (500, 200, 50, 5)  # nothing of class 0
+
+
+def counts(validation):
+    return [np.bincount(LABELS[rows], minlength=4).tolist() for rows in validation.rows(LABELS, TRAIN)]
+
+
+def test_draws_have_the_profile_and_no_image_twice():
+    assert counts(Validation(25, "long-tailed", 3)) == [[0, 20, 5, 0]] * 3
+    assert counts(Validation(42, "long-tailed")) == [[0, 20, 20, 2]]  # classes 1 and 2 give all they have
+    assert counts(Validation(60, "long-tailed")) == [[0, 20, 20, 20]]
+    balanced = counts(Validation(31, "balanced", 20))
+    assert {tuple(sorted(one)) for one in balanced} == {(0, 10, 10, 11)}
+    assert len({tuple(one) for one in balanced}) > 1  # the odd image falls to any class
+    draws = Validation(25, "long-tailed", 5).rows(LABELS, TRAIN)
+    assert all(len(set(rows.tolist())) == 25 for rows in draws)
+    assert len({tuple(rows) for rows in draws}) == 5
+    again = Validation(25, "long-tailed", 2).rows(LABELS, TRAIN)
+    assert all((one == other).all() for one, other in zip(again, draws, strict=False))
+
+
+def test_all_images_are_resampled_within_classes_after_the_first_draw():
+    first, *others = Validation(draws=3).rows(LABELS, TRAIN)
+    assert (first == np.arange(60)).all()
+    assert counts(Validation(draws=3)) == [[0, 20, 20, 20]] * 3
+    assert all(len(set(rows.tolist())) < 60 for rows in others)
+
+
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [
+        (Validation(61), "--val-size 61: there are 60 validation images"),
+        (Validation(0), "whole numbers from 1"),
+        (Validation(draws=0), "whole numbers from 1"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(validation, said):
+    with pytest.raises(UserError, match=said):
+        validation.rows(LABELS, TRAIN)
+
+
+def test_choices_and_their_standard_error():
+    scores = np.array([[0.5, 0.2], [0.5, 0.4], [0.9, 0.9]])
+    assert choices_of_draws(scores, MACRO, [True, True, False]) == [0, 1]  # the last diverged
+    assert choices_of_draws(scores, Objective("cost", costs=np.ones((2, 2))), [True] * 3) == [0, 0]
+    assert standard_error([{"whole": 0.4}, {"whole": 0.5}], [0, 1, 1, 0]) == pytest.approx(np.std([0.4, 0.5, 0.5, 0.4], ddof=1))
+    said = {
+        "classes_without_validation": ["apple", "bear"],
+        "validation": {"images": 1400, "size": 1400, "profile": "long-tailed", "draws": 9},
+    }
+    assert validation_text(said | {"standard_error": 0.0042}, percent=True) == (
+        "1,400 long-tailed validation images, none of apple and 1 more; standard error of the choice 0.42 points (9 draws)"
+    )
+    assert validation_text({"classes_without_validation": ["apple"]}, percent=True) == "all validation images, none of apple"
+
+
+def test_a_smaller_validation_decides_and_the_board_says_which(cli, small_cache, tmp_path):
+    options = ("--strategy", "tau_norm", "--cache", "small", "--accelerator", "cpu")
+    done = cli("tune", *options, "--seeds", "0", "--val-size", "20", "--draws", "30")
+    assert (done.code, done.err) == (0, "")
+    (path,) = (tmp_path / "results" / "tuning").glob("*.json")
+    document = json.loads(path.read_text())
+    said = document["validation"]
+    assert (said["size"], said["images"], sum(said["class_images"]), len(document["choices"])) == (20, 20, 20, 30)
+    whole = [point["whole"] for point in document["grid"]]
+    assert document["standard_error"] == pytest.approx(np.std([whole[one] for one in document["choices"]], ddof=1))
+    assert document["grid"][document["choices"][0]]["hyperparameters"] == document["choice"]
+    assert document["command"].endswith("--val-size 20 --val-profile balanced --draws 30")
+    assert cli("run", *options, "--tuned").code == 0
+    assert cli("leaderboard", "--formats", "markdown").code == 0
+    board = (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
+    images, _, error = validation_text(document, percent=True).partition("; ")
+    assert f"Tuned: chosen on {images} (rows: 1); the column Validation has the standard errors" in board
+    assert error.endswith("(30 draws)")
+    refused = cli("tune", *options, "--val-size", "100000")
+    assert (refused.code, "--val-size 100000" in refused.err) == (2, True)
