@@ -58,6 +58,7 @@ NOT_RUN = {
     "bench plug_in": "needs released checkpoints",
     "--wandb online": "needs an account",
     "wandb push --online": "needs an account",
+    "--logger tensorboard": "needs tensorboard",
     "wandb dashboard": "needs an account",
     "--slurm": "needs a cluster",
     "torchrun": "needs several machines",

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from lt_bench.bench.any_logger import logger_of
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.leaderboard.wandb.view import Destination, write_record
@@ -18,22 +19,35 @@ from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 
 
-def log_records(records: Sequence[RunRecord], store: Store, wandb: str, project: str) -> None:
-    """Log losses, rates and metrics of every fit as CSV beside the records, and to W&B where asked.
+def log_records(records: Sequence[RunRecord], store: Store, wandb: str, project: str, other: str = "csv") -> None:
+    """Log losses, rates and metrics of every fit as CSV beside the records, and to W&B and another logger where asked.
 
     Args:
         records: of one verb.
         store: where their arrays are.
         wandb: ``off``, ``offline`` (no account, no network) or ``online``.
-        project: W&B project.
+        project: W&B project, and experiment of the other logger.
+        other: a name that ``any_logger.logger_of`` takes; a record is logged once by each.
     """
     for record in records:
         logger = CSVLogger(save_dir=store.directory / "logs", name=record.identity.strategy, version=record.id)
         if not Path(logger.log_dir).exists():  # a record does not change, so neither does its log
             log_fit(logger, record)
             logger.finalize("success")
+        if other != "csv":
+            _log_once(other, record, store, project)
         if wandb != "off":
             write_record(record, store.arrays(record), Destination(project, None, wandb == "online", store.directory))
+
+
+def _log_once(name: str, record: RunRecord, store: Store, project: str) -> None:
+    """Log a record by another logger, and remember that it was."""
+    done = store.directory / "logs" / record.identity.strategy / record.id / f"{name}.logged"
+    if not done.exists():
+        logger = logger_of(name, record, store, project)
+        log_fit(logger, record)
+        logger.finalize("success")
+        done.touch()
 
 
 def log_fit(logger: Logger, record: RunRecord) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from lt_bench.bench.any_logger import require_logger
 from lt_bench.bench.contract.check import check_strategy
 from lt_bench.bench.execute import require_writable
 from lt_bench.bench.loggers import log_records
@@ -43,6 +44,7 @@ def run_verb(options: RunOptions, output: Output) -> None:
     Raises:
         UserError: as ``bench.run.run``; or, at the end, runs failed: each is named.
     """
+    require_logger(options.logger)
     hardware = Hardware(options.accelerator, options.devices)
     join_process_group(hardware.layout, hardware.device)
     outcome = run(options)
@@ -54,7 +56,7 @@ def run_verb(options: RunOptions, output: Output) -> None:
 
 def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     store, records = Store(options.results), outcome.records
-    log_records(records, store, options.wandb, options.wandb_project)
+    log_records(records, store, options.wandb, options.wandb_project, options.logger)
     entries = [find(name) for name in dict.fromkeys(record.identity.strategy for record in records)]
     if options.best_test_epoch and without_epochs(entries):
         print(f"lt-bench: there are no epochs in {names_of(without_epochs(entries))}, and so no best test epoch", file=sys.stderr)  # noqa: T201
@@ -142,6 +144,7 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
     Raises:
         UserError: the suite cannot be read; or, at the end, runs failed: each is named.
     """
+    require_logger(options.logger)
     suite = read_suite(suite_path(options.suite))
     hardware = Hardware("auto" if options.slurm else options.accelerator, options.devices)
     check_workers(options.workers, hardware.layout.world, options.slurm)
@@ -151,7 +154,7 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
         slurm = Jobs(options.slurm, options.results / "slurm", options.workers, options.accelerator, options.slurm_options)
     outcome = run_suite(suite, store, hardware, workers=options.workers, slurm=slurm, watcher=Display(quiet=output.quiet))
     if is_first_process():
-        log_records(outcome.records, store, options.wandb, options.wandb_project)
+        log_records(outcome.records, store, options.wandb, options.wandb_project, options.logger)
         for remark in outcome.remarks:
             output.note(f"lt-bench: {remark}")
         shared = outcome.workers > 1 and not slurm

@@ -51,7 +51,7 @@ GROUPS = (
     Group("images", _READING, ("data_dir",), ("run", "tune", "choose")),
     Group("fit", ("protocol", "mode", "split", "folds", "budget", "seeds", "seed", "matmul", "accelerator", "devices", "workers", "slurm", "slurm_options", "batch_size", "deterministic")),
     Group("on images and end to end", _ON_IMAGES, ("mode", "protocol"), ("run",)),
-    Group("records and files", ("results", "name", "out", "again", "analysis", "best_test_epoch", "half_weights", "onnx", "formats", "columns", "show", "rows", "names", "digits", "interval", "full", "statistics", "tolerance", "wandb", "wandb_project", "project", "entity", "online", "plots")),
+    Group("records and files", ("results", "name", "out", "again", "analysis", "best_test_epoch", "half_weights", "onnx", "formats", "columns", "show", "rows", "names", "digits", "interval", "full", "statistics", "tolerance", "wandb", "wandb_project", "logger", "project", "entity", "online", "plots")),
 )  # fmt: skip
 
 

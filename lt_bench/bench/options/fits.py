@@ -27,15 +27,11 @@ class FitOptions(CacheOptions):
         results: directory of run records
         accelerator: device of a fit
         devices: processes of one fit (DDP); gloo on CPU
-        wandb: also log every run to Weights & Biases; offline needs no account
-        wandb_project: W&B project
     """
 
     results: Path = Path("results")
     accelerator: Accelerator = "auto"
     devices: int = 1
-    wandb: Wandb = "off"
-    wandb_project: str = "lt-bench"
 
 
 @dataclass
@@ -60,6 +56,9 @@ class RunOptions(FitOptions):
         checkpoints: end-to-end: directory of checkpoints and weights, a folder for each run
         checkpoint_every: end-to-end: epochs between checkpoints, from which the same command goes on after a kill
         keep_epochs: end-to-end: epochs whose checkpoint stays as epoch-N.ckpt, a phase 1 for others
+        wandb: also log to W&B; offline needs no account
+        wandb_project: W&B project
+        logger: beside CSV: tensorboard, mlflow, package.module.Class
     """
 
     several: ClassVar[bool] = True
@@ -80,6 +79,9 @@ class RunOptions(FitOptions):
     checkpoints: Path = Path("end-to-end")
     checkpoint_every: int = 5
     keep_epochs: list[int] = field(default_factory=list)
+    wandb: Wandb = "off"
+    wandb_project: str = "lt-bench"
+    logger: str = "csv"
 
 
 @dataclass
@@ -145,8 +147,9 @@ class BenchOptions:
         slurm: run the suite as jobs on this partition of SLURM, --workers at a time; needs the extra `slurm`
         slurm_options: more for submitit, e.g. timeout_min=60,cpus_per_task=8,slurm_account=lab
         devices: processes of one fit (DDP)
-        wandb: also log every run to Weights & Biases; offline needs no account
+        wandb: also log to W&B; offline needs no account
         wandb_project: W&B project
+        logger: beside CSV: tensorboard, mlflow, package.module.Class
     """
 
     positional: ClassVar[tuple[str, ...]] = ("suite",)
@@ -159,6 +162,7 @@ class BenchOptions:
     devices: int = 1
     wandb: Wandb = "off"
     wandb_project: str = "lt-bench"
+    logger: str = "csv"
 
 
 @dataclass
