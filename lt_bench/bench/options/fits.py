@@ -40,12 +40,12 @@ class RunOptions(FitOptions):
 
     Attributes:
         strategy: see `lt-bench list strategies`, or package.module.Class of your own, or several: a,b,c
-        seeds: repetitions, e.g. 0,1,2 or 0-4: initial head and batch order
+        seeds: repetitions, e.g. 0,1,2 or 0-4
         tuned: take the hyper-parameters that `lt-bench tune` chose
         again: fit recorded runs again and compare
         analysis: also record norms and cosine per class over epochs
         best_test_epoch: also record the best test epoch, as papers do
-        matmul: float32 products of a fit: exact, TF32 or bfloat16 where the device has them; another run in records
+        matmul: float32 products: exact, TF32 or bfloat16; another run in records
         protocol: clean: cached features; else fresh augmentations, backbone in eval or training mode
         mode: end-to-end: the strategy's loss trains the backbone too
         recipe: end-to-end: stage-1 recipe (los, ldam, decoupling, fast) in place of the strategy's own optimisation
