@@ -1,0 +1,53 @@
+"""Accuracy of an exported classifier, counted from the table that `lt-bench predict` writes, beside that of its record. It uses nothing of the package.
+
+    lt-bench predict EXPORT photos --out predictions.csv
+    python benchmarks/count_predictions.py RECORD.json predictions.csv CACHE/images.csv
+
+The labels are the rows of split test of the cache's `images.csv`, by path (of images within a table: by the SHA-256 that is the name of the file); for embeddings the `.npz` of the test set,
+by row. The exit code is 0 where both counts are the same image for image, else 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def labels_of(path: Path, class_names: list[str]) -> dict[str, str]:
+    """The class of each test input by its name in the table of predictions."""
+    if path.suffix == ".npz":
+        return {str(row): class_names[label] for row, label in enumerate(np.load(path)["labels"].tolist())}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["path"]: row["label"] for row in csv.DictReader(file) if row["split"] == "test"}
+
+
+def counted(predictions: Path, labels: dict[str, str]) -> tuple[int, int]:
+    """Right predictions, and test inputs that have one."""
+    right = seen = 0
+    with predictions.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            name = row["path"] if row["path"] in labels else Path(row["path"]).stem
+            if name in labels:
+                seen += 1
+                right += row["class"] == labels[name]
+    return right, seen
+
+
+def main(record_path: str, predictions: str, label_path: str) -> int:
+    """Count, print, compare."""
+    record = json.loads(Path(record_path).read_text(encoding="utf-8"))
+    labels = labels_of(Path(label_path), record["dataset"]["class_names"])
+    right, seen = counted(Path(predictions), labels)
+    images = record["dataset"]["n_test"]
+    recorded = round(record["metrics"]["test"]["accuracy"] * images)
+    same = (right, seen) == (recorded, images)
+    print(f"{right:,} of {seen:,} right; the record says {recorded:,} of {images:,}: {'the same' if same else 'NOT the same'}")
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
