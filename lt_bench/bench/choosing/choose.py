@@ -19,7 +19,7 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
-from lt_bench.features.locate import known_caches
+from lt_bench.features.locate import known_as
 from lt_bench.leaderboard.choice.conclusion import HeldOut, conclusion
 from lt_bench.leaderboard.choice.nested import FAILED, nested_choice
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
@@ -112,11 +112,10 @@ def _command(entry: Entry, chosen: dict[str, Any], cache: FeatureCache, seed: in
     """The commands that fit, record and export what was chosen."""
     manifest = cache.manifest
     (run, *_) = plan(entry, manifest, chosen, [seed])
-    known = any(path.resolve() == cache.path.resolve() for path, one in known_caches() if one.name == manifest.name)
-    place = ["--cache", manifest.name if known else str(cache.path)]
+    place = ["--cache", known_as(cache.path, manifest)]
     record = results / manifest.dataset.name / f"{entry.public_name}-{run.id}.json"
     fits = ["lt-bench", "run", "--strategy", entry.public_name, *place, "--seeds", str(seed), "--results", str(results)]
-    exports = ["lt-bench", "export", "--record", str(record), *([] if known else place)]
+    exports = ["lt-bench", "export", "--record", str(record), *place]
     if manifest.transform.get("evaluation") != "imported features" and not brings_weights(manifest.backbone.name):
         exports += ["--head-only"] if weights is None else ["--weights", str(weights)]
     return f"{shlex.join([*fits, *strategy_options(chosen)])} && {shlex.join(exports)}"
