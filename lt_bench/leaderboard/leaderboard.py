@@ -110,7 +110,7 @@ class Leaderboard:
 
         Args:
             directory: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex` (of several boards `leaderboard-BOARD.tex`), `leaderboard.html` (plots inside where they are drawn), `PUBLISHED.md` and
-                `published.csv` (measured beside published), and `plots/<board>/*.svg|png`.
+                `published.csv` (measured beside published), and `plots/<board>/*.svg|png|pdf`.
             formats: which of `FORMATS`; plots, some seconds a board, only where asked for.
             full: LaTeX tables as floats with captions.
 
@@ -140,7 +140,7 @@ class Leaderboard:
             ("published", "published.csv", lambda: published_csv(self.boards)),
         ]
         files = [write_text(out / name, text()) for kind, name, text in texts if kind in wanted]
-        return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png)]
+        return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png, plot.pdf)]
 
     def _main(self, ranking: BoardRows) -> tuple[Column, ...]:
         columns = self.selection.columns(ranking, self.columns)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row
-from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, order_by_size, series, vector
-from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure, legend
+from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, order_by_size, reference, series, vector
+from lt_bench.leaderboard.plots.style import COLOURS, SMALL, figure, legend, log_ticks, series_style, wide_range
 
 _NAMED = 40
 
@@ -47,7 +46,7 @@ def gap_by_size(ranking: BoardRows) -> Figure | None:
     drawing, (axes,) = figure()
     for index, (one, other) in enumerate(zip(train, test, strict=True)):
         _line(axes, index, one.row.label, binned_sizes(counts), 100 * binned(one.values - other.values))
-    _finish(axes, "train minus test accuracy, points")
+    _finish(axes, "train minus test accuracy, points", counts)
     legend(drawing, axes)
     return drawing
 
@@ -67,16 +66,16 @@ def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Ro
         variance = np.bincount(labels, difference**2, len(counts)) / total - mean**2
         half = 1.96 * np.sqrt(np.maximum(variance, 0) / (total - 1))
     mean, half = 100 * mean[order], 100 * np.nan_to_num(half[order])
-    drawing, (axes,) = figure(width=6.4)
+    drawing, (axes,) = figure()
     places = np.arange(len(counts))
     axes.axhline(0, color="#5b6470", linewidth=0.8)
-    axes.vlines(places, mean - half, mean + half, color=COLOURS[5], linewidth=max(0.6, min(4.0, 250 / len(counts))), zorder=2)
-    axes.scatter(places, mean, s=max(3, min(24, 1500 / len(counts))), color=COLOURS[0], zorder=3)
+    axes.vlines(places, mean - half, mean + half, color=COLOURS[5], linewidth=max(0.5, min(2.0, 100 / len(counts))), zorder=2)
+    axes.scatter(places, mean, s=max(2, min(12, 500 / len(counts))), color=COLOURS[0], zorder=3)
     groups = first.split.groups
     for name in ("many", "medium", "few"):
         members = np.nonzero(getattr(groups, name)[order])[0]
         if len(members):
-            axes.hlines(float(np.nanmean(mean[members])), members[0] - 0.4, members[-1] + 0.4, color=COLOURS[1], linewidth=2, zorder=4)
+            axes.hlines(float(np.nanmean(mean[members])), members[0] - 0.4, members[-1] + 0.4, color=COLOURS[1], linewidth=1.4, zorder=4)
             axes.text(
                 float(members.mean()),
                 1.01,
@@ -84,11 +83,11 @@ def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Ro
                 transform=axes.get_xaxis_transform(),
                 ha="center",
                 va="bottom",
-                fontsize=8.5,
+                fontsize=SMALL,
                 color="#5b6470",
             )
     _name_classes(axes, [printable(first.split.class_names[k]) for k in order], mean)
-    axes.set_ylabel(f"{first.label} minus {second.label}, points")
+    axes.set_ylabel(f"accuracy of {first.label}\nminus {second.label}, points")
     axes.grid(axis="x", visible=False)
     return drawing
 
@@ -97,7 +96,7 @@ def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> None:
     """Names of the classes below the axis; of more than `_NAMED` only those of the largest values on either side, in two lines."""
     label = ["classes, largest first"]
     if len(names) <= _NAMED:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=SMALL if len(names) <= 30 else 5)
     else:
         known = np.flatnonzero(np.isfinite(values))
         ranked = known[np.argsort(values[known], kind="stable")]
@@ -106,15 +105,15 @@ def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> None:
             ("most lost", [k for k in ranked[:3] if values[k] < 0]),
         ):
             label += [f"{title}: {', '.join(f'{names[k]} {values[k]:+.0f}' for k in places)}"] if places else []
-    axes.set_xlabel("\n".join(label), fontsize=8.5)
+    axes.set_xlabel("\n".join(label), fontsize=SMALL)
 
 
 def _pair(ranking: BoardRows) -> tuple[Row, Row] | None:
-    """LOS against the stage-1 head where both are there, else the best row against the worst."""
-    by_label = {row.label: row for row in ranking.rows}
-    if "los" in by_label and "joint" in by_label:
-        return by_label["los"], by_label["joint"]
-    return (ranking.rows[0], ranking.rows[-1]) if len(ranking.rows) > 1 else None
+    """The first of the chosen rows, the user's own or the best, against the untouched head, else against the worst row."""
+    if len(ranking.rows) < 2:
+        return None
+    second = reference(ranking) or ranking.rows[-1]
+    return next(row for row in [*chosen(ranking), *ranking.rows] if row is not second), second
 
 
 def _correct(row: Row) -> np.ndarray:
@@ -129,36 +128,33 @@ def _lines(ranking: BoardRows, panels: list[tuple[str, str, float]]) -> Figure |
     if not panels:
         return None
     _, counts = order_by_size(ranking)
-    drawing, all_axes = figure(len(panels), width=4.6 if len(panels) < 3 else 3.7)
+    drawing, all_axes = figure(len(panels), 2.0 if len(panels) > 1 else 2.3)
     for axes, (name, title, factor) in zip(all_axes, panels, strict=True):
         drawn = series(ranking, rows, name)
         if len(drawn) > 1 and all(np.allclose(one.values, drawn[0].values, equal_nan=True) for one in drawn):
             axes.plot(binned_sizes(counts), factor * binned(drawn[0].values), color="#1b1f24", marker=".")
-            axes.set_title("the same for all rows: frozen features", fontsize=8.5, color="#5b6470")
+            axes.set_title("the same for all rows: frozen features", color="#5b6470")
         else:
             for index, row in enumerate(rows):
                 for one in drawn:
                     if one.row is row:
                         _line(axes, index, row.label, binned_sizes(counts), factor * binned(one.values))
-        _finish(axes, title)
+        _finish(axes, title, counts)
         values = np.concatenate([factor * binned(one.values) for one in drawn])
-        values = values[np.isfinite(values)]
-        if factor == 1.0 and len(values) and values.min() > 0 and values.max() > 20 * values.min():
-            axes.set_yscale("log")  # collapsed logits are a hundred times smaller than the rest
-            axes.yaxis.set_major_formatter("{x:g}")
+        if factor == 1.0 and wide_range(values):
+            axes.set_yscale("log")
+            log_ticks(axes.yaxis, values[np.isfinite(values)])
     legend(drawing, all_axes[0])
     return drawing
 
 
 def _line(axes: Axes, index: int, label: str, x: np.ndarray, y: np.ndarray) -> None:
-    axes.plot(x, y, color=COLOURS[index % len(COLOURS)], marker=MARKERS[index % len(MARKERS)], label=label)
+    axes.plot(x, y, label=label, **series_style(index))
 
 
-def _finish(axes: Axes, title: str) -> None:
+def _finish(axes: Axes, title: str, counts: np.ndarray) -> None:
     axes.set_xscale("log")
     axes.invert_xaxis()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("training images of the class", fontsize=8.5)
+    log_ticks(axes.xaxis, binned_sizes(counts))
+    axes.set_xlabel(f"training images of the class, {min(10, len(counts))} bins of neighbouring classes")
     axes.set_ylabel(title)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.objective.tails import usual_imbalances
-from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure
+from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, SMALL, figure
 from lt_bench.leaderboard.priors import at_tail
 from lt_bench.leaderboard.ties import tied
 
@@ -28,23 +28,32 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
         return None
     places = np.stack([np.argsort(np.argsort(-tied(column), kind="stable")) + 1 for column in accuracies.T], axis=1)
     shown = sorted(np.argsort(places.min(1), kind="stable")[:_MOST])
-    drawing, (axes,) = figure(width=7.2, height=max(2.8, 0.27 * len(shown) + 1.0))
+    drawing, (axes,) = figure(height=max(2.0, 0.13 * len(shown) + 0.7))
     coloured = sorted(shown, key=lambda position: (places[position].min() > 1, -np.ptp(places[position])))[: len(COLOURS)]
     for position in shown:
         _line(axes, places[position], coloured.index(position) if position in coloured else None)
     for side, values in ((0, 100 * accuracies[:, 0]), (len(settings) - 1, 100 * accuracies[:, -1])):
         for position in shown:
-            label = f"{ranking.rows[position].label}  {values[position]:.1f}"
+            label = f"{values[position]:.1f}" if side == 0 else f"{values[position]:.1f}  {ranking.rows[position].label}"
             colour = COLOURS[coloured.index(position)] if position in coloured else "#5b6470"
-            offset, align = ((-8, 0), "right") if side == 0 else ((8, 0), "left")
+            offset, align = ((-5, 0), "right") if side == 0 else ((5, 0), "left")
             axes.annotate(
-                label, (side, places[position, side]), offset, textcoords="offset points", ha=align, va="center", color=colour, fontsize=8
+                label,
+                (side, places[position, side]),
+                offset,
+                textcoords="offset points",
+                ha=align,
+                va="center",
+                color=colour,
+                fontsize=SMALL,
             )
-    axes.set_xticks(range(len(settings)), [way if way == "uniform" else f"{way}\n{imbalance}" for way, imbalance in settings])
+    axes.set_xticks(
+        range(len(settings)), ["even" if way == "uniform" else f"{way[:4]}.\n{imbalance}" for way, imbalance in settings], fontsize=SMALL
+    )
     axes.set_xlim(-0.1, len(settings) - 0.9)
     axes.set_ylim(places[shown].max() + 0.6, 0.4)
     axes.set_yticks([])
-    axes.set_xlabel("class shares of the test set (accuracies in % at both ends)")
+    axes.set_xlabel("backward to forward long tail of the test set")
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.grid(axis="y", visible=False)
     return drawing
@@ -53,6 +62,6 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
 def _line(axes: Axes, places: np.ndarray, series: int | None) -> None:
     """The line of a row; grey where it has no series of its own."""
     if series is None:
-        axes.plot(places, color="#b4bbc4", linewidth=1.0, marker="o", markersize=3)
+        axes.plot(places, color="#b4bbc4", linewidth=0.7, marker="o", markersize=2)
     else:
-        axes.plot(places, color=COLOURS[series], linewidth=1.8, marker=MARKERS[series], zorder=3)
+        axes.plot(places, color=COLOURS[series], linewidth=1.2, marker=MARKERS[series], zorder=3)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import vector
-from lt_bench.leaderboard.plots.style import COLOURS, figure, legend
+from lt_bench.leaderboard.plots.style import COLOURS, KEY, SMALL, WIDTH, figure, legend, log_ticks, wide_range
 from lt_bench.leaderboard.stats.findings import distinct, published_settings, spearman
 
 _MOST = 60
@@ -30,7 +31,7 @@ def balance_against_accuracy(ranking: BoardRows) -> Figure | None:
     """
     if len(ranking.rows) < 3:
         return None
-    drawing, (left, right) = figure(2, width=5.6, height=4.4)
+    drawing, (left, right) = figure(2, 2.2)
     panels = []
     once = {id(row) for row in published_settings(ranking)[0]}
     own = np.array([id(row) in once for row in ranking.rows])
@@ -40,10 +41,11 @@ def balance_against_accuracy(ranking: BoardRows) -> Figure | None:
     ):
         x = np.array([row.estimate(name).mean for row in ranking.rows])
         _scatter(axes, ranking.rows, x, _accuracy(ranking))
-        axes.set_title(spearman(x[own], _accuracy(ranking)[own]).text, fontsize=9)
+        axes.set_title(spearman(x[own], _accuracy(ranking)[own]).text)
         axes.set_xlabel(title)
         axes.set_ylabel("test accuracy, %")
-        _log_if_wide(axes, x)
+        if wide_range(x):
+            axes.set_xscale("log")
         panels.append((axes, x, _accuracy(ranking)))
     return _finish(drawing, ranking, panels)
 
@@ -61,19 +63,23 @@ def rsd_across(ranking: BoardRows) -> Figure | None:
         return None
     kept = {id(row) for row in distinct([row for row, *_ in drawn])[0]}
     once = [position for position, (row, *_) in enumerate(drawn) if id(row) in kept]
-    drawing, panels = figure(2, height=max(2.8, 0.24 * len(drawn) + 1.2))
+    drawing = Figure(figsize=(WIDTH, max(2.0, 0.125 * len(drawn) + 0.9)), layout="constrained")
+    panels = drawing.subplots(1, 2, sharey=True)
     of_classes = {"LoMa": [loma for _, _, loma in drawn], "RSD": [rsd for _, rsd, _ in drawn]}
+    places = np.arange(len(drawn))[::-1]
     for axes, (title, of_rows) in zip(panels, of_classes.items(), strict=True):
         quartiles = np.array([np.quantile(values, [0.25, 0.5, 0.75]) for values in of_rows])
-        places = np.arange(len(drawn))[::-1]
-        axes.hlines(places, quartiles[:, 0], quartiles[:, 2], color=COLOURS[5], linewidth=3)
-        axes.scatter(quartiles[:, 1], places, color=COLOURS[0], s=18, zorder=3)
-        axes.set_yticks(places, [row.label for row, *_ in drawn] if title == "LoMa" else [""] * len(drawn), fontsize=8)
+        axes.hlines(places, quartiles[:, 0], quartiles[:, 2], color=COLOURS[5], linewidth=2)
+        axes.scatter(quartiles[:, 1], places, color=COLOURS[0], s=6, zorder=3)
         medians = quartiles[once, 1]
-        variation = float(medians.std() / abs(medians.mean()))
-        axes.set_xlabel(f"{title}: median and quartiles over classes")
-        axes.set_title(f"medians vary by {100 * variation:.0f} % (std / mean over rows)", fontsize=9)
-        _log_if_wide(axes, quartiles[:, 1])
+        axes.set_title(f"{title}\nmedians vary by {100 * float(medians.std() / abs(medians.mean())):.0f} %", fontsize=SMALL)
+        if wide_range(quartiles[:, 1]):
+            axes.set_xscale("log")
+            log_ticks(axes.xaxis, quartiles[:, 1], narrow=True)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+    panels[0].set_yticks(places, [row.label for row, *_ in drawn], fontsize=SMALL)
+    panels[0].set_ylim(-0.7, len(drawn) - 0.3)
     return drawing
 
 
@@ -84,7 +90,7 @@ def head_against_tail(ranking: BoardRows) -> Figure | None:
     if tail is None or not np.isfinite(many).any():
         return None
     few = np.array([100 * row.estimate(f"test/{tail}").mean for row in ranking.rows])
-    drawing, (axes,) = figure(height=4.4)
+    drawing, (axes,) = figure(height=2.5)
     _scatter(axes, ranking.rows, many, few)
     axes.set_xlabel("many-shot accuracy, %")
     axes.set_ylabel(f"{tail}-shot accuracy, %")
@@ -96,7 +102,7 @@ def accuracy_against_time(ranking: BoardRows) -> Figure | None:
     seconds = np.array([float(np.mean(row.values("fit_s"))) for row in ranking.rows])
     if not (seconds > 0).any():
         return None
-    drawing, (axes,) = figure(height=4.4)
+    drawing, (axes,) = figure(height=2.5)
     axes.set_xscale("log")
     seconds = np.maximum(seconds, seconds[seconds > 0].min())
     _scatter(axes, ranking.rows, seconds, _accuracy(ranking))
@@ -113,51 +119,79 @@ def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
     for kind, (marker, colour) in _KIND_STYLE.items():
         members = np.array([row.text("tuning") == kind for row in rows])
         if members.any():
-            axes.scatter(x[members], y[members], marker=marker, color=colour, s=26, label=kind, zorder=3)
-    axes.margins(x=0.08, y=0.06)
+            axes.scatter(x[members], y[members], marker=marker, color=colour, s=11, label=kind, zorder=3)
+    axes.margins(x=0.1, y=0.08)
 
 
 def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.ndarray, np.ndarray]]) -> Figure:
-    """Legend of the kinds, plain tick labels, and as many names beside points as have room, best rows first."""
+    """Legend of the kinds, tick labels, and the names of all points: beside them, or numbers with a key below where names have no room."""
     if len({row.text("tuning") for row in ranking.rows}) > 1:
         legend(drawing, drawing.axes[0], len(_KIND_STYLE))
-    for axes, _, _ in panels:
+    for axes, x, _ in panels:
         if axes.get_xscale() == "log":
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            log_ticks(axes.xaxis, x[np.isfinite(x) & (x > 0)])
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
+    labels = [row.label for row in ranking.rows]
     drawing.draw_without_rendering()
-    for axes, x, y in panels:
-        name_points(axes, [(float(x[index]), float(y[index]), row.label) for index, row in enumerate(ranking.rows)], drawing.dpi)
+    if not all(name_points(axes, list(zip(x, y, labels, strict=True)), drawing.dpi) for axes, x, y in panels):
+        for text in [text for axes, *_ in panels for text in axes.texts]:
+            text.remove()
+        _key(drawing, [f"{position} {label}" for position, label in enumerate(labels, 1)])
+        drawing.draw_without_rendering()
+        numbers = [str(position) for position in range(1, len(labels) + 1)]
+        for axes, x, y in panels:
+            name_points(axes, list(zip(x, y, numbers, strict=True)), drawing.dpi, 5.0, rings=9)
     return drawing
 
 
-def name_points(axes: Axes, points: list[tuple[float, float, str]], dpi: float = 100.0, size: float = 6.5) -> int:
-    """Name points (x, y, name) in the order given, each at the first of four places where it covers neither a point nor a name; returns how many got one."""
+def _key(drawing: Figure, entries: list[str]) -> None:
+    """What the numbers stand for, below the panels; the figure grows by it."""
+    columns = 2 if max(map(len, entries)) < 40 else 1
+    nothing = [Line2D([], [], linestyle="") for _ in entries]
+    drawing.set_figheight(drawing.get_figheight() + 0.103 * (-(-len(entries) // columns)) + 0.1)
+    key = drawing.legend(
+        nothing,
+        entries,
+        loc="outside lower left",
+        ncols=columns,
+        handlelength=0,
+        handletextpad=0,
+        fontsize=SMALL,
+        labelspacing=0.2,
+        alignment="left",
+    )
+    key.set_gid(KEY)
+
+
+def name_points(axes: Axes, points: list[tuple[float, float, str]], dpi: float = 100.0, size: float = SMALL, rings: int = 1) -> bool:
+    """Name points (x, y, name), each at the nearest place where it covers neither a point nor a name; whether all had room. None is left out.
+
+    Places are right, left, above and below, and with more `rings` at eight sides further away, with a line to the point.
+    """
     frame, unit = axes.get_window_extent(), dpi / 72
     finite = [(tuple(axes.transData.transform((x, y))), name) for x, y, name in points if np.isfinite([x, y]).all()]
-    taken = [Bbox.from_extents(px - 3 * unit, py - 3 * unit, px + 3 * unit, py + 3 * unit) for (px, py), _ in finite]
-    named = 0
+    taken = [Bbox.from_extents(px - 2 * unit, py - 2 * unit, px + 2 * unit, py + 2 * unit) for (px, py), _ in finite]
+    sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7)]
+    all_free = True
     for (px, py), name in finite:
-        width, height, gap = 0.56 * size * unit * len(name), 1.25 * size * unit, 4.5 * unit
-        places = (
-            (px + gap, py - height / 2, (4.5, 0), "left", "center"), (px - gap - width, py - height / 2, (-4.5, 0), "right", "center"),
-            (px - width / 2, py + gap, (0, 4.5), "center", "bottom"), (px - width / 2, py - gap - height, (0, -4.5), "center", "top"),
-        )  # fmt: skip
-        for left, bottom, offset, ha, va in places:
-            box = Bbox.from_bounds(left, bottom, width, height)
-            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            if inside and not any(box.overlaps(other) for other in taken):
-                x, y = axes.transData.inverted().transform((px, py))
-                axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", ha=ha, va=va, fontsize=size, color="#3a424c")
-                taken.append(box)
-                named += 1
-                break
-    return named
-
-
-def _log_if_wide(axes: Axes, values: np.ndarray) -> None:
-    values = values[np.isfinite(values)]
-    if len(values) and values.min() > 0 and values.max() > 20 * values.min():
-        axes.set_xscale("log")
+        half = (0.34 * size * unit * len(name), 0.6 * size * unit)
+        steps = [(ring, side) for ring in range(rings) for side in sides[: 4 if rings == 1 else 8]]
+        centres = [tuple(p + s * (h + (3 + 4 * ring) * unit) for p, s, h in zip((px, py), side, half, strict=True)) for ring, side in steps]
+        boxes = [Bbox.from_extents(cx - half[0], cy - half[1], cx + half[0], cy + half[1]) for cx, cy in centres]
+        free = [
+            position
+            for position, box in enumerate(boxes)
+            if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            and not any(box.overlaps(other) for other in taken)
+        ]  # fmt: skip
+        all_free &= bool(free)
+        at = free[0] if free else 0
+        taken.append(boxes[at])
+        offset = tuple((c - p) / unit for c, p in zip(centres[at], (px, py), strict=True))
+        line = {"arrowstyle": "-", "color": "#9aa3ad", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1} if steps[at][0] else None
+        where = tuple(axes.transData.inverted().transform((px, py)))
+        axes.annotate(
+            name, where, offset, textcoords="offset points", ha="center", va="center", fontsize=size, color="#3a424c", arrowprops=line
+        )
+    return all_free

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 
-SHOWN = 6
-_PREFERRED = ("joint", "ce", "los", "weight_balancing", "balanced_softmax", "crt", "tau_norm", "ncm")
+SHOWN, MOST = 6, 21
+_REFERENCES = ("joint", "ce")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +22,23 @@ class Series:
 
 
 def chosen(ranking: BoardRows) -> list[Row]:
-    """The rows that per-class plots show: up to six, well-known ones first."""
-    by_label = {row.label: row for row in ranking.rows}
-    order = [name for name in _PREFERRED if name in by_label] + [row.label for row in ranking.rows if row.label not in _PREFERRED]
-    return [by_label[name] for name in order[:SHOWN]]
+    """The rows that a figure with a line for each shows: those that were chosen; else up to six: the user's own, the best, the untouched head, then the next best."""
+    if ranking.chosen_from is not None:
+        return ranking.rows[:MOST]
+    own = [row for row in ranking.rows if is_own(row)][: SHOWN - 2]
+    ordered = [*own, ranking.rows[0], *[one for one in [reference(ranking)] if one is not None], *ranking.rows]
+    return list(dict.fromkeys(ordered))[:SHOWN]
+
+
+def is_own(row: Row) -> bool:
+    """Whether the strategy is the user's, not one of the suite's."""
+    return not str(row.text("class_path")).startswith("lt_bench.")
+
+
+def reference(ranking: BoardRows) -> Row | None:
+    """The row to compare with: the untouched stage-1 head, else plain cross-entropy."""
+    of_strategy = {str(row.text("strategy")): row for row in reversed(ranking.rows)}
+    return next((of_strategy[name] for name in _REFERENCES if name in of_strategy), None)
 
 
 def order_by_size(ranking: BoardRows) -> tuple[NDArray[np.intp], NDArray[np.int64]]:

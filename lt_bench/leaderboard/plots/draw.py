@@ -1,4 +1,4 @@
-"""Every plot of a board, written as SVG and PNG."""
+"""Every plot of a board, written as SVG, PNG and PDF."""
 
 from __future__ import annotations
 
@@ -13,33 +13,66 @@ from matplotlib.figure import Figure
 
 from lt_bench.core.documents import parse_json
 from lt_bench.core.files import write_text
-from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.plots import by_class, by_prior, by_row, over_epochs, special
-from lt_bench.leaderboard.plots.style import look, save
+from lt_bench.leaderboard.boards import BoardRows, seed_text
+from lt_bench.leaderboard.plots import by_class, by_prior, by_row, critical, over_epochs, special
+from lt_bench.leaderboard.plots.style import footnote, look, save
 
-PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str]] = {
-    "accuracy_by_size": (by_class.accuracy_by_size, "Accuracy against class size."),
-    "logits_by_size": (by_class.logits_by_size, "LoMa and RSD per class (column reading, test) against class size."),
+_BINNED = "Points: means over seeds and over the classes of a bin, without intervals."
+PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str, str]] = {
+    "critical_difference": (
+        critical.critical_difference,
+        "Which rows cannot be told apart: those beside one bar.",
+        "Thin: 95 % over test images; thick: 95 % t over seeds. Bars: paired tests over seeds and images, Holm-corrected over all pairs of the board, 5 %.",
+    ),
+    "accuracy_by_size": (by_class.accuracy_by_size, "Accuracy against class size.", _BINNED),
+    "logits_by_size": (by_class.logits_by_size, "LoMa and RSD per class (column reading, test) against class size.", _BINNED),
     "balance_against_accuracy": (
         by_row.balance_against_accuracy,
         "LoMa balance and size against accuracy, every row. An association between strategies, not a cause.",
+        "Column reading, on test; means over seeds.",
     ),
-    "rsd_across": (by_row.rsd_across, "Is RSD nearly invariant? LoMa and RSD over classes for every row."),
-    "norms_by_size": (by_class.norms_by_size, "Classifier norm, feature norm and cosine per class."),
-    "norms_over_epochs": (over_epochs.norms_over_epochs, "Classifier norm and cosine over the epochs, by group (runs with `--analysis`)."),
-    "gap_by_size": (by_class.gap_by_size, "Train minus test accuracy per class."),
-    "head_against_tail": (by_row.head_against_tail, "Head against tail: what is paid for what is won."),
+    "rsd_across": (
+        by_row.rsd_across,
+        "Is RSD nearly invariant? LoMa and RSD over classes for every row.",
+        "Dot: median over classes, bar: quartiles; column reading, on test. Variation: std / mean over rows.",
+    ),
+    "norms_by_size": (by_class.norms_by_size, "Classifier norm, feature norm and cosine per class.", _BINNED),
+    "norms_over_epochs": (
+        over_epochs.norms_over_epochs,
+        "Classifier norm and cosine over the epochs, by group (runs with `--analysis`).",
+        "Means over the classes of the group and over seeds; dashed: rows without epochs.",
+    ),
+    "gap_by_size": (by_class.gap_by_size, "Train minus test accuracy per class.", _BINNED),
+    "head_against_tail": (
+        by_row.head_against_tail,
+        "Head against tail: what is paid for what is won.",
+        "Means over seeds, without intervals.",
+    ),
     "places_by_prior": (
         by_prior.places_by_prior,
         "Places under backward and forward long tails of the test set, for heads that are not told.",
+        "Accuracies in % at both ends; from class accuracies, means over seeds.",
     ),
-    "accuracy_against_time": (by_row.accuracy_against_time, "Accuracy against seconds to fit."),
+    "accuracy_against_time": (
+        by_row.accuracy_against_time,
+        "Accuracy against seconds to fit.",
+        "Means over seeds, without intervals; seconds depend on the machine.",
+    ),
     "difference_by_class": (
         by_class.difference_by_class,
         "Difference of two rows per class: 95 % intervals over test images, group means in orange.",
+        "Dots: classes; lines: paired 95 % intervals over the test images of the class; orange: means of groups.",
     ),
-    "dynasmooth": (special.probability_before_and_after, "True-class probability on test before and after DynaSmooth, by frequency group."),
-    "accuracy_over_epsilon": (special.accuracy_over_epsilon, "LOS: accuracy against epsilon and steps, 95 % intervals over seeds."),
+    "dynasmooth": (
+        special.probability_before_and_after,
+        "True-class probability on test before and after DynaSmooth, by frequency group.",
+        "Boxes: quartiles over images; whiskers: 1.5 times their range; outliers are left out.",
+    ),
+    "accuracy_over_epsilon": (
+        special.accuracy_over_epsilon,
+        "LOS: accuracy against epsilon and steps, 95 % intervals over seeds.",
+        "Bars: 95 % t intervals over seeds.",
+    ),
 }
 
 
@@ -50,6 +83,7 @@ class Drawn:
     name: str
     svg: Path
     png: Path
+    pdf: Path
     caption: str
 
 
@@ -60,19 +94,30 @@ def draw_board(ranking: BoardRows, directory: Path) -> list[Drawn]:
     """
     folder = directory / ranking.board.slug
     stamp = folder / "drawn.json"
-    sources = {"records": ranking.fingerprint, "code": _code(), "matplotlib": matplotlib.__version__}
+    sources = {
+        "records": ranking.fingerprint,
+        "labels": [row.label for row in ranking.rows],
+        "chosen_from": ranking.chosen_from,
+        "code": _code(),
+        "matplotlib": matplotlib.__version__,
+    }
     if stamp.is_file():
         try:
             before = parse_json(stamp.read_bytes())
             names = [name for name in before.pop("plots") if name in PLOTS]
         except (ValueError, AttributeError, KeyError, TypeError):
             before, names = None, []  # damaged: draw again
-        plots = [Drawn(name, folder / f"{name}.svg", folder / f"{name}.png", PLOTS[name][1]) for name in names]
-        if before == sources and all(plot.svg.is_file() and plot.png.is_file() for plot in plots):
+        plots = [_drawn(name, *(folder / f"{name}.{kind}" for kind in ("svg", "png", "pdf"))) for name in names]
+        if before == sources and all(path.is_file() for plot in plots for path in (plot.svg, plot.png, plot.pdf)):
             return plots
     drawn = _draw(ranking, folder)
     write_text(stamp, json.dumps(sources | {"plots": [plot.name for plot in drawn]}, indent=1) + "\n")
     return drawn
+
+
+def _drawn(name: str, *paths: Path) -> Drawn:
+    svg, png, pdf = paths
+    return Drawn(name, svg, png, pdf, PLOTS[name][1])
 
 
 def _code() -> str:
@@ -83,9 +128,16 @@ def _code() -> str:
 def _draw(ranking: BoardRows, folder: Path) -> list[Drawn]:
     drawn = []
     with look():
-        for name, (draw, caption) in PLOTS.items():
+        for name, (draw, _, says) in PLOTS.items():
             drawing = draw(ranking)
             if drawing is not None:
-                svg, png = save(drawing, folder / name)
-                drawn.append(Drawn(name, svg, png, caption))
+                footnote(drawing, f"{_about(ranking)} {says}")
+                drawn.append(_drawn(name, *save(drawing, folder / name)))
     return drawn
+
+
+def _about(ranking: BoardRows) -> str:
+    """Data, backbone, test images and seeds, as every figure says them."""
+    n = "" if ranking.test_counts is None else f", {ranking.test_counts.sum():,} test images"
+    seeds = seed_text(max((row.seeds for row in ranking.rows), key=len))
+    return f"{ranking.task}, {ranking.rows[0].text('backbone')}{n}, seeds {seeds}."

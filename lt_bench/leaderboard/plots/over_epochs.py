@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import SHOWN, chosen, vector
-from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, legend
+from lt_bench.leaderboard.plots.style import WIDTH, legend, series_style
 from lt_bench.results.store import EPOCHS, PER_EPOCH
 
 _MEASURES = {"weight_norm": "classifier norm", "cosine": "mean cosine", "feature_norm": "mean feature norm"}
@@ -26,23 +26,24 @@ def norms_over_epochs(ranking: BoardRows) -> Figure | None:
     moves = any(np.ptp(_over_epochs(row, "feature_norm"), axis=0).max() > 1e-9 for row in rows)
     measures = [name for name in _MEASURES if moves or name != "feature_norm"]
     groups = {name: members for name in ("many", "medium", "few") if (members := getattr(ranking.rows[0].split.groups, name)).any()}
-    drawing = Figure(figsize=(3.1 * len(groups), 2.3 * len(measures) + 0.6), layout="constrained")
+    drawing = Figure(figsize=(WIDTH, 1.3 * len(measures) + 0.8), layout="constrained")
     panels = drawing.subplots(len(measures), len(groups), squeeze=False, sharex=True, sharey="row")
     for line, name in zip(panels, measures, strict=True):
         for axes, (group, members) in zip(line, groups.items(), strict=True):
             for index, row in enumerate(rows):
                 values = np.nanmean(_over_epochs(row, name)[:, members], axis=1)
-                style = {"color": COLOURS[index % len(COLOURS)], "label": row.label}
+                style = series_style(index) | {"label": row.label}
                 if len(values) == 1:
-                    axes.axhline(values[0], linestyle="--", linewidth=1.2, **style)
+                    axes.axhline(values[0], color=style["color"], label=row.label, linestyle="--", linewidth=0.9)
                 else:
                     done = vector(row, EPOCHS)
                     assert done is not None
-                    axes.plot(done / done[-1], values, marker=MARKERS[index % len(MARKERS)], markevery=5, **style)
+                    axes.plot(done / done[-1], values, markevery=5, **style)
             if name == measures[0]:
-                axes.set_title(group, fontsize=9.5)
+                axes.set_title(group)
             if name == measures[-1]:
-                axes.set_xlabel("share of the epochs", fontsize=8.5)
+                axes.set_xlabel("share of epochs")
+                axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         line[0].set_ylabel(_MEASURES[name])
     legend(drawing, panels[0, 0])
     return drawing

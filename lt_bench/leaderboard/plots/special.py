@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lt_bench.core.identity import canonical_json
 from lt_bench.leaderboard.boards import BoardRows, Row
-from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure
+from lt_bench.leaderboard.plots.style import COLOURS, figure, legend, series_style
 
 _K, _GROUPS = 0.9, 3  # the official values, for rows that are not FFDS
 
@@ -52,7 +52,7 @@ def probability_before_and_after(ranking: BoardRows) -> Figure | None:
     axes.set_xlabel("frequency group, largest classes first")
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("true-class probability on test")
-    axes.set_title(f"{row.label}, seed {row.seeds[0]}", fontsize=9)
+    axes.set_title(f"{row.label}, seed {row.seeds[0]}")
     drawing.legend(loc="outside upper center", ncols=2)
     return drawing
 
@@ -72,11 +72,10 @@ def accuracy_over_epsilon(ranking: BoardRows) -> Figure | None:
         means = [row.estimate("test/accuracy") for row in line]
         x, y = [row.hyperparameters["epsilon"] for row in line], [100 * value.mean for value in means]
         halves = [100 * (value.half or 0.0) for value in means]
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        axes.errorbar(x, y, yerr=halves, color=colour, marker=marker, capsize=2, label=f"{line[0].values('steps')[0]:,.0f} steps")
+        axes.errorbar(x, y, yerr=halves, capsize=2, **series_style(index), label=f"{line[0].values('steps')[0]:,.0f} steps")
     axes.set_xlabel("LOS epsilon")
     axes.set_ylabel("test accuracy, %")
-    drawing.legend(loc="outside upper center", ncols=3)
+    legend(drawing, axes)
     return drawing
 
 

@@ -1,27 +1,45 @@
-"""One look for all plots, and saving without anything that changes from run to run."""
+"""One look for all plots, at the width of a column, and saving without anything that changes from run to run."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from lt_bench.core.files import write_atomic
 
 # Okabe and Ito's palette, told apart by people with any colour vision; each series also has its own marker.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", ":")
+WIDTH = 3.3
+"""Inches: a column of a two-column article."""
+KEY = "key"
+SMALL = 6.0
+"""Points of the smallest type of a figure."""
+_WRAP = 70  # characters of SMALL type in WIDTH
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "lt-bench",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
     "text.parse_math": False,  # a dollar in a name begins no formula
-    "font.size": 9.5,
+    "pdf.fonttype": 42,
+    "font.size": 7.5,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -30,9 +48,11 @@ _SETTINGS: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#5b6470",
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.markersize": 4.5,
-    "lines.linewidth": 1.5,
+    "legend.fontsize": 6.5,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.0,
+    "lines.markersize": 3.2,
+    "lines.linewidth": 1.1,
 }
 
 
@@ -45,23 +65,63 @@ def look() -> Iterator[None]:
         yield
 
 
-def figure(panels: int = 1, width: float = 4.6, height: float = 3.6) -> tuple[Figure, list[Axes]]:
-    """A figure with its panels side by side, `width` inches each."""
-    drawing = Figure(figsize=(width * panels + (1.4 if panels == 1 else 0.0), height), layout="constrained")
-    return drawing, list(drawing.subplots(1, panels, squeeze=False)[0])
+def figure(panels: int = 1, height: float = 2.3) -> tuple[Figure, list[Axes]]:
+    """A figure of a column's width with its panels one above the other, `height` inches each."""
+    drawing = Figure(figsize=(WIDTH, height * panels + 0.3), layout="constrained")
+    return drawing, list(drawing.subplots(panels, 1, squeeze=False)[:, 0])
 
 
-def legend(drawing: Figure, axes: Axes, columns: int = 4) -> None:
-    """The names of what `axes` shows above the panels; nothing without names."""
+def series_style(index: int) -> dict[str, Any]:
+    """Colour, marker and line of a series: the first seven differ in colour and marker, later ones in the line too."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": LINES[index // len(COLOURS) % len(LINES)],
+    }
+
+
+def legend(drawing: Figure, axes: Axes, columns: int = 3) -> None:
+    """The names of what `axes` shows above the panels, in as many columns as fit; nothing without names."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        drawing.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns))
+        fits = int(_WRAP * 0.9 // (max(map(len, labels)) + 5))
+        drawing.legend(handles, labels, loc="outside upper center", ncols=max(1, min(len(labels), columns, fits)))
+
+
+def log_ticks(axis: Axis, values: NDArray[np.floating], *, narrow: bool = False) -> None:
+    """Plain numbers on a logarithmic axis: 1, 2, 5 of each decade over two decades of `values`, 1 and 3 over three, else, or where the axis is `narrow`, 1."""
+    decades = 3.0 if narrow else float(np.log10(values.max() / values.min()))
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0, 3.0) if decades < 3 else (1.0,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def wide_range(values: NDArray[np.floating]) -> bool:
+    """Whether values need a logarithmic axis: positive, and over more than a factor of 20 (collapsed logits are a hundred times smaller than the rest)."""
+    values = values[np.isfinite(values)]
+    return len(values) > 0 and bool(values.min() > 0 and values.max() > 20 * values.min())
+
+
+def footnote(drawing: Figure, text: str) -> None:
+    """What the figure rests on, in small type below it."""
+    lines = "\n".join(textwrap.wrap(text, _WRAP))
+    key = next((one for one in drawing.legends if one.get_gid() == KEY), None)
+    if key is None:
+        drawing.supxlabel(lines, fontsize=SMALL, color="#5b6470", x=0.02, ha="left")
+    else:  # both below the panels would lie on each other
+        key.set_title(lines, prop=FontProperties(size=SMALL))
+        key.get_title().set_color("#5b6470")
+        drawing.set_figheight(drawing.get_figheight() + 0.1 * (lines.count("\n") + 1))
 
 
 def save(drawing: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.svg and `stem`.png; the same figure gives the same bytes."""
-    svg = write_atomic(
-        stem.with_suffix(".svg"), lambda file: drawing.savefig(file, format="svg", metadata={"Date": None, "Creator": "lt-bench"})
-    )
-    png = write_atomic(stem.with_suffix(".png"), lambda file: drawing.savefig(file, format="png", dpi=150, metadata={"Software": None}))
-    return [svg, png]
+    """Write `stem`.svg, `stem`.png and `stem`.pdf; the same figure gives the same bytes."""
+    kinds: dict[str, dict[str, Any]] = {
+        "svg": {"metadata": {"Date": None, "Creator": "lt-bench"}},
+        "png": {"metadata": {"Software": None}, "dpi": 300},
+        "pdf": {"metadata": {"CreationDate": None, "Creator": "lt-bench", "Producer": None}},
+    }
+    return [
+        write_atomic(stem.with_suffix(f".{kind}"), lambda file, kind=kind, how=how: drawing.savefig(file, format=kind, **how))
+        for kind, how in kinds.items()
+    ]

@@ -6,15 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 from scipy import stats
 
 from lt_bench.leaderboard.boards import boards
-from lt_bench.leaderboard.load import load_records
-from lt_bench.leaderboard.plots import by_class, by_row, special
+from lt_bench.leaderboard.leaderboard import leaderboard
+from lt_bench.leaderboard.load import from_records, load_records
+from lt_bench.leaderboard.plots import by_class, by_row, critical, special
 from lt_bench.leaderboard.plots.data import binned, chosen, series, vector
 from lt_bench.leaderboard.plots.draw import PLOTS, draw_board
-from lt_bench.leaderboard.plots.style import figure, look, save
+from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, look, save
+from lt_bench.leaderboard.stats.groups import equal_runs
+from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.results.store import Store
 from lt_bench.strategies._lib.ffds import frequency_groups
 
@@ -42,8 +46,8 @@ def found(tmp_path_factory, builder):
 
 def test_every_plot_is_drawn_and_the_same_bytes_again(found, tmp_path):
     drawn = draw_board(found, tmp_path)
-    assert [plot.name for plot in drawn] == list(PLOTS)
-    written = {path: path.read_bytes() for plot in drawn for path in (plot.svg, plot.png)}
+    assert [plot.name for plot in drawn] == [name for name in PLOTS if name != "critical_difference"]  # needs statistics
+    written = {path: path.read_bytes() for plot in drawn for path in (plot.svg, plot.png, plot.pdf)}
     for plot in drawn:
         assert plot.svg.read_text().count("<path") > 10
         picture = np.asarray(Image.open(io.BytesIO(written[plot.png])).convert("L"))
@@ -113,17 +117,50 @@ def test_epsilon_lines_hold_all_else_equal(found):
 def test_names_do_not_lie_on_each_other():
     with look():
         made, (axes,) = figure()
-        points = [(0.5, 0.5, "a long strategy name")] * 12 + [(0.1, 0.9, "alone")]
+        points = [(0.5 + 0.001 * n, 0.5, str(n)) for n in range(12)] + [(0.1, 0.9, "alone")]
         axes.scatter([x for x, _, _ in points], [y for _, y, _ in points])
         made.draw_without_rendering()
-        assert by_row.name_points(axes, points) < len(points)
-        boxes = [text.get_window_extent() for text in axes.texts]
-    assert any(text.get_text() == "alone" for text in axes.texts)
+        assert not by_row.name_points(axes, [(x, y, "a long strategy name") for x, y, _ in points])
+        assert len(axes.texts) == len(points)  # none is left out
+        for text in list(axes.texts):
+            text.remove()
+        assert by_row.name_points(axes, points, size=5.0, rings=9)
+        made.draw_without_rendering()
+        boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert {text.get_text() for text in axes.texts} == {name for _, _, name in points}
     assert not any(a.shrunk(0.95, 0.95).overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
-def test_chosen_rows(found):
-    assert [row.label for row in chosen(found)][:3] == ["joint", "ce", "los"]
+def test_the_users_own_and_the_best_come_first_or_what_was_chosen(found, builder):
+    made = [builder.make(name, seed, skill) for name, skill in SKILLS.items() for seed in range(2)]
+    made += [builder.make("MyHead", seed, -1.0, class_path="my_head.MyHead") for seed in range(2)]
+    made += [builder.make(f"other_{n}", 0, 0.1) for n in range(5)]
+    board = leaderboard(made)
+    assert [row.label for row in chosen(board.boards[0])][:3] == ["MyHead", "los", "joint"]
+    assert len(chosen(board.boards[0])) == 6
+    (some,) = leaderboard(made, selection=Selection(rows=("ce", "crt"), names={"ce": "CE"})).shown
+    assert [row.label for row in chosen(some)] == ["crt", "CE"]
+
+
+def test_a_crowded_figure_numbers_its_points_and_has_a_key(builder):
+    made = [builder.make(f"a_strategy_with_a_long_name_{n}", 0, 0.02 * n, trains="nothing") for n in range(25)]
+    (ranking,) = leaderboard(made).boards
+    with look():
+        drawing = by_row.head_against_tail(ranking)
+        assert drawing.get_figwidth() == WIDTH
+        (key,) = [one for one in drawing.legends if one.get_gid() == KEY]
+    assert [text.get_text() for text in key.get_texts()] == [f"{n} {row.label}" for n, row in enumerate(ranking.rows, 1)]
+    assert sorted(int(text.get_text()) for text in drawing.axes[0].texts) == list(range(1, 26))
+
+
+def test_bars_join_rows_that_are_not_told_apart(builder):
+    made = [builder.make(name, seed, skill) for name, skill in (("a", 4.0), ("b", 0.02), ("c", 0.0), ("d", -0.05)) for seed in range(3)]
+    (ranking,) = leaderboard(made).boards
+    drawing = critical.critical_difference(ranking)
+    assert drawing is not None
+    spans = [tuple(np.round(line.get_ydata()).astype(int)) for line in drawing.axes[1].lines]
+    assert spans == [(3 - group[0], 3 - group[-1]) for group in equal_runs(ranking.pairs.different)]
+    assert critical.critical_difference(boards(from_records([record for record, _ in made]))[0]) is None
 
 
 @pytest.mark.parametrize(("K", "groups"), [(10, 3), (100, 3), (8, 4), (11, 4), (2, 3)])

@@ -1,0 +1,52 @@
+"""Which rows cannot be told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.plots.style import COLOURS, SMALL, WIDTH
+from lt_bench.leaderboard.stats.groups import equal_runs
+
+
+def critical_difference(ranking: BoardRows) -> Figure | None:
+    """Critical-difference figure (Demsar 2006) of one board: its objective for every row, and a bar beside each group of neighbouring rows no two of which are told apart.
+
+    Thin lines: 95 % over test images; thick: over seeds.
+    """
+    if ranking.pairs is None or len(ranking.rows) < 2:
+        return None
+    rows, factor = ranking.rows, 1.0 if ranking.objective.lower else 100.0
+    places = np.arange(len(rows))[::-1]
+    drawing = Figure(figsize=(WIDTH, 0.125 * len(rows) + 0.8), layout="constrained")
+    axes, bars = drawing.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    images = factor * np.array([row.statistics.interval for row in rows if row.statistics is not None])
+    axes.hlines(places, images[:, 0], images[:, 1], color=COLOURS[5], linewidth=0.9)
+    scores = [row.score for row in rows]
+    for place, score in zip(places, scores, strict=True):
+        if score.low is not None and score.high is not None:
+            axes.hlines(place, factor * score.low, factor * score.high, color=COLOURS[0], linewidth=2.2)
+    axes.scatter([factor * score.mean for score in scores], places, color=COLOURS[0], s=7, zorder=3)
+    axes.set_yticks(
+        places,
+        [f"{row.label}  {factor * score.mean:.{4 if factor == 1 else 1}f}" for row, score in zip(rows, scores, strict=True)],
+        fontsize=SMALL,
+    )
+    margin = 0.08 * np.ptp(images)
+    axes.set_xlim(images.min() - margin, images.max() + margin)  # intervals of two seeds can be wider than everything
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.set_xlabel(ranking.objective.title + ("" if factor == 1 else ", %"))
+    groups = equal_runs(ranking.pairs.different)
+    for position, group in enumerate(groups):
+        bars.plot(
+            [position] * 2,
+            [places[group[0]] + 0.2, places[group[-1]] - 0.2],
+            color="#1b1f24",
+            linewidth=min(1.6, 36 / len(groups)),
+            solid_capstyle="butt",
+        )
+    bars.set_xlim(-0.8, max(len(groups), 4) - 0.2)
+    bars.set_title("not told apart", fontsize=SMALL, loc="right")
+    bars.set_axis_off()
+    return drawing
