@@ -75,7 +75,7 @@ def draw(of: list[Points], stem: Path) -> None:
     from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, figure, legend, look, save
 
     with look():
-        drawing, (axes,) = figure(width=5.2)
+        drawing, (axes,) = figure()
         shown = sorted((one for one in of if len(one.points) > 1), key=lambda one: -expected(one, 20))[: len(COLOURS)]
         for index, one in enumerate(shown):
             budgets = np.unique(np.geomspace(1, len(one.points), 40).round().astype(int))

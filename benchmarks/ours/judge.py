@@ -194,7 +194,7 @@ def draw(path: Path, by_board: dict[Board, dict[str, Result]]) -> None:
     from lt_bench.leaderboard.plots.style import COLOURS, figure, look
 
     with look():
-        drawing, panels = figure(len(by_board), width=3.0, height=3.8)
+        drawing, panels = figure(len(by_board), height=3.8)
         for (board, results), axes in zip(by_board.items(), panels, strict=True):
             for place, (name, result) in enumerate(reversed(results.items())):
                 mean, images, classes = result.over()
