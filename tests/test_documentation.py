@@ -42,6 +42,7 @@ STAND_INS = (
     (r"(epoch-|--keep-epochs )100(,130)?", r"\g<1>1\g<2>"),
     (r"epoch-130|,130", lambda found: found.group().replace("130", "2")),
     (r"^(pretrain .*)", r"\1 --epochs 3"),
+    (r"^(choose .*)", r"\1 --split train --folds 3 --budget 1"),  # four validation images make no folds
     (r"^(run (?=.*--mode end-to-end)(?=.*--recipe).*)", r"\1 --epochs 3"),
     (r"^(run (?=.*--mode end-to-end)(?!.*--recipe).*)", r"\1 --strategy.epochs 2"),
 )

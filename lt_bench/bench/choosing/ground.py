@@ -69,6 +69,9 @@ class Ground:
             raise UserError(f"groups has shape {np.shape(groups)}, expected one for each of the {len(rows):,} rows of {split}")
         of = row_hashes(rows.view("plain").cpu().numpy()) if groups is None else np.asarray(groups)
         labels, K = rows.labels.cpu().numpy(), bench.manifest.dataset.num_classes
+        if (apart := len(np.unique(of))) < folds:
+            other = ", or --split train" if split == "val" and _unseen_training(bench.manifest) else ""
+            raise UserError(f"{bench.cache.path}: {apart} rows of {split} that may be apart, for {folds} folds; use fewer --folds{other}")
         return cls(bench, split, folds_of(labels, of, folds, K, trained=split == "train"))
 
     @cached_property

@@ -143,6 +143,8 @@ def test_groups_stay_together_and_seeds_are_averaged(bench, folder):
     groups = np.arange(n) // 3
     fold = Ground.of(bench, "train", 3, groups).fold
     assert all(len(set(fold[groups == one])) == 1 for one in set(groups))
+    with pytest.raises(lt.UserError, match="2 rows of val that may be apart, for 3 folds; use fewer --folds, or --split train"):
+        Ground.of(bench, "val", 3, np.arange(31) % 2)
     with pytest.raises(lt.UserError, match="one for each of the 118 rows of train"):
         Ground.of(bench, "train", 3, groups[1:])
     choice = lt.choose(lt.open_cache(folder), ["crt", "joint"], folds=3, budget=1, seeds=(0, 1), accelerator="cpu")

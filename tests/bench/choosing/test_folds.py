@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from lt_bench.bench.choosing.folds import ALWAYS_TRAINS, folds_of
-from lt_bench.core.errors import UserError
 
 
 def test_classes_are_spread_evenly():
@@ -38,8 +37,3 @@ def test_a_class_of_one_group_always_trains():
     assert fold[4:].tolist() == [ALWAYS_TRAINS] * 3
     assert ALWAYS_TRAINS not in fold[:4]
     assert ALWAYS_TRAINS not in folds_of(labels, groups, 3, 3, trained=False)
-
-
-def test_too_few_groups_are_refused():
-    with pytest.raises(UserError, match="2 groups of rows for 3 folds"):
-        folds_of(np.zeros(9, int), np.arange(9) % 2, 3, 1, trained=True)
