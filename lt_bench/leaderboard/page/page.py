@@ -5,21 +5,30 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import numpy as np
 
 from lt_bench.leaderboard.boards import Board, BoardRows, Row
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.published.published import for_dataset
 from lt_bench.leaderboard.stats.across import ACROSS, across
+from lt_bench.leaderboard.stats.ranking import LETTERED
 from lt_bench.leaderboard.tables.against import about, beside_table
 from lt_bench.leaderboard.tables.cells import MISSING, Cell, fixed, notes, number, table_cells, usable
 from lt_bench.leaderboard.tables.columns import Column, leading, published_citation
 
 _ON_A_PHONE = {"rank", "few"}
+_MOST_COMPARED = 150
+"""Rows of a board any two of which are compared on the page."""
+_PLACES = "possible places by the tests (paired over seeds and test images, Holm-corrected)"
+_CODE = re.compile(r"code ([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)")
 _CITED = {"published", "published_difference", "published_source"}
 
 
@@ -51,7 +60,7 @@ def page(rankings: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[
     html = files.joinpath("page.html").read_text(encoding="utf-8")
     for mark, content in (
         ("/*CSS*/", files.joinpath("page.css").read_text(encoding="utf-8")),
-        ("/*JS*/", files.joinpath("page.js").read_text(encoding="utf-8")),
+        ("/*JS*/", "".join(files.joinpath(name).read_text(encoding="utf-8") for name in ("choice.js", "page.js"))),
         ("/*DATA*/", text),
     ):
         html = html.replace(mark, content, 1)
@@ -71,13 +80,15 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
         "chips": _chips(ranking),
         "stage1": first.text("stage1"),
         "summary": _summary(ranking),
-        "notes": notes(ranking, columns),
-        "scale": [min(ends), max(ends)],
+        "notes": [note.replace(LETTERED, "") for note in notes(ranking, columns)],
+        "scale": _scale(ends),
+        "pairs": _pairs(ranking),
         "lead": leading(ranking.objective),
         "factor": 1 if ranking.objective.lower else 100,
         "baseline": next((row["mean"] for row, of in zip(rows, ranking.rows, strict=True) if of.label == "joint"), None),
         "columns": [
             {name: getattr(column, name) for name in ("key", "title", "about", "style", "better", "main")}
+            | ({"about": _PLACES} if column.key == "rank" else {})
             | {"phone": column.key in _ON_A_PHONE or column.key == leading(ranking.objective)}
             for column in columns
         ],
@@ -89,6 +100,34 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
             for path, caption in plots
         ],
     }
+
+
+def _scale(ends: list[float]) -> tuple[float, float]:
+    """Ends of the scale that intervals are drawn on: those of the values within one and a half times the quartiles' range, so that one row far away flattens no other."""
+    first, third = np.quantile(ends, [0.25, 0.75])
+    near = [end for end in ends if first - 1.5 * (third - first) <= end <= third + 1.5 * (third - first)]
+    return min(near), max(near)
+
+
+def _pairs(ranking: BoardRows) -> list[list[list[float | int | None]]] | None:
+    """For each row and each after it: difference of the objective, half of its paired interval, whether the two are told apart; None for boards without statistics or with very many rows."""
+    pairs, R = ranking.pairs, len(ranking.rows)
+    if pairs is None or R > _MOST_COMPARED:
+        return None
+    return [
+        [
+            [round(float(pairs.difference[i, j]), 5), round(half, 5) if math.isfinite(half := float(pairs.half[i, j])) else None, int(pairs.different[i, j])]
+            for j in range(i + 1, R)
+        ]
+        for i in range(R)
+    ]  # fmt: skip
+
+
+def _links(row: Row) -> list[tuple[str, str]]:
+    """Title and address: a search for the paper, and the repositories of code that a strategy names."""
+    paper, _, code = str(row.text("paper")).partition("; ")
+    search = [("paper", f"https://www.semanticscholar.org/search?q={quote(paper)}")] if "," in paper else []
+    return [*search, *((f"code {name}", f"https://github.com/{name}") for name in _CODE.findall(code))]
 
 
 def _chips(ranking: BoardRows) -> list[tuple[str, str]]:
@@ -159,10 +198,16 @@ def _row(row: Row, columns: tuple[Column, ...], cells: list[Cell]) -> dict[str, 
         "seeds": None if score.low is None or score.high is None else [round(score.low, 6), round(score.high, 6)],
         "images": None if images is None else [round(end, 6) for end in images],
         "cells": [
-            _cell(cell, published_citation(row) if column.key in _CITED else None) for column, cell in zip(columns, cells, strict=True)
+            _cell(_without_letters(cell) if column.key == "rank" else cell, published_citation(row) if column.key in _CITED else None)
+            for column, cell in zip(columns, cells, strict=True)
         ],
         "facts": {name: value for name, value in facts.items() if value},
+        "links": _links(row),
     }
+
+
+def _without_letters(cell: Cell) -> Cell:
+    return replace(cell, text=cell.text.partition(" ")[0])
 
 
 def _cell(cell: Cell, source: str | None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def statistics_note(ranking: BoardRows) -> str:
         else ""
     )
     notes = [
-        f"Rank: possible places{_LETTERED if any(_letters(row) for row in ranking.rows) else ''} (paired over seeds and test images, Holm-corrected over all pairs, 5 %).",
+        f"Rank: possible places{LETTERED if any(_letters(row) for row in ranking.rows) else ''} (paired over seeds and test images, Holm-corrected over all pairs, 5 %).",
         f"Bold {objective.title}: place 1 is possible by these tests, underlined: place 1 among the others; in other columns bold is the best mean, underlined the second, and nothing is tested.",
         f"Other test images would move figures by more than ± says: {best.label} has {ends_text(best.statistics.interval, objective)} (95 %, over test images"
         f"{' within classes' if objective.within_classes else ''}){few}.",
@@ -52,7 +52,7 @@ def _few_images(ranking: BoardRows) -> str:
     return f"{few.sum():,} test images in {(few > 0).sum()} classes"
 
 
-_LETTERED = ", then groups: neighbouring rows that share a letter cannot be told apart"
+LETTERED = ", then groups: neighbouring rows that share a letter cannot be told apart"
 
 
 def _letters(row: Row) -> str:

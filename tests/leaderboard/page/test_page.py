@@ -9,7 +9,7 @@ import pytest
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.leaderboard import FORMATS, leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
-from lt_bench.leaderboard.page.page import page
+from lt_bench.leaderboard.page.page import _links, _scale, page
 from lt_bench.leaderboard.tables.columns import registered
 from lt_bench.results.store import Store
 
@@ -54,8 +54,9 @@ def test_the_page_holds_what_the_records_say(results, tmp_path):
     assert leaderboard(results).write(tmp_path / "again", ["html"])[0].read_bytes() == path.read_bytes()
 
 
-def test_nothing_is_fetched(results, tmp_path):
-    paths = leaderboard(results).write(tmp_path / "out", FORMATS)
+def test_nothing_is_fetched(builder, tmp_path):
+    made = [builder.make(name, seed, skill) for name, skill in (("los", 1.0), ("ce", 0.0)) for seed in range(2)]
+    paths = leaderboard(made).write(tmp_path / "out", FORMATS)
     html = next(path for path in paths if path.suffix == ".html").read_text()
     assert "default-src 'none'" in html
     outside = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.DOTALL)
@@ -72,3 +73,23 @@ def test_text_from_records_cannot_end_the_script(builder):
     html = page(boards(from_records([record])), registered())
     assert html.count("</script>") == 2
     assert "</script><script>alert(1)</script>" in json.dumps(read_data(html), ensure_ascii=False)
+
+
+def test_one_row_far_away_flattens_no_other():
+    assert _scale([0.4, 0.41, 0.42, 0.43, 0.44, 0.18]) == (0.4, 0.44)
+    assert _scale([0.4, 0.44]) == (0.4, 0.44)
+
+
+def test_pairs_links_and_places_without_letters(results):
+    (board, *_) = read_data(page(leaderboard(results).boards, registered()))["boards"]
+    (pair,) = board["pairs"][0]
+    assert pair[0] == pytest.approx(board["rows"][0]["mean"] - board["rows"][1]["mean"], abs=2e-5)
+    assert pair[1] > 0
+    at = [column["key"] for column in board["columns"]].index("rank")
+    assert all(re.fullmatch(r"\d+(-\d+)?", row["cells"][at]["t"]) for row in board["rows"])
+    assert "letter" not in " ".join(board["notes"])
+    (row, *_) = boards(load_records(results))[0].rows
+    row.runs.columns["paper"][row.positions[0]] = "Sun et al., Title, ICLR 2025; code bilibili/LOS"
+    paper, code = _links(row)
+    assert paper == ("paper", "https://www.semanticscholar.org/search?q=Sun%20et%20al.%2C%20Title%2C%20ICLR%202025")
+    assert code == ("code bilibili/LOS", "https://github.com/bilibili/LOS")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +109,53 @@ def test_a_detail_opens_by_click_and_by_key_and_closes(opened):
     assert "epsilon" in detail.inner_text()
     opened.locator("#measured button.name").first.press("Enter")
     assert detail.count() == 0
+    assert opened.evaluate("document.activeElement.innerText") == names(opened)[0]  # the name keeps the focus
+
+
+def test_what_was_chosen_stands_in_the_address(opened):
+    opened.locator("#choice summary").click()
+    opened.locator("#choice input[value=nll]").check()
+    opened.locator("#choice summary").click()
+    opened.locator("#measured th button", has_text="NLL").click()
+    for label in ("compare los", "compare joint"):
+        opened.get_by_label(label, exact=True).check()
+    assert "los minus joint: " in opened.locator("#compare").inner_text()
+    assert "paired over seeds and test images" in opened.locator("#compare").inner_text()
+    shown = [opened.locator(one).inner_text() for one in ("#measured thead", "#compare", "#measured th[aria-sort]")]
+    opened.reload()
+    assert [opened.locator(one).inner_text() for one in ("#measured thead", "#compare", "#measured th[aria-sort]")] == shown
+    assert opened.evaluate("document.documentElement.scrollWidth") == opened.viewport_size["width"]
+
+
+def test_what_is_shown_is_downloaded(opened):
+    opened.locator("#filter").fill("tuned")
+    with opened.expect_download() as download:
+        opened.locator("#download").click()
+    lines = list(csv.reader(Path(download.value.path()).read_text().splitlines()))
+    assert lines[0][:3] == ["Strategy", "Rank", "Accuracy"]
+    assert [line[0] for line in lines[1:]] == ["tau_norm (tuned)"]
+
+
+CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (node) => { for (; node; node = node.parentElement) { const c = parse(getComputedStyle(node).backgroundColor); if (c.length < 4 || c[3] === 1) return c; } return [255, 255, 255]; };
+  const low = [];
+  for (const node of document.querySelectorAll("body *")) {
+    if (!node.checkVisibility() || ![...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim())) continue;
+    const [a, b] = [light(parse(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) low.push(node.className + " " + node.textContent.slice(0, 40) + " " + (a + 0.05) / (b + 0.05));
+  }
+  return low;
+}"""
+
+
+def test_all_text_has_contrast_in_both_themes(opened):
+    opened.locator(ROWS).first.click()
+    opened.locator("#legend summary").click()
+    assert opened.evaluate(CONTRASTS) == []
+    opened.locator("#theme").click()
+    assert opened.evaluate(CONTRASTS) == []
 
 
 def test_both_themes(opened):
@@ -136,10 +185,11 @@ def test_plots_are_drawn_and_grow(opened):
     figures = opened.locator("figure")
     assert figures.count() > 9
     assert opened.evaluate("[...document.querySelectorAll('figure img')].every((image) => image.complete && image.naturalWidth > 100)")
-    figures.first.click()
-    assert opened.locator("#large").is_visible()
-    opened.keyboard.press("Escape")
-    assert not opened.locator("#large").is_visible()
+    for enlarge in (figures.first.click, lambda: opened.locator("figure button").first.press("Enter")):
+        enlarge()
+        assert opened.locator("#large").is_visible()
+        opened.keyboard.press("Escape")
+        assert not opened.locator("#large").is_visible()
 
 
 def test_the_legend_and_published_numbers(opened):

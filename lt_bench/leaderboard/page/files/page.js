@@ -1,7 +1,6 @@
-"use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const state = { board: 0, sort: null, descending: true, open: new Set() };
+const state = { board: 0, sort: null, descending: true, open: new Set(), columns: null, compared: [] };
 const MISSING = "–";
 
 function make(tag, attributes, ...children) {
@@ -27,27 +26,29 @@ function titled(text) {
   return title;
 }
 
-// The objective on the board's common scale: pale bar over test images, dark line over seeds, dot at the mean, dashed line at the untouched stage-1 head.
+// The objective on the board's common scale, beyond whose ends a triangle points: pale bar over test images, dark line over seeds, dot at the mean, dashed line at the untouched stage-1 head.
 function interval(row, board) {
   const [low, high] = board.scale;
-  const at = (value) => (5 + (150 * (value - low)) / (high - low || 1)).toFixed(1);
+  const at = (value) => (5 + 150 * Math.min(1, Math.max(0, (value - low) / (high - low || 1)))).toFixed(1);
   const svg = drawn("svg", { class: "interval", viewBox: "0 0 160 20", role: "img" });
   svg.append(titled("pale: 95 % over test images; line: 95 % over seeds" + (board.baseline === null ? "" : "; dashed: the untouched stage-1 head")));
   if (board.baseline !== null) svg.append(drawn("line", { class: "baseline", x1: at(board.baseline), x2: at(board.baseline), y1: 0, y2: 20 }));
   if (row.images) svg.append(drawn("line", { class: "images", x1: at(row.images[0]), x2: at(row.images[1]), y1: 10, y2: 10 }));
   if (row.seeds) svg.append(drawn("line", { class: "seeds", x1: at(row.seeds[0]), x2: at(row.seeds[1]), y1: 10, y2: 10 }));
-  svg.append(drawn("circle", { cx: at(row.mean), cy: 10, r: 4.5 }));
+  if (row.mean < low) svg.append(drawn("path", { class: "beyond", d: "M9 4 L1 10 L9 16 Z" }));
+  else if (row.mean > high) svg.append(drawn("path", { class: "beyond", d: "M151 4 L159 10 L151 16 Z" }));
+  else svg.append(drawn("circle", { cx: at(row.mean), cy: 10, r: 4.5 }));
   return svg;
 }
 
-// Possible places among all rows of the board, then the letters of the groups.
+// Possible places among all rows of the board.
 function rank(row, board) {
-  const { first, last, letters } = row.standing;
+  const { first, last } = row.standing;
   const step = 44 / board.rows.length;
   const svg = drawn("svg", { class: "places", viewBox: "0 0 44 8", role: "img" }, titled(`places ${first} to ${last} of ${board.rows.length} are possible`));
   svg.append(drawn("rect", { class: "track", x: 0, y: 2, width: 44, height: 4, rx: 2 }));
   svg.append(drawn("rect", { class: "span", x: (step * (first - 1)).toFixed(1), y: 1, width: Math.max(step * (last - first + 1), 3).toFixed(1), height: 6, rx: 2 }));
-  return make("span", { class: "rank" }, make("span", {}, first === last ? String(first) : first + "–" + last), svg, make("span", { class: "letters" }, letters));
+  return make("span", { class: "rank" }, make("span", {}, first === last ? String(first) : first + "–" + last), svg);
 }
 
 // A long strategy name may break after an underscore.
@@ -78,6 +79,7 @@ function detail(row, board, width) {
   });
   const facts = make("dl", { class: "facts" });
   for (const [name, value] of Object.entries(row.facts)) facts.append(fact(name, value, value.length > 44));
+  if (row.links.length) inside.append(make("p", { class: "links" }, ...row.links.map(([title, address]) => make("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, title))));
   inside.append(make("h3", {}, "Measured"), measured, make("h3", {}, "Strategy and provenance"), facts);
   return make("tr", { class: "detail" }, make("td", { colspan: width }, inside));
 }
@@ -127,7 +129,7 @@ function header(board, index, title, about, classes) {
 function table() {
   const board = data.boards[state.board];
   const everything = byId("all").checked;
-  const shown = board.columns.map((column, index) => ({ column, index })).filter(({ column }) => everything || column.main);
+  const shown = shownColumns(board);
   header.count = 0;
   const head = make("tr", {}, header(board, -1, "Strategy", "", ""));
   for (const { column, index } of shown) {
@@ -142,13 +144,15 @@ function table() {
   const body = make("tbody", {});
   for (const row of rows) {
     const toggle = () => {
+      const typed = document.activeElement === name;
       state.open.has(row.label) ? state.open.delete(row.label) : state.open.add(row.label);
       table();
+      if (typed) byId("measured").querySelectorAll("button.name")[rows.indexOf(row)].focus();
     };
     const open = state.open.has(row.label);
     const line = make("tr", { class: row.standing && row.standing.first === 1 ? "row top" : "row", onclick: () => getSelection().isCollapsed && toggle() });
     const name = make("button", { class: "name", type: "button", "aria-expanded": String(open) }, ...breakable(row.name));
-    line.append(make("td", {}, name, row.tag ? make("span", { class: "pill" }, row.tag) : null, row.rest ? make("span", { class: "pm" }, " " + row.rest) : null));
+    line.append(make("td", {}, pick(row), name, row.tag ? make("span", { class: "pill" }, row.tag) : null, row.rest ? make("span", { class: "pm" }, " " + row.rest) : null));
     for (const { column, index } of shown) {
       line.append(cellNode(row, index, column, board));
       if (column.key === board.lead) line.append(make("td", { class: "text" }, interval(row, board)));
@@ -157,9 +161,11 @@ function table() {
     if (open) body.append(detail(row, board, head.children.length));
   }
   const before = byId("measured").scrollLeft;
-  byId("measured").replaceChildren(make("table", { class: everything ? "everything" : null }, make("thead", {}, head), body));
+  byId("measured").replaceChildren(make("table", { class: everything || state.columns ? "everything" : null }, make("thead", {}, head), body));
   byId("measured").scrollLeft = before;
-  byId("count").textContent = rows.length + " of " + board.rows.length + " rows. Click a row for its details, a heading to sort." + (board.rows[0].standing ? " A blue edge: may be the best." : "") + (everything ? "" : " All columns show every interval.");
+  compare(board, shown);
+  remember();
+  byId("count").textContent = rows.length + " of " + board.rows.length + " rows. Click a row for its details, a heading to sort." + (board.rows[0].standing ? " A blue edge: may be the best. Tick two or three rows to compare them." : "") + (everything ? "" : " All columns show every interval.");
 }
 
 // Columns of numbers stand at the right, long texts wrap.
@@ -178,7 +184,7 @@ function plain(title, note, columns, rows) {
 
 // Several panels side by side need the whole width.
 function figure(plot) {
-  const image = make("img", { src: plot.src, alt: plot.caption });
+  const image = make("img", { src: plot.src, alt: "" });
   const enlarge = () => {
     const large = byId("large");
     large.querySelector("img").setAttribute("src", plot.src);
@@ -186,7 +192,7 @@ function figure(plot) {
     large.querySelector("p").textContent = plot.caption;
     large.showModal();
   };
-  const node = make("figure", { onclick: enlarge }, image, make("figcaption", {}, plot.caption));
+  const node = make("figure", {}, make("button", { type: "button", class: "enlarge", "aria-label": "Enlarge: " + plot.caption, onclick: enlarge }, image), make("figcaption", {}, plot.caption));
   image.addEventListener("load", () => node.classList.toggle("wide", image.naturalWidth > 1.75 * image.naturalHeight));
   return node;
 }
@@ -215,14 +221,14 @@ function show() {
 
 function choose(index) {
   state.board = index;
-  state.sort = null;
   state.open.clear();
+  Object.assign(state, { sort: null, descending: true, compared: [] }, state.recalled, { recalled: null });
   const board = data.boards[index];
   byId("dataset").value = board.dataset;
   const same = data.boards.map((other, position) => ({ other, position })).filter(({ other }) => other.dataset === board.dataset);
   byId("protocol").replaceChildren(...same.map(({ other, position }) => make("option", { value: position }, other.setting)));
   byId("protocol").value = String(index);
-  history.replaceState(null, "", "#" + board.slug);
+  choices(board);
   show();
 }
 
@@ -231,9 +237,15 @@ byId("dataset").append(...datasets.map((name) => make("option", { value: name },
 byId("dataset").addEventListener("change", (event) => choose(data.boards.findIndex((board) => board.dataset === event.target.value)));
 byId("protocol").addEventListener("change", (event) => choose(Number(event.target.value)));
 byId("filter").addEventListener("input", table);
-byId("all").addEventListener("change", table);
+byId("all").addEventListener("change", () => {
+  state.columns = null;
+  choices(data.boards[state.board]);
+  table();
+});
 byId("large").addEventListener("click", (event) => event.target.tagName !== "IMG" && byId("large").close());
 const root = document.documentElement;
 root.dataset.theme = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 byId("theme").addEventListener("click", () => (root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark"));
-choose(Math.max(0, data.boards.findIndex((board) => "#" + board.slug === location.hash)));
+byId("download").addEventListener("click", download);
+window.addEventListener("hashchange", recall);
+recall();
