@@ -32,6 +32,13 @@ def test_every_guarantee_names_tests_that_exist(line):
         assert name in functions_of(path), f"{path} has no test {name}"
 
 
+def test_the_page_says_what_the_campaign_of_faults_counted():
+    table = (ROOT / "benchmarks" / "results" / "faults" / "faults.md").read_text(encoding="utf-8")
+    counts = re.findall(r"\d+", re.findall(r"^\| all \|.+", table, re.MULTILINE)[0])
+    sentence = "planned {} trials, and tried {}: {} survived, with {} wrong numbers, {} tracebacks and {} lost files"
+    assert sentence.format(*counts) in TEXT
+
+
 def test_every_kind_of_file_is_in_the_trust_model():
     """SECURITY.md has a line for each ending that the suite reads, on one of its two lists."""
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
