@@ -36,6 +36,7 @@ from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.audit import as_arguments
 from lt_bench.features.cache import FeatureCache
+from lt_bench.features.collapse import feature_collapse
 from lt_bench.features.from_arrays import Source, checked_split, prepare_arrays, write_prepared
 from lt_bench.features.locate import find_cache, known_as
 from lt_bench.features.manifest import read_manifest
@@ -138,6 +139,10 @@ class Cache(FeatureCache):
         info = self.manifest.dataset
         size = f"{sum(info.train_counts):,} x {self.manifest.backbone.dim}, K = {info.num_classes:,}"
         return f"Cache({self.manifest.name!r}, {size}, key {self.key}, {str(self.path)!r})"
+
+    def collapse(self) -> dict[str, float]:
+        """Within- over between-class scatter of each split, as of ``features.collapse.feature_collapse``: far smaller on train than on unseen images where stage 1 memorised."""
+        return {split: feature_collapse(self, split) for split in ("train", "val", "test") if self.has(split)}
 
     def bench(self, accelerator: str = "auto") -> CacheSource:
         """The cache opened for fits; features are loaded once and stay with this object."""

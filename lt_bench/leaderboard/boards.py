@@ -304,6 +304,8 @@ def one_board(runs: Runs, objective: str | None = None, **chosen: str) -> BoardR
 def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]], named: str | None) -> BoardRows:
     labels = row_labels(list(members))
     for key, positions in members.items():
+        if runs.columns["family"][positions[0]] == "control":
+            labels[key] += " (control)"
         if any(isinstance(one, str) and one != PASSED for one in runs.columns["contract"][positions]):
             labels[key] += " (fails lt-bench check)"
         if signs := signs_in(runs, positions):

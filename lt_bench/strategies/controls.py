@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from lt_bench.core.errors import UserError
+from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.hyper import hyper
+from lt_bench.strategies.linear_probe import Logistic
 from lt_bench.strategies.ncm import NCM
 from lt_bench.strategies.slots.inference import RandomScale
 
@@ -66,3 +69,33 @@ class OneImage(NCM):
         first = {int(label): int(row) for label, row in zip(labels.flip(0), order.flip(0), strict=True)}
         classes, rows = (torch.tensor(one, device=self.means.device) for one in (list(first), list(first.values())))
         self.means[classes] = self._centred(features[rows.to(features.device)].to(self.means))
+
+
+class ValidationProbe(Logistic):
+    """The linear probe of ``logistic`` on the validation images alone, which others only choose hyper-parameters on: what their labels are worth as training data.
+
+    A class without validation images falls behind by its bias. The training images are not looked at. The ridge is that of cross-validation on the shipped features.
+    """
+
+    name = "val_probe"
+    family = "control"
+    paper = "a control of ours, no paper"
+    grid = {}
+
+    ridge = 1e-2
+    iterations = 3000
+
+    @torch.no_grad()
+    def solve(self, train: FeatureSource) -> None:
+        """The optimum on the validation images of classes with training rows.
+
+        Raises:
+            UserError: there are none that the backbone has not seen.
+        """
+        if self.held_out is None:
+            raise UserError(
+                f"{self.name}: it trains on validation images that the backbone has not seen, and there are none here; take a cache that has them"
+            )
+        known = self.held_out.labels >= 0
+        features, labels = self.held_out.view("plain")[known], self.held_out.labels[known]
+        super().solve(FeatureSplit("val", ("plain",), (features,), labels, torch.arange(len(labels))))

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from lt_bench.bench.contract.subject import fit, job, problem
+from lt_bench.core.errors import UserError
 from lt_bench.engine.evaluate import evaluate
+from lt_bench.engine.heads.fit import fit_heads
 from lt_bench.strategies.registry import find
 
 COUNTS, DIM = (40, 18, 9, 5), 6
@@ -60,3 +62,14 @@ def test_one_image_of_each_class_is_its_own_nearest(on, form):
         assert nearest.values.tolist() == pytest.approx([0] * 4, abs=1e-9)
         assert labels[nearest.indices].tolist() == [0, 1, 2, 3]
     assert not torch.allclose(one(features.clone()), other(features.clone()))
+
+
+def test_the_probe_of_validation_is_the_logistic_one_on_these_rows(on):
+    rows = on.batch(20, torch.float64).features
+    probe, logistic = (head(on, name, ridge=0.1) for name in ("val_probe", "logistic"))  # of a problem, validation is the training rows
+    torch.testing.assert_close(probe(rows.clone()), logistic(rows.clone()), rtol=1e-6, atol=1e-6)
+
+
+def test_without_validation_the_probe_of_validation_is_refused(on):
+    with pytest.raises(UserError, match="val_probe: it trains on validation images"):
+        fit_heads([[job(find("val_probe"))]], on.facts, on.train, dtype=torch.float64)
