@@ -17,7 +17,7 @@ import yaml
 
 @dataclass(frozen=True)
 class Below:
-    """A row below ``joint`` on the same board; accuracies in per cent."""
+    """A row below ``joint`` on the same board; macro accuracies in per cent, on a balanced test set the share of images."""
 
     dataset: str
     backbone: str
@@ -28,16 +28,16 @@ class Below:
 
 
 def below_joint(table: Path) -> list[Below]:
-    """The rows of one ``leaderboard.csv`` whose accuracy is below that of ``joint`` on the same board, worst last."""
+    """The rows of one ``leaderboard.csv`` whose macro accuracy is below that of ``joint`` on the same board, worst last."""
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     board = ("dataset", "split_hash", "cache_key", "protocol", "mode")
-    joint = {tuple(row[name] for name in board): float(row["accuracy"]) for row in rows if row["strategy"] == "joint"}
+    joint = {tuple(row[name] for name in board): float(row["macro_accuracy"]) for row in rows if row["strategy"] == "joint"}
     found = []
     for row in rows:
         reference = joint.get(tuple(row[name] for name in board))
-        if reference is not None and float(row["accuracy"]) < reference:
-            found.append(Below(row["dataset"], row["backbone"], row["row"], row["strategy"], float(row["accuracy"]), reference))
+        if reference is not None and float(row["macro_accuracy"]) < reference:
+            found.append(Below(row["dataset"], row["backbone"], row["row"], row["strategy"], float(row["macro_accuracy"]), reference))
     return sorted(found, key=lambda one: (one.dataset, one.backbone, -one.accuracy))
 
 
@@ -52,7 +52,7 @@ def text(found: list[Below], reasons: dict[str, str]) -> str:
     Raises:
         KeyError: a strategy has no reason.
     """
-    head = "# Below the stage-1 head, and why\n\nMade by `benchmarks/below_joint.py` from the tables and reasons.yaml; test accuracies in per cent.\n\n"
+    head = "# Below the stage-1 head, and why\n\nMade by `benchmarks/below_joint.py` from the tables and reasons.yaml; test accuracies in per cent (macro accuracy; on a balanced test set the share of images).\n\n"
     lines = ["| data | backbone | row | accuracy | joint | why |", "|---|---|---|--:|--:|---|"]
     for one in found:
         why = " ".join(reasons[one.strategy].split())

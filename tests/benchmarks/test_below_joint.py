@@ -10,7 +10,7 @@ from lt_bench.strategies.registry import find
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ROOT / "benchmarks" / "results" / "all_strategies"
 
-HEAD = "dataset,split_hash,cache_key,protocol,mode,backbone,row,strategy,accuracy\n"
+HEAD = "dataset,split_hash,cache_key,protocol,mode,backbone,row,strategy,macro_accuracy\n"
 
 
 def test_rows_are_compared_with_joint_of_their_own_board(tmp_path: Path) -> None:
