@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from benchmarks.ours.boards import BOARDS, MISSING, Board
-from benchmarks.ours.rivals import OURS, RIVALS
+from benchmarks.ours.rivals import OURS, REFERENCES, RIVALS, points
 from lt_bench.bench.tuned import read_tuning
 from lt_bench.core.files import write_atomic, write_text
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
@@ -103,9 +103,14 @@ def shown(name: str) -> str:
 
 
 def point_of(result: Result) -> dict[str, Any]:
-    """The hyper-parameters of a row that were chosen."""
+    """The hyper-parameters of a row that were chosen; none where there was one point."""
     grid = (OURS | RIVALS).get(result.strategy, {})
-    return {name: value for name, value in result.row.hyperparameters.items() if name in grid}
+    return {} if len(points(grid)) == 1 else {name: value for name, value in result.row.hyperparameters.items() if name in grid}
+
+
+def lacking(results: dict[str, Result]) -> list[str]:
+    """Strategies of the protocol that a board has no result of."""
+    return [name for name in REFERENCES | RIVALS | OURS if name not in results]
 
 
 def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -126,6 +131,9 @@ def board_section(board: Board, results: dict[str, Result]) -> str:
         bold = f"**{shown(name)}**" if name in OURS else shown(name)
         lines.append([bold, val, f"{mean:.2f}", f"± {images:.2f}", f"± {classes:.2f}", spread, groups, point])
     heads = ["strategy", "validation", "test", "images", "classes", "SD of seeds", "many / medium / few", "chosen"]
+    title = f"## {board.words}\n\n"
+    if absent := lacking(results):
+        return f"{title}Not complete, and in no comparison: {', '.join(map(shown, absent))} not run yet.\n\n{table(heads, lines)}"
     best = best_rival(results)
     gaps = [
         f"{shown(name)} {mean:+.2f} (± {images:.2f} over images, ± {classes:.2f} over classes)"
@@ -133,7 +141,7 @@ def board_section(board: Board, results: dict[str, Result]) -> str:
         if name in results
         for mean, images, classes in [results[name].over(results[best])]
     ]
-    return f"## {board.words}\n\n{table(heads, lines)}\n\nLess the best rival, {shown(best)}: {'; '.join(gaps)}."
+    return f"{title}{table(heads, lines)}\n\nLess the best rival, {shown(best)}: {'; '.join(gaps)}."
 
 
 def best_rival(results: dict[str, Result]) -> str:
@@ -142,16 +150,14 @@ def best_rival(results: dict[str, Result]) -> str:
 
 
 def verdict(by_board: dict[Board, dict[str, Result]]) -> str:
-    """Mean differences of ours over boards, with boards as units: to the best rival of each board, and to each rival."""
+    """Mean differences of ours over complete boards, with boards as units: to the best rival of each board, and to each rival."""
     lines = []
     for name in OURS:
-        of = [results for results in by_board.values() if name in results]
-        if not of:
-            continue
+        of = list(by_board.values())
         pairs: dict[str, list[float]] = {"best rival": [results[name].mean - results[best_rival(results)].mean for results in of]}
         for rival in RIVALS:
-            pairs[rival] = [results[name].mean - results[rival].mean for results in of if rival in results]
-        for rival, gaps in ((rival, gaps) for rival, gaps in pairs.items() if gaps):
+            pairs[rival] = [results[name].mean - results[rival].mean for results in of]
+        for rival, gaps in pairs.items():
             mean, half = with_interval(np.array(gaps))
             won = f"{sum(gap > 0 for gap in gaps)} of {len(gaps)}"
             text = rival if rival == "best rival" else shown(rival)
@@ -210,6 +216,7 @@ def draw(path: Path, by_board: dict[Board, dict[str, Result]]) -> None:
 def page(by_board: dict[Board, dict[str, Result]]) -> str:
     """README.md of the results."""
     missing = [board.words for board in BOARDS if board not in by_board]
+    complete = {board: results for board, results in by_board.items() if not lacking(results)}
     parts = [
         "# The protocol, run",
         "Made by `python -m benchmarks.ours.protocol` and `python -m benchmarks.ours.judge`; ../README.md has the protocol. Macro accuracies in per cent, ± half-widths of 95 % "
@@ -217,8 +224,8 @@ def page(by_board: dict[Board, dict[str, Result]]) -> str:
         "point; the column of validation is of the three seeds that test was read with. Plankton's test set is as imbalanced as its training set, so macro accuracy is not the share of images there.",
         "![Test accuracies by board](boards.png)",
         "## Over boards",
-        f"Boards as units, {len(by_board)} of them; Student's interval. They are fewer than an interval wants, and not independent: those of CIFAR-100-LT share their test images.",
-        verdict(by_board),
+        f"Boards as units, {len(complete)} of them complete; Student's interval. They are fewer than an interval wants, and not independent: those of CIFAR-100-LT share their test images.",
+        verdict(complete) if complete else "No board is complete.",
         "Not there: " + "; ".join([*MISSING, *missing]) + ".",
         *(board_section(board, results) for board, results in by_board.items()),
     ]  # fmt: skip

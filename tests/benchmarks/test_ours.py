@@ -44,6 +44,10 @@ def test_a_board_is_run_once_and_judged(tmp_path: Path, monkeypatch: pytest.Monk
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")} == before
     monkeypatch.setattr("sys.argv", ["judge", "--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")])
     judge.main()
+    assert "Not complete, and in no comparison: `los`, " in (tmp_path / "out" / "README.md").read_text()
+    monkeypatch.setattr(judge, "RIVALS", {"ncm": RIVALS["ncm"]})
+    monkeypatch.setattr(judge, "OURS", {"compose": OURS["compose"]})
+    judge.main()
     with (tmp_path / "out" / "runs.csv").open() as file:
         runs = {row["strategy"]: row for row in csv.DictReader(file)}
     gap = 100 * (float(runs["compose"]["test/macro_accuracy"]) - float(runs["ncm"]["test/macro_accuracy"]))
