@@ -9,6 +9,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -20,7 +22,7 @@ from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies.registry import find
 
-HEADS = ("lda", "knn")
+HEADS = ("knn", "lda")
 QUERIES, TEST = 512, 24_426
 FLOOR_ROWS = 1 << 14
 
@@ -32,49 +34,51 @@ def measure(setting: Setting) -> list[Figure]:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.speed.closed_form", name, setting.device], capture_output=True, text=True, check=True
         )
-        said = json.loads(done.stdout.splitlines()[-1])
-        note = f"peak resident memory {said['peak'] / 2**30:.2f} GiB ({said['peak'] / LIMIT:.2f} of 8 GiB)"
-        floor = said["fit_floor"]
-        figures.append(Figure("closed form", inat2018().label, f"{name}, fit", said["fit"], None, "products" if floor else None, said["fit"] / floor if floor else None, None, note))  # fmt: skip
-        whole = f"{QUERIES} queries; {TEST:,} test images would take {said['query'] * TEST:,.0f} s"
-        figures.append(Figure("closed form", inat2018().label, f"{name}, a query", said["query"], None, "products", said["query"] / said["query_floor"], None, whole))  # fmt: skip
+        costs = json.loads(done.stdout.splitlines()[-1])
+        most = f"peak resident memory {costs['peak'] / 2**30:.2f} GiB ({costs['peak'] / LIMIT:.2f} of 8 GiB)"
+        whole = f"{QUERIES} queries; {TEST:,} test images would take {costs['query'][0] * TEST:,.0f} s"
+        for part, note in (("fit", most), ("query", whole)):
+            floor = costs[f"{part}_floor"]
+            wall, cpu = costs[part]
+            ratio, cpu_ratio = (wall / floor[0], cpu / floor[1]) if floor else (None, None)
+            label = f"{name}, {part}"
+            figures.append(Figure("closed form", inat2018().label, label, wall, cpu, "products" if floor else None, ratio, cpu_ratio, note))
     return figures
 
 
-def seconds_of_products(rows: int, inner: int, columns: int, device: str, dtype: torch.dtype) -> float:
-    """Of a bare product (rows, inner) x (inner, columns)."""
+def clocked(function: Callable[[], object]) -> tuple[float, float]:
+    """Wall and process seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def products(rows: int, inner: int, columns: int, device: str, dtype: torch.dtype, times: float) -> tuple[float, float]:
+    """Wall and process seconds of a bare product (rows, inner) x (inner, columns), times a number."""
     a, b = torch.randn(rows, inner, device=device, dtype=dtype), torch.randn(inner, columns, device=device, dtype=dtype)
     torch.mm(a, b)
-    started = time.perf_counter()
-    torch.mm(a, b)
-    return time.perf_counter() - started
+    wall, cpu = clocked(lambda: torch.mm(a, b))
+    return wall * times, cpu * times
 
 
-def one(name: str, device: str) -> dict[str, float]:
-    """Seconds and bytes of a head."""
+def one(name: str, device: str) -> dict[str, Any]:
+    """Wall and process seconds of a head's fit and of a query, of their products, and bytes."""
     size = inat2018()
     split, entry = size.split(device), find(name)
-    job = HeadJob(entry, entry.resolve("inat2018", None, {}), 0)
-    started = time.perf_counter()
-    fitted = fit_heads([[job]], size.facts(), split, Hardware("gpu" if device == "cuda" else "cpu"))[0]
-    fit, head = time.perf_counter() - started, fitted.head(0).inference_head()
+    job, fits = HeadJob(entry, entry.resolve("inat2018", None, {}), 0), []
+    fit = clocked(lambda: fits.extend(fit_heads([[job]], size.facts(), split, Hardware("gpu" if device == "cuda" else "cpu"))))
+    head = fits[0].head(0).inference_head()
     queries = torch.randn(QUERIES, size.dim, generator=torch.Generator().manual_seed(3)).relu().to(device)
-    started = time.perf_counter()
     with torch.inference_mode():
-        head(queries)
-    query, most = (time.perf_counter() - started) / QUERIES, peak(device)
-    del head, fitted, split
+        query = clocked(lambda: head(queries))
+    most = peak(device)
     N, K = sum(size.counts), len(size.counts)
-    part = N if name == "knn" else K  # what a query is multiplied with
-    by_part = seconds_of_products(QUERIES, size.dim, FLOOR_ROWS, device, torch.float32) / FLOOR_ROWS
-    scatter = seconds_of_products(size.dim, FLOOR_ROWS, size.dim, device, torch.float64) * N / FLOOR_ROWS
+    kept = N if name == "knn" else K  # rows that a query is multiplied with
+    by_query = products(QUERIES, size.dim, FLOOR_ROWS, device, torch.float32, kept / FLOOR_ROWS / QUERIES)
+    scatter = products(size.dim, FLOOR_ROWS, size.dim, device, torch.float64, N / FLOOR_ROWS) if name == "lda" else None
     return {
-        "fit": fit,
-        "query": query,
-        "peak": most,
-        "query_floor": by_part * part / QUERIES,
-        "fit_floor": scatter if name == "lda" else 0.0,
-    }
+        "fit": fit, "query": [seconds / QUERIES for seconds in query], "peak": most, "query_floor": by_query, "fit_floor": scatter,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
