@@ -161,7 +161,8 @@ def verdict(by_board: dict[Board, dict[str, Result]]) -> str:
             mean, half = with_interval(np.array(gaps))
             won = f"{sum(gap > 0 for gap in gaps)} of {len(gaps)}"
             text = rival if rival == "best rival" else shown(rival)
-            lines.append([shown(name), text, f"{mean:+.2f}", f"± {half:.2f}", won, f"{min(gaps):+.2f} to {max(gaps):+.2f}"])
+            interval = "one board" if math.isnan(half) else f"± {half:.2f}"
+            lines.append([shown(name), text, f"{mean:+.2f}", interval, won, f"{min(gaps):+.2f} to {max(gaps):+.2f}"])
     return table(["ours", "less", "mean over boards", "95 %", "boards ahead", "range"], lines)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import below_joint as module
 from lt_bench.strategies.registry import find
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ROOT / "benchmarks" / "results" / "all_strategies"
+RESULTS = ROOT / "benchmarks" / "results"
+TABLES = pytest.mark.parametrize("tables", [RESULTS / "all_strategies", RESULTS / "foundation"], ids=lambda path: path.name)
 
 HEAD = "dataset,split_hash,cache_key,protocol,mode,backbone,row,strategy,macro_accuracy\n"
 
@@ -23,15 +26,16 @@ def test_rows_are_compared_with_joint_of_their_own_board(tmp_path: Path) -> None
     assert (found.row, found.strategy, found.accuracy, found.joint) == ("los (tuned)", "los", 39.0, 40.0)
 
 
-def test_every_strategy_below_joint_has_a_reason_and_the_text_is_up_to_date() -> None:
-    tables = sorted(TABLES.rglob("leaderboard.csv"))
-    assert tables
-    found = [one for table in tables for one in module.below_joint(table)]
-    reasons = module.reasons_of(TABLES)
+@TABLES
+def test_every_strategy_below_joint_has_a_reason_and_the_text_is_up_to_date(tables: Path) -> None:
+    found = [one for table in sorted(tables.rglob("leaderboard.csv")) for one in module.below_joint(table)]
+    assert found
+    reasons = module.reasons_of(tables)
     assert {one.strategy for one in found} <= reasons.keys()
-    assert (TABLES / "BELOW_JOINT.md").read_text(encoding="utf-8") == module.text(found, reasons)
+    assert (tables / "BELOW_JOINT.md").read_text(encoding="utf-8") == module.text(found, reasons)
 
 
-def test_reasons_are_of_strategies_that_exist() -> None:
-    for name in module.reasons_of(TABLES):
+@TABLES
+def test_reasons_are_of_strategies_that_exist(tables: Path) -> None:
+    for name in module.reasons_of(tables):
         assert find(name).name == name

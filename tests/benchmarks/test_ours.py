@@ -53,6 +53,6 @@ def test_a_board_is_run_once_and_judged(tmp_path: Path, monkeypatch: pytest.Monk
     gap = 100 * (float(runs["compose"]["test/macro_accuracy"]) - float(runs["ncm"]["test/macro_accuracy"]))
     page = (tmp_path / "out" / "README.md").read_text()
     assert f"Less the best rival, `ncm`: `joint + match_prior` {gap:+.2f} (" in page
-    assert f"| `joint + match_prior` | best rival | {gap:+.2f} | ± nan | {int(gap > 0)} of 1 |" in page
+    assert f"| `joint + match_prior` | best rival | {gap:+.2f} | one board | {int(gap > 0)} of 1 |" in page
     with (tmp_path / "out" / "points.csv").open() as file:
         assert [row["strategy"] for row in csv.DictReader(file)] == ["ncm"] * 3
