@@ -293,6 +293,7 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypa
     assert (tmp_path / "full" / "classifier.pt2").read_text() == "of my own"
 
 
+@pytest.mark.slow
 def test_onnx_gives_the_same_logits(exported, trained, tmp_path):
     import onnxruntime  # takes a second
 

@@ -126,6 +126,7 @@ def test_no_prediction_is_of_a_head_that_saw_the_row_or_the_fold(bench):
     assert (ground.fold[bench.split("train").labels == K - 1] == -1).all()  # a class of one always trains
 
 
+@pytest.mark.slow  # tests/leaderboard/choice holds the same of scores that are drawn
 def test_it_is_honest_where_labels_say_nothing():
     estimates, best = [], []
     for seed in range(4):

@@ -10,6 +10,7 @@ from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.leaderboard import FORMATS, leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.page.page import _links, _scale, page
+from lt_bench.leaderboard.plots.draw import PLOTS
 from lt_bench.leaderboard.tables.columns import registered
 from lt_bench.results.store import Store
 
@@ -54,7 +55,9 @@ def test_the_page_holds_what_the_records_say(results, tmp_path):
     assert leaderboard(results).write(tmp_path / "again", ["html"])[0].read_bytes() == path.read_bytes()
 
 
-def test_nothing_is_fetched(builder, tmp_path):
+def test_nothing_is_fetched(builder, tmp_path, monkeypatch):
+    some = {name: PLOTS[name] for name in ("accuracy_by_size", "head_against_tail")}  # tests/leaderboard/plots draws every one
+    monkeypatch.setattr("lt_bench.leaderboard.plots.draw.PLOTS", some)
     made = [builder.make(name, seed, skill) for name, skill in (("los", 1.0), ("ce", 0.0)) for seed in range(2)]
     paths = leaderboard(made).write(tmp_path / "out", FORMATS)
     html = next(path for path in paths if path.suffix == ".html").read_text()
@@ -62,7 +65,7 @@ def test_nothing_is_fetched(builder, tmp_path):
     outside = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.DOTALL)
     assert re.findall(r"(?:src|href)\s*=|url\(|@import|https?://(?!www\.w3\.org/2000/svg)", outside) == []
     plots = [plot for board in read_data(html)["boards"] for plot in board["plots"]]
-    assert len(plots) > 9
+    assert len(plots) == len(some)
     assert all(plot["src"].startswith("data:image/svg+xml;base64,") and plot["caption"] for plot in plots)
     assert not re.search(r"/\*(CSS|JS|DATA)\*/", html)
 
