@@ -62,6 +62,7 @@ NOT_RUN = {
     "--logger tensorboard": "needs tensorboard",
     "wandb dashboard": "needs an account",
     "--names names.yaml": "needs rows and names of the reader's own; tests/leaderboard/tables/test_selection.py has some",
+    "my_submission": "needs records of a strategy of one's own; tests/bench/test_submission.py has some",
     "--slurm": "needs a cluster",
     "torchrun": "needs several machines",
     "srun": "needs a cluster",

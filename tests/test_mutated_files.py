@@ -38,7 +38,9 @@ from lt_bench.engine.checkpoints import resumed
 from lt_bench.features.cache import open_cache
 from lt_bench.features.import_arrays import import_features
 from lt_bench.leaderboard.load import load_records
-from lt_bench.results.store import Store, read_record
+from lt_bench.results.statement import read_statement, statement_of
+from lt_bench.results.store import SUBMISSION, Store, read_record
+from lt_bench.results.verified import Verification, read_verified, write_verified
 
 CASES = 31
 """Of every kind of file; together more than a thousand."""
@@ -118,7 +120,12 @@ def _records(home, builder):
     def arrays(_):
         return {name: array.tolist() for name, array in store.arrays(record.id).items()}
 
+    statement = statement_of([record], "A. Person", "https://example.org", None).to_json()
+    (home / SUBMISSION).write_text(json.dumps(statement))
+    again = Verification(record.to_json()["seal"], 0.0, "test/accuracy", 1e-5, "revision 1", record.environment, record.time.finished)
     return {
+        "statement": Kind(home / SUBMISSION, lambda p: read_statement(p.parent), True, [damaged, odd_json, odd_json]),
+        "verified": Kind(write_verified(home, {record.id: again}), lambda p: read_verified(p.parent), True, [damaged, odd_json, odd_json]),
         "record": Kind(path, lambda p: read_record(p).to_json(), True, [damaged, odd_json, odd_json]),
         "records of a board": Kind(path, lambda p: load_records(p.parent.parent).frame.drop(columns="path").to_csv(), True, [damaged, odd_json, odd_json]),
         "predictions": Kind(predictions, arrays, True, [damaged, odd_arrays]),
@@ -295,7 +302,7 @@ def _drawn(kind, intact, position, folder):
 
 
 NAMES = [
-    "record", "records of a board", "predictions", "manifest", "part of a cache", "tuning", "npz", "npy", "labels", "safetensors", "parquet", "class names",
+    "statement", "verified", "record", "records of a board", "predictions", "manifest", "part of a cache", "tuning", "npz", "npy", "labels", "safetensors", "parquet", "class names",
     "image, jpg", "image, gif", "image, tif", "image, webp", "image, bmp", "image, png", "table", "table, parquet", "small images, parquet", "list", "iNaturalist", "suite",
     "configuration", "key map", "plan of stage 1", "weights", "weights, legacy", "weights of the suite", "export", "tensors of an export", "checkpoint",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
+from typing import Any
 
 from lt_bench.bench.execute import BEST_EPOCH, MeasuredHead, fit_and_measure
 from lt_bench.bench.options import Accelerator, RunOptions, StrategyChoice, VerifyOptions
@@ -24,7 +25,7 @@ from lt_bench.results.differences import environments_differ
 from lt_bench.results.record import MATMUL, RunRecord
 from lt_bench.results.store import read_record
 from lt_bench.strategies.registry import find
-from lt_bench.strategies.revisions import code_of
+from lt_bench.strategies.revisions import Code, code_of
 
 
 def verify(options: VerifyOptions) -> tuple[RunRecord, dict[str, float]]:
@@ -71,10 +72,7 @@ def check_repeats(options: VerifyOptions, record: RunRecord, differences: dict[s
 
 def likely_causes(record: RunRecord) -> str:
     """Likely causes that a record does not repeat here: an unstable fit, other code, other versions, another machine; the text begins with a semicolon."""
-    here = environment(
-        device_name(Hardware(accelerator_of(record)).device), record.environment["devices"], threads=record.environment["threads"]
-    )
-    differing = environments_differ(record.environment, here)
+    differing = environments_differ(record.environment, environment_for(record))
     causes = []
     if changed := changed_code(record):
         causes.append(f"the code differs ({changed})")
@@ -85,13 +83,25 @@ def likely_causes(record: RunRecord) -> str:
     return said + ("; " + "; ".join(causes) if causes else "" if said else "; code, versions and hardware are those of the record")
 
 
+def environment_for(record: RunRecord) -> dict[str, Any]:
+    """The environment of this process, in which a record is repeated."""
+    device = device_name(Hardware(accelerator_of(record)).device)
+    return environment(device, record.environment["devices"], threads=record.environment["threads"])
+
+
 def changed_code(record: RunRecord) -> str:
     """The files whose code is not that of a record, or the revisions then and now; empty where the program is the same."""
     code = code_of(find(record.identity.strategy), record.identity.hyperparameters)
-    if code.text == record.identity.code:
-        return ""
-    files = sorted(name for name in {**record.strategy.files, **code.parts} if record.strategy.files.get(name) != code.parts.get(name))
-    return ", ".join(files) or f"then {record.identity.code}, now {code.text}"
+    return (
+        ""
+        if code.text == record.identity.code
+        else ", ".join(changed_files(record, code)) or f"then {record.identity.code}, now {code.text}"
+    )
+
+
+def changed_files(record: RunRecord, code: Code) -> list[str]:
+    """The files whose code is not that of a record."""
+    return sorted(name for name in {**record.strategy.files, **code.parts} if record.strategy.files.get(name) != code.parts.get(name))
 
 
 def unstable(record: RunRecord) -> str:

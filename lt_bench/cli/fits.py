@@ -25,6 +25,7 @@ from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.bench.tuning.tune import check_validation, tune, validation_entry, write_tuning
 from lt_bench.bench.validation import Validation, validation_text
 from lt_bench.bench.verify import check_repeats, verify
+from lt_bench.bench.verify_submission import verify_submission
 from lt_bench.cli.output import Output
 from lt_bench.cli.progress import Display
 from lt_bench.core.errors import UserError
@@ -34,7 +35,9 @@ from lt_bench.engine.heads.fit import Hardware
 from lt_bench.leaderboard.objective.objective import explained, objective_of
 from lt_bench.leaderboard.tables.terminal import run_table
 from lt_bench.results.health import unhealthy, warnings_of
+from lt_bench.results.statement import submission_of
 from lt_bench.results.store import Store
+from lt_bench.results.verified import VERIFIED
 from lt_bench.strategies.registry import find
 
 
@@ -192,12 +195,33 @@ def verify_verb(options: VerifyOptions, output: Output) -> None:
     Raises:
         UserError: as ``bench.verify.verify``; or a metric differs by more than the tolerance.
     """
+    folder = None if options.record is None else submission_of(options.record)
+    if folder is not None:
+        _verify_submission(folder, options, output)
+        return
     record, differences = verify(options)
     worst = max(differences, key=lambda name: differences[name])
     largest = f"largest difference {differences[worst]:.2g} ({worst})" if differences[worst] else "all are the same to the last digit"
     output.say(f"{len(differences)} metrics compared; {largest}, tolerance {options.tolerance:g}")
     output.data({"record": options.record, "tolerance": options.tolerance, "differences": differences})
     check_repeats(options, record, differences)
+
+
+def _verify_submission(folder: Path, options: VerifyOptions, output: Output) -> None:
+    """A line for each record, and what repeats in ``verified.json``."""
+    failed: list[UserError] = []
+    rows = []
+    for record, outcome in verify_submission(folder, options):
+        if isinstance(outcome, UserError):
+            failed.append(outcome)
+            continue
+        output.say(f"{record.strategy.name}-{record.id}: verified; largest difference {outcome.difference:.2g} ({outcome.metric})")
+        rows.append({"record": record.id, "difference": outcome.difference, "metric": outcome.metric})
+    output.say(f"wrote {folder / VERIFIED}")
+    output.data({"folder": folder, "tolerance": options.tolerance, "verified": rows, "failed": [str(error) for error in failed]})
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if failed[1:] else ""
+        raise UserError(f"{failed[0]}{more}")
 
 
 def check_verb(options: CheckOptions, output: Output) -> None:

@@ -27,12 +27,14 @@ from lt_bench.bench.options import (
 from lt_bench.bench.planning import require_grid
 from lt_bench.bench.requirements import check_seeds, check_workers, default_backbone, require_file, require_images, suite_path
 from lt_bench.bench.sources.find_cache import find_fitting
+from lt_bench.bench.submission import check_submission
 from lt_bench.bench.tuned import chosen
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import layout
 from lt_bench.deploy.files import read_description
 from lt_bench.features.manifest import read_manifest
 from lt_bench.leaderboard.objective.objective import check_objective
+from lt_bench.results.statement import submission_of
 from lt_bench.results.store import read_record
 from lt_bench.strategies.registry import find
 
@@ -128,9 +130,13 @@ def export(options: ExportOptions) -> None:
 
 
 def verify(options: VerifyOptions) -> None:
-    """The record and the weights."""
+    """The record or submission, and the weights."""
     if options.record is None:
         raise UserError("verify needs the JSON file of a record, whose path a run prints")
+    if (folder := submission_of(options.record)) is not None:
+        check_submission(folder)
+        if options.record.is_dir():
+            return
     _require_record(options.record, options.weights)
     read_record(options.record)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lt_bench.bench.choosing.predictions import CHOICES, read_predictions
 from lt_bench.bench.options import ValidateOptions
+from lt_bench.bench.submission import submission_faults
 from lt_bench.bench.tuned import read_tuning, record_or_tuning
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
@@ -18,9 +19,10 @@ from lt_bench.core.seals import archive_holds, read_json_object
 from lt_bench.deploy.files import DESCRIPTION, faults_of
 from lt_bench.features.manifest import MANIFEST_NAME
 from lt_bench.leaderboard.stats.kept import KEPT_NAME, read_kept
-from lt_bench.results.store import record_faults
+from lt_bench.results.store import SUBMISSION, record_faults
+from lt_bench.results.verified import VERIFIED
 
-RECORD, TUNING, CACHE, EXPORT, STAGE1, CHECKPOINT, WEIGHTS, STATISTICS, HELD_OUT = (
+RECORD, TUNING, CACHE, EXPORT, STAGE1, CHECKPOINT, WEIGHTS, STATISTICS, HELD_OUT, SUBMITTED = (
     "record",
     "tuning",
     "cache",
@@ -30,6 +32,7 @@ RECORD, TUNING, CACHE, EXPORT, STAGE1, CHECKPOINT, WEIGHTS, STATISTICS, HELD_OUT
     "weights",
     "kept statistics",
     "held-out predictions",
+    "submission",
 )
 PLAN, LOG = "plan.json", "log.csv"
 RESTORE = "restore it from a copy"
@@ -84,11 +87,11 @@ def items_at(path: Path) -> Iterator[tuple[Path, str]]:
         if (kind := _kind_of_file(path)) is not None:
             yield (
                 (path.parent, kind)
-                if kind in (EXPORT, CACHE, STAGE1)
+                if kind in (EXPORT, CACHE, STAGE1, SUBMITTED)
                 else (path.with_suffix(".json") if path.suffix == ".npz" else path, kind)
             )
         return
-    for name, kind in ((DESCRIPTION, EXPORT), (MANIFEST_NAME, CACHE)):
+    for name, kind in ((DESCRIPTION, EXPORT), (MANIFEST_NAME, CACHE), (SUBMISSION, SUBMITTED)):
         if (path / name).exists():
             yield path, kind
             return
@@ -107,7 +110,7 @@ def items_at(path: Path) -> Iterator[tuple[Path, str]]:
 
 def _kind_of_file(path: Path) -> str | None:
     """The kind of a file, by its name where that says it, so that a damaged one is named and not passed over."""
-    by_name = {DESCRIPTION: EXPORT, MANIFEST_NAME: CACHE, PLAN: STAGE1}
+    by_name = {DESCRIPTION: EXPORT, MANIFEST_NAME: CACHE, PLAN: STAGE1, SUBMISSION: SUBMITTED, VERIFIED: SUBMITTED}
     if path.name in by_name:
         return by_name[path.name]
     if path.suffix == ".json" and path.parent.name == CHOICES and _RECORD_NAME.fullmatch(path.stem):
@@ -187,10 +190,10 @@ def _held_out(path: Path) -> list[str]:
 
 
 def _plural(kind: str, count: int) -> str:
-    return "s" if count != 1 and kind in (RECORD, TUNING, CACHE, EXPORT, CHECKPOINT) else ""
+    return "s" if count != 1 and kind in (RECORD, TUNING, CACHE, EXPORT, CHECKPOINT, SUBMITTED) else ""
 
 
 _CHECKS: dict[str, Callable[[Path], list[str]]] = {
     RECORD: record_faults, TUNING: _tuning, CACHE: _cache, EXPORT: faults_of, STAGE1: _stage1, CHECKPOINT: _checkpoint, WEIGHTS: _weights,
-    STATISTICS: _statistics, HELD_OUT: _held_out,
+    STATISTICS: _statistics, HELD_OUT: _held_out, SUBMITTED: submission_faults,
 }  # fmt: skip

@@ -95,10 +95,13 @@ VERBS: dict[str, Verb] = {
     ),
     "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True, preflight="verify"),
     "validate": Verb(
-        "whether records, tunings, caches, exports and checkpoints are as they were written",
+        "whether records, tunings, submissions, caches, exports and checkpoints are as they were written",
         "ValidateOptions",
         "validate:validate_verb",
         json=True,
+    ),
+    "submit": Verb(
+        "records, source and tunings of a strategy as a folder for a pull request", "SubmitOptions", "submit:submit_verb", json=True
     ),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb", json=True, preflight="check"),
     "migrate": Verb(

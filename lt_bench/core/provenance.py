@@ -186,6 +186,16 @@ def _path_of(module: str) -> Path | None:
     return None
 
 
+def file_of(name: str) -> Path | None:
+    """The Python file that a fingerprint is of, by the name that ``fingerprints`` gives it (``package/module.py``), where it is found now; nothing is imported.
+
+    None for what is no Python file, or is not found.
+    """
+    module = name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
+    path = _path_of(module) if name.endswith(".py") else None
+    return path if path is not None and (path.name == "__init__.py") == name.endswith("/__init__.py") else None
+
+
 def _files(modules: Iterable[str], packages: set[str]) -> dict[str, str]:
     """Fingerprints by file of modules, of the packages they lie in, and of those that they import, and so on."""
     parts: dict[str, str] = {}

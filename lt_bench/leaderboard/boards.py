@@ -137,6 +137,11 @@ class Row:
         return json.loads(self.text("hyperparameters"))
 
     @property
+    def verified(self) -> bool:
+        """Whether every record of the row was repeated, as it stands, by `lt-bench verify` on a submission."""
+        return self.runs.verified.issuperset(self._column("id")[self.positions])
+
+    @property
     def exact(self) -> bool:
         """Whether float32 products were those of float32 while it was fitted (`run --matmul`)."""
         return MATMUL not in self.hyperparameters

@@ -26,6 +26,7 @@ from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.record import AGAIN, SCHEMA_VERSION, RunRecord
 from lt_bench.results.seal import check_arrays
 from lt_bench.results.store import RESTORE, Arrays, read_arrays, record_paths
+from lt_bench.results.verified import read_verified
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ class Runs:
     Columns are the scalar fields of a record; metrics are named `<view>/<metric>`, e.g. `test/accuracy`; `hyperparameters` and `environment` are
     canonical JSON; `path` is the record's file ("" for a record in memory). Numeric columns have NaN, others None, for what is missing.
     `arrays` are those of records in memory, by id; of records in files, `digests` are those of the arrays beside them, `seals` their own.
+    `verified` are the ids of records that were repeated as they stand (`results.verified`).
     """
 
     columns: dict[str, NDArray[Any]]
@@ -74,6 +76,7 @@ class Runs:
     arrays: dict[str, Arrays] = field(default_factory=dict)
     digests: dict[str, Mapping[str, str]] = field(default_factory=dict)
     seals: dict[str, str] = field(default_factory=dict)
+    verified: frozenset[str] = frozenset()
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -148,14 +151,15 @@ def load_records(directory: Path | str) -> Runs:
     file and field.
 
     Raises:
-        UserError: no such directory, a file that is no record or was altered, or the same id in two files.
+        UserError: no such directory, a file that is no record or was altered (`verified.json` too), or the same id in two files.
     """
     flat: list[dict[str, Any]] = []
     splits: dict[str, Split] = {}
     memo: dict[Any, Any] = {}
     digests: dict[str, Mapping[str, str]] = {}
     seals: dict[str, str] = {}
-    for path in record_paths(Path(directory)):
+    paths = record_paths(Path(directory))
+    for path in paths:
         data = _parse(path, memo)
         try:
             flat.append(_flatten(data, memo) | {"path": str(path)})
@@ -165,7 +169,9 @@ def load_records(directory: Path | str) -> Runs:
             raise UserError(f"{path}: field {error} is missing or of the wrong type; move the record away and run again") from error
         if data["id"] not in path.stem:
             raise UserError(f"{path}: id is {data['id']} but the file is named otherwise; rename it")
-    return replace(_runs(flat, splits, str(directory)), digests=digests, seals=seals)
+    places = sorted({path.parent.parent for path in paths})
+    verified = frozenset(id_ for place in places for id_, one in read_verified(place).items() if seals.get(id_) == one.seal)
+    return replace(_runs(flat, splits, str(directory)), digests=digests, seals=seals, verified=verified)
 
 
 def from_records(measured: Iterable[Measured]) -> Runs:

@@ -38,6 +38,8 @@ RESTORE = f"restore it from a copy, or move it away and {AGAIN}"
 
 # Folders beside those of the datasets: what `lt-bench tune` chose, what `lt-bench choose` predicted, and the CSV logs of fits.
 NOT_DATASETS = {"tuning", "choices", "logs"}
+SUBMISSION = "submission.json"
+"""The statement of a submission, which makes a folder of records one."""
 
 
 class Store:
@@ -171,14 +173,16 @@ def record_faults(path: Path) -> list[str]:
 
 
 def record_paths(directory: Path) -> list[Path]:
-    """The JSON file of every record below a results directory, sorted.
+    """The JSON file of every record below a results directory, those of submissions in it included, sorted.
 
     Raises:
         UserError: there is no such directory.
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory of records; `lt-bench run --results {directory} ...` makes one")
-    return sorted(path for path in directory.glob("*/*-????????????????.json") if path.parent.name not in NOT_DATASETS and path.is_file())
+    places = [directory, *(path.parent for path in directory.glob(f"*/{SUBMISSION}"))]
+    paths = (path for place in places for path in place.glob("*/*-????????????????.json"))
+    return sorted(path for path in paths if path.parent.name not in NOT_DATASETS and path.is_file())
 
 
 def read_record(path: Path) -> RunRecord:

@@ -18,7 +18,7 @@ from lt_bench.bench.options.fits import (
     VerifyOptions,
 )
 from lt_bench.bench.options.images import CacheOptions, DataOptions, ImageOptions, WritingOptions, reading
-from lt_bench.bench.options.listing import CompletionOptions, ListOptions, ValidateOptions
+from lt_bench.bench.options.listing import CompletionOptions, ListOptions, SubmitOptions, ValidateOptions
 
 __all__ = [
     "Accelerator",
@@ -47,6 +47,7 @@ __all__ = [
     "ReportOptions",
     "RunOptions",
     "StrategyChoice",
+    "SubmitOptions",
     "TuneOptions",
     "UpdateOptions",
     "UseOptions",

@@ -170,7 +170,7 @@ class VerifyOptions:
     """Second fit of a record, for comparison.
 
     Attributes:
-        record: a record's JSON file
+        record: a record's JSON file, or the folder of a submission, whose records are all run again
         tolerance: largest difference of a metric that passes, relative to figures above 1
         cache: the record's feature cache, where it is not in a known place
         data_dir: of a record fitted on images: where they are

@@ -26,11 +26,31 @@ class ValidateOptions:
     """Whether files are as they were written.
 
     Attributes:
-        paths: records, results directories, tunings, caches, exports, stage-1 folders, checkpoints, weights, kept statistics; folders are searched
+        paths: records, results directories, submissions, tunings, caches, exports, stage-1 folders, checkpoints, weights, kept statistics; folders are searched
     """
 
     positional: ClassVar[tuple[str, ...]] = ("paths",)
     paths: list[Path] = field(default_factory=list)
+
+
+@dataclass
+class SubmitOptions:
+    """Records, their source and their tunings as one folder, for a pull request.
+
+    Attributes:
+        records: JSON files of the records of one strategy, or results directories
+        out: the folder; made, or one of an earlier submission, which gets what it lacks
+        author: whom the leaderboard should name
+        paper: address of the paper
+        code: address of your repository
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("records",)
+    records: list[Path] = field(default_factory=list)
+    out: Path | None = None
+    author: str = ""
+    paper: str | None = None
+    code: str | None = None
 
 
 @dataclass

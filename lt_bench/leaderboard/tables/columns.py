@@ -273,6 +273,7 @@ for _column in (
     Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; defaults chosen by us on val: the strategy's defaults are our choice on validation images; tuned: chosen on validation images of this data set"),
     Column("validation", "Validation", lambda row: row.text("validation"), None, "text", 0, "the validation images that chose the hyper-parameters of a tuned row", main=False),
     Column("seeds", "Seeds", lambda row: seed_text(row.seeds), None, "text", 0, "seeds of the runs"),
+    Column("verified", "Verified", lambda row: "verified" if row.verified else None, None, "text", 0, "verified: every record of the row was repeated by `lt-bench verify`, and its figures came out the same"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
     Column("health", "Health", lambda row: ", ".join(signs_in(row.runs, row.positions)) or None, None, "text", 0, "signs that a fit of the row went wrong; none for healthy ones", main=False),
     Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features; images-eval, images-train: freshly augmented images through the backbone in eval or training mode", main=False),

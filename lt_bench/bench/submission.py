@@ -1,0 +1,250 @@
+"""Submissions: a folder that a pull request can carry, with records of one strategy, its source, the tunings behind them and a sealed statement. Free of torch.
+
+The folder is a results directory too: `lt-bench leaderboard --results FOLDER` reads it, alone or among the records of the directory that it lies in.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lt_bench.bench.options import SubmitOptions
+from lt_bench.bench.tuned import read_tuning
+from lt_bench.core.errors import UserError
+from lt_bench.core.files import put_on_disk, write_atomic, write_text
+from lt_bench.core.leftovers import temporary_beside
+from lt_bench.core.names import search_current_folder
+from lt_bench.core.provenance import combined, file_of, source_digest
+from lt_bench.features.locate import shipped
+from lt_bench.results.record import RunRecord
+from lt_bench.results.statement import AGAIN, Statement, read_statement, statement_of
+from lt_bench.results.store import SUBMISSION, read_record, record_faults, record_paths
+from lt_bench.results.verified import read_verified
+
+SOURCE, TUNING = "source", "tuning"
+_PYTHON_FILE = re.compile(r"(\w+/)*\w+\.py")
+_OWN = re.compile(r"own (\w+)")
+_LINK = re.compile(r"https?://\S+")
+
+
+def submit(options: SubmitOptions) -> Statement:
+    """Make the folder of a submission, or add records to one.
+
+    Raises:
+        UserError: an option is missing; a record, its source or its tuning does not hold; the folder holds something else. Nothing is written then.
+    """
+    _check_options(options)
+    assert options.out is not None
+    given = {read_checked(path).id: path for path in _paths(options.records)}
+    earlier = _earlier(options.out, given)
+    records = {path: read_checked(path) for path in (earlier | given).values()}
+    statement = statement_of(list(records.values()), options.author.strip(), options.paper, options.code)
+    _require_same_program(options.out, statement, earlier)
+    files = sources_of(statement)
+    for path, record in records.items():
+        files |= {f"{record.dataset.name}/{one.name}": one for one in (path, path.with_suffix(".npz"))} | _tuning_of(path, record)
+    _require_unchanged(options.out, files)
+    _write(options.out, files, statement)
+    return statement
+
+
+def _check_options(options: SubmitOptions) -> None:
+    if not options.records or options.out is None:
+        raise UserError(
+            "submit needs records and a folder: lt-bench submit results/DATASET/my_head.MyHead-*.json --out FOLDER --author NAME"
+        )
+    if not options.author.strip():
+        raise UserError("submit needs --author, whom the leaderboard should name")
+    for name in ("paper", "code"):
+        link = getattr(options, name)
+        if link is not None and not _LINK.fullmatch(link):
+            raise UserError(f"--{name} {link}: expected an address, https://...")
+
+
+def _paths(given: list[Path]) -> list[Path]:
+    return [one for path in given for one in (record_paths(path) if path.is_dir() else [path.with_suffix(".json")])]
+
+
+def read_checked(path: Path) -> RunRecord:
+    """A record, checked as `lt-bench validate` does.
+
+    Raises:
+        UserError: its first fault.
+    """
+    for fault in record_faults(path):
+        raise UserError(fault)
+    return read_record(path)
+
+
+def _earlier(out: Path, given: Mapping[str, Path]) -> dict[str, Path]:
+    """Records by id of an earlier submission in the folder.
+
+    Raises:
+        UserError: something else is there, or the folder lies among the records given.
+    """
+    if out.exists() and not (out / SUBMISSION).is_file():
+        raise UserError(f"{out}: exists and is no submission of lt-bench; name another folder with --out")
+    if out.exists():
+        read_statement(out)
+        return {read_checked(path).id: path for path in record_paths(out)}
+    for path in given.values():
+        if out.absolute().is_relative_to(path.absolute().parent.parent):
+            raise UserError(f"{out}: lies in {path.parent.parent}, where its records would count twice; name another folder with --out")
+    return {}
+
+
+def _require_same_program(out: Path, statement: Statement, earlier: Mapping[str, Path]) -> None:
+    """Refuse a folder of another strategy or program; `statement_of` has compared them where there are earlier records.
+
+    Raises:
+        UserError: it is another one.
+    """
+    if out.exists() and not earlier:
+        before = read_statement(out)
+        if (before["strategy"], before["code"]) != (statement.strategy, statement.code):
+            raise UserError(f"{out}: a submission of {before['strategy']} ({before['code']}); name another folder with --out")
+
+
+def sources_of(statement: Statement, place: Callable[[str], Path | None] | None = None) -> dict[str, Path]:
+    """The files of the user's own that the records were made with, by path in the submission.
+
+    Args:
+        statement: of the records.
+        place: the file of a name; by default where Python finds it.
+
+    Raises:
+        UserError: one is not there, not a file of Python, or not what it was.
+    """
+    search_current_folder()
+    files = {}
+    for name, known in statement.sources.items():
+        if name.startswith("lt_bench/"):
+            raise UserError(
+                f"the records were made by an edited suite ({name}); submit needs runs of a released one, and a strategy in a file of its own"
+            )
+        if not _PYTHON_FILE.fullmatch(name):
+            raise UserError(
+                f"{statement.strategy}: {name!r} is no file of Python (a notebook's cell, or compiled); put it in one, and run again"
+            )
+        path = (place or file_of)(name)
+        if path is None or not path.is_file():
+            raise UserError(f"{name}: not found; the records were made with it: put it on PYTHONPATH or in the current folder")
+        if _digest(path) != known:
+            raise UserError(
+                f"{path}: not the program that the records were made with (then {known}, now {_digest(path)}); restore it, or run again"
+            )
+        files[f"{SOURCE}/{name}"] = path
+    said = match[1] if (match := _OWN.match(statement.code)) else None
+    if said != (combined(statement.sources) if statement.sources else None):
+        raise UserError(f"{statement.strategy}: its code ({statement.code}) is not that of the files that the records name; run again")
+    return files
+
+
+def _digest(path: Path) -> str:
+    try:
+        return source_digest(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        return f"no Python, {type(error).__name__}"
+
+
+def _tuning_of(path: Path, record: RunRecord) -> dict[str, Path]:
+    """The tuning file that a record says it was tuned by, by path in the submission.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if record.tuning.tuning_id is None:
+        return {}
+    for place in (path.parent.parent / TUNING, shipped("tuned")):
+        for one in sorted(place.glob(f"{glob.escape(record.identity.strategy)}-*.json")):
+            if read_tuning(one)["id"] == record.tuning.tuning_id:
+                return {f"{TUNING}/{one.name}": one}
+    raise UserError(
+        f"{path}: tuned by {record.tuning.tuning_id}, which is not in {path.parent.parent / TUNING}; restore that file, or tune and run again"
+    )
+
+
+def _require_unchanged(out: Path, files: Mapping[str, Path]) -> None:
+    for name, path in files.items():
+        if (out / name).exists() and (out / name).read_bytes() != path.read_bytes():
+            raise UserError(f"{out / name}: there already with other content than {path}; name another folder with --out")
+
+
+def _write(out: Path, files: Mapping[str, Path], statement: Statement) -> None:
+    """A new folder appears whole; an earlier one gets what it lacks, the statement last."""
+    place = out if out.exists() else temporary_beside(out.absolute())
+    try:
+        for name, path in files.items():
+            if not (place / name).exists():
+                write_atomic(place / name, lambda file, path=path: file.write(path.read_bytes()))
+        write_text(place / SUBMISSION, json.dumps(statement.to_json(), indent=1, ensure_ascii=False) + "\n")
+        if place != out:
+            place.rename(out)
+            put_on_disk(out.absolute().parent)
+    finally:
+        if place != out:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def submission_faults(folder: Path) -> list[str]:
+    """One line for each fault of a submission: of its records and tunings, its source, its statement, and what was verified of it."""
+    paths = record_paths(folder)
+    if faults := [fault for path in paths for fault in record_faults(path)] or _tuning_faults(folder):
+        return faults
+    try:
+        said = read_statement(folder)
+        if not paths:
+            return [f"{folder}: no records; {AGAIN}"]
+        records = [read_record(path) for path in paths]
+        statement = statement_of(records, said["author"], said["paper"], said["code_link"])
+        tunings = {read_tuning(path)["id"] for path in folder.glob(f"{TUNING}/*.json")}
+        missing = sorted({record.tuning.tuning_id for record in records if record.tuning.tuning_id} - tunings)
+        differing = [name for name, value in statement.to_json().items() if said.get(name) != value]
+        sources_of(statement, lambda name: folder / SOURCE / name)
+        read_verified(folder)
+    except UserError as error:
+        return [str(error)]
+    more = sorted(_files_of(folder / SOURCE) - statement.sources.keys())
+    return [
+        *(f"{folder / TUNING}: the tuning {one} is missing, and records say that they were tuned by it; {AGAIN}" for one in missing),
+        *(f"{folder / SUBMISSION}: {name} is not what the records say; {AGAIN}" for name in differing[:1]),
+        *(f"{folder / SOURCE / name}: no part of the program of the records; remove it from the submission" for name in more),
+    ]
+
+
+def check_submission(folder: Path) -> None:
+    """Refuse a submission that does not hold, before anything of it is imported.
+
+    Raises:
+        UserError: its first fault.
+    """
+    for fault in submission_faults(folder):
+        raise UserError(fault)
+
+
+def _tuning_faults(folder: Path) -> list[str]:
+    faults = []
+    for path in sorted(folder.glob(f"{TUNING}/*.json")):
+        try:
+            read_tuning(path)
+        except UserError as error:
+            faults.append(str(error))
+    return faults
+
+
+def _files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} if folder.is_dir() else set()
+
+
+def shown(statement: Statement) -> dict[str, Any]:
+    """Numbers of a submission, for its line and as JSON."""
+    return {
+        "records": sum(len(one.records) for one in statement.runs),
+        "sources": sorted(statement.sources),
+        "tunings": len({one.tuning.tuning_id for one in statement.runs} - {None}),
+    }
