@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lt_bench.core.content import row_hashes
+from lt_bench.core.content import Hashes, row_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.data.repeated import Contents, repeated, repeated_lines
 from lt_bench.features.encoding import encode, round_trip
@@ -135,7 +135,7 @@ def audit(
     plain = {split: arrays[f"{split}/features/plain"] for split in SPLITS if f"{split}/features/plain" in arrays}
     labels = {split: arrays[f"{split}/labels"] for split in plain}
     sizes = {split: len(rows) for split, rows in plain.items()}
-    hashes = images or {split: row_hashes(rows.numpy()) for split, rows in plain.items()}
+    hashes = images or {split: _row_hashes(rows) for split, rows in plain.items()}
     classes = _classes(labels, num_classes)
     norms = {split: _norms(rows) for split, rows in plain.items()}
     scale = _scale(norms, moments)
@@ -246,6 +246,11 @@ def _scale_notes(scale: Mapping[str, Any], norms: Tensor, standardise: str) -> I
         yield f"the widest dimension has {ratio:,.0f} times the spread of the median one and outweighs the others; {standardise} makes them equal"
     if scale["offset"] > OFFSET:
         yield f"all rows share an offset {scale['offset']:,.0f} times as long as their spread, which slows a fit; {standardise} takes it out"
+
+
+def _row_hashes(rows: Tensor) -> Hashes:
+    """Content (N,) of rows as float32, the finest type that a cache holds: the splits may have come in files of several types."""
+    return np.concatenate([row_hashes(part.float().numpy()) for _, part in chunks(rows)])
 
 
 def _others(hashes: Contents, split: str) -> Tensor:

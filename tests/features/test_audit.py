@@ -198,10 +198,12 @@ def test_dropped_classes_take_their_rows_names_and_head_rows_along():
     assert head.bias.tolist() == [0, 1, 2, 3, 5]
 
 
-def test_rows_in_several_splits_are_counted_and_named():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_in_several_splits_are_counted_and_named(dtype: type):
     (X, y), (V, v), (T, t) = SPLITS.values()
     T, V, X = T.copy(), V.copy(), X.copy()
     T[7:10], V[0], X[3], T[20] = X[50:53], X[60], X[4], V[5]
+    X = X.astype(dtype) * (1 + 1e-12)  # what a file in double precision has beyond float32 is no difference
     with pytest.warns(UserWarning, match="OVERLAP") as said:
         noticed = lt.Cache.from_arrays(X, y, val=(V, v), test=(T, t), head=None).manifest.audit
     assert noticed["repeated_rows"] == {"train": 1, "val": 0, "test": 0, "test in val": 1, "test in train": 3, "val in train": 1}
