@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.pytorch import Callback
 from torch import nn
 
 from lt_bench.bench.contract.check import contract_of
@@ -177,6 +178,7 @@ def execute(
     *,
     analysis: bool = False,
     repeats: dict[str, float] | None = None,
+    callbacks: Callable[[], Sequence[Callback]] = tuple,
 ) -> list[str]:
     """Fit, measure and record what is not recorded yet; a failing strategy or seed does not end the others.
 
@@ -187,6 +189,7 @@ def execute(
         done: called with every record, also with those that were there before.
         analysis: also store the ``NormTrajectory`` of each fit.
         repeats: where given, recorded runs are fitted again and compared; gets the largest difference of each that repeats, by id.
+        callbacks: makes further callbacks of each fit.
 
     Returns:
         One line for every run that failed; failures are never stored.
@@ -197,7 +200,7 @@ def execute(
     failures = []
     left = unrecorded(bench, planned, store, done if repeats is None else lambda _: None, analysis=analysis)
     for runs in bench.units(left if repeats is None else planned):
-        failures += fit_and_record(bench, runs, store, done, analysis=analysis, repeats=repeats)
+        failures += fit_and_record(bench, runs, store, done, analysis=analysis, repeats=repeats, callbacks=callbacks)
     return failures
 
 
@@ -244,11 +247,12 @@ def fit_and_record(
     *,
     analysis: bool = False,
     repeats: dict[str, float] | None = None,
+    callbacks: Callable[[], Sequence[Callback]] = tuple,
 ) -> list[str]:
-    """Fit, measure and record runs that are fitted together; one line for every run that failed. ``repeats`` as in ``execute``."""
+    """Fit, measure and record runs that are fitted together; one line for every run that failed. ``repeats`` and ``callbacks`` as in ``execute``."""
     failures, left = [], list(runs)
     try:
-        for stack, fitted in bench.fitted(runs, (lambda: [NormTrajectory()]) if analysis else tuple):
+        for stack, fitted in bench.fitted(runs, lambda: [*([NormTrajectory()] if analysis else ()), *callbacks()]):
             complete_trajectory(bench, fitted)
             for line in broken_contracts(stack) if is_first_process() else ():
                 print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201
@@ -263,7 +267,7 @@ def fit_and_record(
         if len(groups) == 1:
             return [*failures, f"{title(left[0])}: {described(error)}"]
         for group in groups:  # one strategy's mistake is not the others'
-            failures += fit_and_record(bench, group, store, done, analysis=analysis, repeats=repeats)
+            failures += fit_and_record(bench, group, store, done, analysis=analysis, repeats=repeats, callbacks=callbacks)
     return failures
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from lightning.pytorch import Callback
 
 from lt_bench.bench.changed_code import changed_code
 from lt_bench.bench.execute import execute
@@ -56,8 +58,8 @@ class RunOutcome:
         return self.records
 
 
-def run(options: RunOptions) -> RunOutcome:
-    """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again, unless that is asked for.
+def run(options: RunOptions, callbacks: Callable[[], Sequence[Callback]] = tuple) -> RunOutcome:
+    """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again, unless that is asked for. ``callbacks`` are called by every fit.
 
     Raises:
         UserError: anything in the options that cannot be done; nothing is recorded then.
@@ -79,7 +81,8 @@ def run(options: RunOptions) -> RunOutcome:
     before = {one.id for one in planned if store.has(one.id)}
     remarks = changed_code([one for one in planned if one.id not in before], store)
     repeats: dict[str, float] = {}
-    failures = execute(bench, planned, store, records.append, analysis=options.analysis, repeats=repeats if options.again else None)
+    again = repeats if options.again else None
+    failures = execute(bench, planned, store, records.append, analysis=options.analysis, repeats=again, callbacks=callbacks)
     return RunOutcome(records, list(dict.fromkeys(failures)), len(planned), len(before), repeats, remarks)
 
 

@@ -27,7 +27,7 @@ from lt_bench.bench.validation import Validation, validation_text
 from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.bench.verify_submission import verify_submission
 from lt_bench.cli.output import Output
-from lt_bench.cli.progress import Display
+from lt_bench.cli.progress import Display, FitProgress
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.processes import join_process_group, leave_process_group
@@ -50,7 +50,8 @@ def run_verb(options: RunOptions, output: Output) -> None:
     require_logger(options.logger)
     hardware = Hardware(options.accelerator, options.devices)
     join_process_group(hardware.layout, hardware.device)
-    outcome = run(options)
+    progress = [] if output.quiet or not is_first_process() else [FitProgress()]
+    outcome = run(options, lambda: progress)
     if is_first_process() and outcome.records:
         _show_run(options, outcome, output)
     outcome.checked()

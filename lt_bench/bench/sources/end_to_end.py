@@ -30,7 +30,7 @@ from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.overrides import STEP, Overrides
 from lt_bench.engine.heads.pool import state_key
 from lt_bench.engine.heads.stacks import HeadJob
-from lt_bench.engine.heads.whole_network import FitProgress, WholeNetwork
+from lt_bench.engine.heads.whole_network import WholeNetwork
 from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
 from lt_bench.features.cache import Head
 from lt_bench.strategies.contract import Facts, Strategy
@@ -67,7 +67,6 @@ class EndToEndSource(PixelSource):
         directory: of checkpoints and weights, a folder for each run.
         checkpoint_every: epochs between two.
         keep_epochs: epochs whose checkpoint stays, as a phase 1 of others.
-        progress: whether to say how far it is.
     """
 
     backbone: str = ""
@@ -76,7 +75,6 @@ class EndToEndSource(PixelSource):
     directory: Path = Path("end-to-end")
     checkpoint_every: int = 5
     keep_epochs: Sequence[int] = ()
-    progress: bool = True
     _trained: int = field(default=0)
 
     def fitted(
@@ -90,8 +88,6 @@ class EndToEndSource(PixelSource):
             place.mkdir(parents=True, exist_ok=True)
             last = place / LAST
             accompany: list[Callback] = [WholeNetwork(self.network, self.start), *callbacks()]
-            if self.progress:
-                accompany.append(FitProgress(f"{run.entry.public_name}, seed {run.repetition}"))
             accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs, self._rows))
             job = HeadJob(run.entry, run.hyperparameters, run.repetition)
             with resumed(last) as start:
