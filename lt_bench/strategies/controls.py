@@ -82,7 +82,7 @@ class OneImage(NCM):
 class ValidationProbe(Convex):
     """The linear probe on the validation images alone, which others only choose hyper-parameters on: what their labels are worth as training data.
 
-    ``logistic`` over the classes that have validation images; the others are never predicted. The training images are not looked at. The ridge was chosen by
+    ``l_i = CE(W h_i + b, y_i)`` over the classes that have validation images; the others are never predicted. The training images are not looked at. The ridge was chosen by
     cross-validation on the validation images of the shipped features.
     """
 

@@ -126,7 +126,7 @@ from lt_bench.deploy.classifier import load_classifier
 model = load_classifier({str(out)!r})
 assert torch.allclose(model(images), program, atol=1e-4)
 assert model([{str(photographs / "a.png")!r}, {str(photographs / "z.png")!r}]).shape == (2, 3)
-unwanted = ("lightning", "torchmetrics", *("lt_bench." + room for room in ("strategies", "engine", "bench", "features", "results", "metrics")))
+unwanted = ("lightning", "torchmetrics", "wandb", "pandas", "pyarrow", "matplotlib", "rich", "jsonargparse", "yaml", *("lt_bench." + room for room in ("strategies", "engine", "bench", "features", "results", "metrics")))
 print([name for name in sys.modules if name.startswith(unwanted)])
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
