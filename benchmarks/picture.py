@@ -1,4 +1,6 @@
-"""A picture of the leaderboard page for the README: `make picture`, or `python -m benchmarks.picture PAGE.html PICTURE.png`.
+"""A picture of a page for README and docs: `make picture`, or `python -m benchmarks.picture PAGE.html PICTURE.png [WIDTH HEIGHT]`, in pixels.
+
+docs/choice.png (1280 x 960) and docs/report.png (1280 x 900) are made so of the pages in docs/own_data.md; no photograph is in them.
 
 Needs a Chromium on this machine (`apt-get install chromium`); playwright, which drives it, comes with `make setup`.
 """
@@ -39,10 +41,10 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def take(page: Path, picture: Path) -> None:
+def take(page: Path, picture: Path, width: int = WIDTH, height: int = HEIGHT) -> None:
     """The upper part of the page in its light theme, as a PNG of few colours."""
     with chromium() as browser:
-        opened = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        opened = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
         opened.goto(page.resolve().as_uri())
         shot = opened.screenshot()
     few = Image.open(io.BytesIO(shot)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
@@ -53,4 +55,4 @@ def take(page: Path, picture: Path) -> None:
 if __name__ == "__main__":
     if PROGRAM is None:
         sys.exit("no Chromium on this machine: apt-get install chromium")
-    take(Path(sys.argv[1]), Path(sys.argv[2]))
+    take(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -37,6 +37,7 @@ STAND_INS = (
     (r"--weights FILE", "--weights stage1.safetensors"),
     (r"migrate '~/\.cache/lt-bench/caches'", "migrate home/caches"),
     (r"results/folder/RECORD\.json", "RECORD"),
+    (r"evaluate EXPORT later", "evaluate EXPORT photos/test"),
     (r"predict EXPORT FOLDER", "predict EXPORT photos/test/oak"),
     (r"update EXPORT --data-dir photos", "update EXPORT --data-dir more_photos"),
     (r"(epoch-|--keep-epochs )100(,130)?", r"\g<1>1\g<2>"),

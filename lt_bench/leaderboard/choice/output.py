@@ -107,7 +107,7 @@ def choice_page(document: Mapping[str, Any], objective: Objective) -> str:
     ]
     return _PAGE.format(
         css=css, title=_html(title(document)), objective=_html(objective.words), head="".join(f'<th scope="col"{text}>{head}</th>' for head, text in _heads(objective)),
-        cards="".join(f'<div class="card"><div class="label">{_html(a)}</div><div class="value">{_html(b)}</div><div class="more">{_html(c)}</div></div>' for a, b, c in cards),
+        cards="".join(f'<div class="card"><div class="label">{_html(a)}</div><div class="value">{_html(b).replace("_", "_<wbr>")}</div><div class="more">{_html(c)}</div></div>' for a, b, c in cards),
         words="".join(f"<p>{_html(line)}</p>" for line in sentences(document, objective)), rows="".join(_rows(document, objective)),
         deciding=_deciding(document), command=_html(document["command"]),
         left=f'<p class="soft">Left out: {_html("; ".join(f"{name}: {why}" for name, why in document["left_out"].items()))}</p>' if document["left_out"] else "",

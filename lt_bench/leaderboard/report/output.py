@@ -103,9 +103,9 @@ def report_page(report: ClassReport, picture: tuple[Path, str], thumbnails: Mapp
 
 def _row(one: ClassLine) -> str:
     bar = "" if math.isnan(one.recall) else f' class="bar" style="--share:{one.recall:.3f}"'
-    others = ", ".join(f"{_html(name)}&nbsp;{images:.3g}" for name, images in one.taken_for)
+    others = ", ".join(f"{_breakable(name)}&nbsp;{images:.3g}" for name, images in one.taken_for)
     cells = f"<td>{one.train:,}</td><td>{one.test:,}</td><td{bar}>{_recall(one)}</td><td>{_percent(one.precision)}</td><td>{_percent(one.f1)}</td>"
-    return f'<tr><td>{_html(one.name)}</td><td class="text">{one.group}</td>{cells}<td class="text wrap">{others}</td></tr>'
+    return f'<tr><td>{_breakable(one.name)}</td><td class="text">{one.group}</td>{cells}<td class="text wrap">{others}</td></tr>'
 
 
 def _images(report: ClassReport, thumbnails: Mapping[int, Sequence[tuple[bytes, str]]]) -> str:
@@ -124,6 +124,11 @@ def _images(report: ClassReport, thumbnails: Mapping[int, Sequence[tuple[bytes, 
 
 def _html(text: str) -> str:
     return escape(printable(text))
+
+
+def _breakable(name: str) -> str:
+    """A name that may be broken after its underscores, so that the table fits the page."""
+    return _html(name).replace("_", "_<wbr>")
 
 
 _HEAD = (
@@ -145,7 +150,8 @@ _PAGE = """<!doctype html>
 <title>{title}: report by class</title>
 <style>
 {css}
-td.wrap {{ white-space: normal; min-width: 260px; }}
+td.wrap, td:first-child {{ white-space: normal; min-width: 160px; }}
+td.wrap {{ min-width: 260px; }}
 h3 {{ overflow-wrap: anywhere; margin: 22px 0 6px; font-size: 1rem; }}
 h3 .soft {{ font-weight: 400; }}
 .confusions img {{ display: block; max-width: none; background: #fff; }}
