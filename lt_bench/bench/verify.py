@@ -56,15 +56,19 @@ def verify(options: VerifyOptions) -> tuple[RunRecord, dict[str, float]]:
     return record, compare(record, repeated)
 
 
+class DifferentError(UserError):
+    """A record was repeated, and came out otherwise."""
+
+
 def check_repeats(options: VerifyOptions, record: RunRecord, differences: dict[str, float]) -> None:
     """Refuse a record of which a metric differs by more than the tolerance.
 
     Raises:
-        UserError: names the one that differs most.
+        DifferentError: names the one that differs most.
     """
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= options.tolerance:
-        raise UserError(
+        raise DifferentError(
             f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g}, more than {options.tolerance:g}"
             f"{likely_causes(record)}"
         )

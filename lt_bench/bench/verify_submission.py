@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lt_bench.bench.options import VerifyOptions
 from lt_bench.bench.submission import SOURCE, check_submission
-from lt_bench.bench.verify import changed_files, check_repeats, environment_for, verify
+from lt_bench.bench.verify import DifferentError, changed_files, check_repeats, environment_for, verify
 from lt_bench.core.errors import UserError
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record, record_paths
@@ -21,7 +21,7 @@ from lt_bench.strategies.revisions import code_of
 
 
 def verify_submission(folder: Path, options: VerifyOptions) -> Iterator[tuple[RunRecord, Verification | UserError]]:
-    """Repeat the record named, or all of a submission, and write what repeats to its ``verified.json``; one that does not is taken out of it.
+    """Repeat the record named, or all of a submission, and write what repeats to its ``verified.json``; one that comes out otherwise is taken out of it.
 
     Yields:
         Each record, and how it repeats, or why it does not.
@@ -38,8 +38,9 @@ def verify_submission(folder: Path, options: VerifyOptions) -> Iterator[tuple[Ru
                 outcome = _repeat(record, dataclasses.replace(options, record=path))
         except UserError as error:
             outcome = error
-        others = {id_: one for id_, one in read_verified(folder).items() if id_ != record.id}
-        write_verified(folder, others if isinstance(outcome, UserError) else others | {record.id: outcome})
+        if isinstance(outcome, Verification | DifferentError):  # what could not be tried here says nothing of an earlier verification
+            others = {id_: one for id_, one in read_verified(folder).items() if id_ != record.id}
+            write_verified(folder, others if isinstance(outcome, DifferentError) else others | {record.id: outcome})
         yield record, outcome
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from lt_bench.deploy.classifier import Classifier, ImageNetwork, load_classifier
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.extraction.joined_images import CachedImages
+from lt_bench.leaderboard.choice.nested import outcomes
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import Objective, objective_of
 from lt_bench.leaderboard.stats.design import Design
@@ -122,7 +123,7 @@ def _comparison(
     num_classes: int,
 ) -> Comparison:
     design = Design.of(objective, labels, num_classes)
-    worth = [objective.of_images(labels, one).astype(np.float64) for one in predictions]
+    worth = [outcomes(one, labels, objective).astype(np.float64) for one in predictions]  # a class that is gone costs the most
     before, now = (float(design.weights @ one) for one in worth)
     ((low, high),) = student_intervals((worth[1] - worth[0])[None], design)
     return Comparison(words, len(labels), int(unknown.sum()), before, now, now - before, low, high)

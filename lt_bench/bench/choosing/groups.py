@@ -50,4 +50,8 @@ def groups_of(manifest: Manifest, split: str, rows: NDArray[np.integer], options
     images = data.splits[split]
     names = pattern_groups(str(options.group_pattern), ["/".join(path.split("/")[-2:]) for path in images.paths], images.root).of
     of_row = dict(zip(images.rows.tolist(), names, strict=True))
+    if len(gone := set(rows.tolist()) - of_row.keys()):
+        raise UserError(
+            f"{options.data_dir}: {len(gone):,} images of cache {manifest.name} are not there any more; name the images as they were extracted"
+        )
     return np.array([of_row[row] for row in rows.tolist()])

@@ -49,7 +49,7 @@ def conclusion(choice: NestedChoice, on: HeldOut) -> dict[str, Any]:
     """The outcome as plain JSON values: accuracies as fractions, costs as they are.
 
     Differences are those of what is taken minus the other strategy, each tuned without the rows that it is compared on, paired over held-out images and, where there are several, over seeds; tests are
-    Holm-corrected over the strategies.
+    Holm-corrected over all pairs of strategies.
     """
     figures = _figures([one.predictions for one in choice.tuned], on)
     differences, apart = _differences(choice.tuned, on)
@@ -96,6 +96,12 @@ def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
     if document["would_decide"]:
         classes = ", ".join(f"{one['class']} ({one['held_out']} held out)" for one in document["would_decide"])
         lines.append(f"More images of these classes would decide: {classes}.")
+    if len(document.get("seeds", ())) == 1:
+        lines.append("With one seed, what seeds move is not in these intervals; --seeds 0,1,2 would say.")
+    if document.get("split") == "train":
+        lines.append("Training images chose: it rests on your word that the backbone was not trained on them.")
+    if document.get("by_group"):
+        lines.append("Intervals take images of one group as independent, and are too narrow where they are alike.")
     if names := document["not_estimated"]:
         shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         lines.append(f"Nothing is known of classes without a held-out image: {shown}.")
@@ -127,13 +133,15 @@ def _differences(tuned: Sequence[Tuned], on: HeldOut) -> tuple[list[dict[str, An
     seeds = [None if one.candidate.seeds is None else list(one.candidate.seeds) for one in tuned]
     several = any(one is not None for one in seeds)
     tests: PairedTests = compare_all(lines if several else [line[:1] for line in lines], seeds, None, design)
-    p = np.ones(len(tuned))
-    p[1:] = holm(tests.p[0, 1:])
+    pairs = np.triu_indices(len(tuned), 1)  # the first is first by these data, so its tests are corrected as those of every pair are
+    corrected = np.ones((len(tuned), len(tuned)))
+    corrected[pairs] = holm(tests.p[pairs])
+    p, sign = corrected[0], -1 if on.objective.lower else 1
     half = stdtrit(tests.degrees[0], 1 - LEVEL / 2) * tests.error[0]
     return [
         {} if not place else {"behind": float(ahead), "behind_interval": [float(ahead - half[place]), float(ahead + half[place])], "p": float(p[place])}
         for place, ahead in enumerate(tests.difference[0])
-    ], p < LEVEL  # fmt: skip
+    ], (p < LEVEL) & (sign * np.asarray(tests.difference[0]) > 0)  # fmt: skip
 
 
 def _deciding(others: Sequence[Tuned], first: Tuned, on: HeldOut) -> list[dict[str, Any]]:
