@@ -103,3 +103,14 @@ def test_figures_are_those_of_the_predictions():
         assert one["value"] == pytest.approx(np.mean(recall))
         assert one["groups"]["few"]["value"] == pytest.approx(np.mean(recall[2:]))
         assert one["interval"][0] < one["value"] < one["interval"][1]
+
+
+def test_equal_strategies_are_rarely_told_apart():
+    rng, told = np.random.default_rng(1), 0
+    labels, fold = np.arange(200) % K, np.arange(200) // K % F
+    on = HeldOut(labels, np.full(K, 50), list("abcd"), MICRO)
+    for _ in range(150):
+        equal = [candidate(f"s{number}", np.where(rng.random(200) < 0.6, labels, (labels + 1) % K)) for number in range(8)]
+        document = conclusion(nested_choice(equal, fold, labels, K, MICRO), on)
+        told += len(document["not_told_apart"]) < 7
+    assert told <= 13  # 5 % of 150, and two standard errors
