@@ -102,7 +102,7 @@ def validation_text(document: Mapping[str, Any], *, percent: bool) -> str:
     images = f"{said['images']:,}" if said else "all"
     kind = f" {said['profile']}" if said.get("size") else ""
     text = f"{images}{kind} validation images"
-    if without := document["classes_without_validation"]:
+    if without := document.get("classes_without_validation"):
         more = f" and {len(without) - 1} more" if len(without) > 1 else ""
         text += f", none of {without[0]}{more}"
     if error := document.get("standard_error"):

@@ -28,8 +28,8 @@ def test_the_order_of_the_shipped_rows_turns_round_with_the_test_prior():
     assert max(at["backward_50"], key=at["backward_50"].get) == "los"
     drawing = places_by_prior(board)
     left, right = ([text for text in drawing.axes[0].texts if text.xy[0] == side] for side in (0, 4))
-    assert min(left, key=lambda text: text.xy[1]).get_text() == "los  33.1"
-    assert max(right, key=lambda text: text.xy[1]).get_text() == "los  50.4"
+    assert min(left, key=lambda text: text.xy[1]).get_text() == "33.1"
+    assert max(right, key=lambda text: text.xy[1]).get_text() == "50.4  los"
 
 
 def test_priors_of_files_are_columns_of_every_table(results, tmp_path):

@@ -26,7 +26,9 @@ def outcome(name: str, directory: Path, devices: int) -> dict:
     short = SHORT if entry.fitting == "sgd" else {"iterations": 10} if "iterations" in entry.types() else {}
     hyperparameters = entry.resolve("none", None, short)
     jobs = [HeadJob(entry, hyperparameters, repetition) for repetition in (0, 1)]
-    fits = fit_heads(stacks(jobs, 2), facts_of(cache), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64)
+    fits = fit_heads(
+        stacks(jobs, 2), facts_of(cache), cache.split("train"), Hardware("cpu", devices), dtype=torch.float64, held_out=cache.split("val")
+    )
     heads = [fitted.head(number) for fitted in fits for number in range(len(fitted.jobs))]
     measures: dict = {"history": [rows for fitted in fits for rows in fitted.history], "steps": [fitted.steps for fitted in fits]}
     for head, split in zip(heads, ("val", "test"), strict=True):
