@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib import resources
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -15,6 +13,7 @@ from lt_bench.core.errors import printable
 from lt_bench.leaderboard.choice.conclusion import sentences
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import MICRO, Objective
+from lt_bench.leaderboard.page.document import cards, escaped, html_document
 from lt_bench.leaderboard.stats.shares import GROUPS
 from lt_bench.leaderboard.tables.cells import MISSING
 from lt_bench.leaderboard.tables.text import csv_text
@@ -31,7 +30,7 @@ def ends(interval: Sequence[float], objective: Objective = MICRO) -> str:
 
 
 def title(document: Mapping[str, Any]) -> str:
-    """What was compared on what."""
+    """The strategies and rows of the comparison, in words."""
     held = document["held_out"]
     what = "validation images" if document["split"] == "val" else "training images, heads fitted without them"
     return f"{document['cache']}: {held['images']:,} {what}, {document['folds']} folds"
@@ -91,9 +90,8 @@ def settings(one: Mapping[str, Any]) -> str:
 
 def choice_page(document: Mapping[str, Any], objective: Objective) -> str:
     """The page."""
-    css = resources.files("lt_bench.leaderboard.page").joinpath("files", "page.css").read_text(encoding="utf-8")
     expected, take = document["expect"], document["take"]
-    cards = [
+    figures = [
         ("Take", take["strategy"], settings(take) or "its own hyper-parameters"),
         (
             f"Expect, {objective.title.lower()}",
@@ -105,13 +103,13 @@ def choice_page(document: Mapping[str, Any], objective: Objective) -> str:
             for name, group in expected["groups"].items()
         ),
     ]
-    return _PAGE.format(
-        css=css, title=_html(title(document)), objective=_html(objective.words), head="".join(f'<th scope="col"{text}>{head}</th>' for head, text in _heads(objective)),
-        cards="".join(f'<div class="card"><div class="label">{_html(a)}</div><div class="value">{_html(b).replace("_", "_<wbr>")}</div><div class="more">{_html(c)}</div></div>' for a, b, c in cards),
-        words="".join(f"<p>{_html(line)}</p>" for line in sentences(document, objective)), rows="".join(_rows(document, objective)),
-        deciding=_deciding(document), command=_html(document["command"]),
-        left=f'<p class="soft">Left out: {_html("; ".join(f"{name}: {why}" for name, why in document["left_out"].items()))}</p>' if document["left_out"] else "",
+    main = _MAIN.format(
+        head="".join(f'<th scope="col"{text}>{head}</th>' for head, text in _heads(objective)), cards=cards(figures),
+        words="".join(f"<p>{escaped(line)}</p>" for line in sentences(document, objective)), rows="".join(_rows(document, objective)),
+        deciding=_deciding(document), command=escaped(document["command"]),
+        left=f'<p class="soft">Left out: {escaped("; ".join(f"{name}: {why}" for name, why in document["left_out"].items()))}</p>' if document["left_out"] else "",
     )  # fmt: skip
+    return html_document("choice", "Choice", f"{title(document)}; {objective.words}", main)
 
 
 def _heads(objective: Objective) -> list[tuple[str, str]]:
@@ -141,8 +139,8 @@ def _rows(document: Mapping[str, Any], objective: Objective) -> list[str]:
         behind = f"{number(one['behind'], objective)} ({ends(one['behind_interval'], objective)})" if "behind" in one else "taken"
         p = f"{one['p']:.2g}" if "p" in one else ""
         rows.append(
-            f"<tr><td>{_html(one['strategy'])}</td><td>{number(one['value'], objective)} ({ends(one['interval'], objective)})</td><td>{picture}</td>{groups}<td>{behind}</td>"
-            f'<td>{p}</td><td>{one["folds"]}</td><td>{one["points"]}</td><td class="text">{_html(settings(one))}</td></tr>'
+            f"<tr><td>{escaped(one['strategy'])}</td><td>{number(one['value'], objective)} ({ends(one['interval'], objective)})</td><td>{picture}</td>{groups}<td>{behind}</td>"
+            f'<td>{p}</td><td>{one["folds"]}</td><td>{one["points"]}</td><td class="text">{escaped(settings(one))}</td></tr>'
         )
     return rows
 
@@ -151,32 +149,14 @@ def _deciding(document: Mapping[str, Any]) -> str:
     if not document["would_decide"]:
         return ""
     rows = "".join(
-        f"<tr><td>{_html(one['class'])}</td><td>{one['train']:,}</td><td>{one['held_out']:,}</td><td>{100 * one['share']:.0f}</td></tr>"
+        f"<tr><td>{escaped(one['class'])}</td><td>{one['train']:,}</td><td>{one['held_out']:,}</td><td>{100 * one['share']:.0f}</td></tr>"
         for one in document["would_decide"]
     )
     head = "".join(f'<th scope="col">{text}</th>' for text in ("Class", "Train", "Held out", "Share of the uncertainty %"))
     return f'<h2>Classes of which more images would decide</h2><div class="scroll"><table class="everything"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _html(text: str) -> str:
-    return escape(printable(text))
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title}: choice</title>
-<style>
-{css}
-</style>
-</head>
-<body>
-<header><div class="head"><h1>Choice</h1><p class="soft">{title}; {objective}</p></div></header>
-<main>
-<div id="summary">{cards}</div>
+_MAIN = """{cards}
 {words}
 <h2>Strategies</h2>
 <p class="soft">Each with hyper-parameters that were chosen without the images it is measured on. Behind by: how far what is taken is ahead, paired over images; p is Holm-corrected. The figure of what is taken was
@@ -186,7 +166,4 @@ chosen among these; what to expect of it stands above.</p>
 {deciding}
 <h2>To fit and export it</h2>
 <p class="command"><code>{command}</code></p>
-</main>
-</body>
-</html>
 """

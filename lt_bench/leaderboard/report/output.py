@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib import resources
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -15,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lt_bench.core.errors import printable
+from lt_bench.leaderboard.page.document import breakable, cards, escaped, html_document
 from lt_bench.leaderboard.report.classes import ClassLine, ClassReport
 from lt_bench.leaderboard.tables.cells import MISSING
 from lt_bench.leaderboard.tables.text import csv_text
@@ -86,26 +85,22 @@ def report_page(report: ClassReport, picture: tuple[Path, str], thumbnails: Mapp
         thumbnails: for some classes images that were taken for others: JPEG and the name of the class that each was taken for.
         without: why there are no thumbnails.
     """
-    css = resources.files("lt_bench.leaderboard.page").joinpath("files", "page.css").read_text(encoding="utf-8")
-    cards = "".join(
-        f'<div class="card"><div class="label">{_html(a)}</div><div class="value">{_html(b)}</div><div class="more">{_html(c)}</div></div>'
-        for a, b, c in report.figures
-    )
     untested = [one for one in report.classes if not one.test]
     rows = "".join(map(_row, [*report.worst_first, *untested]))
     head = "".join(f'<th scope="col"{text}>{title}</th>' for title, text in _HEAD)
     source = base64.b64encode(picture[0].read_bytes()).decode()
-    return _PAGE.format(
-        css=css, title=_html(report.row.label), board=_html(report.board.title), cards=cards, note=_html(report.note), head=head, rows=rows, source=source,
-        caption=_html(picture[1]), images=_images(report, thumbnails) or f'<p class="soft">{_html(without)}</p>',
+    main = _MAIN.format(
+        cards=cards(report.figures), note=escaped(report.note), head=head, rows=rows, source=source, caption=escaped(picture[1]),
+        images=_images(report, thumbnails) or f'<p class="soft">{escaped(without)}</p>',
     )  # fmt: skip
+    return html_document("report by class", report.row.label, report.board.title, main, style=_STYLE)
 
 
 def _row(one: ClassLine) -> str:
     bar = "" if math.isnan(one.recall) else f' class="bar" style="--share:{one.recall:.3f}"'
-    others = ", ".join(f"{_breakable(name)}&nbsp;{images:.3g}" for name, images in one.taken_for)
+    others = ", ".join(f"{breakable(name)}&nbsp;{images:.3g}" for name, images in one.taken_for)
     cells = f"<td>{one.train:,}</td><td>{one.test:,}</td><td{bar}>{_recall(one)}</td><td>{_percent(one.precision)}</td><td>{_percent(one.f1)}</td>"
-    return f'<tr><td>{_breakable(one.name)}</td><td class="text">{one.group}</td>{cells}<td class="text wrap">{others}</td></tr>'
+    return f'<tr><td>{breakable(one.name)}</td><td class="text">{one.group}</td>{cells}<td class="text wrap">{others}</td></tr>'
 
 
 def _images(report: ClassReport, thumbnails: Mapping[int, Sequence[tuple[bytes, str]]]) -> str:
@@ -113,22 +108,13 @@ def _images(report: ClassReport, thumbnails: Mapping[int, Sequence[tuple[bytes, 
     for number, images in thumbnails.items():
         one = report.classes[number]
         figures = "".join(
-            f'<figure><img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"><figcaption>{_html(name)}</figcaption></figure>'
+            f'<figure><img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"><figcaption>{escaped(name)}</figcaption></figure>'
             for jpeg, name in images
         )
         parts.append(
-            f'<h3>{_html(one.name)} <span class="soft">recall {_recall(one)} %, {one.train:,} training images; below each image what it was taken for</span></h3><div class="thumbs">{figures}</div>'
+            f'<h3>{escaped(one.name)} <span class="soft">recall {_recall(one)} %, {one.train:,} training images; below each image what it was taken for</span></h3><div class="thumbs">{figures}</div>'
         )
     return "".join(parts)
-
-
-def _html(text: str) -> str:
-    return escape(printable(text))
-
-
-def _breakable(name: str) -> str:
-    """A name that may be broken after its underscores, so that the table fits the page."""
-    return _html(name).replace("_", "_<wbr>")
 
 
 _HEAD = (
@@ -141,30 +127,17 @@ _HEAD = (
     ("F1 %", ""),
     ("Taken for (images)", ' class="text"'),
 )
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{title}: report by class</title>
-<style>
-{css}
-td.wrap, td:first-child {{ white-space: normal; min-width: 160px; }}
-td.wrap {{ min-width: 260px; }}
-h3 {{ overflow-wrap: anywhere; margin: 22px 0 6px; font-size: 1rem; }}
-h3 .soft {{ font-weight: 400; }}
-.confusions img {{ display: block; max-width: none; background: #fff; }}
-.thumbs {{ display: flex; flex-wrap: wrap; gap: 10px; }}
-.thumbs figure {{ margin: 0; padding: 0; width: 112px; border: 0; box-shadow: none; background: none; cursor: default; }}
-.thumbs img {{ width: 112px; height: 112px; object-fit: contain; background: #8883; border-radius: 6px; }}
-.thumbs figcaption {{ margin: 0; padding: 0; font-size: 0.74rem; line-height: 1.25; overflow-wrap: anywhere; }}
-</style>
-</head>
-<body>
-<header><div class="head"><h1>{title}</h1><p class="soft">{board}</p></div></header>
-<main>
-<div id="summary">{cards}</div>
+_STYLE = """td.wrap, td:first-child { white-space: normal; min-width: 160px; }
+td.wrap { min-width: 260px; }
+h3 { overflow-wrap: anywhere; margin: 22px 0 6px; font-size: 1rem; }
+h3 .soft { font-weight: 400; }
+.confusions img { display: block; max-width: none; background: #fff; }
+.thumbs { display: flex; flex-wrap: wrap; gap: 10px; }
+.thumbs figure { margin: 0; padding: 0; width: 112px; border: 0; box-shadow: none; background: none; cursor: default; }
+.thumbs img { width: 112px; height: 112px; object-fit: contain; background: #8883; border-radius: 6px; }
+.thumbs figcaption { margin: 0; padding: 0; font-size: 0.74rem; line-height: 1.25; overflow-wrap: anywhere; }
+"""
+_MAIN = """{cards}
 <p class="soft">{note}</p>
 <h2>Classes, the lowest recall first</h2>
 <div class="scroll tall" tabindex="0" role="region" aria-label="Classes"><table class="everything"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
@@ -173,7 +146,4 @@ h3 .soft {{ font-weight: 400; }}
 <div class="scroll confusions" tabindex="0" role="region" aria-label="Confusions"><img alt="{caption}" src="data:image/svg+xml;base64,{source}"></div>
 <h2>Images of the worst classes</h2>
 {images}
-</main>
-</body>
-</html>
 """
