@@ -1,4 +1,4 @@
-"""How near `lt-bench choose` comes with what it says to expect: the choice is made without the test set, which then is looked at once.
+"""The estimate of `lt-bench choose` beside the test figure: the choice is made without the test set, which then is looked at once.
 
     python benchmarks/choice.py --cache cifar100_lt-if100-resnet10s2 --results choices
 

@@ -87,7 +87,7 @@ def write_points(points: Points, path: Path) -> None:
 
 
 def read_points(path: Path) -> Points:
-    """What `write_points` wrote."""
+    """The points that `write_points` wrote."""
     with np.load(path) as arrays:
         labels = arrays["labels"].astype(np.int64)
         right = np.unpackbits(arrays["right"], axis=1, count=len(labels)).astype(bool)

@@ -1,4 +1,4 @@
-"""What a choice of hyper-parameters is worth with fewer and long-tailed validation images: the test accuracy of what each draw chooses.
+"""Worth of a choice of hyper-parameters with fewer and long-tailed validation images: the test accuracy of what each draw chooses.
 
     python -m benchmarks.validation_draws benchmarks/results/grid-points --draws 200
 

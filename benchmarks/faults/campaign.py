@@ -36,7 +36,7 @@ def nothing(verb: Verb) -> Callable[[Path, int], Outcome]:
 
 
 def times(verb: Verb, many: int) -> int:
-    """How often a fault of a verb is tried: workers of a suite import everything anew, which costs ten times what other verbs cost."""
+    """Number of trials of a fault of a verb: workers of a suite import everything anew, which costs ten times what other verbs cost."""
     return (many + 1) // 2 if verb.name == "bench, two workers" else many
 
 

@@ -90,7 +90,7 @@ def end(number: int, said: tuple[int, int]) -> subprocess.CompletedProcess[str]:
 
 
 def _read(pipe: int) -> str:
-    """What is in a pipe now; workers of a killed command may hold its other end for some seconds."""
+    """The bytes in a pipe now; workers of a killed command may hold its other end for some seconds."""
     os.set_blocking(pipe, False)
     with os.fdopen(pipe, "rb") as file:
         return (file.read() or b"").decode(errors="replace")

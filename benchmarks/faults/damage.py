@@ -51,7 +51,7 @@ def flipped(pattern: str, needs: tuple[str, ...], words: tuple[str, ...]) -> Cal
 
 @cache
 def said_of_intact(needs: tuple[str, ...], words: tuple[str, ...]) -> str:
-    """What a command says of files without a fault."""
+    """Output of a command on files without a fault."""
     with tempfile.TemporaryDirectory(prefix="lt-bench-intact-") as folder:
         done, says = said(Path(folder), furnish(Path(folder), Verb("", words, needs, ())))
     assert done.returncode == 0, done.stderr

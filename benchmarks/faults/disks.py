@@ -28,7 +28,7 @@ def may_mount() -> bool:
 
 
 def own_mounts() -> None:
-    """What is mounted from here on is seen by this process and those that it starts."""
+    """Mounts from here on are seen by this process and those that it starts, and no other."""
     CLONE_NEWNS = 0x20000
     assert ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
     mount("--make-rprivate", "/")
@@ -85,7 +85,7 @@ READ_ONLY: tuple[tuple[str, tuple[str, ...], int], ...] = (
     (".", (*PRETRAIN, "--out", "../free/fresh"), 0), ("old", ("migrate", "old"), 2), (".", ("verify", RECORD), 0),
     (".", ("extract", *IMAGES, "--weights", "stage1/weights.safetensors", "--out", "../free/fresh"), 0),
 )  # fmt: skip
-"""What is read-only, a command, and its exit code: 2 where it has to write there, 0 where it need not."""
+"""The read-only place, a command, and its exit code: 2 where it has to write there, 0 where it need not."""
 
 
 def read_only(place: Path, seed: int) -> Outcome:

@@ -11,9 +11,9 @@ ODD_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 2**70, 1.5, "", "nan", "=HYPERLINK(\"x\")", "<img src=x onerror=alert(1)>", "a\n\nb", "\x1b[31m", "../../x", [], {}, [[]], {"a": 1},
     [None], "x" * 5000,
 )  # fmt: skip
-"""What stands in place of a value."""
+"""Replacements of a value."""
 ODD_TEXTS = ("NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "[" * 5000, '{"a":' * 5000, "01", "'a'", "")
-"""What stands in place of a value and is no JSON, or none that can be read."""
+"""Replacements of a value that are no JSON, or none that can be read."""
 
 
 def damaged(content: bytes, draw: random.Random) -> tuple[str, bytes]:

@@ -1,4 +1,4 @@
-"""What came of a trial."""
+"""Outcomes of trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMES = {"time", "exported", "seal", "files", "seconds", "environment", "version
 
 @dataclass
 class Outcome:
-    """What came of a trial: empty lists where it survived."""
+    """The outcome of a trial: empty lists where it survived."""
 
     wrong: list[str] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Outcome:
 
 
 def contents(place: Path, patterns: Iterable[str]) -> dict[str, object]:
-    """What the files of a folder say, by path: bytes by their digest, JSON and CSV without the times in them.
+    """Contents of the files of a folder, by path: bytes by their digest, JSON and CSV without the times in them.
 
     The tensors of an export go by one name: beside those of an earlier export they have another.
     """
@@ -76,7 +76,7 @@ def _said(path: Path) -> object:
 
 
 def _first_difference(now: object, right: object) -> str:
-    """Where two values of JSON differ first, and what they say there."""
+    """The first place at which two values of JSON differ, and both values there."""
     if isinstance(now, dict) and isinstance(right, dict) and now.keys() == right.keys():
         return next(f".{key}{_first_difference(now[key], right[key])}" for key in now if now[key] != right[key])
     return f": {now!r:.60}, not {right!r:.60}"

@@ -158,7 +158,7 @@ def furnish(place: Path, verb: Verb) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Untroubled:
-    """What a verb does where nothing troubles it: the files that it makes, what it leaves of those it read, seconds, and acts on files."""
+    """The untroubled outcome of a verb: the files that it makes, what it leaves of those it read, seconds, and acts on files."""
 
     made: dict[str, object]
     read: dict[str, object]
@@ -192,7 +192,7 @@ def untroubled(verb: Verb) -> Untroubled:
 
 
 def read_by(place: Path, verb: Verb) -> dict[str, object]:
-    """What lies in the folders that a verb reads, without those that it writes to."""
+    """Files of the folders that a verb reads, without those that it writes to."""
     folders = {pattern.partition("/")[0] for pattern in verb.makes}
     return contents(place, [f"{name}/**/*" for name in verb.needs if name not in folders])
 

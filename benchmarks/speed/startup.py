@@ -21,7 +21,7 @@ from lt_bench.strategies.registry import find
 cache, entry = lt.open_cache("cifar100_lt-if100-resnet10s2"), find("los")
 fit_heads([[HeadJob(entry, entry.resolve("cifar100_lt", 100), 0)]], facts_of(cache), cache.split("train"))
 """
-"""What cannot be left out of a run: no audit of code, no metrics, no record."""
+"""The parts of a run that cannot be left out: no audit of code, no metrics, no record."""
 
 
 def measure(setting: Setting) -> list[Figure]:

@@ -43,7 +43,7 @@ class ClassSets:
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """What a table of predictions says beside them: whether each is to be believed, and the classes that may be meant."""
+    """Columns beside a table of predictions: whether each is to be believed, and the classes that may be meant."""
 
     thresholds: Thresholds | None
     sets: ClassSets | None

@@ -87,7 +87,7 @@ def require_precision_of_some(dtype: str, features: Tensor, verb: str) -> None:
 
 
 def _lost(dtype: str, share: Tensor, standardised: bool, verb: str) -> str:
-    """What a stored type loses, (D,) as shares of the spread, and the options that mend it, in words."""
+    """The loss of a stored type, (D,) as shares of the spread, and the options that mend it, in words."""
     ways = [] if dtype == "float32" else [f"store them with {option('--dtype float32', verb)}"]
     ways += [] if standardised else [f"standardise them with {option('--standardise', verb)}"]
     return (

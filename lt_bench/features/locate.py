@@ -72,7 +72,7 @@ def find_cache(name: str) -> Path:
 
 
 def known_as(path: Path, manifest: Manifest) -> str:
-    """How a command names a cache: by its name where that leads to it, else by its path."""
+    """The word for a cache in a command: its name where that leads to it, else its path."""
     first = next((one for place, one in known_caches() if manifest.name in (one.name, one.key, place.name)), None)
     return manifest.name if first is not None and first.key == manifest.key else str(path)
 

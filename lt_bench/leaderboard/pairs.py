@@ -1,4 +1,4 @@
-"""What is known of every two rows of a board."""
+"""Differences, intervals and tests of every two rows of a board."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from lt_bench.results.schema import schema_of
 VERIFIED = "verified.json"
 SCHEMA_VERSION = 1
 AGAIN = "run `lt-bench verify` on its folder again"
+REPEATS = 1e-5
+"""Largest difference of a metric of a record that repeats, relative to figures above 1: the default of `lt-bench verify --tolerance`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Verification:
 
 
 def read_verified(directory: Path) -> dict[str, Verification]:
-    """What was verified of a results directory, by id; nothing where it has no such file.
+    """The verifications of a results directory, by id; none where it has no such file.
 
     Raises:
         UserError: the file is damaged or was altered.

@@ -55,7 +55,7 @@ class Fits:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What determines the predictions, as plain JSON."""
+        """All that determines the predictions, as plain JSON."""
         code = sorted({run.code.text for runs in self.planned for run in runs})
         hyperparameters = [runs[0].hyperparameters for runs in self.planned]
         return {"strategy": self.entry.public_name, "code": code, "seeds": self.seeds, "points": hyperparameters, **self.ground.identity}
@@ -100,7 +100,7 @@ class Fits:
 
 
 def _predictions(bench: CacheSource, runs: Sequence[Planned], ground: Ground, part: Part) -> Mapping[str, NDArray[np.int32] | int]:
-    """What the head of each run predicts of the rows of a part, by run id; `FAILED` where its fit diverged."""
+    """Predictions of the head of each run for the rows of a part, by run id; `FAILED` where its fit diverged."""
     rows, predictions = ground.predicted(part), {}
     for of_stack, fitted in bench.fitted(runs):
         for head, run in enumerate(of_stack):

@@ -1,4 +1,4 @@
-"""What a nested choice comes to: what to take, what to expect of it, what cannot be told apart from it, and which classes would decide. NumPy only."""
+"""Conclusions of a nested choice: what to take, what to expect of it, what cannot be told apart from it, and which classes would decide. NumPy only."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def nested_choice(
 
 
 def outcomes(predictions: NDArray[np.integer], labels: NDArray[np.integer], objective: Objective) -> NDArray[Any]:
-    """What each prediction (..., N) is worth against labels (N,), that of a fit that diverged as little as any."""
+    """Worth of each prediction (..., N) against labels (N,), that of a fit that diverged as little as any."""
     worth = objective.of_images(labels, predictions)
     return worth if objective.costs is None else np.where(predictions == FAILED, objective.worst, worth)
 

@@ -1,4 +1,4 @@
-"""How places change with the class shares of the test set."""
+"""Places of rows over class shares of the test set."""
 
 from __future__ import annotations
 

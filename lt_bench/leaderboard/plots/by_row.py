@@ -146,7 +146,7 @@ def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.nda
 
 
 def _key(drawing: Figure, entries: list[str]) -> None:
-    """What the numbers stand for, below the panels; the figure grows by it."""
+    """The key of the numbers, below the panels; the figure grows by it."""
     columns = 2 if max(map(len, entries)) < 40 else 1
     nothing = [Line2D([], [], linestyle="") for _ in entries]
     drawing.set_figheight(drawing.get_figheight() + 0.103 * (-(-len(entries) // columns)) + 0.1)

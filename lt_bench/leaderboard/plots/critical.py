@@ -1,4 +1,4 @@
-"""Which rows cannot be told apart."""
+"""Critical-difference figure: rows in their order, joined where they cannot be told apart."""
 
 from __future__ import annotations
 

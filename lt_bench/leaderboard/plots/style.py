@@ -103,7 +103,7 @@ def wide_range(values: NDArray[np.floating]) -> bool:
 
 
 def footnote(drawing: Figure, text: str) -> None:
-    """What the figure rests on, in small type below it."""
+    """Data and intervals of the figure, in small type below it."""
     lines = "\n".join(textwrap.wrap(text, _WRAP))
     key = next((one for one in drawing.legends if one.get_gid() == KEY), None)
     if key is None:

@@ -79,7 +79,7 @@ def latex_table(ranking: BoardRows, columns: tuple[Column, ...], full: bool = Fa
 
 
 def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
-    """What a reader must know: data, backbone, test images and seeds, what ± and the marks mean."""
+    """The caption: data, backbone, test images and seeds, what ± and the marks mean."""
     first, lead = ranking.rows[0], next((column.title for column in columns if column.key == leading(ranking.objective)), "")
     images = "" if ranking.test_counts is None else f", {ranking.test_counts.sum():,} test images"
     seeds = max((row.seeds for row in ranking.rows), key=len)

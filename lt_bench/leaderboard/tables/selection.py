@@ -1,4 +1,4 @@
-"""What of a board a table or a figure shows: which rows and columns, under which names, with which digits and intervals."""
+"""The part of a board that a table or a figure shows: which rows and columns, under which names, with which digits and intervals."""
 
 from __future__ import annotations
 
