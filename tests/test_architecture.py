@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def exists(name: str, beside: Path) -> bool:
     return any((place / name).exists() for place in (ROOT, PACKAGE, beside))
 
 
+@cache
 def docstrings() -> list[tuple[Path, str]]:
     nodes = ast.Module, ast.ClassDef, ast.FunctionDef
     trees = [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(PACKAGE.rglob("*.py"))]

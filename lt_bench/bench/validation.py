@@ -1,10 +1,10 @@
-"""Which validation images decide: all of them, or as few and as long-tailed as a user has, drawn several times. NumPy only."""
+"""Validation images that decide: all of them, or as few and as long-tailed as a user has, drawn several times. NumPy only."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ Profile = Literal["balanced", "long-tailed"]
 
 @dataclass(frozen=True)
 class Validation:
-    """Which validation images decide.
+    """The validation images that decide.
 
     Attributes:
         size: how many; None for all.
@@ -39,6 +39,10 @@ class Validation:
         """
         if self.draws < 1 or (self.size is not None and self.size < 1):
             raise UserError("--val-size and --draws are whole numbers from 1")
+
+    def deciding(self, labels: NDArray[np.integer], train_counts: Sequence[int]) -> NDArray[np.intp]:
+        """The rows that decide, those of the first draw. Raises as ``rows``."""
+        return replace(self, draws=1).rows(labels, train_counts)[0]
 
     def rows(self, labels: NDArray[np.integer], train_counts: Sequence[int]) -> list[NDArray[np.intp]]:
         """The rows of each draw, of validation labels (N,).
@@ -97,7 +101,7 @@ def standard_error(grid: Sequence[Mapping[str, Any]], choices: Sequence[int]) ->
 
 
 def validation_text(document: Mapping[str, Any], *, percent: bool) -> str:
-    """What chose, for tables: `400 long-tailed validation images, none of apple and 20 more; the choice is worth ± 0.42 points over 200 draws`."""
+    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more; the choice is worth ± 0.42 points over 200 draws`."""
     said = document.get("validation", {})
     images = f"{said['images']:,}" if said else "all"
     kind = f" {said['profile']}" if said.get("size") else ""

@@ -36,7 +36,7 @@ def choose_verb(options: ChooseOptions, output: Output) -> None:
     require_writable(options.results)
     bench = CacheSource(cache, Hardware(options.accelerator))
     rows = bench.split(split)
-    groups = groups_of(cache.manifest, split, rows.rows.cpu().numpy(), options)
+    groups = groups_of(cache, split, options)
     counts = np.bincount(rows.labels.cpu().numpy(), minlength=cache.manifest.dataset.num_classes)
     output.say(f"chosen by {explained(objective, counts, 'validation' if split == 'val' else 'training')}")
     document = choose(

@@ -50,6 +50,10 @@ def evaluate_verb(options: EvaluateOptions, output: Output) -> None:
 
     done = evaluate(options)
     output.say(f"{done['correct']:,} of {done['images']:,} right, accuracy {done['accuracy']:.1%}, macro {done['macro_accuracy']:.1%}")
+    if done["training_images"]:
+        output.note(
+            f"lt-bench: {done['training_images']:,} of these images trained the classifier, so the figures flatter it; evaluate images that it has not seen"
+        )
     groups = [f"{name} {value:.1%}" for name, value in done["groups"].items() if value == value]
     if groups:
         output.say(f"by training images: {', '.join(groups)}")

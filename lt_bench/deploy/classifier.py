@@ -28,6 +28,8 @@ from lt_bench.deploy.calibration import Calibration, PriorEstimate, calibration_
 from lt_bench.deploy.files import AGAIN, HEAD_PROGRAM, TENSORS, file_of, read_description
 
 TOP = 5
+SEEN = "seen.train"
+"""Tensor of an export: the contents of its training images."""
 
 UNCALIBRATED = "this export is not calibrated: export it again from a cache with validation images that the backbone has not seen"
 
@@ -83,15 +85,16 @@ class Classifier(nn.Module):
         network: the module from tensors to logits: pixels where there is a backbone, else features (B, D).
         calibration: fitted on validation images; None where the export has none.
         prior: shares (K,) of the classes that ``set_prior`` named; None for those that the head assumes.
+        seen: hashes (N,) int64 of the training images' files; None where the export does not know them.
     """
 
     def __init__(
         self, network: nn.Module, classes: tuple[str, ...], transform: Transform | None, description: dict[str, Any],
-        calibration: Calibration | None = None,
+        calibration: Calibration | None = None, seen: Tensor | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.network, self.classes, self.transform, self.description = network, classes, transform, description
-        self.calibration, self.prior, self._assumed = calibration, None, None
+        self.calibration, self.prior, self._assumed, self.seen = calibration, None, None, seen
         self.eval()
 
     prior: Tensor | None
@@ -232,7 +235,7 @@ def load_classifier(path: str | Path, trust_program: bool = False) -> Classifier
         network.backbone.load_state_dict(_within(tensors, "backbone."))
     except (SafetensorError, OSError, *FAILURES_OF_CODE) as error:
         raise UserError(f"{directory}: a damaged export ({' '.join(str(error).split())[:200]}); {AGAIN}") from None
-    return Classifier(network.requires_grad_(False), classes, transform, description, calibration)
+    return Classifier(network.requires_grad_(False), classes, transform, description, calibration, tensors.get(SEEN))
 
 
 def _batches(inputs: Images, size: int) -> Iterator[Any]:

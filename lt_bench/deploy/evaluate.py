@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from lt_bench.bench.options import EvaluateOptions
+from lt_bench.core.content import file_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.data.readers.parquet import IMAGE_COLUMNS
@@ -25,6 +26,8 @@ TABLES = (".csv", ".tsv", ".parquet", ".pq")
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """Accuracies, calibration errors and counts by class, as ``--json`` prints them; macro is over the classes that have inputs.
 
+    ``training_images`` counts the inputs that the head was fitted on, by the contents of their files; None where the export does not know them.
+
     Raises:
         UserError: no export or inputs, a label that is no class of the export, or a broken image (unless ``skip_broken``).
     """
@@ -33,7 +36,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     model = opened(options)
     K, pairs = len(model.classes), []
     before, after = CalibrationError(), CalibrationError()
-    for labels, logits in with_prior(model, options, _labelled(model, options)):
+    batches, trained_on = _labelled(model, options)
+    for labels, logits in with_prior(model, options, batches):
         true, probabilities = torch.tensor(labels), model.probabilities(logits)
         confidence, predicted = probabilities.max(1)
         after.update(confidence, predicted == true)
@@ -49,6 +53,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     return {
         "export": str(options.export),
         "images": len(true),
+        "training_images": trained_on,
         "correct": int(right.sum()),
         "accuracy": float(right.sum() / len(true)),
         "macro_accuracy": nan_mean(recall),
@@ -63,16 +68,20 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _labelled(model: Classifier, options: EvaluateOptions) -> Iterable[Batch[int]]:
-    """Logits with the numbers of their classes."""
+def _labelled(model: Classifier, options: EvaluateOptions) -> tuple[Iterable[Batch[int]], int | None]:
+    """Logits with the numbers of their classes; and how many of the inputs are training images, None where that is not known."""
     assert options.inputs is not None
     if model.transform is None:
         features, arrays = read_features(model, options)
         if "labels" not in arrays or len(arrays["labels"]) != len(features):
             raise UserError(f"{options.inputs}: needs an array 'labels', one a row of 'features'; it has {', '.join(arrays)}")
-        return of_features(model, options, _numbers(options.inputs, arrays["labels"].tolist(), model.classes), features)
+        return of_features(model, options, _numbers(options.inputs, arrays["labels"].tolist(), model.classes), features), None
     paths, labels = _table(options.inputs) if options.inputs.suffix.lower() in TABLES else _folder(options.inputs)
-    return of_images(model, options, list(zip(_numbers(options.inputs, labels, model.classes), paths, strict=True)))
+    batches = of_images(model, options, list(zip(_numbers(options.inputs, labels, model.classes), paths, strict=True)))
+    files = [path for path in paths if isinstance(path, Path)]
+    if model.seen is None or len(files) < len(paths):
+        return batches, None
+    return batches, int(np.isin(file_hashes(files).view(np.int64), model.seen.numpy()).sum())
 
 
 def _folder(root: Path) -> tuple[list[Path], list[str]]:

@@ -25,10 +25,12 @@ from lt_bench.core.tensors import save_tensors
 from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.calibration import Calibration
-from lt_bench.deploy.classifier import ImageNetwork
+from lt_bench.deploy.classifier import SEEN, ImageNetwork
 from lt_bench.deploy.files import FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, publish, require_place
 from lt_bench.deploy.fit_calibration import calibration_of
 from lt_bench.deploy.programs import contract, require_onnx, save_onnx, save_program
+from lt_bench.features.cache import FeatureCache
+from lt_bench.features.extraction.joined_images import contents_of_training
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.compare import compare
 from lt_bench.results.record import RunRecord
@@ -93,7 +95,7 @@ def export(options: ExportOptions) -> Exported:
     calibration = calibration_of(head, cache)
     if (standardisation := cache.standardisation()) is not None:
         head = Standardised(head, *standardisation)  # an export takes features as they come from the backbone
-    _write(out, record, cache.manifest, head, calibration, loaded, transform, options)
+    _write(out, record, cache, head, calibration, loaded, transform, options)
     name, images = record.backbone.name if loaded else None, 0 if calibration is None else len(calibration.labels)
     return Exported(out, record.dataset.num_classes, name, difference, head_parts(head) is None, images)
 
@@ -122,7 +124,7 @@ def _backbone(record: RunRecord, manifest: Manifest, weights: Path | None) -> tu
 def _write(
     out: Path,
     record: RunRecord,
-    manifest: Manifest,
+    cache: FeatureCache,
     head: nn.Module,
     calibration: Calibration | None,
     loaded: Loaded | None,
@@ -144,7 +146,7 @@ def _write(
             )
         if parts["kind"] == "program":
             save_program(head, torch.rand(2, record.backbone.dim), staging / HEAD_PROGRAM, temperature)
-        save_tensors(_tensors(tensors, loaded) | _validation(calibration), staging / TENSORS)
+        save_tensors(_tensors(tensors, loaded) | _validation(calibration) | _seen(cache, loaded), staging / TENSORS)
         save_program(network, example, staging / PROGRAM, temperature)
         if options.onnx:
             save_onnx(network, example, staging / ONNX, temperature)
@@ -155,7 +157,7 @@ def _write(
             "contract": contract(record.backbone.dim, example, transform, calibration),
             "calibration": calibration and calibration.parts()[0],
         }
-        publish(out, staging, _description(record, manifest, parts, loaded, transform) | kept)
+        publish(out, staging, _description(record, cache.manifest, parts, loaded, transform) | kept)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error}); name another place with --out") from None
     finally:
@@ -168,6 +170,12 @@ def _tensors(head: dict[str, Tensor], loaded: Loaded | None) -> dict[str, Tensor
         state = loaded.network.state_dict()
         tensors |= {f"backbone.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     return tensors
+
+
+def _seen(cache: FeatureCache, loaded: Loaded | None) -> dict[str, Tensor]:
+    """Contents of the training images, by which `evaluate` knows them."""
+    contents = None if loaded is None else contents_of_training(cache)
+    return {} if contents is None else {SEEN: torch.from_numpy(contents)}
 
 
 def _validation(calibration: Calibration | None) -> dict[str, Tensor]:
@@ -194,6 +202,7 @@ def _description(
         "provenance": {
             "record": record.id,
             "strategy": record.strategy.name,
+            "code": record.identity.code,
             "paper": record.strategy.paper,
             "hyperparameters": record.identity.hyperparameters,
             "seed": record.identity.seed,

@@ -91,7 +91,7 @@ def compared(
 
 
 def recommendation(comparisons: Sequence[Comparison], objective: Objective) -> str:
-    """Which classifier to take, by the comparison on all test images, in a line."""
+    """The classifier to take, by the comparison on all test images, in a line."""
     one = comparisons[-1]
     sign = -1 if objective.lower else 1
     low, high = sorted((sign * one.low, sign * one.high))

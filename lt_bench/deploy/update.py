@@ -100,7 +100,7 @@ def update(options: UpdateOptions, say: Say) -> Updated:
     for line in lines_of(changes):
         say(line)
     new = _extracted(options, data, earlier, cache, recorded)
-    record = _fitted(description, new, options)
+    record = _fitted(description, new, options, say)
     directory = options.out or options.export.absolute().parent / f"{record.strategy.name}-{record.dataset.name}-{record.id}"
     path = Store(options.results).path(record)
     _export(description, record, ExportOptions(path, options.weights, directory, str(new.path)), options.export)
@@ -109,7 +109,7 @@ def update(options: UpdateOptions, say: Say) -> Updated:
 
 
 def lines_of(changes: Changes) -> list[str]:
-    """What has changed, one fact a line."""
+    """The changes, one fact a line."""
     joined, removed = (", ".join(f"{n:,} in {split}" for split, n in of.items() if n) or "none" for of in (changes.joined, changes.removed))
     lines = [f"new images: {joined}; images that are gone: {removed}"]
     for names, what in (
@@ -131,6 +131,10 @@ def _cache_of(description: Mapping[str, Any], options: UpdateOptions) -> Feature
     Raises:
         UserError: it is not here, the named one is another, or it is not of a person's own images.
     """
+    if description["head"]["kind"] == "program" and not options.trust_program:
+        raise UserError(
+            f"{options.export}: its head is a program, which runs as code here when the two are compared; if you trust who made it, say --trust-program"
+        )
     wanted = description["provenance"]["cache"]
     cache = cache_by_key(wanted["key"], wanted["name"], options.cache, description["provenance"]["command"])
     name, backbone = cache.manifest.dataset.name, cache.manifest.backbone.name
@@ -174,12 +178,16 @@ def _digest(data: FileData) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:6]
 
 
-def _fitted(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions) -> RunRecord:
-    """The record of the export's strategy on the new cache, with the same hyper-parameters and seed; one that is recorded is not fitted again."""
+def _fitted(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions, say: Say) -> RunRecord:
+    """The record of the export's strategy on the new cache, with the same hyper-parameters and seed; one that is recorded is not fitted again. Says so where its code is another one now."""
     provenance, store, records = description["provenance"], Store(options.results), []
     given = dict(provenance["hyperparameters"])
     setting = Setting(matmul=given.pop(MATMUL, CLEAN.matmul))
     planned = plan(find(provenance["strategy"]), cache.manifest, given, [provenance["seed"]], setting=setting)
+    if (then := provenance.get("code", planned[0].code.text)) != planned[0].code.text:
+        say(
+            f"the code of {provenance['strategy']} has changed since the export ({then}, now {planned[0].code.text}): what differs below is due to both, code and images"
+        )
     if failures := execute(CacheSource(cache, Hardware(options.accelerator, 1)), planned, store, records.append):
         raise UserError("; ".join(failures))
     return records[0]

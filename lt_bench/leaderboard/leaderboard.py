@@ -91,7 +91,7 @@ class Leaderboard:
     @property
     def latex(self) -> str:
         """`leaderboard.tex` of one board; of several, their tables one after the other."""
-        return "\n".join(self._latex(ranking) for ranking in self.shown)
+        return self._latex_of(self.shown)
 
     @property
     def frame(self) -> pandas.DataFrame:
@@ -109,7 +109,7 @@ class Leaderboard:
         """Write files and return their paths; the same records give the same bytes.
 
         Args:
-            directory: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex` (of several boards `leaderboard-BOARD.tex`), `leaderboard.html` (plots inside where they are drawn), `PUBLISHED.md` and
+            directory: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex` (of several boards one after the other, and each in `leaderboard-BOARD.tex`), `leaderboard.html` (plots inside where they are drawn), `PUBLISHED.md` and
                 `published.csv` (measured beside published), and `plots/<board>/*.svg|png|pdf`.
             formats: which of `FORMATS`; plots, some seconds a board, only where asked for.
             full: LaTeX tables as floats with captions.
@@ -127,13 +127,10 @@ class Leaderboard:
         texts: list[tuple[str, str, Callable[[], str]]] = [
             ("markdown", "LEADERBOARD.md", lambda: self.markdown),
             ("csv", "leaderboard.csv", lambda: self.csv),
+            ("latex", "leaderboard.tex", partial(self._latex_of, shown, full=full)),
             *(
-                (
-                    "latex",
-                    "leaderboard.tex" if len(shown) == 1 else f"leaderboard-{ranking.board.slug}.tex",
-                    partial(self._latex, ranking, full=full),
-                )
-                for ranking in shown
+                ("latex", f"leaderboard-{ranking.board.slug}.tex", partial(self._latex_of, [ranking], full=full))
+                for ranking in (shown if len(shown) > 1 else ())
             ),
             ("html", "leaderboard.html", lambda: page(self.boards, self.columns, pictures)),
             ("published", "PUBLISHED.md", lambda: published_markdown(self.boards)),
@@ -146,9 +143,14 @@ class Leaderboard:
         columns = self.selection.columns(ranking, self.columns)
         return columns if self.selection.show else tuple(column for column in usable(ranking, columns) if column.main)
 
-    def _latex(self, ranking: BoardRows, full: bool = False) -> str:
-        few = (leading(ranking.objective), "many", "medium", "few", *(column.key for column in self.columns if column.code))
-        return latex_table(ranking, self.selection.columns(ranking, self.columns, few), full)
+    def _latex_of(self, rankings: Iterable[BoardRows], full: bool = False) -> str:
+        own = [column.key for column in self.columns if column.code]
+        return "\n".join(
+            latex_table(
+                ranking, self.selection.columns(ranking, self.columns, (leading(ranking.objective), "many", "medium", "few", *own)), full
+            )
+            for ranking in rankings
+        )
 
 
 def checked_formats(formats: Iterable[str]) -> list[str]:

@@ -26,7 +26,7 @@ from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.record import AGAIN, SCHEMA_VERSION, RunRecord
 from lt_bench.results.seal import check_arrays
 from lt_bench.results.store import RESTORE, Arrays, read_arrays, record_paths
-from lt_bench.results.verified import read_verified
+from lt_bench.results.verified import REPEATS, read_verified
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +170,9 @@ def load_records(directory: Path | str) -> Runs:
         if data["id"] not in path.stem:
             raise UserError(f"{path}: id is {data['id']} but the file is named otherwise; rename it")
     places = sorted({path.parent.parent for path in paths})
-    verified = frozenset(id_ for place in places for id_, one in read_verified(place).items() if seals.get(id_) == one.seal)
+    verified = frozenset(
+        id_ for place in places for id_, one in read_verified(place).items() if seals.get(id_) == one.seal and one.difference <= REPEATS
+    )
     return replace(_runs(flat, splits, str(directory)), digests=digests, seals=seals, verified=verified)
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from lt_bench.cli.main import main
 from lt_bench.core.seals import sealed
 from lt_bench.results.statement import read_statement
 from lt_bench.results.store import Store
-from lt_bench.results.verified import VERIFIED, read_verified
+from lt_bench.results.verified import VERIFIED, read_verified, write_verified
 
 SOURCE = '''
 from lt_bench.strategies.contract import Strategy
@@ -86,6 +87,16 @@ def test_from_records_to_the_mark_on_the_board(folder, cli):
     assert cli("leaderboard", "--results", "mine", "--formats", "csv").out.count("verified") == 0, "one of two seeds"
     assert cli("verify", "mine").out.count(": verified; largest difference") == 2
     assert not list(mine.rglob("__pycache__"))
+    verified = read_verified(mine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LT_BENCH_HOME", str(folder / "elsewhere"))
+        assert "is not among the known ones" in cli("verify", "mine").err  # it cannot be tried here
+    assert read_verified(mine) == verified
+    write_verified(mine, {id_: replace(one, difference=0.3, tolerance=1.0) for id_, one in verified.items()})
+    assert cli("leaderboard", "--results", "mine", "--formats", "csv").out.count("verified") == 0, (
+        "it came out otherwise, within a wide tolerance"
+    )
+    write_verified(mine, verified)
     assert {one.metric for one in read_verified(mine).values()} <= {
         f"{view}/{name}" for view, of in Store(mine).load(first.stem[-16:]).metrics.items() for name in of
     }

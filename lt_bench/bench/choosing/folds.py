@@ -32,15 +32,16 @@ def folds_of(
     pairs, rows = pairs[:, order], rows[order]
     of_class = np.bincount(labels, minlength=num_classes)
     classes_of = _by(pairs[0])
-    fold, filled = np.full(there, ALWAYS_TRAINS), np.zeros((num_classes, folds), np.int64)
+    fold, filled, total = np.full(there, ALWAYS_TRAINS), np.zeros((num_classes, folds), np.int64), [0] * folds
     for c in np.argsort(of_class, kind="stable"):
         members = np.flatnonzero(pairs[1] == c)
         for member in members[np.argsort(-rows[members], kind="stable")]:
             one = pairs[0, member]
             if fold[one] == ALWAYS_TRAINS:
-                fold[one] = min(range(folds), key=lambda k: (filled[c, k], filled[:, k].sum()))
+                fold[one] = min(range(folds), key=lambda k: (filled[c, k], total[k]))
                 for place in classes_of[one]:
                     filled[pairs[1, place], fold[one]] += rows[place]
+                    total[fold[one]] += int(rows[place])
     if trained:
         # A group that leaves its fold may leave another class in one fold alone.
         while (whole := np.flatnonzero(((filled > 0).sum(1) == 1) & (filled.sum(1) == of_class))).size:

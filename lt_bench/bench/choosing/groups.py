@@ -1,57 +1,65 @@
-"""Groups (tracks, patients, sites) of the rows of a cache, read where its images are. Free of torch."""
+"""Groups (tracks, patients, sites) of the rows of a cache: of the paths that it lists, or of its table."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shlex
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.bench.options import ImageOptions, reading
+from lt_bench.bench.options import ImageOptions
 from lt_bench.core.errors import UserError
-from lt_bench.data.images.image_list import FileData
-from lt_bench.data.load import load_images
 from lt_bench.data.membership import column_groups, pattern_groups
-from lt_bench.data.readers.table_files import LABEL_COLUMN, table_of, table_of_splits
-from lt_bench.features.manifest import Manifest
+from lt_bench.data.readers.table_files import LABEL_COLUMN, PATH_COLUMN, Table, require_column, table_of, table_of_splits
+from lt_bench.data.readers.tables import relative
+from lt_bench.features.cache import FeatureCache
+from lt_bench.features.extraction.joined_images import listed_paths
 
 OPTIONS = ("group_column", "group_pattern")
 
 
-def groups_of(manifest: Manifest, split: str, rows: NDArray[np.integer], options: ImageOptions) -> NDArray[np.str_] | None:
+def groups_of(cache: FeatureCache, split: str, options: ImageOptions) -> NDArray[np.str_] | None:
     """The group (N,) of each row of a split, None where neither the cache nor the options know groups.
 
     Args:
-        manifest: of the cache; its command says by what it was split.
+        cache: with the list of its images; its command says by what it was split.
         split: train or val.
-        rows: (N,) of the split in their source.
-        options: with ``--data-dir`` and the options of reading.
+        options: of reading; a column is read from the table that ``--data-dir`` names.
 
     Raises:
-        UserError: there are groups, and the images are not named; or as of reading them.
+        UserError: a column and no table, an image that the table does not have, or no list of images.
     """
-    words = shlex.split(manifest.command)
+    words = shlex.split(cache.manifest.command)
     split_by = {name: words[words.index(flag) + 1] for name in OPTIONS if (flag := f"--{name.replace('_', '-')}") in words[:-1]}
     options = dataclasses.replace(options, **{name: getattr(options, name) or value for name, value in split_by.items()})
     if options.group_column is None and options.group_pattern is None:
         return None
+    paths = listed_paths(cache, split)
+    if options.group_column is None:
+        return pattern_groups(str(options.group_pattern), ["/".join(path.split("/")[-2:]) for path in paths], cache.path).of
     if options.data_dir is None:
-        flag, value = next((name, getattr(options, name)) for name in OPTIONS if getattr(options, name))
         raise UserError(
-            f"cache {manifest.name}: folds keep the groups of --{flag.replace('_', '-')} {value} together; name the images with --data-dir"
+            f"cache {cache.manifest.name}: folds keep the groups of --group-column {options.group_column} together; name the table with --data-dir"
         )
-    if options.group_column is not None:
-        read = table_of_splits if options.data_dir.is_dir() else table_of
-        frame = read(options.data_dir, options.image_column, options.label_column or LABEL_COLUMN).frame
-        return column_groups(options.data_dir, frame, options.group_column).of[rows]
-    data = load_images(manifest.dataset.name, options.data_dir, **reading(options))
-    assert isinstance(data, FileData)
-    images = data.splits[split]
-    names = pattern_groups(str(options.group_pattern), ["/".join(path.split("/")[-2:]) for path in images.paths], images.root).of
-    of_row = dict(zip(images.rows.tolist(), names, strict=True))
-    if len(gone := set(rows.tolist()) - of_row.keys()):
+    read = table_of_splits if options.data_dir.is_dir() else table_of
+    table = read(options.data_dir, options.image_column, options.label_column or LABEL_COLUMN)
+    groups = column_groups(options.data_dir, table.frame, options.group_column).of
+    of_image = dict(zip(_images_of(options.data_dir, table, options), groups.tolist(), strict=True))
+    if gone := [path for path in paths if path not in of_image]:
         raise UserError(
-            f"{options.data_dir}: {len(gone):,} images of cache {manifest.name} are not there any more; name the images as they were extracted"
+            f"{options.data_dir}: has no row of {gone[0]}, an image of cache {cache.manifest.name}; name the table that it was extracted from"
         )
-    return np.array([of_row[row] for row in rows.tolist()])
+    return np.array([of_image[path] for path in paths], dtype=np.str_)
+
+
+def _images_of(path: Path, table: Table, options: ImageOptions) -> list[str]:
+    """The images of a table as caches list them."""
+    if table.encoded is not None:
+        return [hashlib.sha256(value.as_py()).hexdigest() for value in table.encoded]
+    column = options.image_column or PATH_COLUMN
+    require_column(path, table.frame, column, "image")
+    root = options.image_root or (path if path.is_dir() else path.parent)
+    return [relative(str(name), root) for name in table.frame[column]]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lt_bench.bench.health import signs_of_fit, signs_of_predictions
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
@@ -46,26 +49,29 @@ class Scorer:
 
     def __init__(self, objective: Objective, bench: CacheSource | None = None, shifted: bool = False, validation: Validation = ALL) -> None:
         self._objective, self._bench, self._shifted, self._validation = objective, bench, shifted, validation
+        self._draws: list[NDArray[np.intp]] = []
 
     def __call__(self, unit: Unit) -> dict[str, Score] | str:
         """Scores by run id; or a line that describes the error."""
         try:
             unit.check_code()
             self._bench = self._bench or unit.opened()
-            return validation_scores(self._bench, unit.runs, self._objective, self._shifted, self._validation)
+            if not self._draws:  # once a worker, not once a unit
+                labels = self._bench.split("val").labels.cpu().numpy()
+                self._draws = self._validation.rows(labels, self._bench.manifest.dataset.train_counts)
+            return _scores(self._bench, unit.runs, self._objective, self._shifted, self._draws)
         except (UserError, *FAILURES_OF_CODE) as error:
             if current().world > 1 and not isinstance(error, UserError):
                 raise  # the other processes may not have failed, and wait for this one
             return described(error)
 
 
-def validation_scores(
-    bench: CacheSource, planned: Sequence[Planned], objective: Objective, shifted: bool = False, validation: Validation = ALL
+def _scores(
+    bench: CacheSource, planned: Sequence[Planned], objective: Objective, shifted: bool, draws: Sequence[NDArray[np.intp]]
 ) -> dict[str, Score]:
     """The score of each run, by run id; one fit serves all draws."""
     scores: dict[str, Score] = {}
     labels, K = bench.split("val").labels.cpu().numpy(), bench.manifest.dataset.num_classes
-    draws = validation.rows(labels, bench.manifest.dataset.train_counts)
     for runs, fitted in bench.fitted(planned, (lambda: [ShiftedStart()]) if shifted else tuple):
         for head, run in enumerate(runs):
             if not fitted.is_finite(head):

@@ -24,7 +24,7 @@ _AT_ONCE = 3
 def tolerance_of(bench: CacheSource, objective: Objective, validation: Validation = ALL) -> float:
     """Most that a score may move: `TOLERANCE`, or what the image of the validation set that weighs most can change, whichever is more."""
     dataset, labels = bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
-    weights = objective.weights(labels[validation.rows(labels, dataset.train_counts)[0]], dataset.num_classes)
+    weights = objective.weights(labels[validation.deciding(labels, dataset.train_counts)], dataset.num_classes)
     return objective.span * max(TOLERANCE, float(weights.max()))
 
 

@@ -189,9 +189,9 @@ def tuning_document(
 
 
 def validation_entry(bench: CacheSource, validation: Validation) -> dict[str, Any]:
-    """Which validation images decided: as they were asked for, and their numbers, in all and of each class."""
+    """The validation images that decided: as they were asked for, and their numbers, in all and of each class."""
     dataset, labels = bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
-    counts = np.bincount(labels[validation.rows(labels, dataset.train_counts)[0]], minlength=dataset.num_classes)
+    counts = np.bincount(labels[validation.deciding(labels, dataset.train_counts)], minlength=dataset.num_classes)
     return vars(validation) | {"images": int(counts.sum()), "class_images": counts.tolist()}
 
 

@@ -90,14 +90,14 @@ def _listed(path: Path, frame: pd.DataFrame, column: str, labels: np.ndarray, im
     root = image_root or (path if path.is_dir() else path.parent)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; name the one that the paths of {path} are relative to with --image-root")
-    paths = [_relative(str(p), root) for p in frame[column]]
+    paths = [relative(str(p), root) for p in frame[column]]
     check_rows(paths, labels, str(path), first_line=2)
     whole = image_list(root, paths, labels)
     require_present(whole, str(path), "" if image_root else "where they are relative to another folder, name it with --image-root")
     return whole
 
 
-def _relative(name: str, folder: Path) -> str:
+def relative(name: str, folder: Path) -> str:
     """A normalised path: relative to the table's folder if inside it, with forward slashes and without ``..`` parts."""
     name = os.path.normpath(name.replace("\\", "/"))
     if Path(name).is_absolute() and Path(name).is_relative_to(folder.absolute()):

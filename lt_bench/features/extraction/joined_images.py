@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData, ImageList, identity
@@ -141,6 +142,35 @@ class CachedImages:
     def _match(self, content: str, path: str) -> Listed | None:
         listed = self.images.get(content)
         return None if listed is None else next((one for one in listed if one.path == path), listed[0])
+
+
+def listed_paths(cache: FeatureCache, split: str) -> list[str]:
+    """Paths (N,) of the images of a split, as the cache lists them; SHA-256 of those that are encoded in a table.
+
+    Raises:
+        UserError: it lists none, or others than it has features of.
+    """
+    try:
+        with (cache.path / IMAGES).open(encoding="utf-8", newline="") as file:
+            paths = [row["path"] for row in csv.DictReader(file) if row["split"] == split]
+    except (OSError, KeyError):
+        raise UserError(
+            f"{cache.path}: lists no images ({IMAGES}), so their groups are not known; extract them again to another place"
+        ) from None
+    if len(paths) != (there := cache.manifest.arrays[f"{split}/labels"].shape[0]):
+        raise UserError(
+            f"{cache.path / IMAGES}: lists {len(paths):,} images of {split}, and the features are of {there:,}; extract them again to another place"
+        )
+    return paths
+
+
+def contents_of_training(cache: FeatureCache) -> NDArray[np.int64] | None:
+    """Hashes (N,) of the training files of a cache, as `core.content.file_hashes` has them; None where the cache lists no contents, or images within a table."""
+    try:
+        listed = CachedImages.of(cache).contents_of("train")
+        return np.array([int(content, 16) for content in listed], np.uint64).view(np.int64)
+    except (UserError, ValueError, OverflowError):
+        return None
 
 
 def _concatenated(lists: Sequence[ImageList]) -> ImageList:

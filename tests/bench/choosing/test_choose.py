@@ -18,7 +18,7 @@ from lt_bench.bench.choosing.ground import Ground
 from lt_bench.bench.choosing.groups import groups_of
 from lt_bench.bench.options import ImageOptions
 from lt_bench.core.seals import sealed
-from lt_bench.features.cache import open_cache
+from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.manifest import read_manifest
 from lt_bench.strategies.registry import find
 
@@ -155,15 +155,29 @@ def test_groups_stay_together_and_seeds_are_averaged(bench, folder):
     lt.fit(choice.strategy, lt.open_cache(folder), accelerator="cpu", **choice.hyperparameters)
 
 
-def test_groups_are_those_that_the_cache_was_split_by(folder, tmp_path):
-    table = tmp_path / "all.csv"
-    table.write_text("path,label,track\n" + "".join(f"{n}.png,{n % 2},t{n // 4}\n" for n in range(20)))
-    manifest = replace(read_manifest(folder), command="lt-bench extract --data-dir DIR --dataset table --group-column track")
-    rows = np.array([0, 3, 4, 19])
-    assert np.array_equal(groups_of(manifest, "val", rows, ImageOptions(data_dir=table)) == ["t0", "t0", "t1", "t4"], [True] * 4)
-    with pytest.raises(lt.UserError, match="groups of --group-column track together; name the images with --data-dir"):
-        groups_of(manifest, "val", rows, ImageOptions())
-    assert groups_of(read_manifest(folder), "val", rows, ImageOptions()) is None
+def test_groups_are_those_of_the_images_that_the_cache_lists(folder, tmp_path):
+    paths = [f"{'ab'[n % 2]}/{n}_frame.png" for n in range(31)]
+    (tmp_path / "images.csv").write_text("split,row,path,label\n" + "".join(f"val,{n},{path},a\n" for n, path in enumerate(paths)))
+    wanted = [f"t{n // 4}" for n in range(31)]
+
+    def listing(command):
+        return FeatureCache(tmp_path, replace(read_manifest(folder), command=command))
+
+    by_column = listing("lt-bench extract --data-dir DIR --dataset table --group-column track")
+    rows = [f"{path},0,{track}\n" for path, track in zip(paths, wanted, strict=True)]
+    for order in (["new/first.png,0,t9\n", *rows], rows[::-1]):  # a row more, and another order: rows are known by their images
+        (tmp_path / "all.csv").write_text("path,label,track\n" + "".join(order))
+        assert groups_of(by_column, "val", ImageOptions(data_dir=tmp_path / "all.csv")).tolist() == wanted
+    (tmp_path / "all.csv").write_text("path,label,track\n" + "".join(rows[1:]))
+    with pytest.raises(lt.UserError, match=r"has no row of a/0_frame\.png, an image of cache ponds"):
+        groups_of(by_column, "val", ImageOptions(data_dir=tmp_path / "all.csv"))
+    with pytest.raises(lt.UserError, match="groups of --group-column track together; name the table with --data-dir"):
+        groups_of(by_column, "val", ImageOptions())
+    by_pattern = listing("lt-bench extract --data-dir DIR --dataset folder --group-pattern '(.)_frame'")
+    assert groups_of(by_pattern, "val", ImageOptions()).tolist() == [str(n)[-1] for n in range(31)]
+    with pytest.raises(lt.UserError, match="lists no images"):
+        groups_of(FeatureCache(folder, by_pattern.manifest), "val", ImageOptions())
+    assert groups_of(lt.open_cache(folder), "val", ImageOptions()) is None
 
 
 def test_what_the_backbone_has_seen_chooses_nothing(cli, make_cache, small_cache, tmp_path):

@@ -64,6 +64,10 @@ def test_run_needs_no_more_than_a_folder(cli, photos, home, tmp_path):
     correct = sum(predicted[row["path"]] == row["label"] for row in rows)
     assert correct / len(rows) == pytest.approx(record.metrics["test"]["accuracy"])
     assert json.loads((tmp_path / "export" / "classifier.json").read_text())["transform"]["words"].startswith("resize 55 bicubic")
+    held_out, trained = cli("evaluate", "export", "test"), cli("evaluate", "export", str(photos))
+    assert "trained the classifier" not in held_out.err + held_out.out
+    n = cache.manifest.arrays["train/labels"].shape[0]
+    assert f"{n} of these images trained the classifier, so the figures flatter it" in trained.err + trained.out
 
 
 def test_an_encoder_of_transformers_from_extraction_to_use(cli, photos, home, tmp_path):
