@@ -72,7 +72,7 @@ def pretrain_images(options: PretrainOptions) -> Pretrained:
         options,
         command=_command(
             "pretrain", options, backbone=options.backbone, weights=options.weights and options.weights.name, recipe=options.recipe, seed=options.seed, epochs=options.epochs,
-
+            **{f"recipe.{name}": repr(value) for name, value in options.recipe_fields.items()},
             precision=options.precision, compiled=options.compiled, half_weights=options.half_weights,
         ),
     )  # fmt: skip

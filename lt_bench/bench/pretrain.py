@@ -95,8 +95,8 @@ def pretrain(
     """
     if not options.dataset or options.data_dir is None:
         raise UserError(NEEDS_IMAGES)
-    plan, where, out = stage1_recipe(options.recipe).with_epochs(options.epochs), layout(options.devices), options.out
-    device = pick_device(options.accelerator)
+    plan = stage1_recipe(options.recipe).with_epochs(options.epochs).with_fields(options.recipe_fields)
+    where, out, device = layout(options.devices), options.out, pick_device(options.accelerator)
     precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
     data = load_images(options.dataset, options.data_dir, **reading(options))
     workers = default_workers(device, where.devices) if options.workers is None else options.workers

@@ -53,6 +53,11 @@ def _named(document: dict[Any, Any]) -> dict[str, Any]:
     if "strategy" in config:
         strategy = config["strategy"] if isinstance(config["strategy"], dict) else {"name": str(config["strategy"])}
         config["strategy"] = {str(key).replace("-", "_"): value for key, value in strategy.items() if value is not None}
+    if isinstance(recipe := config.get("recipe"), dict):  # its numbers, and as `name` which one it is
+        numbers = {str(key).replace("-", "_"): value for key, value in recipe.items() if value is not None}
+        named = {key: numbers.pop(key) for key in ("name", "epochs") if key in numbers}
+        del config["recipe"]
+        config |= {{"name": "recipe"}.get(key, key): value for key, value in named.items()} | {"recipe_fields": numbers}
     if config.get("wandb") is False:
         config["wandb"] = "off"  # YAML reads off as false
     return config

@@ -9,21 +9,26 @@ from lt_bench.core.names import suggestion
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "Path": "a path", "str": "text"}
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<word>\S+)|option '(?P<key>[^']+)'(?: is not accepted)?", re.IGNORECASE)
+_NESTED = re.compile(r"^.*Parser key \"(?:[^\".]+\.)?([^\".]+)\":.*NestedArg\(key='([^']+)'.*$", re.DOTALL)  # --seed.more 1
 
 
 def one_line(message: str, verb: str, options: Iterable[str]) -> str:
     """The message of an ``ArgumentError`` of a verb with these options (``--seeds``)."""
+    message = _NESTED.sub(r"unrecognized arguments: --\1.\2", message)
     unknown = _UNKNOWN.search(message)
     if unknown:
-        option = unknown["word"] or f"--{unknown['key'].removeprefix(f'{verb}.').replace('strategy.name', 'strategy')}"
+        option = (
+            unknown["word"]
+            or f"--{unknown['key'].removeprefix(f'{verb}.').replace('strategy.name', 'strategy').replace('recipe_fields.', 'recipe.')}"
+        )
         option, hint = option.partition("=")[0], f"`lt-bench {verb} --help` lists them"
         if not option.startswith("-"):
             return f"{verb}: {option!r} belongs to no option; {hint}"
         return f"{verb}: unknown option {option}{suggestion(option, options)}; {hint}"
     value = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
     if value:
-        key = value[1].removeprefix(f"{verb}.").replace("strategy.name", "strategy")
-        key = key if key.startswith("strategy.") else key.replace("_", "-")
+        key = value[1].removeprefix(f"{verb}.").replace("strategy.name", "strategy").replace("recipe_fields.", "recipe.")
+        key = key if key.startswith(("strategy.", "recipe.")) else key.replace("_", "-")
         text = " ".join(value[2].replace("<class '", "").replace("'>", "").replace("typing.", "").split())
         return f"{verb}: --{key}: {_plain(text[0].lower() + text[1:])}"
     return f"{verb}: {' '.join(message.split())}"

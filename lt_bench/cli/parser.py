@@ -63,6 +63,8 @@ def verb_parser(name: str, entry: Entry | None, dataset: str, words: Iterable[st
         target = parser if field.name in positional else groups.get(group.title, parser)
         if field.name == "strategy" and field.name not in positional:
             _add_strategy(target, groups[HYPERPARAMETERS], entry, dataset, texts["strategy"])
+        elif field.name == "recipe_fields":
+            _add_recipe_fields(groups[group_of("recipe", name).title])
         else:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             text = argparse.SUPPRESS if group in hidden else texts[field.name]
@@ -158,6 +160,18 @@ def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, te
             texts.get(key, "").replace("``", "").rstrip("."),
             shows=value,
             within=ranges.get(key, ""),
+        )
+
+
+def _add_recipe_fields(group: Any) -> None:
+    """``--recipe.FIELD`` for each number of a stage-1 recipe; one that is not given is not in what is parsed."""
+    from lt_bench.engine.pretrain.recipes import FIELDS, Stage1Recipe
+
+    texts = explained(Recipe.__doc__) | explained(Stage1Recipe.__doc__) | {"decay": "factor of the rate at each milestone"}
+    for key, kind in FIELDS.items():
+        text = f"{texts[key].replace('``', '').rstrip('.')} (default: the recipe's)"
+        group.add_argument(
+            f"--recipe.{key}", dest=f"recipe_fields.{key}", type=kind, default=argparse.SUPPRESS, help=text, metavar=metavar(kind)
         )
 
 

@@ -118,7 +118,7 @@ def pretrain(options: PretrainOptions) -> None:
     from lt_bench.engine.pretrain.recipes import stage1_recipe
 
     require_images(options.dataset, options.data_dir, options.backbone, options.weights)
-    stage1_recipe(options.recipe)
+    stage1_recipe(options.recipe).with_epochs(options.epochs).with_fields(options.recipe_fields)
     _require_account(options.wandb)
 
 

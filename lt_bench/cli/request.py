@@ -78,12 +78,12 @@ def read_request(verb: str, words: Sequence[str]) -> Request | None:
 
 
 def _normalised(word: str) -> str:
-    """``--wandb_project`` as ``--wandb-project``, ``--strategy.gamma-max`` as ``--strategy.gamma_max``, ``--strategy`` as ``--strategy.name``."""
+    """``--wandb_project`` as ``--wandb-project``, ``--strategy.gamma-max`` as ``--strategy.gamma_max``, ``--strategy`` as ``--strategy.name``, ``--recipe.epochs`` as ``--epochs``."""
     if not word.startswith("--"):
         return word
     option, equals, value = word.partition("=")
-    name = option[2:].replace("-", "_") if option.startswith("--strategy.") else option[2:].replace("_", "-")
-    name = {"strategy": "strategy.name", "print-config": "print_config"}.get(name, name)
+    name = option[2:].replace("-", "_") if option.startswith(("--strategy.", "--recipe.")) else option[2:].replace("_", "-")
+    name = {"strategy": "strategy.name", "print-config": "print_config", "recipe.epochs": "epochs"}.get(name, name)
     return f"--{name}{equals}{value}"
 
 

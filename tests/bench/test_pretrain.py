@@ -1,5 +1,8 @@
+import dataclasses
 import io
+import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -14,11 +17,14 @@ from stage1_runs import log_of, power_cut, script, stage1
 from lt_bench.backbones.checkpoints import read_state
 from lt_bench.backbones.training_rows import read_training_rows
 from lt_bench.backbones.weights import weights_hash
+from lt_bench.bench.from_images import pretrain_images
 from lt_bench.bench.sources.end_to_end import read_phase1
+from lt_bench.cli.request import parse
 from lt_bench.core.errors import UserError
 from lt_bench.core.seals import seal_archive
 from lt_bench.data.hashes import pixel_hashes
 from lt_bench.data.readers.small_images import load_small_images
+from lt_bench.engine.pretrain.recipes import stage1_recipe
 from lt_bench.features.cache import open_cache
 
 
@@ -72,6 +78,33 @@ def test_a_second_call_trains_nothing(data_dir, whole, monkeypatch):
     monkeypatch.setattr("lt_bench.bench.pretrain._fit", lambda *_: pytest.fail("trained again"))
     again = stage1(**options(data_dir, whole.weights.parent))
     assert again.manifest == whole.manifest
+
+
+def test_numbers_of_the_recipe_are_in_the_plan_and_part_of_the_run(data_dir, tmp_path):
+    words = ["--dataset", "cifar10_lt", "--data-dir", str(data_dir), "--imbalance-factor", "4", "--backbone", "resnet20", "--recipe", "fast", "--epochs", "1", "--views", "0", "--accelerator", "cpu"]  # fmt: skip
+    given = parse("pretrain", [*words, "--out", str(tmp_path / "out"), "--recipe.weight_decay", "4e-4", "--recipe.batch-size", "32"])
+    done = pretrain_images(given)
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert "weight decay 0.0004, batch 32, cosine" in plan["recipe"]
+    assert plan["source"].endswith("; with weight_decay 0.0004, batch_size 32 in place of its own")
+    assert "weight decay 0.0004, batch 32" in done.manifest.backbone.stage1
+    command = shlex.split(done.manifest.command)
+    assert parse("pretrain", command[2:]).recipe_fields == given.recipe_fields
+    assert pretrain_images(given).manifest == done.manifest
+    for other in ({"weight_decay": 4.000001e-4, "batch_size": 32}, {"batch_size": 32}):
+        with pytest.raises(UserError, match="holds a run with recipe"):
+            pretrain_images(dataclasses.replace(given, recipe_fields=other))
+
+
+def test_numbers_of_a_recipe(tmp_path):
+    (tmp_path / "a.yaml").write_text("recipe: {name: ldam, lr: 0.2, epochs: 20}\n")
+    given = parse("pretrain", ["--config", str(tmp_path / "a.yaml"), "--recipe.mixup", "1", "--recipe.decay=0.1"])
+    assert (given.recipe, given.epochs, given.recipe_fields) == ("ldam", 20, {"lr": 0.2, "mixup": 1.0, "decay": 0.1})
+    changed = stage1_recipe("ldam").with_fields(given.recipe_fields)
+    assert (changed.optimisation.lr, changed.optimisation.decay, changed.mixup) == (0.2, 0.1, 1.0)
+    assert stage1_recipe("ldam").with_fields({"lr": 0.1}) is stage1_recipe("ldam")
+    with pytest.raises(UserError, match="no such number \\(did you mean 'momentum'"):
+        stage1_recipe("ldam").with_fields({"momentun": 0.5})
 
 
 def test_another_run_in_the_same_place_is_refused(data_dir, whole):

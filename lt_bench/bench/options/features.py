@@ -53,6 +53,7 @@ class PretrainOptions(WritingOptions):
         backbone: network, see `lt-bench list backbones`
         weights: weights to start from: a file, or hub for the published ones (default: those of its package, else fresh)
         recipe: stage-1 recipe: los, ldam, mixup, decoupling or fast
+        recipe_fields: numbers of the recipe that are others than its own, by name
         seed: of initial weights, batch order and augmentation
         epochs: instead of the recipe's
         out: directory of the run: plan, checkpoint, log, weights
@@ -72,6 +73,7 @@ class PretrainOptions(WritingOptions):
     backbone: str = "resnet34"
     weights: Path | None = None
     recipe: str = "los"
+    recipe_fields: dict[str, float] = field(default_factory=dict)
     seed: int = 0
     epochs: int | None = None
     out: Path = Path("stage1")

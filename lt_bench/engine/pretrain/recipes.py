@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import suggestion
 from lt_bench.strategies.recipe import Recipe
+
+FIELDS: dict[str, type[int | float]] = {
+    "lr": float, "momentum": float, "weight_decay": float, "batch_size": int, "decay": float, "warmup_epochs": int, "mixup": float,
+}  # fmt: skip
+"""Numbers of a recipe that may be set to others, and their kinds; ``with_epochs`` sets its length."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +48,43 @@ class Stage1Recipe:
         )
         return dataclasses.replace(self, optimisation=changed)
 
+    def with_fields(self, given: Mapping[str, Any]) -> Stage1Recipe:
+        """Recipe with other numbers for some of ``FIELDS``.
+
+        Raises:
+            UserError: no such field (names the nearest), a value out of range, or a field that this recipe does not use.
+        """
+        for name, value in given.items():
+            if name not in FIELDS:
+                raise UserError(f"recipe.{name}: a recipe has no such number{suggestion(name, FIELDS)}; there are {', '.join(FIELDS)}")
+            if name in ("decay", "mixup") and not (math.isfinite(value) and value >= 0):
+                raise UserError(f"recipe.{name} is {value}, expected a finite number >= 0")
+        if "decay" in given and not self.optimisation.milestones:
+            raise UserError(
+                f"recipe.decay: recipe {self.name} has no steps to multiply the rate at, its schedule is {self.optimisation.schedule}"
+            )
+        own = {**dataclasses.asdict(self.optimisation), "mixup": self.mixup}
+        others = {name: value for name, value in given.items() if value != own[name]}
+        if not others:
+            return self
+        optimisation = self.optimisation.changed({name: value for name, value in others.items() if name != "mixup"})
+        source = f"{self.source}; with {', '.join(f'{name} {_exact(value)}' for name, value in others.items())} in place of its own"
+        return dataclasses.replace(self, source=source, optimisation=optimisation, mixup=others.get("mixup", self.mixup))
+
     def describe(self) -> str:
         """The recipe in one line, for manifests."""
         o = self.optimisation
-        steps = f" at {'/'.join(map(str, o.milestones))} x{o.decay:g}" if o.milestones else ""
+        steps = f" at {'/'.join(map(str, o.milestones))} x{_exact(o.decay)}" if o.milestones else ""
         parts = [
-            f"recipe {self.name}: {o.epochs} epochs, SGD lr {o.lr:g}, momentum {o.momentum:g}{' Nesterov' if o.nesterov else ''}",
-            f"weight decay {o.weight_decay:g}, batch {o.batch_size}, {o.schedule}{steps}, warm-up {o.warmup_epochs}",
+            f"recipe {self.name}: {o.epochs} epochs, SGD lr {_exact(o.lr)}, momentum {_exact(o.momentum)}{' Nesterov' if o.nesterov else ''}",
+            f"weight decay {_exact(o.weight_decay)}, batch {o.batch_size}, {o.schedule}{steps}, warm-up {o.warmup_epochs}",
         ]
-        return ", ".join(parts) + (f", mixup {self.mixup:g}" if self.mixup else "")
+        return ", ".join(parts) + (f", mixup {_exact(self.mixup)}" if self.mixup else "")
+
+
+def _exact(value: Any) -> str:
+    """A number in the fewest digits that give it back: a plan tells runs apart by them."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 _LDAM = Recipe(
