@@ -22,7 +22,7 @@ class Selection:
     """Rows, columns and their looks.
 
     Attributes:
-        show: keys of columns, in their order; none: as each table has them.
+        show: keys or titles of columns, in their order; none: as each table has them.
         rows: labels (`los (tuned)`), strategies (`los`) or strategies with how they were tuned (`los:tuned`); none: all. Rows stay in the order of the board.
         names: what a row or column is called, by label, `STRATEGY:KIND`, strategy or key of the column.
         digits: behind the point, of percentages and other figures; None: as each column has them.
@@ -56,12 +56,13 @@ class Selection:
         Raises:
             UserError: no such column.
         """
-        by_key = {column.key: column for column in columns} | {column.key: column for column in arranged(columns, ranking.objective)}
-        for key in self.show:
-            if key not in by_key:
-                raise UserError(f"no column {key!r}{suggestion(key, by_key) or '; there are ' + ', '.join(by_key)}")
-        wanted = self.show or default
-        return tuple(map(self._looks, [by_key[key] for key in wanted] if wanted else arranged(columns, ranking.objective)))
+        by_key = {column.key: column for column in (*columns, *arranged(columns, ranking.objective))}
+        by_name = {column.title.lower(): column for column in by_key.values()} | by_key
+        for name in self.show:
+            if name not in by_name and name.lower() not in by_name:
+                raise UserError(f"no column {name!r}{suggestion(name, by_key) or '; there are ' + ', '.join(by_key)}")
+        wanted = [by_name.get(name) or by_name[name.lower()] for name in self.show] or [by_key[key] for key in default]
+        return tuple(map(self._looks, wanted or arranged(columns, ranking.objective)))
 
     def _of_board(self, ranking: BoardRows) -> BoardRows:
         at = sorted({place for spec in self.rows for place in _fitting(spec, ranking.rows)}) if self.rows else range(len(ranking.rows))

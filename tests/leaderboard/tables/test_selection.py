@@ -70,6 +70,13 @@ def test_one_selection_for_every_table(made):
     assert len(board.boards[0].rows) == 6
 
 
+def test_columns_by_key_and_by_title(made):
+    by_key, by_title = (
+        leaderboard(made, selection=Selection(show=show)).markdown for show in (("macro_accuracy", "few"), ("Macro", "FEW"))
+    )
+    assert by_key == by_title
+
+
 def test_places_are_among_the_rows_shown(made):
     (ranking,) = leaderboard(made, selection=Selection(rows=("crt", "ce"))).shown
     assert [(row.statistics.standing.first, row.statistics.standing.last) for row in ranking.rows] == [(1, 1), (2, 2)]
