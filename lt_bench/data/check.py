@@ -165,9 +165,10 @@ def _classes(data: ImageData | FileData, order: np.ndarray, most: int = 3) -> st
 
 def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
     """The next command, with every option that was checked."""
-    backbone = "torchvision.resnet50" if data.spec.num_classes is None else "NAME"
+    own = data.spec.num_classes is None  # for which there is a backbone that brings its weights
     chosen = {name: value for name, value in reading.items() if value is not None and value != DEFAULTS.get(name)}
-    options = {"strategy": "crt", "dataset": data.spec.name, "data_dir": data_dir, **chosen, "backbone": backbone, "weights": "FILE"}
+    network = {} if own else {"backbone": "NAME", "weights": "FILE"}
+    options = {"strategy": "balanced_softmax,ncm,lda" if own else "crt", "dataset": data.spec.name, "data_dir": data_dir, **chosen, **network}
     words = [
         word
         for name, value in options.items()
