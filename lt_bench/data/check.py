@@ -168,7 +168,13 @@ def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
     own = data.spec.num_classes is None  # for which there is a backbone that brings its weights
     chosen = {name: value for name, value in reading.items() if value is not None and value != DEFAULTS.get(name)}
     network = {} if own else {"backbone": "NAME", "weights": "FILE"}
-    options = {"strategy": "balanced_softmax,ncm,lda" if own else "crt", "dataset": data.spec.name, "data_dir": data_dir, **chosen, **network}
+    options = {
+        "strategy": "balanced_softmax,ncm,lda" if own else "crt",
+        "dataset": data.spec.name,
+        "data_dir": data_dir,
+        **chosen,
+        **network,
+    }
     words = [
         word
         for name, value in options.items()
