@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from lt_bench.bench.planning import FIRST_REVISION
 from lt_bench.bench.tuned import SCHEMA_VERSION, check_choice, read_tuning, record_or_tuning, tuning_id
 from lt_bench.core.errors import UserError
-from lt_bench.core.files import write_text
+from lt_bench.core.files import locked, write_text
 from lt_bench.core.identity import record_id
 from lt_bench.core.seals import read_json_object, sealed
 from lt_bench.features.cache import FeatureCache, open_cache
@@ -62,7 +63,7 @@ class Migrated:
 
 
 def migrate(paths: Sequence[Path]) -> Migrated:
-    """Bring caches, tunings and records up to date where they lie.
+    """Bring caches, tunings and records up to date where they lie; a second process on the same folders waits for the first.
 
     Args:
         paths: folders, which are searched, and files.
@@ -73,6 +74,13 @@ def migrate(paths: Sequence[Path]) -> Migrated:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; migrate takes caches, results directories, records and tunings")
+    with ExitStack() as held:
+        for folder in sorted({path.resolve() if path.is_dir() else path.resolve().parent for path in paths}):
+            held.enter_context(locked(folder))
+        return _migrate(paths)
+
+
+def _migrate(paths: Sequence[Path]) -> Migrated:
     files = sorted({file for path in paths for file in _files(path)})
     done, by_kind = Migrated(), {kind: [] for kind in ("cache", "tuning", "record")}
     for path in files:
@@ -84,11 +92,13 @@ def migrate(paths: Sequence[Path]) -> Migrated:
     for path in by_kind["cache"]:
         done.attempt(path, _cache)
     known = KnownCaches([path.parent for path in by_kind["cache"]])
-    tunings: dict[str, str] = {}
+    tunings = MigratedTunings()
     for path in by_kind["tuning"]:
         done.attempt(path, lambda path: _tuning(path, known, tunings))
     for path in by_kind["record"]:
-        done.attempt(path, lambda path: _record(path, known, tunings))
+        done.attempt(path, lambda path: _record(path, known, tunings.ids))
+    for path in tunings.replaced:
+        path.unlink()
     return done
 
 
@@ -159,8 +169,21 @@ class KnownCaches:
         raise UserError(f"{path}: its cache, of key {key}, is not among those named and known; name the cache's folder too")
 
 
-def _tuning(path: Path, known: KnownCaches, tunings: dict[str, str]) -> str | None:
-    """As ``_cache``; ``tunings`` gets the new id by the old one."""
+@dataclass
+class MigratedTunings:
+    """Tunings that were brought up to date.
+
+    Attributes:
+        ids: new ids by old ones.
+        replaced: files of the old ones, which go after the records that name them: a process killed before that finds both.
+    """
+
+    ids: dict[str, str] = field(default_factory=dict)
+    replaced: list[Path] = field(default_factory=list)
+
+
+def _tuning(path: Path, known: KnownCaches, tunings: MigratedTunings) -> str | None:
+    """As ``_cache``; also notes the new id."""
     old = read_json_object(path, RESTORE)
     if old.get("schema") != 1:
         read_tuning(path)
@@ -181,8 +204,8 @@ def _tuning(path: Path, known: KnownCaches, tunings: dict[str, str]) -> str | No
     if new.exists() and new.read_text(encoding="utf-8") != text:
         raise UserError(f"{path}: {new.name} is there already, of a later `lt-bench tune`; this one is left as it is")
     write_text(new, text)
-    tunings[old["id"]] = read_tuning(new)["id"]
-    path.unlink()
+    tunings.ids[old["id"]] = read_tuning(new)["id"]
+    tunings.replaced.append(path)
     return f"{path}: tuning of {old['strategy']} -> {new.name}"
 
 

@@ -4,7 +4,7 @@
 process that is killed leaves the old export or the new one to ``load_classifier``. Whole programs (``classifier.pt2``, ``classifier.onnx``) keep their names, which
 other software opens: where a later export is killed just before its description is written, they may be the new ones already. ``faults_of`` then names them; the
 same export mends it. The description to come lies in ``.classifier.json.next`` meanwhile, so that the next export knows the files of one that was killed by name and
-digest, and takes no others for its own.
+digest, and takes no others for its own; it also lists the files that were to go.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ DESCRIPTION, TENSORS, PROGRAM, HEAD_PROGRAM, ONNX = (
     "classifier.onnx",
 )
 NEXT = f".{DESCRIPTION}.next"
+REPLACED = "replaced"
+"""Field of the description to come: files of the earlier export, which go."""
 READ = (TENSORS, HEAD_PROGRAM)
 """Files that ``load_classifier`` reads; the others are whole classifiers of their own."""
 AGAIN = "export it again"
@@ -52,9 +54,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not of format {FORMAT}; export it again with this version, to another place")
     if description.get(SEAL) != _seal(description):
         raise UserError(f"{path}: a damaged export (its content is not what was written); {AGAIN}")
-    listed = description.get("files")
-    if not isinstance(listed, dict) or not all(isinstance(one, dict) and _FILE.fullmatch(str(one.get("name"))) for one in listed.values()):
-        raise UserError(f"{path}: a damaged export (its list of files); {AGAIN}")
+    for listed in (description.get("files"), description.get(REPLACED, {})):
+        if not isinstance(listed, dict) or not all(
+            isinstance(one, dict) and _FILE.fullmatch(str(one.get("name"))) for one in listed.values()
+        ):
+            raise UserError(f"{path}: a damaged export (its list of files); {AGAIN}")
     return description
 
 
@@ -136,14 +140,15 @@ def publish(directory: Path, staging: Path, description: Mapping[str, Any]) -> N
         staging.rename(directory)
         put_on_disk(directory.parent)
         return
-    write_text(directory / NEXT, text)
+    going = {name: {"name": name, "sha256": digest_of(directory / name)} for name in earlier if (directory / name).is_file()}
+    write_text(directory / NEXT, json.dumps(sealed({**content, REPLACED: going}), ensure_ascii=False))
     put_on_disk(directory)
     for what, name in names.items():
         (staging / what).replace(directory / name)
     put_on_disk(directory)
     write_text(directory / DESCRIPTION, text)
     put_on_disk(directory)
-    for name in (earlier | {NEXT}) - set(names.values()):
+    for name in (*sorted(earlier - set(names.values())), NEXT):  # the list of what goes is the last to go
         (directory / name).unlink(missing_ok=True)
 
 
@@ -159,11 +164,12 @@ def _names(directory: Path) -> set[str]:
 
 
 def _files_of_killed(directory: Path) -> set[str]:
-    """Names of the files that an export put there before it was killed: those whose digest its description to come has."""
+    """Names of the files that an export that was killed put there or was to remove, where they have the digests that its description to come lists."""
     try:
-        listed = _read(directory / NEXT)["files"].values()
+        description = _read(directory / NEXT)
     except UserError:  # no export was killed, or nothing is known of it
         return set()
+    listed = [*description["files"].values(), *description.get(REPLACED, {}).values()]
     return {one["name"] for one in listed if (path := directory / one["name"]).is_file() and digest_of(path) == one.get("sha256")}
 
 

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -52,6 +55,30 @@ def test_all_is_brought_over_and_serves_as_before(cli, place, tmp_path):
     again = cli("run", "--strategy", "tau_norm", "--cache", "mine", "--tuned")
     assert (again.code, "1 of 1 were recorded in results before" in again.out) == (0, True)
     assert "0 brought up to date, 4 were already" in cli("migrate", "results", "home").out
+
+
+def test_a_migration_that_was_killed_before_the_records_is_gone_on_with(place, tmp_path, monkeypatch):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lt_bench.bench.migrate._record", dies)
+        with pytest.raises(KeyboardInterrupt):
+            migrate([tmp_path])
+    assert migrate([tmp_path]).refused == []
+    record = next(record for record in Store(tmp_path / "results").records() if record.strategy.name == "tau_norm")
+    found = tuned_choice(find("tau_norm"), read_manifest(place["cache"]), tmp_path / "results")
+    assert found is not None
+    assert record.tuning.tuning_id == found[1].tuning_id
+
+
+def test_two_migrations_at_once_are_one_after_the_other(place, tmp_path):
+    words = [sys.executable, "-m", "lt_bench", "migrate", str(tmp_path)]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate(timeout=100) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    counts = sorted(int(re.findall(r"(\d+) brought up to date", out)[0]) for out, _ in said)
+    assert counts == [0, 4]
 
 
 def test_a_damaged_cache_keeps_its_manifest(place):
