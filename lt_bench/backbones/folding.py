@@ -47,18 +47,18 @@ def folded(network: Backbone, size: int) -> Backbone:
 
 def _pairs(network: Backbone, example: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions and the BatchNorm that takes their output, each of which is used once."""
-    made: dict[int, nn.Conv2d] = {}
+    convolutions: dict[int, nn.Conv2d] = {}
     outputs: list[Tensor] = []  # alive, so that no address is used twice
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def after(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
         if isinstance(module, nn.Conv2d):
             outputs.append(output)
-            made[id(output)] = module
+            convolutions[id(output)] = module
 
     def before(module: nn.Module, inputs: tuple) -> None:
-        if isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in made:
-            pairs.append((made[id(inputs[0])], module))
+        if isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in convolutions:
+            pairs.append((convolutions[id(inputs[0])], module))
 
     hooks = [
         hook for module in network.modules() for hook in (module.register_forward_hook(after), module.register_forward_pre_hook(before))

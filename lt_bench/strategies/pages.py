@@ -13,13 +13,13 @@ INDEX = "README.md"
 def pages() -> dict[str, str]:
     """File name and text of every page, and of the index."""
     entries = [find(name) for name in strategy_names()]
-    found = {f"{entry.name}.md": page(entry) for entry in entries}
+    texts = {f"{entry.name}.md": page(entry) for entry in entries}
     rows = [f"| [{e.name}]({e.name}.md) | {e.family} | {e.trains} | {_sampler(e)} | {_cell(e.summary)} |" for e in entries]
     head = (
         f"# {len(entries)} strategies\n\nMade from the source by `make docs`. The slots are those of the unified formula "
         "`l_i = w_i * kernel(T(z_i), q_i)`, `z_i = W h_i + b`.\n\n| name | family | trains | sampler | |\n|---|---|---|---|---|\n"
     )
-    return {**found, INDEX: head + "\n".join(rows) + "\n"}
+    return {**texts, INDEX: head + "\n".join(rows) + "\n"}
 
 
 def page(entry: Entry) -> str:
@@ -56,11 +56,11 @@ def _console(command: str) -> str:
 def write_pages(directory: Path) -> None:
     """Write every page; pages of strategies that are gone are removed."""
     directory.mkdir(parents=True, exist_ok=True)
-    found = pages()
+    texts = pages()
     for path in directory.glob("*.md"):
-        if path.name not in found:
+        if path.name not in texts:
             path.unlink()
-    for name, text in found.items():
+    for name, text in texts.items():
         (directory / name).write_text(text, encoding="utf-8")
 
 

@@ -68,19 +68,19 @@ def stack(entry: Entry) -> None:
     jobs = varied(entry, on)
     advice = "in a stack a hyper-parameter that differs between heads is a tensor (H, 1), and parameters have a leading H (self.leading); write for that, or leave out stackable = True"
     try:
-        together = fit(on, jobs, torch.float64)[0]
+        stacked_fit = fit(on, jobs, torch.float64)[0]
     except FAILURES_OF_CODE as error:
         require(False, f"{described(error)}; {advice}")
         raise
     for number, one in enumerate(jobs):
         alone = fit(on, [one], torch.float64)[0]
-        for name, stacked in together.strategy.named_parameters():
+        for name, stacked in stacked_fit.strategy.named_parameters():
             single = tuple(dict(alone.strategy.named_parameters())[name].shape)
             require(
                 tuple(stacked.shape[:1]) == (len(jobs),) and single == (1, *stacked.shape[1:]),
                 f"{name} has shape {tuple(stacked.shape)} in a stack of {len(jobs)} heads: {advice}",
             )
-        require_same_head(f"of head {number} fitted in a stack and alone", together.head(number), alone.head(), on, 1e-7)
+        require_same_head(f"of head {number} fitted in a stack and alone", stacked_fit.head(number), alone.head(), on, 1e-7)
 
 
 def fits(entry: Entry) -> None:
@@ -207,10 +207,10 @@ def empty_class(entry: Entry) -> None:
         one, other = (fit(where, [job(entry)], torch.float64)[0].module() for where in (on, more))
         features = on.batch(12, torch.float64).features
         logits, others = one(features), other(features)
-        kept = [c for c in range(len(COUNTS) + 1) if c != number]
+        remaining = [c for c in range(len(COUNTS) + 1) if c != number]
         require_shape("the logits beside a class without training rows", others, (12, len(COUNTS) + 1))
         require(others[:, number].eq(-math.inf).all(), f"class {number} has no training rows, and a logit of {float(others[0, number]):g}")
-        require_close("the logits with and without another class that has no training rows", others[:, kept], logits, 1e-9)
+        require_close("the logits with and without another class that has no training rows", others[:, remaining], logits, 1e-9)
 
 
 def _unadjusted(strategy: Strategy) -> Strategy:

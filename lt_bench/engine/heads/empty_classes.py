@@ -54,8 +54,8 @@ def without_empty_classes(facts: Facts, train: FeatureSource) -> tuple[Facts, Fe
         return facts, train
     head = facts.head
     if head is not None and len(head.weight) == facts.num_classes:  # another size is refused where the head is asked for
-        kept = numbers.to(head.weight.device)
-        head = Head(head.weight[kept], head.bias[kept])
+        rows = numbers.to(head.weight.device)
+        head = Head(head.weight[rows], head.bias[rows])
     counts = tuple(count for count in facts.class_counts if count)
     source: Any = Renumbered(train, numbers, facts.num_classes)
     return replace(facts, class_counts=counts, head=head), source

@@ -207,9 +207,9 @@ def fit_heads(
     strategies = [strategy_of(stack, facts, dtype).to(train.device) for stack in pool]
     for strategy in strategies:
         strategy.held_out = held_out
-    together = [number for number, strategy in enumerate(strategies) if may_be_pooled(strategy)]
-    groups = [together] if len(together) > 1 else []
-    groups += [[number] for number in range(len(pool)) if not groups or number not in together]
+    poolable = [number for number, strategy in enumerate(strategies) if may_be_pooled(strategy)]
+    groups = [poolable] if len(poolable) > 1 else []
+    groups += [[number] for number in range(len(pool)) if not groups or number not in poolable]
     fits: dict[int, Fitted] = {}
     for group in groups:
         members = [(strategies[number], pool[number], callbacks[number]) for number in group]

@@ -37,14 +37,14 @@ class Terms:
 
     def gradients(self, tensors: Sequence[Tensor]) -> list[Tensor | None]:
         """One for each of ``tensors``, None where nothing depends on it."""
-        found: Sequence[Tensor | None] = [None] * len(tensors)
+        gradients: Sequence[Tensor | None] = [None] * len(tensors)
         if self._outputs:
             asked = [number for number, tensor in enumerate(tensors) if tensor.requires_grad]
             some = torch.autograd.grad(self._outputs, [tensors[number] for number in asked], self._weights, allow_unused=True)
-            found = list(found)
+            gradients = list(gradients)
             for number, gradient in zip(asked, some, strict=True):
-                found[number] = gradient
-        return [total(gradient, self._known.get(tensor)) for tensor, gradient in zip(tensors, found, strict=True)]
+                gradients[number] = gradient
+        return [total(gradient, self._known.get(tensor)) for tensor, gradient in zip(tensors, gradients, strict=True)]
 
 
 def total(one: Tensor | None, other: Tensor | None) -> Tensor | None:
