@@ -14,6 +14,7 @@ from rich.console import Console
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows, boards
+from lt_bench.leaderboard.earlier import replace_earlier
 from lt_bench.leaderboard.load import Measured, Runs, from_records, load_records
 from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.leaderboard.objective.tails import check_prior
@@ -21,7 +22,7 @@ from lt_bench.leaderboard.page.page import page
 from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.ranking import ranked
 from lt_bench.leaderboard.tables.against import published_csv, published_markdown
-from lt_bench.leaderboard.tables.cells import usable
+from lt_bench.leaderboard.tables.cells import usable, with_values
 from lt_bench.leaderboard.tables.columns import Column, leading, registered, with_priors
 from lt_bench.leaderboard.tables.latex import latex_table
 from lt_bench.leaderboard.tables.selection import Selection
@@ -110,7 +111,7 @@ class Leaderboard:
 
         Args:
             directory: gets `LEADERBOARD.md`, `leaderboard.csv`, `leaderboard.tex` (of several boards one after the other, and each in `leaderboard-BOARD.tex`), `leaderboard.html` (plots inside where they are drawn), `PUBLISHED.md` and
-                `published.csv` (measured beside published), and `plots/<board>/*.svg|png|pdf`.
+                `published.csv` (measured beside published), and `plots/<board>/*.svg|png|pdf`, of several boards also `plots/boards-<protocol>-<mode>/`; tables and plots that an earlier call wrote for boards that are gone are removed.
             formats: which of `FORMATS`; plots, some seconds a board, only where asked for.
             full: LaTeX tables as floats with captions.
 
@@ -118,11 +119,12 @@ class Leaderboard:
             UserError: an unknown format, no format, or as of `shown`.
         """
         wanted, out, shown = checked_formats(formats), Path(directory), self.shown
-        drawn = {}
+        drawn, over = {}, []
         if "plots" in wanted:
-            from lt_bench.leaderboard.plots.draw import draw_board  # a second of matplotlib that tables do not need
+            from lt_bench.leaderboard.plots.draw import draw_across, draw_board  # a second of matplotlib that tables do not need
 
             drawn = {ranking.board: draw_board(ranking, out / "plots") for ranking in shown}
+            over = draw_across(across(shown), out / "plots")
         pictures = {board: [(plot.svg, plot.caption) for plot in plots] for board, plots in drawn.items()}
         texts: list[tuple[str, str, Callable[[], str]]] = [
             ("markdown", "LEADERBOARD.md", lambda: self.markdown),
@@ -136,8 +138,11 @@ class Leaderboard:
             ("published", "PUBLISHED.md", lambda: published_markdown(self.boards)),
             ("published", "published.csv", lambda: published_csv(self.boards)),
         ]
-        files = [write_text(out / name, text()) for kind, name, text in texts if kind in wanted]
-        return files + [path for plots in drawn.values() for plot in plots for path in (plot.svg, plot.png, plot.pdf)]
+        files = [(kind, write_text(out / name, text())) for kind, name, text in texts if kind in wanted]
+        files += [("plots", path) for plots in (*drawn.values(), over) for plot in plots for path in (plot.svg, plot.png, plot.pdf)]
+        if of_boards := {kind: [path for of, path in files if of == kind] for kind in ("latex", "plots") if kind in wanted}:
+            replace_earlier(out, of_boards)
+        return [path for _, path in files]
 
     def _main(self, ranking: BoardRows) -> tuple[Column, ...]:
         columns = self.selection.columns(ranking, self.columns)
@@ -145,12 +150,11 @@ class Leaderboard:
 
     def _latex_of(self, rankings: Iterable[BoardRows], full: bool = False) -> str:
         own = [column.key for column in self.columns if column.code]
-        return "\n".join(
-            latex_table(
-                ranking, self.selection.columns(ranking, self.columns, (leading(ranking.objective), "many", "medium", "few", *own)), full
-            )
-            for ranking in rankings
-        )
+        tables = []
+        for ranking in rankings:
+            columns = self.selection.columns(ranking, self.columns, (leading(ranking.objective), "many", "medium", "few", *own))
+            tables.append(latex_table(ranking, with_values(ranking, columns), full))
+        return "\n".join(tables)
 
 
 def checked_formats(formats: Iterable[str]) -> list[str]:

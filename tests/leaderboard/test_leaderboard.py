@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -52,3 +53,23 @@ def test_records_without_predictions_have_no_ranks(made):
     position = list(board.runs.columns["id"]).index(records[0].id)
     with pytest.raises(UserError, match=f"record {records[0].id}: no array test_labels"):
         board.runs.array(position, "test_labels")
+
+
+def test_files_of_boards_that_are_gone_are_removed_and_no_others(builder, tmp_path):
+    def boards_of(*caches):
+        made = [replace(builder, cache_key=key).make(name, 0, skill)[0] for key in caches for name, skill in (("los", 1.0), ("ce", 0.0))]
+        return lt.leaderboard(made)
+
+    several = [path.name for path in boards_of("cache-a", "cache-b", "cache-c").write(tmp_path, ["latex"])]
+    assert len(several) == 4
+    own, edited = tmp_path / "leaderboard-own.tex", tmp_path / several[2]
+    own.write_text("of the user")
+    edited.write_text("edited by the user")
+    boards_of("cache-a").write(tmp_path, ["csv"])
+    assert (tmp_path / several[1]).is_file()  # tables of another format are not touched
+    boards_of("cache-a").write(tmp_path, ["latex"])
+    assert sorted(path.name for path in tmp_path.glob("*.tex")) == sorted(["leaderboard.tex", own.name, edited.name])
+    assert edited.read_text() == "edited by the user"
+    (tmp_path / "files.json").write_text("{damaged")
+    boards_of("cache-a").write(tmp_path, ["latex"])
+    assert own.is_file()

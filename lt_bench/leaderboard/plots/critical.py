@@ -1,12 +1,16 @@
-"""Critical-difference figure: rows in their order, joined where they cannot be told apart."""
+"""Critical-difference figures of one board and over boards: rows in their order, joined where they cannot be told apart."""
 
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import friedmanchisquare, studentized_range
 
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.plots.style import COLOURS, SMALL, WIDTH
+from lt_bench.leaderboard.stats.across import Across
 from lt_bench.leaderboard.stats.groups import equal_runs
 
 
@@ -37,7 +41,47 @@ def critical_difference(ranking: BoardRows) -> Figure | None:
     axes.set_xlim(images.min() - margin, images.max() + margin)  # intervals of two seeds can be wider than everything
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlabel(ranking.objective.title + ("" if factor == 1 else ", %"))
-    groups = equal_runs(ranking.pairs.different)
+    _draw_bars(bars, places, equal_runs(ranking.pairs.different))
+    return drawing
+
+
+def friedman(places: NDArray[np.float64]) -> tuple[float, float]:
+    """P value of Friedman's test that all rows are alike, and Nemenyi's critical difference of mean places at 5 %.
+
+    The difference is ``q(0.95; R, inf) / sqrt(2) * sqrt(R (R + 1) / (6 B))`` (Demsar, JMLR 2006).
+
+    Args:
+        places: (R, B) of at least 3 rows on at least 2 boards.
+    """
+    R, B = places.shape
+    critical = studentized_range.ppf(0.95, R, np.inf) / np.sqrt(2) * np.sqrt(R * (R + 1) / (6 * B))
+    return float(friedmanchisquare(*places).pvalue), float(critical)
+
+
+def critical_over_boards(result: Across) -> Figure | None:
+    """Critical-difference figure (Demsar 2006) over boards: mean places, and a bar beside each group of rows whose mean places are nearer than Nemenyi's critical difference.
+
+    Rows that are one and the same on every board take part once. None for fewer than three rows.
+    """
+    once = [row for row, label in enumerate(result.labels) if label not in result.repeated]
+    if len(once) < 3:
+        return None
+    ranks, labels, mean = result.ranks[once], [result.labels[row] for row in once], result.mean_rank[once]
+    p, critical = friedman(ranks)
+    places = np.arange(len(labels))[::-1]
+    drawing = Figure(figsize=(WIDTH, 0.125 * len(labels) + 1.1), layout="constrained")
+    axes, bars = drawing.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    axes.hlines(places, ranks.min(1), ranks.max(1), color=COLOURS[5], linewidth=0.9)
+    axes.scatter(mean, places, color=COLOURS[0], s=7, zorder=3)
+    axes.set_yticks(places, [f"{label}  {one:.2f}" for label, one in zip(labels, mean, strict=True)], fontsize=SMALL)
+    axes.set_ylim(-0.7, len(labels) - 0.3)
+    axes.set_xlabel(f"mean place (Friedman p = {p:.2g},\ncritical difference {critical:.2f})")
+    _draw_bars(bars, places, equal_runs(np.abs(mean[:, None] - mean) > critical))
+    return drawing
+
+
+def _draw_bars(bars: Axes, places: NDArray[np.intp], groups: list[range]) -> None:
+    """A bar beside each group of rows."""
     for position, group in enumerate(groups):
         bars.plot(
             [position] * 2,
@@ -49,4 +93,3 @@ def critical_difference(ranking: BoardRows) -> Figure | None:
     bars.set_xlim(-0.8, max(len(groups), 4) - 0.2)
     bars.set_title("not told apart", fontsize=SMALL, loc="right")
     bars.set_axis_off()
-    return drawing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,10 @@ from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows, seed_text
 from lt_bench.leaderboard.plots import by_class, by_prior, by_row, critical, over_epochs, special
 from lt_bench.leaderboard.plots.style import footnote, look, save
+from lt_bench.leaderboard.stats.across import Across
 
+_CAPTION = "Which rows cannot be told apart over boards: those beside one bar."
+_OVER_BOARDS = "Dot: mean place; line: places on the boards. Bars: rows nearer than Nemenyi's critical difference at 5 % (Demsar 2006), which takes boards for independent."
 _BINNED = "Points: means over seeds and over the classes of a bin, without intervals."
 PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str, str]] = {
     "critical_difference": (
@@ -112,6 +115,19 @@ def draw_board(ranking: BoardRows, directory: Path) -> list[Drawn]:
             return plots
     drawn = _draw(ranking, folder)
     write_text(stamp, json.dumps(sources | {"plots": [plot.name for plot in drawn]}, indent=1) + "\n")
+    return drawn
+
+
+def draw_across(results: Iterable[Across], directory: Path) -> list[Drawn]:
+    """Draw the critical-difference figure of each comparison over boards into `directory`/boards-<protocol>-<mode>/."""
+    drawn = []
+    with look():
+        for result in results:
+            if (drawing := critical.critical_over_boards(result)) is not None:
+                board = result.rows[0][0].board
+                footnote(drawing, f"{len(result.boards)} boards, protocol {board.protocol}. {_OVER_BOARDS}")
+                svg, png, pdf = save(drawing, directory / f"boards-{board.protocol}-{board.mode}" / "critical_difference")
+                drawn.append(Drawn("critical_difference", svg, png, pdf, _CAPTION))
     return drawn
 
 

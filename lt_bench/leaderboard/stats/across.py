@@ -20,8 +20,8 @@ class Across:
     """Rows that exist on every board, best mean rank first.
 
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
-    `wins` counts first places. `missing` has one line for each empty or ambiguous cell; its row is left out of the ranking, never imputed.
-    `duplicates` says which rows are one and the same on every board: they have one place together, and take none from others.
+    `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `missing` has one line for each empty or ambiguous cell; its row is left out of the ranking, never imputed.
+    `duplicates` says which rows are one and the same on every board: they have one place together, and take none from others; `repeated` has their labels but for the first's.
     """
 
     boards: tuple[str, ...]
@@ -31,6 +31,8 @@ class Across:
     wins: NDArray[np.int64]
     missing: tuple[str, ...]
     duplicates: str = ""
+    rows: tuple[tuple[Row, ...], ...] = ()
+    repeated: frozenset[str] = frozenset()
 
     @property
     def head(self) -> list[str]:
@@ -80,7 +82,18 @@ def _compare(rankings: list[BoardRows]) -> Across:
     wins = (places == places.min(0)).sum(1) if dense else np.zeros(0, np.int64)
     ordered = tuple(dense[row] for row in order)
     note = " ".join(duplicates_note(repeated))
-    return Across(tuple(board.short for board in rankings), ordered, scores[order], places[order], wins[order], missing, note)
+    rows = tuple(tuple(table[name][0] for table in tables) for name in ordered)
+    return Across(
+        tuple(board.short for board in rankings),
+        ordered,
+        scores[order],
+        places[order],
+        wins[order],
+        missing,
+        note,
+        rows,
+        frozenset(repeated),
+    )
 
 
 def _duplicates(tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:

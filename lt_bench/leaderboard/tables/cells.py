@@ -134,7 +134,12 @@ def _places(values: list[Value], column: Column) -> dict[int, int]:
 
 def usable(ranking: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns that at least one row of the board has a value for, that of the objective first."""
-    return tuple(column for column in arranged(columns, ranking.objective) if any(_text(row, column) != MISSING for row in ranking.rows))
+    return with_values(ranking, arranged(columns, ranking.objective))
+
+
+def with_values(ranking: BoardRows, columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Those columns, in their order, that at least one row of the board has a value for."""
+    return tuple(column for column in columns if any(_text(row, column) != MISSING for row in ranking.rows))
 
 
 def interval_note(rows: list[Row], interval: Interval = "seeds") -> str:

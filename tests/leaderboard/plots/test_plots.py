@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.plots import by_class, by_row, critical, special
+from lt_bench.leaderboard.plots.critical import critical_over_boards, friedman
 from lt_bench.leaderboard.plots.data import binned, chosen, series, vector
-from lt_bench.leaderboard.plots.draw import PLOTS, draw_board
+from lt_bench.leaderboard.plots.draw import PLOTS, draw_across, draw_board
 from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, look, save
+from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.groups import equal_runs
 from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.results.store import Store
@@ -61,6 +64,32 @@ def test_every_plot_is_drawn_and_the_same_bytes_again(found, tmp_path, monkeypat
     again = draw_board(found, tmp_path)
     assert [plot.name for plot in again] == list(some)
     assert all(path.read_bytes() == written[path] for plot in again for path in (plot.svg, plot.png, plot.pdf))
+
+
+def test_critical_difference_over_boards(builder, tmp_path):
+    """Demsar (JMLR 2006), table 6: critical value 2.728 of five classifiers, Friedman's statistic as of scipy."""
+    names = ("los", "ce", "crt", "cb", "joint")
+    made = []
+    for board in range(8):
+        other = replace(builder, cache_key=f"cache-{board}")
+        made += [other.make(name, 0, correct=np.arange(200) < 150 - 10 * place)[0] for place, name in enumerate(names)]
+    (result,) = across(boards(from_records(made)))
+    places = np.tile(np.arange(1.0, 6)[:, None], 8)
+    p, critical = friedman(places)
+    assert critical == pytest.approx(2.728 * np.sqrt(5 * 6 / (6 * 8)), abs=1e-3)
+    assert p == pytest.approx(stats.chi2.sf(8 * 4, 4))  # full agreement
+    with look():
+        drawing = critical_over_boards(result)
+        fewer = critical_over_boards(replace(result, repeated=frozenset({"joint"})))
+        assert critical_over_boards(replace(result, repeated=frozenset(names[2:]))) is None
+    axes, bars = drawing.axes
+    assert [tick.get_text().split()[0] for tick in axes.get_yticklabels()] == list(names)
+    assert [tick.get_text().split()[0] for tick in fewer.axes[0].get_yticklabels()] == list(names[:-1])
+    assert "critical difference 2.16" in axes.get_xlabel()
+    spans = [sorted(line.get_ydata().round().astype(int).tolist()) for line in bars.lines]
+    assert spans == [[2, 4], [1, 3], [0, 2]]  # of places 0 to 4 from below: neighbours two apart are not told apart
+    (written,) = draw_across([result], tmp_path)
+    assert written.svg.parent.name == "boards-clean-head"
 
 
 def test_no_date_and_no_address_of_this_machine(tmp_path):

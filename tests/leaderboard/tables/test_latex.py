@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -102,6 +103,15 @@ def test_it_compiles_in_a_two_column_article_without_an_overfull_box(board, tmp_
     estimated = latex._size(lines, columns)[-1]
     assert 0.85 * estimated < float(widths[2]) <= estimated <= COLUMN
     assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_column_without_a_value_is_left_out(builder):
+    small = replace(builder, largest=90)  # no class has more than 100 training images
+    made = [small.make(name, 0, skill)[0] for name, skill in (("los", 1.0), ("ce", 0.0))]
+    for show in ((), ("accuracy", "many", "few")):
+        text = leaderboard(made, selection=Selection(show)).latex
+        assert "Many" not in text
+        assert "Few" in text
 
 
 def test_escape():

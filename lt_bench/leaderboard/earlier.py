@@ -1,0 +1,46 @@
+"""Files of boards that an earlier leaderboard had and this one has not, removed: only those that were listed when they were written, and stand as they were."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lt_bench.core.documents import parse_json
+from lt_bench.core.files import write_text
+
+LIST = "files.json"
+
+
+def replace_earlier(directory: Path, written: Mapping[str, Sequence[Path]]) -> None:
+    """Note what was written, and remove what an earlier call noted of the same formats and this one has not written.
+
+    A file that was changed since, or that no list of ours names, stays.
+
+    Args:
+        directory: of the leaderboard; its `files.json` has the SHA-256 of each file, by format.
+        written: the files of each format, all in `directory`.
+    """
+    noted = _noted(directory / LIST)
+    for kind, paths in written.items():
+        now = {path.relative_to(directory).as_posix(): _digest(path) for path in paths}
+        for name, digest in noted.get(kind, {}).items():
+            path = directory / name
+            if name not in now and ".." not in path.parts and path.is_file() and not path.is_symlink() and _digest(path) == digest:
+                path.unlink()
+        noted[kind] = now
+    write_text(directory / LIST, json.dumps(noted, indent=1, sort_keys=True) + "\n")
+
+
+def _noted(path: Path) -> dict[str, dict[str, str]]:
+    """What an earlier call noted; nothing where the file is missing or damaged."""
+    try:
+        noted = parse_json(path.read_bytes())
+        return {kind: {str(name): str(digest) for name, digest in names.items()} for kind, names in noted.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
