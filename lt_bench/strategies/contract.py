@@ -64,6 +64,7 @@ class Strategy(LightningModule):
         capturable: whether a step on a GPU can be captured as a CUDA graph (no waiting for the device, no random numbers, no tensors made of Python
             numbers). None decides by what is overridden: yes for a linear head under cross-entropy with nothing else in a step.
         needs_whole_batch: whether ``batch_statistic`` is defined, so that logits are gathered across processes.
+        trains_on_held_out: whether the fit reads ``held_out``; entries of ``at_inference`` say so themselves.
 
     Args:
         facts: of the training data; ``facts.init_seed`` with several seeds makes a stack.
@@ -91,6 +92,7 @@ class Strategy(LightningModule):
     revision: ClassVar[int] = 1
     capturable: ClassVar[bool | None] = None
     needs_whole_batch: ClassVar[bool] = False
+    trains_on_held_out: ClassVar[bool] = False
     declared: ClassVar[dict[str, Hyperparameter]] = {}
 
     classifier: Classifier | None = None

@@ -93,6 +93,7 @@ class ValidationProbe(Convex):
 
     ridge = 1e-2
     iterations = 300
+    trains_on_held_out = True
 
     @torch.no_grad()
     def solve(self, train: FeatureSource) -> None:

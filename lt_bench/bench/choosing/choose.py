@@ -78,7 +78,8 @@ def choose(
         raise UserError("the fits of every point of every strategy diverged; standardise the features (--standardise)")
     left_out |= {one.name: "every fit diverged" for one in candidates if one not in usable}
     dataset = bench.manifest.dataset
-    on = HeldOut(ground.labels, np.array(dataset.train_counts), dataset.class_names, objective)
+    held_out = None if groups is None else np.asarray(groups)[ground.held_out]
+    on = HeldOut(ground.labels, np.array(dataset.train_counts), dataset.class_names, objective, held_out)
     outcome = conclusion(nested_choice(usable, ground.folds, ground.labels, dataset.num_classes, objective), on)
     asked = {
         "cache": bench.manifest.name, "cache_key": bench.manifest.key, "dataset": dataset.name, "split": ground.split, "folds": folds, "seeds": list(seeds),

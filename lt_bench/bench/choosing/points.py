@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from lt_bench.bench.tuning.tune import accepted
+from lt_bench.core.errors import UserError
+from lt_bench.engine.heads.fit import facts_of
 from lt_bench.features.cache import FeatureCache
 from lt_bench.strategies.registry import Entry
 
@@ -23,13 +25,19 @@ def points_of(entry: Entry, cache: FeatureCache, budget: int) -> list[dict[str, 
     """Hyper-parameters of at most ``budget`` points: the strategy's own for this data set first, then points of its grid, all of them or a random sample.
 
     Raises:
-        UserError: the strategy cannot be built on this cache at all.
+        UserError: the strategy cannot be built on this cache at all, or learns from validation images.
     """
     sizes = [len(values) for values in entry.grid.values()]
     total = math.prod(sizes) if sizes else 0
     draw = np.random.default_rng(0).permutation(total)[: max(budget - 1, 0)] if total >= budget else np.arange(total)
     grid = list(itertools.product(*entry.grid.values())) if total else []
     taken, _ = accepted(entry, cache, {}, [{}, *(dict(zip(entry.grid, grid[place], strict=True)) for place in np.sort(draw))])
+    cls, given = entry.class_for(entry.resolve(cache.manifest.dataset.name, cache.manifest.dataset.imbalance_factor, taken[0]))
+    strategy = cls(facts_of(cache), **given)
+    if strategy.trains_on_held_out or (strategy.at_inference is not None and strategy.at_inference.needs_held_out):
+        raise UserError(
+            f"{entry.public_name} learns from validation images, which choose here; leave it out, `lt-bench run` compares it on test images"
+        )
     return distinct(entry, cache, taken)
 
 

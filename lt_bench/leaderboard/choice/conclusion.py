@@ -12,12 +12,13 @@ from scipy.special import stdtrit
 
 from lt_bench.leaderboard.choice.nested import NestedChoice, Tuned, outcomes
 from lt_bench.leaderboard.intervals import objective_text
-from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.leaderboard.objective.objective import MACRO, Objective
+from lt_bench.leaderboard.stats.clustered import Clustered
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.groups import holm
 from lt_bench.leaderboard.stats.paired import LEVEL, PairedTests, compare_all
 from lt_bench.leaderboard.stats.shares import GROUPS, Ends, group_intervals, objective_intervals
-from lt_bench.metrics.groups import shot_groups
+from lt_bench.metrics.groups import ShotGroups, shot_groups
 
 NAMED = 5
 """Classes of which more images would decide, at most."""
@@ -32,12 +33,19 @@ class HeldOut:
         train_counts: (K,) images that heads are fitted on in the end.
         class_names: K.
         objective: that decides.
+        groups: (N,) of rows that are alike, as frames of a track are; None where each is on its own.
     """
 
     labels: NDArray[np.integer]
     train_counts: NDArray[np.integer]
     class_names: Sequence[str]
     objective: Objective
+    groups: NDArray | None = None
+
+    def design(self, objective: Objective, rows: NDArray[np.integer] | slice = slice(None)) -> Design:
+        """The design of an objective on some of the rows, in which groups are the sample where they are known."""
+        labels, K = self.labels[rows], len(self.train_counts)
+        return Design.of(objective, labels, K) if self.groups is None else Clustered.by_group(objective, labels, K, self.groups[rows])
 
     @property
     def counts(self) -> NDArray[np.integer]:
@@ -101,7 +109,7 @@ def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
     if document.get("split") == "train":
         lines.append("Training images chose: it rests on your word that the backbone was not trained on them.")
     if document.get("by_group"):
-        lines.append("Intervals take images of one group as independent, and are too narrow where they are alike.")
+        lines.append("Intervals and tests take groups as the sample, since images of one group are alike.")
     if names := document["not_estimated"]:
         shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         lines.append(f"Nothing is known of classes without a held-out image: {shown}.")
@@ -111,12 +119,12 @@ def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
 def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[dict[str, Any]]:
     """Objective with its interval, and that of many, medium and few, of predictions (S, N) each."""
     objective, counts = on.objective, on.counts
-    design = Design.of(objective, on.labels, len(counts))
+    design = on.design(objective)
     worth = np.stack([outcomes(one, on.labels, objective).mean(0, dtype=np.float64) for one in predictions])
     right = [np.bincount(on.labels, (one == on.labels).mean(0), len(counts)) for one in predictions]
     accuracy = np.divide(right, counts, out=np.full((len(right), len(counts)), np.nan), where=counts > 0)
     groups, intervals = shot_groups(on.train_counts), objective_intervals(worth, accuracy, counts, objective, design)
-    by_group: dict[str, Ends] = group_intervals(accuracy, counts, groups)
+    by_group: dict[str, Ends] = group_intervals(accuracy, counts, groups, _effects(predictions, on, groups))
     return [
         {
             "value": float(worth[place] @ design.weights), "interval": list(intervals[place]),
@@ -126,9 +134,16 @@ def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[di
     ]  # fmt: skip
 
 
+def _effects(predictions: Sequence[NDArray[np.integer]], on: HeldOut, groups: ShotGroups) -> dict[str, NDArray[np.float64]]:
+    """Design effects of the accuracies on many, medium and few, of predictions (S, N) each."""
+    right = np.stack([(one == on.labels).mean(0) for one in predictions])
+    places = {name: np.flatnonzero(getattr(groups, name)[on.labels]) for name in GROUPS}
+    return {name: on.design(MACRO, rows).effect(right[:, rows]) for name, rows in places.items() if rows.size}
+
+
 def _differences(tuned: Sequence[Tuned], on: HeldOut) -> tuple[list[dict[str, Any]], NDArray[np.bool_]]:
     """Of each strategy, how far the first is ahead of it, with interval and p, and whether that is more than chance; nothing for the first itself."""
-    design = Design.of(on.objective, on.labels, len(on.train_counts))
+    design = on.design(on.objective)
     lines = [outcomes(one.predictions, on.labels, on.objective) for one in tuned]
     seeds = [None if one.candidate.seeds is None else list(one.candidate.seeds) for one in tuned]
     several = any(one is not None for one in seeds)
@@ -148,11 +163,14 @@ def _deciding(others: Sequence[Tuned], first: Tuned, on: HeldOut) -> list[dict[s
     """The classes that the variance of the differences to these comes from most: as many as make up half of it, at most `NAMED`."""
     if not others:
         return []
-    design, K = Design.of(on.objective, on.labels, len(on.train_counts)), len(on.train_counts)
+    K, N = len(on.train_counts), len(on.labels)
+    group = np.arange(N) if on.groups is None else np.unique(on.groups, return_inverse=True)[1]
+    of_class = on.labels * N + group  # the images of a group that are of one class
+    design, first_of = Clustered.by_group(on.objective, on.labels, K, of_class), np.unique(of_class, return_index=True)[1]
     worth = [outcomes(one.predictions, on.labels, on.objective).mean(0, dtype=np.float64) for one in (first, *others)]
-    apart = design.deviations(lambda part: np.stack([worth[0][part] - one[part] for one in worth[1:]]))
-    by_class = sum(np.stack([np.bincount(on.labels[part], line, K) for line in apart(part) ** 2]) for part in design.parts)
-    total = np.asarray(by_class).sum(1, keepdims=True)
+    apart = design.deviations(lambda part: np.stack([worth[0][part] - one[part] for one in worth[1:]]))(slice(None))
+    by_class = np.stack([np.bincount(on.labels[first_of], line, K) for line in apart**2])
+    total = by_class.sum(1, keepdims=True)
     share = np.divide(by_class, total, out=np.zeros((len(others), K)), where=total > 0).mean(0)
     order = [k for k in np.argsort(-share, kind="stable") if share[k] > 0]
     enough = int(np.searchsorted(np.cumsum(share[order]), share.sum() / 2)) + 1

@@ -117,7 +117,7 @@ def _heads(objective: Objective) -> list[tuple[str, str]]:
     unit = "" if objective.lower else " %"
     return [
         ("Strategy", ""), (f"{objective.title}{unit} (95 %)", ""), ("", text), *((f"{name.capitalize()} %", "") for name in GROUPS),
-        ("Behind by (95 %)", ""), ("p", ""), ("Chosen in folds", ""), ("Points", ""), ("Hyper-parameters", text),
+        ("Behind by (95 %)", ""), ("p", ""), ("Chosen in folds", ""), ("Points", ""), ("Hyper-parameters", ' class="text settings"'),
     ]  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _rows(document: Mapping[str, Any], objective: Objective) -> list[str]:
         p = f"{one['p']:.2g}" if "p" in one else ""
         rows.append(
             f"<tr><td>{escaped(one['strategy'])}</td><td>{number(one['value'], objective)} ({ends(one['interval'], objective)})</td><td>{picture}</td>{groups}<td>{behind}</td>"
-            f'<td>{p}</td><td>{one["folds"]}</td><td>{one["points"]}</td><td class="text">{escaped(settings(one))}</td></tr>'
+            f'<td>{p}</td><td>{one["folds"]}</td><td>{one["points"]}</td><td class="text settings">{escaped(settings(one))}</td></tr>'
         )
     return rows
 

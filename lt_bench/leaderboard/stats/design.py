@@ -58,6 +58,11 @@ class Design:
         return cls(weights, strata, np.bincount(strata))
 
     @property
+    def columns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The stratum of each column of `deviations`, and the columns of each stratum."""
+        return self.strata, self.sizes
+
+    @property
     def factors(self) -> Numbers:
         """(N,) ``n_h / (n_h - 1)`` of each image's stratum; 1 where it is the only image there is."""
         return (self.sizes / np.maximum(self.sizes - 1, 1))[self.strata]
@@ -96,15 +101,20 @@ class Design:
         N = len(self.weights)
         return [slice(start, min(start + _AT_ONCE, N)) for start in range(0, N, _AT_ONCE)]
 
+    def effect(self, worth: Numbers) -> Numbers:
+        """Design effect (R,) of each row's mean of what images are worth (R, N): 1, since images are independent here."""
+        return np.ones(len(worth))
+
     def degrees(self, lines: Sequence[Columns]) -> float:
         """Degrees of freedom of the variance of the difference of two of some rows, by Satterthwaite over the strata, each with the variance between these rows' deviations.
 
         One stratum has ``N - 1``; of strata those with few images and much variance decide.
         """
-        by_stratum = np.zeros(len(self.sizes))
+        strata, sizes = self.columns
+        by_stratum = np.zeros(len(sizes))
         for part in self.parts:
             rows = np.concatenate([columns(part) for columns in lines])
-            by_stratum += np.bincount(self.strata[part], rows.var(0) if len(rows) > 1 else rows[0] ** 2, len(self.sizes))
+            by_stratum += np.bincount(strata[part], rows.var(0) if len(rows) > 1 else rows[0] ** 2, len(sizes))
         if not by_stratum.any():
-            return float(max(len(self.weights) - len(self.sizes), 1))
-        return float(by_stratum.sum() ** 2 / np.sum(by_stratum**2 / np.maximum(self.sizes - 1, 1)))
+            return float(max(len(strata) - len(sizes), 1))
+        return float(by_stratum.sum() ** 2 / np.sum(by_stratum**2 / np.maximum(sizes - 1, 1)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, stdtrit
@@ -31,7 +33,9 @@ def exact_interval(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64],
     return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
 
 
-def weighted_interval(shares: NDArray[np.float64], counts: NDArray[np.integer], weights: NDArray[np.float64]) -> Ends:
+def weighted_interval(
+    shares: NDArray[np.float64], counts: NDArray[np.integer], weights: NDArray[np.float64], effect: ArrayLike = 1.0
+) -> Ends:
     """95 % interval of a weighted mean of shares, each of its own images: an exact binomial interval with an effective number of images (Korn and Graubard 1998).
 
     That number is ``p (1 - p) / variance`` with the variance within classes ``sum_k w_k^2 q_k (1 - q_k) / n_k``, q the share drawn toward the mean by two images. Of a single class, or
@@ -41,26 +45,34 @@ def weighted_interval(shares: NDArray[np.float64], counts: NDArray[np.integer], 
         shares: (R, H) of each row.
         counts: (H,) images behind each share, all above 0.
         weights: (H,) adding up to 1.
+        effect: (R,) of a design of groups, which divides that number.
     """
     share = np.clip(shares @ weights, 0.0, 1.0)
     drawn = (shares * counts + _DRAWN * share[:, None]) / (counts + _DRAWN)
     variance = (drawn * (1 - drawn)) @ (weights**2 / counts)
     most = 1 / np.sum(weights**2 / counts)
     effective = np.divide(share * (1 - share), variance, out=np.full(len(share), most), where=variance > 0)
-    low, high = exact_interval(share, effective)
+    low, high = exact_interval(share, effective / effect)
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def group_intervals(accuracy: NDArray[np.float64], counts: NDArray[np.integer], groups: ShotGroups) -> dict[str, Ends]:
+def group_intervals(
+    accuracy: NDArray[np.float64], counts: NDArray[np.integer], groups: ShotGroups, effects: Mapping[str, ArrayLike] | None = None
+) -> dict[str, Ends]:
     """For many, medium and few: the interval of each row's mean accuracy over the classes of the group that have test images; groups without any are left out.
 
     Args:
         accuracy: (R, K) of each class, mean over a row's seeds.
         counts: (K,) test images.
         groups: of the classes.
+        effects: of a design of groups on each (R,), see ``Clustered.effect``.
     """
     members = {name: getattr(groups, name) & (counts > 0) for name in GROUPS}
-    return {name: _of_classes(accuracy, counts, MACRO.class_weights(counts * of)) for name, of in members.items() if of.any()}
+    return {
+        name: _of_classes(accuracy, counts, MACRO.class_weights(counts * of), (effects or {}).get(name, 1.0))
+        for name, of in members.items()
+        if of.any()
+    }
 
 
 def objective_intervals(
@@ -77,9 +89,10 @@ def objective_intervals(
     """
     if objective.lower:
         return student_intervals(worth, design)
+    effect = design.effect(worth)
     if objective.within_classes:
-        return _of_classes(accuracy, counts, objective.class_weights(counts))
-    return weighted_interval(worth.mean(1, keepdims=True), counts.sum(keepdims=True), np.ones(1))
+        return _of_classes(accuracy, counts, objective.class_weights(counts), effect)
+    return weighted_interval(worth.mean(1, keepdims=True), counts.sum(keepdims=True), np.ones(1), effect)
 
 
 def student_intervals(worth: NDArray[np.float64], design: Design) -> Ends:
@@ -90,6 +103,6 @@ def student_intervals(worth: NDArray[np.float64], design: Design) -> Ends:
     return list(zip((mean - half).tolist(), (mean + half).tolist(), strict=True))
 
 
-def _of_classes(accuracy: NDArray[np.float64], counts: NDArray[np.integer], weights: NDArray[np.float64]) -> Ends:
+def _of_classes(accuracy: NDArray[np.float64], counts: NDArray[np.integer], weights: NDArray[np.float64], effect: ArrayLike) -> Ends:
     within = weights > 0
-    return weighted_interval(accuracy[:, within], counts[within], weights[within])
+    return weighted_interval(accuracy[:, within], counts[within], weights[within], effect)

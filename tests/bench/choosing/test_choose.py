@@ -20,6 +20,8 @@ from lt_bench.bench.options import ImageOptions
 from lt_bench.core.seals import sealed
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.manifest import read_manifest
+from lt_bench.leaderboard.choice.conclusion import sentences
+from lt_bench.leaderboard.objective.objective import MACRO
 from lt_bench.strategies.registry import find
 
 K, D = 5, 6
@@ -148,6 +150,12 @@ def test_groups_stay_together_and_seeds_are_averaged(bench, folder):
         Ground.of(bench, "val", 3, np.arange(31) % 2)
     with pytest.raises(lt.UserError, match="one for each of the 118 rows of train"):
         Ground.of(bench, "train", 3, groups[1:])
+    guess, by_group = (
+        choose(bench, [find("ncm"), find("lda")], budget=1, folds=3, split="train", groups=of) for of in (None, np.arange(n) // 8)
+    )
+    widths = [np.diff(one["expect"]["interval"])[0] for one in (guess, by_group)]
+    assert widths[1] > widths[0]  # the last group has images of two classes
+    assert "take groups as the sample" in " ".join(sentences(by_group, MACRO))
     choice = lt.choose(lt.open_cache(folder), ["crt", "joint"], folds=3, budget=1, seeds=(0, 1), accelerator="cpu")
     assert choice.strategy in ("crt", "joint")
     assert choice.frame.strategy.tolist() == [one["strategy"] for one in choice.document["strategies"]]
@@ -190,6 +198,7 @@ def test_what_the_backbone_has_seen_chooses_nothing(cli, make_cache, small_cache
         (("--cache", "small", "--folds", "2"), "folds is 2, expected at least 3"),
         (("--cache", "small", "--budget", "0"), "budget is 0"),
         (("--cache", "small", "--strategies", "ncm,nothing"), "nothing"),
+        (("--cache", "small", "--strategies", "crt,val_probe"), "val_probe learns from validation images, which choose here; leave it out"),
     ):  # fmt: skip
         done = cli("choose", *line)
         assert (done.code, done.err.count("\n")) == (2, 1), done.err

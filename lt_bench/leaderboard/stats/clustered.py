@@ -1,0 +1,83 @@
+"""Images that come in groups (tracks, patients, sites): the groups are the sample, since images of one group are alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+from scipy.special import stdtrit
+
+from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.leaderboard.stats.design import Columns, Design, Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Clustered(Design):
+    """N test images as a sample of G groups.
+
+    The variance is that of a ratio of totals over sampled groups (Cochran 1977, 11.12), ``sum_g (sum_h sqrt(G_h / (G_h - 1)) sum_{n in g and h} e_n)^2`` with the residuals ``e_n =
+    weight_n (value_n - weighted mean of the stratum)``. It is ``Design``'s where every image is a group of its own.
+
+    Attributes:
+        strata: (N,) stratum of each image: its class, or all images; classes of a single group are one stratum, as those of a single image are in ``Design``.
+        sizes: (H,) groups of each stratum.
+        group: (N,) group 0..G-1 of each image.
+    """
+
+    group: NDArray[np.intp]
+
+    @classmethod
+    def by_group(cls, objective: Objective, labels: NDArray[np.integer], num_classes: int, groups: NDArray) -> Clustered:
+        """The design of an objective on test images with labels (N,), of groups (N,)."""
+        _, group = np.unique(groups, return_inverse=True)
+        strata = np.zeros(len(labels), np.intp)
+        if objective.within_classes:
+            of_group = np.unique(np.stack([labels, group]), axis=1)[0]
+            strata = Design.within_classes(np.zeros(len(of_group)), of_group).strata[np.searchsorted(of_group, labels)]
+        sizes = np.bincount(np.unique(np.stack([strata, group]), axis=1)[0])
+        return cls(objective.weights(labels, num_classes), strata, sizes, group)
+
+    @property
+    def columns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The stratum (G,) of each group, where strata that share a group are one, and the groups of each."""
+        H = len(self.sizes)
+        shares = csr_array((np.ones(len(self.group)), (self.strata, H + self.group)), shape=(H + self._count,) * 2)
+        _, of_group = np.unique(connected_components(shares, directed=False)[1][H:], return_inverse=True)
+        return of_group, np.bincount(of_group)
+
+    @cached_property
+    def parts(self) -> list[slice]:
+        """All groups at once."""
+        return [slice(0, self._count)]
+
+    def deviations(self, columns: Columns) -> Columns:
+        """Sums (rows, G) of the residuals of each group, scaled so that the sum of their squares is the variance of the objective."""
+        rows, one = np.arange(len(self.group)), np.ones(len(self.group))
+        by_stratum, by_group = (csr_array((one, (rows, of))) for of in (self.strata, self.group))
+        values = np.concatenate([columns(part) for part in Design(self.weights, self.strata, self.sizes).parts], axis=1)
+        total = np.maximum(self.weights @ by_stratum, np.finfo(np.float64).tiny)
+        residuals = (values - (((values * self.weights) @ by_stratum) / total)[:, self.strata]) * self.weights * np.sqrt(self.factors)
+        sums = residuals @ by_group
+        return lambda part: sums[:, part]
+
+    def effect(self, worth: Numbers) -> Numbers:
+        """The design effect (R,) of each row's weighted mean of what images are worth (R, N): what groups divide the effective number of images by (Kish 1965, 8.2).
+
+        At least 1, and with few groups larger, as Student's t is wider than the normal distribution (Korn and Graubard 1998).
+        """
+        alone = Clustered(self.weights, self.strata, np.bincount(self.strata), np.arange(len(self.strata)))
+        (groups, wide), (images, narrow) = (one._variance(worth) for one in (self, alone))
+        return np.maximum(np.divide(groups, images, out=np.ones(len(worth)), where=images > 0), 1.0) * (wide / narrow) ** 2
+
+    def _variance(self, worth: Numbers) -> tuple[Numbers, float]:
+        """Variance (R,) of each row, and the quantile of its Student t."""
+        apart = self.deviations(lambda part: worth[:, part])
+        return (apart(slice(None)) ** 2).sum(1), float(stdtrit(self.degrees([apart]), 0.975))
+
+    @property
+    def _count(self) -> int:
+        return int(self.group.max()) + 1
