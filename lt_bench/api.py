@@ -340,7 +340,7 @@ def tune(
         cache: the features, with validation rows that the backbone was not trained on.
         seeds: repetitions of every point, as of ``fit``.
         grid: values to try by hyper-parameter; by default the strategy's own grid.
-        results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it.
+        results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill.
         accelerator: auto, cpu or gpu.
         val_size: how many validation images decide; by default all.
         val_profile: of a size: ``balanced``, or ``long-tailed`` as the training images.
@@ -358,7 +358,7 @@ def tune(
     decides = objective_of(objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
     document = tuning.tune(
         entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried, objective=decides,
-        validation=Validation(val_size, val_profile, draws),
+        validation=Validation(val_size, val_profile, draws), results=None if results is None else Path(results),
     )  # fmt: skip
     for line in warnings_of_choice(document):
         warnings.warn(line, stacklevel=2)

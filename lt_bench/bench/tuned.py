@@ -83,6 +83,11 @@ def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None =
     return f"{entry.public_name}-{manifest.key}{suffix}.json"
 
 
+def tuning_path(results: Path, entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> Path:
+    """The file of a strategy's tuning on a cache."""
+    return results / "tuning" / tuning_name(entry, manifest, fixed)
+
+
 def record_or_tuning(path: Path) -> Literal["record", "tuning"] | None:
     """The kind of a JSON file, by its content; a damaged one by its name and place, so that it is named and not passed over."""
     try:

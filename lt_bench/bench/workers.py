@@ -29,6 +29,16 @@ class Death(str):
     """Description of how the workers that took a unit died."""
 
 
+class Share(float):
+    """Share of a unit that is done so far."""
+
+
+class Telling:
+    """Base of what does units and calls ``tell`` with the share of the unit that is done; whoever has it done sets who is told."""
+
+    tell: Callable[[float], None] = staticmethod(lambda share: None)
+
+
 class Workers(Generic[U, R]):
     """A context manager: processes that call ``do`` on units, each in an environment of its own, and are gone when the block is left.
 
@@ -37,6 +47,7 @@ class Workers(Generic[U, R]):
         environments: one for each worker, variables that are set before it imports anything.
         begins: called here, with the number of a worker, when it is given a unit.
         again: called here when a worker died over a unit that is done again, with the unit and how it died.
+        reaches: called here with the number of a worker and the share of its unit that is done, as ``Telling`` tells it.
     """
 
     def __init__(
@@ -45,8 +56,9 @@ class Workers(Generic[U, R]):
         environments: Sequence[Mapping[str, str]],
         begins: Callable[[int, U], None] = lambda number, unit: None,
         again: Callable[[U, Death], None] = lambda unit, death: None,
+        reaches: Callable[[int, float], None] = lambda number, share: None,
     ) -> None:
-        self._do, self._environments, self._begins, self._again = do, environments, begins, again
+        self._do, self._environments, self._begins, self._again, self._reaches = do, environments, begins, again, reaches
         self._running: dict[int, tuple[Any, Connection]] = {}
 
     def __enter__(self) -> Workers[U, R]:
@@ -76,6 +88,10 @@ class Workers(Generic[U, R]):
                 number, position, unit = busy.pop(connection)
                 try:
                     outcome = connection.recv()
+                    if isinstance(outcome, Share):
+                        busy[connection] = number, position, unit
+                        self._reaches(number, outcome)
+                        continue
                 except (EOFError, ConnectionError):
                     outcome = self._bury(number)
                     deaths[position] += 1
@@ -119,6 +135,8 @@ def _serve(do: Callable[[Any], Any], connection: Connection) -> None:
     with exit_at_once():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that a file that is being written is removed
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        if isinstance(do, Telling):
+            do.tell = lambda share: connection.send(Share(share))
         with contextlib.suppress(EOFError, BrokenPipeError):
             while True:
                 connection.send(do(connection.recv()))

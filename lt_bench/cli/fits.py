@@ -101,7 +101,7 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
         output.say(f"chosen by {explained(objective, counts, 'validation')}")
     document = tune(
         entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(quiet=output.quiet), objective=objective,
-        validation=validation,
+        validation=validation, results=options.results,
     )  # fmt: skip
     if is_first_process():
         _show_tuning(document, write_tuning(document, entry, cache.manifest, options.results), output)

@@ -7,9 +7,18 @@ import time
 
 import pytest
 
-from lt_bench.bench.workers import Death, Workers
+from lt_bench.bench.workers import Death, Telling, Workers
 
 ENVIRONMENTS = [{"LT_WORKER": "a"}, {"LT_WORKER": "b"}]
+
+
+class Steps(Telling):
+    """A unit is a number of steps."""
+
+    def __call__(self, unit):
+        for step in range(unit):
+            self.tell((step + 1) / unit)
+        return unit
 
 
 def test_units_are_shared_and_each_worker_has_its_environment():
@@ -57,3 +66,10 @@ def test_a_worker_takes_no_module_of_the_current_folder_for_pythons(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     with Workers(eval, [{}]) as workers:
         assert [outcome for _, _, outcome in workers.outcomes(["__import__('glob').glob('ran-*')"])] == [[]]
+
+
+def test_workers_tell_how_far_their_units_are():
+    shares_of = []
+    with Workers(Steps(), [{}], reaches=lambda number, share: shares_of.append((number, share))) as workers:
+        assert [outcome for *_, outcome in workers.outcomes([2, 4])] == [2, 4]
+    assert shares_of == [(0, 0.5), (0, 1.0), (0, 0.25), (0, 0.5), (0, 0.75), (0, 1.0)]

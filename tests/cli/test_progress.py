@@ -1,14 +1,18 @@
 """Progress of the fits of ``lt-bench run``."""
 
 import io
+import re
 from itertools import count
+from time import sleep
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from lt_bench.bench.suite import shares
 from lt_bench.cli import progress
 from lt_bench.cli.progress import FitProgress
+from lt_bench.engine.heads.pool import Member
 
 
 def test_a_run_says_now_and_then_how_far_its_fits_are(cli, small_cache, monkeypatch):
@@ -35,10 +39,53 @@ def test_the_time_left_is_that_of_the_epochs_left_within_eighty_columns(terminal
         shown.on_train_epoch_end(fit, strategy)
     shown.on_train_end(fit, strategy)
     if terminal:
-        lines = [line for line in file.getvalue().split("\r\x1b[2K") if line]
+        first, *lines = [line for line in file.getvalue().split("\r\x1b[2K") if line]
         assert [line[line.index(":") :] for line in lines] == [f": epoch {n} of 6, 0:00:{4 * (6 - n):02} left" for n in (3, 4, 5, 6)]
-        assert {len(line) for line in lines} == {59}
+        assert first[first.index(":") :] == ": epoch 2 of 6"
+        assert {len(line) for line in lines} == {len(first)} == {59}
         assert file.getvalue().endswith("\r\x1b[2K")
     else:
         (line,) = file.getvalue().splitlines()
         assert (len(line), line[line.index(":") :]) == (79, ": epoch 5 of 6, 0:00:04 left")
+
+
+def test_a_tuning_says_every_ten_seconds_how_far_it_is(cli, small_cache, monkeypatch):
+    """The lines come by the clock: here every 20 ms, and an epoch takes 10."""
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    monkeypatch.setattr(shares, "EVERY", 0.0)
+    original = Member.end_epoch
+    monkeypatch.setattr(Member, "end_epoch", lambda self, *given: (original(self, *given), sleep(0.01))[0])
+    line = ("tune", "--strategy", "focal", "--strategy.epochs", "8", "--seeds", "0", "--cache", "small", "--accelerator", "cpu")
+    done = cli(*line)
+    assert done.code == 0
+    assert max(map(len, done.err.splitlines())) <= 79
+    far = [
+        re.fullmatch(r"(\d+) of (\d+) fits, small(?:, \d:\d\d:\d\d left)?(?:; focal \(user\), seed 0 (\d+)%)?", line)
+        for line in done.err.splitlines()
+    ]
+    assert all(far), done.err
+    assert any("left; focal" in line for line in done.err.splitlines())
+    inside = [int(one[3]) for one in far if one[3] and one[1] == "0" and one[2] == "18"]
+    assert inside == sorted(inside)
+    assert len(set(inside)) > 3
+    assert cli(*line, "--results", "other", "-q").err == ""
+
+
+def test_bars_fit_eighty_columns():
+    file = io.StringIO()
+    display = progress.Display(console=Console(file=file, force_terminal=True, width=80, highlight=False))
+    bench = SimpleNamespace(manifest=SimpleNamespace(name="cifar100_lt-if100-resnet10s2-and-more-of-its-name"))
+    unit = SimpleNamespace(name="balanced_softmax (tuned), seeds 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11", runs=range(32))
+    display.expects(bench, 64, recorded=32)
+    with display:
+        display.begins(0, unit)
+        display.reaches(0, 0.5)
+        display._progress.refresh()
+        shown = file.getvalue()
+        display.ends(0, unit, 32)
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip("\r") for line in shown.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[-2].startswith("32 of 64 fits, cifar100_lt-if100")
+    assert "75%" in lines[-2]
+    assert lines[-2].rstrip().endswith("0:00:00 left")
+    assert "50%" in lines[-1]

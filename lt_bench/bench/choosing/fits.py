@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lt_bench.bench.choosing.predictions import CHOICES, read_predictions, write
 from lt_bench.bench.health import signs_of_fit, signs_of_predictions
 from lt_bench.bench.planning import Planned, plan
 from lt_bench.bench.sources.cache import CacheSource
+from lt_bench.bench.suite.shares import ShareOfFits
 from lt_bench.bench.suite.units import Watcher, units_of
 from lt_bench.core.identity import record_id
 from lt_bench.engine.evaluate import evaluate
@@ -92,17 +94,19 @@ class Fits:
             bench = self.ground.without(part, self.entry)
             for unit in units_of(bench, runs):
                 watcher.begins(0, unit)
-                for run, of_run in _predictions(bench, unit.runs, self.ground, part).items():
+                for run, of_run in _predictions(bench, unit.runs, self.ground, part, watcher).items():
                     p, s = place[run]
                     predictions[p, s, part.outer, part.rows] = of_run
                 watcher.ends(0, unit, len(unit.runs))
         return predictions
 
 
-def _predictions(bench: CacheSource, runs: Sequence[Planned], ground: Ground, part: Part) -> Mapping[str, NDArray[np.int32] | int]:
+def _predictions(
+    bench: CacheSource, runs: Sequence[Planned], ground: Ground, part: Part, watcher: Watcher
+) -> Mapping[str, NDArray[np.int32] | int]:
     """Predictions of the head of each run for the rows of a part, by run id; `FAILED` where its fit diverged."""
     rows, predictions = ground.predicted(part), {}
-    for of_stack, fitted in bench.fitted(runs):
+    for of_stack, fitted in bench.fitted(runs, ShareOfFits(partial(watcher.reaches, 0)).of_stack):
         for head, run in enumerate(of_stack):
             if not fitted.is_finite(head):
                 predictions[run.id] = FAILED

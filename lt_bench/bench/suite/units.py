@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.slurm import Jobs, submitted
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.sharing import Work, environments, work_of
-from lt_bench.bench.workers import ATTEMPTS, Death, Workers
+from lt_bench.bench.suite.shares import ShareOfFits
+from lt_bench.bench.workers import ATTEMPTS, Death, Telling, Workers
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
@@ -70,7 +72,7 @@ def units_of(bench: CacheSource, missing: Sequence[Planned], accelerator: str | 
     return [Unit(bench.cache.path, accelerator, devices, tuple(runs), work_of(bench, runs)) for runs in bench.units(missing)]
 
 
-class Fitter:
+class Fitter(Telling):
     """Fits and records units; it keeps the features of one cache, that of the unit before.
 
     Args:
@@ -88,7 +90,10 @@ class Fitter:
             unit.check_code()
             if self._bench is None or self._bench.cache.path != unit.cache:
                 self._bench = unit.opened()
-            return fit_and_record(self._bench, unit.runs, Store(self.results), lambda record: None, analysis=self._analysis)
+            watch = ShareOfFits(self.tell).of_stack
+            return fit_and_record(
+                self._bench, unit.runs, Store(self.results), lambda record: None, analysis=self._analysis, callbacks=watch
+            )
         except UserError as error:
             return [f"{unit.name}: {error}"]
 
@@ -107,6 +112,9 @@ class Watcher:
 
     def begins(self, worker: int, unit: Unit) -> None:
         """Start of a unit on a worker."""
+
+    def reaches(self, worker: int, share: float) -> None:
+        """Share of a worker's unit that is done."""
 
     def again(self, unit: Unit, death: Death) -> None:
         """Repeat of a unit whose worker died."""
@@ -158,9 +166,11 @@ def outcomes_of(do: Callable[[Unit], R], units: Sequence[Unit], workers: int, wa
         caches = list(dict.fromkeys(unit.cache for unit in units))  # one after the other, as a worker keeps the features of one
         # The longest first, so that none is left for the end, when the others have nothing to do; how long a solver takes is not known.
         longest_first = sorted(units, key=lambda unit: (caches.index(unit.cache), not unit.work.solves, -unit.work.flop))
-        with Workers(do, environments(workers, Hardware(units[0].accelerator)), watcher.begins, watcher.again) as running:
+        with Workers(do, environments(workers, Hardware(units[0].accelerator)), watcher.begins, watcher.again, watcher.reaches) as running:
             yield from running.outcomes(longest_first)
     else:
+        if isinstance(do, Telling):
+            do.tell = partial(watcher.reaches, 0)
         for unit in units:
             watcher.begins(0, unit)
             yield 0, unit, do(unit)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from lightning.pytorch import Callback
 from numpy.typing import NDArray
 
 from lt_bench.bench.health import signs_of_fit, signs_of_predictions
 from lt_bench.bench.planning import Planned
 from lt_bench.bench.sources.cache import CacheSource
+from lt_bench.bench.suite.shares import ShareOfFits
 from lt_bench.bench.suite.sharing import work_of, workers_for
 from lt_bench.bench.suite.units import Unit, Watcher, outcomes_of, units_of
 from lt_bench.bench.tuning.shifts import ShiftedStart
+from lt_bench.bench.tuning.unfinished import Score, UnfinishedScores
 from lt_bench.bench.validation import Validation
-from lt_bench.bench.workers import ATTEMPTS, Death
+from lt_bench.bench.workers import ATTEMPTS, Death, Telling
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.processes import current
 from lt_bench.leaderboard.objective.objective import Objective
@@ -24,20 +26,7 @@ from lt_bench.results.health import DIVERGED
 ALL = Validation()
 
 
-class Score(NamedTuple):
-    """The objective of a head on the validation images of each draw and on all, the worst that there is where its fit diverged, and the signs that the fit went wrong (`results.health`)."""
-
-    draws: tuple[float, ...]
-    whole: float
-    signs: tuple[str, ...] = ()
-
-    @property
-    def value(self) -> float:
-        """That of the draw that decides, the first."""
-        return self.draws[0]
-
-
-class Scorer:
+class Scorer(Telling):
     """Fits units and scores their heads; it keeps the features of the cache.
 
     Args:
@@ -59,7 +48,9 @@ class Scorer:
             if not self._draws:  # once a worker, not once a unit
                 labels = self._bench.split("val").labels.cpu().numpy()
                 self._draws = self._validation.rows(labels, self._bench.manifest.dataset.train_counts)
-            return _scores(self._bench, unit.runs, self._objective, self._shifted, self._draws)
+            watch = ShareOfFits(self.tell).of_stack
+            callbacks = (lambda: [ShiftedStart(), *watch()]) if self._shifted else watch
+            return _scores(self._bench, unit.runs, self._objective, callbacks, self._draws)
         except (UserError, *FAILURES_OF_CODE) as error:
             if current().world > 1 and not isinstance(error, UserError):
                 raise  # the other processes may not have failed, and wait for this one
@@ -67,12 +58,16 @@ class Scorer:
 
 
 def _scores(
-    bench: CacheSource, planned: Sequence[Planned], objective: Objective, shifted: bool, draws: Sequence[NDArray[np.intp]]
+    bench: CacheSource,
+    planned: Sequence[Planned],
+    objective: Objective,
+    callbacks: Callable[[], Sequence[Callback]],
+    draws: Sequence[NDArray[np.intp]],
 ) -> dict[str, Score]:
     """The score of each run, by run id; one fit serves all draws."""
     scores: dict[str, Score] = {}
     labels, K = bench.split("val").labels.cpu().numpy(), bench.manifest.dataset.num_classes
-    for runs, fitted in bench.fitted(planned, (lambda: [ShiftedStart()]) if shifted else tuple):
+    for runs, fitted in bench.fitted(planned, callbacks):
         for head, run in enumerate(runs):
             if not fitted.is_finite(head):
                 scores[run.id] = Score((objective.worst,) * len(draws), objective.worst, (DIVERGED,))
@@ -92,7 +87,7 @@ def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers:
 
 def scores_of(
     bench: CacheSource, points: Sequence[Sequence[Planned]], objective: Objective, workers: int, watcher: Watcher, *, shifted: bool = False,
-    validation: Validation = ALL,
+    validation: Validation = ALL, unfinished: UnfinishedScores | None = None,
 ) -> dict[str, Score]:  # fmt: skip
     """The score of every run of every point, by run id.
 
@@ -104,6 +99,7 @@ def scores_of(
         watcher: is told how far they are.
         shifted: as of `Scorer`.
         validation: as of `Scorer`.
+        unfinished: the scores so far of a tuning that was broken off, which are not fitted again; gets those of every unit that is done.
 
     Raises:
         UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
@@ -111,11 +107,15 @@ def scores_of(
     # Points next to each other in the grid take about as long; every worker gets some of all.
     shares = [[run for point in points[part::workers] for run in point] for part in range(workers)]
     units = [unit for share in shares for unit in units_of(bench, share)]
-    scores: dict[str, Score] = {}
-    watcher.expects(bench, sum(map(len, points)), recorded=0)
+    scores = {} if unfinished is None else unfinished.of(shifted)
+    left = [
+        unit for unit in units if any(run.id not in scores for run in unit.runs)
+    ]  # whole units, so that stacks are those of a tuning in one go
+    total = sum(map(len, points))
+    watcher.expects(bench, total, recorded=total - sum(len(unit.runs) for unit in left))
     with watcher:
         for worker, unit, outcome in outcomes_of(
-            Scorer(objective, bench if workers == 1 else None, shifted, validation), units, workers, watcher
+            Scorer(objective, bench if workers == 1 else None, shifted, validation), left, workers, watcher
         ):
             if isinstance(outcome, Death):
                 raise UserError(
@@ -124,5 +124,7 @@ def scores_of(
             if isinstance(outcome, str):
                 raise UserError(outcome)
             scores |= outcome
+            if unfinished is not None:
+                unfinished.add(shifted, outcome)
             watcher.ends(worker, unit, len(unit.runs))
     return scores

@@ -11,6 +11,7 @@ from lt_bench.bench.suite.units import Watcher
 from lt_bench.bench.tuned import has_diverged, ranked_points
 from lt_bench.bench.tuning.scores import ALL, scores_of
 from lt_bench.bench.tuning.shifts import SHIFT
+from lt_bench.bench.tuning.unfinished import UnfinishedScores
 from lt_bench.bench.validation import Validation
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.intervals import objective_text
@@ -36,6 +37,7 @@ def check_best(
     workers: int,
     watcher: Watcher,
     validation: Validation = ALL,
+    unfinished: UnfinishedScores | None = None,
 ) -> None:
     """Fit the best points again from a shifted start, some at once, until one repeats; what was checked gets ``shifted`` (scores of its seeds) and ``repeats``.
 
@@ -49,6 +51,7 @@ def check_best(
         workers: as of `scores_of`.
         watcher: as of `scores_of`.
         validation: as of `scores_of`.
+        unfinished: as of `scores_of`.
 
     Raises:
         UserError: no point repeats.
@@ -60,7 +63,9 @@ def check_best(
     for start in range(0, len(order), _AT_ONCE):
         best = order[start : start + _AT_ONCE]
         again = [planned[position] for position in best]
-        scores = scores_of(bench, again, objective, min(workers, len(best)), watcher, shifted=True, validation=validation)
+        scores = scores_of(
+            bench, again, objective, min(workers, len(best)), watcher, shifted=True, validation=validation, unfinished=unfinished
+        )
         for position in best:
             point = grid[position]
             point["shifted"] = [scores[run.id].value for run in planned[position]]

@@ -15,9 +15,10 @@ import numpy as np
 from lt_bench.bench.planning import Planned, plan, strategy_options
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
-from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, tuning_id, tuning_name
-from lt_bench.bench.tuning.scores import ALL, Score, scores_of, workers_of
+from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, tuning_id, tuning_path
+from lt_bench.bench.tuning.scores import ALL, scores_of, workers_of
 from lt_bench.bench.tuning.stability import check_best, tolerance_of
+from lt_bench.bench.tuning.unfinished import Score, remove_unfinished, unfinished_scores
 from lt_bench.bench.validation import Validation, choices_of_draws, standard_error
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
@@ -53,6 +54,7 @@ def tune(
     watcher: Watcher | None = None,
     objective: Objective = MACRO,
     validation: Validation = ALL,
+    results: Path | None = None,
 ) -> dict[str, Any]:
     """Fit every point of a grid with every seed, and choose by validation the best point that repeats (`stability`). The test set is never loaded.
 
@@ -66,6 +68,7 @@ def tune(
         watcher: is told how far they are.
         objective: that decides.
         validation: which images decide, and how often they are drawn.
+        results: where scores are kept until ``write_tuning``, so that a tuning that is broken off goes on from them; None for nowhere.
 
     Returns:
         The document of the tuning: everything that was tried, and what was chosen.
@@ -79,7 +82,10 @@ def tune(
     points, refused = accepted(entry, bench.cache, fixed, grid_points(entry, fixed, grid))
     planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
     workers = workers_of(bench, planned, workers)
-    scores = scores_of(bench, planned, objective, workers, watcher or Watcher(), validation=validation)
+    path = None if results is None else tuning_path(results, entry, bench.manifest, fixed)
+    unfinished = None if path is None else unfinished_scores(path, bench, planned, objective, validation)
+    watcher = watcher or Watcher()
+    scores = scores_of(bench, planned, objective, workers, watcher, validation=validation, unfinished=unfinished)
     tried = [
         tried_point({**fixed, **point}, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)
     ]
@@ -87,7 +93,7 @@ def tune(
         raise UserError(
             f"{entry.public_name}: the fits of every point of the grid diverged; try smaller values of lr, or fix one with --strategy.lr"
         )
-    check_best(bench, tried, planned, objective, workers, watcher or Watcher(), validation)
+    check_best(bench, tried, planned, objective, workers, watcher, validation, unfinished)
     drawn: dict[str, Any] = {"validation": validation_entry(bench, validation)}
     if validation.draws > 1:
         by_draw = np.array([np.mean([scores[run.id].draws for run in runs], axis=0) for runs in planned])
@@ -107,10 +113,10 @@ def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], object
 
 
 def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:
-    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``."""
-    return write_text(
-        results / "tuning" / tuning_name(entry, manifest, document["fixed"]), json.dumps(document, indent=1, sort_keys=True) + "\n"
-    )
+    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``, and remove what was kept of it meanwhile."""
+    path = write_text(tuning_path(results, entry, manifest, document["fixed"]), json.dumps(document, indent=1, sort_keys=True) + "\n")
+    remove_unfinished(path)
+    return path
 
 
 def check_validation(cache: FeatureCache) -> None:

@@ -39,7 +39,7 @@ def checked(bench, monkeypatch, moves, diverged=()):
     grid = [point(0.9 - 0.1 * number, **({"health": [diverged[number]]} if number in diverged else {})) for number in range(len(moves))]
     again = []
 
-    def scores(bench, points, objective, workers, watcher, *, shifted, validation):
+    def scores(bench, points, objective, workers, watcher, *, shifted, validation, unfinished):
         assert shifted
         numbers = [planned.index(runs) for runs in points]
         again.extend(numbers)

@@ -226,7 +226,7 @@ def test_a_mistake_in_a_strategy_is_one_line(cli, small_cache, tmp_path):
 def test_two_workers_choose_what_one_does(cli, small_cache, tmp_path):
     line = ("tune", "--strategy", "focal", "--cache", "small", *FAST, "--seeds", "0,1")
     assert cli(*line, "--results", "one", "--workers", "1").code == 0
-    done = cli(*line, "--results", "two", "--workers", "2")
+    done = cli(*line, "--results", "two", "--workers", "2", "-q")
     assert (done.code, done.err) == (0, "")
     (one, alone), (two, workers) = shared(tmp_path / "one"), shared(tmp_path / "two")
     assert two == one
