@@ -38,6 +38,10 @@ class Telling:
 
     tell: Callable[[float], None] = staticmethod(lambda share: None)
 
+    def __call__(self, unit: Any) -> Any:
+        """Do a unit."""
+        raise NotImplementedError
+
 
 class Workers(Generic[U, R]):
     """A context manager: processes that call ``do`` on units, each in an environment of its own, and are gone when the block is left.

@@ -59,6 +59,11 @@ class CacheSource(Source):
                 yield runs, fitted
             del fits  # and with them the heads of this pool, but for those that a caller keeps
 
+    @property
+    def most_heads(self) -> int:
+        """Most heads that are fitted side by side, where memory does not ask for fewer."""
+        return POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
+
     @functools.cached_property
     def stage1(self) -> Measured | None:
         """The stage-1 head on the plain training view, measured once; None where the cache has none."""
@@ -77,13 +82,12 @@ class CacheSource(Source):
     def pooled(self, planned: Sequence[Planned]) -> list[list[tuple[list[Planned], list[HeadJob]]]]:
         """The pools in which the planned runs are fitted: stacks side by side, each with its runs."""
         pooled: list[list[tuple[list[Planned], list[HeadJob]]]] = []
-        most = POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
         for matmul in dict.fromkeys(run.setting.matmul for run in planned):
             alike = [run for run in planned if run.setting.matmul == matmul]
             stacks = [stack for group in by_strategy(alike) for stack in self.stacked(group)]
             runs_of = {id(jobs): runs for runs, jobs in stacks}
             pooled += [
                 [(runs_of[id(jobs)], jobs) for jobs in pool]
-                for pool in pools([jobs for _, jobs in stacks], min(most, self.heads_at_once(alike)))
+                for pool in pools([jobs for _, jobs in stacks], min(self.most_heads, self.heads_at_once(alike)))
             ]
         return pooled

@@ -31,8 +31,8 @@ class ShareOfFits(Callback):
         """Tell, where that was not done a moment ago."""
         if (now := monotonic()) - self._told >= EVERY:
             self._told = now
-            together: Any = getattr(trainer.lightning_module, "members", [pl_module])
-            epochs = len(together) * (trainer.current_epoch + 1) / (trainer.max_epochs or 1)
+            members: Any = getattr(trainer.lightning_module, "members", [pl_module])
+            epochs = len(members) * (trainer.current_epoch + 1) / (trainer.max_epochs or 1)
             self._tell((self._ended + epochs) / self._stacks)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

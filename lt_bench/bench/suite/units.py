@@ -13,8 +13,8 @@ from lt_bench.bench.execute import fit_and_record, title
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.slurm import Jobs, submitted
 from lt_bench.bench.sources.cache import CacheSource
-from lt_bench.bench.suite.sharing import Work, environments, work_of
 from lt_bench.bench.suite.shares import ShareOfFits
+from lt_bench.bench.suite.sharing import Work, environments, work_of
 from lt_bench.bench.workers import ATTEMPTS, Death, Telling, Workers
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware

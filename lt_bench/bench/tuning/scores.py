@@ -105,8 +105,10 @@ def scores_of(
         UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
     """
     # Points next to each other in the grid take about as long; every worker gets some of all.
-    shares = [[run for point in points[part::workers] for run in point] for part in range(workers)]
-    units = [unit for share in shares for unit in units_of(bench, share)]
+    at_once = max(1, bench.most_heads // max(map(len, points)))
+    shares = [points[part::workers] for part in range(workers)]
+    parts = [share[start : start + at_once] for share in shares for start in range(0, len(share), at_once)]
+    units = [unit for part in parts for unit in units_of(bench, [run for point in part for run in point])]
     scores = {} if unfinished is None else unfinished.of(shifted)
     left = [
         unit for unit in units if any(run.id not in scores for run in unit.runs)

@@ -62,7 +62,7 @@ def test_it_goes_on_where_it_was_and_ends_the_same(bench, killed, tmp_path):
     assert sum(map(len, shifted)) == 6  # the three best once more, from a shifted start
     assert unfinished(tmp_path)  # until the tuning is written
     written = write_tuning(again, find("focal"), bench.manifest, tmp_path)
-    assert [one for one in written.parent.iterdir()] == [written]
+    assert list(written.parent.iterdir()) == [written]
     assert again == tuned(bench, None)
 
 
