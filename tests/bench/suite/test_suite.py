@@ -287,7 +287,8 @@ def measured(folder):
 def test_two_workers_record_what_one_does_and_outlive_a_killed_one(cli, suite, small_cache, dying, tmp_path):
     path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 2}, dying.Once], seeds: [0, 1]}")
     done = cli("bench", path, "--workers", "2", "--accelerator", "cpu", "--results", "two")
-    assert (done.code, done.err) == (0, "lt-bench: a worker died (SIGKILL); begun again: dying.Once (inferred), seeds 0, 1\n")
+    said = [line for line in done.err.splitlines() if " fits, small" not in line]  # progress, on a slow machine
+    assert (done.code, said) == (0, ["lt-bench: a worker died (SIGKILL); begun again: dying.Once (inferred), seeds 0, 1"])
     assert (tmp_path / "killed").exists()
     assert "; 5 runs were shared by 2 workers" in done.out
     assert cli("bench", path, "--workers", "1", "--accelerator", "cpu", "--results", "one").code == 0
@@ -379,7 +380,7 @@ def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool
     given, asked = [], []
 
     class Recorder:
-        def __init__(self, do, environments, begins, again):
+        def __init__(self, do, environments, *told):
             asked.append([environment["OMP_NUM_THREADS"] for environment in environments])
 
         def __enter__(self):
