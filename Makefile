@@ -29,11 +29,12 @@ leaderboard: $(READY) ## run the shipped suite on the shipped features, print th
 	$(BIN)/lt-bench bench shipped --results $(RESULTS)
 	$(BIN)/lt-bench leaderboard --results $(RESULTS) --out leaderboard
 
+# The tests start about a hundred processes; each would compile the package anew where Python may not write its own bytecode.
 test: $(READY) ## the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the slow tests too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(READY) ## what everything costs, beside its floor: benchmarks/results/ (QUICK=--quick for two minutes, DEVICE=cuda for a GPU)
 	$(BIN)/python -m benchmarks.speed --device $(DEVICE) $(QUICK)

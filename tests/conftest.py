@@ -1,5 +1,7 @@
 """What tests of several rooms share: a home of their own, and a small feature cache."""
 
+import functools
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -11,6 +13,9 @@ import pytest
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("suite")
+
+# Every Trainer looks for plugins in the metadata of all installed packages, which took a sixth of the contract's tests; none is installed meanwhile.
+importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
 
 for _room in ("data", "backbones", "bench"):  # images, photos, layouts and runs of stage 1 are made by modules there
     sys.path.insert(0, str(Path(__file__).parent / _room))

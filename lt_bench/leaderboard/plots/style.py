@@ -116,6 +116,8 @@ def footnote(drawing: Figure, text: str) -> None:
 
 def save(drawing: Figure, stem: Path) -> list[Path]:
     """Write `stem`.svg, `stem`.png and `stem`.pdf; the same figure gives the same bytes."""
+    drawing.draw_without_rendering()
+    drawing.set_layout_engine("none")  # laid out once for the three formats
     kinds: dict[str, dict[str, Any]] = {
         "svg": {"metadata": {"Date": None, "Creator": "lt-bench"}},
         "png": {"metadata": {"Software": None}, "dpi": 300},

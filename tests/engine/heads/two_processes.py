@@ -1,5 +1,6 @@
 """Fits and measures every registered strategy on the small cache, alone or as one of two gloo processes; run by test_processes.py."""
 
+import functools
 import json
 import os
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from lightning.fabric.utilities import registry
 from torch import multiprocessing
 
 from lt_bench.engine.evaluate import evaluate
@@ -15,6 +17,7 @@ from lt_bench.engine.heads.stacks import HeadJob, stacks
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies.registry import find, strategy_names
 
+registry.entry_points = functools.cache(registry.entry_points)  # as in tests/conftest.py
 SHORT = {"epochs": 3, "batch_size": 36}
 """145 samples: the last batch has one, so one of two processes has none of it; the last class has one sample, so a share of an epoch lacks it."""
 
