@@ -1,0 +1,1 @@
+"""Evidence: trainings of many backbones, one after another, and what heads reach on each of them."""
