@@ -86,7 +86,7 @@ def _wait(job: subprocess.Popen[bytes], pause: Path) -> int:
                 stopped = not stopped
                 os.killpg(job.pid, signal.SIGSTOP if stopped else signal.SIGCONT)
             time.sleep(0.2)
-    except KeyboardInterrupt:
+    except BaseException:
         os.killpg(job.pid, signal.SIGCONT)
         job.terminate()
         job.wait()

@@ -56,9 +56,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """A row's share of its board's statistics: standing, intervals over test images of its objective, of its difference to the best row, and of its accuracy on many, medium and few."""
+    """A row's share of its board's statistics: standing (None for a control), intervals over test images of its objective, of its difference to the best row, and of its accuracy on many, medium and few."""
 
-    standing: Standing
+    standing: Standing | None
     interval: tuple[float, float]
     behind: tuple[float, float] | None
     groups: dict[str, tuple[float, float]]
@@ -137,6 +137,11 @@ class Row:
         return json.loads(self.text("hyperparameters"))
 
     @property
+    def control(self) -> bool:
+        """Whether it is a control, which is shown and not ranked."""
+        return self.text("family") == "control"
+
+    @property
     def verified(self) -> bool:
         """Whether every record of the row was repeated, as it stands, by `lt-bench verify` on a submission."""
         return self.runs.verified.issuperset(self._column("id")[self.positions])
@@ -184,7 +189,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class BoardRows:
-    """A board with its rows, the best mean of the objective on test first.
+    """A board with its rows, the best mean of the objective on test first; controls come after all others and have no places.
 
     `test_counts` (K,) are the test images of each class, None where no run has its predictions; `resolvable` is the smallest resolvable difference and `pairs` what is known of
     every two rows, where statistics were made. `chosen_from` is the number of rows of the board where only some are here, `interval` what the intervals of its tables run over.
@@ -202,6 +207,11 @@ class BoardRows:
     def objective(self) -> Objective:
         """The objective that the rows are ranked by."""
         return self.rows[0].objective
+
+    @property
+    def ranked(self) -> int:
+        """Number of rows that are ranked; they come first."""
+        return sum(not row.control for row in self.rows)
 
     @property
     def programs(self) -> str:
@@ -324,7 +334,8 @@ def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[in
         raise UserError(f"{board.dataset} (split {board.split_hash[:8]}): {error}") from None
     rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key], objective) for key, positions in members.items()]
     scores = (1 if objective.lower else -1) * tied(np.array([np.mean(row.scores) for row in rows]))
-    return BoardRows(board, [row for _, row in sorted(zip(scores, rows, strict=True), key=lambda pair: (pair[0], pair[1].label))], counts)
+    order = sorted(zip(scores, rows, strict=True), key=lambda pair: (pair[1].control, pair[0], pair[1].label))
+    return BoardRows(board, [row for _, row in order], counts)
 
 
 def signs_in(runs: Runs, positions: Iterable[int]) -> list[str]:

@@ -92,6 +92,7 @@ class Builder:
         class_path: str | None = None,
         loma: float = 4.0,
         code: str = "revision 1",
+        family: str = "label softening",
     ) -> tuple[RunRecord, dict[str, np.ndarray]]:
         labels = np.repeat(np.arange(self.num_classes), self.per_class)
         hits = self.correct(strategy, skill, seed, tail) if correct is None else correct
@@ -102,7 +103,7 @@ class Builder:
         metrics["test"]["accuracy"] = float(np.mean(predictions == labels))
         record = RunRecord(
             identity=Identity(strategy, hyperparameters or {"epsilon": 0.98, "learning_rate": 5e-4}, self.cache_key, self.protocol, self.mode, kind, seed, code),
-            strategy=StrategyInfo(strategy, "label softening", "A paper, 2025", "instance", trains, class_path or f"lt_bench.strategies.{strategy}.Head", kind == "inferred"),
+            strategy=StrategyInfo(strategy, family, "A paper, 2025", "instance", trains, class_path or f"lt_bench.strategies.{strategy}.Head", kind == "inferred"),
             dataset=DatasetInfo(
                 name=self.dataset, imbalance_factor=self.imbalance, selection="seed0", split_hash=f"split-{self.dataset}", num_classes=self.num_classes,
                 class_names=[f"class {k}" for k in range(self.num_classes)], train_counts=self.counts, n_train=sum(self.counts), n_val=100, n_test=len(labels), val_seen_by_backbone=False,

@@ -157,8 +157,9 @@ def _summary(ranking: BoardRows) -> list[tuple[str, str, str]]:
         ),
     ]
     if best.statistics is not None:
-        first = sum(row.statistics is not None and row.statistics.standing.first == 1 for row in ranking.rows)
-        cards.insert(1, ("May be the best", f"{first} of {len(ranking.rows)}", "cannot be told apart from the top (paired, Holm, 5 %)"))
+        places = [row.statistics.standing for row in ranking.rows if row.statistics is not None]
+        first = sum(standing is not None and standing.first == 1 for standing in places)
+        cards.insert(1, ("May be the best", f"{first} of {ranking.ranked}", "cannot be told apart from the top (paired, Holm, 5 %)"))
     if ranking.resolvable is not None:
         cards.insert(
             2,
@@ -192,7 +193,7 @@ def _row(row: Row, columns: tuple[Column, ...], cells: list[Cell]) -> dict[str, 
         "name": str(row.text("strategy")),
         "tag": row.text("tuning") if f"({row.text('tuning')})" in row.label else None,
         "rest": row.label[row.label.index("[") :] if "[" in row.label else None,
-        "standing": None if row.statistics is None else asdict(row.statistics.standing),
+        "standing": None if row.statistics is None or row.statistics.standing is None else asdict(row.statistics.standing),
         "search": search,
         "mean": round(score.mean, 6),
         "seeds": None if score.low is None or score.high is None else [round(score.low, 6), round(score.high, 6)],

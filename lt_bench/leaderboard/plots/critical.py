@@ -19,9 +19,9 @@ def critical_difference(ranking: BoardRows) -> Figure | None:
 
     Thin lines: 95 % over test images; thick: over seeds.
     """
-    if ranking.pairs is None or len(ranking.rows) < 2:
+    if ranking.pairs is None or ranking.ranked < 2:
         return None
-    rows, factor = ranking.rows, 1.0 if ranking.objective.lower else 100.0
+    rows, factor = ranking.rows[: ranking.ranked], 1.0 if ranking.objective.lower else 100.0
     places = np.arange(len(rows))[::-1]
     drawing = Figure(figsize=(WIDTH, 0.125 * len(rows) + 0.8), layout="constrained")
     axes, bars = drawing.subplots(1, 2, sharey=True, width_ratios=(3, 1))
@@ -41,7 +41,7 @@ def critical_difference(ranking: BoardRows) -> Figure | None:
     axes.set_xlim(images.min() - margin, images.max() + margin)  # intervals of two seeds can be wider than everything
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlabel(ranking.objective.title + ("" if factor == 1 else ", %"))
-    _draw_bars(bars, places, equal_runs(ranking.pairs.different))
+    _draw_bars(bars, places, equal_runs(ranking.pairs.different[: len(rows), : len(rows)]))
     return drawing
 
 

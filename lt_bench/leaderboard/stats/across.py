@@ -52,7 +52,7 @@ class Across:
 
 
 def across(rankings: list[BoardRows]) -> list[Across]:
-    """One comparison for each protocol and mode that has at least two boards. Rows with the user's own hyper-parameters or less exact products take no part."""
+    """One comparison for each protocol and mode that has at least two boards. Controls and rows with the user's own hyper-parameters or less exact products take no part."""
     alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
     for board in rankings:
         alike[board.board.protocol, board.board.mode].append(board)
@@ -121,10 +121,10 @@ def missing_seeds(ranking: BoardRows) -> list[str]:
 
 
 def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
-    """Rows by program and kind of tuning, whatever their hyper-parameters, without the user's own settings and less exact products."""
+    """Rows by program and kind of tuning, whatever their hyper-parameters, without the user's own settings, less exact products and controls."""
     table: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in ranking.rows:
         strategy, class_path, _, kind, code = row.key
-        if kind != "user" and row.exact:
+        if kind != "user" and row.exact and not row.control:
             table[strategy, class_path, "{}", "official" if kind == "inferred" else kind, code].append(row)
     return table

@@ -63,9 +63,7 @@ def variation(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 def published_settings(ranking: BoardRows) -> tuple[list[Row], dict[str, str]]:
     """The rows of methods (no controls) with official or inferred settings and exact products, each once: without duplicates, whose labels come second, each with that of the row it repeats."""
-    return distinct(
-        [row for row in ranking.rows if row.text("tuning") in ("official", "inferred") and row.exact and row.text("family") != "control"]
-    )
+    return distinct([row for row in ranking.rows if row.text("tuning") in ("official", "inferred") and row.exact and not row.control])
 
 
 def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, str]]:

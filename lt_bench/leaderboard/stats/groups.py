@@ -40,8 +40,8 @@ def standings(better: NDArray[np.bool_]) -> list[Standing]:
 def equal_runs(different: NDArray[np.bool_]) -> list[range]:
     """Runs of neighbouring rows no two of which differ, none inside another, from `different` (R, R), symmetric."""
     R = len(different)
-    later = np.triu(different)
-    differs_first = np.where(later.any(1), later.argmax(1), R)  # the first row after each that differs from it
+    later = np.column_stack([np.triu(different), np.ones(R, bool)])
+    differs_first = later.argmax(1)  # the first row after each that differs from it
     ends = np.minimum.accumulate(differs_first[::-1])[::-1]
     return [range(start, int(end)) for start, end in enumerate(ends) if start == 0 or end > ends[start - 1]]
 

@@ -15,8 +15,9 @@ from lt_bench.leaderboard.stats.statistics import board_statistics
 def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
     """The board with statistics in its rows, from the test predictions; `directory` as of `board_statistics`."""
     statistics = board_statistics(ranking, directory)
+    standings = [*statistics.standings, *[None] * (len(ranking.rows) - ranking.ranked)]
     groups = [{name: ends[row] for name, ends in statistics.groups.items()} for row in range(len(ranking.rows))]
-    values = zip(statistics.standings, statistics.intervals, [None, *statistics.behind[1:]], groups, strict=True)
+    values = zip(standings, statistics.intervals, [None, *statistics.behind[1:]], groups, strict=True)
     rows = [replace(row, statistics=RowStatistics(*of_row), computed={}) for row, of_row in zip(ranking.rows, values, strict=True)]
     return replace(ranking, rows=rows, resolvable=statistics.resolvable, pairs=statistics.pairs)
 
@@ -38,6 +39,11 @@ def statistics_note(ranking: BoardRows) -> str:
         f"Other test images would move figures by more than ± says: {best.label} has {ends_text(best.statistics.interval, objective)} (95 %, over test images"
         f"{' within classes' if objective.within_classes else ''}){few}.",
         *_one_seed(ranking),
+        *(
+            ["Controls stand below the others, without places: what they reach is no method's merit."]
+            if ranking.ranked < len(ranking.rows)
+            else []
+        ),
     ]
     if ranking.resolvable is not None:
         notes.append(
@@ -56,7 +62,7 @@ LETTERED = ", then groups: neighbouring rows that share a letter cannot be told 
 
 
 def _letters(row: Row) -> str:
-    return "" if row.statistics is None else row.statistics.standing.letters
+    return "" if row.statistics is None or row.statistics.standing is None else row.statistics.standing.letters
 
 
 def _one_seed(ranking: BoardRows) -> list[str]:

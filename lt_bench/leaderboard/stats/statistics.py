@@ -31,7 +31,7 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class BoardStatistics:
-    """Statistics of a board's R rows, in the order of the board.
+    """Statistics of a board's R rows, in the order of the board; `standings` are those of its ranked rows, which come first.
 
     `intervals[r]`: 95 % interval of row r's objective over test images. `behind[r]`: interval of row r minus the best row. `groups[name][r]`: interval over test images of its accuracy on many, medium or few,
     without groups that have no test images. `resolvable`: the smallest difference found with 80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested.
@@ -82,18 +82,21 @@ def compute(ranking: BoardRows) -> BoardStatistics:
     counts = np.bincount(labels, minlength=len(split.class_names))
     accuracy = np.stack([class_accuracy(one, labels, counts) for one in predictions])
     seeds = [row.varied_seeds for row in ranking.rows]
-    noises = [seed_noise(values, design) for values, has in zip(outcomes, seeds, strict=True) if has is not None]
+    noises = [seed_noise(values, design) for values, has in zip(outcomes[: ranking.ranked], seeds, strict=False) if has is not None]
     expected = pooled_noise([noise for noise in noises if noise is not None])
     tests = compare_all(outcomes, seeds, expected, design)
-    pairs = np.triu_indices(len(outcomes), 1)
     different = np.zeros(tests.p.shape, bool)
-    different[pairs] = holm(tests.p[pairs]) < LEVEL
+    ranked = np.arange(len(outcomes)) < ranking.ranked
+    both = np.outer(ranked, ranked)
+    pairs, others = (np.nonzero(np.triu(one, 1)) for one in (both, ~both))
+    for family in (pairs, others):  # of ranked rows, and of controls with any
+        different[family] = holm(tests.p[family]) < LEVEL
     table = rounded(tests.difference, stdtrit(tests.degrees, 1 - LEVEL / 2) * tests.error, different | different.T)
     errors = tests.error[pairs]
     resolvable = POWER_FACTOR * float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
     intervals = objective_intervals(worth, accuracy, counts, objective, design)
     behind = student_intervals(worth - worth[:1], design)
-    places = standings(table.better(lower=objective.lower))
+    places = standings(table.better(lower=objective.lower)[: ranking.ranked, : ranking.ranked])
     return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), places, resolvable, table)
 
 
@@ -141,5 +144,5 @@ def _from_json(data: Mapping[str, Any]) -> BoardStatistics:
         groups={name: [(low, high) for low, high in ends] for name, ends in data["groups"].items()},
         standings=[Standing(**standing) for standing in data["standings"]],
         resolvable=data["resolvable"],
-        pairs=Pairs.from_json(data["pairs"], len(data["standings"])),
+        pairs=Pairs.from_json(data["pairs"], len(data["intervals"])),
     )

@@ -77,17 +77,17 @@ def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Ce
     result = [[Cell(column_value(row, column), _text(row, column)) for column in columns] for row in ranking.rows]
     for index, column in enumerate(columns):
         tested = rank_groups(ranking) if column.key == leading(ranking.objective) else {}
-        for position, place in (tested or _places([line[index] for line in values], column)).items():
+        for position, place in (tested or _places([line[index] for line in values[: ranking.ranked]], column)).items():
             cell = result[position][index]
             result[position][index] = Cell(cell.value, cell.text, place)
     return result
 
 
 def rank_groups(ranking: BoardRows) -> dict[int, int]:
-    """Position -> 1 for rows that no other is better than, 2 for rows that none of the others is better than, by the tests; none without statistics."""
+    """Position -> 1 for ranked rows that no other is better than, 2 for those that none of the others is better than, by the tests; none without statistics."""
     if ranking.pairs is None:
         return {}
-    better = ranking.pairs.better(lower=ranking.objective.lower)
+    better = ranking.pairs.better(lower=ranking.objective.lower)[: ranking.ranked, : ranking.ranked]
     first = better.sum(0) == 0
     second = ~first & (better[~first].sum(0) == 0)
     return {position: 1 if first[position] else 2 for position in range(len(first)) if first[position] or second[position]}

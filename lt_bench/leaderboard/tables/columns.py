@@ -217,7 +217,7 @@ def _objective(row: Row) -> Estimate:
 
 
 def _rank(row: Row) -> str | None:
-    return None if row.statistics is None else row.statistics.standing.text
+    return None if row.statistics is None or row.statistics.standing is None else row.statistics.standing.text
 
 
 def _over_images(row: Row) -> str | None:

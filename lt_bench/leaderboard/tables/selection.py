@@ -69,7 +69,8 @@ class Selection:
         chosen, pairs = [ranking.rows[position] for position in at], None
         if ranking.pairs is not None and at:
             pairs = ranking.pairs.of(at)
-            places = standings(pairs.better(lower=ranking.objective.lower))
+            R = sum(not row.control for row in chosen)
+            places = [*standings(pairs.better(lower=ranking.objective.lower)[:R, :R]), *[None] * (len(chosen) - R)]
             chosen = [
                 replace(row, statistics=replace(row.statistics, standing=standing))
                 for row, standing in zip(chosen, places, strict=True)

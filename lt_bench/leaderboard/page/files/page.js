@@ -44,8 +44,9 @@ function interval(row, board) {
 // Possible places among all rows of the board.
 function rank(row, board) {
   const { first, last } = row.standing;
-  const step = 44 / board.rows.length;
-  const svg = drawn("svg", { class: "places", viewBox: "0 0 44 8", role: "img" }, titled(`places ${first} to ${last} of ${board.rows.length} are possible`));
+  const ranked = board.rows.filter((one) => one.standing).length;
+  const step = 44 / ranked;
+  const svg = drawn("svg", { class: "places", viewBox: "0 0 44 8", role: "img" }, titled(`places ${first} to ${last} of ${ranked} are possible`));
   svg.append(drawn("rect", { class: "track", x: 0, y: 2, width: 44, height: 4, rx: 2 }));
   svg.append(drawn("rect", { class: "span", x: (step * (first - 1)).toFixed(1), y: 1, width: Math.max(step * (last - first + 1), 3).toFixed(1), height: 6, rx: 2 }));
   return make("span", { class: "rank" }, make("span", {}, first === last ? String(first) : first + "–" + last), svg);
