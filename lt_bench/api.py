@@ -299,12 +299,11 @@ def fit(
     """
     entry = entry_of(strategy)
     given, chosen = _chosen(entry, cache, tuned, _typed(entry, hyperparameters), Path(results or "results"))
-    sgd = entry.fitting == "sgd"
-    if best_test_epoch and not sgd:
+    if best_test_epoch and entry.fitting != "sgd":
         raise UserError(f"best_test_epoch: there are no epochs in {entry.name}; leave it out")
     name = cache.manifest.name if cache._temporary is not None else known_as(cache.path, cache.manifest)
     words = ("--cache", name, "--best-test-epoch") if best_test_epoch else ()
-    setting = planning.Setting(words=words, matmul=matmul if sgd else planning.CLEAN.matmul, cache=name)
+    setting = planning.Setting(words=words, matmul=matmul if entry.takes_batches else planning.CLEAN.matmul, cache=name)
     planned = planning.plan(entry, cache.manifest, given, _seeds(seeds), chosen, setting)
     store = None if results is None else Store(results)
     if store is not None:

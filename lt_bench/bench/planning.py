@@ -144,7 +144,7 @@ def plan(
         kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # what is called official was of re-training
         tuning = Tuning(kind if resolved == official else "user")
     entry = entry.with_facts_of(resolved)
-    repetitions, code = seeds if entry.fitting == "sgd" else [0], code_of(entry, resolved)
+    repetitions, code = seeds if entry.takes_batches else [0], code_of(entry, resolved)
     return [Planned(entry, resolved, repetition, tuning, manifest, code, setting) for repetition in repetitions]
 
 
@@ -167,6 +167,8 @@ def require_grid(entry: Entry) -> None:
         raise UserError(
             "compose has nothing to tune: slots have no grid; a suite may have axes over them ({name: compose, axes: {target: [...]}}, docs/slots.md)"
         )
+    if entry.members:
+        raise UserError(f"{entry.name} has nothing of its own to tune; tune its members, and run it with --tuned")
     if not entry.grid:
         raise UserError(f"strategy {entry.name} has nothing to tune: it declares no grid")
 

@@ -67,7 +67,7 @@ def run(options: RunOptions, callbacks: Callable[[], Sequence[Callback]] = tuple
     entries = [find(name) for name in dict.fromkeys(options.strategy.name.split(","))]
     if options.best_test_epoch and without_epochs(entries) == entries:
         raise UserError(f"--best-test-epoch: there are no epochs in {names_of(entries)}; leave it out")
-    if options.matmul != CLEAN.matmul and without_epochs(entries) == entries:
+    if options.matmul != CLEAN.matmul and not any(entry.takes_batches for entry in entries):
         raise UserError(f"--matmul: nothing is fitted by steps in {names_of(entries)}; leave it out")
     bench, setting, tuned_on = where(entries[0], options)
     if len(entries) > 1 and setting.protocol != CLEAN.protocol:
@@ -75,7 +75,7 @@ def run(options: RunOptions, callbacks: Callable[[], Sequence[Callback]] = tuple
     planned = []
     for entry in entries:
         given, tuning = chosen(entry, options, tuned_on)
-        own = setting if entry.fitting == "sgd" or setting.protocol != CLEAN.protocol else Setting(cache=setting.cache)
+        own = setting if entry.takes_batches or setting.protocol != CLEAN.protocol else Setting(cache=setting.cache)
         planned += plan(entry, bench.manifest, given, options.seeds, tuning, own)
     store, records = Store(options.results), []
     before = {one.id for one in planned if store.has(one.id)}

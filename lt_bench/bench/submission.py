@@ -25,6 +25,7 @@ from lt_bench.results.record import RunRecord
 from lt_bench.results.statement import AGAIN, Statement, read_statement, statement_of
 from lt_bench.results.store import SUBMISSION, read_record, record_faults, record_paths
 from lt_bench.results.verified import read_verified
+from lt_bench.strategies.ensembles import members_in
 
 SOURCE, TUNING = "source", "tuning"
 _PYTHON_FILE = re.compile(r"(\w+/)*\w+\.py")
@@ -47,7 +48,7 @@ def submit(options: SubmitOptions) -> Statement:
     _require_same_program(options.out, statement, earlier)
     files = sources_of(statement)
     for path, record in records.items():
-        files |= {f"{record.dataset.name}/{one.name}": one for one in (path, path.with_suffix(".npz"))} | _tuning_of(path, record)
+        files |= {f"{record.dataset.name}/{one.name}": one for one in (path, path.with_suffix(".npz"))} | tunings_of(path, record)
     _require_unchanged(options.out, files)
     _write(options.out, files, statement)
     return statement
@@ -152,21 +153,28 @@ def _digest(path: Path) -> str:
         return f"no Python, {type(error).__name__}"
 
 
-def _tuning_of(path: Path, record: RunRecord) -> dict[str, Path]:
-    """The tuning file that a record says it was tuned by, by path in the submission.
+def tunings_of(path: Path, record: RunRecord) -> dict[str, Path]:
+    """The tuning files that a record says it was tuned by, by path in the submission.
 
     Raises:
-        UserError: it is not there.
+        UserError: one is not there.
     """
-    if record.tuning.tuning_id is None:
-        return {}
-    for place in (path.parent.parent / TUNING, shipped("tuned")):
-        for one in sorted(place.glob(f"{glob.escape(record.identity.strategy)}-*.json")):
-            if read_tuning(one)["id"] == record.tuning.tuning_id:
-                return {f"{TUNING}/{one.name}": one}
-    raise UserError(
-        f"{path}: tuned by {record.tuning.tuning_id}, which is not in {path.parent.parent / TUNING}; restore that file, or tune and run again"
-    )
+    names, files = members_in(record.identity.strategy) or [record.identity.strategy], {}
+    places = (path.parent.parent / TUNING, shipped("tuned"))
+    candidates = [one for place in places for name in names for one in sorted(place.glob(f"{glob.escape(name)}-*.json"))]
+    for wanted in _ids_of(record):
+        file = next((one for one in candidates if read_tuning(one)["id"] == wanted), None)
+        if file is None:
+            raise UserError(
+                f"{path}: tuned by {wanted}, which is not in {path.parent.parent / TUNING}; restore that file, or tune and run again"
+            )
+        files[f"{TUNING}/{file.name}"] = file
+    return files
+
+
+def _ids_of(record: RunRecord) -> list[str]:
+    """The tunings of a record: those of its members where it is of an ensemble."""
+    return [] if record.tuning.tuning_id is None else record.tuning.tuning_id.split("+")
 
 
 def _require_unchanged(out: Path, files: Mapping[str, Path]) -> None:
@@ -203,7 +211,7 @@ def submission_faults(folder: Path) -> list[str]:
         records = [read_record(path) for path in paths]
         statement = statement_of(records, said["author"], said["paper"], said["code_link"])
         tunings = {read_tuning(path)["id"] for path in folder.glob(f"{TUNING}/*.json")}
-        missing = sorted({record.tuning.tuning_id for record in records if record.tuning.tuning_id} - tunings)
+        missing = sorted({one for record in records for one in _ids_of(record)} - tunings)
         differing = [name for name, value in statement.to_json().items() if said.get(name) != value]
         sources_of(statement, lambda name: folder / SOURCE / name)
         read_verified(folder)
@@ -246,5 +254,5 @@ def shown(statement: Statement) -> dict[str, Any]:
     return {
         "records": sum(len(one.records) for one in statement.runs),
         "sources": sorted(statement.sources),
-        "tunings": len({one.tuning.tuning_id for one in statement.runs} - {None}),
+        "tunings": len({id_ for one in statement.runs for id_ in (one.tuning.tuning_id or "").split("+")} - {""}),
     }

@@ -6,6 +6,7 @@ import hashlib
 import re
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.results.health import DIVERGENCE
+from lt_bench.strategies import ensembles
 from lt_bench.strategies.registry import Entry
 from lt_bench.strategies.revisions import code_of
 
@@ -143,9 +145,13 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
 def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
     """Hyper-parameters that ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
 
+    Those of an ensemble are those of its members that have something to tune.
+
     Raises:
-        UserError: the file of the choice is damaged or was altered, or is of another strategy, cache or code.
+        UserError: the file of the choice is damaged or was altered, or is of another strategy, cache or code; a member of an ensemble was never tuned.
     """
+    if entry.members:
+        return _choices_of_members(entry, manifest, results)
     for place in (results / "tuning", shipped("tuned")):
         path = place / tuning_name(entry, manifest)
         if path.is_file():
@@ -153,6 +159,36 @@ def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[
             _require_of(document, entry, manifest, path)
             return dict(document["choice"]), tuning_of(document)
     return None
+
+
+def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning]:
+    """The choices of an ensemble's members; its tuning has the points of all, and the ids with a plus between them.
+
+    Raises:
+        UserError: no member has anything to tune, one was never tuned, or they were not tuned alike.
+    """
+    chosen: list[dict[str, Any]] = []
+    tunings: list[Tuning] = []
+    for member in entry.members:
+        choice = tuned_choice(member, manifest, results) if member.grid else None
+        if member.grid and choice is None:
+            raise UserError(
+                f"{entry.name}: {member.public_name} was not tuned on cache {manifest.name}; run `lt-bench tune --strategy {member.public_name} --cache {manifest.name}` first"
+            )
+        chosen.append({} if choice is None else choice[0])
+        tunings += [] if choice is None else [choice[1]]
+    if not tunings:
+        raise UserError(f"{entry.name}: none of its members has anything to tune")
+    first, *others = tunings
+    if differing := [
+        one for one in others if (one.objective, one.seeds, one.validation) != (first.objective, first.seeds, first.validation)
+    ]:
+        raise UserError(
+            f"{entry.name}: its members were tuned for {first.objective or 'macro'}, on {first.validation}, and for "
+            f"{differing[0].objective or 'macro'}, on {differing[0].validation}; tune them alike"
+        )
+    points, ids = sum(one.grid_size or 0 for one in tunings), "+".join(one.tuning_id or "" for one in tunings)
+    return ensembles.joined(entry.members, chosen), replace(first, grid_size=points, tuning_id=ids)
 
 
 def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, path: Path) -> None:
@@ -189,7 +225,8 @@ def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tupl
         raise UserError(
             "--tuned takes what was chosen on a feature cache; name it with --cache" + (", in mode head" if options.mode != "head" else "")
         )
-    require_grid(entry)
+    if not entry.members:
+        require_grid(entry)
     choice = tuned_choice(entry, tuned_on, options.results)
     if choice is None:
         raise UserError(

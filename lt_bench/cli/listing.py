@@ -136,7 +136,9 @@ def _caches() -> list[Row]:
 
 def _strategy_facts(name: str) -> Row:
     entry = find(name)
-    facts = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry) if field.name != "hyperparameters"}
+    facts = {
+        field.name: getattr(entry, field.name) for field in dataclasses.fields(entry) if field.name not in ("hyperparameters", "members")
+    }
     kinds = {key: type_name(kind) for key, kind in entry.types().items()}
     resolved = {key: {"type": kinds[key], "default": value} for key, value in entry.resolve("").items()}
     facts["official"] = list(map(vars, entry.official))

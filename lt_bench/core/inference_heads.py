@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -148,6 +148,36 @@ class Standardised(nn.Module):
         return self.head(((features.double() - self.mean) / self.divisor).float())
 
 
+class Averaged(nn.Module):
+    """The mean of the logits of several heads.
+
+    Args:
+        heads: each from features (B, D) to logits (B, K).
+    """
+
+    def __init__(self, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, K) of features (B, D)."""
+        return torch.stack([head(features) for head in self.heads]).mean(0)
+
+
+def averaged(heads: Sequence[nn.Module]) -> nn.Module:
+    """The mean of the logits of several heads, one linear layer where all of them are."""
+    linear = [head for head in heads if type(head) is nn.Linear]
+    if len(linear) < len(heads):
+        return Averaged(heads)
+    first = linear[0]
+    biases = [first.weight.new_zeros(first.out_features) if head.bias is None else head.bias for head in linear]
+    mean = nn.Linear(first.in_features, first.out_features, device=first.weight.device, dtype=first.weight.dtype)
+    with torch.no_grad():
+        mean.weight.copy_(torch.stack([head.weight for head in linear]).mean(0))
+        mean.bias.copy_(torch.stack(biases).mean(0))
+    return mean.requires_grad_(False).eval()
+
+
 KINDS: dict[str, type[nn.Module]] = {
     "normalised_linear": NormalisedLinear,
     "confidence": ConfidenceHead,
@@ -155,7 +185,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "neighbours": Neighbours,
     "quadratic": Quadratic,
 }
-"""Kinds beside ``linear`` and ``standardised``: the class takes its tensors by name, and the plain values that ``options`` names."""
+"""Kinds beside ``linear``, ``averaged`` and ``standardised``: the class takes its tensors by name, and the plain values that ``options`` names."""
 
 
 def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
@@ -166,6 +196,12 @@ def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | No
             name: tensor.detach().cpu().contiguous() for name, tensor in zip(STANDARDISATION, (head.mean, head.divisor), strict=True)
         }
         return inner and ({**inner[0], "standardised": True}, {**inner[1], **tensors})
+    if isinstance(head, Averaged):
+        inner = [head_parts(one) for one in head.heads]
+        if not all(inner):
+            return None
+        named = {f"{number}.{name}": tensor for number, (_, tensors) in enumerate(filter(None, inner)) for name, tensor in tensors.items()}
+        return {"kind": "averaged", "heads": [parts for parts, _ in filter(None, inner)]}, named
     kind = "linear" if type(head) is nn.Linear else next((name for name, of in KINDS.items() if type(head) is of), None)
     if kind is None:
         return None
@@ -185,7 +221,11 @@ def head_from(parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Mod
             {name: tensor for name, tensor in tensors.items() if name not in STANDARDISATION},
         )
         return Standardised(inner, *(tensors[name] for name in STANDARDISATION)).requires_grad_(False)
-    if parts["kind"] == "linear":
+    if parts["kind"] == "averaged":
+        split = [(int(number), rest, tensor) for name, tensor in tensors.items() for number, _, rest in [name.partition(".")]]
+        inner = [head_from(one, {rest: tensor for of, rest, tensor in split if of == number}) for number, one in enumerate(parts["heads"])]
+        head: nn.Module = Averaged(inner)
+    elif parts["kind"] == "linear":
         weight, bias = tensors["weight"], tensors.get("bias")
         head = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
         head.load_state_dict(dict(tensors))

@@ -34,6 +34,8 @@ Mode = Literal["head", "end-to-end"]
 TuningKind = Literal["official", "tuned", "inferred", "author-tuned", "user"]
 Name = Annotated[str, {"pattern": "^[A-Za-z0-9_.-]+$", "not": {"pattern": "^\\."}}]
 """A part of a path."""
+StrategyName = Annotated[str, {"pattern": "^[A-Za-z0-9_.()+-]+$", "not": {"pattern": "^\\."}}]
+"""The same, of a strategy or an ensemble of several."""
 Text = Annotated[str, {"minLength": 1}]
 Natural = Annotated[int, {"minimum": 0}]
 Positive = Annotated[int, {"minimum": 1}]
@@ -50,7 +52,7 @@ Figure = Annotated[float | str | None, {"type": ["number", "string", "null"]}]
 class Identity:
     """Fields that the record's id is the hash of: two runs that share them are the same run. `code` says which program the strategy was."""
 
-    strategy: Name
+    strategy: StrategyName
     hyperparameters: dict[str, Any]
     cache_key: Text
     protocol: Protocol
@@ -71,7 +73,7 @@ class StrategyInfo:
         files: fingerprints of the files whose code is not the suite's, those that `Identity.code` is made of.
     """
 
-    name: Name
+    name: StrategyName
     family: str
     paper: str
     sampler: Text

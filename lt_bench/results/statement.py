@@ -13,7 +13,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
 from lt_bench.core.seals import check_seal, check_version, read_json_object, sealed
 from lt_bench.results.differences import VERSIONS
-from lt_bench.results.record import Mode, Name, Protocol, RunRecord, Text, TuningInfo
+from lt_bench.results.record import Mode, Name, Protocol, RunRecord, StrategyName, Text, TuningInfo
 from lt_bench.results.schema import schema_of
 from lt_bench.results.store import SUBMISSION
 from lt_bench.results.verified import check_fields
@@ -58,7 +58,7 @@ class Statement:
         code_link: address of the author's repository.
     """
 
-    strategy: Name
+    strategy: StrategyName
     class_path: Text
     code: Text
     author: Text

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from lt_bench.strategies.official import listed
 from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
 
 INDEX = "README.md"
+EXAMPLE = "ensemble(crt+los)"
+"""The ensemble that the page of ensembles shows."""
 
 
 def pages() -> dict[str, str]:
     """File name and text of every page, and of the index."""
     entries = [find(name) for name in strategy_names()]
-    texts = {f"{entry.name}.md": page(entry) for entry in entries}
+    texts = {f"{entry.name}.md": page(entry) for entry in (*entries, find(EXAMPLE))}
     rows = [f"| [{e.name}]({e.name}.md) | {e.family} | {e.trains} | {_sampler(e)} | {_cell(e.summary)} |" for e in entries]
     head = (
         f"# {len(entries)} strategies\n\nMade from the source by `make docs`. The slots are those of the unified formula "
-        "`l_i = w_i * kernel(T(z_i), q_i)`, `z_i = W h_i + b`.\n\n| name | family | trains | sampler | |\n|---|---|---|---|---|\n"
+        "`l_i = w_i * kernel(T(z_i), q_i)`, `z_i = W h_i + b`.\n[Ensembles](ensemble.md) average any of them.\n\n| name | family | trains | sampler | |\n|---|---|---|---|---|\n"
     )
     return {**texts, INDEX: head + "\n".join(rows) + "\n"}
 
@@ -45,7 +48,7 @@ def page(entry: Entry) -> str:
         if composition
         else "[Slots](../slots.md) cannot say it: it is a class with methods of its own."
     )
-    command = _console(f"lt-bench run --strategy {entry.name} --dataset cifar100_lt")
+    command = _console(f"lt-bench run --strategy {shlex.quote(entry.name)} --dataset cifar100_lt")
     return "\n\n".join([f"# {entry.name}", _markdown(entry.doc), "\n".join(facts), table, command, said]) + "\n"
 
 

@@ -6,8 +6,9 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import itertools
 import typing
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import object_at, suggestion
-from lt_bench.strategies import composition
+from lt_bench.strategies import composition, ensembles
 from lt_bench.strategies.hyper import Hyperparameter, type_name
 from lt_bench.strategies.official import Official
 from lt_bench.strategies.recipe import EITHER, RECIPE_FIELDS, Recipe, RecipeOptions, either, stated
@@ -26,6 +27,8 @@ _NOT_STRATEGIES = {
     "class_checks",
     "composition",
     "contract",
+    "ensemble",
+    "ensembles",
     "facts",
     "hyper",
     "noise",
@@ -54,6 +57,7 @@ class Entry:
     Attributes:
         slots: entries of the vocabulary by slot, in the words of ``compose``; None for a class that the vocabulary cannot say.
         cls: the class, where it was imported already.
+        members: of an ensemble.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Entry:
     hyperparameters: tuple[Hyperparameter, ...]
     slots: dict[str, str] | None = None
     cls: Any = None
+    members: tuple[Entry, ...] = ()
 
     def __post_init__(self) -> None:
         """Keep names free that records use, take a single official source as one of several, and merge the grids.
@@ -113,6 +118,8 @@ class Entry:
 
     def types(self) -> dict[str, Any]:
         """The type of every hyper-parameter that one head takes, the recipe's included."""
+        if self.members:
+            return ensembles.types(self.members)
         recipe = {}
         if self.fitting == "sgd":
             rates = ("lr", "momentum", "weight_decay")
@@ -127,6 +134,8 @@ class Entry:
         Raises:
             UserError: a given name that the strategy does not have, with a suggestion; a length in epochs and in steps.
         """
+        if self.members:
+            return self._of_members(given or {}, lambda member, own: member.resolve(dataset, imbalance_factor, own))
         return stated(self.options(dataset, imbalance_factor, given), self.recipe)
 
     def options(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -135,6 +144,8 @@ class Entry:
         Raises:
             UserError: as ``resolve``.
         """
+        if self.members:
+            return self._of_members(given or {}, lambda member, own: member.options(dataset, imbalance_factor, own))
         resolved = {h.name: h.default for h in self.hyperparameters}
         if self.fitting == "sgd" or self.is_composition:
             resolved |= dataclasses.asdict(self.recipe)
@@ -148,6 +159,12 @@ class Entry:
             resolved = either(resolved, layer)
         resolved |= {epochs: None for epochs, steps in EITHER if epochs in resolved and resolved.get(steps) is not None}
         return self._composed(resolved, given) if self.is_composition else resolved
+
+    def _of_members(self, given: dict[str, Any], options: Callable[[Entry, dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        """The hyper-parameters of an ensemble, made of the ``options`` of each member under those given for it."""
+        ensembles.check_names(self.name, self.members, given)
+        of_members = ensembles.parts(self.members, given)
+        return ensembles.joined(self.members, [options(member, own) for member, own in zip(self.members, of_members, strict=True)])
 
     def _composed(self, resolved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         """The hyper-parameters of a composition: slots in canonical texts, and no recipe where nothing is trained."""
@@ -163,12 +180,19 @@ class Entry:
         return dataclasses.replace(compose_entry(), **composition.facts(hyperparameters)) if self.is_composition else self
 
     @property
+    def takes_batches(self) -> bool:
+        """Whether the strategy, or a member of an ensemble, is fitted on batches, so that repetitions differ."""
+        return self.fitting == "sgd" or any(member.takes_batches for member in self.members)
+
+    @property
     def is_composition(self) -> bool:
         """Whether this is ``compose``."""
         return self.name == COMPOSE and not self.is_own
 
     def is_official(self, dataset: str, imbalance_factor: float | None = None) -> bool:
         """Whether the hyper-parameters for this data set are the official ones; strategies without any have nothing to infer."""
+        if self.members:
+            return all(member.is_official(dataset, imbalance_factor) for member in self.members)
         known = any(one.holds_for(dataset, imbalance_factor) for one in self.official)
         return not self.inferred and (known or (not self.hyperparameters and self.fitting != "sgd" and not self.is_own))
 
@@ -194,7 +218,13 @@ class Entry:
         return None if self.slots is None else composition.command(self.slots, self.recipe)
 
     def class_for(self, hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The class that is fitted with these hyper-parameters, and those that it takes; a composition becomes a class of its own."""
+        """The class that is fitted with these hyper-parameters, and those that it takes; a composition and an ensemble become classes of their own."""
+        if self.members:
+            from lt_bench.strategies.ensemble import ensemble_of
+
+            chosen = ensembles.parts(self.members, hyperparameters)
+            of = [(member.with_facts_of(own), own) for member, own in zip(self.members, chosen, strict=True)]
+            return ensemble_of(self.name, of), {}
         return composition.class_of(hyperparameters) if self.is_composition else (self.load(), hyperparameters)
 
 
@@ -209,11 +239,13 @@ def strategy_names() -> tuple[str, ...]:
 
 
 def find(name: str) -> Entry:
-    """The strategy of this name, ``compose``, or the class at this dotted path ``package.module.Class``.
+    """The strategy of this name, ``compose``, an ensemble ``ensemble(los+crt)``, or the class at this dotted path ``package.module.Class``.
 
     Raises:
         UserError: no such strategy (with a suggestion), or no class at that path.
     """
+    if members := ensembles.members_in(name):
+        return _ensemble([find(one) for one in members])
     shipped = _shipped()
     key = name.replace("-", "_").lower()
     if key in shipped:
@@ -231,6 +263,22 @@ def compose_entry() -> Entry:
     facts = {**_INHERITED, "recipe": composition.RECIPE, "family": "composition", "paper": "a composition of slots", "stackable": True}
     facts |= {"trains": "what its slots say"}
     return Entry(name=COMPOSE, class_path=PACKAGE + "composition.Compose", doc=composition.DOC, hyperparameters=composition.SLOTS, **facts)
+
+
+def _ensemble(members: Sequence[Entry]) -> Entry:
+    """The entry of an ensemble, whose hyper-parameters are those of its members; these have one order, however they were named.
+
+    Raises:
+        UserError: one is there twice.
+    """
+    members = tuple(sorted(members, key=lambda member: member.public_name))
+    if twice := [one.public_name for one, other in itertools.pairwise(members) if one.public_name == other.public_name]:
+        raise UserError(f"{ensembles.ENSEMBLE}: {twice[0]} is named twice; an ensemble has each of its members once")
+    read = _classes(Path(__file__).with_name("ensemble.py"))["Ensemble"]
+    name = f"{ensembles.ENSEMBLE}({'+'.join(member.public_name for member in members)})"
+    facts: dict[str, Any] = {**read.facts, **{fact: any(getattr(one, fact) for one in members) for fact in ("inferred", "selected_on_val")}}
+    doc = ast.get_docstring(read.node) or ""
+    return Entry(name=name, class_path=PACKAGE + "ensemble.Ensemble", doc=doc, hyperparameters=(), members=members, **facts)
 
 
 @cache

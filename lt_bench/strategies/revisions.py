@@ -18,6 +18,7 @@ from typing import Any
 
 from lt_bench.core import provenance
 from lt_bench.core.names import object_at
+from lt_bench.strategies import ensembles
 from lt_bench.strategies.registry import PACKAGE, Entry
 from lt_bench.strategies.slots.vocabulary import TITLES
 
@@ -34,7 +35,9 @@ _SHARED_FILES = (
     "data/images/augment.py", "data/specs.py", "engine/pretrain/stage1.py",
     *(f"backbones/{name}.py" for name in ("base", "cifar", "imported", "maps", "order", "small", "timm_nets", "torchvision_nets", "transform", "variants")),
 )  # fmt: skip
-_MAKE_NO_NUMBERS = {f"strategies/{name}.py" for name in ("class_checks", "pages", "registry", "revisions", "source", "__init__")}
+_MAKE_NO_NUMBERS = {
+    f"strategies/{name}.py" for name in ("class_checks", "ensembles", "pages", "registry", "revisions", "source", "__init__")
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ def code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
     Raises:
         UserError: a file was edited after it had been imported, so that what runs is not what it says.
     """
+    if entry.members:
+        codes = [code_of(member, own) for member, own in zip(entry.members, ensembles.parts(entry.members, hyperparameters), strict=True)]
+        texts = [f"{member.public_name} {code.text}" for member, code in zip(entry.members, codes, strict=True)]
+        itself = _code_of(entry, hyperparameters)
+        return Code(", ".join([itself.text, *texts]), {name: one for code in (itself, *codes) for name, one in code.parts.items()})
+    return _code_of(entry, hyperparameters)
+
+
+def _code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
+    """The same, without the members of an ensemble."""
     own = provenance.fingerprints(own_objects(entry, hyperparameters))
     words = [f"own {provenance.combined(own)}"] if own else []
     revision = f"revision {revision_of(entry)}"

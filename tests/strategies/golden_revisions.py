@@ -57,6 +57,9 @@ def problem() -> Problem:
 def jobs_of(on: Problem) -> dict[str, list[HeadJob]]:
     """What to fit, by strategy and by entry of the vocabulary that no strategy's slots have."""
     jobs = {name: [job(find(name), changes) for changes in ({}, *varied(on, find(name)))] for name in strategy_names()}
+    ensemble = find("ensemble(crt+los)")
+    short = {f"{member.name}_{key}": value for member in ensemble.members for key, value in RECIPE.items()}
+    jobs[ensemble.name] = [HeadJob(ensemble, ensemble.resolve("", None, short), 1)]
     of_presets = {(slot, text.partition("(")[0]) for name in strategy_names() for slot, text in (find(name).slots or {}).items()}
     for slot, name in entries():
         if (slot, name) not in of_presets and name not in NEEDS.get(slot, ()):

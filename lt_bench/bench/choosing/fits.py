@@ -82,7 +82,7 @@ class Fits:
             predictions = self._predictions(watcher)
             if self.path is not None:
                 write_predictions(self.path, self.identity, predictions)
-        several = self.entry.fitting == "sgd" and len(self.seeds) > 1
+        several = self.entry.takes_batches and len(self.seeds) > 1
         return Candidate(self.entry.public_name, self.points, self.seeds if several else None, predictions)
 
     def _predictions(self, watcher: Watcher) -> NDArray[np.int32]:

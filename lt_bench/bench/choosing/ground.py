@@ -202,6 +202,8 @@ def _unseen_training(manifest: Manifest) -> bool:
 
 def _uses_head(entry: Entry) -> bool:
     """Whether a strategy may look at the stage-1 head, whose fit takes a while; of a person's own nothing is known."""
+    if entry.members:
+        return any(map(_uses_head, entry.members))
     return entry.is_own or entry.is_composition or not entry.initial_head.startswith(("none", "random"))
 
 

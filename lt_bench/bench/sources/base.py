@@ -129,9 +129,10 @@ class Source(ABC):
 
     def varies(self, entry: Entry) -> str | None:
         """Random parts that differ between the seeds of a strategy; None where nothing does."""
-        if entry.fitting != "sgd":
+        if not entry.takes_batches:
             return None
-        return "initial head and batch order, one backbone" if entry.initial_head.startswith("random") else "batch order, one backbone"
+        starts_at_random = any(one.initial_head.startswith("random") for one in entry.members or (entry,))
+        return "initial head and batch order, one backbone" if starts_at_random else "batch order, one backbone"
 
     def trained_parameters(self, fitted: Fitted) -> int:
         """Number of fitted parameters of one head, and of the network where it is trained with it."""

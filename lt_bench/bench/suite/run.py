@@ -195,11 +195,11 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
     for given in (one for item in strategies for one in combinations(item)):
         entry = find(given.pop("name"))
         given = typed(entry, given, "suite")
-        setting = Setting(matmul=suite.matmul if entry.fitting == "sgd" else CLEAN.matmul, cache=name)  # others multiply nothing in float32
+        setting = Setting(matmul=suite.matmul if entry.takes_batches else CLEAN.matmul, cache=name)  # others multiply nothing in float32
         for kind in suite.hyperparameters:
             tuning = None
             chosen = given
-            if kind == "tuned" and entry.grid and not given:
+            if kind == "tuned" and any(one.grid for one in entry.members or (entry,)) and not given:
                 try:
                     choice = tuned_choice(entry, cache.manifest, results)
                 except UserError as error:  # of other code, for example; the others go on

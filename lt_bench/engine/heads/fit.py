@@ -30,11 +30,12 @@ from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.engine.heads.plain import epoch_order, fit_plain, quiet_lightning
 from lt_bench.engine.heads.pool import HeadFit, Member, for_members, may_be_pooled
 from lt_bench.engine.heads.replay import Capture
-from lt_bench.engine.heads.stacks import HeadJob, batch_orders, head_of, strategy_of
+from lt_bench.engine.heads.stacks import HeadJob, batch_orders, head_of, pools, stacks, strategy_of
 from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies.contract import Facts, Strategy
+from lt_bench.strategies.ensemble import Ensemble
 
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
@@ -220,13 +221,15 @@ def fit_heads(
 Stack = tuple[Strategy, Sequence[HeadJob], Sequence[Callback]]
 
 
-def _fit_group(stacks: Sequence[Stack], train: FeatureSource, hardware: Hardware, resume: Path | None) -> list[Fitted]:
+def _fit_group(group: Sequence[Stack], train: FeatureSource, hardware: Hardware, resume: Path | None) -> list[Fitted]:
     """Fit stacks on the same batches, or one in its own way."""
-    strategy, jobs, callbacks = stacks[0]
+    strategy, jobs, callbacks = group[0]
     started = time.perf_counter()
     if strategy.fitting != "sgd":
         strategy.begin_fit(train)
-        if strategy.fitting == "solve":
+        if isinstance(strategy, Ensemble):
+            strategy.join(_fit_members(strategy, jobs[0].repetition, train, hardware))
+        elif strategy.fitting == "solve":
             strategy.solve(train)
         history = [] if strategy.solved is None else [{"epoch": 0, **strategy.solved}]
         return [Fitted(strategy, jobs, time.perf_counter() - started, [history], threads=torch.get_num_threads(), callbacks=callbacks)]
@@ -236,17 +239,33 @@ def _fit_group(stacks: Sequence[Stack], train: FeatureSource, hardware: Hardware
         seconds = time.perf_counter() - started
         return [Fitted(strategy, jobs, seconds, [rows], steps, torch.get_num_threads(), callbacks=callbacks, initial=initial)]
     orders = batch_orders(jobs)
-    module = HeadFit([one for one, _, _ in stacks], train, orders, capture_on(hardware, train))
-    sent = for_members(module.members, [own for _, _, own in stacks])
+    module = HeadFit([one for one, _, _ in group], train, orders, capture_on(hardware, train))
+    sent = for_members(module.members, [own for _, _, own in group])
     threads = run_trainer(module, orders, train, hardware, sent, resume)
-    shared = (module.elapsed - sum(member.seconds for member in module.members)) / len(stacks)
+    shared = (module.elapsed - sum(member.seconds for member in module.members)) / len(group)
     return [
         Fitted(
             member.strategy.to(train.device), of, member.seconds + shared, per_head(member), member.steps, threads, callbacks=own,
             initial=member.initial,
         )
-        for member, (_, of, own) in zip(module.members, stacks, strict=True)
+        for member, (_, of, own) in zip(module.members, group, strict=True)
     ]  # fmt: skip
+
+
+def _fit_members(strategy: Ensemble, repetition: int, train: FeatureSource, hardware: Hardware) -> list[Strategy]:
+    """Fit the members of an ensemble, each as it would be alone; strategies of one head, in their order.
+
+    Raises:
+        UserError: a fit diverged, or whatever a member refuses.
+    """
+    assert isinstance(strategy.dtype, torch.dtype)
+    jobs = [HeadJob(entry, hyperparameters, repetition) for entry, hyperparameters in strategy.members]
+    heads: dict[int, Strategy] = {}
+    for pool in pools(stacks(jobs, 1), len(jobs)):
+        for fitted in fit_heads(pool, strategy.facts, train, hardware, dtype=strategy.dtype, held_out=strategy.held_out):
+            fitted.check_finite(0)
+            heads[id(fitted.jobs[0])] = fitted.head()
+    return [heads[id(job)] for job in jobs]
 
 
 def capture_on(hardware: Hardware, train: FeatureSource) -> Capture | None:
