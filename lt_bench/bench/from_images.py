@@ -119,8 +119,8 @@ def cache_name(options: ExtractOptions) -> str:
 
 
 def recorded_options(command: str) -> ExtractOptions:
-    """The options of an extraction that the command of a cache names; ``_command`` wrote it."""
-    words, kinds = shlex.split(command), typing.get_type_hints(ExtractOptions)
+    """The options of an extraction that the command of a cache names; ``_command`` wrote it. Of a cache that was updated since, the first command is meant."""
+    words, kinds = shlex.split(command.partition(" && ")[0]), typing.get_type_hints(ExtractOptions)
     given: dict[str, Any] = {}
     for field in dataclasses.fields(ExtractOptions):
         flag = f"--{field.name.replace('_', '-')}"

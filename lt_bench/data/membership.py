@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,18 @@ from lt_bench.data.splits import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-Settled = Mapping[str, str]
-"""The split of each content (see ``contents``) that is known already."""
+
+@dataclass(frozen=True)
+class Settled:
+    """Splits that are known already: of contents (see ``contents``) and of groups, which come first."""
+
+    contents: Mapping[str, str]
+    groups: Mapping[str, str]
+
+    def of_groups(self, images: ImageList, groups: Sequence[str]) -> dict[str, str]:
+        """The split of each group (N,) of images; a new group that has a known image goes where that is."""
+        by_content = {group: self.contents[one] for one, group in zip(contents(images), groups, strict=True) if one in self.contents}
+        return by_content | {group: self.groups[group] for group in groups if group in self.groups}
 
 
 @dataclass(frozen=True)
@@ -42,15 +53,20 @@ class Groups:
         Raises:
             UserError: names the first group that two splits share, and how many there are.
         """
-        names = [name for name in ("train", "val", "test") if name in rows]
-        for i, first in enumerate(names):
-            for second in names[i + 1 :]:
-                shared = np.intersect1d(self.of[rows[first]], self.of[rows[second]])
-                if shared.size:
-                    raise UserError(
-                        f"{self.source}: {shared.size:,} {self.words} have images in {first} and in {second}, the first is {str(shared[0])!r}; "
-                        "leave the given splits out to have one made by group, or leave the groups out"
-                    )
+        if overlap := groups_of_two_splits({split: self.of[index] for split, index in rows.items()}):
+            first, second, shared = overlap
+            raise UserError(
+                f"{self.source}: {len(shared):,} {self.words} have images in {first} and in {second}, the first is {shared[0]!r}; "
+                "leave the given splits out to have one made by group, or leave the groups out"
+            )
+
+
+def groups_of_two_splits(groups: Mapping[str, NDArray[np.str_]]) -> tuple[str, str, list[str]] | None:
+    """The first two splits that share groups, and those; None where no two do."""
+    for first, second in combinations([split for split in ("train", "val", "test") if split in groups], 2):
+        if (shared := np.intersect1d(groups[first], groups[second])).size:
+            return first, second, shared.tolist()
+    return None
 
 
 def pattern_groups(pattern: str, paths: Sequence[str], source: Path) -> Groups:
@@ -107,12 +123,8 @@ def drawn_split(
         UserError: a class of a single group, or a file that cannot be read.
     """
     if groups is None:
-        return hold_out(images.labels, shares, contents(images), seed, settled), words(shares, seed)
-    of_groups = (
-        {group: settled[one] for one, group in zip(contents(images), groups.of.tolist(), strict=True) if one in settled}
-        if settled
-        else None
-    )
+        return hold_out(images.labels, shares, contents(images), seed, settled and settled.contents), words(shares, seed)
+    of_groups = settled and settled.of_groups(images, groups.of.tolist())
     for label in np.unique(images.labels):
         only = np.unique(groups.of[images.labels == label])
         if only.size == 1:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
+from lt_bench.data.membership import Settled
 from lt_bench.data.profiles import Profile
 from lt_bench.data.specs import DatasetSpec
 from lt_bench.data.splits import Selection
@@ -26,7 +26,7 @@ class Reading(TypedDict, total=False):
         split_seed: of the split that is drawn for data without one; 0 by default.
         group_column: column of groups (tracks, patients, sites) of which no split shares one with another, for tables.
         group_pattern: the same by a regular expression with one group, searched in CLASS/FILE of each image, for class folders.
-        settled: split of each content (``data.membership.contents``) that has one already, where a split is drawn of more images than before.
+        settled: splits that images and groups have already, where a split is drawn of more images than before.
     """
 
     imbalance_factor: float | None
@@ -39,7 +39,7 @@ class Reading(TypedDict, total=False):
     split_seed: int
     group_column: str | None
     group_pattern: str | None
-    settled: Mapping[str, str] | None
+    settled: Settled | None
 
 
 DEFAULTS: Reading = {"profile": "exponential", "selection": "first", "split_seed": 0}

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from lt_bench.deploy.classifier import Classifier, ImageNetwork, load_classifier
 from lt_bench.features.cache import FeatureCache
-from lt_bench.features.extraction.joined_images import CachedImages
+from lt_bench.features.extraction.joined_images import CachedImages, listed_groups
 from lt_bench.leaderboard.choice.nested import outcomes
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import Objective, objective_of
-from lt_bench.leaderboard.stats.design import Design
+from lt_bench.leaderboard.stats.clustered import design_of
 from lt_bench.leaderboard.stats.shares import student_intervals
 
 ROWS = 4096
@@ -33,7 +33,7 @@ class Comparison:
         unnamed: those among them of classes that the earlier classifier does not know, and so gets wrong.
         earlier, new: the objective of each.
         difference: new minus earlier.
-        low, high: 95 % interval of the difference over test images, which are paired.
+        low, high: 95 % interval of the difference over test images, which are paired; over groups where the cache was split by groups.
     """
 
     images: str
@@ -77,13 +77,16 @@ def compared(
         features = (features.double() * standard[1] + standard[0]).float()
     labels = split.labels.numpy()
     known = np.isin(CachedImages.of(cache).contents_of("test"), earlier.contents_of("test"))
+    groups = listed_groups(cache, "test")
     models = [load_classifier(path, trust_program) for path in (earlier_export, new_export)]
     predictions = [_predicted(model, features, names) for model in models]
     by = objective_of(objective, names, np.array(cache.manifest.dataset.train_counts), np.bincount(labels, minlength=len(names)))
     unknown = np.array([name not in models[0].classes for name in names])[labels]
     parts = [("earlier test images", known), ("all test images, with the new ones", np.ones(len(labels), bool))]
     results = [
-        _comparison(words, by, labels[rows], [one[rows] for one in predictions], unknown[rows], len(names))
+        _comparison(
+            words, by, labels[rows], [one[rows] for one in predictions], unknown[rows], len(names), None if groups is None else groups[rows]
+        )
         for words, rows in parts
         if rows.any()
     ]
@@ -121,8 +124,9 @@ def _comparison(
     predictions: Sequence[NDArray[np.integer]],
     unknown: NDArray[np.bool_],
     num_classes: int,
+    groups: NDArray[np.str_] | None = None,
 ) -> Comparison:
-    design = Design.of(objective, labels, num_classes)
+    design = design_of(objective, labels, num_classes, groups)
     worth = [outcomes(one, labels, objective).astype(np.float64) for one in predictions]  # a class that is gone costs the most
     before, now = (float(design.weights @ one) for one in worth)
     ((low, high),) = student_intervals((worth[1] - worth[0])[None], design)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lt_bench.backbones.encoders import PROMPT, Prompt
-from lt_bench.bench.execute import execute
+from lt_bench.bench.execute import execute, require_writable
 from lt_bench.bench.from_images import recorded_options
 from lt_bench.bench.linear_head import fit_linear_head
 from lt_bench.bench.options import ExportOptions, UpdateOptions, reading
-from lt_bench.bench.planning import CLEAN, Setting, plan
+from lt_bench.bench.planning import CLEAN, Planned, Setting, plan
 from lt_bench.bench.requirements import augmented, brings_weights
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.verify import cache_by_key
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
+from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
 from lt_bench.data.membership import contents
@@ -34,8 +38,10 @@ from lt_bench.features.extraction.earlier import Earlier
 from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.joined_images import CachedImages, Changes
 from lt_bench.features.extraction.request import FITTED, HEAD, Request
+from lt_bench.features.extraction.sources import default_workers
 from lt_bench.features.locate import home
 from lt_bench.features.manifest import MANIFEST_NAME
+from lt_bench.leaderboard.objective.objective import objective_of
 from lt_bench.results.record import MATMUL, RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
@@ -87,23 +93,25 @@ def update(options: UpdateOptions, say: Say) -> Updated:
         raise UserError("update needs an export and the images, earlier and new ones: lt-bench update EXPORT --data-dir DIR")
     description = read_description(options.export)
     cache = _cache_of(description, options)
+    _require_strategy(description, cache, options, say)
     recorded = recorded_options(cache.manifest.command)
     recorded = replace(recorded, data_dir=options.data_dir, image_root=options.image_root or recorded.image_root)
     images = CachedImages.of(cache)
     data = load_images(cache.manifest.dataset.name, options.data_dir, **{**reading(recorded), "settled": images.settled})
     assert isinstance(data, FileData)
-    data, earlier, changes = images.joined(data)
+    data, earlier, changes = _readable(*images.joined(data), options, say)
     if changes.none:
         raise UserError(
             f"{options.data_dir}: every image is in cache {cache.manifest.name} already and none is gone, so there is nothing to update"
         )
     for line in lines_of(changes):
         say(line)
+    objective_of(options.objective, data.class_names, np.array(data.train_counts))  # refused now, not when all is done
     new = _extracted(options, data, earlier, cache, recorded)
-    record = _fitted(description, new, options, say)
+    record = _fitted(description, new, options)
     directory = options.out or options.export.absolute().parent / f"{record.strategy.name}-{record.dataset.name}-{record.id}"
     path = Store(options.results).path(record)
-    _export(description, record, ExportOptions(path, options.weights, directory, str(new.path)), options.export)
+    _export(description, record, ExportOptions(path, options.weights, directory, str(new.path)))
     objective, comparisons = compared(options.export, directory, new, images, options.objective, options.trust_program)
     return Updated(directory, path, new.path, changes, objective.text, comparisons, recommendation(comparisons, objective))
 
@@ -137,16 +145,61 @@ def _cache_of(description: Mapping[str, Any], options: UpdateOptions) -> Feature
         )
     wanted = description["provenance"]["cache"]
     cache = cache_by_key(wanted["key"], wanted["name"], options.cache, description["provenance"]["command"])
-    name, backbone = cache.manifest.dataset.name, cache.manifest.backbone.name
-    if cache.manifest.transform["evaluation"] == IMPORTED:
+    manifest = cache.manifest
+    name, backbone = manifest.dataset.name, manifest.backbone.name
+    if manifest.transform["evaluation"] == IMPORTED:
         raise UserError(
             f"{options.export}: of imported features; import those of all images with `lt-bench import-features`, run and export"
         )
     if name not in dataset_names() or dataset_spec(name).num_classes is not None:
         raise UserError(f"{options.export}: of {name}; update is for images of your own (folder, table)")
     if options.weights is None and not brings_weights(backbone):
-        raise UserError(f"update needs --weights FILE, the weights of {backbone} with which cache {cache.manifest.name} was extracted")
+        raise UserError(f"update needs --weights FILE, the weights of {backbone} with which cache {manifest.name} was extracted")
+    if manifest.dtype == "affine8" or (manifest.dtype == "float16" and cache.standardisation() is not None):
+        raise UserError(
+            f"cache {manifest.name} stores rounded features, and each update would round the earlier ones again; extract all images anew with `lt-bench extract --dtype float32`, run and export"
+        )
     return cache
+
+
+def _require_strategy(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions, say: Say) -> None:
+    """What a fit needs besides features, before images go through the backbone for long; says so where the code of the strategy is another one now.
+
+    Raises:
+        UserError: the strategy is not here, results cannot be written, or the new export would take the place of the earlier one.
+    """
+    provenance = description["provenance"]
+    then, now = provenance.get("code"), _planned(description, cache)[0].code.text
+    if then not in (None, now):
+        say(
+            f"the code of {provenance['strategy']} has changed since the export ({then}, now {now}): what differs below is due to both, code and images"
+        )
+    require_writable(options.results)
+    if options.out is not None and options.export is not None and options.out.resolve() == options.export.resolve():
+        raise UserError(f"--out {options.out}: the earlier classifier is there, and stays; name another place")
+
+
+def _readable(data: FileData, earlier: Earlier, changes: Changes, options: UpdateOptions, say: Say) -> tuple[FileData, Earlier, Changes]:
+    """The same without new images that cannot be decoded.
+
+    Raises:
+        UserError: there are some, and they are not to be left out; or a class has no training image left.
+    """
+    new = {split: np.flatnonzero(positions < 0) for split, positions in earlier.positions.items()}
+    workers = default_workers(pick_device("cpu")) if options.workers is None else options.workers
+    broken = broken_images(replace(data, splits={split: data.splits[split].take(rows) for split, rows in new.items()}), workers)
+    if not (reasons := [why for of_split in broken.values() for why in of_split.values()]):
+        return data, earlier, changes
+    if not options.skip_broken:
+        raise UserError(
+            f"{reasons[0]}; mend it, or leave such images out with --skip-broken ({len(reasons):,} of the new images cannot be decoded)"
+        )
+    say(f"new images that cannot be decoded are left out: {len(reasons):,}, the first is {reasons[0]}")
+    at = {split: {int(new[split][i]): why for i, why in of_split.items()} for split, of_split in broken.items()}
+    data, _ = without_broken(data, [at])
+    positions = {split: np.delete(of_split, list(at[split])) for split, of_split in earlier.positions.items()}
+    joined = {split: count - len(at[split]) for split, count in changes.joined.items()}
+    return data, replace(earlier, positions=positions), replace(changes, joined=joined)
 
 
 def _extracted(options: UpdateOptions, data: FileData, earlier: Earlier, cache: FeatureCache, recorded: Any) -> FeatureCache:
@@ -160,7 +213,7 @@ def _extracted(options: UpdateOptions, data: FileData, earlier: Earlier, cache: 
         views=len(manifest.views["train"]) - 1, dtype=manifest.dtype, standardise=cache.standardisation() is not None, workers=options.workers,
         image_size=recorded.image_size, augment=augment, head=recorded.stage1_head, fit_head=fit_linear_head, prompt=prompt, earlier=earlier,
         skip_broken=options.skip_broken, val_seen_by_backbone=info.val_seen_by_backbone, stage1=re.sub("(^|; )head: .*", "", manifest.backbone.stage1) if manifest.created_with.get(HEAD) == FITTED else manifest.backbone.stage1,
-        command=manifest.command,
+        command=f"{manifest.command} && {shlex.join(['lt-bench', 'update', str(options.export), '--data-dir', 'DIR'])}",
     )  # fmt: skip
     if not (request.out / MANIFEST_NAME).is_file():
         request.out.parent.mkdir(parents=True, exist_ok=True)
@@ -178,30 +231,25 @@ def _digest(data: FileData) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:6]
 
 
-def _fitted(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions, say: Say) -> RunRecord:
-    """The record of the export's strategy on the new cache, with the same hyper-parameters and seed; one that is recorded is not fitted again. Says so where its code is another one now."""
-    provenance, store, records = description["provenance"], Store(options.results), []
+def _planned(description: Mapping[str, Any], cache: FeatureCache) -> list[Planned]:
+    """The run of the export's strategy on a cache, with the same hyper-parameters and seed."""
+    provenance = description["provenance"]
     given = dict(provenance["hyperparameters"])
     setting = Setting(matmul=given.pop(MATMUL, CLEAN.matmul))
-    planned = plan(find(provenance["strategy"]), cache.manifest, given, [provenance["seed"]], setting=setting)
-    if (then := provenance.get("code", planned[0].code.text)) != planned[0].code.text:
-        say(
-            f"the code of {provenance['strategy']} has changed since the export ({then}, now {planned[0].code.text}): what differs below is due to both, code and images"
-        )
+    return plan(find(provenance["strategy"]), cache.manifest, given, [provenance["seed"]], setting=setting)
+
+
+def _fitted(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions) -> RunRecord:
+    """The record of the export's strategy on the new cache; one that is there is not fitted again."""
+    store, records, planned = Store(options.results), [], _planned(description, cache)
     if failures := execute(CacheSource(cache, Hardware(options.accelerator, 1)), planned, store, records.append):
         raise UserError("; ".join(failures))
     return records[0]
 
 
-def _export(description: Mapping[str, Any], record: RunRecord, wanted: ExportOptions, earlier: Path) -> None:
-    """Write the new export with the files that the earlier one has, unless it is there already.
-
-    Raises:
-        UserError: the place is that of the earlier one.
-    """
+def _export(description: Mapping[str, Any], record: RunRecord, wanted: ExportOptions) -> None:
+    """Write the new export with the files that the earlier one has, unless it is there already."""
     assert wanted.out is not None
-    if wanted.out.resolve() == earlier.resolve():
-        raise UserError(f"--out {wanted.out}: the earlier classifier is there, and stays; name another place")
     if wanted.out.is_dir() and not faults_of(wanted.out) and read_description(wanted.out)["provenance"]["record"] == record.id:
         return
     export(replace(wanted, head_only=description["input"] == "features", onnx=ONNX in description["files"]))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,11 @@ from scipy.stats import ttest_1samp
 
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
+from lt_bench.bench.from_images import recorded_options
+from lt_bench.bench.options import UpdateOptions
 from lt_bench.core.errors import UserError
+from lt_bench.deploy import update as updating
+from lt_bench.deploy.files import read_description
 from lt_bench.deploy.old_and_new import _comparison, recommendation
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction import extract as extraction
@@ -70,14 +75,20 @@ def listed(directory):
     return rows
 
 
-def test_a_folder_with_new_images(cli, home, weights, forwards, tmp_path):
+def test_a_folder_with_new_images(cli, home, weights, forwards, tmp_path, monkeypatch):
     root = write_photos(tmp_path / "photos", COUNTS)
     exported(cli, tmp_path / "results", weights, "--dataset", "folder", "--data-dir", str(root))
     (before,) = home.iterdir()
     old, first = listed(before), {path.name: path.read_bytes() for path in (tmp_path / "export").iterdir()}
+    (root / "cat" / "broken.png").write_bytes(b"no image")
     nothing = cli("update", "export", "--data-dir", str(root), *weights, *CPU)
     assert nothing.code == 2
-    assert "so there is nothing to update" in nothing.err
+    assert "broken.png: " in nothing.err
+    assert "leave such images out with --skip-broken (1 of the new images" in nothing.err
+    nothing = cli("update", "export", "--data-dir", str(root), *weights, *CPU, "--skip-broken")
+    assert nothing.code == 2
+    assert "so there is nothing to update" in nothing.err  # it counts as none
+    (root / "cat" / "broken.png").unlink()
 
     write_photos(tmp_path / "new", {"ant": 9, "cat": 7, "dog": 5})
     for image in sorted((tmp_path / "new").rglob("*.png")):
@@ -120,8 +131,17 @@ def test_a_folder_with_new_images(cli, home, weights, forwards, tmp_path):
         assert cli("predict", export, "test.npz", "--out", "p.csv", *CPU).code == 0
         right = pd.Series(pd.read_csv(tmp_path / "p.csv")["class"].to_numpy() == labels)
         assert everything[name] == pytest.approx(right.mean() if found["objective"] == "micro" else right.groupby(labels).mean().mean())
+    cache = open_cache(home / found["cache"].rpartition("/")[2])
+    assert cache.manifest.command == f"{open_cache(before).manifest.command} && lt-bench update export --data-dir DIR"
+    assert recorded_options(cache.manifest.command) == recorded_options(open_cache(before).manifest.command)
+    monkeypatch.setattr(
+        updating,
+        "read_description",
+        lambda path: {**(read := read_description(path)), "provenance": {**read["provenance"], "code": "then"}},
+    )
     again = cli("update", "export", "--data-dir", str(root), *weights, *CPU)
     assert again.code == 0
+    assert "the code of ncm has changed since the export (then, now revision" in again.err
     assert sum(forwards) == 21
     assert found["recommendation"] in again.out
     assert len(Store(tmp_path / "results").paths()) == 2
@@ -143,7 +163,11 @@ def test_a_table_by_group_killed_half_way(cli, home, weights, forwards, tmp_path
     assert cli("export", "--record", str(record), "--out", "export", "--head-only").code == 0
     (before,) = home.iterdir()
     old = listed(before)
-    first.to_csv(table, index=False)
+    splits = {track: split for path, (split, *_) in old.items() for track in [path.partition("_")[0]]}
+    one, two = (next(track for track, split in splits.items() if split == name) for name in ("train", "test"))
+    shutil.copy(tmp_path / f"{one}_0.png", tmp_path / f"{two}_9.png")  # a file that two tracks share moves neither
+    copied = pd.DataFrame([(f"{two}_9.png", two[0], two)], columns=first.columns)
+    pd.concat([copied, first]).to_csv(table, index=False)
     forwards.clear()
     monkeypatch.setattr(extraction, "SHARD_VIEWS", 12)
     write = extraction.Resumable.write
@@ -156,16 +180,17 @@ def test_a_table_by_group_killed_half_way(cli, home, weights, forwards, tmp_path
     monkeypatch.setattr(extraction.Resumable, "write", killed)
     words = ("update", "export", "--data-dir", str(table), *weights, *CPU, "--out", "next", "--json")
     assert cli(*words).code == 130
-    assert sum(forwards) == 14
+    assert sum(forwards) == 15
     monkeypatch.setattr(extraction.Resumable, "write", write)
     forwards.clear()
     done = cli(*words)
     assert done.code == 0, done.err
     found = json.loads(done.out)
     new = listed(home / found["cache"].rpartition("/")[2])
-    in_test = sum(split == "test" and path.endswith("3.png") for path, (split, *_) in new.items())
-    assert sum(forwards) == in_test < 14
-    assert sum(found["changes"]["joined"].values()) == 14
+    in_test = sum(split == "test" and path.endswith(("3.png", "9.png")) for path, (split, *_) in new.items())
+    assert sum(forwards) == in_test < 15
+    assert sum(found["changes"]["joined"].values()) == 15
+    assert new[f"{two}_9.png"][0] == "test"
     assert all(torch.equal(new[path][2], features) for path, (_, _, features) in old.items())
     split_of_track = {}
     for path, (split, *_) in new.items():
@@ -173,6 +198,11 @@ def test_a_table_by_group_killed_half_way(cli, home, weights, forwards, tmp_path
     assert all(len(splits) == 1 for splits in split_of_track.values())
     assert found["comparisons"][1]["count"] == sum(split == "test" for split, *_ in new.values())
     assert cli(*words[:-2], "export").code == 2
+    first.loc[first["path"] == f"{one}_0.png", "track"] = two
+    first.assign(track=first["track"].replace({one: "new", two: "new"})).to_csv(table, index=False)
+    mixed = cli(*words[:-2], "third")
+    assert mixed.code == 2
+    assert "have images in train and in test, the first is 'new'" in mixed.err
 
 
 def test_the_interval_is_the_paired_t_test_and_decides():
@@ -209,6 +239,14 @@ def test_what_is_missing_is_named(cli, words, message):
     assert done.code == 2
     assert message in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_cache_of_rounded_features_is_refused(make_cache, tmp_path, monkeypatch):
+    cache = open_cache(make_cache(tmp_path / "cache", dtype="affine8", dataset={"name": "folder"}))
+    monkeypatch.setattr(updating, "cache_by_key", lambda *_: cache)
+    told = {"head": {"kind": "linear"}, "provenance": {"cache": {"key": "", "name": ""}, "command": ""}}
+    with pytest.raises(UserError, match=r"would round the earlier ones again; extract all images anew with .* --dtype float32"):
+        updating._cache_of(told, UpdateOptions(export=tmp_path, weights=tmp_path))
 
 
 def test_a_cache_without_contents_is_refused(make_cache, tmp_path):

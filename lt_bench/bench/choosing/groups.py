@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +14,28 @@ from lt_bench.data.membership import column_groups, pattern_groups
 from lt_bench.data.readers.table_files import LABEL_COLUMN, PATH_COLUMN, Table, require_column, table_of, table_of_splits
 from lt_bench.data.readers.tables import relative
 from lt_bench.features.cache import FeatureCache
-from lt_bench.features.extraction.joined_images import listed_paths
-
-OPTIONS = ("group_column", "group_pattern")
+from lt_bench.features.extraction.joined_images import listed_groups, listed_paths
 
 
 def groups_of(cache: FeatureCache, split: str, options: ImageOptions) -> NDArray[np.str_] | None:
     """The group (N,) of each row of a split, None where neither the cache nor the options know groups.
 
     Args:
-        cache: with the list of its images; its command says by what it was split.
+        cache: with the list of its images, and of their groups where it was split by groups.
         split: train or val.
-        options: of reading; a column is read from the table that ``--data-dir`` names.
+        options: of reading; other groups by a pattern, or by a column of the table that ``--data-dir`` names.
 
     Raises:
         UserError: a column and no table, an image that the table does not have, or no list of images.
     """
-    words = shlex.split(cache.manifest.command)
-    split_by = {name: words[words.index(flag) + 1] for name in OPTIONS if (flag := f"--{name.replace('_', '-')}") in words[:-1]}
-    options = dataclasses.replace(options, **{name: getattr(options, name) or value for name, value in split_by.items()})
     if options.group_column is None and options.group_pattern is None:
-        return None
+        return listed_groups(cache, split)
     paths = listed_paths(cache, split)
     if options.group_column is None:
         return pattern_groups(str(options.group_pattern), ["/".join(path.split("/")[-2:]) for path in paths], cache.path).of
     if options.data_dir is None:
         raise UserError(
-            f"cache {cache.manifest.name}: folds keep the groups of --group-column {options.group_column} together; name the table with --data-dir"
+            f"--group-column {options.group_column}: name the table that has the column with --data-dir; without it, groups are those that cache {cache.manifest.name} was split by"
         )
     read = table_of_splits if options.data_dir.is_dir() else table_of
     table = read(options.data_dir, options.image_column, options.label_column or LABEL_COLUMN)

@@ -29,6 +29,7 @@ class ImageList:
         labels: (N,) int64, 0..K-1.
         rows: (N,) row of each in its source (list file, table, or sorted folder).
         encoded: the images of a table that holds them, by row of the table.
+        groups: (N,) track, patient or site of each, where they are known.
     """
 
     root: Path
@@ -36,6 +37,7 @@ class ImageList:
     labels: NDArray[np.int64]
     rows: Rows
     encoded: pa.ChunkedArray | None = None
+    groups: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -61,7 +63,8 @@ class ImageList:
 
     def take(self, index: NDArray[np.integer]) -> ImageList:
         """The images at ``index``, in that order."""
-        return ImageList(self.root, tuple(self.paths[i] for i in index), self.labels[index], self.rows[index], self.encoded)
+        groups = None if self.groups is None else self.groups[index]
+        return ImageList(self.root, tuple(self.paths[i] for i in index), self.labels[index], self.rows[index], self.encoded, groups)
 
 
 @dataclass(frozen=True)

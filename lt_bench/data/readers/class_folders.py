@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,7 @@ def read_class_folders(
     whole, shares = _read(root, "", classes, "train"), {"test": TEST_SHARE, "val": VAL_SHARE}
     groups = None if group_pattern is None else pattern_groups(group_pattern, whole.paths, root)
     chosen, how = drawn_split(whole, shares, seed, classes, groups, settled)
+    whole = replace(whole, groups=groups and groups.of)
     return _non_empty({split: whole.take(index) for split, index in chosen.items()}), classes, f"held out: {how}"
 
 
@@ -107,12 +109,13 @@ def _completed(
 
 
 def _groups_apart(splits: dict[str, ImageList], pattern: str) -> Groups:
-    """Groups of the training images; no other split has one of them."""
+    """Groups of the training images; no other split has one of them. The splits get theirs."""
     paths = {split: [path.partition("/")[2] for path in images.paths] for split, images in splits.items()}
     groups = pattern_groups(pattern, [path for below in paths.values() for path in below], splits["train"].root)
     ends = np.cumsum([len(below) for below in paths.values()])
     rows = dict(zip(paths, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
     groups.require_apart(rows)
+    splits |= {split: replace(images, groups=groups.of[rows[split]]) for split, images in splits.items()}
     return groups.take(rows["train"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,7 @@ def read_table(
     if split_column:
         require_column(path, frame, split_column, "split")
     groups = None if group_column is None else column_groups(path, frame, group_column)
+    whole = replace(whole, groups=groups and groups.of)
     index, origin = _splits(path, frame, split_column or SPLIT_COLUMN, whole, names, groups, seed, settled)
     splits = {name: whole.take(rows) for name, rows in index.items() if rows.size}
     lacking = np.setdiff1d(np.arange(len(names)), splits["train"].labels)

@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData, ImageList, identity
-from lt_bench.data.membership import Settled, contents
+from lt_bench.data.membership import Settled, contents, groups_of_two_splits
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.extraction.earlier import Earlier
 
-IMAGES = "images.csv"
+IMAGES, GROUP = "images.csv", "group"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An image of an earlier cache: split and position there, path, and class."""
+    """An image of an earlier cache: split and position there, path, class, and group where it was split by groups."""
 
     split: str
     position: int
     path: str
     label: str
+    group: str | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class CachedImages:
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
-                    images[row["content"]].append(Listed(row["split"], counts[row["split"]], row["path"], row["label"]))
+                    one = Listed(row["split"], counts[row["split"]], row["path"], row["label"], row.get(GROUP))
+                    images[row["content"]].append(one)
                     counts[row["split"]] += 1
         except (OSError, KeyError):
             raise UserError(
@@ -91,8 +93,9 @@ class CachedImages:
 
     @cached_property
     def settled(self) -> Settled:
-        """The split of each content; of one that several splits have, its first."""
-        return {content: listed[0].split for content, listed in self.images.items()}
+        """The split of each content, of one that several splits have its first, and of each group."""
+        groups = {one.group: one.split for listed in self.images.values() for one in listed if one.group is not None}
+        return Settled({content: listed[0].split for content, listed in self.images.items()}, groups)
 
     def contents_of(self, split: str) -> list[str]:
         """Contents (N,) of the images of a split."""
@@ -106,17 +109,19 @@ class CachedImages:
     def joined(self, data: FileData) -> tuple[FileData, Earlier, Changes]:
         """The data, each earlier image in the split that it was in; where the features of each lie in the cache; and what is different.
 
-        An image is known by its content; of several of one content, by its path. A copy of an earlier image goes where that is.
+        An image is known by its content, and within a group that the cache has by its group; of several of one content, by its path. A copy of an earlier image goes where that is,
+        and in another group where the group is.
 
         Raises:
-            UserError: a class has no training image left, or nothing is left to test on.
+            UserError: a class has no training image left, nothing is left to test on, or a group has images in two splits.
         """
         splits = ("train", "val", "test")
         known, now, paths, labels = [], [], [], []
         for split in splits:
             if split in data.splits:
                 one = data.splits[split]
-                known += [self._match(content, path) for content, path in zip(contents(one), one.paths, strict=True)]
+                groups = [None] * len(one) if one.groups is None else one.groups.tolist()
+                known += [self._match(*image) for image in zip(contents(one), one.paths, groups, strict=True)]
                 now += [split] * len(one)
                 labels += [data.class_names[label] for label in one.labels]
                 paths.append(one)
@@ -139,9 +144,19 @@ class CachedImages:
             lost_classes=tuple(name for name in self.cache.manifest.dataset.class_names if name not in set(data.class_names)),
         )  # fmt: skip
 
-    def _match(self, content: str, path: str) -> Listed | None:
-        listed = self.images.get(content)
-        return None if listed is None else next((one for one in listed if one.path == path), listed[0])
+    def _match(self, content: str, path: str, group: str | None) -> Listed | None:
+        listed = self.images.get(content, ())
+        if group in self.settled.groups:
+            listed = [one for one in listed if one.group == group]
+        return next((one for one in listed if one.path == path), listed[0] if listed else None)
+
+
+def listed_groups(cache: FeatureCache, split: str) -> NDArray[np.str_] | None:
+    """The group (N,) of each image of a split; None where the cache was not split by groups, or lists no images."""
+    if not (cache.path / IMAGES).is_file():
+        return None
+    groups = _column(cache, split, GROUP)
+    return None if None in groups else np.array(groups, dtype=np.str_)
 
 
 def listed_paths(cache: FeatureCache, split: str) -> list[str]:
@@ -150,18 +165,23 @@ def listed_paths(cache: FeatureCache, split: str) -> list[str]:
     Raises:
         UserError: it lists none, or others than it has features of.
     """
+    return [str(path) for path in _column(cache, split, "path")]
+
+
+def _column(cache: FeatureCache, split: str, name: str) -> list[str | None]:
+    """A column of the list of images, of those of a split; None where it has no such column."""
     try:
         with (cache.path / IMAGES).open(encoding="utf-8", newline="") as file:
-            paths = [row["path"] for row in csv.DictReader(file) if row["split"] == split]
+            cells = [row.get(name) for row in csv.DictReader(file) if row["split"] == split]
     except (OSError, KeyError):
         raise UserError(
             f"{cache.path}: lists no images ({IMAGES}), so their groups are not known; extract them again to another place"
         ) from None
-    if len(paths) != (there := cache.manifest.arrays[f"{split}/labels"].shape[0]):
+    if len(cells) != (there := cache.manifest.arrays[f"{split}/labels"].shape[0]):
         raise UserError(
-            f"{cache.path / IMAGES}: lists {len(paths):,} images of {split}, and the features are of {there:,}; extract them again to another place"
+            f"{cache.path / IMAGES}: lists {len(cells):,} images of {split}, and the features are of {there:,}; extract them again to another place"
         )
-    return paths
+    return cells
 
 
 def contents_of_training(cache: FeatureCache) -> NDArray[np.int64] | None:
@@ -176,7 +196,8 @@ def contents_of_training(cache: FeatureCache) -> NDArray[np.int64] | None:
 def _concatenated(lists: Sequence[ImageList]) -> ImageList:
     first = lists[0]
     rows, labels = (np.concatenate([getattr(one, name) for one in lists]) for name in ("rows", "labels"))
-    return ImageList(first.root, tuple(path for one in lists for path in one.paths), labels, rows, first.encoded)
+    groups = None if first.groups is None else np.concatenate([one.groups for one in lists if one.groups is not None])
+    return ImageList(first.root, tuple(path for one in lists for path in one.paths), labels, rows, first.encoded, groups)
 
 
 def _numbered(images: ImageList, moved: bool) -> ImageList:
@@ -195,6 +216,12 @@ def _checked(data: FileData, splits: dict[str, ImageList], cache: FeatureCache) 
     if "test" not in splits:
         raise UserError(
             f"no test image of cache {cache.manifest.name} is left, and no new one is; add images, or extract all again with `lt-bench extract`"
+        )
+    if overlap := groups_of_two_splits({split: images.groups for split, images in splits.items() if images.groups is not None}):
+        first, second, shared = overlap
+        raise UserError(
+            f"{len(shared):,} groups would have images in {first} and in {second}, the first is {shared[0]!r}: earlier images stay in the split that they have in cache {cache.manifest.name}; "
+            "give its images their earlier group, or extract all again with `lt-bench extract`"
         )
     source = f"as in cache {cache.manifest.name} (key {cache.key}); new images: {data.val_source}"
     return replace(data, splits=splits, train_counts=tuple(counts.tolist()), val_source=source, split_hash=identity(splits))

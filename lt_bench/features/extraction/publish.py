@@ -18,7 +18,7 @@ from lt_bench.data.images.image_list import identity as listed_identity
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.repeated import Contents, image_contents
 from lt_bench.features.audit import summary
-from lt_bench.features.extraction.joined_images import IMAGES
+from lt_bench.features.extraction.joined_images import GROUP, IMAGES
 from lt_bench.features.extraction.request import FitHead, Request
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.resumable import Resumable
@@ -109,8 +109,10 @@ def _table(splits: Mapping[str, ImageList], names: Sequence[str], contents: Cont
     """Table of the image behind each row of the cache, in a form that `--dataset table` reads, with the contents by which a later extraction knows them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", "row", "path", "label", *(["content"] if contents else [])])
+    grouped = all(images.groups is not None for images in splits.values())
+    writer.writerow(["split", "row", "path", "label", *(["content"] if contents else []), *([GROUP] if grouped else [])])
     for split, images in splits.items():
-        columns = [images.rows, images.paths, (names[label] for label in images.labels), *([contents[split]] if contents else [])]
+        columns = [images.rows, images.paths, (names[label] for label in images.labels)]
+        columns += ([contents[split]] if contents else []) + ([images.groups] if grouped else [])
         writer.writerows([split, *cells] for cells in zip(*columns, strict=True))
     return text.getvalue()

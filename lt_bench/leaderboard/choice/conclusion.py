@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from lt_bench.leaderboard.choice.nested import NestedChoice, Tuned, outcomes
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
-from lt_bench.leaderboard.stats.clustered import Clustered
+from lt_bench.leaderboard.stats.clustered import Clustered, design_of
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.groups import holm
 from lt_bench.leaderboard.stats.paired import LEVEL, PairedTests, compare_all
@@ -44,8 +44,7 @@ class HeldOut:
 
     def design(self, objective: Objective, rows: NDArray[np.integer] | slice = slice(None)) -> Design:
         """The design of an objective on some of the rows, in which groups are the sample where they are known."""
-        labels, K = self.labels[rows], len(self.train_counts)
-        return Design.of(objective, labels, K) if self.groups is None else Clustered.by_group(objective, labels, K, self.groups[rows])
+        return design_of(objective, self.labels[rows], len(self.train_counts), None if self.groups is None else self.groups[rows])
 
     @property
     def counts(self) -> NDArray[np.integer]:

@@ -81,3 +81,8 @@ class Clustered(Design):
     @property
     def _count(self) -> int:
         return int(self.group.max()) + 1
+
+
+def design_of(objective: Objective, labels: NDArray[np.integer], num_classes: int, groups: NDArray | None) -> Design:
+    """The design of test images with labels (N,), in which their groups (N,) are the sample where they are known."""
+    return Design.of(objective, labels, num_classes) if groups is None else Clustered.by_group(objective, labels, num_classes, groups)

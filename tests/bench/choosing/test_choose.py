@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,24 +167,25 @@ def test_groups_are_those_of_the_images_that_the_cache_lists(folder, tmp_path):
     (tmp_path / "images.csv").write_text("split,row,path,label\n" + "".join(f"val,{n},{path},a\n" for n, path in enumerate(paths)))
     wanted = [f"t{n // 4}" for n in range(31)]
 
-    def listing(command):
-        return FeatureCache(tmp_path, replace(read_manifest(folder), command=command))
-
-    by_column = listing("lt-bench extract --data-dir DIR --dataset table --group-column track")
+    cache = FeatureCache(tmp_path, read_manifest(folder))
     rows = [f"{path},0,{track}\n" for path, track in zip(paths, wanted, strict=True)]
     for order in (["new/first.png,0,t9\n", *rows], rows[::-1]):  # a row more, and another order: rows are known by their images
         (tmp_path / "all.csv").write_text("path,label,track\n" + "".join(order))
-        assert groups_of(by_column, "val", ImageOptions(data_dir=tmp_path / "all.csv")).tolist() == wanted
+        assert groups_of(cache, "val", ImageOptions(data_dir=tmp_path / "all.csv", group_column="track")).tolist() == wanted
     (tmp_path / "all.csv").write_text("path,label,track\n" + "".join(rows[1:]))
     with pytest.raises(lt.UserError, match=r"has no row of a/0_frame\.png, an image of cache ponds"):
-        groups_of(by_column, "val", ImageOptions(data_dir=tmp_path / "all.csv"))
-    with pytest.raises(lt.UserError, match="groups of --group-column track together; name the table with --data-dir"):
-        groups_of(by_column, "val", ImageOptions())
-    by_pattern = listing("lt-bench extract --data-dir DIR --dataset folder --group-pattern '(.)_frame'")
-    assert groups_of(by_pattern, "val", ImageOptions()).tolist() == [str(n)[-1] for n in range(31)]
+        groups_of(cache, "val", ImageOptions(data_dir=tmp_path / "all.csv", group_column="track"))
+    with pytest.raises(lt.UserError, match="--group-column track: name the table that has the column with --data-dir"):
+        groups_of(cache, "val", ImageOptions(group_column="track"))
+    by_pattern = ImageOptions(group_pattern="(.)_frame")
+    assert groups_of(cache, "val", by_pattern).tolist() == [str(n)[-1] for n in range(31)]
     with pytest.raises(lt.UserError, match="lists no images"):
-        groups_of(FeatureCache(folder, by_pattern.manifest), "val", ImageOptions())
-    assert groups_of(lt.open_cache(folder), "val", ImageOptions()) is None
+        groups_of(lt.open_cache(folder), "val", by_pattern)
+    for one in (cache, lt.open_cache(folder)):  # split by image, or imported
+        assert groups_of(one, "val", ImageOptions()) is None
+    head, *lines = (tmp_path / "images.csv").read_text().splitlines()
+    (tmp_path / "images.csv").write_text("".join(f"{line},{end}\n" for line, end in zip([head, *lines], ["group", *wanted], strict=True)))
+    assert groups_of(cache, "val", ImageOptions()).tolist() == wanted  # as the cache was split
 
 
 def test_what_the_backbone_has_seen_chooses_nothing(cli, make_cache, small_cache, tmp_path):
