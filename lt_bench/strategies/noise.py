@@ -59,7 +59,7 @@ class Draws:
         for place, generator in zip(drawn, generators, strict=True):
             function(total, K, generator=generator, out=place)
         mine = drawn[:, self._rank :: self._world].unsqueeze(1)
-        return mine.expand(S, H // S, *mine.shape[2:]).reshape(like.shape).to(like.dtype)
+        return mine.expand(S, H // S, *mine.shape[2:]).reshape(like.shape).to(like.dtype).contiguous()  # may be changed in place
 
     def _streams(self, device: torch.device) -> list[torch.Generator]:
         if not self._generators:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -28,6 +29,7 @@ from lt_bench.bench.contract.subject import (
     with_empty_class,
 )
 from lt_bench.core.errors import FAILURES_OF_CODE, described
+from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies.contract import Batch, Strategy
 from lt_bench.strategies.registry import Entry
@@ -66,21 +68,27 @@ def stack(entry: Entry) -> None:
     """Heads of a stack, each with another value of one hyper-parameter, are fitted as they would be alone (stackable = True)."""
     on = problem()
     jobs = varied(entry, on)
+    alone = [fit(on, [one], torch.float64)[0] for one in jobs]
+    _require_as_alone(on, jobs, alone)
+    of_one_order = [jobs[0], replace(jobs[-1], repetition=jobs[0].repetition)]
+    _require_as_alone(on, of_one_order, [alone[0], fit(on, of_one_order[1:], torch.float64)[0]])
+
+
+def _require_as_alone(on: Problem, jobs: Sequence[HeadJob], alone: Sequence[Fitted]) -> None:
     advice = "in a stack a hyper-parameter that differs between heads is a tensor (H, 1), and parameters have a leading H (self.leading); write for that, or leave out stackable = True"
     try:
         stacked_fit = fit(on, jobs, torch.float64)[0]
     except FAILURES_OF_CODE as error:
         require(False, f"{described(error)}; {advice}")
         raise
-    for number, one in enumerate(jobs):
-        alone = fit(on, [one], torch.float64)[0]
+    for number, single in enumerate(alone):
         for name, stacked in stacked_fit.strategy.named_parameters():
-            single = tuple(dict(alone.strategy.named_parameters())[name].shape)
+            shape = tuple(dict(single.strategy.named_parameters())[name].shape)
             require(
-                tuple(stacked.shape[:1]) == (len(jobs),) and single == (1, *stacked.shape[1:]),
+                tuple(stacked.shape[:1]) == (len(jobs),) and shape == (1, *stacked.shape[1:]),
                 f"{name} has shape {tuple(stacked.shape)} in a stack of {len(jobs)} heads: {advice}",
             )
-        require_same_head(f"of head {number} fitted in a stack and alone", stacked_fit.head(number), alone.head(), on, 1e-7)
+        require_same_head(f"of head {number} fitted in a stack and alone", stacked_fit.head(number), single.head(), on, 1e-7)
 
 
 def fits(entry: Entry) -> None:
