@@ -19,7 +19,7 @@ KNOWN = {"tensorboard": (TensorBoardLogger, ("tensorboard", "tensorboardX")), "m
 
 def require_logger(name: str) -> None:
     """Raise ``UserError`` for a logger that cannot be used: no such class, or its package is not installed."""
-    if name == "csv":
+    if name in ("csv", "wandb"):
         return
     if name in KNOWN:
         packages = KNOWN[name][1]
@@ -27,7 +27,7 @@ def require_logger(name: str) -> None:
             raise UserError(f"--logger {name} needs the package {packages[0]}: pip install {packages[0]}")
     elif "." not in name:
         raise UserError(
-            f"--logger {name} is none of csv, {', '.join(KNOWN)}, nor the dotted path of a Lightning logger (package.module.Class)"
+            f"--logger {name} is none of csv, wandb, {', '.join(KNOWN)}, nor the dotted path of a Lightning logger (package.module.Class)"
         )
     else:
         _class_of(name)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -126,8 +126,21 @@ def record_of(
     health: Signs,
 ) -> RunRecord:  # fmt: skip
     """The record of one head."""
+    history = fitted.history[head]
+    return replace(
+        record_before_fit(bench, run), metrics=metrics,
+        training=TrainingInfo(
+            len(history) if run.entry.fitting == "sgd" else 0, fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history, health
+        ),
+        time=TimeInfo(fitted.seconds / len(fitted.jobs), evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
+        environment=environment(device_name(bench.device), bench.hardware.layout.world, fitted.threads, torch.are_deterministic_algorithms_enabled()),
+    )  # fmt: skip
+
+
+def record_before_fit(bench: Source, run: Planned) -> RunRecord:
+    """What the record of a run will say that does not come of the fit; nothing is measured in it."""
     manifest, entry = bench.manifest, run.entry
-    dataset, backbone, history = manifest.dataset, manifest.backbone, fitted.history[head]
+    dataset, backbone = manifest.dataset, manifest.backbone
     sizes = {split: manifest.arrays[f"{split}/labels"].shape[0] for split in manifest.views}
     return RunRecord(
         identity=Identity(**run.identity),
@@ -145,12 +158,10 @@ def record_of(
         seeds=SeedInfo(
             run.repetition, derive_seed("init", run.repetition), run.repetition, bench.varies(entry)
         ),
-        metrics=metrics,
-        training=TrainingInfo(
-            len(history) if entry.fitting == "sgd" else 0, fitted.steps, run.hyperparameters.get("batch_size"), bench.trained_parameters(fitted), history[-1]["loss"] if history else None, history, health
-        ),
-        time=TimeInfo(fitted.seconds / len(fitted.jobs), evaluate_seconds, datetime.now(UTC).isoformat(timespec="seconds")),
-        environment=environment(device_name(bench.device), bench.hardware.layout.world, fitted.threads, torch.are_deterministic_algorithms_enabled()),
+        metrics={},
+        training=TrainingInfo(0, 0, run.hyperparameters.get("batch_size"), 0, None, []),
+        time=TimeInfo(0.0, 0.0, datetime.now(UTC).isoformat(timespec="seconds")),
+        environment=environment(device_name(bench.device), bench.hardware.layout.world),
         command=run.command,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
@@ -18,8 +18,13 @@ from lt_bench.leaderboard.wandb.view import Destination, write_record
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 
+if TYPE_CHECKING:
+    from wandb import Run
 
-def log_records(records: Sequence[RunRecord], store: Store, wandb: str, project: str, other: str = "csv") -> None:
+
+def log_records(
+    records: Sequence[RunRecord], store: Store, wandb: str, project: str, other: str = "csv", live: dict[str, Run] | None = None
+) -> None:
     """Log losses, rates and metrics of every fit as CSV beside the records, and to W&B and another logger where asked.
 
     Args:
@@ -28,16 +33,23 @@ def log_records(records: Sequence[RunRecord], store: Store, wandb: str, project:
         wandb: ``off``, ``offline`` (no account, no network) or ``online``.
         project: W&B project, and experiment of the other logger.
         other: a name that ``any_logger.logger_of`` takes; a record is logged once by each.
+        live: W&B runs of fits that were followed (``live_curves``), by record id; they end here, and are taken out.
     """
     for record in records:
         logger = CSVLogger(save_dir=store.directory / "logs", name=record.identity.strategy, version=record.id)
         if not Path(logger.log_dir).exists():  # a record does not change, so neither does its log
             log_fit(logger, record)
             logger.finalize("success")
-        if other != "csv":
+        if other not in ("csv", "wandb"):
             _log_once(other, record, store, project)
         if wandb != "off":
-            write_record(record, store.arrays(record), Destination(project, None, wandb == "online", store.directory))
+            path, to = store.path(record), destination(wandb, project, store)
+            write_record(record, [path, path.with_suffix(".npz")], store.arrays(record), to, (live or {}).pop(record.id, None))
+
+
+def destination(wandb: str, project: str, store: Store) -> Destination:
+    """Where W&B runs of records go."""
+    return Destination(project, None, wandb == "online", store.directory)
 
 
 def _log_once(name: str, record: RunRecord, store: Store, project: str) -> None:

@@ -64,11 +64,12 @@ def wandb_verb(options: WandbOptions, output: Output) -> None:
         UserError: no such action, a dashboard without an entity, or anything that W&B refuses.
     """
     if options.action == "push":
-        from lt_bench.leaderboard.wandb.view import push
+        from lt_bench.leaderboard.wandb.view import push, sync_command
 
         pushed = push(options.results, options.project, options.entity, options.online, options.results, options.plots)
-        place = "online" if options.online else f"offline under {options.results / 'wandb'}"
-        output.say(f"{len(pushed.written)} W&B runs written {place}, {len(pushed.skipped)} there already")
+        place = "online" if options.online else "offline"
+        sync = f"; `{sync_command(options.results)}` sends them" if pushed.written and not options.online else ""
+        output.say(f"{len(pushed.written)} W&B runs written {place}, {len(pushed.skipped)} there already{sync}")
     elif options.action == "dashboard":
         from lt_bench.leaderboard.wandb.dashboard import dashboard
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from rich.table import Table
 from lt_bench.bench.any_logger import require_logger
 from lt_bench.bench.contract.check import check_strategy
 from lt_bench.bench.execute import require_writable
-from lt_bench.bench.loggers import log_records
+from lt_bench.bench.live_curves import LiveCurves
+from lt_bench.bench.loggers import destination, log_records
 from lt_bench.bench.options import BenchOptions, CheckOptions, RunOptions, TuneOptions, VerifyOptions
+from lt_bench.bench.options.choices import Wandb, wandb_mode
 from lt_bench.bench.requirements import check_workers, suite_path
 from lt_bench.bench.run import RunOutcome, names_of, run, without_epochs
 from lt_bench.bench.slurm import Jobs
@@ -34,7 +37,9 @@ from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.leaderboard.objective.objective import explained, objective_of
 from lt_bench.leaderboard.tables.terminal import run_table
+from lt_bench.leaderboard.wandb.view import sync_command
 from lt_bench.results.health import unhealthy, warnings_of
+from lt_bench.results.record import RunRecord
 from lt_bench.results.statement import submission_of
 from lt_bench.results.store import Store
 from lt_bench.results.verified import VERIFIED
@@ -51,16 +56,19 @@ def run_verb(options: RunOptions, output: Output) -> None:
     hardware = Hardware(options.accelerator, options.devices)
     join_process_group(hardware.layout, hardware.device)
     progress = [] if output.quiet or not is_first_process() else [FitProgress()]
-    outcome = run(options, lambda: progress)
-    if is_first_process() and outcome.records:
-        _show_run(options, outcome, output)
+    store, mode = Store(options.results), wandb_mode(options.wandb, options.logger)
+    with LiveCurves(None if mode == "off" else destination(mode, options.wandb_project, store), store.has) as live:
+        outcome = run(options, lambda: [*progress, *live.callbacks()])
+        if is_first_process() and outcome.records:
+            log_records(outcome.records, store, mode, options.wandb_project, options.logger, live.runs)
+            _show_run(options, outcome, output)
+            _show_sync(mode, outcome.records, store, output)
     outcome.checked()
     leave_process_group()
 
 
 def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     store, records = Store(options.results), outcome.records
-    log_records(records, store, options.wandb, options.wandb_project, options.logger)
     entries = [find(name) for name in dict.fromkeys(record.identity.strategy for record in records)]
     if options.best_test_epoch and without_epochs(entries):
         print(f"lt-bench: there are no epochs in {names_of(without_epochs(entries))}, and so no best test epoch", file=sys.stderr)  # noqa: T201
@@ -80,6 +88,12 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
         )
     output.say(f"records: {', '.join(str(store.path(record)) for record in records)}")
     output.data([record.to_json() for record in records] if output.json else [])
+
+
+def _show_sync(mode: Wandb, records: Sequence[RunRecord], store: Store, output: Output) -> None:
+    """How offline runs are sent."""
+    if mode == "offline" and records:
+        output.say(f"{len(records)} W&B runs offline; `{sync_command(store.directory)}` sends them")
 
 
 def tune_verb(options: TuneOptions, output: Output) -> None:
@@ -158,7 +172,9 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
         slurm = Jobs(options.slurm, options.results / "slurm", options.workers, options.accelerator, options.slurm_options)
     outcome = run_suite(suite, store, hardware, workers=options.workers, slurm=slurm, watcher=Display(quiet=output.quiet))
     if is_first_process():
-        log_records(outcome.records, store, options.wandb, options.wandb_project, options.logger)
+        mode = wandb_mode(options.wandb, options.logger)
+        log_records(outcome.records, store, mode, options.wandb_project, options.logger)
+        _show_sync(mode, outcome.records, store, output)
         for remark in outcome.remarks:
             output.note(f"lt-bench: {remark}")
         shared = outcome.workers > 1 and not slurm

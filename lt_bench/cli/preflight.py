@@ -24,6 +24,7 @@ from lt_bench.bench.options import (
     UseOptions,
     VerifyOptions,
 )
+from lt_bench.bench.options.choices import wandb_mode
 from lt_bench.bench.planning import require_grid
 from lt_bench.bench.requirements import check_seeds, check_workers, default_backbone, require_file, require_images, suite_path
 from lt_bench.bench.sources.find_cache import find_fitting
@@ -47,7 +48,7 @@ def run(options: RunOptions) -> None:
     check_seeds(options.seeds)
     layout(options.devices)
     _require_place(options.results)
-    _require_account(options.wandb)
+    _require_account(wandb_mode(options.wandb, options.logger))
     if options.mode != "head" or options.protocol != "clean":
         require_images(options.dataset, options.data_dir, options.backbone, options.weights)
         return
@@ -87,7 +88,7 @@ def bench(options: BenchOptions) -> None:
     suite_path(options.suite)
     check_workers(options.workers, layout(options.devices).world, options.slurm)
     _require_place(options.results)
-    _require_account(options.wandb)
+    _require_account(wandb_mode(options.wandb, options.logger))
 
 
 def check(options: CheckOptions) -> None:

@@ -59,7 +59,7 @@ def test_a_class_of_ones_own_gets_every_epoch_and_metric_once(cli, small_cache, 
     [
         ("my_loggers.NoLogger", "no class of Lightning's Logger"),
         ("my_loggers.Missing", "has no class 'Missing'"),
-        ("tensorbord", "none of csv, tensorboard, mlflow"),
+        ("tensorbord", "none of csv, wandb, tensorboard, mlflow"),
     ],
 )
 def test_a_logger_that_is_none_is_refused_before_anything_is_fitted(cli, small_cache, tmp_path, loggers, name, message):

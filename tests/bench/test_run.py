@@ -306,17 +306,6 @@ def test_several_caches_that_fit_are_listed(cli, make_cache, tmp_path, monkeypat
     assert "two (invented" in done.err
 
 
-def test_wandb_offline_writes_a_run_a_seed(cli, small_cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    done = cli("run", "--strategy", "los", *FAST, "--wandb", "offline", "--seeds", "0")
-    assert done.code == 0, done.err
-    (record,) = Store(tmp_path / "results").records()
-    written = [path for path in tmp_path.rglob("run-*.wandb") if not path.is_symlink()]
-    assert [path.name for path in written] == [f"run-{record.id}.wandb"]
-    assert written[0].stat().st_size > 1000
-
-
 TWO = """
 import sys
 from lt_bench.cli.main import main

@@ -1,8 +1,18 @@
 """Values that options of several verbs take."""
 
+import os
 from typing import Literal
 
 Wandb = Literal["off", "offline", "online"]
+
+
+def wandb_mode(wandb: Wandb, logger: str) -> Wandb:
+    """How W&B is logged to: as ``--wandb`` says; with ``--logger wandb`` as W&B's own WANDB_MODE says, online where it says nothing."""
+    if logger != "wandb" or wandb != "off":
+        return wandb
+    return "offline" if os.environ.get("WANDB_MODE", "online") in ("offline", "dryrun") else "online"
+
+
 Accelerator = Literal["auto", "cpu", "gpu"]
 Dtype = Literal["float16", "float32", "affine8"]
 Augment = Literal["none", "crop", "flip", "crop+flip", "crop+flip+jitter"]

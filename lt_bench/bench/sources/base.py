@@ -24,6 +24,18 @@ CPU_STACK_BYTES = 1 << 28
 GPU_STACK_BYTES = 8 << 30
 
 
+class FollowsRuns(Callback):
+    """A callback that is told, before a stack is fitted, where and of which runs its heads are.
+
+    Attributes:
+        bench: the source.
+        runs: one a head, in their order.
+    """
+
+    bench: Source
+    runs: Sequence[Planned] = ()
+
+
 class Source(ABC):
     """A place where planned runs are fitted, and their heads measured.
 
@@ -51,6 +63,14 @@ class Source(ABC):
     def stage1(self) -> Measured | None:
         """The stage-1 head of a cache on the plain training view, measured once; None where there is none, or features that change."""
         return None
+
+    def callbacks_of(self, runs: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]]) -> list[Callback]:
+        """The callbacks of the fit of a stack of these runs."""
+        ours = list(callbacks())
+        for one in ours:
+            if isinstance(one, FollowsRuns):
+                one.bench, one.runs = self, runs
+        return ours
 
     @property
     def device(self) -> torch.device:

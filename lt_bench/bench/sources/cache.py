@@ -51,7 +51,7 @@ class CacheSource(Source):
             hardware = replace(self.hardware, graphs=self.hardware.graphs and train.resident, matmul=pool[0][0][0].setting.matmul)
             stacks = [stack for _, stack in pool]
             best = [self.best_epochs(lambda: self.split("test").view("plain")) for _ in pool]
-            sent = [[*ours, *callbacks()] for ours in best]
+            sent = [[*ours, *self.callbacks_of(runs, callbacks)] for (runs, _), ours in zip(pool, best, strict=True)]
             fits = fit_heads(stacks, facts_of(self.cache), train, hardware, callbacks=sent, held_out=self.held_out)
             for (runs, _), fitted, ours in zip(pool, fits, best, strict=True):
                 for one in ours:

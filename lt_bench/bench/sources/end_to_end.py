@@ -87,7 +87,7 @@ class EndToEndSource(PixelSource):
             place = self.directory / run.id
             place.mkdir(parents=True, exist_ok=True)
             last = place / LAST
-            accompany: list[Callback] = [WholeNetwork(self.network, self.start), *callbacks()]
+            accompany: list[Callback] = [WholeNetwork(self.network, self.start), *self.callbacks_of([run], callbacks)]
             accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs, self._rows))
             job = HeadJob(run.entry, run.hyperparameters, run.repetition)
             with resumed(last) as start:

@@ -77,12 +77,15 @@ class PixelSource(Source):
         """Fit the planned runs; where BatchNorm drifts, one by one, as it drifts along the batches of a repetition."""
         if not self.drifting:
             for runs, jobs in self.stacked(planned):
-                yield runs, self.fit(jobs, "frozen", callbacks())
+                yield runs, self.fit(jobs, "frozen", self.callbacks_of(runs, callbacks))
             return
         stage1 = self.network
         for run in planned:
             self.use(copy.deepcopy(stage1))
-            yield [run], self.fit([HeadJob(run.entry, run.hyperparameters, run.repetition)], "drifting", callbacks())
+            yield (
+                [run],
+                self.fit([HeadJob(run.entry, run.hyperparameters, run.repetition)], "drifting", self.callbacks_of([run], callbacks)),
+            )
         self.use(stage1)
 
     def use(self, network: Backbone) -> None:

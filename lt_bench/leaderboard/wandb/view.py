@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.stats.statistics import cache_directory
 from lt_bench.leaderboard.tables.cells import flat_cells, usable
 from lt_bench.leaderboard.tables.columns import registered
+from lt_bench.leaderboard.tables.text import csv_text
+from lt_bench.leaderboard.wandb.artifacts import artifact_of, cache_artifact, use_artifact
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from wandb import Run
 
 LEDGER = "lt-bench-pushed.json"
-LONGEST_GROUP = 128
+LONGEST_GROUP, LONGEST_TAG = 128, 64
 PER_CLASS = ("class_accuracy", "loma_column", "rsd_column", "loma_row", "rsd_row")
 
 
@@ -94,22 +97,39 @@ def push(
         write_text(ledger_path, json.dumps(ledger, indent=1, sort_keys=True) + "\n")
         written.append(id)
 
+    caches: dict[str, RunRecord] = {}
     boards, store = leaderboard(results_dir, statistics_dir=cache_directory()).boards, Store(results_dir)
     for path in store.paths():
         data = path.read_bytes()
         record = RunRecord.from_json(json.loads(data), str(path))
-        once(record.id, hashlib.sha256(data).hexdigest(), lambda record=record: write_record(record, store.arrays(record), to))
+        caches.setdefault(record.cache.key, record)
+        files = [path, path.with_suffix(".npz")]
+        once(
+            record.id,
+            hashlib.sha256(data).hexdigest(),
+            lambda record=record, files=files: write_record(record, files, store.arrays(record), to),
+        )
     for board in boards:
         name = "board-" + hashlib.sha256(repr(board.board).encode()).hexdigest()[:16]
         content = hashlib.sha256("".join(sorted(str(row.runs.columns["id"][p]) for row in board.rows for p in row.positions)).encode())
-        once(name, content.hexdigest() + ("+plots" if plots else ""), lambda board=board, name=name: _write_board(board, name, to, plots))
+        once(
+            name,
+            content.hexdigest() + ("+plots" if plots else ""),
+            lambda board=board, name=name: _write_board(board, name, to, plots, [caches[key] for key in caches_of(board)]),
+        )
     return Pushed(tuple(written), tuple(skipped))
 
 
 def run_config(record: RunRecord) -> dict[str, Any]:
-    """Identifying fields of a run, for W&B's filters and groups; `board` and `row` are those of the leaderboard, and nothing is averaged over either."""
-    row = row_of(record)
-    return asdict(record.identity) | {
+    """Identifying fields of a run, flat, for W&B's filters and groups; `board` and `row` are those of the leaderboard, and nothing is averaged over either."""
+    # Board and row are of the identity alone, and of a fit that has begun nothing is measured yet.
+    row = row_of(replace(record, metrics={"test": {"accuracy": 0.0, "macro_accuracy": 0.0}}))
+    identity = asdict(record.identity)
+    hyperparameters = identity.pop("hyperparameters")
+    return {
+        **identity,
+        **{f"hyper_{name}": value for name, value in hyperparameters.items()},
+        **{f"environment_{name}": value for name, value in record.environment.items()},
         "board": row.board.slug,
         "row": row.name,
         "family": record.strategy.family,
@@ -119,7 +139,6 @@ def run_config(record: RunRecord) -> dict[str, Any]:
         "split_hash": record.dataset.split_hash,
         "backbone": record.backbone.name,
         "varies": record.seeds.varies,
-        "environment": record.environment,
         "command": record.command,
     }
 
@@ -132,24 +151,45 @@ def run_summary(record: RunRecord) -> dict[str, float]:
     return metrics | {"time/fit_s": record.time.fit_s, "time/evaluate_s": record.time.evaluate_s}
 
 
-def write_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], to: Destination) -> None:
-    """One W&B run of a record: the course of the fit, every metric, and the per-class values of the test view as a table and as curves over class size.
+def start_record(record: RunRecord, to: Destination, *, live: bool = False) -> Run:
+    """Begin the W&B run of a record, of which nothing needs to be measured yet; it stays beside other runs of the process.
 
     Args:
-        record: the run; its row of the leaderboard is the W&B group, its data set the job type.
+        record: the run; its row of the leaderboard is the W&B group.
+        to: where to.
+        live: it is fitted meanwhile, so W&B logs what the machine does.
+
+    Raises:
+        UserError: W&B refuses (no account, no network).
+    """
+    config = run_config(record)
+    tags = [record.strategy.family, record.tuning.kind, record.identity.protocol, record.identity.mode, record.dataset.name[:LONGEST_TAG]]
+    return _start(to, record.id, f"{config['row']}, seed {record.identity.seed}", config["row"], "fit", config, tags, live)
+
+
+def write_record(
+    record: RunRecord, files: Sequence[Path], arrays: Mapping[str, NDArray[Any]], to: Destination, live: Run | None = None
+) -> None:
+    """One W&B run of a record: the course of the fit, every metric, the per-class values of the test view as a table and as curves over class size, the record as an artifact made of its cache's.
+
+    Args:
+        record: the run.
+        files: those of the record.
         arrays: those stored with it.
         to: where to.
+        live: its W&B run, which has the course already; it ends here.
 
     Raises:
         UserError: W&B refuses (no account, no network).
     """
     import wandb
 
-    config = run_config(record)
-    tags = [record.strategy.family, record.tuning.kind, record.identity.protocol, record.identity.mode]
-    run = _start(to, record.id, f"{config['row']}, seed {record.identity.seed}", config["row"], record.dataset.name, config, tags)
-    for entry in record.training.history:
-        run.log({f"fit/{key}": value for key, value in entry.items() if key != "epoch" and value is not None}, step=int(entry["epoch"]))
+    run = live or start_record(record, to)
+    for entry in record.training.history if live is None else ():
+        run.log(
+            {f"fit/{key}": value for key, value in entry.items() if key != "epoch" and value is not None} | {"epoch": entry["epoch"]},
+            step=int(entry["epoch"]),
+        )
     counts = np.asarray(record.dataset.train_counts)
     per_class = wandb.Table(columns=["class", "train_count", *PER_CLASS])
     for k in np.argsort(-counts, kind="stable"):
@@ -159,21 +199,31 @@ def write_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], to: Dest
     }
     run.log({"per_class": per_class, **curves})
     run.summary.update(run_summary(record))
+    use_artifact(run, cache_artifact(record))
+    run.log_artifact(artifact_of(f"record-{record.id}", "record", files, {"row": run.config["row"], "board": run.config["board"]}))
     run.finish()
 
 
-def _write_board(ranking: BoardRows, id: str, to: Destination, plots: bool) -> None:  # noqa: A002
+def _write_board(ranking: BoardRows, id: str, to: Destination, plots: bool, caches: Sequence[RunRecord]) -> None:  # noqa: A002
+    """A board as a W&B run: its table, its plots, and the table as an artifact made of the board's caches."""
     import wandb
 
     from lt_bench.leaderboard.plots.draw import draw_board
 
-    run = _start(to, id, f"leaderboard/{ranking.title}", "leaderboard", ranking.board.dataset, asdict(ranking.board), ["leaderboard"])
+    config = asdict(ranking.board) | {"board": ranking.board.slug}
+    run = _start(to, id, f"leaderboard/{ranking.title}", "leaderboard", "leaderboard", config, ["leaderboard"])
     names, data = table(ranking)
     run.log({"leaderboard": wandb.Table(columns=names, data=data)})
     with temporary_directory() as folder:
         for drawn in draw_board(ranking, Path(folder)) if plots else ():
             run.log({f"plots/{drawn.name}": wandb.Image(str(drawn.png), caption=drawn.caption)})
-    run.finish()
+        for record in caches:
+            use_artifact(run, cache_artifact(record))
+        artifact = artifact_of(f"leaderboard-{id}", "leaderboard", [], asdict(ranking.board))
+        with artifact.new_file("leaderboard.csv") as file:
+            file.write(csv_text([names, *data]))
+        run.log_artifact(artifact)
+        run.finish()
 
 
 def table(ranking: BoardRows) -> tuple[list[str | int], list[Any]]:
@@ -182,17 +232,36 @@ def table(ranking: BoardRows) -> tuple[list[str | int], list[Any]]:
     return ["row", *names], [[row.label, *line] for row, line in zip(ranking.rows, lines, strict=True)]
 
 
+def sync_command(directory: Path) -> str:
+    """The command that sends the offline runs below a directory."""
+    return f"wandb sync {shlex.quote(str(directory / 'wandb'))}/offline-run-*"
+
+
+def caches_of(board: BoardRows) -> list[str]:
+    """Keys of the caches of a board."""
+    return sorted({str(row.runs.columns["cache_key"][position]) for row in board.rows for position in row.positions})
+
+
 def _cut(group: str) -> str:
     """A group's name of at most 128 letters, which is what W&B takes; a longer one ends in its hash."""
     return group if len(group) <= LONGEST_GROUP else f"{group[: LONGEST_GROUP - 9]}-{hashlib.sha256(group.encode()).hexdigest()[:8]}"
 
 
-def _start(to: Destination, id: str, name: str, group: str, job_type: str, config: dict[str, Any], tags: list[str]) -> Run:  # noqa: A002
+def _start(
+    to: Destination,
+    id: str,  # noqa: A002
+    name: str,
+    group: str,
+    job_type: str,
+    config: dict[str, Any],
+    tags: list[str],
+    live: bool = False,
+) -> Run:
     import wandb
     import wandb.errors
 
     to.directory.mkdir(parents=True, exist_ok=True)
-    settings = wandb.Settings(console="off", silent=True, save_code=False, disable_git=True, x_disable_stats=True, x_disable_meta=True)
+    settings = wandb.Settings(console="off", silent=True, save_code=False, disable_git=True, x_disable_stats=not live, x_disable_meta=True)
     try:
         return wandb.init(
             project=to.project,
@@ -206,6 +275,7 @@ def _start(to: Destination, id: str, name: str, group: str, job_type: str, confi
             dir=to.directory.resolve(),  # W&B's service process may have started in another folder
             mode="online" if to.online else "offline",
             resume="allow" if to.online else None,
+            reinit="create_new",
             settings=settings,
         )
     except (wandb.errors.Error, OSError) as error:

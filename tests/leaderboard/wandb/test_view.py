@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import struct
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
-from wandb.proto import wandb_internal_pb2
+from wandb_files import artifacts, items, messages
 
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import boards, row_of
@@ -22,25 +20,10 @@ from lt_bench.leaderboard.wandb.view import LEDGER, _cut, push, table
 from lt_bench.results.store import Store
 
 
-def messages(path: Path):
-    """The protobuf records of a .wandb file: LevelDB's log format after a 7-byte header, in blocks of 32 KiB."""
-    data, position, parts = path.read_bytes(), 7, b""
-    while position + 7 <= len(data):
-        if (room := 32768 - position % 32768) < 7:
-            position += room
-            continue
-        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
-        parts += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            parts = b""
-            yield record
-
-
-def items(updates):
-    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in updates}
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    """Where W&B puts the files of artifacts until they are sent."""
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
 
 
 def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
@@ -53,11 +36,13 @@ def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
     for record in Store(results).records():
         found = list(messages(files[record.id]))
         run = next(message.run for message in found if message.WhichOneof("record_type") == "run")
-        assert (run.run_id, run.project, run.run_group, run.job_type) == (record.id, "p", row_of(record).name, record.dataset.name)
-        assert list(run.tags) == [record.strategy.family, "official", "clean", "head"]
+        assert (run.run_id, run.project, run.run_group, run.job_type) == (record.id, "p", row_of(record).name, "fit")
+        assert list(run.tags) == [record.strategy.family, "official", "clean", "head", record.dataset.name]
         config = items(run.config.update)
-        assert config["hyperparameters"] == record.identity.hyperparameters
-        assert config["cache_key"] == record.cache.key
+        assert {name: config[f"hyper_{name}"] for name in record.identity.hyperparameters} == record.identity.hyperparameters
+        assert not any(isinstance(value, dict) for name, value in config.items() if name != "_wandb")  # flat
+        assert (config["cache_key"], config["environment_torch"]) == (record.cache.key, record.environment["torch"])
+        assert artifacts(found) == [(f"cache-{record.cache.key}", "cache", True), (f"record-{record.id}", "record", False)]
         summary = {}
         for message in found:
             if message.WhichOneof("record_type") == "summary":
@@ -89,6 +74,10 @@ def test_a_board_has_its_table_and_its_plots(results, tmp_path, monkeypatch):
     assert {line[0]: line[position] for line in stored["data"]} == pytest.approx(
         {row.label: row.estimate("test/accuracy").mean for row in found.rows}
     )
+    (file,) = board.glob("*.wandb")
+    made_of, table_of = artifacts(messages(file))
+    assert (made_of[0], made_of[1:]) == (f"cache-{found.rows[0].runs.columns['cache_key'][0]}", ("cache", True))
+    assert table_of[1:] == ("leaderboard", False)
     pictures = list(board.glob("files/media/images/plots/*.png"))
     assert {path.name.partition("_0_")[0].partition("_")[0] for path in pictures} == {"accuracy", "difference", "norms"}
 
