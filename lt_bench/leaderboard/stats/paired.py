@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from lt_bench.leaderboard.stats.design import Columns, Design
-from lt_bench.leaderboard.stats.seed_noise import SeedNoise, seed_noise
+from lt_bench.leaderboard.stats.seed_noise import SeedNoise, seed_noise, shared_noise
 
 LEVEL = 0.05
 POWER_FACTOR = 1.959964 + 0.841621  # normal quantiles: two-sided 5 % and power 80 %
@@ -63,11 +63,14 @@ def compare_all(outcomes: Sequence[NDArray], seeds: Sequence[list[int] | None], 
         members[None if has is None else tuple(has)].append(row)
     groups = [_Group(rows, None if has is None else list(has), [outcomes[row] for row in rows], design) for has, rows in members.items()]
     degrees = design.degrees([group.mean(list(range(group.outcomes.shape[1]))) for group in groups])
+    shared = shared_noise([values for group in groups if group.seeds is not None and len(group.seeds) > 1 for values in group.values])
     difference, variance, scatter = (np.zeros((R, R)) for _ in range(3))
     for position, first in enumerate(groups):
         for second in groups[position:]:
             found = (
-                _paired(first, second, degrees) if covers_seeds(first.seeds, second.seeds) else _unpaired(first, second, expected, degrees)
+                _paired(first, second, degrees, shared)
+                if covers_seeds(first.seeds, second.seeds)
+                else _unpaired(first, second, expected, degrees)
             )
             at, back = np.ix_(first.rows, second.rows), np.ix_(second.rows, first.rows)
             difference[back], difference[at] = -found.difference.T, found.difference
@@ -121,7 +124,8 @@ def covers_seeds(first: list[int] | None, second: list[int] | None) -> bool:
     return (first is None and second is None) or len(compared_seeds(first, second)) > 1
 
 
-def _paired(first: _Group, second: _Group, degrees: float) -> _Variance:
+def _paired(first: _Group, second: _Group, degrees: float, shared: tuple[float, float]) -> _Variance:
+    """Rows whose comparison runs over seeds, with the variance over seeds of their differences drawn toward that of the board (Smyth 2004), since few seeds tell it badly."""
     seeds = compared_seeds(first.seeds, second.seeds)
     at, other = first.places(seeds), second.places(seeds)
     S = len(at)
@@ -132,10 +136,13 @@ def _paired(first: _Group, second: _Group, degrees: float) -> _Variance:
         pairs = zip(at, other, strict=True)
         of_seeds = sum(_squared_distances(first.of_seed(one), second.of_seed(two), first.design.parts) for one, two in pairs)
         chance = np.maximum(of_seeds - S * variance, 0.0) / (S * (S - 1))
-        over_seeds = by_seed.var(2, ddof=1) / S
+        usual, more_degrees = shared
+        trained = (first.seeds is not None) + (second.seeds is not None)
+        own = S - 1 + more_degrees
+        over_seeds = ((S - 1) * by_seed.var(2, ddof=1) + more_degrees * trained * usual) / own / S
         more = over_seeds > chance
         variance = variance + np.where(more, over_seeds - chance, 0.0)
-        scatter = scatter + np.where(more, over_seeds**2 / (S - 1) + chance**2 / ((S - 1) * degrees), 0.0)
+        scatter = scatter + np.where(more, over_seeds**2 / own + chance**2 / ((S - 1) * degrees), 0.0)
     return _Variance(by_seed.mean(2), variance, scatter)
 
 

@@ -46,3 +46,26 @@ def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
     if scatter > 0:
         degrees = min(degrees, max(2 * mean**2 / scatter, 1.0))
     return SeedNoise(mean, float(np.average([row.residual for row in rows], weights=weights)), degrees)
+
+
+def shared_noise(values: list[NDArray[np.float64]]) -> tuple[float, float]:
+    """Variance over seeds that the rows of a board have in common, and the degrees of freedom that it adds to those of a pair.
+
+    Variances of rows scatter by chance, with ``2 / degrees`` of their squared mean, and because rows differ. What is left without chance says how much a row has in common with the others:
+    ``2 / rest`` degrees of freedom (Smyth 2004), at most those of all rows but two. None where there are no more rows than two.
+
+    Args:
+        values: the objective of each row with several seeds, (S,) each.
+    """
+    if len(values) < 3:
+        return 0.0, 0.0
+    degrees = np.array([len(row) - 1.0 for row in values])
+    variances = np.array([row.var(ddof=1) for row in values])
+    mean = float(np.average(variances, weights=degrees))
+    most = float(np.sort(degrees)[:-2].sum())
+    if mean == 0:
+        return 0.0, most
+    scatter = float(np.average((variances / mean - 1) ** 2, weights=degrees)) * len(values) / (len(values) - 1)
+    chance = float(np.average(2 / degrees, weights=degrees))
+    rest = max(scatter - chance, 0.0) / (1 + chance)
+    return mean, min(most, 2 / rest) if rest else most
