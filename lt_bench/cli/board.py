@@ -36,6 +36,7 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
         objective=options.objective,
         test_priors=options.test_priors,
         selection=selection,
+        against=options.against,
     )
     written = board.write(options.out, formats, full=options.full)
     board.show(output.console)

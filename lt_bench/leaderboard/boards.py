@@ -56,12 +56,17 @@ class Standing:
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """A row's share of its board's statistics: standing (None for a control), intervals over test images of its objective, of its difference to the best row, and of its accuracy on many, medium and few."""
+    """A row's share of its board's statistics: standing (None for a control), intervals over test images of its objective, of its difference to the best row, and of its accuracy on many, medium and few.
+
+    `over_classes` and `behind_classes` are intervals over classes: of its objective, and of its difference to the best row; None where there are none.
+    """
 
     standing: Standing | None
     interval: tuple[float, float]
     behind: tuple[float, float] | None
     groups: dict[str, tuple[float, float]]
+    over_classes: tuple[float, float] | None = None
+    behind_classes: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, order=True)

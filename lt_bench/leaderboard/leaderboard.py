@@ -20,14 +20,15 @@ from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.leaderboard.objective.tails import check_prior
 from lt_bench.leaderboard.page.page import page
 from lt_bench.leaderboard.stats.across import across
+from lt_bench.leaderboard.stats.effects import Effects, effects
 from lt_bench.leaderboard.stats.ranking import ranked
 from lt_bench.leaderboard.tables.against import published_csv, published_markdown
 from lt_bench.leaderboard.tables.cells import usable, with_values
 from lt_bench.leaderboard.tables.columns import Column, leading, registered, with_priors
 from lt_bench.leaderboard.tables.latex import latex_table
 from lt_bench.leaderboard.tables.selection import Selection
-from lt_bench.leaderboard.tables.terminal import board_table
-from lt_bench.leaderboard.tables.text import across_table, csv_table, markdown_table
+from lt_bench.leaderboard.tables.terminal import board_table, plain_table
+from lt_bench.leaderboard.tables.text import across_table, csv_table, effects_table, markdown_table
 
 if TYPE_CHECKING:
     import pandas
@@ -51,6 +52,7 @@ class Leaderboard:
         statistics_dir: where statistics are stored between calls; None: nowhere.
         objective: that rows are ranked by, as of `leaderboard.objective.objective.objective_of`.
         selection: which rows and columns tables and figures show, and how; the page and the published numbers have all.
+        against: the row that others are compared with over boards, as of `leaderboard.stats.effects.effects`.
     """
 
     runs: Runs
@@ -59,6 +61,12 @@ class Leaderboard:
     statistics_dir: Path | None = None
     objective: str | None = None
     selection: Selection = field(default_factory=Selection)
+    against: str | None = None
+
+    @cached_property
+    def effects(self) -> list[Effects]:
+        """Differences to one row over boards that differ in their backbones. Raises as ``stats.effects.effects``."""
+        return effects(self.boards, self.against) if self.runs.has_arrays else []
 
     @cached_property
     def boards(self) -> list[BoardRows]:
@@ -82,7 +90,7 @@ class Leaderboard:
     def markdown(self) -> str:
         """`LEADERBOARD.md`: one section a board, then wins and mean ranks."""
         sections = [markdown_table(ranking, self._main(ranking)) for ranking in self.shown]
-        return "\n".join([_INTRO, *sections, *(across_table(result) for result in across(self.shown))])
+        return "\n".join([_INTRO, *sections, *map(across_table, across(self.shown)), *map(effects_table, self.effects)])
 
     @property
     def csv(self) -> str:
@@ -105,6 +113,8 @@ class Leaderboard:
         """Print every board."""
         for ranking in self.shown:
             console.print(board_table(ranking, self._main(ranking), console.width))
+        for result in self.effects if self.against is not None else ():
+            console.print(plain_table(f"Over {len(result.boards)} boards", result.head, result.lines, result.note))
 
     def write(self, directory: Path | str, formats: Iterable[str] = TABLES, *, full: bool = False) -> list[Path]:
         """Write files and return their paths; the same records give the same bytes.
@@ -180,6 +190,7 @@ def leaderboard(
     objective: str | None = None,
     test_priors: Iterable[str] = (),
     selection: Selection | None = None,
+    against: str | None = None,
 ) -> Leaderboard:
     """The leaderboard of a directory of records, or of records in memory: runs of `lt_bench.fit`, records with their arrays, or records alone (without statistics).
 
@@ -191,6 +202,7 @@ def leaderboard(
         objective: as of `leaderboard.objective.objective.objective_of`.
         test_priors: more columns: accuracies at these priors, `forward:50`, `backward:50` (any imbalance) or files.
         selection: which rows and columns are shown, and how, as of `Leaderboard`.
+        against: as of `Leaderboard`.
 
     Raises:
         UserError: no records, a damaged one, two of the same run, an unknown column module, or no objective.
@@ -201,4 +213,6 @@ def leaderboard(
         check_prior(prior, "--test-priors")
     runs = load_records(records) if isinstance(records, str | Path) else from_records(records)
     shown = selection or Selection()
-    return Leaderboard(runs, with_priors(registered(columns), priors), statistics and runs.has_arrays, statistics_dir, objective, shown)
+    return Leaderboard(
+        runs, with_priors(registered(columns), priors), statistics and runs.has_arrays, statistics_dir, objective, shown, against
+    )

@@ -26,6 +26,7 @@ class LeaderboardOptions:
         digits: of percentages and other figures, behind the point
         interval: what intervals in tables run over: head seeds, test images, or none
         full: LaTeX with float, caption and label, not the bare tabular
+        against: label of the row that others are compared with over boards of one split, whose backbones and classes count as samples (default: joint, in Markdown)
         statistics: rank groups and intervals over test images, from the stored predictions (kept between calls)
     """
 
@@ -41,6 +42,7 @@ class LeaderboardOptions:
     digits: int | None = None
     interval: Literal["seeds", "images", "none"] = "seeds"
     full: bool = False
+    against: str | None = None
     statistics: bool = True
 
 

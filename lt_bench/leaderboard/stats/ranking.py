@@ -17,7 +17,15 @@ def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
     statistics = board_statistics(ranking, directory)
     standings = [*statistics.standings, *[None] * (len(ranking.rows) - ranking.ranked)]
     groups = [{name: ends[row] for name, ends in statistics.groups.items()} for row in range(len(ranking.rows))]
-    values = zip(standings, statistics.intervals, [None, *statistics.behind[1:]], groups, strict=True)
+    values = zip(
+        standings,
+        statistics.intervals,
+        [None, *statistics.behind[1:]],
+        groups,
+        statistics.over_classes,
+        [None, *statistics.behind_classes[1:]],
+        strict=True,
+    )
     rows = [replace(row, statistics=RowStatistics(*of_row), computed={}) for row, of_row in zip(ranking.rows, values, strict=True)]
     return replace(ranking, rows=rows, resolvable=statistics.resolvable, pairs=statistics.pairs)
 

@@ -95,6 +95,20 @@ def objective_intervals(
     return weighted_interval(worth.mean(1, keepdims=True), counts.sum(keepdims=True), np.ones(1), effect)
 
 
+def over_classes(accuracy: NDArray[np.float64], weights: NDArray[np.float64]) -> list[tuple[float, float] | None]:
+    """95 % t interval of each row's weighted mean of class accuracies (R, K), classes as the sample: what other classes would give. None of fewer than two classes.
+
+    Its variance is ``C / (C - 1) sum_k w_k^2 (a_k - mean)^2`` over the C classes with weight (K,); of equal weights that of a mean.
+    """
+    within = weights > 0
+    C, w = int(within.sum()), weights[within] / weights.sum()
+    if C < 2:
+        return [None] * len(accuracy)
+    mean = accuracy[:, within] @ w
+    half = stdtrit(C - 1, 1 - _TAIL) * np.sqrt(C / (C - 1) * ((accuracy[:, within] - mean[:, None]) ** 2) @ w**2)
+    return list(zip((mean - half).tolist(), (mean + half).tolist(), strict=True))
+
+
 def student_intervals(worth: NDArray[np.float64], design: Design) -> Ends:
     """95 % Student t interval of each row's weighted mean (R,) of what images are worth (R, N), over images in the strata of a design."""
     apart = design.deviations(lambda part: worth[:, part])

@@ -23,7 +23,7 @@ from lt_bench.leaderboard.stats.groups import holm, standings
 from lt_bench.leaderboard.stats.kept import kept_or_computed
 from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, compare_all
 from lt_bench.leaderboard.stats.seed_noise import pooled_noise, seed_noise
-from lt_bench.leaderboard.stats.shares import group_intervals, objective_intervals, student_intervals
+from lt_bench.leaderboard.stats.shares import group_intervals, objective_intervals, over_classes, student_intervals
 
 ROUNDING = 1e-6
 """Largest difference of a recorded accuracy from that of the predictions: metrics are computed in float32."""
@@ -34,13 +34,15 @@ class BoardStatistics:
     """Statistics of a board's R rows, in the order of the board; `standings` are those of its ranked rows, which come first.
 
     `intervals[r]`: 95 % interval of row r's objective over test images. `behind[r]`: interval of row r minus the best row. `groups[name][r]`: interval over test images of its accuracy on many, medium or few,
-    without groups that have no test images. `resolvable`: the smallest difference found with 80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested.
+    without groups that have no test images. `over_classes[r]` and `behind_classes[r]`: those over classes, for accuracies. `resolvable`: the smallest difference found with 80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested.
     `pairs`: every two rows. Fractions, or costs.
     """
 
     intervals: list[tuple[float, float]]
     behind: list[tuple[float, float]]
     groups: dict[str, list[tuple[float, float]]]
+    over_classes: list[tuple[float, float] | None]
+    behind_classes: list[tuple[float, float] | None]
     standings: list[Standing]
     resolvable: float | None
     pairs: Pairs = field(compare=False)
@@ -97,7 +99,9 @@ def compute(ranking: BoardRows) -> BoardStatistics:
     intervals = objective_intervals(worth, accuracy, counts, objective, design)
     behind = student_intervals(worth - worth[:1], design)
     places = standings(table.better(lower=objective.lower)[: ranking.ranked, : ranking.ranked])
-    return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), places, resolvable, table)
+    weights = np.zeros(len(counts)) if objective.lower else objective.class_weights(counts)
+    classes = [over_classes(one, weights) for one in (accuracy, accuracy - accuracy[:1])]
+    return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), *classes, places, resolvable, table)
 
 
 def class_accuracy(predictions: NDArray[np.integer], labels: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -142,6 +146,7 @@ def _from_json(data: Mapping[str, Any]) -> BoardStatistics:
         intervals=[(low, high) for low, high in data["intervals"]],
         behind=[(low, high) for low, high in data["behind"]],
         groups={name: [(low, high) for low, high in ends] for name, ends in data["groups"].items()},
+        **{name: [None if ends is None else (ends[0], ends[1]) for ends in data[name]] for name in ("over_classes", "behind_classes")},
         standings=[Standing(**standing) for standing in data["standings"]],
         resolvable=data["resolvable"],
         pairs=Pairs.from_json(data["pairs"], len(data["intervals"])),

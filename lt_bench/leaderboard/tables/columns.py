@@ -228,6 +228,14 @@ def _behind(row: Row) -> str | None:
     return None if row.statistics is None else ends_text(row.statistics.behind, row.objective)
 
 
+def _over_classes(row: Row) -> str | None:
+    return None if row.statistics is None else ends_text(row.statistics.over_classes, row.objective)
+
+
+def _behind_over_classes(row: Row) -> str | None:
+    return None if row.statistics is None else ends_text(row.statistics.behind_classes, row.objective)
+
+
 def _group_over_images(name: str) -> Callable[[Row], str | None]:
     return lambda row: None if row.statistics is None else ends_text(row.statistics.groups.get(name))
 
@@ -242,6 +250,8 @@ for _column in (
     Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %"),
     Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % interval of the objective over test images", main=False),
     Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired t interval of the difference to the best row in the objective, over test images", main=False),
+    Column("over_classes", "Over classes", _over_classes, None, "text", 0, "95 % interval of the objective over classes: other classes of their kind would move it so far", main=False),
+    Column("behind_over_classes", "Minus best, over classes", _behind_over_classes, None, "text", 0, "95 % paired interval of the difference to the best row in the objective, over classes", main=False),
     Column("many", "Many", _metric("test/many"), "higher", "percent", about="mean accuracy of classes with more than 100 training images, %"),
     Column("medium", "Medium", _metric("test/medium"), "higher", "percent", about="mean accuracy of classes with 20 to 100 training images, %"),
     Column("few", "Few", _metric("test/few"), "higher", "percent", about="mean accuracy of classes with fewer than 20 training images, %"),

@@ -51,6 +51,16 @@ def board_table(ranking: BoardRows, columns: tuple[Column, ...], width: int | No
     return table
 
 
+def plain_table(title: str, head: list[str], lines: Iterable[list[str]], caption: str) -> Table:
+    """A table of texts, the first column names."""
+    table = _table(title, caption)
+    for position, name in enumerate(head):
+        table.add_column(printable(name), justify="right" if position else "left")
+    for line in lines:
+        table.add_row(*(Text(printable(text)) for text in line))
+    return table
+
+
 def run_table(records: Iterable[Measured], width: int | None = None) -> Table:
     """The records of one run (any strategies and seeds): a line for each seed, then mean and 95 % interval; the first columns that fit into ``width``."""
     rankings = boards(from_records(records))

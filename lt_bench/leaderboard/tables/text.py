@@ -12,6 +12,7 @@ from lt_bench.core.names import spreadsheet_text
 from lt_bench.core.provenance import combined
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
 from lt_bench.leaderboard.stats.across import ACROSS, Across
+from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.tables.cells import flat_cells, legend, notes, scale, table_cells
 from lt_bench.leaderboard.tables.columns import Column, published_citation
 
@@ -55,6 +56,13 @@ def across_table(result: Across) -> str:
     return f"## Across boards\n\n{' '.join(filter(None, (ACROSS, escape(result.duplicates))))}\n\n{table}\n" + (
         f"\nLeft out:\n\n{missing}\n" if missing else ""
     )
+
+
+def effects_table(result: Effects) -> str:
+    """Differences to one row over boards as a Markdown section."""
+    lines = ([escape(text) for text in line] for line in result.lines)
+    table = markdown_lines([escape(text) for text in result.head], [":--", *["--:"] * (len(result.head) - 1)], lines)
+    return f"## Differences over boards\n\n{escape(result.note)}\n\n{table}\n"
 
 
 def markdown_lines(head: list[str], align: list[str], lines: Iterable[list[str]]) -> str:

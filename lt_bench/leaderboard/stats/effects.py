@@ -1,0 +1,131 @@
+"""Differences to one row over boards, with backbones and classes as samples: what holds of other ones of their kind."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.stats.across import across
+
+UNTRAINED = "joint"
+"""The row that others are compared with where none is named: the stage-1 head as it is."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mean difference of a row to the reference over boards, and half-widths of its 95 % intervals: over boards, over classes, over both; infinite for one board.
+
+    `by_board` has the difference on each. In points.
+    """
+
+    label: str
+    mean: float
+    boards: float
+    classes: float
+    both: float
+    by_board: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first."""
+
+    reference: str
+    boards: tuple[str, ...]
+    classes: int
+    rows: tuple[Effect, ...]
+
+    @property
+    def head(self) -> list[str]:
+        """The titles of `lines`."""
+        return ["Strategy", "Mean", "± boards", "± classes", "± both", *self.boards]
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """A line of texts for each row."""
+        halves = [[f"{half:.2f}" if math.isfinite(half) else "?" for half in (row.boards, row.classes, row.both)] for row in self.rows]
+        return [
+            [row.label, f"{row.mean:+.2f}", *half, *(f"{one:+.2f}" for one in row.by_board)]
+            for row, half in zip(self.rows, halves, strict=True)
+        ]
+
+    @property
+    def note(self) -> str:
+        """What the figures are."""
+        return (
+            f"Macro accuracy minus that of {self.reference}, points; half-widths of 95 % intervals with {len(self.boards)} boards, {self.classes} classes, or both as random samples. "
+            "Over both is for a claim on other backbones and classes of these kinds; of two or three boards it is wide, as it should be."
+        )
+
+
+def random_effects(differences: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """Mean of differences (B, K) of boards and classes, and half-widths of its 95 % intervals over boards, over classes, and over both.
+
+    Over both it is the crossed layout with random boards and classes: ``variance = (MS_b + MS_k - MS_e) / (B K)``, no part of it below that of boards or classes alone, with degrees of freedom by
+    Satterthwaite over its parts (Dorfman, Berbaum and Metz 1992; as `paired`). Infinite where there is one board or class.
+    """
+    B, K = differences.shape
+    mean, of_boards, of_classes = float(differences.mean()), differences.mean(1), differences.mean(0)
+    parts = [(float(one.var(ddof=1)) / len(one), len(one) - 1) if len(one) > 1 else (math.inf, 1) for one in (of_boards, of_classes)]
+    if B < 2 or K < 2:
+        return mean, *(_half(*part) for part in parts), math.inf
+    rest = differences - of_boards[:, None] - of_classes[None] + mean
+    chance = float((rest**2).sum()) / ((B - 1) * (K - 1)) / (B * K)
+    (boards, b), (classes, k) = parts
+    variance = max(boards + classes - chance, boards, classes)
+    scatter = boards**2 / b + classes**2 / k
+    return mean, _half(boards, b), _half(classes, k), _half(variance, variance**2 / scatter if scatter else 1.0)
+
+
+def _half(variance: float, degrees: float) -> float:
+    return float(stdtrit(degrees, 0.975)) * math.sqrt(variance) if math.isfinite(variance) else math.inf
+
+
+def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list[Effects]:
+    """One comparison for each split, protocol and mode with several boards, over the rows that are on all of them, each once on a board; none where `joint` is not there and no reference is named.
+
+    Args:
+        rankings: the boards.
+        reference: label of the row that others are compared with.
+
+    Raises:
+        UserError: the reference that is named is on none of these boards, or there are none.
+    """
+    alike: dict[tuple[str, ...], list[BoardRows]] = defaultdict(list)
+    for ranking in rankings:
+        board = ranking.board
+        alike[board.dataset, board.split_hash, board.protocol, board.mode].append(ranking)
+    compared = [result for group in alike.values() if len(group) > 1 for result in across(group)]
+    against = reference or UNTRAINED
+    results = []
+    for result in compared:
+        by_label = dict(zip(result.labels, result.rows, strict=True))
+        if against in by_label:
+            accuracy = {label: np.stack([_class_accuracy(row) for row in rows]) for label, rows in by_label.items()}
+            of_rows = [_effect(label, 100 * (one - accuracy[against])) for label, one in accuracy.items() if label != against]
+            K = int(np.isfinite(accuracy[against]).all(0).sum())
+            results.append(Effects(against, result.boards, K, tuple(sorted(of_rows, key=lambda row: (-row.mean, row.label)))))
+    if reference is not None and not results:
+        known = sorted({label for result in compared for label in result.labels})
+        raise UserError(
+            f"--against {reference}: " + (f"not on several boards of one split; there are {', '.join(known)}" if known else "no two boards share their images and classes")
+        )  # fmt: skip
+    return results
+
+
+def _effect(label: str, differences: NDArray[np.float64]) -> Effect:
+    known = differences[:, np.isfinite(differences).all(0)]
+    return Effect(label, *random_effects(known), tuple(known.mean(1).tolist()))
+
+
+def _class_accuracy(row: Row) -> NDArray[np.float64]:
+    """(K,) on test, mean over seeds; NaN for a class without images."""
+    return np.mean([row.runs.array(int(position), "test/class_accuracy") for position in row.positions], axis=0)

@@ -1,0 +1,69 @@
+"""Differences over boards with backbones and classes as samples, and intervals over classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.leaderboard import leaderboard
+from lt_bench.leaderboard.stats.effects import random_effects
+from lt_bench.leaderboard.stats.shares import over_classes
+
+
+def test_over_one_kind_of_unit_it_is_the_t_interval():
+    differences = np.random.default_rng(0).normal(1, 1, (4, 9))
+    mean, boards, classes, both = random_effects(differences)
+    for values, half in ((differences.mean(1), boards), (differences.mean(0), classes)):
+        wanted = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+        assert (mean - half, mean + half) == pytest.approx(wanted)
+    assert both >= max(boards, classes) * 0.9
+    assert random_effects(differences[:1])[1] == random_effects(differences[:1])[3] == np.inf
+
+
+@pytest.mark.parametrize(("of_board", "of_class"), [(0.0, 1.0), (0.7, 1.0), (1.0, 0.0), (0.0, 0.0)])
+def test_the_interval_over_both_covers(of_board, of_class):
+    """Over new boards and new classes; an interval over classes alone misses where boards differ."""
+    rng = np.random.default_rng(1)
+    trials, covered, by_classes = 1000, 0, 0
+    for _ in range(trials):
+        effect = of_board * rng.standard_normal((4, 1)) + of_class * rng.standard_normal((1, 30)) + 2 * rng.standard_normal((4, 30))
+        mean, _, classes, both = random_effects(effect)
+        covered, by_classes = covered + (abs(mean) < both), by_classes + (abs(mean) < classes)
+    assert covered / trials > 0.94
+    if of_board == 1.0:
+        assert by_classes / trials < 0.9
+
+
+def test_over_classes_by_hand():
+    accuracy = np.array([[0.2, 0.4, 0.9, 0.5]])
+    weights = np.array([2.0, 2.0, 2.0, 0.0])
+    wanted = stats.t.interval(0.95, 2, accuracy[0, :3].mean(), stats.sem(accuracy[0, :3]))
+    assert over_classes(accuracy, weights)[0] == pytest.approx(wanted)
+    assert over_classes(accuracy, np.array([1.0, 0, 0, 0])) == [None]
+
+
+def test_boards_of_one_split_are_compared_with_the_named_row(builder):
+    records = []
+    for key, gain in (("cache-a", 0.4), ("cache-b", 0.8), ("cache-c", 0.6)):
+        of_board = replace(builder, cache_key=key)
+        records += [of_board.make(name, seed, skill) for name, skill in (("joint", 0.0), ("los", gain), ("crt", 0.1)) for seed in (0, 1)]
+    board = leaderboard(records, against="joint")
+    (result,) = board.effects
+    by_label = {row.label: row for row in result.rows}
+    assert set(by_label) == {"los", "crt"}
+    means = {(row.text("strategy"), row.board.cache_key): row.score.mean for one in board.boards for row in one.rows}
+    wanted = [100 * (means["los", key] - means["joint", key]) for key in ("cache-a", "cache-b", "cache-c")]
+    assert by_label["los"].by_board == pytest.approx(wanted)
+    assert by_label["los"].boards == pytest.approx(stats.t.ppf(0.975, 2) * stats.sem(wanted))
+    assert "## Differences over boards" in board.markdown
+    assert f"| los | {np.mean(wanted):+.2f} |" in board.markdown
+    frame = leaderboard(records).frame
+    assert frame["over_classes"].str.contains(" to ").all()
+    with pytest.raises(UserError, match="--against nothing: not on several boards"):
+        _ = leaderboard(records, against="nothing").markdown
+    with pytest.raises(UserError, match="no two boards share"):
+        _ = leaderboard(records[:6], against="joint").markdown
