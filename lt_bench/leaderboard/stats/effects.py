@@ -75,11 +75,11 @@ def random_effects(differences: NDArray[np.float64]) -> tuple[float, float, floa
     B, K = differences.shape
     mean, of_boards, of_classes = float(differences.mean()), differences.mean(1), differences.mean(0)
     parts = [(float(one.var(ddof=1)) / len(one), len(one) - 1) if len(one) > 1 else (math.inf, 1) for one in (of_boards, of_classes)]
+    (boards, b), (classes, k) = parts
     if B < 2 or K < 2:
-        return mean, *(_half(*part) for part in parts), math.inf
+        return mean, _half(boards, b), _half(classes, k), math.inf
     rest = differences - of_boards[:, None] - of_classes[None] + mean
     chance = float((rest**2).sum()) / ((B - 1) * (K - 1)) / (B * K)
-    (boards, b), (classes, k) = parts
     variance = max(boards + classes - chance, boards, classes)
     scatter = boards**2 / b + classes**2 / k
     return mean, _half(boards, b), _half(classes, k), _half(variance, variance**2 / scatter if scatter else 1.0)

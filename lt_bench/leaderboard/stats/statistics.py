@@ -100,8 +100,8 @@ def compute(ranking: BoardRows) -> BoardStatistics:
     behind = student_intervals(worth - worth[:1], design)
     places = standings(table.better(lower=objective.lower)[: ranking.ranked, : ranking.ranked])
     weights = np.zeros(len(counts)) if objective.lower else objective.class_weights(counts)
-    classes = [over_classes(one, weights) for one in (accuracy, accuracy - accuracy[:1])]
-    return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), *classes, places, resolvable, table)
+    over, behind_over = (over_classes(one, weights) for one in (accuracy, accuracy - accuracy[:1]))
+    return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), over, behind_over, places, resolvable, table)
 
 
 def class_accuracy(predictions: NDArray[np.integer], labels: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.float64]:
