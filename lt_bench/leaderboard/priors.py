@@ -37,18 +37,19 @@ def at_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
 
 
 def _weighted(row: Row, prior: NDArray[np.float64]) -> Estimate | None:
-    arrays = row.computed.get("class accuracies") or _class_accuracies(row)
+    arrays = class_accuracies(row)
     if not arrays:
         return None
-    row.computed["class accuracies"] = arrays
     weights = Objective("prior", prior=prior).class_weights(arrays[0][1].astype(np.int64))
     return seed_interval(np.array([weights[weights > 0] @ accuracy[weights > 0] for accuracy, _ in arrays]), row.varies)
 
 
-def _class_accuracies(row: Row) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Accuracy and test images of each class (K,), for each seed; nothing where a seed has none."""
-    both = [
-        [row.runs.find_array(int(position), f"test/{name}") for name in ("class_accuracy", "class_total")] for position in row.positions
-    ]
-    arrays = [(accuracy, total) for accuracy, total in both if accuracy is not None and total is not None]
-    return arrays if len(arrays) == len(both) else []
+def class_accuracies(row: Row) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Accuracy and test images of each class (K,), for each seed; nothing where a seed has none. Read once."""
+    if "class accuracies" not in row.computed:
+        both = [
+            [row.runs.find_array(int(position), f"test/{name}") for name in ("class_accuracy", "class_total")] for position in row.positions
+        ]
+        arrays = [(accuracy, total) for accuracy, total in both if accuracy is not None and total is not None]
+        row.computed["class accuracies"] = arrays if len(arrays) == len(both) else []
+    return row.computed["class accuracies"]

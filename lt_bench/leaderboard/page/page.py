@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from lt_bench.leaderboard.boards import Board, BoardRows, Row
-from lt_bench.leaderboard.intervals import objective_text
+from lt_bench.leaderboard.intervals import ends_text, objective_text
+from lt_bench.leaderboard.page.by_class import add_classes, add_priors, outer_ends
 from lt_bench.leaderboard.published.published import for_dataset
-from lt_bench.leaderboard.stats.across import ACROSS, across
+from lt_bench.leaderboard.stats.across import ACROSS, Across, across
 from lt_bench.leaderboard.stats.ranking import LETTERED
+from lt_bench.leaderboard.stats.shares import GROUPS
 from lt_bench.leaderboard.tables.against import about, beside_table
 from lt_bench.leaderboard.tables.cells import MISSING, Cell, fixed, notes, number, table_cells, usable
 from lt_bench.leaderboard.tables.columns import Column, leading, published_citation
@@ -42,16 +42,7 @@ def page(rankings: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[
     """
     data = {
         "boards": [_board(board, usable(board, columns), (plots or {}).get(board.board, ())) for board in rankings],
-        "across": [
-            {
-                "note": " ".join(
-                    filter(None, (ACROSS, result.duplicates, "Left out: " + "; ".join(result.missing) if result.missing else ""))
-                ),
-                "columns": result.head,
-                "rows": result.lines,
-            }
-            for result in across(rankings)
-        ],
+        "across": [_across(result) for result in across(rankings)],
         "besideNote": about(),
     }
     # "<" cannot end the script element from within a string
@@ -60,11 +51,35 @@ def page(rankings: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[
     html = files.joinpath("page.html").read_text(encoding="utf-8")
     for mark, content in (
         ("/*CSS*/", files.joinpath("page.css").read_text(encoding="utf-8")),
-        ("/*JS*/", "".join(files.joinpath(name).read_text(encoding="utf-8") for name in ("choice.js", "page.js"))),
+        (
+            "/*JS*/",
+            "".join(
+                files.joinpath(name).read_text(encoding="utf-8")
+                for name in ("choice.js", "priors.js", "classes.js", "boards.js", "page.js")
+            ),
+        ),
         ("/*DATA*/", text),
     ):
         html = html.replace(mark, content, 1)
     return html
+
+
+def _across(result: Across) -> dict[str, Any]:
+    """Rows that are on every board: mean place, wins, and for each board place and interval; `slugs` are the boards."""
+    note = " ".join(filter(None, (ACROSS, result.duplicates, "Left out: " + "; ".join(result.missing) if result.missing else "")))
+    lines = [
+        [*line[:3], *([place, _interval(row)] for place, row in zip(line[3:], rows, strict=True))]
+        for line, rows in zip(result.lines, result.rows, strict=True)
+    ]
+    return {"note": note, "columns": result.head, "rows": lines, "slugs": [row.board.slug for row in result.rows[0]] if result.rows else []}
+
+
+def _interval(row: Row) -> str:
+    """The objective with its interval over test images, else over seeds."""
+    score = row.score
+    seeds = None if score.low is None or score.high is None else (score.low, score.high)
+    ends = ends_text(seeds if row.statistics is None else row.statistics.interval, row.objective)
+    return objective_text(score.mean, row.objective) + (f" ({ends})" if ends else "")
 
 
 def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tuple[Path, str]]) -> dict[str, Any]:
@@ -72,16 +87,23 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
     cells = table_cells(ranking, columns)
     rows = [_row(row, columns, line) for row, line in zip(ranking.rows, cells, strict=True)]
     ends = [end for row in rows for end in (row["mean"], *(row["images"] or ()), *(row["seeds"] or ()))]
+    priors = {} if ranking.objective.lower else add_priors(ranking, columns, rows)
     return {
         "slug": board.slug,
-        "title": ranking.title,
+        "short": ranking.short,
+        "under": ", ".join([board.protocol, *([] if board.mode == "head" else [board.mode]), f"by {ranking.objective.text}"]),
         "dataset": ranking.task,
         "setting": ranking.title.removeprefix(f"{ranking.task}, "),
         "chips": _chips(ranking),
         "stage1": first.text("stage1"),
         "summary": _summary(ranking),
         "notes": [note.replace(LETTERED, "") for note in notes(ranking, columns)],
-        "scale": _scale(ends),
+        "scale": outer_ends(ends),
+        "bars": {
+            column.key: outer_ends([number(line[at].value) for line in cells]) for at, column in enumerate(columns) if column.key in GROUPS
+        },
+        "priors": priors,
+        "classes": add_classes(ranking, rows),
         "pairs": _pairs(ranking),
         "lead": leading(ranking.objective),
         "factor": 1 if ranking.objective.lower else 100,
@@ -100,13 +122,6 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
             for path, caption in plots
         ],
     }
-
-
-def _scale(ends: list[float]) -> tuple[float, float]:
-    """Ends of the scale that intervals are drawn on: those of the values within one and a half times the quartiles' range, so that one row far away flattens no other."""
-    first, third = np.quantile(ends, [0.25, 0.75])
-    near = [end for end in ends if first - 1.5 * (third - first) <= end <= third + 1.5 * (third - first)]
-    return min(near), max(near)
 
 
 def _pairs(ranking: BoardRows) -> list[list[list[float | int | None]]] | None:

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.leaderboard import FORMATS, leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
-from lt_bench.leaderboard.page.page import _links, _scale, page
+from lt_bench.leaderboard.objective.tails import tail_prior
+from lt_bench.leaderboard.page.by_class import outer_ends
+from lt_bench.leaderboard.page.page import _links, page
 from lt_bench.leaderboard.plots.draw import PLOTS
+from lt_bench.leaderboard.priors import class_accuracies
 from lt_bench.leaderboard.tables.columns import registered
 from lt_bench.results.store import Store
 
@@ -79,8 +84,9 @@ def test_text_from_records_cannot_end_the_script(builder):
 
 
 def test_one_row_far_away_flattens_no_other():
-    assert _scale([0.4, 0.41, 0.42, 0.43, 0.44, 0.18]) == (0.4, 0.44)
-    assert _scale([0.4, 0.44]) == (0.4, 0.44)
+    assert outer_ends([0.4, 0.41, 0.42, 0.43, 0.44, 0.18]) == (0.4, 0.44)
+    assert outer_ends([0.4, 0.44]) == (0.4, 0.44)
+    assert outer_ends([0.5, float("nan"), 0.5]) == (0.5, 0.5)
 
 
 def test_pairs_links_and_places_without_letters(results):
@@ -96,3 +102,40 @@ def test_pairs_links_and_places_without_letters(results):
     paper, code = _links(row)
     assert paper == ("paper", "https://www.semanticscholar.org/search?q=Sun%20et%20al.%2C%20Title%2C%20ICLR%202025")
     assert code == ("code bilibili/LOS", "https://github.com/bilibili/LOS")
+
+
+def test_classes_priors_and_boards(results):
+    """What the page has of single classes, of other test sets and of rows on every board is what the board's rows say."""
+    found = leaderboard(results).boards
+    data = read_data(page(found, registered()))
+    for board, wanted in zip(data["boards"], found, strict=True):
+        assert board["classes"]["names"] == list(wanted.rows[0].split.class_names)
+        assert board["classes"]["train"] == wanted.rows[0].split.train_counts.tolist()
+        assert board["classes"]["test"] == [20] * 10
+        assert set(board["classes"]["groups"]) == {"many", "medium", "few"}
+        assert list(board["priors"]) == ["macro_accuracy", "forward_50", "forward_10", "backward_50", "backward_10"]
+        for row, of in zip(board["rows"], wanted.rows, strict=True):
+            accuracy = np.frombuffer(base64.b64decode(row["classes"]), "<u2") / 10_000
+            assert accuracy == pytest.approx(np.mean([one for one, _ in class_accuracies(of)], axis=0), abs=5e-5)
+            for way in ("forward", "backward"):
+                expected = tail_prior(of.split.train_counts, 50, backward=way == "backward") @ accuracy
+                assert row["priors"][f"{way}_50"][0] == pytest.approx(expected, abs=1e-4)
+                assert row["priors"][f"{way}_50"][1] < expected < row["priors"][f"{way}_50"][2]
+    (across,) = data["across"]  # the board of the other protocol is compared with none
+    assert across["slugs"] == [board["slug"] for board in data["boards"][:2]]
+    (label, _, _, (place, interval), _), *_ = across["rows"]
+    (best,) = [row for row in data["boards"][0]["rows"] if row["label"] == label]
+    assert (place, label) == ("1", "los")
+    assert interval == f"{100 * best['mean']:.2f} % ({100 * best['images'][0]:.2f} to {100 * best['images'][1]:.2f})"
+
+
+def test_a_class_without_test_images_has_no_accuracy(builder):
+    record, arrays = builder.make()
+    kept = arrays["test_labels"] != 3
+    arrays |= {name: arrays[name][kept] for name in ("test_labels", "test_predictions", "test_true_probability")}
+    arrays["test/class_accuracy"][3], arrays["test/class_total"][3] = np.nan, 0
+    hits = arrays["test_labels"] == arrays["test_predictions"]
+    record.metrics["test"]["accuracy"] = float(hits.mean())
+    (board,) = read_data(page(leaderboard([(record, arrays)], statistics=False).boards, registered()))["boards"]
+    assert np.frombuffer(base64.b64decode(board["rows"][0]["classes"]), "<u2")[3] == 65_535
+    assert board["classes"]["test"][3] == 0

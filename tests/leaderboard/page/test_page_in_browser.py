@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import picture
+from benchmarks.page import violations
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.results.store import Store
 
@@ -134,6 +136,100 @@ def test_what_is_shown_is_downloaded(opened):
     lines = list(csv.reader(Path(download.value.path()).read_text().splitlines()))
     assert lines[0][:3] == ["Strategy", "Rank", "Accuracy"]
     assert [line[0] for line in lines[1:]] == ["tau_norm (tuned)"]
+
+
+def test_a_test_prior_ranks_anew(opened):
+    opened.locator("#prior").select_option(label="Backward 50")
+    assert numbers(opened, "Backward") == sorted(numbers(opened, "Backward"), reverse=True)
+    assert opened.locator(f"{ROWS} td:nth-child(2)").all_inner_texts() == [str(place) for place in range(1, 6)]
+    shown = names(opened)
+    assert "intervals over seeds, no tests" in opened.locator("#count").inner_text()
+    assert "prior=backward_50" in opened.url
+    opened.reload()
+    assert names(opened) == shown
+    opened.locator("#prior").select_option(label="as ranked")
+    assert "prior" not in opened.url
+    assert "95 % over test images" in opened.locator("svg.interval title").first.text_content()
+
+
+def test_classes_are_sorted_found_and_compared(opened):
+    body = "#byclass tbody tr"
+    opened.locator("#classes summary").click()
+    assert opened.locator(body).count() == 10
+    assert opened.locator(f"{body}:first-child td").all_text_contents()[:3] == ["class 0", "many", "500"]
+    for label in ("compare los", "compare ce"):
+        opened.get_by_label(label, exact=True).check()
+    heads = opened.locator("#byclass th").all_text_contents()
+    assert heads[4:] == ["los", "ce", "Difference"]
+    opened.locator("#byclass th button", has_text="Difference").click()
+    apart = [float(text) for text in opened.locator(f"{body} td:last-child").all_text_contents()]
+    assert apart == sorted(apart, reverse=True)
+    one, other, difference = map(float, opened.locator(f"{body}:first-child td").all_text_contents()[4:])
+    assert difference == pytest.approx(one - other, abs=0.11)
+    opened.locator("#class").fill("few")
+    shown = opened.locator(body).all_text_contents()
+    assert len(shown) == 3
+    opened.reload()
+    assert opened.locator(body).all_text_contents() == shown
+    assert opened.locator("#byclass th[aria-sort=descending]").text_content() == "Difference"
+
+
+def test_boards_have_an_index_that_opens_them(opened):
+    entries = opened.locator("#boards button.board")
+    assert entries.count() == 3
+    opened.locator("#across tbody tr").first.wait_for()
+    common = [line.split("\t")[0] for line in opened.locator("#across tbody tr").all_inner_texts()]
+    assert sorted(common) == ["balanced_softmax", "ce", "joint", "los", "tau_norm (tuned)"]
+    assert entries.first.get_attribute("aria-current") == "true"
+    assert opened.locator("#boards th").all_text_contents()[4:] == common
+    entries.first.focus()
+    opened.keyboard.press("ArrowDown")
+    opened.keyboard.press("Enter")
+    assert "cifar10_lt" in opened.locator("#identity").inner_text()
+    assert opened.evaluate("document.activeElement.getAttribute('aria-current')") == "true"  # the entry keeps the focus
+    opened.locator("#across button.board").first.click()
+    assert "cifar100_lt" in opened.locator("#identity").inner_text()
+
+
+FOCUSED = """() => {
+  const one = document.activeElement;
+  if (one === document.body) return null;
+  const look = getComputedStyle(one);
+  return [one.id || one.className || one.textContent.slice(0, 30), look.outlineStyle !== "none" && parseFloat(look.outlineWidth) > 0];
+}"""
+
+
+def test_everything_is_reached_by_tab_and_shows_its_focus(opened):
+    opened.locator("#choice summary").focus()
+    opened.keyboard.press("Enter")
+    opened.keyboard.press("Tab")
+    opened.keyboard.press("Escape")
+    assert opened.evaluate("[document.getElementById('choice').open, document.activeElement.textContent]") == [False, "Choose columns"]
+    opened.reload()
+    reached = []
+    for _ in range(90):
+        opened.keyboard.press("Tab")
+        focused = opened.evaluate(FOCUSED)
+        if focused is None:
+            break
+        reached.append(focused)
+    wanted = {"theme", "board", "dataset", "protocol", "prior", "filter", "all", "download", "measured", "pick", "name", "enlarge"}
+    assert wanted - {name for name, _ in reached} == set()
+    assert [name for name, visible in reached if not visible] == []
+    opened.locator("#measured button.name").first.focus()
+    opened.keyboard.press("ArrowDown")
+    assert opened.evaluate("document.activeElement.textContent") == names(opened)[1].replace("\n", "")
+    opened.locator("#measured th button").first.focus()
+    opened.keyboard.press("ArrowRight")
+    assert opened.evaluate("document.activeElement.textContent") == "Rank"
+
+
+AXE = os.environ.get("LT_BENCH_AXE", "")
+
+
+@pytest.mark.skipif(not AXE, reason="LT_BENCH_AXE does not name axe.min.js of axe-core: npm pack axe-core")
+def test_axe_finds_nothing(browser, html):
+    assert violations(browser, html, Path(AXE).read_text(encoding="utf-8")) == []
 
 
 CONTRASTS = """() => {

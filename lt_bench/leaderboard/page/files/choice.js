@@ -3,7 +3,10 @@
 
 function shownColumns(board) {
   const all = board.columns.map((column, index) => ({ column, index }));
-  return all.filter(({ column }) => (state.columns ? state.columns.includes(column.key) : byId("all").checked || column.main));
+  const first = lead(board);
+  const shown = all.filter(({ column }) => column.key === prior(board) || (state.columns ? state.columns.includes(column.key) : byId("all").checked || column.main));
+  const order = ({ column }) => (column.key === "rank" ? 0 : column.key === first ? 1 : 2);
+  return prior(board) ? shown.sort((a, b) => order(a) - order(b)) : shown;
 }
 
 function choices(board) {
@@ -37,14 +40,15 @@ function pick(row) {
 function compare(board, shown) {
   const rows = board.rows.map((row, place) => ({ row, place })).filter(({ row }) => state.compared.includes(row.label));
   if (rows.length < 2) return byId("compare").replaceChildren();
-  const lines = shown.map(({ column, index }) => [column.title, ...rows.map(({ row }) => row.cells[index].t)]);
+  const lines = shown.map(({ column, index }) => [column.title, ...rows.map(({ row }) => cellText(row, index, board))]);
   const said = [];
   rows.forEach((first, i) => rows.slice(i + 1).forEach((second) => said.push(make("li", {}, difference(board, first, second)))));
-  byId("compare").replaceChildren(make("h2", {}, "Compared"), make("ul", { class: "soft" }, ...said), grid(["", ...rows.map(({ row }) => row.label)], lines));
+  byId("compare").replaceChildren(make("h2", {}, "Compared"), make("ul", { class: "soft" }, ...said), grid("Rows compared", ["Figure", ...rows.map(({ row }) => row.label)], lines));
 }
 
 function difference(board, first, second) {
   const names = first.row.label + " minus " + second.row.label + ": ";
+  if (prior(board)) return names + (100 * (score(first.row, board).mean - score(second.row, board).mean)).toFixed(2) + " points at this test prior, without a test.";
   if (!board.pairs) return names + "no paired test here; lt-bench leaderboard --rows shows both.";
   const [mean, half, apart] = board.pairs[first.place][second.place - first.place - 1];
   const text = (value) => (board.factor * value).toFixed(board.factor > 1 ? 2 : 4);
@@ -57,7 +61,7 @@ function download() {
   const board = data.boards[state.board];
   const shown = shownColumns(board);
   const quoted = (text) => '"' + (/^[=@]|^[+-](?![\d.])/.test(text) ? "'" : "") + text.replaceAll('"', '""') + '"';
-  const lines = [["Strategy", ...shown.map(({ column }) => column.title)], ...sorted(board).map((row) => [row.label, ...shown.map(({ index }) => row.cells[index].t)])];
+  const lines = [["Strategy", ...shown.map(({ column }) => column.title)], ...sorted(board).map((row) => [row.label, ...shown.map(({ index }) => cellText(row, index, board))])];
   const file = new Blob([lines.map((line) => line.map(quoted).join(",")).join("\n") + "\n"], { type: "text/csv" });
   const link = make("a", { href: URL.createObjectURL(file), download: board.slug + ".csv" });
   link.click();
@@ -71,6 +75,9 @@ function remember() {
   if (byId("filter").value) said.set("filter", byId("filter").value);
   if (state.columns) said.set("columns", state.columns.join(","));
   else if (byId("all").checked) said.set("columns", "all");
+  if (prior(board)) said.set("prior", state.prior);
+  if (byId("classes").open) said.set("classes", state.classSort ? (state.classSort.descending ? "-" : "") + state.classSort.key : "");
+  if (byId("class").value) said.set("class", byId("class").value);
   state.compared.forEach((label) => said.append("compare", label));
   history.replaceState(null, "", "#" + board.slug + (String(said) ? "?" + said : ""));
 }
@@ -85,6 +92,11 @@ function recall() {
   byId("all").checked = said.get("columns") === "all";
   const columns = (said.get("columns") || "").split(",").filter((one) => keys.includes(one));
   state.columns = columns.length ? columns : null;
+  state.prior = said.get("prior");
+  const [, up, sort] = /^(-?)(.*)$/.exec(said.get("classes") || "");
+  state.classSort = sort ? { key: sort, descending: up === "-" } : null;
+  byId("classes").open = said.has("classes");
+  byId("class").value = said.get("class") || "";
   state.recalled = { sort: key === "label" ? -1 : keys.includes(key) ? keys.indexOf(key) : null, descending: minus === "-", compared: said.getAll("compare").slice(-3) };
   choose(index);
 }

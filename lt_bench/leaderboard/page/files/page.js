@@ -1,6 +1,6 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const state = { board: 0, sort: null, descending: true, open: new Set(), columns: null, compared: [] };
+const state = { board: 0, sort: null, descending: true, open: new Set(), columns: null, compared: [], prior: null, classSort: null, allClasses: false };
 const MISSING = "–";
 
 function make(tag, attributes, ...children) {
@@ -28,16 +28,20 @@ function titled(text) {
 
 // The objective on the board's common scale, beyond whose ends a triangle points: pale bar over test images, dark line over seeds, dot at the mean, dashed line at the untouched stage-1 head.
 function interval(row, board) {
-  const [low, high] = board.scale;
+  const [low, high] = scale(board);
+  const { mean, seeds, images } = score(row, board);
+  const untouched = baseline(board);
   const at = (value) => (5 + 150 * Math.min(1, Math.max(0, (value - low) / (high - low || 1)))).toFixed(1);
   const svg = drawn("svg", { class: "interval", viewBox: "0 0 160 20", role: "img" });
-  svg.append(titled("pale: 95 % over test images; line: 95 % over seeds" + (board.baseline === null ? "" : "; dashed: the untouched stage-1 head")));
-  if (board.baseline !== null) svg.append(drawn("line", { class: "baseline", x1: at(board.baseline), x2: at(board.baseline), y1: 0, y2: 20 }));
-  if (row.images) svg.append(drawn("line", { class: "images", x1: at(row.images[0]), x2: at(row.images[1]), y1: 10, y2: 10 }));
-  if (row.seeds) svg.append(drawn("line", { class: "seeds", x1: at(row.seeds[0]), x2: at(row.seeds[1]), y1: 10, y2: 10 }));
-  if (row.mean < low) svg.append(drawn("path", { class: "beyond", d: "M9 4 L1 10 L9 16 Z" }));
-  else if (row.mean > high) svg.append(drawn("path", { class: "beyond", d: "M151 4 L159 10 L151 16 Z" }));
-  else svg.append(drawn("circle", { cx: at(row.mean), cy: 10, r: 4.5 }));
+  const text = (value) => (board.factor * value).toFixed(board.factor > 1 ? 3 : 5);
+  const ends = (name, pair) => (pair ? "; 95 % over " + name + " " + text(pair[0]) + " to " + text(pair[1]) : "");
+  svg.append(titled("mean " + text(mean) + ends("test images (pale)", images) + ends("seeds (dark)", seeds) + (untouched === null ? "" : "; dashed: the untouched stage-1 head, " + text(untouched))));
+  if (untouched !== null) svg.append(drawn("line", { class: "baseline", x1: at(untouched), x2: at(untouched), y1: 0, y2: 20 }));
+  if (images) svg.append(drawn("line", { class: "images", x1: at(images[0]), x2: at(images[1]), y1: 10, y2: 10 }));
+  if (seeds) svg.append(drawn("line", { class: "seeds", x1: at(seeds[0]), x2: at(seeds[1]), y1: 10, y2: 10 }));
+  if (mean < low) svg.append(drawn("path", { class: "beyond", d: "M9 4 L1 10 L9 16 Z" }));
+  else if (mean > high) svg.append(drawn("path", { class: "beyond", d: "M151 4 L159 10 L151 16 Z" }));
+  else svg.append(drawn("circle", { cx: at(mean), cy: 10, r: 4.5 }));
   return svg;
 }
 
@@ -57,14 +61,22 @@ function breakable(text) {
   return text.split("_").flatMap((part, index) => (index ? ["_", make("wbr"), part] : [part]));
 }
 
+// The exact figure of a cell, for the pointer.
+function exact(cell, column) {
+  if (cell.s || cell.v === null) return cell.s || null;
+  const [, half] = cell.t.split(" ± ");
+  return column.title + ": " + (column.style === "percent" ? (100 * cell.v).toFixed(4) : String(cell.v)) + (half ? " ± " + half : "");
+}
+
 function cellNode(row, index, column, board) {
   const cell = row.cells[index];
-  const [value, spread] = cell.t.split(" ± ");
+  const [value, spread] = cellText(row, index, board).split(" ± ");
   const kind = cell.p === 1 ? "best" : cell.p === 2 ? "second" : "";
-  const bar = ["many", "medium", "few"].includes(column.key) && cell.v !== null;
-  const classes = [column.style === "text" ? "text" : "", column.phone ? "" : "secondary", bar ? "bar" : column.key === board.lead ? "" : "minor"].join(" ").trim();
-  const node = make("td", { class: classes || null, title: cell.s || null, style: bar ? "--share:" + cell.v.toFixed(3) : null });
-  if (column.key === "rank" && row.standing) return node.append(rank(row, board)), node;
+  const ends = cell.v === null ? null : board.bars[column.key];
+  const classes = [column.style === "text" ? "text" : "", column.phone || column.key === lead(board) ? "" : "secondary", ends ? "bar" : column.key === lead(board) ? "" : "minor"].join(" ").trim();
+  const share = ends ? Math.min(1, Math.max(0.03, (cell.v - ends[0]) / (ends[1] - ends[0] || 1))) : 0;
+  const node = make("td", { class: classes || null, title: exact(cell, column), style: ends ? "--share:" + share.toFixed(3) : null });
+  if (column.key === "rank" && row.standing && !prior(board)) return node.append(rank(row, board)), node;
   node.append(make("span", { class: kind || null }, value));
   if (spread) node.append(make("span", { class: "pm" }, " ± " + spread));
   return node;
@@ -102,7 +114,7 @@ function commandLine(text) {
 
 function sorted(board) {
   const needle = byId("filter").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = board.rows.filter((row) => needle.every((word) => row.search.includes(word)));
+  const rows = ranked(board).filter((row) => needle.every((word) => row.search.includes(word)));
   if (state.sort === null) return rows;
   const sign = state.descending ? -1 : 1;
   const key = (row) => (state.sort === -1 ? row.label : row.cells[state.sort].v ?? (board.columns[state.sort].style === "text" ? row.cells[state.sort].t : null));
@@ -113,18 +125,22 @@ function sorted(board) {
   });
 }
 
+// A heading that sorts; `descending` is null where another one does.
+function sortable(title, about, classes, descending, sort) {
+  const order = descending === null ? null : descending ? "descending" : "ascending";
+  return make("th", { class: classes || null, scope: "col", title: about || null, "aria-sort": order }, make("button", { type: "button", onclick: sort }, title));
+}
+
 function header(board, index, title, about, classes) {
   const active = state.sort === index;
-  const sort = () => {
+  const position = header.count++;
+  return sortable(title, about, classes, active ? state.descending : null, () => {
     const lower = index === -1 || board.columns[index].style === "text" || board.columns[index].better === "lower";
     state.descending = active ? !state.descending : !lower;
     state.sort = index;
     table();
     byId("measured").querySelectorAll("th button")[position].focus();
-  };
-  const node = make("th", { class: classes || null, scope: "col", title: about || null, "aria-sort": active ? (state.descending ? "descending" : "ascending") : null }, make("button", { type: "button", onclick: sort }, title));
-  const position = header.count++;
-  return node;
+  });
 }
 
 function table() {
@@ -134,10 +150,10 @@ function table() {
   header.count = 0;
   const head = make("tr", {}, header(board, -1, "Strategy", "", ""));
   for (const { column, index } of shown) {
-    const classes = [column.style === "text" ? "text" : "", column.phone ? "" : "secondary"].join(" ").trim();
+    const classes = [column.style === "text" ? "text" : "", column.phone || column.key === lead(board) ? "" : "secondary"].join(" ").trim();
     head.append(header(board, index, column.title, column.about, classes));
-    if (column.key === board.lead) {
-      const ends = board.scale.map((end) => make("span", {}, (board.factor * end).toFixed(board.factor > 1 ? 1 : 3)));
+    if (column.key === lead(board)) {
+      const ends = scale(board).map((end) => make("span", {}, (board.factor * end).toFixed(board.factor > 1 ? 1 : 3)));
       head.append(make("th", { class: "text", scope: "col", title: "95 % intervals on one scale: pale over test images, dark over seeds" }, make("span", { class: "ends" }, ends[0], make("span", {}, "95 %"), ends[1])));
     }
   }
@@ -156,7 +172,7 @@ function table() {
     line.append(make("td", {}, pick(row), name, row.tag ? make("span", { class: "pill" }, row.tag) : null, row.rest ? make("span", { class: "pm" }, " " + row.rest) : null));
     for (const { column, index } of shown) {
       line.append(cellNode(row, index, column, board));
-      if (column.key === board.lead) line.append(make("td", { class: "text" }, interval(row, board)));
+      if (column.key === lead(board)) line.append(make("td", { class: "text" }, interval(row, board)));
     }
     body.append(line);
     if (open) body.append(detail(row, board, head.children.length));
@@ -165,22 +181,25 @@ function table() {
   byId("measured").replaceChildren(make("table", { class: everything || state.columns ? "everything" : null }, make("thead", {}, head), body));
   byId("measured").scrollLeft = before;
   compare(board, shown);
+  classes();
   remember();
-  byId("count").textContent = rows.length + " of " + board.rows.length + " rows. Click a row for its details, a heading to sort." + (board.rows[0].standing ? " A blue edge: may be the best. Tick two or three rows to compare them." : "") + (everything ? "" : " All columns show every interval.");
+  byId("count").textContent = rows.length + " of " + board.rows.length + " rows. Click a row for its details, a heading to sort." + (prior(board) ? " Ranked at the test prior " + board.priors[state.prior].title + " from class accuracies, by means: intervals over seeds, no tests." : "") + (board.rows[0].standing ? " A blue edge: may be the best. Tick two or three rows to compare them." : "") + (everything ? "" : " All columns show every interval.");
 }
 
-// Columns of numbers stand at the right, long texts wrap.
-function grid(columns, rows) {
-  const numeric = columns.map((_, index) => index > 0 && rows.every((cells) => /^[+\d.,–†±\s-]*( to [\d.]+)?$/.test(cells[index])));
-  const long = columns.map((_, index) => rows.some((cells) => cells[index].length > 60));
+// Columns of numbers stand at the right, long texts wrap; a cell is a text, a node, or a text with a smaller one.
+function grid(name, columns, rows) {
+  const text = (cell) => (Array.isArray(cell) ? text(cell[0]) : cell instanceof Node ? cell.textContent : cell);
+  const numeric = columns.map((_, index) => index > 0 && rows.every((cells) => /^[+\d.,–†±\s-]*( to [\d.]+)?$/.test(text(cells[index]))));
+  const long = columns.map((_, index) => index > 0 && rows.some((cells) => text(cells[index]).length > 60));
   const kind = (index) => (numeric[index] ? null : long[index] ? "text wrap" : "text");
-  const head = make("tr", {}, ...columns.map((name, index) => make("th", { class: kind(index), scope: "col" }, name)));
-  const body = rows.map((cells) => make("tr", {}, ...cells.map((text, index) => make("td", { class: kind(index) }, text))));
-  return make("div", { class: "scroll tall" }, make("table", { class: "everything" }, make("thead", {}, head), make("tbody", {}, ...body)));
+  const head = make("tr", {}, ...columns.map((title, index) => make("th", { class: kind(index), scope: "col" }, title)));
+  const content = (cell) => (Array.isArray(cell) ? [cell[0], make("span", { class: "under" }, cell[1])] : [cell]);
+  const body = rows.map((cells) => make("tr", {}, ...cells.map((cell, index) => make("td", { class: kind(index) }, ...content(cell)))));
+  return make("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": name }, make("table", { class: "everything" }, make("thead", {}, head), make("tbody", {}, ...body)));
 }
 
 function plain(title, note, columns, rows) {
-  return [make("h2", {}, title), make("p", { class: "soft" }, note), grid(columns, rows)];
+  return [make("h2", {}, title), make("p", { class: "soft" }, note), grid(title, columns, rows)];
 }
 
 // Several panels side by side need the whole width.
@@ -213,9 +232,8 @@ function show() {
     ...(board.plots.length ? [make("h2", {}, "Plots")] : []),
     make("div", { class: "figures" }, ...board.plots.map((plot) => figure(plot))),
   );
-  byId("across").replaceChildren(...data.across.map((part) => plain("Across boards", part.note, part.columns, part.rows)).flat());
   byId("beside").replaceChildren(...(board.beside[1].length ? plain("Measured beside published", data.besideNote, ...board.beside) : []));
-  const all = board.published.length ? make("details", { class: "fold" }, make("summary", {}, "All " + board.published.length + " published results on this dataset"), grid(["Strategy", "Backbone", "Top-1", "Many", "Medium", "Few", "Source"], board.published)) : null;
+  const all = board.published.length ? make("details", { class: "fold" }, make("summary", {}, "All " + board.published.length + " published results on this dataset"), grid("Published results", ["Strategy", "Backbone", "Top-1", "Many", "Medium", "Few", "Source"], board.published)) : null;
   byId("published").replaceChildren(...(all ? [make("h2", {}, "Published"), make("p", { class: "soft" }, "Printed in papers and repositories, not measured here; settings differ. † read on an index page."), all] : []));
   table();
 }
@@ -229,8 +247,25 @@ function choose(index) {
   const same = data.boards.map((other, position) => ({ other, position })).filter(({ other }) => other.dataset === board.dataset);
   byId("protocol").replaceChildren(...same.map(({ other, position }) => make("option", { value: position }, other.setting)));
   byId("protocol").value = String(index);
+  state.allClasses = false;
   choices(board);
+  showPriors(board);
   show();
+  markBoard();
+}
+
+// Arrows move between the names of rows, headings and boards as the eye does; Escape closes the choice of columns.
+function arrows(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const kind = event.key.endsWith("Down") || event.key.endsWith("Up") ? "td button.name, td button.board" : "th button";
+  if (step && event.target.matches(kind)) {
+    const all = [...event.target.closest("table").querySelectorAll(kind)];
+    all[Math.min(all.length - 1, Math.max(0, all.indexOf(event.target) + step))].focus();
+    event.preventDefault();
+  } else if (event.key === "Escape" && byId("choice").contains(event.target)) {
+    byId("choice").open = false;
+    byId("choice").querySelector("summary").focus();
+  }
 }
 
 const datasets = [...new Set(data.boards.map((board) => board.dataset))];
@@ -238,6 +273,14 @@ byId("dataset").append(...datasets.map((name) => make("option", { value: name },
 byId("dataset").addEventListener("change", (event) => choose(data.boards.findIndex((board) => board.dataset === event.target.value)));
 byId("protocol").addEventListener("change", (event) => choose(Number(event.target.value)));
 byId("filter").addEventListener("input", table);
+byId("prior").addEventListener("change", (event) => {
+  Object.assign(state, { prior: event.target.value || null, sort: null });
+  choices(data.boards[state.board]);
+  table();
+});
+byId("class").addEventListener("input", classes);
+byId("classes").addEventListener("toggle", () => (classes(), remember()));
+document.addEventListener("keydown", arrows);
 byId("all").addEventListener("change", () => {
   state.columns = null;
   choices(data.boards[state.board]);
@@ -249,4 +292,6 @@ root.dataset.theme = window.matchMedia("(prefers-color-scheme: dark)").matches ?
 byId("theme").addEventListener("click", () => (root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark"));
 byId("download").addEventListener("click", download);
 window.addEventListener("hashchange", recall);
+boardIndex();
 recall();
+setTimeout(() => (acrossBoards(), markBoard()), 50); // below the rows, which are there before it
