@@ -156,5 +156,5 @@ def _finish(axes: Axes, title: str, counts: np.ndarray) -> None:
     axes.set_xscale("log")
     axes.invert_xaxis()
     log_ticks(axes.xaxis, binned_sizes(counts))
-    axes.set_xlabel(f"training images of the class, {min(10, len(counts))} bins of neighbouring classes")
+    axes.set_xlabel(f"training images of the class ({min(10, len(counts))} bins of classes)")
     axes.set_ylabel(title)

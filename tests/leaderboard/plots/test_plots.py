@@ -92,6 +92,14 @@ def test_critical_difference_over_boards(builder, tmp_path):
     assert written.svg.parent.name == "boards-clean-head"
 
 
+def test_a_label_is_no_longer_than_its_axis(found):
+    with look():
+        drawing = by_class.norms_by_size(found)
+        drawing.draw_without_rendering()
+    for axes in drawing.axes:
+        assert axes.xaxis.label.get_window_extent().width <= axes.get_window_extent().width
+
+
 def test_no_date_and_no_address_of_this_machine(tmp_path):
     with look():
         made, (axes,) = figure()
