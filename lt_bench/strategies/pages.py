@@ -16,7 +16,7 @@ EXAMPLE = "ensemble(crt+los)"
 def pages() -> dict[str, str]:
     """File name and text of every page, and of the index."""
     entries = [find(name) for name in strategy_names()]
-    texts = {f"{entry.name}.md": page(entry) for entry in (*entries, find(EXAMPLE))}
+    texts = {f"{entry.name}.md": page(entry) for entry in entries} | {"ensemble.md": page(find(EXAMPLE))}
     rows = [f"| [{e.name}]({e.name}.md) | {e.family} | {e.trains} | {_sampler(e)} | {_cell(e.summary)} |" for e in entries]
     head = (
         f"# {len(entries)} strategies\n\nMade from the source by `make docs`. The slots are those of the unified formula "
