@@ -31,6 +31,7 @@ from lt_bench.bench.sources.find_cache import find_fitting
 from lt_bench.bench.submission import check_submission
 from lt_bench.bench.tuned import chosen
 from lt_bench.core.errors import UserError
+from lt_bench.core.extras import require_extra
 from lt_bench.core.launchers import layout
 from lt_bench.deploy.files import read_description
 from lt_bench.features.manifest import read_manifest
@@ -177,6 +178,8 @@ def _require_record(record: Path | None, weights: Path | None) -> None:
 
 
 def _require_account(wandb: str) -> None:
+    if wandb != "off":
+        require_extra("wandb", "wandb", f"--wandb {wandb}")
     if wandb == "online":
         from lt_bench.leaderboard.wandb.account import require_account
 

@@ -8,12 +8,12 @@ from lt_bench.bench.options import ReportOptions
 from lt_bench.bench.thumbnails import worst_thumbnails
 from lt_bench.cli.output import Output, plain
 from lt_bench.core.errors import UserError
+from lt_bench.core.extras import require_extra
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.report.classes import class_report
 from lt_bench.leaderboard.report.output import class_table, classes_csv, confusions_csv, report_page
-from lt_bench.leaderboard.report.picture import draw_confusions
 from lt_bench.results.store import arrays_of, read_record
 
 
@@ -21,8 +21,11 @@ def report_verb(options: ReportOptions, output: Output) -> None:
     """Print the report and write its files.
 
     Raises:
-        UserError: no row, or several, fit; or as of the functions that make the parts.
+        UserError: no row, or several, fit; the extra `plots` is missing; or as of the functions that make the parts.
     """
+    require_extra("matplotlib", "plots", "report")
+    from lt_bench.leaderboard.report.picture import draw_confusions
+
     report = class_report(*chosen_row(options))
     thumbnails, without = worst_thumbnails(report, options.data_dir)
     picture = draw_confusions(report, options.out / "confusions")

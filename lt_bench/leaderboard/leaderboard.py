@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.extras import require_extra
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows, boards
 from lt_bench.leaderboard.earlier import replace_earlier
@@ -126,11 +127,12 @@ class Leaderboard:
             full: LaTeX tables as floats with captions.
 
         Raises:
-            UserError: an unknown format, no format, or as of `shown`.
+            UserError: an unknown format, no format, plots without the extra `plots`, or as of `shown`.
         """
         wanted, out, shown = checked_formats(formats), Path(directory), self.shown
         drawn, over = {}, []
         if "plots" in wanted:
+            require_extra("matplotlib", "plots", "--formats plots")
             from lt_bench.leaderboard.plots.draw import draw_across, draw_board  # a second of matplotlib that tables do not need
 
             drawn = {ranking.board: draw_board(ranking, out / "plots") for ranking in shown}

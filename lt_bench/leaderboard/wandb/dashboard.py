@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.extras import require_extra
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import BarPlot, LinePlot, ScatterPlot
@@ -110,5 +110,4 @@ def _loss() -> LinePlot:
 
 
 def _require() -> None:
-    if importlib.util.find_spec("wandb_workspaces") is None:
-        raise UserError("wandb-workspaces is not installed; `pip install 'lt-bench[dashboard]'` installs it")
+    require_extra("wandb_workspaces", "dashboard", "wandb dashboard")

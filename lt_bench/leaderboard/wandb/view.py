@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.extras import require_extra
 from lt_bench.core.files import write_text
 from lt_bench.core.leftovers import temporary_directory
 from lt_bench.core.seals import read_json_object
@@ -81,8 +82,11 @@ def push(
         plots: draw the boards' plots too.
 
     Raises:
-        UserError: no records, or W&B refuses (no account, no network).
+        UserError: no records, an extra is missing, or W&B refuses (no account, no network).
     """
+    require_extra("wandb", "wandb", "wandb push")
+    if plots:
+        require_extra("matplotlib", "plots", "wandb push without `--plots false`")
     to = Destination(project, entity, online, Path(directory))
     ledger_path = to.directory / LEDGER
     ledger = read_json_object(ledger_path, "move it away to push everything again") if ledger_path.is_file() else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from collections import defaultdict
 
 import numpy as np
@@ -148,7 +149,7 @@ def test_a_dashboard_without_an_account_is_one_line(tmp_path, monkeypatch):
 
 
 def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(wandb_dashboard.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     with pytest.raises(UserError, match=r"lt-bench\[dashboard\]"):
         wandb_dashboard.dashboard("me", "p")
 
