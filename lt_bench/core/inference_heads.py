@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.core.memory_heads import Neighbours, Quadratic
+from lt_bench.core.shortlist_head import Shortlist
 
 STANDARDISATION = ("input.mean", "input.divisor")
 """Names of the tensors of a ``Standardised`` head, beside those of the head within."""
@@ -184,6 +185,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "linear_and_cosine": LinearAndCosine,
     "neighbours": Neighbours,
     "quadratic": Quadratic,
+    "shortlist": Shortlist,
 }
 """Kinds beside ``linear``, ``averaged`` and ``standardised``: the class takes its tensors by name, and the plain values that ``options`` names."""
 

@@ -11,6 +11,16 @@ from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
 INDEX = "README.md"
 EXAMPLE = "ensemble(crt+los)"
 """The ensemble that the page of ensembles shows."""
+NOT_BUILT = {
+    "Class- and confidence-aware re-weighting (Jagati et al., 2026, arXiv 2601.15924)": "its weight Omega(p, f) could not be read: neither code nor the text of its formula was to be had",
+    "Dual-branch heads with logit adjustment (2025)": "no paper or code of such a head for frozen features could be read",
+    "Second stage on informative samples, IP-DPP (Lin and Yuan, 2025, arXiv 2510.08836)": "read (CASELabCode/Fudong-BNS-IPDPP 78a5ab7 `sampling/ip_dpp_smapler.py`): the kernel is the identity but for terms of the order 1 / n_c, "
+    "and the code takes the first state of its chain, a uniformly random subset of 50 images a class; and it trains the network too",
+    "Data-dependent temperatures, CVS (Wang et al., 2026)": "read (wang22ti/DDC 4bd4fb3 `utils/cvs_manager.py`): they are fitted to how often training predictions are right, which is nearly always where the backbone has memorised its images",
+    "FSA (Chu et al., ECCV 2020)": "it exchanges positions of the last feature map by class activation, and a cache has pooled features; no official code",
+    "ARB loss by the class sizes of the training set": "it is [balanced_softmax](balanced_softmax.md), exactly; by those of the batch it is [arb](arb.md)",
+}
+"""Published heads that are not here, and why."""
 
 
 def pages() -> dict[str, str]:
@@ -22,7 +32,8 @@ def pages() -> dict[str, str]:
         f"# {len(entries)} strategies\n\nMade from the source by `make docs`. The slots are those of the unified formula "
         "`l_i = w_i * kernel(T(z_i), q_i)`, `z_i = W h_i + b`.\n[Ensembles](ensemble.md) average any of them.\n\n| name | family | trains | sampler | |\n|---|---|---|---|---|\n"
     )
-    return {**texts, INDEX: head + "\n".join(rows) + "\n"}
+    left_out = "\n\n## Not here\n\n" + "\n".join(f"* {name}: {reason}." for name, reason in NOT_BUILT.items())
+    return {**texts, INDEX: head + "\n".join(rows) + left_out + "\n"}
 
 
 def page(entry: Entry) -> str:

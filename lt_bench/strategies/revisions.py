@@ -30,7 +30,7 @@ _SHARED_FILES = (
     "strategies/_lib/*.py", "strategies/slots/*.py", "engine/*.py", "engine/heads/*.py", "metrics/*.py",
     *(f"strategies/{name}.py" for name in ("composition", "contract", "facts", "hyper", "noise", "recipe")),
     *(f"features/{name}.py" for name in ("cache", "encoding", "samplers", "source")),
-    *(f"core/{name}.py" for name in ("inference_heads", "memory_heads", "processes", "seeds", "threads")),
+    *(f"core/{name}.py" for name in ("inference_heads", "memory_heads", "processes", "seeds", "shortlist_head", "threads")),
     # Features of fits on images: augmentation, normalisation, networks.
     "data/images/augment.py", "data/specs.py", "engine/pretrain/stage1.py",
     *(f"backbones/{name}.py" for name in ("base", "cifar", "imported", "maps", "order", "small", "timm_nets", "torchvision_nets", "transform", "variants")),

@@ -270,10 +270,14 @@ def _hold_constants(strategy: Strategy, batch: Batch) -> None:
     """Hold factors that are constants for the gradient, which finite differences would otherwise see move."""
     with torch.enable_grad():
         restart(strategy)
-        transformed = strategy.transform(strategy.logits(batch.features), batch.labels)
+        logits = strategy.logits(batch.features)
+        transformed = strategy.transform(logits, batch.labels)
         weight = strategy.sample_weight(transformed, batch)
         losses = strategy.kernel(transformed.detach(), batch.labels).detach().requires_grad_()
         modulated = strategy.modulate(losses, batch)
+    if getattr(type(strategy).transform, "is_shift", False):
+        shift = (transformed - logits).detach()
+        object.__setattr__(strategy, "transform", lambda logits, labels: logits + shift)
     if weight is not None and not weight.requires_grad:
         object.__setattr__(strategy, "sample_weight", lambda logits, batch: weight)
     if modulated is not losses and modulated.requires_grad and _is_scaled(losses, modulated):

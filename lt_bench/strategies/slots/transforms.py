@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.core.inference_heads import on_sphere
+from lt_bench.core.processes import current
 from lt_bench.strategies._lib.class_weights import log_prior, over_samples
 from lt_bench.strategies._lib.tensors import less_on_true, per_class
 from lt_bench.strategies.hyper import hyper
@@ -142,6 +144,46 @@ class Margin(Transform):
         return less_on_true(logits, labels, self.scale * per_class(self.margin, labels))
 
     margin: Tensor
+
+
+class Adaptive(Transform):
+    """A margin for rare classes and hard samples: ``T(z)_y = z_y - d_y (scale - z_y) / 2``, ``d_c = log 2 / log(n_c / n_min + 1)``, a constant for the gradient.
+
+    Zhao et al., AAAI 2022 (liming-ai/OpenLT ``model/loss.py``), on cosines, ``scale`` being theirs.
+    """
+
+    name = "adaptive"
+    is_shift = True
+    scale: float = hyper(30.0, low=1e-3, high=1e3, help="logit at which a sample has no margin: the scale of cosine logits")
+
+    def prepare(self, class_counts: Tensor) -> None:
+        """d."""
+        counts = class_counts.clamp_min(1)
+        assign(self, "rarity", math.log(2) / (counts / counts.min() + 1).log())
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The margin taken from the true logit."""
+        true = logits.detach().gather(-1, labels.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+        return less_on_true(logits, labels, per_class(self.rarity.to(logits), labels) * (self.scale - true) / 2)
+
+    rarity: Tensor
+
+
+class BatchCounts(Transform):
+    """``T(z)_c = z_c + log m_c``, m_c the samples of class c in the batch, those of all processes; a class that is not in it has minus infinity.
+
+    Xie et al., Neurocomputing 2023 (lilydedbb/ARBLOSS ``train_stage1.py``).
+    """
+
+    name = "batch_counts"
+    is_shift = True
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """z + log m."""
+        counts = logits.new_zeros(*labels.shape[:-1], logits.shape[-1]).scatter_add_(
+            -1, labels, torch.ones_like(labels, dtype=logits.dtype)
+        )
+        return logits + current().all_reduce(counts).log().unsqueeze(-2)
 
 
 class Cloud(Transform):

@@ -97,6 +97,22 @@ class Deferred(ClassBalanced):
         return torch.where(epoch >= first, self.table, torch.ones_like(self.table))
 
 
+class DeferredInverse(Inverse):
+    """``inverse`` from the fraction ``deferral`` of the epochs on, 1 before. Wang et al., NeurIPS 2023 (wang22ti/DDC ``cifar_train.py``, ADRW)."""
+
+    name = "deferred_inverse"
+    differs_by_epoch = True
+    deferral: float = hyper(0.8, low=0, high=1, help="from which fraction of the epochs on the weights hold, rounded to an epoch")
+
+    def is_late(self, epoch: int) -> Tensor:
+        """Whether the weights hold in ``epoch``: a scalar, or (H, 1)."""
+        return epoch >= torch.as_tensor(self.deferral * self.epochs).round().long().to(self.table.device)
+
+    def class_weights(self, epoch: int) -> Tensor:
+        """The class weights of ``epoch``: 1 before the deferral."""
+        return torch.where(self.is_late(epoch), self.table, torch.ones_like(self.table))
+
+
 class LogInverse(Weighting):
     """``w_c = 1 - log(pi_c / pi_max)``: 1 for the largest class, 5.6 for one a hundred times rarer; not scaled (Zhang et al., TPAMI 2023, "Weighted softmax")."""
 
