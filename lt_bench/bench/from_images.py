@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_bench.backbones.encoders import PROMPT, Prompt
-from lt_bench.bench.linear_head import fit_linear_head
+from lt_bench.bench.linear_head import fit_and_tell
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES, augmented, brings_weights, default_backbone, require_images, stored_type
 from lt_bench.core.devices import pick_device
@@ -48,7 +48,7 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
     name = options.name or _free_name(cache_name(replace(options, backbone=backbone)), data.split_hash)
     out = options.out or home() / "caches" / name
     request = Request(
-        data=data, backbone=backbone, weights=options.weights, out=out, image_size=options.image_size, augment=augment, head=options.stage1_head, fit_head=fit_linear_head, prompt=_prompt(options, data.class_names),
+        data=data, backbone=backbone, weights=options.weights, out=out, image_size=options.image_size, augment=augment, head=options.stage1_head, fit_head=fit_and_tell, prompt=_prompt(options, data.class_names),
         name=name, views=views, dtype=stored_type(options), standardise=options.standardise, device=pick_device(options.accelerator), stage1=options.stage1,
         batch_size=options.batch_size, workers=options.workers, skip_broken=options.skip_broken,
         val_seen_by_backbone=options.val_seen_by_backbone, devices=options.devices,

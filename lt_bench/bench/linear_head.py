@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from time import monotonic
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 from torch import Tensor
 
+from lt_bench.core.launchers import is_first_process
 from lt_bench.features.cache import FeatureSplit, FittedHead
 
 RIDGES = (1000.0, 100.0, 10.0, 1.0)
@@ -27,9 +30,14 @@ MANY = 50_000
 HELD_NUMBERS = 1 << 26
 """Features up to which a centred copy is kept; those of larger sets are converted anew for every evaluation."""
 CHUNK_NUMBERS = 1 << 22
+EVERY = 10.0
+"""Seconds between lines on how far a fit is."""
 
 
-def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int) -> FittedHead:
+Tell = Callable[[str], None]
+
+
+def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int, tell: Tell | None = None) -> FittedHead:
     """The head that minimises cross-entropy on the plain view of the training rows plus a ridge on its weight.
 
     The strength of the ridge falls through ``RIDGES`` for as long as that makes the cross-entropy on validation smaller, classes weighted there as in training, since
@@ -40,7 +48,10 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
         train: the training rows.
         val: rows that may choose the ridge.
         num_classes: K.
+        tell: is told how far it is, at once and every ten seconds; None for silence.
     """
+    pace = _Pace(tell)
+    pace.say(f"stage-1 head: {len(train):,} rows, {num_classes:,} classes")
     whole = _Rows.of(train.view("plain"), train.labels, num_classes)
     if val is not None:
         fits = [_Path(whole, replace(whole, features=val.view("plain"), labels=val.labels, _centred={}))]
@@ -51,17 +62,23 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
         by = " chosen on held-out parts of them" if fits else ""
     best, least, start = RIDGES[-1], float("inf"), None
     for strength in RIDGES if fits else ():
-        loss = sum(path.advance(strength) for path in fits)
+        loss = sum(path.advance(strength, pace) for path in fits)
         if not loss < least:
             break
         best, least, start = strength, loss, fits[0].solution
-    rough = _solve(whole, best, start, torch.float32, ROUGH) if val is None else start
-    solution = _solve(whole, best, rough, torch.float64, FINE)
+    rough = _solve(whole, best, start, torch.float32, ROUGH, pace) if val is None else start
+    solution = _solve(whole, best, rough, torch.float64, FINE, pace)
     words = f"{WORDS}, ridge {best:g}{by}"
     if solution.gradient > CONVERGED:
         words += f", {STOPPED}: standardise the features"
     bias = solution.bias - solution.weight @ whole.mean
     return FittedHead(solution.weight.float(), bias.float(), words)
+
+
+def fit_and_tell(train: FeatureSplit, val: FeatureSplit | None, num_classes: int) -> FittedHead:
+    """The same, with how far it is on standard error, of the first process."""
+    console = Console(stderr=True, quiet=not is_first_process(), markup=False, highlight=False, soft_wrap=True)
+    return fit_linear_head(train, val, num_classes, console.print)
 
 
 @dataclass(frozen=True)
@@ -135,12 +152,12 @@ class _Path:
         self.train, self.held = train, held
         self.solution: _Solution | None = None
 
-    def advance(self, strength: float) -> float:
+    def advance(self, strength: float, pace: _Pace) -> float:
         """Solve with this ridge; cross-entropy (nats) on the held-out rows.
 
         Each class is weighted by its share of the training rows; classes without held-out rows do not count.
         """
-        self.solution = _solve(self.train, strength, self.solution, torch.float32, ROUGH)
+        self.solution = _solve(self.train, strength, self.solution, torch.float32, ROUGH, pace)
         losses, weights = [], []
         counts = [torch.bincount(rows.labels, minlength=rows.num_classes).double() for rows in (self.train, self.held)]
         share = counts[0] / counts[1].clamp_min(1)
@@ -150,7 +167,27 @@ class _Path:
         return float((torch.cat(losses) * torch.cat(weights)).sum() / torch.cat(weights).sum())
 
 
-def _solve(rows: _Rows, strength: float, start: _Solution | None, dtype: torch.dtype, tolerance: float) -> _Solution:
+class _Pace:
+    """Lines on how far the fits of a head are."""
+
+    def __init__(self, tell: Tell | None) -> None:
+        self.tell, self.began = tell, monotonic()
+        self.said = self.began
+
+    def say(self, line: str) -> None:
+        """Say a line at once."""
+        if self.tell is not None:
+            self.said = monotonic()
+            self.tell(line)
+
+    def reaches(self, strength: float, loss: Tensor, gradient: Tensor, tolerance: float) -> None:
+        """Say how near a solution is, ten seconds after the last line."""
+        if self.tell is not None and monotonic() - self.said > EVERY:
+            near = f"cross-entropy and ridge {float(loss):.4f}, gradient {float(gradient.abs().max()):.1e} of {tolerance:.0e}"
+            self.say(f"stage-1 head: ridge {strength:g}, {near}, {monotonic() - self.began:.0f} s")
+
+
+def _solve(rows: _Rows, strength: float, start: _Solution | None, dtype: torch.dtype, tolerance: float, pace: _Pace) -> _Solution:
     """The minimum by L-BFGS, with products of this type and sums in float64.
 
     The coordinates are those in which the ridge and a bound of the curvature are spheres: along principal components, each class by its mean p (1 - p).
@@ -180,6 +217,7 @@ def _solve(rows: _Rows, strength: float, start: _Solution | None, dtype: torch.d
             of_weight = of_weight + (error.T @ part).double() / len(rows)
             of_bias += error.sum(0, dtype=torch.float64) / len(rows)
         free.grad = torch.cat([of_weight @ rows.directions, of_bias.unsqueeze(1)], 1) * scale
+        pace.reaches(strength, value, free.grad, tolerance)
         return value
 
     optimizer.step(objective)

@@ -35,11 +35,11 @@ def import_verb(options: ImportOptions, output: Output) -> None:
     Raises:
         UserError: as ``features.import_arrays.import_features``.
     """
-    from lt_bench.bench.linear_head import fit_linear_head
+    from lt_bench.bench.linear_head import fit_and_tell
     from lt_bench.features.audit import summary
     from lt_bench.features.import_arrays import import_features
 
-    cache = import_features(**vars(options), fit_head=fit_linear_head)
+    cache = import_features(**vars(options), fit_head=fit_and_tell)
     manifest = cache.manifest
     samples = f"{sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}"
     output.say(f"wrote {cache.path}: {manifest.name}, key {manifest.key}, {samples}, views {manifest.views}")

@@ -16,7 +16,7 @@ import numpy as np
 from lt_bench.backbones.encoders import PROMPT, Prompt
 from lt_bench.bench.execute import execute, require_writable
 from lt_bench.bench.from_images import recorded_options
-from lt_bench.bench.linear_head import fit_linear_head
+from lt_bench.bench.linear_head import fit_and_tell
 from lt_bench.bench.options import ExportOptions, UpdateOptions, reading
 from lt_bench.bench.planning import CLEAN, Planned, Setting, plan
 from lt_bench.bench.requirements import augmented, brings_weights
@@ -211,7 +211,7 @@ def _extracted(options: UpdateOptions, data: FileData, earlier: Earlier, cache: 
     request = Request(
         data=data, backbone=manifest.backbone.name, weights=options.weights, out=home() / "caches" / name, name=name, device=pick_device(options.accelerator),
         views=len(manifest.views["train"]) - 1, dtype=manifest.dtype, standardise=cache.standardisation() is not None, workers=options.workers,
-        image_size=recorded.image_size, augment=augment, head=recorded.stage1_head, fit_head=fit_linear_head, prompt=prompt, earlier=earlier,
+        image_size=recorded.image_size, augment=augment, head=recorded.stage1_head, fit_head=fit_and_tell, prompt=prompt, earlier=earlier,
         skip_broken=options.skip_broken, val_seen_by_backbone=info.val_seen_by_backbone, stage1=re.sub("(^|; )head: .*", "", manifest.backbone.stage1) if manifest.created_with.get(HEAD) == FITTED else manifest.backbone.stage1,
         command=f"{manifest.command} && {shlex.join(['lt-bench', 'update', str(options.export), '--data-dir', 'DIR'])}",
     )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from lt_bench.bench import linear_head
 from lt_bench.bench.linear_head import RIDGES, STOPPED, _folds, fit_linear_head
 from lt_bench.features.cache import FeatureSplit
 
@@ -67,3 +68,12 @@ def test_a_class_without_rows_is_never_predicted():
     logits = train.view("plain").float() @ head.weight.T + head.bias
     assert 2 not in logits.argmax(1)
     assert logits.isfinite().all()
+
+
+def test_it_says_at_once_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(linear_head, "EVERY", -1.0)
+    lines = []
+    told = fit_linear_head(split(20, 1), split(10, 2), K, lines.append)
+    assert lines[0] == f"stage-1 head: 120 rows, {K} classes"
+    assert re.fullmatch(r"stage-1 head: ridge 1000, cross-entropy and ridge \d\.\d{4}, gradient \d\.\de-\d\d of 3e-05, \d s", lines[1])
+    assert torch.equal(told.weight, fit_linear_head(split(20, 1), split(10, 2), K).weight)
