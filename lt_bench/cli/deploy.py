@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lt_bench.bench.options import EvaluateOptions, ExportOptions, PredictOptions, UpdateOptions
 from lt_bench.cli.output import Output
+from lt_bench.core.names import counted
 
 
 def export_verb(options: ExportOptions, output: Output) -> None:
@@ -19,7 +20,7 @@ def export_verb(options: ExportOptions, output: Output) -> None:
     differs = f"fitted again, test accuracy differs from the record by {done.difference:.2g}"
     output.say(f"wrote {done.directory}: {what}, {done.classes} classes; {differs}")
     output.say(
-        f"probabilities calibrated on {done.calibrated_on:,} validation images"
+        f"probabilities calibrated on {counted(done.calibrated_on, 'validation image')}"
         if done.calibrated_on
         else "probabilities not calibrated: the cache has no validation images that the backbone has not seen"
     )
@@ -37,7 +38,7 @@ def predict_verb(options: PredictOptions, output: Output) -> None:
     from lt_bench.deploy.predict import predict
 
     count = predict(options)
-    output.note(f"{count} predictions in {options.out}")
+    output.note(f"{counted(count, 'prediction')} in {options.out}")
 
 
 def evaluate_verb(options: EvaluateOptions, output: Output) -> None:

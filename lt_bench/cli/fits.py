@@ -33,6 +33,7 @@ from lt_bench.cli.output import Output
 from lt_bench.cli.progress import Display, FitProgress
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
+from lt_bench.core.names import counted
 from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.leaderboard.objective.objective import explained, objective_of
@@ -144,7 +145,7 @@ def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
                 f"{' '.join(f'{factor * value:.2f}' for value in row['shifted'])}{unit} per seed, so rounding decides where it ends"
             )
     if diverged := [row["hyperparameters"] for row in document["grid"] if has_diverged(row)]:
-        output.say(f"not chosen: {len(diverged)} points whose fits diverged, the first {diverged[0]}")
+        output.say(f"not chosen: {counted(len(diverged), 'point')} whose fits diverged, the first {diverged[0]}")
     for line in warnings_of_choice(document):
         output.note(f"lt-bench: {line}")
     if refused := document.get("refused"):
@@ -183,8 +184,8 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
             output.note(
                 f"lt-bench: {len(wrong)} of {len(outcome.records)} fits look wrong, and `lt-bench leaderboard` marks their rows: {names}"
             )
-        by = f"; {outcome.fitted} runs were shared by {outcome.workers} workers" if shared else ""
-        output.say(f"{len(outcome.records)} records of {options.suite} in {options.results}{by}")
+        by = f"; {outcome.fitted} of the runs were shared by {outcome.workers} workers" if shared else ""
+        output.say(f"{counted(len(outcome.records), 'record')} of {options.suite} in {options.results}{by}")
     leave_process_group()
     _check_complete(options.suite, outcome, len(suite.caches))
 

@@ -20,6 +20,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(map(repr, nearest))}?)" if nearest else ""
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """``1 class``, ``1,204 classes``; ``several`` is by default the word with an s."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
 def spreadsheet_text(text: str) -> str:
     """Text of a cell that no spreadsheet takes for a formula: ``=HYPERLINK(...)`` gets an apostrophe before it; numbers and ranges of them stay."""
     text = printable(text)

@@ -125,7 +125,7 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
     say(table)
     untested = np.setdiff1d(np.arange(counts.size), data.splits["test"].labels)
     if untested.size:
-        say(f"{untested.size:,} classes have no test image, and their accuracy is not measured: {_classes(data, untested)}")
+        say(f"classes without a test image, whose accuracy is not measured: {untested.size:,}: {_classes(data, untested)}")
     groups = shot_groups(counts)
     say(
         f"{counts.size:,} classes of {counts.max():,} to {counts.min():,} training images ({counts.max() / counts.min():.1f} times)",

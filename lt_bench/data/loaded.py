@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, field
 
+from lt_bench.core.names import counted
 from lt_bench.data.profiles import Profile
 from lt_bench.data.specs import DatasetSpec
 from lt_bench.data.splits import Selection
@@ -42,7 +43,9 @@ class LoadedData:
         said = []
         if self.no_images:
             first = ", ".join(self.no_images[:3]) + (", ..." if len(self.no_images) > 3 else "")
-            said.append(f"left out, since they are no images by their names: {len(self.no_images):,} files in class folders ({first})")
+            said.append(
+                f"left out, since they are no images by their names: {counted(len(self.no_images), 'file')} in class folders ({first})"
+            )
         numbers = [(name, k) for k, name in enumerate(self.class_names) if name != str(k)]
         if numbers and all(name.isascii() and name.isdigit() for name in self.class_names):
             said.append(

@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
 
 METHODS = ("em", "black_box")
 CLOSE, STEPS = 1e-7, 10_000
@@ -105,9 +106,9 @@ def estimate(calibration: Calibration, logits: Tensor, method: str = "em") -> Pr
     if not len(logits):
         raise UserError("a prior cannot be estimated without inputs")
     unseen = int(((calibration.counts == 0) & (calibration.prior > 0)).sum())
-    doubts = [f"{unseen} classes have no validation image, their shares are guessed"] if unseen else []
+    doubts = [f"classes without a validation image, whose shares are guessed: {unseen}"] if unseen else []
     if len(logits) < len(calibration.prior):
-        doubts.append(f"{len(logits)} inputs say little of the shares of {len(calibration.prior)} classes")
+        doubts.append(f"{counted(len(logits), 'input')} can say little of the shares of {len(calibration.prior)} classes")
     if method == "em":
         probabilities = calibration.corrected(logits).softmax(1).cpu()
         shares, ended = _by_em(probabilities, calibration.prior)

@@ -15,6 +15,7 @@ from torch import Tensor
 from lt_bench.bench.options import UseOptions
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
 from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF, BrokenImage, decode
 from lt_bench.deploy.classifier import Classifier, Prior, load_classifier
 from lt_bench.features.array_files import ARRAYS, read_arrays, usual_names
@@ -103,7 +104,7 @@ def read_features(model: Classifier, options: UseOptions) -> tuple[Tensor, Array
     bad = (~features.isfinite().all(1)).nonzero().flatten().tolist()
     if bad:
         raise UserError(
-            f"{options.inputs}: features have NaN or infinity in {len(bad):,} rows, the first is row {bad[0]}; mend or leave out these rows"
+            f"{options.inputs}: features have NaN or infinity in {counted(len(bad), 'row')}, the first is row {bad[0]}; mend or leave out these rows"
         )
     return features, arrays
 
@@ -129,7 +130,8 @@ def image_paths(source: Path) -> list[Path]:
     if others := sorted(path.relative_to(source).as_posix() for path in files if path.suffix.lower() not in EXTENSIONS):
         heif = f"; {NEEDS_HEIF}" if any(Path(name).suffix.lower() in HEIF for name in others) else ""
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        print(f"lt-bench: {len(others):,} files are no images by their names and not classified: {shown}{heif}", file=sys.stderr)  # noqa: T201
+        said = f"not classified, since they are no images by their names: {counted(len(others), 'file')}: {shown}{heif}"
+        print(f"lt-bench: {said}", file=sys.stderr)  # noqa: T201
     return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
 
 

@@ -24,6 +24,7 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.verify import cache_by_key
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
 from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
@@ -121,15 +122,15 @@ def lines_of(changes: Changes) -> list[str]:
     joined, removed = (", ".join(f"{n:,} in {split}" for split, n in of.items() if n) or "none" for of in (changes.joined, changes.removed))
     lines = [f"new images: {joined}; images that are gone: {removed}"]
     for names, what in (
-        (changes.new_classes, "new classes join"),
-        (changes.lost_classes, "classes that have no image any more are left out"),
+        (changes.new_classes, "new"),
+        (changes.lost_classes, "without an image now, left out"),
     ):
         if names:
-            lines.append(f"{len(names):,} {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
+            lines.append(f"{counted(len(names), 'class', 'classes')} {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
     if changes.relabelled:
-        lines.append(f"{changes.relabelled:,} images have another class now, which is taken")
+        lines.append(f"images that have another class now, which is taken: {changes.relabelled:,}")
     if changes.stayed:
-        lines.append(f"{changes.stayed:,} images lie in another split now and stay in the one that they were in")
+        lines.append(f"images that lie in another split now, and stay in the one that they were in: {changes.stayed:,}")
     return lines
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lt_bench.core.content import Hashes, row_hashes
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
 from lt_bench.data.repeated import Contents, repeated, repeated_lines
 from lt_bench.features.encoding import encode, round_trip
 from lt_bench.features.moments import Moments, chunks, moments, width
@@ -150,7 +151,7 @@ def audit(
         *_near_notes(near),
         *_class_notes(classes),
         *([] if standardised else _scale_notes(scale, norms["train"], option("--standardise", verb))),
-        *(f"{count:,} of {sizes[split]:,} rows of {split} are all zero" for split, count in scale["zero_rows"].items() if count),
+        *(f"rows of {split} that are all zero: {count:,} of {sizes[split]:,}" for split, count in scale["zero_rows"].items() if count),
     ]
     return {
         "rows": sizes, "classes": classes, "scale": scale, "precision": dict(precision), "repeated_rows": counts,
@@ -206,11 +207,11 @@ def _class_notes(classes: Mapping[str, Any]) -> Iterable[str]:
     for split, count in classes["rows_of_classes_without_training_rows"].items():
         if count:
             yield (
-                f"{count:,} rows of {split} are of classes without training rows, which no head can learn: "
+                f"{counted(count, 'row')} of {split} of classes without training rows, which no head can learn: "
                 f"are the labels of train and {split} numbered alike? --drop-empty leaves such rows out"
             )
     if classes["without_test_rows"]:
-        yield f"{classes['without_test_rows']:,} classes with training rows have no test row; their accuracy is not measured"
+        yield f"classes with training rows and no test row, whose accuracy is not measured: {classes['without_test_rows']:,}"
 
 
 def _norms(rows: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
+from lt_bench.core.names import suggestion
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 
@@ -67,8 +68,11 @@ def find_cache(name: str) -> Path:
     for path, manifest in caches:
         if name in (manifest.name, manifest.key, path.name):
             return path
-    listed = ", ".join(manifest.name for _, manifest in caches) or "none"
-    raise UserError(f"no cache {name!r}: not a directory with a {MANIFEST_NAME}, nor a name or key among the known caches ({listed})")
+    names = [manifest.name for _, manifest in caches]
+    listed = ", ".join(names) or "none"
+    raise UserError(
+        f"no cache {name!r}{suggestion(name, names)}: not a directory with a {MANIFEST_NAME}, nor a name or key among the known caches ({listed})"
+    )
 
 
 def known_as(path: Path, manifest: Manifest) -> str:

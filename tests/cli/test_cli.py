@@ -91,7 +91,7 @@ BAD = {
     "cache of another data set": ((*RUN, "--dataset", "cifar10_lt"), "small: a cache of embeddings, and --dataset is cifar10_lt"),
     "cache of another factor": ((*RUN, "--imbalance-factor", "50"), "small: imbalance factor None, and --imbalance-factor is 50"),
     "cache of another backbone": ((*RUN, "--backbone", "resnet32"), "small: features of invented, and --backbone is resnet32"),
-    "no such cache": (("run", "--strategy", "los", "--cache", "smal"), r"no cache 'smal': .*\(small, "),
+    "no such cache": (("run", "--strategy", "los", "--cache", "smal"), r"no cache 'smal' \(did you mean 'small'\?\): .*\(small, "),
     "no cache at path": (("run", "--strategy", "los", "--cache", "./nowhere"), r"nowhere: not a feature cache \(no manifest.json\)"),
     "not tuned": ((*RUN, "--tuned"), "los was not tuned on cache small; run `lt-bench tune --strategy los"),
     "accelerator": ((*RUN, "--accelerator", "tpu"), "--accelerator: expected one of auto, cpu, gpu, got tpu"),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import lt_bench as lt
 from benchmarks import picture
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
+from lt_bench.leaderboard.report.picture import _with_few_colours, draw_confusions
 from lt_bench.results.store import Store
 
 K = 12
@@ -159,3 +161,23 @@ def test_the_page_fits_a_desk_and_a_phone_and_asks_for_nothing(cli, store, tmp_p
             assert page.locator("td", has_text=NAMES[0]).count() > 0
             assert page.evaluate("document.querySelector('.confusions img').naturalWidth") > 300
             assert said == []
+
+
+def test_a_palette_keeps_the_shades(tmp_path):
+    shades = np.broadcast_to(np.linspace(0, 255, 240).astype(np.uint8)[None, :, None], (60, 240, 3)) // [1, 2, 1]
+    Image.fromarray(shades.astype(np.uint8)).save(tmp_path / "p.png")
+    _with_few_colours(tmp_path / "p.png")
+    few = Image.open(tmp_path / "p.png")
+    assert few.mode == "P"
+    assert np.abs(np.asarray(few.convert("RGB")).astype(int) - shades).max() <= 3
+
+
+@pytest.mark.slow
+def test_the_picture_of_many_classes_is_small_and_names_can_be_read(tmp_path):
+    rng, K = np.random.default_rng(0), 121
+    confusions = {(k, int(j)): 1.0 + (j == k) * 9 for k in range(K) for j in {k, *rng.integers(0, K, 4)}}
+    names = [f"class of plankton {k}" for k in range(K)]
+    classes = [SimpleNamespace(number=k, name=names[k], test=sum(n for (a, _), n in confusions.items() if a == k)) for k in range(K)]
+    draw_confusions(SimpleNamespace(classes=classes, confusions=confusions), tmp_path / "c")  # pyright: ignore[reportArgumentType]
+    assert (tmp_path / "c.png").stat().st_size < 400_000
+    assert Image.open(tmp_path / "c.png").height > 1700

@@ -83,7 +83,7 @@ def test_what_is_noticed_is_there_for_programs(cli, tmp_path):
     assert document["left_out"] == ["train/b/list.csv"]
     said = cli("data", "check", "folder", "--data-dir", str(root)).out
     assert "2 of 13 train images are of one colour" in said
-    assert "1 classes have no test image, and their accuracy is not measured: b" in said
+    assert "classes without a test image, whose accuracy is not measured: 1: b" in said
 
 
 def make_small_lists(monkeypatch, root):

@@ -115,7 +115,7 @@ def test_what_a_user_can_get_wrong(exported, calibrated, labelled, tmp_path, cap
         assert main([*command, *CPU]) == 2, command
         error = capsys.readouterr().err
         assert message in error, error
-        assert len([line for line in error.splitlines() if "files are no images by their names" not in line]) == 1
+        assert len([line for line in error.splitlines() if "since they are no images by their names" not in line]) == 1
     assert (
         main(["predict", out, str(labelled), "--out", str(tmp_path / "p.csv"), "--prior", "uniform", "--assumed-prior", "uniform", *CPU])
         == 0

@@ -108,7 +108,7 @@ def test_a_folder_with_new_images(cli, home, weights, forwards, tmp_path, monkey
     assert found["changes"]["removed"] == {"train": 1, "val": 0, "test": 0}
     assert (found["changes"]["relabelled"], found["changes"]["stayed"]) == (1, 0)
     assert found["changes"]["new_classes"] == ["ant"]
-    assert "1 new classes join: ant" in done.err
+    assert "1 class new: ant" in done.err
     new = listed(home / found["cache"].rpartition("/")[2])
     names = {renamed: "dog/renamed.png", other: "owl/was a dog.png"}
     for path, (split, label, features) in old.items():

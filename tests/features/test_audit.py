@@ -185,7 +185,7 @@ def test_dropped_classes_take_their_rows_names_and_head_rows_along():
     names = tuple("abcdef")
     with pytest.warns(UserWarning, match="K = 6 classes, 5 of which have training rows; none: 4") as said:
         kept = cache(number=without_4, head=(weight, np.arange(6.0)), class_names=names)
-    assert any("40 rows of test are of classes without training rows" in str(one.message) for one in said)
+    assert any("40 rows of test of classes without training rows" in str(one.message) for one in said)
     dropped = cache(number=without_4, head=(weight, np.arange(6.0)), class_names=names, drop_empty=True)
     assert (kept.manifest.dataset.num_classes, dropped.manifest.dataset.class_names) == (6, tuple("abcdf"))
     assert dropped.manifest.audit["left_out"] == {"val": 6, "test": 40}

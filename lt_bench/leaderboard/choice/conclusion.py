@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from lt_bench.core.names import counted
 from lt_bench.leaderboard.choice.nested import NestedChoice, Tuned, outcomes
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
@@ -92,9 +93,9 @@ def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
         f"Expect {objective.words.partition(',')[0]} of {objective_text(expected['value'], objective)} ({low.strip()} to {high.strip()}, 95 %): what was chosen without each fold, on that fold."
     )
     rare = (
-        f"{held['few_images']:,} held-out images of rare classes ({held['few_classes']} with fewer than 20 training images)"
+        f"{counted(held['few_images'], 'held-out image')} of rare classes ({counted(held['few_classes'], 'class', 'classes')} with fewer than 20 training images)"
         if held["few_images"]
-        else f"{held['images']:,} held-out images"
+        else counted(held["images"], "held-out image")
     )
     if document["not_told_apart"]:
         lines.append(f"Cannot be told apart from it on your {rare}: {', '.join(document['not_told_apart'])}.")

@@ -153,7 +153,7 @@ def _deciding(document: Mapping[str, Any]) -> str:
         for one in document["would_decide"]
     )
     head = "".join(f'<th scope="col">{text}</th>' for text in ("Class", "Train", "Held out", "Share of the uncertainty %"))
-    return f'<h2>Classes of which more images would decide</h2><div class="scroll"><table class="everything"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<h2>Classes of which more images would decide</h2><div class="scroll fitting"><table class="everything"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 _MAIN = """{cards}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
+from lt_bench.core.names import counted
 from lt_bench.leaderboard.objective.files import read_costs
 from lt_bench.leaderboard.objective.tails import check_prior, named_prior
 
@@ -199,13 +200,13 @@ def explained(objective: Objective, counts: NDArray[np.integer] | None, split: s
     least, most = int(present.min()), int(present.max())
     parts = [
         objective.words,
-        f"{least:,} {split} images in each class" if least == most else f"{least:,} to {most:,} {split} images a class",
+        f"{counted(least, f'{split} image')} in each class" if least == most else f"{least:,} to {most:,} {split} images a class",
     ]
     if imbalanced(counts):
         parts[-1] += f", an imbalanced {split} set" + (" in which large classes decide" if objective.kind == "micro" else "")
     if lacking := len(counts) - len(present):
         parts.append(
-            f"{lacking} of {len(counts)} classes have no {split} images and do not count"
+            f"classes without {split} images, which do not count: {lacking} of {len(counts)}"
             + (f", {100 * share:.2g} % of the prior" if (share := objective.unknown_share(counts)) else "")
         )
     return "; ".join(parts)

@@ -114,13 +114,13 @@ def footnote(drawing: Figure, text: str) -> None:
         drawing.set_figheight(drawing.get_figheight() + 0.1 * (lines.count("\n") + 1))
 
 
-def save(drawing: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.svg, `stem`.png and `stem`.pdf; the same figure gives the same bytes."""
+def save(drawing: Figure, stem: Path, dpi: int = 300) -> list[Path]:
+    """Write `stem`.svg, `stem`.png (of `dpi` pixels an inch) and `stem`.pdf; the same figure gives the same bytes."""
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")  # laid out once for the three formats
     kinds: dict[str, dict[str, Any]] = {
         "svg": {"metadata": {"Date": None, "Creator": "lt-bench"}},
-        "png": {"metadata": {"Software": None}, "dpi": 300},
+        "png": {"metadata": {"Software": None}, "dpi": dpi},
         "pdf": {"metadata": {"CreationDate": None, "Creator": "lt-bench", "Producer": None}},
     }
     return [

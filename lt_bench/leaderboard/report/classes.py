@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.core.names import counted
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.intervals import ends_text, objective_text
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective, explained
@@ -115,7 +116,7 @@ class ClassReport:
         figures += [self._accuracy(metric) for metric in (MACRO, MICRO) if metric.kind != objective.kind]
         for name, ends in row.statistics.groups.items():
             of = [one for one in self.classes if one.group == name and one.test]
-            images = f"{sum(one.test for one in of):,} test images in {len(of)} classes"
+            images = f"{counted(sum(one.test for one in of), 'test image')} in {counted(len(of), 'class', 'classes')}"
             figures.append((name.capitalize(), f"{100 * row.estimate(f'test/{name}').mean:.2f} %", f"{ends_text(ends)}, {images}"))
         return figures
 

@@ -9,13 +9,17 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
+from PIL import Image
 
 from lt_bench.core.errors import printable
+from lt_bench.core.files import write_atomic
 from lt_bench.leaderboard.plots.style import look, save
 from lt_bench.leaderboard.report.classes import ClassReport
 
 MOST = 150
 """Classes of a picture in which names can be read."""
+SHARP, MOST_PIXELS = 110, 1800
+"""Pixels an inch at which names can be read, and height up to which the picture has more of them: one of many classes would be several megabytes at 300."""
 _LONGEST = 48
 
 
@@ -54,12 +58,21 @@ def draw_confusions(report: ClassReport, stem: Path) -> tuple[Path, str]:
             shares[at[true], at[predicted]] = images / report.classes[true].test
     order = confusion_order(shares)
     with look():
-        save(_figure(report, [shown[k] for k in order], shares[np.ix_(order, order)]), stem)
+        drawing = _figure(report, [shown[k] for k in order], shares[np.ix_(order, order)])
+        save(drawing, stem, dpi=int(min(300, max(SHARP, MOST_PIXELS / drawing.get_figheight()))))
+        _with_few_colours(stem.with_suffix(".png"))
     some = "" if len(shown) == sum(one.test > 0 for one in report.classes) else f" the {len(shown)} classes with most errors;"
     return stem.with_suffix(".svg"), (
         f"Confusions:{some} each line is a class with the shares of its test images by predicted class; classes that are taken for each other stand together. "
         "The scale is that of the square root, so that small shares are seen."
     )
+
+
+def _with_few_colours(path: Path) -> None:
+    """Write a picture again with a palette: a third of the bytes for shades of one colour."""
+    with Image.open(path) as drawn:
+        few = drawn.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    write_atomic(path, lambda file: few.save(file, "png", optimize=True))
 
 
 def _figure(report: ClassReport, classes: list[int], shares: NDArray[np.float64]) -> Figure:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lt_bench.core.names import counted
 from lt_bench.leaderboard.boards import BoardRows, Row, RowStatistics
 from lt_bench.leaderboard.intervals import ends_text, objective_text
 from lt_bench.leaderboard.stats.statistics import board_statistics
@@ -63,7 +64,7 @@ def statistics_note(ranking: BoardRows) -> str:
 def _few_images(ranking: BoardRows) -> str:
     """`14 test images in 4 classes`, of the few-shot classes."""
     few = np.zeros(0, np.int64) if ranking.test_counts is None else ranking.test_counts[ranking.rows[0].split.groups.few]
-    return f"{few.sum():,} test images in {(few > 0).sum()} classes"
+    return f"{counted(int(few.sum()), 'test image')} in {counted(int((few > 0).sum()), 'class', 'classes')}"
 
 
 LETTERED = ", then groups: neighbouring rows that share a letter cannot be told apart"

@@ -91,7 +91,7 @@ def test_macro_does_not_take_what_abandons_rare_classes():
     assert macro["would_decide"][0]["class"] == "d"
     said = " ".join(sentences(macro, MACRO))
     assert said.startswith("Take even with point 0. Expect macro accuracy of ")
-    assert "on your 30 held-out images of rare classes (2 with fewer than 20 training images): beside." in said
+    assert "on your 30 held-out images of rare classes (2 classes with fewer than 20 training images): beside." in said
     assert "without a held-out image: nothing" in said
 
 

@@ -96,7 +96,7 @@ def test_the_default_follows_the_test_set():
     assert objective_of("micro", NAMES, TRAIN, np.array([594, 3])).kind == "micro"
     assert objective_of(None, NAMES, TRAIN).kind == "micro"
     said = explained(MACRO, np.array([594, 3, 0]))
-    assert said.endswith("; 3 to 594 test images a class, an imbalanced test set; 1 of 3 classes have no test images and do not count")
+    assert said.endswith("; 3 to 594 test images a class, an imbalanced test set; classes without test images, which do not count: 1 of 3")
     assert "100 test images in each class" in explained(MICRO, np.array([100, 100]))
 
 
