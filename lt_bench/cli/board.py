@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from lt_bench.bench.options import DiffOptions, LeaderboardOptions, MigrateOptions, WandbOptions
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
 
 
 def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
@@ -82,6 +83,10 @@ def wandb_verb(options: WandbOptions, output: Output) -> None:
         raise UserError(f"wandb {options.action or 'needs an action'}: one of push, dashboard")
 
 
+LINES = 12
+"""Fields of a kind that a comparison of two records shows."""
+
+
 def diff_verb(options: DiffOptions, output: Output) -> None:
     """In what two records differ, and their metrics side by side.
 
@@ -100,13 +105,19 @@ def diff_verb(options: DiffOptions, output: Output) -> None:
     for kind in KINDS:
         lines = [f"  {name}: {_shown(one)} | {_shown(other)}" for name, (one, other) in both.fields[kind].items()]
         output.say(f"{kind}: {'differ' if lines else 'the same'}")
-        for line in lines:
+        for line in lines[:LINES]:
             output.say(line)
+        if len(lines) > LINES:
+            output.say(f"  and {len(lines) - LINES:,} more, which --json lists")
     table = Table("metric", *(Column(title, justify="right") for title in ("first", "second", "difference")))
-    for name, (one, other) in both.metrics.items():
-        difference = "" if one is None or other is None else f"{other - one:+.3g}" if other != one else "0"
+    different = {name: values for name, values in both.metrics.items() if values[0] != values[1]}
+    for name, (one, other) in different.items():
+        difference = "" if one is None or other is None else f"{other - one:+.3g}"
         table.add_row(name, *("" if value is None else f"{value:.6g}" for value in (one, other)), difference)
-    output.say(table)
+    if different:
+        output.say(table)
+    if same := len(both.metrics) - len(different):
+        output.say(f"the same in both: {counted(same, 'metric')}")
     output.data({"differ_in": both.kinds, "fields": both.fields, "metrics": both.metrics})
 
 

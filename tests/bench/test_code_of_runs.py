@@ -210,6 +210,9 @@ def test_diff_names_the_file_that_changed(folder, tmp_path):
     first, second = document["metrics"]["test/nll"]
     assert first != second
     assert json.loads(folder("diff", paths[0], paths[0], "--json").out)["differ_in"] == []
+    same = folder("diff", paths[0], paths[0]).out
+    assert f"the same in both: {len(document['metrics'])} metrics" in same
+    assert "test/nll" not in same
     missing = folder("diff", paths[0], "nowhere.json")
     assert (missing.code, missing.err.count("\n")) == (2, 1)
     alone = folder("diff", paths[0])
