@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +14,24 @@ import pyarrow.parquet as pq
 from lt_bench.core.files import replacing
 from lt_bench.leaderboard.load import load_records
 
+Frame = Any
+"""A pandas.DataFrame, whose hints call each selection a series or a frame."""
 OUT = Path(__file__).resolve().parents[1] / "results" / "evidence" / "runs.parquet"
 _LEFT_OUT = {"path", "environment", "paper", "inferred", "tuning_id", "num_classes", "selected_on", "steps", "batch_size", "evaluate_s"}
 
 
-def frame_of(directories: Iterable[Path]) -> pd.DataFrame:
-    """A line for each record, each once, by cache, strategy, settings and seed; `class_accuracy` (K,) is that on test. Raises as `load_records`."""
+def frame_of(directories: Iterable[Path]) -> Frame:
+    """A line for each record, each once, by cache, strategy, settings and seed; `class_accuracy` and `weight_norm` (K,) are those on test. Raises as `load_records`."""
     parts = []
     for directory in directories:
         runs = load_records(directory)
         columns = {
             name: column.astype(np.float32) if "/" in name else column for name, column in runs.columns.items() if name not in _LEFT_OUT
         }
-        of_classes = [runs.array(position, "test/class_accuracy").astype(np.float32) for position in range(len(columns["id"]))]
-        parts.append(pd.DataFrame(columns | {"class_accuracy": of_classes}))
+        for name in ("class_accuracy", "weight_norm"):
+            arrays = (runs.find_array(position, f"test/{name}") for position in range(len(runs.columns["id"])))
+            columns[name] = [None if one is None else one.astype(np.float32) for one in arrays]
+        parts.append(pd.DataFrame(columns))
     whole = pd.concat(parts, ignore_index=True).drop_duplicates("id")
     return whole.sort_values(["dataset", "cache_key", "strategy", "hyperparameters", "code", "seed", "id"], ignore_index=True)
 
@@ -39,6 +44,6 @@ def write_rows(directories: Iterable[Path], out: Path = OUT) -> int:
     return len(frame)
 
 
-def read_rows(path: Path = OUT) -> pd.DataFrame:
+def read_rows(path: Path = OUT) -> Frame:
     """The runs that `write_rows` wrote."""
     return pq.read_table(path).to_pandas()

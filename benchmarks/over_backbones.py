@@ -1,0 +1,83 @@
+"""Differences between strategies that survive backbones and classes: random effects over the boards of one split.
+
+    python -m benchmarks.over_backbones benchmarks/results/evidence/runs.parquet --out benchmarks/results/evidence
+
+reads the runs of `benchmarks.evidence --rows` and writes OVER_BACKBONES.md, with the figures of `lt-bench leaderboard --against`: mean difference, and 95 % intervals over boards, over classes, over both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.evidence.rows import Frame, read_rows
+from lt_bench.core.files import write_text
+from lt_bench.leaderboard.stats.effects import random_effects
+
+STRONG = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-strong_s1")
+BOARDS = (*STRONG, "cifar100_lt-ordinary_s0")
+AGAINST = "logit_adjustment"
+HEAD = (
+    "# Differences that survive backbones and classes\n\nMade by `python -m benchmarks.over_backbones`. Test accuracy minus that of `logit_adjustment` with settings of the same kind, points; CIFAR-100-LT IF 100, ResNet-10 "
+    "with the recipe `fast`.\n±: half-widths of 95 % intervals with boards, classes, or both as random samples.\n"
+)
+
+
+def accuracies(rows: Frame, boards: tuple[str, ...], kind: str) -> dict[str, np.ndarray]:
+    """(B, K) class accuracies in per cent of each strategy with settings of a kind (`own`, `tuned`) that is on all boards, mean over seeds, the newest settings of each."""
+    kinds = ("tuned",) if kind == "tuned" else ("official", "inferred", "author-tuned")
+    known = rows[rows["tuning"].isin(kinds) & (rows["family"] != "control") & (rows["strategy"] != "compose") & (rows["mode"] == "head")]
+    result = {}
+    for name, of in known.groupby("strategy"):
+        by_board = []
+        for board in boards:
+            here = of[of["cache_name"] == board]
+            if len(here):
+                newest = here.loc[here["finished"].idxmax()]
+                same = here[(here["hyperparameters"] == newest["hyperparameters"]) & (here["code"] == newest["code"])]
+                by_board.append(100 * np.mean(np.stack(same["class_accuracy"].to_list()), 0, dtype=np.float64))
+        if len(by_board) == len(boards):
+            result[str(name)] = np.stack(by_board)
+    return result
+
+
+def table(of: dict[str, np.ndarray], boards: tuple[str, ...]) -> list[str]:
+    """Lines of a Markdown table, the largest mean difference first."""
+    effects = {name: (*random_effects(one - of[AGAINST]), (one - of[AGAINST]).mean(1)) for name, one in of.items() if name != AGAINST}
+    lines = [f"| strategy | mean | ± boards | ± classes | ± both | {' | '.join(boards)} |", "|---|" + "--:|" * (4 + len(boards))]
+    for name, (mean, *halves, by_board) in sorted(effects.items(), key=lambda one: -one[1][0]):
+        cells = [f"{half:.2f}" if math.isfinite(half) else "?" for half in halves]
+        lines.append(f"| `{name}` | {mean:+.2f} | {' | '.join(cells)} | {' | '.join(f'{one:+.2f}' for one in by_board)} |")
+    return lines
+
+
+def report(rows: Frame) -> str:
+    """The tables in Markdown, of tuned and of own settings, over the strong boards and over all."""
+    parts = [HEAD]
+    for kind in ("tuned", "own"):
+        for boards in (STRONG, BOARDS):
+            of = accuracies(rows, boards, kind)
+            if AGAINST in of and len(of) > 1:
+                parts += [
+                    f"## {'Tuned on validation' if kind == 'tuned' else 'Own settings'}, {len(boards)} boards",
+                    "",
+                    *table(of, boards),
+                    "",
+                ]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="Parquet file of benchmarks.evidence --rows")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    write_text(options.out / "OVER_BACKBONES.md", report(read_rows(options.runs)))
+
+
+if __name__ == "__main__":
+    main()

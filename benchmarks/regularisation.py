@@ -1,0 +1,113 @@
+"""When LOS works: LOS along its epsilon and its epochs on one network under strong and ordinary weight decay.
+
+    python -m benchmarks.regularisation benchmarks/results/evidence/runs.parquet --out benchmarks/results/evidence
+
+reads the runs of `benchmarks.evidence --rows` and writes REGULARISATION.md and regularisation.png. Rows are settings, none chosen; intervals are over classes, paired.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.evidence.rows import Frame, read_rows
+from lt_bench.core.files import write_text
+from lt_bench.leaderboard.stats.effects import random_effects
+
+KINDS = {
+    "cifar100_lt-if100-resnet10s2": "strong, seed 0",
+    "cifar100_lt-strong_s1": "strong, seed 1",
+    "cifar100_lt-ordinary_s0": "ordinary, seed 0",
+}
+OFFICIAL = {"epsilon": 0.98, "epochs": 20, "lr": 5e-4}
+SHOWN = [
+    *({"epsilon": epsilon} for epsilon in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)),
+    *({"epochs": epochs} for epochs in (1, 2, 5, 10, 80)),
+]
+
+
+def classes_of(rows: Frame, strategy: str, wanted: dict[str, float]) -> np.ndarray | None:
+    """(K,) class accuracies in per cent of a setting, mean over seeds; None where it has not run."""
+    of = rows[rows["strategy"] == strategy]
+    fits = [all(json.loads(text).get(name) == value for name, value in wanted.items()) for text in of["hyperparameters"]]
+    chosen = of[np.array(fits, bool)]
+    return 100 * np.mean(np.stack(chosen["class_accuracy"].to_list()), 0, dtype=np.float64) if len(chosen) else None
+
+
+def _cell(one: np.ndarray | None) -> str:
+    return "–" if one is None else f"{one.mean():.2f}"  # noqa: RUF001 - no value
+
+
+def report(rows: Frame) -> str:
+    """The tables in Markdown."""
+    boards = {title: rows[rows["cache_name"] == name] for name, title in KINDS.items() if (rows["cache_name"] == name).any()}
+    head = ["| LOS |" + "".join(f" {title} |" for title in boards), "|---|" + "--:|" * len(boards)]
+    lines = [
+        f"| `{strategy}` | {' | '.join(_cell(classes_of(of, strategy, {})) for of in boards.values())} |"
+        for strategy in ("joint", "logit_adjustment")
+    ]
+    for setting in SHOWN:
+        title = ", ".join(f"{name} {value:g}" for name, value in setting.items()) + (" (official)" if setting == {"epsilon": 0.98} else "")
+        lines.append(f"| {title} | " + " | ".join(_cell(classes_of(of, "los", OFFICIAL | setting)) for of in boards.values()) + " |")
+    for ridge in (3e-3, 1e-4, 1e-6):
+        cells = [_cell(classes_of(of, "convex_la", {"epsilon": 0.98, "tau": 0.0, "ridge": ridge})) for of in boards.values()]
+        lines.append(f"| optimum of the official loss, ridge {ridge:g} | {' | '.join(cells)} |")
+    differences = [f"| official LOS minus |{''.join(f' {title} |' for title in boards)}", "|---|" + "--:|" * len(boards)]
+    for strategy in ("joint", "logit_adjustment"):
+        cells = []
+        for of in boards.values():
+            los, other = classes_of(of, "los", OFFICIAL), classes_of(of, strategy, {})
+            mean, _, half, _ = (np.nan,) * 4 if los is None or other is None else random_effects((los - other)[None])
+            cells.append(f"{mean:+.2f} ± {half:.2f}")
+        differences.append(f"| `{strategy}` | {' | '.join(cells)} |")
+    about = (
+        "# When LOS works\n\nMade by `python -m benchmarks.regularisation`. Test accuracy in per cent of LOS (official: epsilon 0.98, 20 epochs, rate 5e-4) on ResNet-10, CIFAR-100-LT IF 100, recipe `fast`: weight decay 4e-3 "
+        "(strong) or 4e-4 (ordinary), nothing else differs. ±: 95 % over classes, paired.\n"
+    )
+    return "\n".join([about, *head, *lines, "", *differences, ""])
+
+
+def draw(rows: Frame, path: Path) -> None:
+    """Accuracy minus that of the stage-1 head, along epsilon and along epochs."""
+    from lt_bench.leaderboard.plots.style import WIDTH, look, series_style
+
+    with look():
+        from matplotlib.figure import Figure
+
+        drawing = Figure(figsize=(2 * WIDTH, 2.2), layout="constrained")
+        panels = drawing.subplots(1, 2, sharey=True)
+        for index, (name, title) in enumerate(KINDS.items()):
+            of = rows[rows["cache_name"] == name]
+            joint = classes_of(of, "joint", {})
+            for axes, key, values in ((panels[0], "epsilon", (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)), (panels[1], "epochs", (1, 2, 5, 10, 20, 80))):  # fmt: skip
+                known = [(value, one) for value in values if (one := classes_of(of, "los", OFFICIAL | {key: value})) is not None]
+                if joint is not None and known:
+                    axes.plot([value for value, _ in known], [one.mean() - joint.mean() for _, one in known], label=title, **series_style(index))  # fmt: skip
+        panels[0].set_xlabel("epsilon, 20 epochs")
+        panels[0].set_ylabel("LOS minus stage-1 head, points")
+        panels[1].set_xlabel("epochs, epsilon 0.98")
+        panels[1].set_xscale("log")
+        panels[1].xaxis.set_major_formatter("{x:g}")
+        for axes in panels:
+            axes.axhline(0, color="#1b1f24", linewidth=0.7)
+        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        drawing.savefig(path, dpi=200)
+
+
+def main() -> None:
+    """Write tables and figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="Parquet file of benchmarks.evidence --rows")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    rows = read_rows(options.runs)
+    rows = rows[(rows["mode"] == "head") & (rows["tuning"] != "tuned")]
+    write_text(options.out / "REGULARISATION.md", report(rows))
+    draw(rows, options.out / "regularisation.png")
+
+
+if __name__ == "__main__":
+    main()
