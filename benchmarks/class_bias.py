@@ -110,7 +110,8 @@ def draw(tables: dict[str, Frame], path: Path) -> None:
         from matplotlib.figure import Figure
 
         drawing = Figure(figsize=(2 * WIDTH, 2.2), layout="constrained")
-        for axes, (key, title, factor) in zip(drawing.subplots(1, 2, sharey=True), (("bias", "class bias, points", 100), ("balance", "LoMa balance", 1)), strict=True):  # fmt: skip
+        panels = drawing.subplots(1, 2, sharey=True)
+        for axes, (key, title, factor) in zip(panels, (("bias", "class bias, points", 100), ("balance", "LoMa balance", 1)), strict=True):  # fmt: skip
             for colour, (name, table) in zip(COLOURS, tables.items(), strict=False):
                 control = (table["family"] == "control").to_numpy()
                 axes.scatter(factor * table[key][~control], 100 * table["accuracy"][~control], s=9, color=colour, label=name)
@@ -118,7 +119,7 @@ def draw(tables: dict[str, Frame], path: Path) -> None:
             axes.set_xlabel(title)
             axes.set_xlim(None if key == "bias" else (0.2, 1.5))  # the random head lies beyond
             axes.set_ylabel("test accuracy, %" if key == "bias" else "")
-        drawing.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
+        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
         drawing.savefig(path, dpi=200)
 
 

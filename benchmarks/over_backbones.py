@@ -38,7 +38,7 @@ def accuracies(rows: Frame, boards: tuple[str, ...], kind: str) -> dict[str, np.
             if len(here):
                 newest = here.loc[here["finished"].idxmax()]
                 same = here[(here["hyperparameters"] == newest["hyperparameters"]) & (here["code"] == newest["code"])]
-                by_board.append(100 * np.mean(np.stack(same["class_accuracy"].to_list()), 0, dtype=np.float64))
+                by_board.append(100 * np.stack(same["class_accuracy"].to_list()).astype(np.float64).mean(0))
         if len(by_board) == len(boards):
             result[str(name)] = np.stack(by_board)
     return result

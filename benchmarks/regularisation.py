@@ -34,7 +34,7 @@ def classes_of(rows: Frame, strategy: str, wanted: dict[str, float]) -> np.ndarr
     of = rows[rows["strategy"] == strategy]
     fits = [all(json.loads(text).get(name) == value for name, value in wanted.items()) for text in of["hyperparameters"]]
     chosen = of[np.array(fits, bool)]
-    return 100 * np.mean(np.stack(chosen["class_accuracy"].to_list()), 0, dtype=np.float64) if len(chosen) else None
+    return 100 * np.stack(chosen["class_accuracy"].to_list()).astype(np.float64).mean(0) if len(chosen) else None
 
 
 def _cell(one: np.ndarray | None) -> str:

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from lt_bench.core.files import replacing
 from lt_bench.leaderboard.load import load_records
 
-Frame = Any
-"""A pandas.DataFrame, whose hints call each selection a series or a frame."""
+Frame = Any  # a pandas.DataFrame, whose hints call each selection a series or a frame
 OUT = Path(__file__).resolve().parents[1] / "results" / "evidence" / "runs.parquet"
 _LEFT_OUT = {"path", "environment", "paper", "inferred", "tuning_id", "num_classes", "selected_on", "steps", "batch_size", "evaluate_s"}
 
@@ -25,9 +24,7 @@ def frame_of(directories: Iterable[Path]) -> Frame:
     parts = []
     for directory in directories:
         runs = load_records(directory)
-        columns = {
-            name: column.astype(np.float32) if "/" in name else column for name, column in runs.columns.items() if name not in _LEFT_OUT
-        }
+        columns: dict[str, Any] = {name: of.astype(np.float32) if "/" in name else of for name, of in runs.columns.items() if name not in _LEFT_OUT}  # fmt: skip
         for name in ("class_accuracy", "weight_norm"):
             arrays = (runs.find_array(position, f"test/{name}") for position in range(len(runs.columns["id"])))
             columns[name] = [None if one is None else one.astype(np.float32) for one in arrays]
@@ -38,10 +35,10 @@ def frame_of(directories: Iterable[Path]) -> Frame:
 
 def write_rows(directories: Iterable[Path], out: Path = OUT) -> int:
     """Write the file, whole or not at all; returns the number of runs."""
-    frame = frame_of(directories)
+    table = pa.Table.from_pandas(frame_of(directories), preserve_index=False).replace_schema_metadata(None)
     with replacing(out) as temporary:
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None), temporary, compression="zstd")
-    return len(frame)
+        pq.write_table(table, temporary, compression="zstd")
+    return len(table)
 
 
 def read_rows(path: Path = OUT) -> Frame:
