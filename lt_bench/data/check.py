@@ -14,6 +14,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
 from lt_bench.core.resources import usable_cores
 from lt_bench.data.images.image_list import FileData, absent
 from lt_bench.data.load import data_root, listed_splits, load_images, missing_files
@@ -125,10 +126,10 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
     say(table)
     untested = np.setdiff1d(np.arange(counts.size), data.splits["test"].labels)
     if untested.size:
-        say(f"classes without a test image, whose accuracy is not measured: {untested.size:,}: {_classes(data, untested)}")
+        say(f"{counted(untested.size, 'class', 'classes')} without a test image and so without an accuracy: {_classes(data, untested)}")
     groups = shot_groups(counts)
     say(
-        f"{counts.size:,} classes of {counts.max():,} to {counts.min():,} training images ({counts.max() / counts.min():.1f} times)",
+        f"{counts.size:,} classes of {_span(counts.max(), counts.min())} training images ({counts.max() / counts.min():.1f} times)",
     )
     say(f"many / medium / few (above 100, below 20): {groups.many.sum()} / {groups.medium.sum()} / {groups.few.sum()} classes")
     if spec.num_classes is None:
@@ -197,8 +198,13 @@ def _decode(say: Say, data: FileData, count: int) -> list[str]:
         if sizes:
             width, height = (sorted(side) for side in zip(*sizes, strict=True))
             say(
-                f"{split}: {len(sizes)} of {len(images):,} decoded, {width[0]} to {width[-1]} pixels wide, {height[0]} to {height[-1]} high",
+                f"{split}: {len(sizes)} of {len(images):,} decoded, {_span(width[0], width[-1])} pixels wide, {_span(height[0], height[-1])} high",
             )
     for line in broken[1:]:
         say(line)
     return broken
+
+
+def _span(first: int, last: int) -> str:
+    """``12 to 40``, or the one number."""
+    return f"{first:,}" if first == last else f"{first:,} to {last:,}"
