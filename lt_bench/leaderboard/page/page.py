@@ -227,10 +227,10 @@ def _without_letters(cell: Cell) -> Cell:
 
 
 def _cell(cell: Cell, source: str | None) -> dict[str, Any]:
-    """Text, value for sorting, place, and what is said on hover."""
+    """Text, value for sorting, place, and what is said on hover: of these, what there is."""
     value = number(cell.value)
-    data = {"t": cell.text, "v": None if math.isnan(value) else float(f"{value:.9g}"), "p": cell.place}
-    return data if source is None else data | {"s": source}
+    data = {"t": cell.text, "v": None if math.isnan(value) else float(f"{value:.9g}"), "p": cell.place, "s": source}
+    return {name: one for name, one in data.items() if one is not None}
 
 
 def _published(dataset: str, imbalance_factor: float) -> list[list[str]]:

@@ -63,7 +63,7 @@ function breakable(text) {
 
 // The exact figure of a cell, for the pointer.
 function exact(cell, column) {
-  if (cell.s || cell.v === null) return cell.s || null;
+  if (cell.s || cell.v === undefined) return cell.s || null;
   const [, half] = cell.t.split(" ± ");
   return column.title + ": " + (column.style === "percent" ? (100 * cell.v).toFixed(4) : String(cell.v)) + (half ? " ± " + half : "");
 }
@@ -72,7 +72,7 @@ function cellNode(row, index, column, board) {
   const cell = row.cells[index];
   const [value, spread] = cellText(row, index, board).split(" ± ");
   const kind = cell.p === 1 ? "best" : cell.p === 2 ? "second" : "";
-  const ends = cell.v === null ? null : board.bars[column.key];
+  const ends = cell.v === undefined ? null : board.bars[column.key];
   const classes = [column.style === "text" ? "text" : "", column.phone || column.key === lead(board) ? "" : "secondary", ends ? "bar" : column.key === lead(board) ? "" : "minor"].join(" ").trim();
   const share = ends ? Math.min(1, Math.max(0.03, (cell.v - ends[0]) / (ends[1] - ends[0] || 1))) : 0;
   const node = make("td", { class: classes || null, title: exact(cell, column), style: ends ? "--share:" + share.toFixed(3) : null });
