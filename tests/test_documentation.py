@@ -58,6 +58,8 @@ NOT_RUN = {
     "imagenet_lt": "needs ImageNet's images and a released checkpoint",
     "--cache decoupling": "needs ImageNet's images and a released checkpoint",
     "bench plug_in": "needs released checkpoints",
+    "lt-bench push": "needs an account",
+    "lt-bench pull": "needs a network",
     "--wandb online": "needs an account",
     "wandb push --online": "needs an account",
     "--logger tensorboard": "needs tensorboard",

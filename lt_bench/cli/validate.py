@@ -61,7 +61,7 @@ def validate_verb(options: ValidateOptions, output: Output) -> None:
         )
     items: list[Item] = []
     for path in options.paths:
-        of_path = [Item(one, kind, _faults(one, kind)) for one, kind in items_at(path)] or [
+        of_path = [Item(one, kind, faults_at(one, kind)) for one, kind in items_at(path)] or [
             Item(path, "unknown", [f"{path}: nothing that lt-bench writes and can check"])
         ]
         for fault in (fault for item in of_path for fault in item.faults):
@@ -126,7 +126,7 @@ def _kind_of_file(path: Path) -> str | None:
     return None
 
 
-def _faults(path: Path, kind: str) -> list[str]:
+def faults_at(path: Path, kind: str) -> list[str]:
     """One line for each thing that is wrong."""
     try:
         return _CHECKS[kind](path)

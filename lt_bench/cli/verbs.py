@@ -47,7 +47,7 @@ VERBS: dict[str, Verb] = {
         "choose hyper-parameters on unseen validation images",
         "TuneOptions",
         "fits:tune_verb",
-        "a tuning keeps nothing before its end",
+        "points that are done stay, and the same command goes on from there",
         preflight="tune",
     ),
     "choose": Verb(
@@ -103,6 +103,8 @@ VERBS: dict[str, Verb] = {
     "submit": Verb(
         "records, source and tunings of a strategy as a folder for a pull request", "SubmitOptions", "submit:submit_verb", json=True
     ),
+    "push": Verb("caches, records and tunings to the Hugging Face hub, hf://OWNER/NAME", "PushOptions", "hub:push_verb"),
+    "pull": Verb("caches, records and tunings from the hub, checked by their seals", "PullOptions", "hub:pull_verb", json=True),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb", json=True, preflight="check"),
     "migrate": Verb(
         "caches, records and tunings of earlier versions as this one reads them", "MigrateOptions", "board:migrate_verb", json=True

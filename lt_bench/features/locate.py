@@ -57,8 +57,10 @@ def find_cache(name: str) -> Path:
     """The cache at a path, or of this name or key in the known places.
 
     Raises:
-        UserError: there is none, or the one in the folder of this name is damaged; lists those there are.
+        UserError: there is none, it is an address of the hub, or the one in the folder of this name is damaged; lists those there are.
     """
+    if name.startswith("hf://"):
+        raise UserError(f"{name} is on the hub; `lt-bench pull {name}` brings its caches and says their names")
     if (Path(name) / MANIFEST_NAME).is_file() or "/" in name:
         return Path(name)
     for directory in _known_directories():

@@ -225,7 +225,7 @@ def test_a_broken_pipe_and_an_interrupt(cli, monkeypatch):
     assert "the same command does what is missing" in done.err
     monkeypatch.setattr(fits, "tune_verb", interrupted)
     done = cli("tune", "--strategy", "los", "--dataset", "cifar100_lt")
-    assert (done.code, done.err) == (130, "lt-bench: interrupted; a tuning keeps nothing before its end\n")
+    assert (done.code, done.err) == (130, "lt-bench: interrupted; points that are done stay, and the same command goes on from there\n")
 
 
 # ---- where options come from ------------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from lt_bench.bench.options.fits import (
     VerifyOptions,
 )
 from lt_bench.bench.options.images import CacheOptions, DataOptions, ImageOptions, WritingOptions, reading
-from lt_bench.bench.options.listing import CompletionOptions, ListOptions, SubmitOptions, ValidateOptions
+from lt_bench.bench.options.listing import CompletionOptions, ListOptions, PullOptions, PushOptions, SubmitOptions, ValidateOptions
 
 __all__ = [
     "Accelerator",
@@ -44,6 +44,8 @@ __all__ = [
     "Precision",
     "PredictOptions",
     "PretrainOptions",
+    "PullOptions",
+    "PushOptions",
     "ReportOptions",
     "RunOptions",
     "StrategyChoice",

@@ -54,6 +54,36 @@ class SubmitOptions:
 
 
 @dataclass
+class PushOptions:
+    """Caches, records and tunings to the Hugging Face hub.
+
+    Attributes:
+        paths: caches (names or folders), results directories, records
+        to: hf://OWNER/NAME, a data set on the hub; made if it is not there
+        private: where it is made
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("paths",)
+    paths: list[str] = field(default_factory=list)
+    to: str = ""
+    private: bool = True
+
+
+@dataclass
+class PullOptions:
+    """Caches, records and tunings from the Hugging Face hub, checked by their seals.
+
+    Attributes:
+        source: hf://OWNER/NAME, or hf://OWNER/NAME@REVISION
+        results: directory that gets records and tunings
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("source",)
+    source: str = ""
+    results: Path = Path("results")
+
+
+@dataclass
 class CompletionOptions:
     """Shell completion.
 

@@ -1,0 +1,157 @@
+"""``lt-bench push`` and ``pull``: caches, records and tunings on the Hugging Face hub, ``hf://OWNER/NAME``. What comes from there is checked before it is put in place."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lt_bench.bench.options import PullOptions, PushOptions
+from lt_bench.cli.output import Output
+from lt_bench.cli.validate import CACHE, RECORD, TUNING, faults_at, items_at
+from lt_bench.core.errors import UserError
+from lt_bench.core.extras import require_extra
+from lt_bench.core.leftovers import temporary_beside
+from lt_bench.features.locate import find_cache, home
+from lt_bench.features.manifest import read_manifest
+from lt_bench.results.store import Store, arrays_of, read_record
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+FILES = ("*.json", "*.npz", "*.safetensors", "*.csv")
+"""All that caches, records and tunings consist of; nothing else is sent or fetched."""
+_ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+
+
+def push_verb(options: PushOptions, output: Output) -> None:
+    """Send what holds, in one commit.
+
+    Raises:
+        UserError: nothing to send, something that does not hold, or the hub refuses.
+    """
+    repo, revision = _parsed(options.to)
+    files: dict[str, Path] = {}
+    names = [path if Path(path).exists() else str(find_cache(path)) for path in options.paths]
+    for path, kind in _checked([Path(name) for name in names], "push"):
+        files |= _files_of(path, kind)
+    from huggingface_hub import CommitOperationAdd
+
+    with _hub(options.to) as api:
+        api.create_repo(repo, repo_type="dataset", private=options.private, exist_ok=True)
+        operations = [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
+        api.create_commit(repo, operations, commit_message="lt-bench push", repo_type="dataset", revision=revision)
+    output.say(f"{len(files)} files in {options.to}; `lt-bench pull {options.to}` brings them elsewhere")
+
+
+def pull_verb(options: PullOptions, output: Output) -> None:
+    """Fetch into a temporary folder, check by seals and checksums, and put in place what holds: caches among the known ones, records and tunings into the results.
+
+    Raises:
+        UserError: the hub refuses, nothing is there, something does not hold (nothing is put in place then), or other content lies in its place.
+    """
+    repo, revision = _parsed(options.source)
+    caches = home() / "caches"
+    caches.mkdir(parents=True, exist_ok=True)
+    folder = temporary_beside(caches / "pull")
+    try:
+        with _hub(options.source) as api:
+            api.snapshot_download(repo, repo_type="dataset", revision=revision, local_dir=folder, allow_patterns=list(FILES))
+        items = _checked([folder], "pull", options.source)
+        places = {CACHE: lambda path: _put_cache(path, caches), RECORD: lambda path: _put_record(path, options.results)}
+        places[TUNING] = lambda path: _put_tuning(path, options.results)
+        _refuse_clashes(items, caches, options.results)
+        put = [places[kind](path) for path, kind in items]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for line in put:
+        output.say(line)
+    output.data(put)
+
+
+def _parsed(address: str) -> tuple[str, str | None]:
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise UserError(f"{address or 'no address'}: expected hf://OWNER/NAME, or hf://OWNER/NAME@REVISION")
+    return match["repo"], match["revision"]
+
+
+@contextmanager
+def _hub(address: str) -> Iterator[HfApi]:
+    """The hub, whose errors are one line."""
+    require_extra("huggingface_hub", "hub", address)
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Its bases are those of the HTTP library, which is another one in other versions.
+    errors = (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
+    try:
+        yield huggingface_hub.HfApi()
+    except errors as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"{address}: the hub does not do it ({reason}); see that the name is right, that there is a network, and `hf auth login`"
+        ) from None
+
+
+def _checked(paths: list[Path], verb: str, address: str = "") -> list[tuple[Path, str]]:
+    """Caches, records and tunings at these paths, all of which hold."""
+    items = [item for path in paths for item in (items_at(path) if path.exists() else ()) if item[1] in (CACHE, RECORD, TUNING)]
+    if not items:
+        raise UserError(
+            f"{verb} {address or ' '.join(map(str, paths))}: no cache, record or tuning; name caches, results directories or records"
+        )
+    faults = [fault.replace(f"{paths[0]}/", f"{address}/") if address else fault for path, kind in items for fault in faults_at(path, kind)]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if faults[1:] else ""
+        raise UserError(f"{verb}: {faults[0]}{more}; nothing was {'put in place' if verb == 'pull' else 'sent'}")
+    return items
+
+
+def _files_of(path: Path, kind: str) -> dict[str, Path]:
+    """Files by their names in the repository."""
+    if kind == CACHE:
+        return {f"caches/{path.resolve().name}/{one.name}": one for pattern in FILES for one in path.glob(pattern)}
+    if kind == TUNING:
+        return {f"results/tuning/{path.name}": path}
+    record = read_record(path)
+    return {f"results/{record.dataset.name}/{path.stem}{suffix}": path.with_suffix(suffix) for suffix in (".json", ".npz")}
+
+
+def _refuse_clashes(items: list[tuple[Path, str]], caches: Path, results: Path) -> None:
+    """Refuse to replace what is here, before anything is put in place."""
+    for path, kind in items:
+        place = caches / path.name if kind == CACHE else results / "tuning" / path.name
+        if kind != RECORD and place.exists() and not _same(path, place):
+            raise UserError(f"{place}: other content under this name; move it away, and pull again")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return read_manifest(one).key == read_manifest(other).key if other.is_dir() else one.read_bytes() == other.read_bytes()
+
+
+def _put_cache(path: Path, caches: Path) -> str:
+    place = caches / path.name
+    if place.exists():
+        return f"there already: cache {place}"
+    path.replace(place)
+    return f"cache {place}"
+
+
+def _put_record(path: Path, results: Path) -> str:
+    record, store = read_record(path), Store(results)
+    before = store.has(record.id)
+    store.write(record, arrays_of(record, path.with_suffix(".npz")))
+    return f"{'there already: ' if before else ''}record {store.path(record)}"
+
+
+def _put_tuning(path: Path, results: Path) -> str:
+    place = results / "tuning" / path.name
+    if place.exists():
+        return f"there already: tuning {place}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, place)
+    return f"tuning {place}"

@@ -1,0 +1,117 @@
+"""Caches and records on the hub, with a folder in its place: what comes from there is put in place only as it was sent."""
+
+import fnmatch
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from lt_bench.features.cache import open_cache
+from lt_bench.results.store import Store
+
+AT = "hf://me/heads"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The folder in which a repository lies."""
+    folder = tmp_path / "hub"
+
+    class Api:
+        def create_repo(self, repo, *, repo_type, private, exist_ok):
+            assert (repo, repo_type, private, exist_ok) == ("me/heads", "dataset", True, True)
+            folder.mkdir(exist_ok=True)
+
+        def create_commit(self, repo, operations, *, commit_message, repo_type, revision):
+            for one in operations:
+                (folder / one.path_in_repo).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(one.path_or_fileobj, folder / one.path_in_repo)
+
+        def snapshot_download(self, repo, *, repo_type, revision, local_dir, allow_patterns):
+            for path in folder.rglob("*"):
+                if path.is_file() and any(fnmatch.fnmatch(path.name, pattern) for pattern in allow_patterns):
+                    (to := Path(local_dir) / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, to)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    return folder
+
+
+@pytest.fixture
+def sent(cli, hub, make_cache, tmp_path, monkeypatch):
+    """A cache, its records and a tuning on the hub; here is a home without them."""
+    make_cache(tmp_path / "mine")
+    fits = ("--cache", str(tmp_path / "mine"), "--accelerator", "cpu")
+    assert cli("run", "--strategy", "tau_norm", *fits).code == 0
+    assert cli("tune", "--strategy", "tau_norm", *fits, "--seeds", "0").code == 0
+    (tmp_path / "mine" / "evil.py").write_text("raise SystemExit\n")
+    done = cli("push", str(tmp_path / "mine"), "results", "--to", AT)
+    assert done.code == 0, done.err
+    assert not list(hub.rglob("*.py"))
+    (hub / "evil.py").write_text("raise SystemExit\n")
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "other"))
+    return hub
+
+
+def everything(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
+
+
+def test_what_is_pushed_is_pulled_elsewhere_and_holds(cli, sent, tmp_path):
+    done = cli("pull", AT, "--results", "theirs")
+    assert done.code == 0, done.err
+    caches = tmp_path / "other" / "caches"
+    assert open_cache(caches / "mine").manifest.key == open_cache(tmp_path / "mine").manifest.key
+    assert [path.name for path in caches.iterdir()] == ["mine"]
+    assert not [name for name in everything(tmp_path / "other") | everything(tmp_path / "theirs") if name.endswith(".py")]
+    assert [record.id for record in Store(tmp_path / "theirs").records()] == [record.id for record in Store(tmp_path / "results").records()]
+    assert cli("validate", "theirs", str(caches)).code == 0
+    assert cli("run", "--strategy", "tau_norm", "--cache", "mine", "--tuned", "--results", "theirs").code == 0
+    again = cli("pull", AT, "--results", "theirs")
+    assert (again.code, again.out.count("there already")) == (0, 3)
+    assert "`lt-bench pull hf://me/heads` brings its caches" in cli("run", "--strategy", "joint", "--cache", AT).err
+
+
+@pytest.mark.parametrize("what", ["caches/mine/train.safetensors", "results/*/*.npz", "results/tuning/*.json", "results/embeddings/*.json"])
+def test_what_was_changed_on_the_way_is_refused_whole(cli, sent, tmp_path, what):
+    (path,) = sent.glob(what)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"tau_norm", b"tau_narm") if path.suffix == ".json" else data[:-100])
+    done = cli("pull", AT, "--results", "theirs")
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert "nothing was put in place" in done.err
+    assert everything(tmp_path / "other") | everything(tmp_path / "theirs") == set()
+
+
+def test_other_content_here_is_not_replaced(cli, sent, tmp_path, make_cache, arrays):
+    make_cache(tmp_path / "other" / "caches" / "mine", arrays={"test/features/plain": arrays()["test/features/plain"] + 1})
+    done = cli("pull", AT, "--results", "theirs")
+    assert (done.code, "other content under this name; move it away" in done.err) == (2, True), done.err
+    assert everything(tmp_path / "theirs") == set()
+
+
+def test_what_does_not_hold_is_not_sent(cli, hub, make_cache, tmp_path):
+    manifest = make_cache(tmp_path / "mine") / "manifest.json"
+    document = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(document | {"origin": "elsewhere", "key": "0" * 16}))
+    for line in (
+        ("push", "mine", "--to", AT),
+        ("push", str(tmp_path / "mine"), "--to", AT),
+        ("push", "--to", AT),
+        ("push", "mine", "--to", "me/heads"),
+    ):
+        done = cli(*line)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert everything(hub) == set()
+
+
+def test_without_a_network_it_is_one_line(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "other"))
+    done = cli("pull", AT)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert done.err.startswith("lt-bench: hf://me/heads: the hub does not do it (")
+    assert everything(tmp_path / "other") == set()
