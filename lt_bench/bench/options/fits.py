@@ -58,7 +58,7 @@ class RunOptions(FitOptions):
         keep_epochs: end-to-end: epochs whose checkpoint stays as epoch-N.ckpt, a phase 1 for others
         wandb: also log to W&B; offline needs no account
         wandb_project: W&B project
-        logger: beside CSV: wandb (WANDB_MODE says where), tensorboard, mlflow, package.module.Class
+        logger: beside CSV: wandb, tensorboard, mlflow, package.module.Class
     """
 
     several: ClassVar[bool] = True
@@ -149,7 +149,7 @@ class BenchOptions:
         devices: processes of one fit (DDP)
         wandb: also log to W&B; offline needs no account
         wandb_project: W&B project
-        logger: beside CSV: wandb (WANDB_MODE says where), tensorboard, mlflow, package.module.Class
+        logger: beside CSV: wandb, tensorboard, mlflow, package.module.Class
     """
 
     positional: ClassVar[tuple[str, ...]] = ("suite",)
