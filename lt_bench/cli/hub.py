@@ -87,7 +87,7 @@ def _hub(address: str) -> Iterator[HfApi]:
     from huggingface_hub.errors import HfHubHTTPError
 
     # Its bases are those of the HTTP library, which is another one in other versions.
-    errors = (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
+    errors = (OSError, ValueError, RuntimeError, *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)))
     try:
         yield huggingface_hub.HfApi()
     except errors as error:
