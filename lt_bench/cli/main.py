@@ -14,6 +14,8 @@ from lt_bench.core.errors import UserError, printable
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+LEAST_MEMORY = 256 << 20
+"""Bytes of address space without which the linear algebra under numpy ends the process, or waits for ever."""
 NO_MEMORY = ("can't allocate memory", "can't start new thread", "annot allocate memory", "failed to map segment", "out of memory")
 """Parts of the messages of torch, of threads and of the loader of libraries where memory is exhausted."""
 
@@ -46,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _memory(error: BaseException) -> str:
-    reason = " ".join(str(error).split())[:200]
+    lines = str(error).splitlines()  # numpy says a page of advice about its installation around the line of the loader
+    line = next((line for line in lines if any(sign in line for sign in NO_MEMORY)), str(error))
+    reason = " ".join(line.split()).removeprefix("Original error was: ")[:200]
     return f"not enough memory{f' ({reason})' if reason else ''}; free some, raise the limit (ulimit -v), or use smaller inputs or fewer --workers"
 
 
@@ -80,6 +84,7 @@ def _dispatch(words: list[str]) -> int:
     verb, output, start = VERBS[name], Output(request.json, request.quiet), time.perf_counter()
     if request.verbose:
         _say_request(request)
+    _check_address_space()
     with output.in_force():
         if verb.preflight:
             from lt_bench.cli import preflight
@@ -89,6 +94,16 @@ def _dispatch(words: list[str]) -> int:
     if request.verbose:
         print(f"lt-bench: {name} took {time.perf_counter() - start:.1f} s", file=sys.stderr)  # noqa: T201
     return 0
+
+
+def _check_address_space() -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
+        raise MemoryError(f"the limit is {limit >> 20} MiB, the least {LEAST_MEMORY >> 20} MiB")
 
 
 def _overview(words: list[str]) -> int:

@@ -55,11 +55,12 @@ class Convex(Strategy, ABC, abstract=True):
 
 
 class ConvexLA(Convex):
-    """The logit-adjusted loss with a ridge, minimised exactly: no learning rate, no batches, no seed.
+    """The logit-adjusted loss with a ridge, minimised over all samples at once: no learning rate, no batches, no seed.
 
     ``l_i = CE(T(z_i), q_i)``, ``T(z)_c = z_c + tau log pi_c``, q the one-hot target smoothed by epsilon (torch's form), mean over the training samples of the plain
     view, plus ridge / 2 ||W||^2 (the bias is free). tau 0 and epsilon 0.98 are the optimum that ``los`` stops short of. With tau 1 and epsilon 0 it is the objective of ``balanced_softmax`` and ``la_loss`` under weight decay. It is convex, so where SGD gives a point that depends on rate, schedule and
-    order, this has one answer; L-BFGS in float64 finds it from zero. Features of training
+    order, this has one answer. L-BFGS in float64 comes close to it from zero: the record has the norm of the gradient where it ended, and a fit that ended with more than
+    1e-3 is marked as not converged. Features of training
     images are told apart far better than those of new ones, so the ridge has to regularise as an early end of SGD does by accident: on CIFAR-100-LT validation
     accuracy falls with a tenth and with ten times the default.
 
@@ -79,7 +80,7 @@ class ConvexLA(Convex):
 
 
 class MarginalLA(Convex):
-    """The logit-adjusted loss under Gaussian noise on the features, wider for rare classes, minimised exactly.
+    """The logit-adjusted loss under Gaussian noise on the features, wider for rare classes, minimised over all samples at once.
 
     ``l_i = CE(T(z_i), y)`` with h_i replaced by h_i + e, e normal with covariance lambda_y S, in the closed upper bound of its mean:
     ``T(z)_c = z_c + tau log pi_c + lambda_y / 2 (w_c - w_y)^T S (w_c - w_y)``; plus ridge / 2 ||W||^2. S is the covariance of training features within classes,
@@ -87,7 +88,7 @@ class MarginalLA(Convex):
 
     The thought behind it: stage 1 has memorised its training images, so their features lie closer together than those of new images, more so for rare classes; the
     noise restores the overlap that a prior acts on. What it brings is a weaker dependence on the ridge. The bound is that of implicit semantic data augmentation (Wang et al., NeurIPS 2019), there
-    with a covariance per class in end-to-end training; one covariance for all with a width per class, a prior and an exact solution are ours. Hyper-parameters were
+    with a covariance per class in end-to-end training; one covariance for all with a width per class, a prior and its minimisation over all samples are ours. Hyper-parameters were
     chosen on unseen validation images (docs/findings.md).
     """
 

@@ -10,10 +10,11 @@ import torch
 
 import lt_bench.api as lt
 from lt_bench.bench.health import is_guessing, signs_of_fit
+from lt_bench.core.errors import UserError
 from lt_bench.engine.evaluate import evaluate
 from lt_bench.results.store import Store
 from lt_bench.strategies.contract import Strategy
-from lt_bench.strategies.registry import strategy_names
+from lt_bench.strategies.registry import find, strategy_names
 
 
 class PlainlyCE(Strategy):
@@ -115,6 +116,26 @@ def test_a_solver_that_stopped_early(health):
 def test_healthy_fits_show_nothing(health):
     for strategy in ("ce", "los", "d_ffds", "ldam_drw", "weight_balancing", "joint", "ncm", "multiplicative_la", "lade"):
         assert health(strategy) == {}, strategy
+
+
+WRONG = {"loss_not_finite", "loss_risen", "logits_blown_up", "chance", "one_class", "unchanged", "no_gradient", "unconverged"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", strategy_names())
+def test_no_fit_by_its_own_recipe_is_called_wrong(health, name):
+    assert not WRONG & health(name).keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in strategy_names() if "lr" in find(name).types() and find(name).fitting == "sgd"])
+def test_a_rate_that_diverges_is_seen_in_every_strategy_with_a_rate(health, name):
+    try:
+        signs = health(name, lr=1e9, epochs=3)
+    except UserError as error:
+        assert "the fit diverged" in str(error)  # noqa: PT017
+    else:
+        assert WRONG & signs.keys()
 
 
 def course(losses, K=10):

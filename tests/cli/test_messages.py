@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from lt_bench.results.store import Store
@@ -121,6 +122,34 @@ def test_lack_of_memory_is_one_line(cli, monkeypatch, error):
     assert (done.code, done.err.count("\n"), "not enough memory" in done.err) == (2, 1, True), done.err
     monkeypatch.setattr("lt_bench.cli.main.read_request", lambda *_: fails_deep(0))
     assert cli("list").err == "lt-bench: something in the input is nested too deeply\n"
+
+
+def test_lack_of_memory_within_a_page_of_advice_is_its_own_line(cli, monkeypatch):
+    def fails(*_):
+        raise ImportError("\n\nIMPORTANT: PLEASE READ THIS\n\nOriginal error was: x.so: failed to map segment from shared object\n")
+
+    monkeypatch.setattr("lt_bench.cli.main.read_request", fails)
+    assert cli("list").err.startswith("lt-bench: not enough memory (x.so: failed to map segment from shared object); free some")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (1000, ("import-features", "--name", "new", "--train", "train.npz", "--test", "train.npz")),
+        (1000, ("run", "--strategy", "ce", "--cache", "small", "--results", "new")),
+        (60, ("leaderboard", "--results", "results", "--out", "new")),
+        (150, ("leaderboard", "--results", "results", "--out", "new")),
+    ],
+)
+def test_a_limit_on_memory_is_one_line_and_leaves_nothing(small_cache, results, tmp_path, limit, words):
+    """Limits in MiB; libraries end the process, or wait for ever, where they are left to find out."""
+    np.savez(tmp_path / "train.npz", features=np.eye(4, 3), labels=np.arange(4) % 2)
+    before = {path for folder in (tmp_path, small_cache.parent) for path in folder.rglob("*")}
+    done = shell(f"ulimit -v {limit << 10}; lt-bench {' '.join(words)}", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("lt-bench: not enough memory")
+    assert {path for folder in (tmp_path, small_cache.parent) for path in folder.rglob("*")} == before
 
 
 def fails_deep(depth):

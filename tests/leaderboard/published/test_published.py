@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 
@@ -37,10 +38,14 @@ def test_the_shipped_table():
 
 
 def test_numbers_that_could_not_be_found_in_their_source_say_so():
+    """Of the other sources every number stands in a text or, of Tang et al., in a picture that was read again."""
     pltr = [line for line in published() if line.source.startswith("PLTR-SD")]
     assert len(pltr) == 26
     assert all(line.remarks.endswith("(unverified)") and "not found again in its source" in line.citation for line in pltr)
-    assert sum(not line.about.checked for line in published()) == 109
+    unchecked = Counter("index page" if line.source_kind == "index" else line.about.short for line in published() if not line.about.checked)
+    assert unchecked == {
+        "TPAMI survey, table": 48, "PLTR-SD, Table 4": 18, "PLTR-SD, Table 3": 8, "index page": 17, "LADE, poster": 12, "CAR": 6,
+    }  # fmt: skip
     assert not any("unverified" in line.remarks for line in published() if line.source_kind in ("readme", "log"))
 
 
