@@ -27,6 +27,7 @@ def one_cache(options: argparse.Namespace) -> None:
     from lt_bench.bench.suite.run import Suite, suite_plan
     from lt_bench.bench.tuned import tuning_name
     from lt_bench.bench.tuning.tune import tune, write_tuning
+    from lt_bench.core.errors import UserError
     from lt_bench.engine.heads.fit import Hardware
     from lt_bench.features.cache import open_cache
     from lt_bench.results.store import Store
@@ -42,7 +43,12 @@ def one_cache(options: argparse.Namespace) -> None:
             break
         started, entry = time.monotonic(), find(name)
         if entry.grid and not (options.results / "tuning" / tuning_name(entry, cache.manifest)).is_file():
-            write_tuning(tune(entry, bench, range(options.tuning_seeds)), entry, cache.manifest, options.results)
+            try:
+                document = tune(entry, bench, range(options.tuning_seeds), results=options.results)
+            except UserError as error:
+                print(f"{cache.manifest.name}: {name}: not tuned: {error}", flush=True)
+            else:
+                write_tuning(document, entry, cache.manifest, options.results)
         tuned = time.monotonic()
         suite = Suite(strategies=[name], caches=[], seeds=list(range(options.seeds)), hyperparameters=["official", "tuned"])
         planned, missing = suite_plan(suite, cache, options.results)

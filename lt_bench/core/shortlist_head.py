@@ -68,7 +68,8 @@ def pairwise(scores: Tensor, log_counts: Tensor) -> Tensor:
         log_counts: log(n + 1) of the shortlist (B, k).
     """
     k = scores.shape[1]
-    ranks = scores.argsort(dim=1, descending=True, stable=True).argsort(1).to(scores)
+    own, rivals = scores.unsqueeze(2), scores.unsqueeze(1)
+    ranks = ((rivals > own) | (rivals == own).tril(-1)).sum(2).to(scores)  # of equal ones the first is ahead; ONNX has no stable sort
     p = scores.softmax(1)
     ratios = (p.unsqueeze(2) / (p.unsqueeze(1) + TINY) + TINY).log()
     ratios = ratios.sum(2) - ratios.diagonal(dim1=1, dim2=2)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lt_bench.bench.contract.subject import problem
 from lt_bench.cli.main import main
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
@@ -19,8 +20,6 @@ from lt_bench.core.seals import sealed
 from lt_bench.deploy import files
 from lt_bench.deploy.classifier import load_classifier
 from lt_bench.deploy.files import DESCRIPTION, FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, faults_of, publish, require_place
-from lt_bench.features.cache import Head
-from lt_bench.strategies.contract import Facts
 from lt_bench.strategies.registry import find, strategy_names
 
 FEATURES = torch.linspace(-1, 1, 20).reshape(5, 4)
@@ -282,5 +281,7 @@ def test_what_is_checked_needs_no_torch():
 
 @pytest.mark.parametrize("name", strategy_names())
 def test_no_strategy_of_the_suite_needs_a_program(name):
-    facts = Facts(4, (9, 5, 2), Head(torch.randn(3, 4), torch.zeros(3)))
-    assert head_parts(find(name).load()(facts).inference_head()) is not None
+    on = problem()
+    strategy = find(name).load()(on.facts)
+    strategy.held_out = on.train
+    assert head_parts(strategy.inference_head()) is not None

@@ -12,7 +12,17 @@ from torch import nn
 
 from lt_bench.cli.main import main
 from lt_bench.core.errors import UserError
-from lt_bench.core.inference_heads import KINDS, ConfidenceHead, LinearAndCosine, Neighbours, NormalisedLinear, Quadratic, Standardised
+from lt_bench.core.inference_heads import (
+    KINDS,
+    Averaged,
+    ConfidenceHead,
+    LinearAndCosine,
+    Neighbours,
+    NormalisedLinear,
+    Quadratic,
+    Standardised,
+)
+from lt_bench.core.shortlist_head import Shortlist
 from lt_bench.deploy.programs import EXACT, save_onnx, save_program
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
@@ -34,9 +44,11 @@ def heads():
         "linear_and_cosine": LinearAndCosine(3 * draw(K, D), draw(K), 3 * draw(K, D), draw(D), 0.5),
         "neighbours": Neighbours(rows, torch.arange(50) % K, draw(K).abs(), 7, 0.1),
         "quadratic": Quadratic(draw(K, D), draw(K), draw(K).abs(), draw(12, D), draw(12), torch.arange(12) % K, draw(D, D), draw(D), True),
+        "shortlist": Shortlist(3 * draw(K, D), draw(K), draw(K), draw(K), draw(K).abs(), draw(4), 3),
+        "averaged": Averaged([linear, NormalisedLinear(30 * draw(K, D), draw(K), draw(D).abs(), draw(D), power=0.5)]),
         "standardised": Standardised(linear, 100 * draw(D), draw(D).abs() + 0.1),
     }
-    assert set(kinds) == {"linear", "standardised", *KINDS}
+    assert set(kinds) == {"linear", "averaged", "standardised", *KINDS}
     return {name: head.eval().requires_grad_(False) for name, head in kinds.items()}
 
 

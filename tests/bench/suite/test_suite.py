@@ -290,7 +290,7 @@ def test_two_workers_record_what_one_does_and_outlive_a_killed_one(cli, suite, s
     said = [line for line in done.err.splitlines() if " fits, small" not in line]  # progress, on a slow machine
     assert (done.code, said) == (0, ["lt-bench: a worker died (SIGKILL); begun again: dying.Once (inferred), seeds 0, 1"])
     assert (tmp_path / "killed").exists()
-    assert "; 5 runs were shared by 2 workers" in done.out
+    assert "; 5 of the runs were shared by 2 workers" in done.out
     assert cli("bench", path, "--workers", "1", "--accelerator", "cpu", "--results", "one").code == 0
     assert len(measured("one")) == 5
     np.testing.assert_equal(measured("two"), measured("one"))
