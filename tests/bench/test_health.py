@@ -12,6 +12,7 @@ import lt_bench.api as lt
 from lt_bench.bench.health import is_guessing, signs_of_fit
 from lt_bench.core.errors import UserError
 from lt_bench.engine.evaluate import evaluate
+from lt_bench.results.health import DIVERGENCE
 from lt_bench.results.store import Store
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.registry import find, strategy_names
@@ -118,13 +119,14 @@ def test_healthy_fits_show_nothing(health):
         assert health(strategy) == {}, strategy
 
 
-WRONG = {"loss_not_finite", "loss_risen", "logits_blown_up", "chance", "one_class", "unchanged", "no_gradient", "unconverged"}
+COURSE = DIVERGENCE | {"loss_risen", "unchanged", "no_gradient", "unconverged"}
+"""Signs of a course that went wrong; heads of the small cache may be no better than guessing where their course was right."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", strategy_names())
-def test_no_fit_by_its_own_recipe_is_called_wrong(health, name):
-    assert not WRONG & health(name).keys()
+def test_no_course_by_its_own_recipe_is_called_wrong(health, name):
+    assert not COURSE & health(name).keys()
 
 
 @pytest.mark.slow
@@ -135,7 +137,7 @@ def test_a_rate_that_diverges_is_seen_in_every_strategy_with_a_rate(health, name
     except UserError as error:
         assert "the fit diverged" in str(error)  # noqa: PT017
     else:
-        assert WRONG & signs.keys()
+        assert (COURSE | {"chance", "one_class"}) & signs.keys()  # logits of cosines cannot blow up
 
 
 def course(losses, K=10):
