@@ -113,7 +113,12 @@ class Runs:
         Raises:
             UserError: it is not the one that was recorded, or its file cannot be read.
         """
-        return self._find(position, (name,)).get(name)
+        return self.find_arrays(position, name)[0]
+
+    def find_arrays(self, position: int, *names: str) -> list[NDArray[Any] | None]:
+        """Several side arrays of a record as of ``find_array``; its file is read once."""
+        arrays = self._find(position, names)
+        return [arrays.get(name) for name in names]
 
     def _find(self, position: int, names: tuple[str, ...]) -> Arrays:
         id_, path = self.columns["id"][position], str(self.columns["path"][position])
