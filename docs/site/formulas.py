@@ -122,7 +122,7 @@ class _Parser:
         return f"<mrow>{base}{self.scripts(self.group(self.take()))}</mrow>" if is_function else base
 
     def group(self, opening: str) -> str:
-        """What stands between brackets or bars."""
+        """The tokens between brackets or bars."""
         closing = CLOSING[opening]
         inside = self.sequence(closing)
         self.take()

@@ -138,7 +138,7 @@ def record_of(
 
 
 def record_before_fit(bench: Source, run: Planned) -> RunRecord:
-    """What the record of a run will say that does not come of the fit; nothing is measured in it."""
+    """The record of a run as it is before the fit: its identity and sources, and nothing measured."""
     manifest, entry = bench.manifest, run.entry
     dataset, backbone = manifest.dataset, manifest.backbone
     sizes = {split: manifest.arrays[f"{split}/labels"].shape[0] for split in manifest.views}

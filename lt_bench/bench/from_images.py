@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import shlex
 import sys
 import typing
@@ -120,7 +121,7 @@ def cache_name(options: ExtractOptions) -> str:
 
 def recorded_options(command: str) -> ExtractOptions:
     """The options of an extraction that the command of a cache names; ``_command`` wrote it. Of a cache that was updated since, the first command is meant."""
-    words, kinds = shlex.split(command.partition(" && ")[0]), typing.get_type_hints(ExtractOptions)
+    words, kinds = list(itertools.takewhile(lambda word: word != "&&", shlex.split(command))), typing.get_type_hints(ExtractOptions)
     given: dict[str, Any] = {}
     for field in dataclasses.fields(ExtractOptions):
         flag = f"--{field.name.replace('_', '-')}"

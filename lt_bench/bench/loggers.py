@@ -48,7 +48,7 @@ def log_records(
 
 
 def destination(wandb: str, project: str, store: Store) -> Destination:
-    """Where W&B runs of records go."""
+    """Project, mode and folder of the W&B runs of records."""
     return Destination(project, None, wandb == "online", store.directory)
 
 

@@ -92,7 +92,7 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
 
 
 def _show_sync(mode: Wandb, records: Sequence[RunRecord], store: Store, output: Output) -> None:
-    """How offline runs are sent."""
+    """Say the command that sends offline runs."""
     if mode == "offline" and records:
         output.say(f"{len(records)} W&B runs offline; `{sync_command(store.directory)}` sends them")
 

@@ -164,7 +164,7 @@ def _cache_of(description: Mapping[str, Any], options: UpdateOptions) -> Feature
 
 
 def _require_strategy(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions, say: Say) -> None:
-    """What a fit needs besides features, before images go through the backbone for long; says so where the code of the strategy is another one now.
+    """Check all that a fit needs besides features, before images go through the backbone for long; says so where the code of the strategy is another one now.
 
     Raises:
         UserError: the strategy is not here, results cannot be written, or the new export would take the place of the earlier one.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lt_bench.core.documents import parse_json
 from lt_bench.core.files import write_text
+from lt_bench.core.seals import digest_of
 
 LIST = "files.json"
 
@@ -24,23 +24,19 @@ def replace_earlier(directory: Path, written: Mapping[str, Sequence[Path]]) -> N
     """
     noted = _noted(directory / LIST)
     for kind, paths in written.items():
-        now = {path.relative_to(directory).as_posix(): _digest(path) for path in paths}
+        now = {path.relative_to(directory).as_posix(): digest_of(path) for path in paths}
         for name, digest in noted.get(kind, {}).items():
             path = directory / name
-            if name not in now and ".." not in path.parts and path.is_file() and not path.is_symlink() and _digest(path) == digest:
+            if name not in now and ".." not in path.parts and path.is_file() and not path.is_symlink() and digest_of(path) == digest:
                 path.unlink()
         noted[kind] = now
     write_text(directory / LIST, json.dumps(noted, indent=1, sort_keys=True) + "\n")
 
 
 def _noted(path: Path) -> dict[str, dict[str, str]]:
-    """What an earlier call noted; nothing where the file is missing or damaged."""
+    """Files and digests that an earlier call noted, by format; nothing where the file is missing or damaged."""
     try:
         noted = parse_json(path.read_bytes())
         return {kind: {str(name): str(digest) for name, digest in names.items()} for kind, names in noted.items()}
     except (OSError, ValueError, AttributeError):
         return {}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -12,7 +12,7 @@ ENSEMBLE = "ensemble"
 
 
 class Named(Protocol):
-    """What is known of a member: an entry of the registry."""
+    """A member, of which the name and the types are used: an entry of the registry."""
 
     @property
     def name(self) -> str:

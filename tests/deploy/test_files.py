@@ -1,4 +1,4 @@
-"""What an export's directory holds: damage is one line, the user's own files stay, a kill leaves an export that works, no program runs unasked."""
+"""Files of an export: damage is one line, the user's own files stay, a kill leaves an export that works, no program runs unasked."""
 
 import json
 import os

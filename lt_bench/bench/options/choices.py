@@ -7,7 +7,7 @@ Wandb = Literal["off", "offline", "online"]
 
 
 def wandb_mode(wandb: Wandb, logger: str) -> Wandb:
-    """How W&B is logged to: as ``--wandb`` says; with ``--logger wandb`` as W&B's own WANDB_MODE says, online where it says nothing."""
+    """Mode of W&B: as ``--wandb`` says; with ``--logger wandb`` as W&B's own WANDB_MODE says, online where it says nothing."""
     if logger != "wandb" or wandb != "off":
         return wandb
     return "offline" if os.environ.get("WANDB_MODE", "online") in ("offline", "dryrun") else "online"

@@ -1,4 +1,4 @@
-"""What the page knows of single classes: the accuracy of each, and every row under test sets of other class shares."""
+"""Data of the page on single classes: the accuracy of each, and every row under test sets of other class shares."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Effects:
 
     @property
     def note(self) -> str:
-        """What the figures are."""
+        """The note under the table: reference, units and intervals."""
         return (
             f"Macro accuracy minus that of {self.reference}, points; half-widths of 95 % intervals with {len(self.boards)} boards, {self.classes} classes, or both as random samples. "
             "Over both is for a claim on other backbones and classes of these kinds; of two or three boards it is wide, as it should be."
