@@ -38,9 +38,9 @@ def push_verb(options: PushOptions, output: Output) -> None:
     names = [path if Path(path).exists() else str(find_cache(path)) for path in options.paths]
     for path, kind in _checked([Path(name) for name in names], "push"):
         files |= _files_of(path, kind)
-    from huggingface_hub import CommitOperationAdd
-
     with _hub(options.to) as api:
+        from huggingface_hub import CommitOperationAdd
+
         api.create_repo(repo, repo_type="dataset", private=options.private, exist_ok=True)
         operations = [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
         api.create_commit(repo, operations, commit_message="lt-bench push", repo_type="dataset", revision=revision)
@@ -122,10 +122,14 @@ def _files_of(path: Path, kind: str) -> dict[str, Path]:
 
 
 def _refuse_clashes(items: list[tuple[Path, str]], caches: Path, results: Path) -> None:
-    """Refuse to replace what is here, before anything is put in place."""
+    """Refuse to replace caches, records and tunings that are here, before anything is put in place."""
     for path, kind in items:
+        if kind == RECORD:
+            record = read_record(path)
+            Store(results).stored(record, arrays_of(record, path.with_suffix(".npz")))
+            continue
         place = caches / path.name if kind == CACHE else results / "tuning" / path.name
-        if kind != RECORD and place.exists() and not _same(path, place):
+        if place.exists() and not _same(path, place):
             raise UserError(f"{place}: other content under this name; move it away, and pull again")
 
 

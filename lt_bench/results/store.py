@@ -56,6 +56,15 @@ class Store:
         """Whether a record with this id is complete (its JSON is written last)."""
         return self._find(id) is not None
 
+    def stored(self, record: RunRecord, arrays: Arrays) -> RunRecord | None:
+        """The record of this id as it is stored, None where there is none.
+
+        Raises:
+            UserError: it has other content than this record and its arrays.
+        """
+        existing = self._find(record.id)
+        return None if existing is None else self._same(existing, record, arrays)
+
     def write(self, record: RunRecord, arrays: Arrays) -> RunRecord:
         """Store a record with its arrays; each file appears whole or not at all, the JSON last.
 
@@ -76,9 +85,8 @@ class Store:
         record = replace(record, arrays=arrays_digest(stored))
         data = record.to_json()
         path = self.path(record)
-        existing = self._find(record.id)
-        if existing is not None:
-            return self._same(existing, record, stored)
+        if (here := self.stored(record, stored)) is not None:
+            return here
         write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
         write_atomic(path, lambda file: file.write(_text(data).encode()))
         return record

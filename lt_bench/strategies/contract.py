@@ -388,6 +388,11 @@ class Strategy(LightningModule):
 
     # ---- what the engine and slots use ---------------------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def reads_held_out(cls) -> bool:
+        """Whether a fit, or what happens at inference, learns from validation images."""
+        return cls.trains_on_held_out or (cls.at_inference is not None and cls.at_inference.needs_held_out)
+
     @torch.no_grad()
     def begin_fit(self, train: FeatureSource) -> None:
         """Attach the training features, start the head from them where ``initial_head`` says so, and call ``begin``."""

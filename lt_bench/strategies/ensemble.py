@@ -48,6 +48,6 @@ class Ensemble(Strategy, abstract=True):
 def ensemble_of(name: str, members: Sequence[tuple[Any, dict[str, Any]]]) -> type[Ensemble]:
     """The class of an ensemble of strategies with all their hyper-parameters."""
     classes = [entry.class_for(hyperparameters)[0] for entry, hyperparameters in members]
-    reads = any(one.trains_on_held_out or (one.at_inference is not None and one.at_inference.needs_held_out) for one in classes)
+    reads = any(one.reads_held_out() for one in classes)
     facts = {"name": name, "members": tuple(members), "trains_on_held_out": reads}
     return type("Ensemble", (Ensemble,), {"__doc__": Ensemble.__doc__, "__module__": __name__, **facts})

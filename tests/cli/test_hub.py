@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -92,6 +93,18 @@ def test_other_content_here_is_not_replaced(cli, sent, tmp_path, make_cache, arr
     done = cli("pull", AT, "--results", "theirs")
     assert (done.code, "other content under this name; move it away" in done.err) == (2, True), done.err
     assert everything(tmp_path / "theirs") == set()
+
+
+def test_a_record_with_other_content_here_leaves_everything_as_it_is(cli, sent, tmp_path):
+    """Its cache and its tuning are not put in place either."""
+    (record,) = Store(tmp_path / "results").records()
+    other = replace(record, backbone=replace(record.backbone, stage1="another"))
+    Store(tmp_path / "theirs").write(other, Store(tmp_path / "results").arrays(record.id))
+    before = everything(tmp_path / "theirs")
+    done = cli("pull", AT, "--results", "theirs")
+    assert (done.code, "already recorded with other content (backbone)" in done.err) == (2, True), done.err
+    assert everything(tmp_path / "theirs") == before
+    assert everything(tmp_path / "other" / "caches") == set()
 
 
 def test_what_does_not_hold_is_not_sent(cli, hub, make_cache, tmp_path):

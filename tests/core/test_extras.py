@@ -25,6 +25,7 @@ FITS = ("--cache", "small", "--accelerator", "cpu")
             "--wandb online needs the package wandb; `pip install 'lt-bench[wandb]'`",
         ),
         (("wandb", "push"), "wandb push needs the package wandb; `pip install 'lt-bench[wandb]'`"),
+        (("push", "small", "--to", "hf://me/heads"), "hf://me/heads needs the package huggingface_hub; `pip install 'lt-bench[hub]'`"),
         (("leaderboard", "--formats", "plots"), "--formats plots needs the package matplotlib; `pip install 'lt-bench[plots]'`"),
         (("report", "--strategy", "joint"), "report needs the package matplotlib; `pip install 'lt-bench[plots]'`"),
     ],
@@ -32,7 +33,7 @@ FITS = ("--cache", "small", "--accelerator", "cpu")
 def test_what_needs_an_extra_says_so(cli, small_cache, tmp_path, monkeypatch, line, message):
     if line[0] == "leaderboard":
         assert cli("run", "--strategy", "joint", *FITS).code == 0
-    for package in ("wandb", "matplotlib"):
+    for package in ("wandb", "matplotlib", "huggingface_hub"):
         monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     done = cli(*line)
     assert (done.code, done.err.count("\n")) == (2, 1), done.err

@@ -11,7 +11,6 @@ import numpy as np
 
 from lt_bench.bench.tuning.tune import accepted
 from lt_bench.core.errors import UserError
-from lt_bench.engine.heads.fit import facts_of
 from lt_bench.features.cache import FeatureCache
 from lt_bench.strategies.registry import Entry
 
@@ -32,9 +31,8 @@ def points_of(entry: Entry, cache: FeatureCache, budget: int) -> list[dict[str, 
     draw = np.random.default_rng(0).permutation(total)[: max(budget - 1, 0)] if total >= budget else np.arange(total)
     grid = list(itertools.product(*entry.grid.values())) if total else []
     taken, _ = accepted(entry, cache, {}, [{}, *(dict(zip(entry.grid, grid[place], strict=True)) for place in np.sort(draw))])
-    cls, given = entry.class_for(entry.resolve(cache.manifest.dataset.name, cache.manifest.dataset.imbalance_factor, taken[0]))
-    strategy = cls(facts_of(cache), **given)
-    if strategy.trains_on_held_out or (strategy.at_inference is not None and strategy.at_inference.needs_held_out):
+    cls, _ = entry.class_for(entry.resolve(cache.manifest.dataset.name, cache.manifest.dataset.imbalance_factor, taken[0]))
+    if cls.reads_held_out():
         raise UserError(
             f"{entry.public_name} learns from validation images, which choose here; leave it out, `lt-bench run` compares it on test images"
         )
