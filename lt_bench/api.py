@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
+import operator
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +40,7 @@ from lt_bench.features.cache import FeatureCache
 from lt_bench.features.collapse import feature_collapse
 from lt_bench.features.from_arrays import Source, checked_split, prepare_arrays, write_prepared
 from lt_bench.features.locate import find_cache, known_as
-from lt_bench.features.manifest import read_manifest
+from lt_bench.features.manifest import Manifest, read_manifest
 from lt_bench.leaderboard.choice.conclusion import sentences
 from lt_bench.leaderboard.choice.output import choice_csv
 from lt_bench.leaderboard.load import from_records
@@ -357,7 +358,7 @@ def tune(
     decides = objective_of(objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
     document = tuning.tune(
         entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried, objective=decides,
-        validation=Validation(val_size, val_profile, draws), results=None if results is None else Path(results),
+        validation=Validation(None if val_size is None else _whole("val_size", val_size), val_profile, _whole("draws", draws)), results=None if results is None else Path(results),
     )  # fmt: skip
     for line in warnings_of_choice(document):
         warnings.warn(line, stacklevel=2)
@@ -432,8 +433,8 @@ def choose(
     """
     decides = objective_of(objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
     document = choosing.choose(
-        cache.bench(accelerator), [entry_of(one) for one in strategies], _seeds(seeds), objective=decides, folds=folds, budget=budget, split=split,
-        groups=None if groups is None else np.asarray(groups), results=None if results is None else Path(results),
+        cache.bench(accelerator), [entry_of(one) for one in strategies], _seeds(seeds), objective=decides, folds=_whole("folds", folds),
+        budget=_whole("budget", budget), split=split, groups=None if groups is None else np.asarray(groups), results=None if results is None else Path(results),
     )  # fmt: skip
     return Choice(document, decides)
 
@@ -453,14 +454,25 @@ def evaluate(head: Run | nn.Module, cache: Cache, split: str = "test", *, accele
     if not cache.has(split):
         raise UserError(f"cache {cache.manifest.name} has no {split} split; it has {', '.join(cache.manifest.views)}")
     module = copy.deepcopy(_head_for(head, cache) if isinstance(head, Run) else head).eval()
-    bench, dim = cache.bench(accelerator), cache.manifest.backbone.dim
+    bench = cache.bench(accelerator)
+    _require_shapes(module, bench.split(split).view("plain")[:2], cache.manifest)
+    offsets = bench.measure(module, "val", equalise=True).offsets if split == "test" and cache.has("val") else None
+    return bench.measure(module, split, equalise=split != "train", offsets=offsets).scalars
+
+
+def _require_shapes(head: nn.Module, features: Tensor, manifest: Manifest) -> None:
+    """Refuse a head for other features or classes, by its logits of a few features (B, D)."""
+    expected = len(features), manifest.dataset.num_classes
     try:
-        offsets = bench.measure(module, "val", equalise=True).offsets if split == "test" and cache.has("val") else None
-        return bench.measure(module, split, equalise=split != "train", offsets=offsets).scalars
+        with torch.inference_mode():
+            shape = tuple(head.to(features.device, torch.float32)(features.to(torch.float32, copy=True)).shape)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
-        raise UserError(
-            f"the head does not take features (N, {dim}) of cache {cache.manifest.name}: {' '.join(str(error).split())}"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"the head does not take features (N, {manifest.backbone.dim}) of cache {manifest.name}: {reason}") from error
+    if shape != expected:
+        raise UserError(f"the head makes logits {shape} of {len(features)} rows of cache {manifest.name}, expected {expected}")
 
 
 def _head_for(run: Run, cache: Cache) -> nn.Module:
@@ -523,7 +535,22 @@ def _typed(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
-    return [seeds] if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    try:
+        return [operator.index(seeds)]  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        return [_whole("seeds", seed) for seed in (seeds if isinstance(seeds, Iterable) else [seeds])]
+
+
+def _whole(name: str, number: SupportsIndex) -> int:
+    """A whole number, Python's, NumPy's or torch's, as Python's.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise UserError(f"{name}: expected a whole number, got {number!r}") from None
 
 
 def _head_arrays(head: Any) -> dict[str, Any] | None:

@@ -127,8 +127,22 @@ def test_a_run_predicts_and_is_evaluated(cache):
     assert all(torch.equal(value, before[name]) and value.dtype == torch.float64 for name, value in head.state_dict().items())
     with pytest.raises(lt.UserError, match=r"does not take features \(N, 4\) of cache arrays"):
         lt.evaluate(torch.nn.Linear(5, 3), cache)
+    with pytest.raises(lt.UserError, match=r"logits \(2, 5\) of 2 rows of cache arrays, expected \(2, 3\)"):
+        lt.evaluate(torch.nn.Linear(4, 5), cache)
     with pytest.raises(lt.UserError, match=r"features of shape \(2, 3\), expected \(N, 4\)"):
         run.predict(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(("error", "rows"), [(torch.OutOfMemoryError, 0), (RuntimeError, 2)])
+def test_an_error_that_is_none_of_shapes_is_let_through(cache, error, rows):
+    class Head(torch.nn.Linear):
+        def forward(self, features):
+            if len(features) > rows:
+                raise error("CUDA out of memory")
+            return super().forward(features)
+
+    with pytest.raises(error, match="CUDA out of memory"):
+        lt.evaluate(Head(4, 3), cache, accelerator="cpu")
 
 
 def test_a_fitted_stage_1_head_is_the_optimum_of_its_objective():
@@ -168,6 +182,14 @@ def test_a_cache_of_arrays_holds_what_was_given_and_is_gone_with_the_object(tmp_
 def test_an_int_as_seeds_is_that_repetition(cache):
     assert [run.record.identity.seed for run in lt.fit("ce", cache, seeds=3, **SHORT)] == [3]
     assert [run.record.identity.seed for run in lt.fit("ce", cache, seeds=range(2), **SHORT)] == [0, 1]
+    numbers = (np.int64(3), torch.tensor(3), np.array([3]), (seed for seed in (np.uint8(3),)))
+    for seeds in numbers:
+        assert [type(run.record.identity.seed) for run in lt.fit("ncm", cache, seeds=seeds, accelerator="cpu")] == [int]
+    chosen = lt.tune("tau_norm", cache, seeds=np.int64(0), draws=np.int64(2), val_size=np.int64(20), accelerator="cpu")
+    assert json.dumps(chosen.document)
+    for seeds in (0.5, (0, 1.5), "ab"):
+        with pytest.raises(lt.UserError, match="seeds: expected a whole number"):
+            lt.fit("ncm", cache, seeds=seeds)
 
 
 def test_what_cannot_be_done_is_one_line(cache):

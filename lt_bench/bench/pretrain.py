@@ -248,7 +248,9 @@ def _fit(trainer: Trainer, module: Stage1, last: Path, deterministic: bool) -> N
         if not bool(torch.isfinite(tensor).all()):
             if not trainer.is_global_zero:
                 raise SystemExit(2)  # the first process says it
-            raise UserError(f"{last.parent}: training diverged, {name} is not finite; remove the directory and use a smaller learning rate")
+            raise UserError(
+                f"{last.parent}: training diverged, {name} is not finite; train again with a smaller learning rate and another --out, or move this directory away"
+            )
 
 
 def fresh_network(backbone: str, num_classes: int, seed: int) -> Backbone:
@@ -285,7 +287,7 @@ def _store_plan(out: Path, plan: dict[str, Any]) -> None:
         for name, value in plan.items():
             if recorded.get(name) != value:
                 raise UserError(
-                    f"{out}: holds a run with {name} {recorded.get(name)!r}, not {value!r}; choose another directory or remove it"
+                    f"{out}: holds a run with {name} {recorded.get(name)!r}, not {value!r}; name another directory with --out, or move it away"
                 )
         return
     write_text(path, json.dumps(plan, indent=1) + "\n")

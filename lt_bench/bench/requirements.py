@@ -40,11 +40,20 @@ def require_images(dataset: str, data_dir: Path | None, backbone: str | None, we
         _require_backbone(backbone)
         if weights is None and brings_weights(backbone):
             require_package(backbone)
-    named = bool(backbone) and backbone.startswith((OPEN_CLIP, TRANSFORMERS))  # by a tag, or a folder
-    if weights is not None and not named and str(weights).partition(":")[0] != HUB:
-        require_file(weights, f"no such weights file{_published(backbone)}; name one with --weights")
+    require_weights(backbone, weights)
     if data_dir is not None and not data_dir.exists():
         raise UserError(f"{data_dir}: no such place; name the folder of the images with --data-dir")
+
+
+def require_weights(backbone: str | None, weights: Path | None) -> None:
+    """Weights that are named are a file that is there, unless they are the hub's, or those of a package that takes a tag or a folder.
+
+    Raises:
+        UserError: no such file, with where these weights are published.
+    """
+    by_tag = bool(backbone) and backbone.startswith((OPEN_CLIP, TRANSFORMERS))
+    if weights is not None and not by_tag and str(weights).partition(":")[0] != HUB:
+        require_file(weights, f"no such weights file{_published(backbone)}; name one with --weights")
 
 
 def default_backbone(dataset: str, data_dir: Path | None, backbone: str | None, weights: Path | None) -> str:

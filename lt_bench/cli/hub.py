@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FILES = ("*.json", "*.npz", "*.safetensors", "*.csv")
 """All that caches, records and tunings consist of; nothing else is sent or fetched."""
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
@@ -91,6 +93,8 @@ def _hub(address: str) -> Iterator[HfApi]:
     try:
         yield huggingface_hub.HfApi()
     except errors as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise UserError(f"{address}: {error.filename or home()} cannot be read or written here ({error.strerror})") from None
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
             f"{address}: the hub does not do it ({reason}); see that the name is right, that there is a network, and `hf auth login`"

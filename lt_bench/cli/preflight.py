@@ -26,7 +26,15 @@ from lt_bench.bench.options import (
 )
 from lt_bench.bench.options.choices import wandb_mode
 from lt_bench.bench.planning import require_grid
-from lt_bench.bench.requirements import check_seeds, check_workers, default_backbone, require_file, require_images, suite_path
+from lt_bench.bench.requirements import (
+    check_seeds,
+    check_workers,
+    default_backbone,
+    require_file,
+    require_images,
+    require_weights,
+    suite_path,
+)
 from lt_bench.bench.sources.find_cache import find_fitting
 from lt_bench.bench.submission import check_submission
 from lt_bench.bench.tuned import chosen
@@ -41,7 +49,6 @@ from lt_bench.results.store import read_record
 from lt_bench.strategies.registry import find
 
 _RECORD = "no such file; expected the JSON file of a record, whose path a run prints"
-_WEIGHTS = "no such weights file; name that of the backbone with --weights"
 
 
 def run(options: RunOptions) -> None:
@@ -76,7 +83,7 @@ def choose(options: ChooseOptions) -> None:
     for name in options.strategies:
         find(name)
     _require_place(options.results)
-    _require_place(options.out)
+    _require_place(options.out, "--out")
     find_fitting(options)
 
 
@@ -140,7 +147,6 @@ def verify(options: VerifyOptions) -> None:
         if options.record.is_dir():
             return
     _require_record(options.record, options.weights)
-    read_record(options.record)
 
 
 def predict(options: UseOptions) -> None:
@@ -158,10 +164,9 @@ def update(options: UpdateOptions) -> None:
     if options.export is None or options.data_dir is None:
         raise UserError("update needs an export and the images, earlier and new ones: lt-bench update EXPORT --data-dir DIR")
     require_images("", options.data_dir, None, None)
-    require_file(options.weights, _WEIGHTS)
     check_objective(options.objective)
     _require_place(options.results)
-    read_description(options.export)
+    require_weights(read_description(options.export)["backbone"]["name"], options.weights)
 
 
 def _require_use(options: UseOptions, usage: str) -> None:
@@ -172,9 +177,9 @@ def _require_use(options: UseOptions, usage: str) -> None:
             raise UserError(f"{path}: no such {kind}")
 
 
-def _require_record(record: Path | None, weights: Path | None) -> None:
+def _require_record(record: Path, weights: Path | None) -> None:
     require_file(record, _RECORD)
-    require_file(weights, _WEIGHTS)
+    require_weights(read_record(record).backbone.name, weights)
 
 
 def _require_account(wandb: str) -> None:
@@ -186,9 +191,9 @@ def _require_account(wandb: str) -> None:
         require_account()
 
 
-def _require_place(directory: Path) -> None:
-    """Results can be written in a directory, or it can be made; nothing is made yet."""
+def _require_place(directory: Path, option: str = "--results") -> None:
+    """Files can be written in the directory of an option, or it can be made; nothing is made yet."""
     place = next(one for one in (directory, *directory.absolute().parents) if one.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         why = os.strerror(errno.EACCES if place.is_dir() else errno.ENOTDIR)
-        raise UserError(f"{directory}: results cannot be written there ({why}); choose another place with --results")
+        raise UserError(f"{directory}: results cannot be written there ({why}); choose another place with {option}")

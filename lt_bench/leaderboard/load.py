@@ -182,18 +182,24 @@ def load_records(directory: Path | str) -> Runs:
 
 
 def from_records(measured: Iterable[Measured]) -> Runs:
-    """Runs made of records in memory."""
-    flat: list[dict[str, Any]] = []
+    """Runs made of records in memory; a run that is given twice counts once.
+
+    Raises:
+        UserError: no records, or two of one id with other numbers.
+    """
+    lines: dict[str, dict[str, Any]] = {}
     splits: dict[str, Split] = {}
     memo: dict[Any, Any] = {}
     arrays: dict[str, Arrays] = {}
     for one in measured:
         record, arrays_of_it = (one, {}) if isinstance(one, RunRecord) else one if isinstance(one, tuple) else (one.record, one.arrays)
-        arrays[record.id] = arrays_of_it
         data: dict[str, Any] = {"id": record.id} | dataclasses.asdict(record)
-        flat.append(_flatten(data, memo) | {"path": ""})
+        line = _flatten(data, memo) | {"path": ""}
+        if names := _differing(lines.setdefault(record.id, line), line):
+            raise UserError(f"run {record.id} was given twice, with another {names}; leave one of them out")
+        arrays[record.id] = {**arrays.get(record.id, {}), **arrays_of_it}
         _add_split(splits, data["dataset"])
-    return _runs(flat, splits, "the records given", arrays)
+    return _runs([*lines.values()], splits, "the records given", arrays)
 
 
 def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arrays: dict[str, Arrays] | None = None) -> Runs:
@@ -206,7 +212,16 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
     flat.sort(key=lambda item: item["id"])
     for first, second in pairwise(flat):
         if first["id"] == second["id"]:
-            raise UserError(f"{first['path']} and {second['path']} have the same id; delete one of them")
+            names = _differing(first, second)
+            raise UserError(
+                f"{first['path']} and {second['path']} have the same id, "
+                + (
+                    f"with another {names}; `lt-bench verify` says which one repeats: move the other"
+                    if names
+                    else "and are the same run: move one of them"
+                )
+                + f" out of {where}"
+            )
     names = dict.fromkeys(name for keys in dict.fromkeys(map(tuple, flat)) for name in keys)
     if len(flat[0]) == len(names) == min(map(len, flat)):
         values = zip(*map(itemgetter(*names), flat), strict=True)  # all have all fields: columns at C speed
@@ -218,6 +233,15 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
             if not isinstance(item.get(name), int | float | None):
                 raise UserError(f"{item['path']}: metric {name} is {item[name]!r}, expected a number; move the record away and run again")
     return Runs(columns, splits, arrays or {})
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """The first fields in which two lines of one run differ, but for where, how and how fast it was fitted; empty where there are none."""
+    names = [name for name in {**first, **second} if name not in _OF_THE_FIT and repr(first.get(name)) != repr(second.get(name))]
+    return ", ".join(names[:4])
+
+
+_OF_THE_FIT = {"path", "environment", "command", "cache_name", "fit_s", "evaluate_s", "finished"}
 
 
 def _column(values: list[Any]) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Caches and records on the hub, with a folder in its place: what comes from there is put in place only as it was sent."""
 
+import errno
 import fnmatch
 import json
 import shutil
@@ -120,6 +121,16 @@ def test_what_does_not_hold_is_not_sent(cli, hub, make_cache, tmp_path):
         done = cli(*line)
         assert (done.code, done.err.count("\n")) == (2, 1), done.err
     assert everything(hub) == set()
+
+
+def test_a_full_disk_is_not_the_hubs_fault(cli, hub, tmp_path, monkeypatch):
+    def full(self, repo, **_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "snapshot_download", full)
+    done = cli("pull", AT)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert "cannot be read or written here (No space left on device)" in done.err
 
 
 def test_without_a_network_it_is_one_line(cli, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ MISTAKES = {
     "run --strategy los --dataset imagenet_lt --data-dir . --backbone paco --weights x": "x: no such weights file of PaCo",
     "run --strategy los --dataset cifar100_lt --cache cifar100_lt-if100-resnet10s2 --backbone resnet20": "features of resnet10s2",
     "tune --strategy los --dataset nope": "no data set is called 'nope'",
+    "choose --cache cifar100_lt-if100-resnet10s2 --out /dev/null/x": "cannot be written there (Not a directory); choose another place with --out",
     "extract --dataset folder --data-dir nowhere": "nowhere: no such place",
     "extract --dataset folder --data-dir . --backbone resnet18 --weights hub": "did you mean torchvision.resnet18?",
     "pretrain --dataset folder --data-dir . --backbone resnet-18": "did you mean torchvision.resnet18?",

@@ -2,15 +2,20 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from lt_bench.backbones import loading
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
+from lt_bench.bench.options import UpdateOptions
+from lt_bench.bench.requirements import require_weights
+from lt_bench.cli import preflight
 from lt_bench.cli.main import main
 from lt_bench.deploy.classifier import load_classifier
 from lt_bench.features.cache import open_cache
@@ -291,6 +296,17 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypa
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
     assert (tmp_path / "full" / "classifier.pt2").read_text() == "of my own"
+
+
+def test_the_words_that_made_a_cache_export_verify_and_update_it(exported, trained, tmp_path, monkeypatch):
+    """Those of the hub, and a tag of open_clip, are no files."""
+    out, record = exported
+    monkeypatch.setattr(loading, "_hub_state", lambda name, weights: load_file(trained[0] / "w.safetensors"))
+    words = ["--record", str(record), "--cache", str(trained[0] / "cache"), "--weights", "hub"]
+    assert main(["export", *words, "--out", str(tmp_path / "out")]) == 0
+    assert main(["verify", *words[1:]]) == 0
+    preflight.update(UpdateOptions(export=out, data_dir=tmp_path, weights=Path("hub:V2"), results=tmp_path))
+    require_weights("open_clip.ViT-B-32", Path("openai"))
 
 
 @pytest.mark.slow

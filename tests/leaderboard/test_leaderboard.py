@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -25,6 +26,33 @@ def test_memory_and_files_give_the_same_tables(made, tmp_path):
     assert list(of_pairs.frame["rank"]) == ["1 a", "2 b"]
     (ranking,) = of_pairs.boards
     assert [row.label for row in ranking.rows] == ["los", "ce"]
+
+
+def test_a_run_given_twice_counts_once(made):
+    record, arrays = made[0]
+    slower = replace(record, time=replace(record.time, fit_s=99.0))
+    assert lt.leaderboard([record, *made, (slower, arrays)]).csv == lt.leaderboard(made).csv
+    other = replace(record, metrics=record.metrics | {"train": record.metrics["train"] | {"nll": 9.0}})
+    with pytest.raises(UserError, match=f"run {record.id} was given twice, with another train/nll; leave one of them out"):
+        lt.leaderboard([*made, other])
+
+
+def test_two_files_of_one_run_are_both_named(made, tmp_path):
+    store = Store(tmp_path / "results")
+    record = store.write(*made[0])
+    path, folder = store.path(record), store.directory / "embeddings"
+    shutil.copytree(path.parent, folder)
+    with pytest.raises(UserError, match="are the same run: move one of them out of") as caught:
+        lt.leaderboard(store.directory)
+    assert str(path) in str(caught.value)
+    assert str(folder / path.name) in str(caught.value)
+    shutil.rmtree(folder)
+    other = Store(tmp_path / "other").write(
+        replace(record, metrics=record.metrics | {"train": record.metrics["train"] | {"nll": 9.0}}), made[0][1]
+    )
+    shutil.copytree(Store(tmp_path / "other").path(other).parent, folder)
+    with pytest.raises(UserError, match="with another train/nll; `lt-bench verify` says which one repeats"):
+        lt.leaderboard(store.directory)
 
 
 def test_nothing_is_written_or_printed_unless_asked(made, tmp_path, monkeypatch, capsys):

@@ -212,15 +212,16 @@ def _write_board(ranking: BoardRows, id: str, to: Destination, plots: bool, cach
     """A board as a W&B run: its table, its plots, and the table as an artifact made of the board's caches."""
     import wandb
 
-    from lt_bench.leaderboard.plots.draw import draw_board
-
     config = asdict(ranking.board) | {"board": ranking.board.slug}
     run = _start(to, id, f"leaderboard/{ranking.title}", "leaderboard", "leaderboard", config, ["leaderboard"])
     names, data = table(ranking)
     run.log({"leaderboard": wandb.Table(columns=names, data=data)})
     with temporary_directory() as folder:
-        for drawn in draw_board(ranking, Path(folder)) if plots else ():
-            run.log({f"plots/{drawn.name}": wandb.Image(str(drawn.png), caption=drawn.caption)})
+        if plots:
+            from lt_bench.leaderboard.plots.draw import draw_board  # a second of matplotlib, which is an extra
+
+            for drawn in draw_board(ranking, Path(folder)):
+                run.log({f"plots/{drawn.name}": wandb.Image(str(drawn.png), caption=drawn.caption)})
         for record in caches:
             use_artifact(run, cache_artifact(record))
         artifact = artifact_of(f"leaderboard-{id}", "leaderboard", [], asdict(ranking.board))

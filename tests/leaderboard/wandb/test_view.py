@@ -83,7 +83,11 @@ def test_a_board_has_its_table_and_its_plots(results, tmp_path, monkeypatch):
     assert {path.name.partition("_0_")[0].partition("_")[0] for path in pictures} == {"accuracy", "difference", "norms"}
 
 
-def test_a_new_record_is_pushed_and_its_board_again(results, tmp_path, builder):
+def test_a_new_record_is_pushed_and_its_board_again(results, tmp_path, builder, monkeypatch):
+    for package in ("matplotlib", "lt_bench.leaderboard.plots.draw"):  # which a push without plots does without
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match="`--plots false` needs the package matplotlib"):
+        push(results, directory=tmp_path / "here")
     push(results, directory=tmp_path / "here", plots=False)
     Store(results).write(*builder.make("crt", 0, 0.5))
     second = push(results, directory=tmp_path / "here", plots=False)
