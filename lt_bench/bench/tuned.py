@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
 import statistics
@@ -16,6 +17,7 @@ from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import Tuning, require_grid
 from lt_bench.bench.validation import standard_error, validation_text
 from lt_bench.core.errors import UserError
+from lt_bench.core.files import write_atomic
 from lt_bench.core.identity import canonical_json, record_id
 from lt_bench.core.seals import SEAL, check_seal, check_version, read_json_object
 from lt_bench.features.locate import shipped
@@ -88,6 +90,25 @@ def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None =
 def tuning_path(results: Path, entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> Path:
     """The file of a strategy's tuning on a cache."""
     return results / "tuning" / tuning_name(entry, manifest, fixed)
+
+
+def keep_earlier(path: Path, id: str) -> None:  # noqa: A002
+    """Copy the tuning at ``path`` to a name with its own id where one of another id is about to take its place, so that records that name it still have it."""
+    if not path.is_file():
+        return
+    data = path.read_bytes()
+    try:
+        earlier = str(read_json_object(path, RESTORE).get("id"))
+    except UserError:
+        earlier = "damaged"
+    if earlier != id:
+        earlier = earlier if re.fullmatch(r"[0-9a-f]{16}", earlier) else hashlib.sha256(data).hexdigest()[:16]
+        write_atomic(path.with_name(f"{path.stem}-{earlier}.json"), lambda file: file.write(data))
+
+
+def earlier_tunings(path: Path, id: str) -> list[Path]:  # noqa: A002
+    """The tunings whose place that of this id at ``path`` has taken."""
+    return [one for one in sorted(path.parent.glob(f"{glob.escape(path.stem)}-{'[0-9a-f]' * 16}.json")) if not one.stem.endswith(id)]
 
 
 def record_or_tuning(path: Path) -> Literal["record", "tuning"] | None:

@@ -23,7 +23,7 @@ from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
-from lt_bench.bench.tuned import has_diverged, objective_in, warnings_of_choice
+from lt_bench.bench.tuned import earlier_tunings, has_diverged, objective_in, warnings_of_choice
 from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.bench.tuning.tune import check_validation, tune, validation_entry, write_tuning
 from lt_bench.bench.validation import Validation, validation_text
@@ -155,6 +155,8 @@ def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
     output.say(f"chosen on {validation_text(document, percent=not objective.lower)}")
     use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else "use it with --tuned"
     output.say(f"chosen: {document['choice']}; written to {path}; {use}")
+    if earlier := earlier_tunings(path, document["id"]):
+        output.say(f"beside it, for records that name them: {counted(len(earlier), 'earlier tuning')}; --tuned takes the newest")
 
 
 def bench_verb(options: BenchOptions, output: Output) -> None:

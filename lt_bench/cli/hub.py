@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lt_bench.bench.options import PullOptions, PushOptions
 from lt_bench.cli.output import Output
 from lt_bench.cli.validate import CACHE, RECORD, TUNING, faults_at, items_at
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
+from lt_bench.core.files import write_atomic
 from lt_bench.core.leftovers import temporary_beside
+from lt_bench.core.seals import digest_of
 from lt_bench.features.locate import find_cache, home
 from lt_bench.features.manifest import read_manifest
 from lt_bench.results.store import Store, arrays_of, read_record
@@ -25,28 +28,34 @@ if TYPE_CHECKING:
 
 FILES = ("*.json", "*.npz", "*.safetensors", "*.csv")
 """All that caches, records and tunings consist of; nothing else is sent or fetched."""
+CACHES = "caches/"
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
 def push_verb(options: PushOptions, output: Output) -> None:
-    """Send what holds, in one commit.
+    """Send what holds and is not there yet, in one commit; no file of the repository is replaced.
 
     Raises:
-        UserError: nothing to send, something that does not hold, or the hub refuses.
+        UserError: nothing to send, something that does not hold, two things of one name, other content under a name there, or the hub refuses.
     """
     repo, revision = _parsed(options.to)
     files: dict[str, Path] = {}
     names = [path if Path(path).exists() else str(find_cache(path)) for path in options.paths]
     for path, kind in _checked([Path(name) for name in names], "push"):
-        files |= _files_of(path, kind)
+        for name, file in _files_of(path, kind).items():
+            if (other := files.setdefault(name, file)) != file and not name.startswith(CACHES) and other.read_bytes() != file.read_bytes():
+                raise UserError(f"push: {other} and {file} would both be {name} there, with other content; push them to two repositories")
     with _hub(options.to) as api:
         from huggingface_hub import CommitOperationAdd
 
         api.create_repo(repo, repo_type="dataset", private=options.private, exist_ok=True)
-        operations = [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
-        api.create_commit(repo, operations, commit_message="lt-bench push", repo_type="dataset", revision=revision)
-    output.say(f"{len(files)} files in {options.to}; `lt-bench pull {options.to}` brings them elsewhere")
+        there = {one.path: one for one in api.list_repo_tree(repo, recursive=True, repo_type="dataset", revision=revision)}
+        new = _not_there(files, there, options.to)
+        operations = [CommitOperationAdd(name, str(path)) for name, path in sorted(new.items())]
+        if operations:
+            api.create_commit(repo, operations, commit_message="lt-bench push", repo_type="dataset", revision=revision)
+    output.say(f"{len(files)} files in {options.to}, {len(new)} of them new; `lt-bench pull {options.to}` brings them elsewhere")
 
 
 def pull_verb(options: PullOptions, output: Output) -> None:
@@ -118,15 +127,39 @@ def _checked(paths: list[Path], verb: str, address: str = "") -> list[tuple[Path
 def _files_of(path: Path, kind: str) -> dict[str, Path]:
     """Files by their names in the repository."""
     if kind == CACHE:
-        return {f"caches/{path.resolve().name}/{one.name}": one for pattern in FILES for one in path.glob(pattern)}
+        manifest = read_manifest(path)
+        folder = f"{CACHES}{re.sub(r'[^A-Za-z0-9_.-]', '_', manifest.name)}-{manifest.key}"
+        return {f"{folder}/{one.name}": one for pattern in FILES for one in path.glob(pattern)}
     if kind == TUNING:
         return {f"results/tuning/{path.name}": path}
     record = read_record(path)
     return {f"results/{record.dataset.name}/{path.stem}{suffix}": path.with_suffix(suffix) for suffix in (".json", ".npz")}
 
 
+def _not_there(files: dict[str, Path], there: Mapping[str, Any], address: str) -> dict[str, Path]:
+    """The files that the repository does not have; a cache is known by its name, which has its key.
+
+    Raises:
+        UserError: other content is under a name there.
+    """
+    new = {name: path for name, path in files.items() if name not in there}
+    for name, path in files.items():
+        if name in there and not name.startswith(CACHES) and not _is_content(there[name], path):
+            raise UserError(f"{address}: {name} is there with other content than {path}; push to another repository or @REVISION")
+    return new
+
+
+def _is_content(there: Any, path: Path) -> bool:
+    """Whether a file of a repository is this one, by the hash that the hub says: SHA-256 of large files, git's of others."""
+    if there.lfs is not None:
+        return there.lfs.sha256 == digest_of(path)
+    data = path.read_bytes()
+    return there.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 def _refuse_clashes(items: list[tuple[Path, str]], caches: Path, results: Path) -> None:
-    """Refuse to replace caches, records and tunings that are here, before anything is put in place."""
+    """Refuse to replace caches, records and tunings that are here, or to put two in one place, before anything is put in place."""
+    places: dict[Path, Path] = {}
     for path, kind in items:
         if kind == RECORD:
             record = read_record(path)
@@ -135,6 +168,8 @@ def _refuse_clashes(items: list[tuple[Path, str]], caches: Path, results: Path) 
         place = caches / path.name if kind == CACHE else results / "tuning" / path.name
         if place.exists() and not _same(path, place):
             raise UserError(f"{place}: other content under this name; move it away, and pull again")
+        if not _same(path, places.setdefault(place, path)):
+            raise UserError(f"{place}: the repository has two {kind}s of this name; pull a revision that has one")
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -160,6 +195,5 @@ def _put_tuning(path: Path, results: Path) -> str:
     place = results / "tuning" / path.name
     if place.exists():
         return f"there already: tuning {place}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, place)
+    write_atomic(place, lambda file: file.write(path.read_bytes()))
     return f"tuning {place}"

@@ -95,8 +95,8 @@ class Store:
         """A record of this store, its `tuning` replaced in the file by that given: the one change that is made to a stored record.
 
         A later tuning over another grid may end at the same choice: the same run, which then says which tuning stands behind it now, and how much was tried.
-        Every other field stays byte for byte, the side file is not touched, and the file is replaced whole (a reader sees the old or the new). The former
-        tuning is not kept, as the file of choices that `lt-bench tune` writes is that of the latest too.
+        Every other field stays byte for byte, the side file is not touched, and the file is replaced whole (a reader sees the old or the new). The file of the
+        former tuning stays where `lt-bench tune` left it.
 
         Raises:
             UserError: the tuning is of another kind.

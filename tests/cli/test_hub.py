@@ -2,10 +2,12 @@
 
 import errno
 import fnmatch
+import hashlib
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -15,6 +17,10 @@ from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
 
 AT = "hf://me/heads"
+
+
+def git_hash(data):
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 @pytest.fixture
@@ -31,6 +37,15 @@ def hub(tmp_path, monkeypatch):
             for one in operations:
                 (folder / one.path_in_repo).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(one.path_or_fileobj, folder / one.path_in_repo)
+
+        def list_repo_tree(self, repo, *, recursive, repo_type, revision):
+            assert (recursive, repo_type) == (True, "dataset")
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    data, lfs = path.read_bytes(), None
+                    if path.suffix != ".json":
+                        lfs = SimpleNamespace(sha256=hashlib.sha256(data).hexdigest())
+                    yield SimpleNamespace(path=path.relative_to(folder).as_posix(), lfs=lfs, blob_id=git_hash(data))
 
         def snapshot_download(self, repo, *, repo_type, revision, local_dir, allow_patterns):
             for path in folder.rglob("*"):
@@ -66,8 +81,9 @@ def test_what_is_pushed_is_pulled_elsewhere_and_holds(cli, sent, tmp_path):
     done = cli("pull", AT, "--results", "theirs")
     assert done.code == 0, done.err
     caches = tmp_path / "other" / "caches"
-    assert open_cache(caches / "mine").manifest.key == open_cache(tmp_path / "mine").manifest.key
-    assert [path.name for path in caches.iterdir()] == ["mine"]
+    (cache,) = caches.iterdir()
+    assert open_cache(cache).manifest.key == open_cache(tmp_path / "mine").manifest.key
+    assert cache.name == f"mine-{open_cache(cache).manifest.key}"
     assert not [name for name in everything(tmp_path / "other") | everything(tmp_path / "theirs") if name.endswith(".py")]
     assert [record.id for record in Store(tmp_path / "theirs").records()] == [record.id for record in Store(tmp_path / "results").records()]
     assert cli("validate", "theirs", str(caches)).code == 0
@@ -78,7 +94,7 @@ def test_what_is_pushed_is_pulled_elsewhere_and_holds(cli, sent, tmp_path):
 
 
 def test_what_was_changed_on_the_way_is_refused_whole(cli, sent, tmp_path):
-    for what in ("caches/mine/train.safetensors", "results/*/*.npz", "results/tuning/*.json", "results/embeddings/*.json"):
+    for what in ("caches/*/train.safetensors", "results/*/*.npz", "results/tuning/*.json", "results/embeddings/*.json"):
         (path,) = sent.glob(what)
         data = path.read_bytes()
         path.write_bytes(data.replace(b"tau_norm", b"tau_narm") if path.suffix == ".json" else data[:-100])
@@ -90,7 +106,8 @@ def test_what_was_changed_on_the_way_is_refused_whole(cli, sent, tmp_path):
 
 
 def test_other_content_here_is_not_replaced(cli, sent, tmp_path, make_cache, arrays):
-    make_cache(tmp_path / "other" / "caches" / "mine", arrays={"test/features/plain": arrays()["test/features/plain"] + 1})
+    (name,) = (path.name for path in sent.glob("caches/*"))
+    make_cache(tmp_path / "other" / "caches" / name, arrays={"test/features/plain": arrays()["test/features/plain"] + 1})
     done = cli("pull", AT, "--results", "theirs")
     assert (done.code, "other content under this name; move it away" in done.err) == (2, True), done.err
     assert everything(tmp_path / "theirs") == set()
@@ -106,6 +123,33 @@ def test_a_record_with_other_content_here_leaves_everything_as_it_is(cli, sent, 
     assert (done.code, "already recorded with other content (backbone)" in done.err) == (2, True), done.err
     assert everything(tmp_path / "theirs") == before
     assert everything(tmp_path / "other" / "caches") == set()
+
+
+def test_caches_of_one_folder_name_are_both_sent_and_nothing_there_is_replaced(cli, hub, make_cache, arrays, tmp_path):
+    """`pretrain` writes every cache to OUT/cache."""
+    for name, shift in (("a", 0), ("b", 1)):
+        make_cache(tmp_path / name / "cache", arrays={"test/features/plain": arrays()["test/features/plain"] + shift})
+    for name in ("a", "b"):
+        line = ("tune", "--strategy", "tau_norm", "--cache", str(tmp_path / "a" / "cache"), "--seeds", "0", "--results", name)
+        assert cli(*line, *(() if name == "a" else ("--objective", "micro"))).code == 0
+    assert cli("push", "a/cache", "b/cache", "a", "--to", AT).code == 0
+    keys = {open_cache(tmp_path / name / "cache").manifest.key for name in ("a", "b")}
+    assert {path.name for path in hub.glob("caches/*")} == {f"cache-{key}" for key in keys}
+    before = everything(hub)
+    done = cli("push", "a/cache", "b/cache", "a", "--to", AT)
+    assert (done.code, "0 of them new" in done.out) == (0, True), done.err
+    for line, message in (
+        (("a", "b"), "would both be results/tuning/tau_norm-"),
+        (("b",), "is there with other content than b/tuning/tau_norm-"),
+    ):
+        done = cli("push", *line, "--to", AT)
+        assert (done.code, message in done.err, done.err.count("\n")) == (2, True, 1), done.err
+    (tuning,) = hub.glob("results/tuning/*.json")
+    assert (everything(hub), tuning.read_bytes()) == (before, next(tmp_path.glob("a/tuning/*.json")).read_bytes())
+    shutil.copytree(tmp_path / "b" / "tuning", hub / "more" / "tuning")
+    done = cli("pull", AT, "--results", "theirs")
+    assert (done.code, "two tunings of this name" in done.err) == (2, True), done.err
+    assert everything(tmp_path / "theirs") == set()
 
 
 def test_what_does_not_hold_is_not_sent(cli, hub, make_cache, tmp_path):

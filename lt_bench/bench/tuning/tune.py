@@ -15,7 +15,7 @@ import numpy as np
 from lt_bench.bench.planning import Planned, plan, strategy_options
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
-from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, tuning_id, tuning_path
+from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, keep_earlier, tuning_id, tuning_path
 from lt_bench.bench.tuning.scores import ALL, scores_of, workers_of
 from lt_bench.bench.tuning.stability import check_best, tolerance_of
 from lt_bench.bench.tuning.unfinished import Score, remove_unfinished, unfinished_scores
@@ -113,8 +113,13 @@ def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], object
 
 
 def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:
-    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``, and remove what was kept of it meanwhile."""
-    path = write_text(tuning_path(results, entry, manifest, document["fixed"]), json.dumps(document, indent=1, sort_keys=True) + "\n")
+    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``, and remove what was kept of it meanwhile.
+
+    Another tuning there, of another objective or grid, moves to ``STRATEGY-CACHEKEY-ID.json`` beside it.
+    """
+    path = tuning_path(results, entry, manifest, document["fixed"])
+    keep_earlier(path, document["id"])
+    write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
     remove_unfinished(path)
     return path
 

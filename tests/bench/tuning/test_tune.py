@@ -10,7 +10,8 @@ from typing import ClassVar
 import pytest
 import torch
 
-from lt_bench.bench.tuned import tuning_id
+from lt_bench.bench.submission import tunings_of
+from lt_bench.bench.tuned import read_tuning, tuning_id, tuning_path
 from lt_bench.bench.tuning.scores import Scorer
 from lt_bench.bench.workers import Death, Workers
 from lt_bench.core.seals import sealed
@@ -308,6 +309,24 @@ def test_every_objective_chooses_by_its_own_scores(cli, small_cache, tmp_path):
         wrong = round((1 - by_kind["micro"][point]) * int(counts.sum()))
         of_first = round((1 - recall) * int(counts[0]))
         assert by_kind["cost"][point] == pytest.approx((wrong + 9 * of_first) / int(counts.sum()))
+
+
+def test_an_earlier_tuning_stays_for_the_records_that_name_it(cli, small_cache, tmp_path):
+    line = ("--strategy", "tau_norm", "--cache", "small", "--results", str(tmp_path / "results"))
+    said, records = [], {}
+    for objective in ("macro", "micro", "micro"):
+        said.append(cli("tune", *line, "--seeds", "0", "--objective", objective).out)
+        assert cli("run", *line, "--tuned").code == 0
+        (record,) = Store(tmp_path / "results").records()
+        path = Store(tmp_path / "results").path(record)
+        newest = json.loads(tuning_path(tmp_path / "results", find("tau_norm"), open_cache(small_cache).manifest).read_text())
+        assert (newest["objective"]["kind"], record.tuning.tuning_id) == (objective, newest["id"])
+        records[objective] = path, record
+    assert ["earlier tuning" in text for text in said] == [False, True, True]
+    assert "1 earlier tuning; --tuned takes the newest" in said[2]
+    files = [tunings_of(*one) for one in records.values()]
+    assert [read_tuning(file)["id"] for (file,) in map(dict.values, files)] == [record.tuning.tuning_id for _, record in records.values()]
+    assert cli("validate", "results").code == 0
 
 
 def test_an_objective_that_was_altered_is_refused(cli, small_cache, tmp_path):
