@@ -424,7 +424,7 @@ def choose(
         seeds: repetitions of every fit, as of ``fit``.
         budget: points of each strategy at most: its own hyper-parameters, then a random sample of its grid.
         split: ``val``, or ``train`` in folds, without which heads are fitted; by default validation where the backbone has not seen it, else training.
-        groups: the track, patient or site (N,) of each row of the split; rows of one stay in one fold. By default rows of equal features do.
+        groups: the track, patient or site (N,) of each row of the split; rows of one stay in one fold. By default those that the cache was split by, else rows of equal features.
         results: a directory where predictions are kept, so that the same call goes on after a kill.
         accelerator: auto, cpu or gpu.
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.bench.choosing.fits import Fits
-from lt_bench.bench.choosing.ground import Ground, Split
+from lt_bench.bench.choosing.ground import Ground, Split, usable_split
+from lt_bench.bench.choosing.groups import listing_groups
 from lt_bench.bench.choosing.points import BUDGET, USUAL, points_of
 from lt_bench.bench.planning import plan, strategy_options
 from lt_bench.bench.requirements import brings_weights, check_seeds
@@ -19,9 +20,10 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
+from lt_bench.features.extraction.joined_images import listed_groups
 from lt_bench.features.locate import known_as
 from lt_bench.leaderboard.choice.conclusion import HeldOut, conclusion
-from lt_bench.leaderboard.choice.nested import FAILED, nested_choice
+from lt_bench.leaderboard.choice.nested import Candidate, nested_choice
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.strategies.registry import Entry, find
 
@@ -55,7 +57,7 @@ def choose(
         folds: their number, 3 or more.
         budget: points of each strategy at most, its own hyper-parameters first.
         split: val or train; by default the one that may choose.
-        groups: (N,) of the rows of the split, which stay together.
+        groups: (N,) of the rows of the split, which stay together; by default those that the cache was split by.
         results: where predictions are kept, and read when the same fits are asked for again; None for nowhere.
         watcher: is told how far it is.
         weights: of the backbone, for the command that exports.
@@ -64,30 +66,41 @@ def choose(
         The outcome, see `leaderboard.choice.conclusion`, with what it was asked for.
 
     Raises:
-        UserError: nothing may choose, a strategy cannot be used here, or every fit of all strategies diverged.
+        UserError: nothing may choose, a strategy cannot be used here, or of every point of all strategies a fit diverged.
     """
     check_seeds(seeds)
+    split = usable_split(bench.cache, split)
+    groups = listed_groups(bench.cache, split) if groups is None else groups
     ground = Ground.of(bench, split, folds, groups)
     points, left_out = _points(entries, bench.cache, budget)
-    fits, watcher = [Fits.of(entry, of, seeds, ground, results) for entry, of in points], watcher or Watcher()
-    watcher.expects(bench, sum(map(len, fits)), sum(len(one) for one in fits if one.are_done))
-    with watcher:
-        candidates = [one.candidate(watcher) for one in fits]
-    usable = [one for one in candidates if not (one.predictions == FAILED).any((1, 2, 3)).all()]
-    if not usable:
-        raise UserError("the fits of every point of every strategy diverged; standardise the features (--standardise)")
-    left_out |= {one.name: "every fit diverged" for one in candidates if one not in usable}
+    fits = [Fits.of(entry, of, seeds, ground, results) for entry, of in points]
+    usable, diverged = _candidates(bench, fits, watcher or Watcher())
     dataset = bench.manifest.dataset
     held_out = None if groups is None else np.asarray(groups)[ground.held_out]
     on = HeldOut(ground.labels, np.array(dataset.train_counts), dataset.class_names, objective, held_out)
     outcome = conclusion(nested_choice(usable, ground.folds, ground.labels, dataset.num_classes, objective), on)
     asked = {
         "cache": bench.manifest.name, "cache_key": bench.manifest.key, "dataset": dataset.name, "split": ground.split, "folds": folds, "seeds": list(seeds),
-        "budget": budget, "objective": objective.identity, "by_group": groups is not None, "left_out": left_out,
+        "budget": budget, "objective": objective.identity, "by_group": groups is not None, "left_out": left_out | diverged,
+        "groups_unknown": listing_groups(bench.cache) if groups is None else None,
     }  # fmt: skip
     entry = next(one.entry for one in fits if one.entry.public_name == outcome["take"]["strategy"])
     command = _command(entry, outcome["take"]["hyperparameters"], bench.cache, seeds[0], results or Path("results"), weights)
     return {**asked, **outcome, "command": command}
+
+
+def _candidates(bench: CacheSource, fits: Sequence[Fits], watcher: Watcher) -> tuple[list[Candidate], dict[str, str]]:
+    """The strategies with those of their points of which no fit diverged, and why others are left out.
+
+    Raises:
+        UserError: none is left.
+    """
+    watcher.expects(bench, sum(map(len, fits)), sum(len(one) for one in fits if one.are_done))
+    with watcher:
+        candidates = [one.candidate(watcher).converged for one in fits]
+    if not (usable := [one for one in candidates if one.points]):
+        raise UserError("of every point of every strategy a fit diverged; standardise the features (--standardise)")
+    return usable, {one.name: "of every point a fit diverged" for one in candidates if not one.points}
 
 
 def _points(entries: Sequence[Entry], cache: FeatureCache, budget: int) -> tuple[list[tuple[Entry, list[dict[str, Any]]]], dict[str, str]]:

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.bench.from_images import recorded_options
 from lt_bench.bench.options import ImageOptions
 from lt_bench.core.errors import UserError
 from lt_bench.data.membership import column_groups, pattern_groups
 from lt_bench.data.readers.table_files import LABEL_COLUMN, PATH_COLUMN, Table, require_column, table_of, table_of_splits
 from lt_bench.data.readers.tables import relative
 from lt_bench.features.cache import FeatureCache
-from lt_bench.features.extraction.joined_images import listed_groups, listed_paths
+from lt_bench.features.extraction.joined_images import listed_paths
 
 
 def groups_of(cache: FeatureCache, split: str, options: ImageOptions) -> NDArray[np.str_] | None:
-    """The group (N,) of each row of a split, None where neither the cache nor the options know groups.
+    """The group (N,) of each row of a split, by a pattern or by a column of the table that ``--data-dir`` names; None where the options name neither.
 
     Args:
-        cache: with the list of its images, and of their groups where it was split by groups.
+        cache: with the list of its images.
         split: train or val.
-        options: of reading; other groups by a pattern, or by a column of the table that ``--data-dir`` names.
+        options: of reading.
 
     Raises:
         UserError: a column and no table, an image that the table does not have, or no list of images.
     """
     if options.group_column is None and options.group_pattern is None:
-        return listed_groups(cache, split)
+        return None
     paths = listed_paths(cache, split)
     if options.group_column is None:
         return pattern_groups(str(options.group_pattern), ["/".join(path.split("/")[-2:]) for path in paths], cache.path).of
@@ -46,6 +48,18 @@ def groups_of(cache: FeatureCache, split: str, options: ImageOptions) -> NDArray
             f"{options.data_dir}: has no row of {gone[0]}, an image of cache {cache.manifest.name}; name the table that it was extracted from"
         )
     return np.array([of_image[path] for path in paths], dtype=np.str_)
+
+
+def listing_groups(cache: FeatureCache) -> str | None:
+    """The ways to have the groups that a cache was split by and does not list, in words; None where it was not split by groups."""
+    command = cache.manifest.command
+    if "--group-" not in command:
+        return None
+    recorded = recorded_options(command)
+    pattern, column = recorded.group_pattern, recorded.group_column
+    named = ["--group-pattern", pattern] if column is None else ["--group-column", column, "--data-dir", "TABLE"]
+    again = f"{command.split(' && ')[0]} --name {shlex.quote(f'{cache.manifest.name}-groups')}"
+    return f"say `{shlex.join(map(str, named))}`" + (f", or extract again: {again}" if command.startswith("lt-bench extract") else "")
 
 
 def _images_of(path: Path, table: Table, options: ImageOptions) -> list[str]:

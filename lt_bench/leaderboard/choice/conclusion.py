@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from lt_bench.core.names import counted
-from lt_bench.leaderboard.choice.nested import NestedChoice, Tuned, outcomes
+from lt_bench.leaderboard.choice.nested import NestedChoice, Tuned
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.leaderboard.stats.clustered import Clustered, design_of
@@ -54,13 +54,13 @@ class HeldOut:
 
 
 def conclusion(choice: NestedChoice, on: HeldOut) -> dict[str, Any]:
-    """The outcome as plain JSON values: accuracies as fractions, costs as they are.
+    """The outcome as plain JSON values: accuracies as fractions, costs as they are; the first strategy is the one to take.
 
     Differences are those of what is taken minus the other strategy, each tuned without the rows that it is compared on, paired over held-out images and, where there are several, over seeds; tests are
     Holm-corrected over all pairs of strategies.
     """
     figures = _figures([one.predictions for one in choice.tuned], on)
-    differences, apart = _differences(choice.tuned, on)
+    differences = _differences(choice.tuned, on)
     lines = [
         {
             "strategy": one.candidate.name, "points": len(one.candidate.points), "hyperparameters": dict(one.candidate.points[one.best]),
@@ -70,7 +70,7 @@ def conclusion(choice: NestedChoice, on: HeldOut) -> dict[str, Any]:
     ]  # fmt: skip
     (estimate,) = _figures([choice.predictions], on)
     few, counts = shot_groups(on.train_counts).few, on.counts
-    equal = [place for place, told in enumerate(apart) if place and not told]
+    equal = [place for place, line in enumerate(lines) if not line.get("told_apart", True)]
     return {
         "take": {"strategy": lines[0]["strategy"], "hyperparameters": lines[0]["hyperparameters"]},
         "expect": estimate,
@@ -87,11 +87,15 @@ def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
     take, held = document["take"], document["held_out"]
     settings = ", ".join(f"{name} {value}" for name, value in take["hyperparameters"].items())
     lines = [f"Take {take['strategy']}{f' with {settings}' if settings else ' as it is'}."]
-    expected = document["expect"]
+    expected, strategies = document["expect"], document["strategies"]
     low, high = (objective_text(end, objective, "") for end in expected["interval"])
+    value, seeming = (objective_text(one["value"], objective) for one in (expected, strategies[0]))
     lines.append(
-        f"Expect {objective.words.partition(',')[0]} of {objective_text(expected['value'], objective)} ({low.strip()} to {high.strip()}, 95 %): what was chosen without each fold, on that fold."
+        f"Expect {objective.words.partition(',')[0]} of {value} ({low.strip()} to {high.strip()}, 95 %): the same choice made without each fold, measured on that fold; "
+        f"{strategies[0]['folds']} of {sum(one['folds'] for one in strategies)} took {take['strategy']}."
     )
+    if (strategies[0]["value"] < expected["value"]) if objective.lower else (strategies[0]["value"] > expected["value"]):
+        lines.append(f"Its {seeming} among the strategies is the best of {len(strategies)}, which flatters.")
     rare = (
         f"{counted(held['few_images'], 'held-out image')} of rare classes ({counted(held['few_classes'], 'class', 'classes')} with fewer than 20 training images)"
         if held["few_images"]
@@ -110,6 +114,11 @@ def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
         lines.append("Training images chose: it rests on your word that the backbone was not trained on them.")
     if document.get("by_group"):
         lines.append("Intervals and tests take groups as the sample, since images of one group are alike.")
+    if ways := document.get("groups_unknown"):
+        high = ", and accuracies too high" if document["split"] == "train" else ""
+        lines.append(
+            f"The cache was split by groups and does not list them: each image counts by itself here, so intervals are too narrow{high}; to have groups as the sample, {ways}"
+        )
     if names := document["not_estimated"]:
         shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         lines.append(f"Nothing is known of classes without a held-out image: {shown}.")
@@ -120,7 +129,7 @@ def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[di
     """Objective with its interval, and that of many, medium and few, of predictions (S, N) each."""
     objective, counts = on.objective, on.counts
     design = on.design(objective)
-    worth = np.stack([outcomes(one, on.labels, objective).mean(0, dtype=np.float64) for one in predictions])
+    worth = np.stack([objective.of_images(on.labels, one).mean(0, dtype=np.float64) for one in predictions])
     right = [np.bincount(on.labels, (one == on.labels).mean(0), len(counts)) for one in predictions]
     accuracy = np.divide(right, counts, out=np.full((len(right), len(counts)), np.nan), where=counts > 0)
     groups, intervals = shot_groups(on.train_counts), objective_intervals(worth, accuracy, counts, objective, design)
@@ -141,22 +150,22 @@ def _effects(predictions: Sequence[NDArray[np.integer]], on: HeldOut, groups: Sh
     return {name: on.design(MACRO, rows).effect(right[:, rows]) for name, rows in places.items() if rows.size}
 
 
-def _differences(tuned: Sequence[Tuned], on: HeldOut) -> tuple[list[dict[str, Any]], NDArray[np.bool_]]:
+def _differences(tuned: Sequence[Tuned], on: HeldOut) -> list[dict[str, Any]]:
     """Of each strategy, how far the first is ahead of it, with interval and p, and whether that is more than chance; nothing for the first itself."""
     design = on.design(on.objective)
-    lines = [outcomes(one.predictions, on.labels, on.objective) for one in tuned]
+    lines = [on.objective.of_images(on.labels, one.predictions) for one in tuned]
     seeds = [None if one.candidate.seeds is None else list(one.candidate.seeds) for one in tuned]
     several = any(one is not None for one in seeds)
     tests: PairedTests = compare_all(lines if several else [line[:1] for line in lines], seeds, None, design)
     pairs = np.triu_indices(len(tuned), 1)  # the first is first by these data, so its tests are corrected as those of every pair are
     corrected = np.ones((len(tuned), len(tuned)))
     corrected[pairs] = holm(tests.p[pairs])
-    p, sign = corrected[0], -1 if on.objective.lower else 1
+    p = corrected[0]
     half = stdtrit(tests.degrees[0], 1 - LEVEL / 2) * tests.error[0]
     return [
-        {} if not place else {"behind": float(ahead), "behind_interval": [float(ahead - half[place]), float(ahead + half[place])], "p": float(p[place])}
+        {} if not place else {"behind": float(ahead), "behind_interval": [float(ahead - half[place]), float(ahead + half[place])], "p": float(p[place]), "told_apart": bool(p[place] < LEVEL)}
         for place, ahead in enumerate(tests.difference[0])
-    ], (p < LEVEL) & (sign * np.asarray(tests.difference[0]) > 0)  # fmt: skip
+    ]  # fmt: skip
 
 
 def _deciding(others: Sequence[Tuned], first: Tuned, on: HeldOut) -> list[dict[str, Any]]:
@@ -167,7 +176,7 @@ def _deciding(others: Sequence[Tuned], first: Tuned, on: HeldOut) -> list[dict[s
     group = np.arange(N) if on.groups is None else np.unique(on.groups, return_inverse=True)[1]
     of_class = on.labels * N + group  # the images of a group that are of one class
     design, first_of = Clustered.by_group(on.objective, on.labels, K, of_class), np.unique(of_class, return_index=True)[1]
-    worth = [outcomes(one.predictions, on.labels, on.objective).mean(0, dtype=np.float64) for one in (first, *others)]
+    worth = [on.objective.of_images(on.labels, one.predictions).mean(0, dtype=np.float64) for one in (first, *others)]
     apart = design.deviations(lambda part: np.stack([worth[0][part] - one[part] for one in worth[1:]]))(slice(None))
     by_class = np.stack([np.bincount(on.labels[first_of], line, K) for line in apart**2])
     total = by_class.sum(1, keepdims=True)

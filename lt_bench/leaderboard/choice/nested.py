@@ -1,13 +1,14 @@
 """Nested choice among strategies and hyper-parameters from held-out predictions. NumPy only.
 
-Each fold in turn is held out. On the others hyper-parameters are chosen for every strategy, and then a strategy; what was chosen predicts the fold. So no row is predicted by a
+A strategy is worth what its points predict that are chosen without the fold that they predict; the strategy of the largest worth is taken, so one with many points to try has no advantage.
+To know what to expect of it, each fold in turn is held out, and the whole choice, strategies and points, is made on the others; what was chosen predicts the fold. So no row is predicted by a
 choice that its label had a part in (Varma and Simon 2006, https://doi.org/10.1186/1471-2105-7-91).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from lt_bench.leaderboard.objective.objective import Objective
 
 FAILED = -1
-"""Prediction of a head whose fit diverged: it counts as the worst value of the objective."""
+"""Prediction of a head whose fit diverged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,12 @@ class Candidate:
             return self.predictions[:, :, 0]
         return self.predictions[:, :, fold, np.arange(len(fold))]
 
+    @property
+    def converged(self) -> Candidate:
+        """The strategy with those of its points of which no fit diverged."""
+        places = np.flatnonzero((self.predictions != FAILED).all((1, 2, 3))).tolist()
+        return replace(self, points=[self.points[place] for place in places], predictions=self.predictions[places])
+
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
@@ -56,6 +63,7 @@ class Tuned:
         best: the point that these choose.
         by_fold: the point that was chosen without each fold.
         predictions: (S, N) of what was chosen without each row's own fold.
+        worth: objective of these predictions.
     """
 
     candidate: Candidate
@@ -63,6 +71,7 @@ class Tuned:
     best: int
     by_fold: Sequence[int]
     predictions: NDArray[np.integer]
+    worth: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +79,7 @@ class NestedChoice:
     """The outcome of a nested choice.
 
     Attributes:
-        tuned: the strategies, that with the best point first.
+        tuned: the strategies, that of the largest worth first.
         by_fold: name of the strategy that was chosen without each fold.
         predictions: (S, N) of what was chosen, strategy and point, without each row's own fold.
     """
@@ -92,38 +101,43 @@ def nested_choice(
         num_classes: K.
         objective: that decides.
     """
-    sign, folds = -1 if objective.lower else 1, range(int(fold.max()) + 1)
+    tuned = [_tuned(one, fold, labels, num_classes, objective) for one in candidates]
+    inner = [[_tuned(one, fold, labels, num_classes, objective, without=k) for one in candidates] for k in range(int(fold.max()) + 1)]
+    sign = -1 if objective.lower else 1
+    chosen = [_best(sign * np.array([one.worth for one in line])) for line in inner]
     lines = max(one.predictions.shape[1] for one in candidates)
-    tuned, inner = [], []
-    for one in candidates:
-        own = one.of_own_fold(fold)
-        within = [_values(one.without(k)[:, :, fold != k], labels[fold != k], num_classes, objective) for k in folds]
-        by_fold = [_best(sign * values) for values in within]
-        inner.append([sign * values[best] for values, best in zip(within, by_fold, strict=True)])
-        values = _values(own, labels, num_classes, objective)
-        predictions = own[np.asarray(by_fold)[fold], :, np.arange(len(fold))].T
-        tuned.append(Tuned(one, values, _best(sign * values), by_fold, predictions))
-    chosen = [_best(np.array(values)) for values in zip(*inner, strict=True)]
     of_each = np.stack([np.broadcast_to(one.predictions, (lines, len(fold))) for one in tuned])
     predictions = of_each[np.asarray(chosen)[fold], :, np.arange(len(fold))].T
-    order = sorted(range(len(tuned)), key=lambda place: (-round(sign * tuned[place].values[tuned[place].best], 9), place))
+    order = sorted(range(len(tuned)), key=lambda place: (-round(sign * tuned[place].worth, 9), place))
     return NestedChoice([tuned[place] for place in order], [candidates[place].name for place in chosen], predictions)
 
 
-def outcomes(predictions: NDArray[np.integer], labels: NDArray[np.integer], objective: Objective) -> NDArray[Any]:
-    """Worth of each prediction (..., N) against labels (N,), that of a fit that diverged as little as any."""
-    worth = objective.of_images(labels, predictions)
-    return worth if objective.costs is None else np.where(predictions == FAILED, objective.worst, worth)
+def _tuned(
+    one: Candidate,
+    fold: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    num_classes: int,
+    objective: Objective,
+    without: int | None = None,
+) -> Tuned:
+    """A strategy on the rows of all folds, or of all but one, by heads that this one had no part in."""
+    rows = np.flatnonzero(fold != (-1 if without is None else without))
+    own = one.of_own_fold(fold) if without is None else one.without(without)
+    sign, by_fold = -1 if objective.lower else 1, np.zeros(int(fold.max()) + 1, np.int64)
+    for k in np.unique(fold[rows]).tolist():
+        others = rows[fold[rows] != k]
+        values = _values(one.without(k if without is None else without)[:, :, others], labels[others], num_classes, objective)
+        by_fold[k] = _best(sign * values)
+    values = _values(own[:, :, rows], labels[rows], num_classes, objective)
+    predictions = own[by_fold[fold[rows]], :, rows].T
+    (worth,) = _values(predictions[None], labels[rows], num_classes, objective)
+    return Tuned(one, values, _best(sign * values), by_fold.tolist(), predictions, float(worth))
 
 
 def _values(predictions: NDArray[np.integer], labels: NDArray[np.integer], num_classes: int, objective: Objective) -> NDArray[np.float64]:
-    """(P,) objective of predictions (P, S, N), mean over seeds; the worst there is where one of them is of a fit that diverged."""
+    """(P,) objective of predictions (P, S, N), mean over seeds."""
     weights = objective.weights(labels, num_classes)
-    values = [
-        objective.worst if (point == FAILED).any() else float(np.mean([outcomes(line, labels, objective) @ weights for line in point]))
-        for point in predictions
-    ]
-    return np.array(values)
+    return np.array([float(np.mean([objective.of_images(labels, line) @ weights for line in point])) for point in predictions])
 
 
 def _best(values: NDArray[np.float64]) -> int:

@@ -14,9 +14,12 @@ from lt_bench.leaderboard.choice.conclusion import sentences
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import MICRO, Objective
 from lt_bench.leaderboard.page.document import cards, escaped, html_document
+from lt_bench.leaderboard.stats.paired import LEVEL
 from lt_bench.leaderboard.stats.shares import GROUPS
 from lt_bench.leaderboard.tables.cells import MISSING
 from lt_bench.leaderboard.tables.text import csv_text
+
+EQUAL = "="
 
 
 def number(value: float, objective: Objective = MICRO) -> str:
@@ -37,9 +40,19 @@ def title(document: Mapping[str, Any]) -> str:
 
 
 def choice_table(document: Mapping[str, Any], objective: Objective) -> Table:
-    """The strategies, the best first, in 80 columns: each with hyper-parameters that were chosen without the rows it is measured on."""
-    table = Table(title=title(document), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    """The strategies, the best first, in 80 columns: each with hyper-parameters that were chosen without the rows it is measured on; those marked = are not told apart from it."""
+    caption = f"{EQUAL} not told apart from what is taken (p, Holm-corrected, {LEVEL} or more)" if document["not_told_apart"] else None
+    table = Table(
+        title=title(document),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+        caption=caption,
+        caption_justify="left",
+    )
     table.add_column("Strategy", overflow="fold")
+    table.add_column("")
     heads = (f"{objective.title}{'' if objective.lower else ' %'} (95 %)", "Few %", "Behind by (95 %)", "p")
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
@@ -47,7 +60,7 @@ def choice_table(document: Mapping[str, Any], objective: Objective) -> Table:
         few = one["groups"].get("few")
         behind = f"{number(one['behind'], objective)} ({ends(one['behind_interval'], objective)})" if "behind" in one else "taken"
         cells = (
-            f"{number(one['value'], objective)} ({ends(one['interval'], objective)})", MISSING if few is None else number(few["value"]), behind,
+            EQUAL if one["strategy"] in document["not_told_apart"] else "", f"{number(one['value'], objective)} ({ends(one['interval'], objective)})", MISSING if few is None else number(few["value"]), behind,
             f"{one['p']:.2g}" if "p" in one else "",
         )  # fmt: skip
         table.add_row(Text(printable(one["strategy"]), style="bold" if "behind" not in one else ""), *map(Text, cells))
@@ -70,6 +83,7 @@ def choice_csv(document: Mapping[str, Any], objective: Objective) -> str:
         "behind_low",
         "behind_high",
         "p",
+        "told_apart",
         "chosen_in_folds",
     ]
     lines = []
@@ -78,7 +92,7 @@ def choice_csv(document: Mapping[str, Any], objective: Objective) -> str:
         behind = [f"{factor * value:.6g}" for value in (one["behind"], *one["behind_interval"])] if "behind" in one else [""] * 3
         lines.append([
             one["strategy"], one["points"], settings(one), *(f"{factor * value:.6g}" for value in (one["best_point"], one["value"], *one["interval"])),
-            *groups, *behind, f"{one['p']:.3g}" if "p" in one else "", one["folds"],
+            *groups, *behind, f"{one['p']:.3g}" if "p" in one else "", told_apart(one), one["folds"],
         ])  # fmt: skip
     return csv_text([head, *lines])
 
@@ -86,6 +100,11 @@ def choice_csv(document: Mapping[str, Any], objective: Objective) -> str:
 def settings(one: Mapping[str, Any]) -> str:
     """Hyper-parameters in a line; those that are not named are the strategy's own."""
     return ", ".join(f"{name} {value}" for name, value in one["hyperparameters"].items())
+
+
+def told_apart(one: Mapping[str, Any]) -> str:
+    """Whether a strategy differs from what is taken by more than chance; of that itself nothing."""
+    return "" if "told_apart" not in one else "yes" if one["told_apart"] else "no"
 
 
 def choice_page(document: Mapping[str, Any], objective: Objective) -> str:
@@ -117,7 +136,7 @@ def _heads(objective: Objective) -> list[tuple[str, str]]:
     unit = "" if objective.lower else " %"
     return [
         ("Strategy", ""), (f"{objective.title}{unit} (95 %)", ""), ("", text), *((f"{name.capitalize()} %", "") for name in GROUPS),
-        ("Behind by (95 %)", ""), ("p", ""), ("Chosen in folds", ""), ("Points", ""), ("Hyper-parameters", ' class="text settings"'),
+        ("Behind by (95 %)", ""), ("Told apart (p)", ""), ("In folds", ""), ("Points", ""),
     ]  # fmt: skip
 
 
@@ -137,10 +156,11 @@ def _rows(document: Mapping[str, Any], objective: Objective) -> list[str]:
         )
         groups = "".join(f"<td>{number(one['groups'][name]['value']) if name in one['groups'] else MISSING}</td>" for name in GROUPS)
         behind = f"{number(one['behind'], objective)} ({ends(one['behind_interval'], objective)})" if "behind" in one else "taken"
-        p = f"{one['p']:.2g}" if "p" in one else ""
+        told = f"{told_apart(one)} ({one['p']:.2g})" if "p" in one else ""
         rows.append(
-            f"<tr><td>{escaped(one['strategy'])}</td><td>{number(one['value'], objective)} ({ends(one['interval'], objective)})</td><td>{picture}</td>{groups}<td>{behind}</td>"
-            f'<td>{p}</td><td>{one["folds"]}</td><td>{one["points"]}</td><td class="text settings">{escaped(settings(one))}</td></tr>'
+            f'<tr><td>{escaped(one["strategy"])}<div class="soft settings">{escaped(settings(one))}</div></td>'
+            f"<td>{number(one['value'], objective)} ({ends(one['interval'], objective)})</td><td>{picture}</td>{groups}<td>{behind}</td>"
+            f"<td>{told}</td><td>{one['folds']}</td><td>{one['points']}</td></tr>"
         )
     return rows
 
@@ -159,8 +179,8 @@ def _deciding(document: Mapping[str, Any]) -> str:
 _MAIN = """{cards}
 {words}
 <h2>Strategies</h2>
-<p class="soft">Each with hyper-parameters that were chosen without the images it is measured on. Behind by: how far what is taken is ahead, paired over images; p is Holm-corrected. The figure of what is taken was
-chosen among these; what to expect of it stands above.</p>
+<p class="soft">Each with hyper-parameters that were chosen without the images it is measured on; those that all images choose stand below its name. The best is taken, so its figure flatters; what to expect of it stands above. Behind by: how far what
+is taken is ahead, paired over images, with an interval for this difference alone; told apart where p, Holm-corrected over all pairs of strategies, is below 0.05. In folds: how often the same choice, made without a fold, takes it.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Strategies"><table class="everything"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
 {left}
 {deciding}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ import torch
 import lt_bench as lt
 from lt_bench.bench.choosing import fits as fits_of_strategies
 from lt_bench.bench.choosing.choose import choose
-from lt_bench.bench.choosing.ground import Ground
+from lt_bench.bench.choosing.ground import Ground, Split
 from lt_bench.bench.choosing.groups import groups_of
 from lt_bench.bench.options import ImageOptions
 from lt_bench.core.seals import sealed
 from lt_bench.features.cache import FeatureCache, open_cache
+from lt_bench.features.extraction.joined_images import listed_groups
 from lt_bench.features.manifest import read_manifest
 from lt_bench.leaderboard.choice.conclusion import sentences
 from lt_bench.leaderboard.objective.objective import MACRO
@@ -181,11 +184,36 @@ def test_groups_are_those_of_the_images_that_the_cache_lists(folder, tmp_path):
     assert groups_of(cache, "val", by_pattern).tolist() == [str(n)[-1] for n in range(31)]
     with pytest.raises(lt.UserError, match="lists no images"):
         groups_of(lt.open_cache(folder), "val", by_pattern)
+    assert groups_of(cache, "val", ImageOptions()) is None
     for one in (cache, lt.open_cache(folder)):  # split by image, or imported
-        assert groups_of(one, "val", ImageOptions()) is None
+        assert listed_groups(one, "val") is None
     head, *lines = (tmp_path / "images.csv").read_text().splitlines()
     (tmp_path / "images.csv").write_text("".join(f"{line},{end}\n" for line, end in zip([head, *lines], ["group", *wanted], strict=True)))
-    assert groups_of(cache, "val", ImageOptions()).tolist() == wanted  # as the cache was split
+    listed = listed_groups(cache, "val")
+    assert listed is not None
+    assert listed.tolist() == wanted  # as the cache was split
+    shutil.copytree(folder, tmp_path / "ponds")
+    shutil.copy(tmp_path / "images.csv", tmp_path / "ponds")
+    assert choose(lt.open_cache(tmp_path / "ponds").bench("cpu"), [find("ncm")], budget=1, folds=3)["by_group"]
+
+
+def test_a_cache_that_was_split_by_groups_and_does_not_list_them_says_so(folder, bench):
+    assert "split by groups" not in (plain := " ".join(sentences(choose(bench, [find("ncm")], budget=1, folds=3), MACRO)))
+    command = "lt-bench extract --data-dir DIR --dataset table --group-column 'the track'"
+    cache = lt.Cache(folder, replace(read_manifest(folder), command=f"{command} && lt-bench update EXPORT --data-dir DIR"))
+    splits: tuple[tuple[Split, bool], ...] = (("val", False), ("train", True))
+    for split, too_high in splits:
+        (line,) = (
+            line
+            for line in sentences(choose(cache.bench("cpu"), [find("ncm")], budget=1, folds=3, split=split), MACRO)
+            if "split by groups" in line
+        )
+        assert "intervals are too narrow" in line
+        assert ("accuracies too high" in line) == too_high
+        assert line.endswith(f"say `--group-column 'the track' --data-dir TABLE`, or extract again: {command} --name ponds-groups")
+    known = choose(cache.bench("cpu"), [find("ncm")], budget=1, folds=3, groups=np.arange(31))
+    assert "split by groups" not in " ".join(sentences(known, MACRO))
+    assert "take groups as the sample" not in plain
 
 
 def test_what_the_backbone_has_seen_chooses_nothing(cli, make_cache, small_cache, tmp_path):

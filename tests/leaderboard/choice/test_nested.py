@@ -7,7 +7,7 @@ import pytest
 
 from lt_bench.leaderboard.choice.conclusion import HeldOut, conclusion, sentences
 from lt_bench.leaderboard.choice.nested import FAILED, Candidate, nested_choice
-from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective
+from lt_bench.leaderboard.objective.objective import MACRO, MICRO
 
 K, F = 4, 5
 
@@ -46,20 +46,41 @@ def test_predictions_without_two_folds_choose_and_those_without_one_are_measured
     predictions = np.full((2, 1, 3, 9), 1)
     predictions[1, 0][fold[None] != np.arange(3)[:, None]] = 0  # heads without two folds: point 1 is right
     predictions[0, 0][fold[None] == np.arange(3)[:, None]] = 0  # heads without one fold: point 0 is
-    choice = nested_choice([Candidate("a", [{}, {}], None, predictions)], fold, labels, 2, MICRO)
+    one = Candidate("a", [{}, {}], None, predictions)
+    choice = nested_choice([one, candidate("b", np.arange(9) % 2)], fold, labels, 2, MICRO)
+    assert choice.by_fold == ["a", "a", "a"]  # of heads without two folds it is right everywhere
+    assert [one.candidate.name for one in choice.tuned] == ["b", "a"]  # of heads without one, what is chosen is wrong everywhere
+    choice = nested_choice([one], fold, labels, 2, MICRO)
     assert (choice.tuned[0].by_fold, choice.tuned[0].best) == ([1, 1, 1], 0)
     assert choice.tuned[0].values == pytest.approx([1.0, 0.0])
     assert (choice.predictions == 1).all()
 
 
-def test_a_fit_that_diverged_is_never_chosen():
-    labels, fold = np.arange(12) % 2, np.arange(12) // 4
-    costs = Objective("cost", costs=np.array([[0.0, 1.0], [5.0, 0.0]]))
-    for objective in (MICRO, costs):
-        diverged = np.where(np.arange(12) == 3, FAILED, labels)
-        choice = nested_choice([candidate("a", diverged, 1 - labels)], fold, labels, 2, objective)
-        assert choice.tuned[0].values[0] == objective.worst
-        assert choice.tuned[0].best == 1 or objective is MICRO  # of both values 0 the first
+def test_a_point_of_which_a_fit_diverged_is_not_there():
+    labels = np.arange(12) % 2
+    one = candidate("a", np.where(np.arange(12) == 3, FAILED, labels), 1 - labels).converged
+    assert one.points == [{"point": 1}]
+    assert (one.predictions == 1 - labels).all()
+    assert not candidate("a", np.full(12, FAILED)).converged.points
+
+
+def test_many_points_are_no_advantage_and_the_order_is_that_of_what_is_shown():
+    rng, good, by_best_point = np.random.default_rng(3), 0, 0
+    labels, fold = np.arange(200) % K, np.arange(200) // K % F
+    on = HeldOut(labels, np.full(K, 50), list("abcd"), MICRO)
+    for _ in range(40):
+        guesses = rng.integers(0, K, (31, 200))
+        candidates = [candidate("many", *guesses[1:]), candidate("good", np.where(rng.random(200) < 0.08, labels, guesses[0]))]
+        choice = nested_choice(candidates, fold, labels, K, MICRO)
+        by_best_point += max(choice.tuned, key=lambda one: one.values[one.best]).candidate.name == "good"
+        document = conclusion(choice, on)
+        lines, take = document["strategies"], document["take"]["strategy"]
+        good += take == "good"
+        assert take == lines[0]["strategy"]
+        assert lines[0]["value"] >= lines[1]["value"]
+        assert document["not_told_apart"] == [one["strategy"] for one in lines[1:] if not one["told_apart"]]
+    assert good > 30
+    assert by_best_point < 20
 
 
 def long_tailed():
@@ -91,6 +112,7 @@ def test_macro_does_not_take_what_abandons_rare_classes():
     assert macro["would_decide"][0]["class"] == "d"
     said = " ".join(sentences(macro, MACRO))
     assert said.startswith("Take even with point 0. Expect macro accuracy of ")
+    assert f"measured on that fold; {macro['strategies'][0]['folds']} of 5 took even." in said
     assert "on your 30 held-out images of rare classes (2 classes with fewer than 20 training images): beside." in said
     assert "without a held-out image: nothing" in said
 
