@@ -33,7 +33,7 @@ SUBJECTS = (
     "leaderboard",
     "identity",
 )
-ON_REQUEST = ("inat", "closed_form")  # minutes to a quarter of an hour, and gigabytes of memory or of the disk
+ON_REQUEST = ("inat", "closed_form", "head_costs")  # minutes to a quarter of an hour, and gigabytes of memory or of the disk
 OUT = Path(__file__).resolve().parents[1] / "results"
 
 

@@ -18,6 +18,8 @@ NOT_BUILT = {
     "and the code takes the first state of its chain, a uniformly random subset of 50 images a class; and it trains the network too",
     "Data-dependent temperatures, CVS (Wang et al., 2026)": "read (wang22ti/DDC 4bd4fb3 `utils/cvs_manager.py`): they are fitted to how often training predictions are right, which is nearly always where the backbone has memorised its images",
     "FSA (Chu et al., ECCV 2020)": "it exchanges positions of the last feature map by class activation, and a cache has pooled features; no official code",
+    "Kernel discriminants": "tried as [lda](lda.md) of 2,048 random Fourier features (`python -m benchmarks.ours.random_features CACHE`): 42.0 on validation of the shipped features, "
+    "and with a narrower kernel less, where lda itself has 42.9",
     "ARB loss by the class sizes of the training set": "it is [balanced_softmax](balanced_softmax.md), exactly; by those of the batch it is [arb](arb.md)",
 }
 """Published heads that are not here, and why."""
