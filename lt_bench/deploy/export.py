@@ -94,7 +94,7 @@ def export(options: ExportOptions) -> Exported:
     head = fitted.module.cpu().float().eval().requires_grad_(False)
     calibration = calibration_of(head, cache)
     if (standardisation := cache.standardisation()) is not None:
-        head = Standardised(head, *standardisation)  # an export takes features as they come from the backbone
+        head = Standardised(head, *standardisation).eval()  # an export takes features as they come from the backbone
     _write(out, record, cache, head, calibration, loaded, transform, options)
     name, images = record.backbone.name if loaded else None, 0 if calibration is None else len(calibration.labels)
     return Exported(out, record.dataset.num_classes, name, difference, head_parts(head) is None, images)

@@ -41,12 +41,50 @@ def test_embeddings(calibrated, cli, tmp_path):  # noqa: F811
     assert counted(record, tmp_path / "q.csv", tmp_path / "test.npz")[0] == 1
 
 
+@pytest.mark.parametrize("onnx", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_embeddings_as_clip_has_them(onnx, cli, tmp_path):
+    """512 dimensions, rows of length 1, standardised in the cache: `predict` takes them as they are, as the programs for other software do."""
+    rng, arguments = np.random.default_rng(0), []
+    centres = rng.normal(size=(5, 512))
+    for split, counts in (("train", [90, 40, 20, 10, 5]), ("val", [10] * 5), ("test", [120] * 5)):
+        labels = np.repeat(np.arange(5), counts)
+        rows = 0.08 * centres[labels] + rng.normal(size=(len(labels), 512))
+        features = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        np.savez(tmp_path / f"{split}.npz", features=features, labels=labels)
+        arguments += [f"--{split}", f"{split}.npz"]
+    assert cli("import-features", "--name", "clip", *arguments, "--stage1-head", "fit", "--standardise", "--out", "clip").code == 0
+    assert cli("run", "--strategy", "lda", "--cache", "clip", *CPU).code == 0
+    (record,) = Store(tmp_path / "results").paths()
+    assert cli("export", "--record", str(record), "--cache", "clip", "--out", "export", *(["--onnx"] if onnx else [])).code == 0
+    assert cli("predict", "export", "test.npz", "--out", "p.csv", *CPU).code == 0
+    logits = by_programs(tmp_path / "export", torch.from_numpy(np.load(tmp_path / "test.npz")["features"]))
+    assert len(logits) == 1 + onnx
+    for place, of_program in enumerate(logits):
+        write_predictions(tmp_path / f"{place}.csv", range(600), [str(k) for k in range(5)], of_program)
+    for file in ("p.csv", "0.csv", "1.csv")[: 2 + onnx]:
+        code, said = counted(record, tmp_path / file, tmp_path / "test.npz")
+        assert (code, said.rstrip()[-8:]) == (0, "the same"), said
+
+
+def by_programs(export, inputs):
+    """Logits by torch.export and, where there is one, ONNX Runtime."""
+    logits = [torch.export.load(export / "classifier.pt2").module()(inputs).detach().numpy()]
+    if (export / "classifier.onnx").is_file():
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(export / "classifier.onnx", providers=["CPUExecutionProvider"])
+        logits += session.run(["logits"], {"input": inputs.numpy()})
+    return logits
+
+
+def write_predictions(path, rows, classes, logits):
+    pd.DataFrame({"path": list(rows), "class": [classes[k] for k in logits.argmax(1)]}).to_csv(path, index=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "table", "parquet"])
 def test_images(kind, cli, tmp_path, monkeypatch):
-    """Also by ONNX Runtime on the images as the export prepares them."""
-    import onnxruntime
-
+    """Also by ONNX Runtime and torch.export on the images as the export prepares them."""
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
     torch.manual_seed(0)
     save_weights(build_backbone("resnet20", 3), tmp_path / "w.safetensors")
@@ -78,10 +116,9 @@ def test_images(kind, cli, tmp_path, monkeypatch):
     assert code == 0, said
     model = load_classifier(tmp_path / "export")
     paths = sorted(images.rglob("*.png"))
-    session = onnxruntime.InferenceSession(tmp_path / "export" / "classifier.onnx", providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"input": (model.prepare(paths).float() / 255).numpy()})
-    names = [path.relative_to(inputs).as_posix() for path in paths]
-    pd.DataFrame({"path": names, "class": [model.classes[k] for k in logits.argmax(1)]}).to_csv(tmp_path / "onnx.csv", index=False)
-    code, said = counted(record, tmp_path / "onnx.csv", cache / "images.csv")
-    assert code == 0, said
+    prepared, names = model.prepare(paths).float() / 255, [path.relative_to(inputs).as_posix() for path in paths]
+    for logits in by_programs(tmp_path / "export", prepared):
+        write_predictions(tmp_path / "q.csv", names, model.classes, logits)
+        code, said = counted(record, tmp_path / "q.csv", cache / "images.csv")
+        assert code == 0, said
     assert len(open_cache(cache).split("test")) > 5
