@@ -149,6 +149,28 @@ class Standardised(nn.Module):
         return self.head(((features.double() - self.mean) / self.divisor).float())
 
 
+class AllClasses(nn.Module):
+    """A head of another kind, its logits (B, K') put at their places among all K classes.
+
+    Args:
+        head: of some classes, those with training rows.
+        numbers: of those (K',).
+        num_classes: K.
+    """
+
+    numbers: Tensor
+
+    def __init__(self, head: nn.Module, numbers: Tensor, num_classes: int) -> None:
+        super().__init__()
+        self.head, self.num_classes = head, num_classes
+        self.register_buffer("numbers", numbers.detach())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, K), minus infinity for the classes without training rows."""
+        logits = self.head(features)
+        return logits.new_full((logits.shape[0], self.num_classes), -torch.inf).index_copy(1, self.numbers, logits)
+
+
 class Averaged(nn.Module):
     """The mean of the logits of several heads.
 
@@ -187,7 +209,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "quadratic": Quadratic,
     "shortlist": Shortlist,
 }
-"""Kinds beside ``linear``, ``averaged`` and ``standardised``: the class takes its tensors by name, and the plain values that ``options`` names."""
+"""Kinds beside ``linear``, ``averaged``, ``all_classes`` and ``standardised``: the class takes its tensors by name, and the plain values that ``options`` names."""
 
 
 def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
@@ -198,6 +220,13 @@ def head_parts(head: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]] | No
             name: tensor.detach().cpu().contiguous() for name, tensor in zip(STANDARDISATION, (head.mean, head.divisor), strict=True)
         }
         return inner and ({**inner[0], "standardised": True}, {**inner[1], **tensors})
+    if isinstance(head, AllClasses):
+        inner = head_parts(head.head)
+        tensors = {"numbers": head.numbers.detach().cpu().contiguous()}
+        return inner and (
+            {"kind": "all_classes", "head": inner[0], "num_classes": head.num_classes},
+            tensors | {f"head.{name}": tensor for name, tensor in inner[1].items()},
+        )
     if isinstance(head, Averaged):
         inner = [head_parts(one) for one in head.heads]
         if not all(inner):
@@ -223,10 +252,13 @@ def head_from(parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Mod
             {name: tensor for name, tensor in tensors.items() if name not in STANDARDISATION},
         )
         return Standardised(inner, *(tensors[name] for name in STANDARDISATION)).requires_grad_(False)
-    if parts["kind"] == "averaged":
+    if parts["kind"] == "all_classes":
+        of_head = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name != "numbers"}
+        head: nn.Module = AllClasses(head_from(parts["head"], of_head), tensors["numbers"], parts["num_classes"])
+    elif parts["kind"] == "averaged":
         split = [(int(number), rest, tensor) for name, tensor in tensors.items() for number, _, rest in [name.partition(".")]]
         inner = [head_from(one, {rest: tensor for of, rest, tensor in split if of == number}) for number, one in enumerate(parts["heads"])]
-        head: nn.Module = Averaged(inner)
+        head = Averaged(inner)
     elif parts["kind"] == "linear":
         weight, bias = tensors["weight"], tensors.get("bias")
         head = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)

@@ -37,6 +37,8 @@ from lt_bench.results.record import RunRecord
 from lt_bench.results.store import read_record
 
 TOLERANCE = 0.002
+"""Largest difference in test accuracy from the record. A fit on other hardware sums in another order, and a few of the test images change sides; more is another head.
+An export says what its own head measured."""
 IMPORTED = "imported features"
 
 
@@ -95,7 +97,7 @@ def export(options: ExportOptions) -> Exported:
     calibration = calibration_of(head, cache)
     if (standardisation := cache.standardisation()) is not None:
         head = Standardised(head, *standardisation).eval()  # an export takes features as they come from the backbone
-    _write(out, record, cache, head, calibration, loaded, transform, options)
+    _write(out, dataclasses.replace(record, metrics=fitted.record.metrics), cache, head, calibration, loaded, transform, options)
     name, images = record.backbone.name if loaded else None, 0 if calibration is None else len(calibration.labels)
     return Exported(out, record.dataset.num_classes, name, difference, head_parts(head) is None, images)
 
@@ -131,7 +133,7 @@ def _write(
     transform: Transform | None,
     options: ExportOptions,
 ) -> None:
-    """All files under a temporary name, then in ``out``; those of an earlier export give way."""
+    """All files under a temporary name, then in ``out``; those of an earlier export give way. The metrics of ``record`` are those of ``head``."""
     staging = temporary_beside((out / "export" if out.is_dir() else out).absolute())
     try:
         staging.mkdir(parents=True)

@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from lt_bench.bench.options import UpdateOptions
 from lt_bench.bench.requirements import require_weights
 from lt_bench.cli import preflight
 from lt_bench.cli.main import main
+from lt_bench.deploy import export as exporting
 from lt_bench.deploy.classifier import load_classifier
 from lt_bench.features.cache import open_cache
 from lt_bench.features.manifest import BackboneInfo, DatasetInfo
@@ -296,6 +298,26 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypa
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
     assert (tmp_path / "full" / "classifier.pt2").read_text() == "of my own"
+
+
+def test_an_export_says_what_its_own_head_measured(exported, trained, tmp_path, monkeypatch):
+    """On other hardware a fit may be another one by some images."""
+    record = exported[1]
+    real = exporting.refit
+
+    def shifted(record, cache, by=0.001):
+        fitted = real(record, cache)
+        test = {name: value + by for name, value in fitted.record.metrics["test"].items()}
+        return replace(fitted, record=replace(fitted.record, metrics=fitted.record.metrics | {"test": test}))
+
+    monkeypatch.setattr(exporting, "refit", shifted)
+    words = ["export", "--record", str(record), "--cache", str(trained[0] / "cache"), "--head-only", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    recorded = json.loads(record.read_text())["metrics"]["test"]
+    said = json.loads((tmp_path / "out" / "classifier.json").read_text())["provenance"]["test"]
+    assert said == {name: recorded[name] + 0.001 for name in ("accuracy", "macro_accuracy")}
+    monkeypatch.setattr(exporting, "refit", lambda record, cache: shifted(record, cache, 0.01))
+    assert main([*words[:-1], str(tmp_path / "other")]) == 2
 
 
 def test_the_words_that_made_a_cache_export_verify_and_update_it(exported, trained, tmp_path, monkeypatch):

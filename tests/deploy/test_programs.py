@@ -14,6 +14,7 @@ from lt_bench.cli.main import main
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import (
     KINDS,
+    AllClasses,
     Averaged,
     ConfidenceHead,
     LinearAndCosine,
@@ -46,9 +47,10 @@ def heads():
         "quadratic": Quadratic(draw(K, D), draw(K), draw(K).abs(), draw(12, D), draw(12), torch.arange(12) % K, draw(D, D), draw(D), True),
         "shortlist": Shortlist(3 * draw(K, D), draw(K), draw(K), draw(K), draw(K).abs(), draw(4), 3),
         "averaged": Averaged([linear, NormalisedLinear(30 * draw(K, D), draw(K), draw(D).abs(), draw(D), power=0.5)]),
+        "all_classes": AllClasses(linear, torch.arange(K) + 1, K + 2),
         "standardised": Standardised(linear, 100 * draw(D), draw(D).abs() + 0.1),
     }
-    assert set(kinds) == {"linear", "averaged", "standardised", *KINDS}
+    assert set(kinds) == {"linear", "averaged", "all_classes", "standardised", *KINDS}
     return {name: head.eval().requires_grad_(False) for name, head in kinds.items()}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lt_bench.core.inference_heads import ConfidenceHead, LinearAndCosine, NormalisedLinear
+from lt_bench.core.inference_heads import AllClasses, ConfidenceHead, LinearAndCosine, NormalisedLinear
 from lt_bench.features.cache import Head
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies._lib.tensors import linear_head
@@ -79,28 +79,6 @@ def over_all_classes(head: nn.Module, train_counts: Sequence[int]) -> nn.Module:
         weight, bias = rows_of_all(head.weight, numbers, K), _bias(head.bias, head.weight, numbers, K)
         return LinearAndCosine(weight, bias, rows_of_all(head.prototypes, numbers, K), head.centre, head.power)
     return AllClasses(head, numbers, K)
-
-
-class AllClasses(nn.Module):
-    """A head of another kind, its logits (B, K') put at their places among all K classes.
-
-    Args:
-        head: of the classes with training rows.
-        numbers: of those (K',).
-        num_classes: K.
-    """
-
-    numbers: Tensor
-
-    def __init__(self, head: nn.Module, numbers: Tensor, num_classes: int) -> None:
-        super().__init__()
-        self.head, self.num_classes = head, num_classes
-        self.register_buffer("numbers", numbers)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits (B, K), minus infinity for the classes without training rows."""
-        logits = self.head(features)
-        return logits.new_full((len(logits), self.num_classes), -torch.inf).index_copy(1, self.numbers, logits)
 
 
 def rows_of_all(values: Tensor, numbers: Tensor, num_classes: int, fill: float = 0.0) -> Tensor:

@@ -1,6 +1,7 @@
 """A class that no training row is of changes nothing for the others, and is never predicted."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ import torch
 from torch import nn
 
 from lt_bench.bench.contract.subject import fit, job, problem, with_empty_class
-from lt_bench.core.inference_heads import head_from, head_parts
+from lt_bench.core.inference_heads import AllClasses, head_from, head_parts
 from lt_bench.engine.evaluate import evaluate
-from lt_bench.engine.heads.empty_classes import AllClasses, over_all_classes
+from lt_bench.engine.heads.empty_classes import over_all_classes
 from lt_bench.engine.heads.fit import fit_heads
 from lt_bench.engine.heads.trajectory import NormTrajectory
 from lt_bench.strategies.registry import find
@@ -52,13 +53,13 @@ def test_test_images_of_such_a_class_are_errors_and_nothing_is_infinite():
     assert np.isfinite(measured.vectors["loma_row"][[0, 2, 3, 4]]).all()
 
 
-@pytest.mark.parametrize("name", ["ce", "ncm", "cosine", "disalign", "prototype_la"])
+@pytest.mark.parametrize("name", ["ce", "ncm", "cosine", "disalign", "prototype_la", "knn", "qda", "repair", "ensemble(knn+ncm)"])
 def test_a_head_over_all_classes_is_of_its_kind_and_survives_a_file(name):
     on = with_empty_class(problem(), 2)
     head = fit(on, [job(find(name))])[0].module()
     parts = head_parts(head)
     assert parts is not None
-    again, features = head_from(*parts), on.batch(9, torch.float32).features
+    again, features = head_from(json.loads(json.dumps(parts[0])), parts[1]), on.batch(9, torch.float32).features
     assert torch.equal(again(features), head(features))
     assert head(features)[:, 2].eq(-torch.inf).all()
 
