@@ -14,7 +14,6 @@ from torch import Tensor
 from lt_bench.deploy.classifier import Classifier, ImageNetwork, load_classifier
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.extraction.joined_images import CachedImages, listed_groups
-from lt_bench.leaderboard.choice.nested import outcomes
 from lt_bench.leaderboard.intervals import objective_text
 from lt_bench.leaderboard.objective.objective import Objective, objective_of
 from lt_bench.leaderboard.stats.clustered import design_of
@@ -127,7 +126,8 @@ def _comparison(
     groups: NDArray[np.str_] | None = None,
 ) -> Comparison:
     design = design_of(objective, labels, num_classes, groups)
-    worth = [outcomes(one, labels, objective).astype(np.float64) for one in predictions]  # a class that is gone costs the most
+    gone = objective.worst if objective.lower else 0.0  # a class that is gone, -1, costs the most
+    worth = [np.where(one < 0, gone, objective.of_images(labels, one)).astype(np.float64) for one in predictions]
     before, now = (float(design.weights @ one) for one in worth)
     ((low, high),) = student_intervals((worth[1] - worth[0])[None], design)
     return Comparison(words, len(labels), int(unknown.sum()), before, now, now - before, low, high)
