@@ -309,7 +309,8 @@ def fit(
     store = None if results is None else Store(results)
     if store is not None:
         require_writable(store.directory)
-        for line in changed_code([run for run in planned if not store.has(run.id)], store):
+        there = store.recorded(run.id for run in planned)
+        for line in changed_code([run for run in planned if run.id not in there], store):
             warnings.warn(line, stacklevel=2)
     bench = replace(cache.bench(accelerator), best_test_epoch=best_test_epoch)
     measured = [_recorded(one, store) for one in fit_and_measure(bench, planned, analysis=analysis)]

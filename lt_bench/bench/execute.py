@@ -229,9 +229,9 @@ def unrecorded(
 
 
 def _recorded(bench: Source, planned: Sequence[Planned], store: Store, done: Callable[[RunRecord], None], analysis: bool) -> set[str]:
-    recorded = set()
+    recorded, there = set(), store.recorded(run.id for run in planned)
     for run in planned:
-        if store.has(run.id):
+        if run.id in there:
             record = store.load(run.id)
             if analysis and EPOCHS not in record.arrays:
                 raise UserError(
@@ -300,7 +300,7 @@ def _record_each(
         try:
             measured = measure_head(bench, run, fitted, head)
             record = measured.record
-            if is_first_process() and not store.has(run.id):  # a worker that died in the midst of this stack may have recorded the head
+            if is_first_process() and not store.holds(record):  # a worker that died in the midst of this stack may have recorded the head
                 record = store.write(record, measured.arrays)
             elif is_first_process():
                 record = store.load(run.id)

@@ -78,7 +78,7 @@ def run(options: RunOptions, callbacks: Callable[[], Sequence[Callback]] = tuple
         own = setting if entry.takes_batches or setting.protocol != CLEAN.protocol else Setting(cache=setting.cache)
         planned += plan(entry, bench.manifest, given, options.seeds, tuning, own)
     store, records = Store(options.results), []
-    before = {one.id for one in planned if store.has(one.id)}
+    before = store.recorded(one.id for one in planned)
     remarks = changed_code([one for one in planned if one.id not in before], store)
     repeats: dict[str, float] = {}
     again = repeats if options.again else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,10 +44,14 @@ SUBMISSION = "submission.json"
 
 
 class Store:
-    """Reads and writes the records of one directory."""
+    """Reads and writes the records of one directory.
+
+    The names of its files are read once; an id that is not among them is looked for anew, since other processes may write here.
+    """
 
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
+        self._paths: dict[str, Path] | None = None  # by id
 
     def path(self, record: RunRecord) -> Path:
         """Path of this record's JSON, written or not."""
@@ -56,13 +61,23 @@ class Store:
         """Whether a record with this id is complete (its JSON is written last)."""
         return self._find(id) is not None
 
+    def recorded(self, ids: Iterable[str]) -> set[str]:
+        """Those of these ids whose records are complete; the names of the files are read once for all of them."""
+        there = self._read_names()
+        return {one for one in ids if one in there}
+
+    def holds(self, record: RunRecord) -> bool:
+        """Whether a record of this id is complete in its place; no other file is looked at."""
+        return self.path(record).is_file()
+
     def stored(self, record: RunRecord, arrays: Arrays) -> RunRecord | None:
         """The record of this id as it is stored, None where there is none.
 
         Raises:
             UserError: it has other content than this record and its arrays.
         """
-        existing = self._find(record.id)
+        known = self._read_names() if self._paths is None else self._paths
+        existing = next((path for path in (self.path(record), known.get(record.id)) if path is not None and path.is_file()), None)
         return None if existing is None else self._same(existing, record, arrays)
 
     def write(self, record: RunRecord, arrays: Arrays) -> RunRecord:
@@ -89,6 +104,8 @@ class Store:
             return here
         write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
         write_atomic(path, lambda file: file.write(_text(data).encode()))
+        if self._paths is not None:
+            self._paths[record.id] = path
         return record
 
     def retuned(self, record: RunRecord, tuning: TuningInfo) -> RunRecord:
@@ -151,7 +168,20 @@ class Store:
         return [fault for path in self.paths() for fault in record_faults(path)]
 
     def _find(self, id: str) -> Path | None:  # noqa: A002
-        return next(iter(self.directory.glob(f"*/*-{id}.json")), None) if id.isalnum() else None
+        path = (self._paths or {}).get(id)
+        return path if path is not None and path.is_file() else self._read_names().get(id)
+
+    def _read_names(self) -> dict[str, Path]:
+        """The file of every record by its id, as they are now."""
+        folders = [one for one in self.directory.iterdir() if one.is_dir()] if self.directory.is_dir() else []
+        self._paths = {
+            name[:-5].rpartition("-")[2]: folder / name
+            for folder in folders
+            if folder.name not in NOT_DATASETS
+            for name in os.listdir(folder)  # noqa: PTH208 - twice as fast where there are thousands
+            if name.endswith(".json") and "-" in name and not name.startswith(".")
+        }
+        return self._paths
 
     def _same(self, existing: Path, record: RunRecord, arrays: Arrays) -> RunRecord:
         stored = read_record(existing)

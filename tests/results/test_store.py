@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -66,6 +67,27 @@ def test_identities_are_read_of_one_data_set_and_strategy_alone(store, builder, 
     assert sorted(one["seed"] for one in store.identities("cifar10_lt", "los")) == [0, 1]
     assert sorted(read) == sorted([*paths[:2], paths[0].parent / f"los-{'0' * 16}.json"])
     assert list(store.identities("absent", "los")) == []
+
+
+def test_the_names_of_files_are_read_once_and_again_where_an_id_is_missing(store, builder, monkeypatch):
+    first, others = store.write(*builder.make(seed=0)), [builder.make(seed=seed) for seed in (1, 2, 3)]
+    reads, listdir = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: reads.append(folder) or listdir(folder))
+    new = Store(store.directory)
+    assert new.recorded([first.id, others[0][0].id]) == {first.id}
+    for one in others[:2]:
+        assert not new.holds(one[0])
+        new.write(*one)
+        assert new.has(one[0].id)
+        assert new.load(first.id).id == first.id
+    assert reads == [store.directory, store.path(first).parent], "what is there and what this store writes is known"
+    assert not new.has(others[2][0].id)
+    other = Store(store.directory).write(*others[2])  # as another process does
+    assert new.load(other.id) == other
+    store.path(other).unlink()
+    assert not new.has(other.id)
+    assert new.recorded([first.id, other.id]) == {first.id}
+    assert not Store(store.directory / "none").has(first.id)
 
 
 def test_records_are_sorted_by_id(store, builder):

@@ -127,8 +127,8 @@ def run_suite(
 
 def _records(ids: Sequence[str], before: Sequence[RunRecord], store: Store) -> list[RunRecord]:
     """The records of a suite, in its order; those that were read before are not read again."""
-    read = {record.id: record for record in before}
-    return [read.get(one) or store.load(one) for one in ids if one in read or store.has(one)]
+    read, there = {record.id: record for record in before}, store.recorded(ids)
+    return [read.get(one) or store.load(one) for one in ids if one in read or one in there]
 
 
 def read_suite(path: Path) -> Suite:

@@ -81,7 +81,7 @@ class Fitter(Telling):
     """
 
     def __init__(self, results: Path, analysis: bool = False) -> None:
-        self.results, self._analysis = results, analysis
+        self.store, self._analysis = Store(results), analysis
         self._bench: CacheSource | None = None
 
     def __call__(self, unit: Unit) -> list[str]:
@@ -91,9 +91,7 @@ class Fitter(Telling):
             if self._bench is None or self._bench.cache.path != unit.cache:
                 self._bench = unit.opened()
             watch = ShareOfFits(self.tell).of_stack
-            return fit_and_record(
-                self._bench, unit.runs, Store(self.results), lambda record: None, analysis=self._analysis, callbacks=watch
-            )
+            return fit_and_record(self._bench, unit.runs, self.store, lambda record: None, analysis=self._analysis, callbacks=watch)
         except UserError as error:
             return [f"{unit.name}: {error}"]
 
@@ -142,7 +140,7 @@ def fit_units(units: Sequence[Unit], workers: int, fitter: Fitter, watcher: Watc
     else:
         outcomes = ((0, unit, outcome) for unit, outcome in submitted(fitter, units, slurm))
     for worker, unit, outcome in outcomes:
-        left = _by_itself(unit, Store(fitter.results)) if isinstance(outcome, Death) else []
+        left = _by_itself(unit, fitter.store) if isinstance(outcome, Death) else []
         if len(left) > 1:
             apart += left
             failures[unit], done = [], len(unit.runs) - sum(len(one.runs) for one in left)
@@ -157,7 +155,8 @@ def fit_units(units: Sequence[Unit], workers: int, fitter: Fitter, watcher: Watc
 
 def _by_itself(unit: Unit, store: Store) -> list[Unit]:
     """The unrecorded runs of a unit, as one unit a strategy."""
-    return [replace(unit, runs=tuple(group)) for group in by_strategy([run for run in unit.runs if not store.has(run.id)])]
+    there = store.recorded(run.id for run in unit.runs)
+    return [replace(unit, runs=tuple(group)) for group in by_strategy([run for run in unit.runs if run.id not in there])]
 
 
 def outcomes_of(do: Callable[[Unit], R], units: Sequence[Unit], workers: int, watcher: Watcher) -> Iterator[tuple[int, Unit, R | Death]]:
