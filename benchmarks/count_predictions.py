@@ -25,15 +25,21 @@ def labels_of(path: Path, class_names: list[str]) -> dict[str, str]:
         return {row["path"]: row["label"] for row in csv.DictReader(file) if row["split"] == "test"}
 
 
+def plain(cell: str) -> str:
+    """A cell without the apostrophe that keeps spreadsheets from taking it for a formula."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "@", "+", "-") else cell
+
+
 def counted(predictions: Path, labels: dict[str, str]) -> tuple[int, int]:
     """Right predictions, and test inputs that have one."""
     right = seen = 0
     with predictions.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            name = row["path"] if row["path"] in labels else Path(row["path"]).stem
+            path = plain(row["path"])
+            name = path if path in labels else Path(path).stem
             if name in labels:
                 seen += 1
-                right += row["class"] == labels[name]
+                right += plain(row["class"]) == labels[name]
     return right, seen
 
 

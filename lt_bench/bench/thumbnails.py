@@ -18,7 +18,7 @@ from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageSplit
 from lt_bench.features.locate import known_caches
-from lt_bench.features.manifest import LISTED
+from lt_bench.features.manifest import LISTED, Manifest
 from lt_bench.leaderboard.report.classes import ClassReport
 
 WORST, EACH, SIDE = 12, 8, 112
@@ -39,7 +39,7 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
     row, name = report.row, report.row.board.dataset
     if name == "embeddings":
         return {}, "The record is of imported features: there are no images to show."
-    manifest = next((one for _, one in known_caches() if one.key == row.board.cache_key), None)
+    path, manifest = next((one for one in known_caches() if one[1].key == row.board.cache_key), (None, None))
     words = [*shlex.split(str(row.text("command"))), *(shlex.split(manifest.command) if manifest is not None else [])]
     named = word_after(words, "--data-dir")
     place = data_dir or (Path(named) if named and Path(named).exists() else None)
@@ -48,6 +48,8 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
     data = load_images(name, place, **reading(_options(words)))
     hashes = {row.board.split_hash, None if manifest is None else manifest.created_with.get(LISTED)}
     images = data.splits["test"]
+    if path is not None and manifest is not None and isinstance(images, ImageList) and manifest.dataset.split_hash != data.split_hash:
+        images = _extracted(images, path, manifest)
     if data.split_hash not in hashes or not np.array_equal(images.labels, report.labels):
         if data_dir is not None:
             raise UserError(f"{place}: its test images are not those of the record; name the folder that the features were extracted from")
@@ -58,6 +60,15 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
         for one in report.worst_first[:WORST]
         if one.recall < 1
     }, ""
+
+
+def _extracted(images: ImageList, cache: Path, manifest: Manifest) -> ImageList:
+    """The images of which a cache has features, in its order: broken ones were left out of it."""
+    from lt_bench.features.cache import FeatureCache  # and with it torch
+    from lt_bench.features.extraction.joined_images import listed_paths
+
+    place = {name: i for i, name in enumerate(images.paths)}
+    return images.take(np.array([place[name] for name in listed_paths(FeatureCache(cache, manifest), "test") if name in place], np.int64))
 
 
 def _wrong(report: ClassReport, number: int) -> Iterable[int]:

@@ -125,13 +125,15 @@ def test_records_of_two_rows_are_refused(cli, store, tmp_path):
 
 
 def test_images_of_the_worst_classes_stand_in_the_page(cli, tmp_path, monkeypatch):
-    """Own images: those of another folder are refused."""
+    """Own images, some of which are broken: those of another folder are refused."""
     photos = write_photos(tmp_path / "photos", {"ant": 40, "bee": 20, "cat": 20})
+    for number in range(12):
+        (photos / "ant" / f"{number}.jpg").write_bytes(bytes([number]))
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
     torch.manual_seed(0)
     save_weights(build_backbone("resnet20", 3).eval(), tmp_path / "w.safetensors")
     own = ("--dataset", "folder", "--data-dir", str(photos), "--backbone", "resnet20", "--weights", str(tmp_path / "w.safetensors"))
-    ran = cli("run", "--strategy", "ncm", *own, "--accelerator", "cpu")
+    ran = cli("run", "--strategy", "ncm", *own, "--skip-broken", "--accelerator", "cpu")
     assert ran.code == 0, ran.err
     done = cli("report", "--strategy", "ncm", "--data-dir", str(photos), "--json")
     assert done.code == 0, done.err
