@@ -16,20 +16,24 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.cli.output import Output, plain
 from lt_bench.cli.progress import Display
-from lt_bench.core.files import write_text
+from lt_bench.core.files import require_ours, write_text
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.leaderboard.choice.conclusion import sentences
 from lt_bench.leaderboard.choice.output import choice_csv, choice_page, choice_table
 from lt_bench.leaderboard.objective.objective import explained, objective_of
 from lt_bench.strategies.registry import find
 
+SIGNS = {"choice.html": ": choice</title>", "choice.csv": "strategy,points,hyperparameters", "choice.json": '"cache_key":'}
+"""Text at the beginning of each file, by which an earlier one is known as ours."""
+
 
 def choose_verb(options: ChooseOptions, output: Output) -> None:
     """Choose, show, and write table and page.
 
     Raises:
-        UserError: as of `choose`.
+        UserError: as of `choose`, or another file lies where one of ours would.
     """
+    require_ours({options.out / name: sign for name, sign in SIGNS.items()})
     cache = resolve_cache(options)
     split = usable_split(cache, options.split)
     objective = objective_of(options.objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))

@@ -9,21 +9,33 @@ from lt_bench.bench.thumbnails import worst_thumbnails
 from lt_bench.cli.output import Output, plain
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
-from lt_bench.core.files import write_text
+from lt_bench.core.files import require_ours, write_text
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.report.classes import class_report
 from lt_bench.leaderboard.report.output import class_table, classes_csv, confusions_csv, report_page
 from lt_bench.results.store import arrays_of, read_record
 
+SIGNS = {
+    "report.html": ": report by class</title>",
+    "classes.csv": "class,number,group,train_images",
+    "confusions.csv": "true,predicted,images",
+    "report.json": '"board":',
+}
+"""Text at the beginning of each file, by which an earlier one is known as ours."""
+
 
 def report_verb(options: ReportOptions, output: Output) -> None:
     """Print the report and write its files.
 
     Raises:
-        UserError: no row, or several, fit; the extra `plots` is missing; or as of the functions that make the parts.
+        UserError: no row, or several, fit; the extra `plots` is missing; another file lies where one of ours would; or as of the functions that make the parts.
     """
     require_extra("matplotlib", "plots", "report")
+    require_ours({options.out / name: sign for name, sign in SIGNS.items()})
+    for picture in (options.out / "confusions.svg", options.out / "confusions.png"):
+        if picture.exists() and not (options.out / "report.json").is_file():
+            raise UserError(f"{picture}: of no earlier report, and it would be replaced; name another place with --out")
     from lt_bench.leaderboard.report.picture import draw_confusions
 
     report = class_report(*chosen_row(options))

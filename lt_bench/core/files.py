@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from lt_bench.core.errors import UserError
 from lt_bench.core.leftovers import temporary_beside
+
+BEGINNING = 4096
 
 
 @contextmanager
@@ -35,6 +38,22 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
 def write_text(path: Path, text: str) -> Path:
     """Write UTF-8 text atomically."""
     return write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def require_ours(signs: Mapping[Path, str]) -> None:
+    """Refuse to replace a file that does not begin as the suite's own do.
+
+    Args:
+        signs: text within the first `BEGINNING` bytes of what the suite writes, by path.
+
+    Raises:
+        UserError: names a file that is there and has another beginning.
+    """
+    for path, sign in signs.items():
+        if path.is_file():
+            with path.open("rb") as file:
+                if sign.encode() not in file.read(BEGINNING):
+                    raise UserError(f"{path}: not a file that lt-bench wrote, and it would be replaced; name another place with --out")
 
 
 @contextmanager

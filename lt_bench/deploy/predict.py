@@ -8,7 +8,7 @@ import pandas as pd
 
 from lt_bench.bench.options import PredictOptions
 from lt_bench.core.errors import UserError
-from lt_bench.core.files import write_text
+from lt_bench.core.files import require_ours, write_text
 from lt_bench.core.names import spreadsheet_text
 from lt_bench.deploy.classifier import TOP, Prediction
 from lt_bench.deploy.decisions import decisions_of
@@ -19,10 +19,11 @@ def predict(options: PredictOptions) -> int:
     """Write ``path, class, confidence`` and the first five classes with their probabilities for every input; returns how many inputs there were.
 
     Raises:
-        UserError: no export, no images, or a broken one (unless ``skip_broken``); a prior that the export cannot take, or decisions that it cannot make.
+        UserError: another file at ``out``; no export, no images, or a broken one (unless ``skip_broken``); a prior that the export cannot take, or decisions that it cannot make.
     """
     if options.export is None or options.inputs is None:
         raise UserError("predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
+    require_ours({options.out: "path,class,confidence"})
     model = opened(options)
     if model.transform is None:
         features, _ = read_features(model, options)

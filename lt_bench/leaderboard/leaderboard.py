@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
-from lt_bench.core.files import write_text
+from lt_bench.core.files import require_ours, write_text
 from lt_bench.leaderboard.boards import BoardRows, boards
 from lt_bench.leaderboard.earlier import replace_earlier
 from lt_bench.leaderboard.load import Measured, Runs, from_records, load_records
@@ -26,7 +26,7 @@ from lt_bench.leaderboard.stats.ranking import ranked
 from lt_bench.leaderboard.tables.against import published_csv, published_markdown
 from lt_bench.leaderboard.tables.cells import usable, with_values
 from lt_bench.leaderboard.tables.columns import Column, leading, registered, with_priors
-from lt_bench.leaderboard.tables.latex import latex_table
+from lt_bench.leaderboard.tables.latex import NEEDS, latex_table
 from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.leaderboard.tables.terminal import board_table, plain_table
 from lt_bench.leaderboard.tables.text import across_table, csv_table, effects_table, markdown_table
@@ -40,6 +40,12 @@ _INTRO = (
     "# Leaderboard\n\nMade by `lt-bench leaderboard` from the records alone; accuracies in %. "
     "Each table is one split, one feature cache, one protocol: rows of different tables are not comparable.\n"
 )
+SIGNS = {
+    "LEADERBOARD.md": "Made by `lt-bench leaderboard`", "leaderboard.csv": "dataset,split_hash,cache_key,protocol,mode",
+    "leaderboard.html": "<title>lt-bench leaderboard</title>", "PUBLISHED.md": "# Measured beside published",
+    "published.csv": "dataset,imbalance_factor,backbone,cache_key,protocol,row",
+}  # fmt: skip
+"""Text at the beginning of each file but the tables of LaTeX, by which an earlier one is known as ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +133,7 @@ class Leaderboard:
             full: LaTeX tables as floats with captions.
 
         Raises:
-            UserError: an unknown format, no format, plots without the extra `plots`, or as of `shown`.
+            UserError: an unknown format, no format, plots without the extra `plots`, another file where a table would lie, or as of `shown`.
         """
         wanted, out, shown = checked_formats(formats), Path(directory), self.shown
         drawn, over = {}, []
@@ -150,6 +156,7 @@ class Leaderboard:
             ("published", "PUBLISHED.md", lambda: published_markdown(self.boards)),
             ("published", "published.csv", lambda: published_csv(self.boards)),
         ]
+        require_ours({out / name: SIGNS.get(name, NEEDS) for kind, name, _ in texts if kind in wanted})
         files = [(kind, write_text(out / name, text())) for kind, name, text in texts if kind in wanted]
         files += [("plots", path) for plots in (*drawn.values(), over) for plot in plots for path in (plot.svg, plot.png, plot.pdf)]
         if of_boards := {kind: [path for of, path in files if of == kind] for kind in ("latex", "plots") if kind in wanted}:

@@ -80,6 +80,17 @@ def test_figures_are_those_of_the_predictions(cli, store, tmp_path):
     assert sum(float(line["images"]) for line in pairs) == len(labels)
 
 
+def test_a_file_that_is_none_of_a_report_is_not_replaced(cli, store, tmp_path):
+    line = ("report", "--results", str(store.directory), "--strategy", "ncm", "--out", str(tmp_path))
+    for name in ("classes.csv", "confusions.png"):
+        (tmp_path / name).write_text("of the user")
+        done = cli(*line)
+        assert (done.code, f"{tmp_path / name}: " in done.err, done.err.count("\n")) == (2, True, 1), done.err
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()
+    assert [cli(*line).code for _ in range(2)] == [0, 0]
+
+
 def test_names_are_escaped_and_nothing_is_fetched(cli, store, tmp_path):
     written(cli, store, tmp_path, "--strategy", "ncm")
     html = (tmp_path / "report.html").read_text()

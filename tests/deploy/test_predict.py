@@ -45,6 +45,11 @@ def test_rows_that_are_not_finite_are_named_and_nothing_is_written(value, tmp_pa
     np.savez(tmp_path / "x.npz", features=FEATURES.numpy())
     assert main(words) == 0
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 6
+    assert main(words) == 0
+    (tmp_path / "out.csv").write_text("image,class\n")
+    assert main(words) == 2
+    assert "out.csv: not a file that lt-bench wrote" in capsys.readouterr().err
+    assert (tmp_path / "out.csv").read_text() == "image,class\n"
 
 
 def test_decisions_are_columns_and_classes_without_them_are_named(calibrated, tmp_path, capsys, monkeypatch):  # noqa: F811

@@ -73,6 +73,19 @@ def test_nothing_is_written_or_printed_unless_asked(made, tmp_path, monkeypatch,
     assert not (tmp_path / "other").exists()
 
 
+def test_a_file_that_is_none_of_a_leaderboard_is_not_replaced(made, tmp_path):
+    board = lt.leaderboard(made)
+    files = board.write(tmp_path)
+    assert board.write(tmp_path) == files
+    for path in files:
+        text = path.read_text()
+        path.write_text("of the user")
+        with pytest.raises(UserError, match=f"{path.name}: not a file that lt-bench wrote"):
+            board.write(tmp_path)
+        path.write_text(text)
+    assert board.write(tmp_path, full=True) == board.write(tmp_path) == files
+
+
 def test_records_without_predictions_have_no_ranks(made):
     records = [record for record, _ in made]
     board = lt.leaderboard(records)

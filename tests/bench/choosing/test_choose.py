@@ -74,6 +74,9 @@ def test_the_command_ends_in_a_decision_that_runs_as_printed(cli, folder, tmp_pa
     assert "<img" not in page
     table = done.out[done.out.index("ponds:") : done.out.index("Take ")]
     assert max(map(len, table.splitlines())) <= 80
+    assert cli(*line).code == 0, "predictions are there, and its own files are replaced"
+    (tmp_path / "out" / "choice.csv").write_text("of the user")
+    assert "choice.csv: not a file that lt-bench wrote" in cli(*line).err
     run, export = document["command"].split(" && ")
     for command in (run, export):
         done = cli(*shlex.split(command)[1:])
