@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable
 
@@ -10,6 +11,10 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 
 PREFIX = "LT_BENCH"
+HOME = "LT_BENCH_HOME"
+"""The one variable that is no option (``features.locate.home``)."""
+ALIKE = 0.88
+"""Likeness to ``HOME``, from 0 to 1, above which another name is ``HOME`` misspelt."""
 
 
 def variable(verb: str, key: str) -> str:
@@ -35,6 +40,8 @@ def check(verb: str, keys: Iterable[str]) -> None:
     known = {variable(verb, key) for key in keys}
     others = tuple(variable(other, "") for other in VERBS if other != verb)
     for name in sorted(os.environ):
+        if name != HOME and difflib.SequenceMatcher(None, name, HOME).ratio() > ALIKE:
+            raise UserError(f"unknown environment variable {name} (did you mean {HOME!r}?)")
         ours = name.startswith((f"{variable(verb, '')[:-1]}", f"{PREFIX}__")) or (name.startswith(f"{PREFIX}_") and "__" in name)
         if ours and name not in known and not name.startswith(others):
             raise UserError(

@@ -186,7 +186,7 @@ class Row:
     @property
     def split(self) -> Split:
         """Class names and training counts."""
-        return self.runs.splits[self.board.split_hash]
+        return self.runs.splits[self.board.cache_key]
 
     def _column(self, name: str) -> NDArray[Any]:
         return self.runs.columns[name]
@@ -330,7 +330,7 @@ def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[in
             labels[key] += " (fails lt-bench check)"
         if signs := signs_in(runs, positions):
             labels[key] += f" (unhealthy: {', '.join(signs)})"
-    split = runs.splits[board.split_hash]
+    split = runs.splits[board.cache_key]
     shown = runs.find_array(next(iter(members.values()))[0], "test_labels")
     counts = None if shown is None else np.bincount(shown, minlength=len(split.class_names))
     try:

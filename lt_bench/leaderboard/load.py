@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The K classes and their training counts behind a split hash."""
+    """The K classes of a cache and their training counts."""
 
     class_names: tuple[str, ...]
     train_counts: NDArray[np.int64]
@@ -63,7 +63,7 @@ Measured = RunRecord | tuple[RunRecord, Arrays] | RunInMemory
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Records as columns, one value a record, sorted by id, and the splits they use by split hash.
+    """Records as columns, one value a record, sorted by id, and the classes of their caches by key.
 
     Columns are the scalar fields of a record; metrics are named `<view>/<metric>`, e.g. `test/accuracy`; `hyperparameters` and `environment` are
     canonical JSON; `path` is the record's file ("" for a record in memory). Numeric columns have NaN, others None, for what is missing.
@@ -168,7 +168,7 @@ def load_records(directory: Path | str) -> Runs:
         data = _parse(path, memo)
         try:
             flat.append(_flatten(data, memo) | {"path": str(path)})
-            _add_split(splits, data["dataset"])
+            _add_split(splits, data)
             digests[data["id"]], seals[data["id"]] = data["arrays"], data[SEAL]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: field {error} is missing or of the wrong type; move the record away and run again") from error
@@ -198,7 +198,7 @@ def from_records(measured: Iterable[Measured]) -> Runs:
         if names := _differing(lines.setdefault(record.id, line), line):
             raise UserError(f"run {record.id} was given twice, with another {names}; leave one of them out")
         arrays[record.id] = {**arrays.get(record.id, {}), **arrays_of_it}
-        _add_split(splits, data["dataset"])
+        _add_split(splits, data)
     return _runs([*lines.values()], splits, "the records given", arrays)
 
 
@@ -311,9 +311,10 @@ _HISTORY = re.compile(r'"history": ?\[[^\]]*\], ?|, ?"history": ?\[[^\]]*\]')
 _SHARED = {"strategy", "dataset", "backbone", "cache", "tuning", "environment"}
 
 
-def _add_split(splits: dict[str, Split], dataset: Mapping[str, Any]) -> None:
-    if dataset["split_hash"] not in splits:
-        splits[dataset["split_hash"]] = Split(tuple(dataset["class_names"]), np.array(dataset["train_counts"], dtype=np.int64))
+def _add_split(splits: dict[str, Split], data: Mapping[str, Any]) -> None:
+    key, dataset = data["cache"]["key"], data["dataset"]  # two caches of the same rows may name their classes otherwise
+    if key not in splits:
+        splits[key] = Split(tuple(dataset["class_names"]), np.array(dataset["train_counts"], dtype=np.int64))
 
 
 # Columns that have the name of their field, by the part of the record.

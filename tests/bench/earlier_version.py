@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from lt_bench.bench.migrate import key_of_format_1
 from lt_bench.bench.tuned import tuning_id
@@ -24,11 +26,12 @@ def as_format_1(directory: Path) -> str:
     return key
 
 
-def as_schema_1(path: Path, key: str) -> Path:
-    """Rewrite a record as schema 1 had it, of a cache with this key; returns its path."""
+def as_schema_1(path: Path, key: str, tunings: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """Rewrite a record as schema 1 had it, of a cache with this key, and of tunings whose ids then are given by those of now; returns its path."""
     document = json.loads(path.read_text())
     del document["arrays"], document[SEAL], document["identity"]["code"]
     document["schema"], document["identity"]["cache_key"], document["cache"]["key"] = 1, key, key
+    document["tuning"]["tuning_id"] = tunings.get(document["tuning"]["tuning_id"], document["tuning"]["tuning_id"])
     return rewritten(path, document)
 
 
@@ -47,5 +50,7 @@ def as_earlier_version(cache: Path, results: Path) -> tuple[Path, list[Path]]:
     """Rewrite a cache, the one tuning and the records on it; returns the paths of the tuning and of the records."""
     (tuning,) = (results / "tuning").iterdir()
     key = as_format_1(cache)
-    records = [as_schema_1(path, key) for path in Store(results).paths()]
-    return tuning_as_schema_1(tuning, key), records
+    new = json.loads(tuning.read_text())["id"]
+    old = tuning_as_schema_1(tuning, key)
+    ids = {new: json.loads(old.read_text())["id"]}
+    return old, [as_schema_1(path, key, ids) for path in Store(results).paths()]

@@ -95,6 +95,7 @@ WRONG = {
     "LT_BENCH_RUN_SEEDS": r"LT_BENCH_RUN_SEEDS \(did you mean 'LT_BENCH_RUN__SEEDS'\?\)",
     "LT_BENCH_RNU__SEEDS": r"LT_BENCH_RNU__SEEDS \(did you mean 'LT_BENCH_RUN__SEEDS'\?\)",
     "LT_BENCH__SEEDS": "unknown environment variable LT_BENCH__SEEDS",
+    "LT_BENCH_HOM": r"unknown environment variable LT_BENCH_HOM \(did you mean 'LT_BENCH_HOME'\?\)",
 }
 
 

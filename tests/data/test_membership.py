@@ -21,14 +21,15 @@ def members(data):
 def test_a_folder_or_an_image_more_moves_nobody(tmp_path):
     root = write_photos(tmp_path / "photos", {"cat": 40, "dog": 30, "eel": 20})
     before = members(load_images("folder", root))
-    write_photos(tmp_path / "more", {"": 1, "ant": 12})
+    write_photos(tmp_path / "more", {"ant": 12}, size=(20, 18))  # of other contents than those that are there
     shutil.move(tmp_path / "more" / "ant", root / "ant")  # the first class now: all labels change
-    photo(9).save(root / "dog" / "0000.png")  # the first of its class
+    photo(9000).save(root / "dog" / "0000.png")  # the first of its class
     after = members(load_images("folder", root))
     assert {path: after[path] for path in before} == before
-    (root / "cat" / "0.png").rename(root / "cat" / "renamed.png")
+    for i in range(40):
+        (root / "cat" / f"{i}.png").rename(root / "cat" / f"renamed {i}.png")
     renamed = members(load_images("folder", root))
-    assert renamed["cat/renamed.png"] == before["cat/0.png"]
+    assert [renamed[f"cat/renamed {i}.png"] for i in range(40)] == [before[f"cat/{i}.png"] for i in range(40)]
 
 
 def test_equal_images_stay_together(tmp_path):

@@ -161,6 +161,20 @@ def test_a_folder_to_a_table(exported, photographs, tmp_path):
         assert "class_4" not in row
 
 
+def test_an_opened_picture_and_its_file_have_the_same_logits(exported, tmp_path):
+    """Turned by its EXIF orientation, and grey of 16 bits, in which Pillow's own conversion to RGB cuts everything above 255."""
+    generator, exif, model = np.random.default_rng(0), Image.Exif(), load_classifier(exported[0])
+    exif[0x0112] = 6
+    Image.fromarray(generator.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(generator.integers(0, 65536, (40, 60)).astype(np.uint16)).save(tmp_path / "deep.png")
+    paths = [tmp_path / name for name in ("turned.png", "deep.png")]
+    with torch.inference_mode():
+        for path in paths:
+            with Image.open(path) as image:
+                assert torch.equal(model(image), model(path))
+                assert torch.equal(model([image, path]), model([path, image]))
+
+
 def resized(image):
     """Shorter side 36, centre 32, in Pillow alone."""
     width, height = image.size

@@ -313,6 +313,14 @@ def test_the_sampler_of_the_docs_draws_an_epoch_and_the_names_there_are_all():
     assert all(f"`{name}`" in section for name in SAMPLERS)
 
 
+def test_the_cycles_of_class_aware_are_shuffled():
+    labels, index = draw("class_aware", [4] * 30)
+    order = labels[index][::CLASS_AWARE_RUN].tolist()
+    assert order != sorted(order) == list(range(30))
+    drawn = torch.stack([index[labels[index] == c] for c in range(30)])
+    assert len({tuple((row - row.min()).tolist()) for row in drawn}) > 10
+
+
 def test_the_cycles_of_class_aware_begin_anew_every_epoch():
     """The official ones run on: there, the 400 samples of a class would all come before any comes again."""
     labels = torch.tensor([0] * 5 + [1] * 400)

@@ -33,7 +33,18 @@ def test_loading_keeps_every_number(tmp_path, builder):
             for name, value in values.items():
                 assert line[f"{view}/{name}"] == value or np.isnan(value)
         assert np.array_equal(runs.array(int(line.name), "test_labels"), arrays["test_labels"])
-    assert list(runs.splits["split-cifar10_lt"].train_counts) == builder.counts
+    assert list(runs.splits[builder.cache_key].train_counts) == builder.counts
+
+
+def test_caches_of_the_same_rows_keep_their_own_class_names(builder):
+    made = []
+    for key, name in (("cache-a", "ant"), ("cache-b", "bee")):
+        record, arrays = replace(builder, cache_key=key).make()
+        names = [f"{name} {k}" for k in range(builder.num_classes)]
+        made.append((replace(record, dataset=replace(record.dataset, class_names=names)), arrays))
+    assert len({record.dataset.split_hash for record, _ in made}) == 1
+    found = {ranking.board.cache_key: ranking.rows[0].split.class_names[0] for ranking in boards(from_records(made))}
+    assert found == {"cache-a": "ant 0", "cache-b": "bee 0"}
 
 
 def test_a_reformatted_file_reads_the_same(tmp_path, builder):
@@ -127,7 +138,7 @@ def test_official_and_inferred_settings_of_one_strategy_have_two_labels(builder)
 def test_one_name_from_two_classes_is_two_rows(builder):
     made = [
         builder.make("los", 0),
-        builder.make("los", 0, class_path="mine.Head", hyperparameters={"epsilon": 0.97, "learning_rate": 5e-4}),
+        builder.make("los", 1, class_path="mine.Head"),
     ]
     (found,) = boards(from_records([record for record, _ in made]))
     assert len({row.label for row in found.rows}) == 2
