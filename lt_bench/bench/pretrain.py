@@ -285,7 +285,7 @@ def _store_plan(out: Path, plan: dict[str, Any]) -> None:
     if path.is_file():
         recorded = read_json_object(path, f"move {out} away and train again")
         for name, value in plan.items():
-            if recorded.get(name) != value:
+            if recorded.get(name) != value and name != "source":  # words, which a later version may say otherwise
                 raise UserError(
                     f"{out}: holds a run with {name} {recorded.get(name)!r}, not {value!r}; name another directory with --out, or move it away"
                 )

@@ -111,17 +111,6 @@ class Prepared:
         return FeatureSplit(split, ("plain",), (plain,), labels, torch.arange(len(labels)))
 
 
-def write_arrays(
-    directory: Path, splits: Mapping[str, Mapping[str, Any]], source: Source, head: Mapping[str, Any] | None = None
-) -> FeatureCache:
-    """Check arrays and write the cache of them, see ``prepare_arrays``.
-
-    Raises:
-        UserError: as ``prepare_arrays`` and ``write.write_cache``; the directory exists.
-    """
-    return write_prepared(directory, prepare_arrays(splits, source, head))
-
-
 def prepare_arrays(splits: Mapping[str, Mapping[str, Any]], source: Source, head: Mapping[str, Any] | None = None) -> Prepared:
     """Check types and shapes of arrays, and number and name their classes.
 

@@ -6,7 +6,7 @@ import torch
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
-from lt_bench.features.from_arrays import Source, write_arrays
+from lt_bench.features.from_arrays import Source, prepare_arrays, write_prepared
 from lt_bench.features.import_arrays import import_features
 
 K, D = 3, 4
@@ -40,7 +40,7 @@ def test_memory_and_files_give_one_key_and_nothing_is_printed(tmp_path, splits, 
         out=tmp_path / "a",
         dtype="float32",
     )
-    memory = write_arrays(tmp_path / "b", convert(splits), Source("mine", dtype="float32"), {"weight": weight})
+    memory = write_prepared(tmp_path / "b", prepare_arrays(convert(splits), Source("mine", dtype="float32"), {"weight": weight}))
     assert (memory.key, memory.path) == (files.key, tmp_path / "b")
     assert capsys.readouterr() == ("", "")
     assert torch.equal(open_cache(tmp_path / "b").split("train").view("plain"), torch.from_numpy(splits["train"]["features"]))
@@ -48,7 +48,7 @@ def test_memory_and_files_give_one_key_and_nothing_is_printed(tmp_path, splits, 
 
 def test_brain_floats_and_class_names(tmp_path, splits):
     halved = as_torch(splits, torch.bfloat16)
-    cache = write_arrays(tmp_path / "c", halved, Source("mine", class_names=("ant", "bee", "cat")))
+    cache = write_prepared(tmp_path / "c", prepare_arrays(halved, Source("mine", class_names=("ant", "bee", "cat"))))
     assert cache.manifest.dataset.train_counts == (9, 4, 2)
     assert torch.equal(cache.split("test").view("plain").float(), halved["test"]["features"].float())
 
@@ -69,5 +69,5 @@ def test_brain_floats_and_class_names(tmp_path, splits):
 def test_what_makes_no_cache(tmp_path, splits, change, head, message):
     names = ("a", "b") if "2 names" in message else None
     with pytest.raises(UserError, match=message):
-        write_arrays(tmp_path / "d", splits | change, Source("mine", class_names=names), head)
+        write_prepared(tmp_path / "d", prepare_arrays(splits | change, Source("mine", class_names=names), head))
     assert not (tmp_path / "d").exists()

@@ -8,6 +8,7 @@ import torch
 
 from lt_bench.core.errors import UserError
 from lt_bench.data.specs import dataset_spec
+from lt_bench.engine.pretrain.recipes import RECIPES
 from lt_bench.features.cache import Head
 from lt_bench.strategies import registry
 from lt_bench.strategies.contract import Facts
@@ -135,7 +136,8 @@ def test_unknown_names():
 
 
 def test_what_is_called_official_names_its_source():
-    for entry in map(find, strategy_names()):
+    assert {name for name, recipe in RECIPES.items() if not recipe.official} == {"fast"}, "ours"
+    for entry in (*map(find, strategy_names()), *RECIPES.values()):
         for one in entry.official:
             assert re.fullmatch(r"[\w.-]+/[\w.-]+", one.repository), entry.name
             assert re.fullmatch(r"[0-9a-f]{7,40}", one.commit), entry.name

@@ -11,6 +11,7 @@ from typing import Any
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
+from lt_bench.strategies.official import Official
 from lt_bench.strategies.recipe import Recipe
 
 FIELDS: dict[str, type[int | float]] = {
@@ -25,15 +26,22 @@ class Stage1Recipe:
 
     Attributes:
         name: as on the command line.
-        source: paper or official code, and what of it is inferred.
+        says: where it comes from, in words; what differs from the official code stands in ``official``.
         optimisation: SGD and its schedule; weight decay is on every parameter.
         mixup: alpha of the Beta distribution that mixing weights are drawn from, one a batch; 0 is no mixup.
+        official: code that states these numbers; none where the recipe is ours.
     """
 
     name: str
-    source: str
+    says: str
     optimisation: Recipe
     mixup: float = 0.0
+    official: tuple[Official, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """The official code and the words, in one line."""
+        return "; ".join([*map(str, self.official), self.says])
 
     def with_epochs(self, epochs: int | None) -> Stage1Recipe:
         """Recipe for another number of epochs: milestones move in proportion, warm-up stays but for short runs."""
@@ -68,8 +76,8 @@ class Stage1Recipe:
         if not others:
             return self
         optimisation = self.optimisation.changed({name: value for name, value in others.items() if name != "mixup"})
-        source = f"{self.source}; with {', '.join(f'{name} {_exact(value)}' for name, value in others.items())} in place of its own"
-        return dataclasses.replace(self, source=source, optimisation=optimisation, mixup=others.get("mixup", self.mixup))
+        says = f"{self.says}; with {', '.join(f'{name} {_exact(value)}' for name, value in others.items())} in place of its own"
+        return dataclasses.replace(self, says=says, optimisation=optimisation, mixup=others.get("mixup", self.mixup))
 
     def describe(self) -> str:
         """The recipe in one line, for manifests."""
@@ -93,37 +101,46 @@ _LDAM = Recipe(
 _RECIPES = (
     Stage1Recipe(
         "los",
-        "official LOS code, main_stage1.py; weight balancing's stage 1 with 200 instead of 320 epochs",
+        "stage 1 of LOS, and of weight balancing with 200 epochs in place of 320",
         Recipe(lr=0.01, momentum=0.9, weight_decay=5e-3, batch_size=64, epochs=200, schedule="cosine"),
+        official=tuple(Official("bilibili/LOS", "50652c0", f"main_stage1.py --imb_ratio {n}", "cifar100_lt", n) for n in (10, 50, 100)),
     ),
     Stage1Recipe(
         "ldam",
-        "official LDAM-DRW code, its optimisation with cross-entropy: FFDS's phase 1",
+        "the optimisation of LDAM-DRW with cross-entropy",
         _LDAM,
+        official=tuple(
+            Official("kaidic/LDAM-DRW", "2536330", "cifar_train.py --loss_type CE --train_rule None --imb_factor 0.01", name, 100)
+            for name in ("cifar10_lt", "cifar100_lt")
+        ),
     ),
     Stage1Recipe(
         "mixup",
-        "MiSLAS stage 1 on CIFAR: alpha 1, 200 epochs, weight decay 5e-4 as its README advises; rate, batch and steps inferred from the LDAM code it builds on",
-        dataclasses.replace(_LDAM, weight_decay=5e-4),
+        "stage 1 of MiSLAS on CIFAR",
+        dataclasses.replace(_LDAM, weight_decay=5e-4, decay=0.1),
         mixup=1.0,
+        official=tuple(
+            Official(
+                "dvlab-research/MiSLAS", "0fc381e", f"config/cifar{number}/cifar{number}_imb{share}_stage1_mixup.yaml", f"cifar{number}_lt", factor,
+                "weight decay 5e-4, which its README recommends in place of 2e-4",
+            )
+            for number in (10, 100) for share, factor in (("001", 100), ("002", 50), ("01", 10))
+        ),
     ),
     Stage1Recipe(
         "decoupling",
-        "Kang et al. 2020, official code: 90 epochs, cosine",
+        "stage 1 of Kang et al. 2020 with 90 epochs",
         Recipe(lr=0.2, momentum=0.9, weight_decay=5e-4, batch_size=512, epochs=90, schedule="cosine"),
+        official=(Official("facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/feat_uniform.yaml", "imagenet_lt"),),
     ),
     Stage1Recipe(
         "fast",
         "ours: on CIFAR-100-LT IF 100 learning rate x weight decay x steps is the 1.7 of los, in a quarter of its steps",
         Recipe(lr=0.05, momentum=0.9, nesterov=True, weight_decay=4e-3, batch_size=128, epochs=100, schedule="cosine", warmup_epochs=2),
     ),
-)
-_BY_NAME = {recipe.name: recipe for recipe in _RECIPES}
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names of all stage-1 recipes."""
-    return tuple(_BY_NAME)
+)  # fmt: skip
+RECIPES = {recipe.name: recipe for recipe in _RECIPES}
+"""Stage-1 recipes by name."""
 
 
 def stage1_recipe(name: str) -> Stage1Recipe:
@@ -132,7 +149,7 @@ def stage1_recipe(name: str) -> Stage1Recipe:
     Raises:
         UserError: no such recipe; names the nearest.
     """
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1, cutoff=0.5)
-    raise UserError(f"no recipe is called {name!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(_BY_NAME)}"))
+    if name in RECIPES:
+        return RECIPES[name]
+    near = difflib.get_close_matches(name.lower(), RECIPES, n=1, cutoff=0.5)
+    raise UserError(f"no recipe is called {name!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(RECIPES)}"))

@@ -12,7 +12,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.readers.small_images import ImageData, ImageSplit
 from lt_bench.data.specs import dataset_spec
 from lt_bench.engine.cuda_graphs import WARMUP_STEPS, GraphedStep
-from lt_bench.engine.pretrain.recipes import Stage1Recipe, recipe_names, stage1_recipe
+from lt_bench.engine.pretrain.recipes import RECIPES, Stage1Recipe, stage1_recipe
 from lt_bench.engine.pretrain.small_images import EpochDraws, Pretraining
 from lt_bench.strategies.recipe import Recipe
 
@@ -156,12 +156,15 @@ def test_draws_depend_on_seed_and_epoch_alone():
 
 
 def test_recipes_are_the_published_ones():
-    rates = {name: (o.lr, o.weight_decay, o.batch_size, o.epochs) for name in recipe_names() for o in [stage1_recipe(name).optimisation]}
+    rates = {name: (o.lr, o.weight_decay, o.batch_size, o.epochs) for name, recipe in RECIPES.items() for o in [recipe.optimisation]}
     assert rates["los"] == (0.01, 5e-3, 64, 200)
     assert rates["ldam"] == (0.1, 2e-4, 128, 200)
     assert rates["decoupling"] == (0.2, 5e-4, 512, 90)
     ldam = stage1_recipe("ldam").optimisation
     assert [round(ldam.lr * ldam.factor(e), 9) for e in (0, 4, 5, 159, 160, 179, 180, 199)] == [0.02, 0.1, 0.1, 0.1, 1e-3, 1e-3, 1e-5, 1e-5]
+    mixup = stage1_recipe("mixup").optimisation
+    assert [round(mixup.lr * mixup.factor(e), 9) for e in (0, 159, 160, 180)] == [0.02, 0.1, 1e-2, 1e-3]
+    assert (mixup.weight_decay, stage1_recipe("mixup").mixup) == (5e-4, 1.0)
     steps = -(-10847 // 128) * rates["fast"][3]
     assert rates["fast"][0] * rates["fast"][1] * steps == pytest.approx(1.7, rel=0.01)
     with pytest.raises(UserError, match="did you mean decoupling"):
