@@ -21,6 +21,7 @@ PAGES = [ARCHITECTURE, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.
 SUFFIXES = "py|md|cff|toml|ya?ml|csv|json"
 # Folders and files of the repository, not those that a command writes.
 OF_THE_REPOSITORY = re.compile(rf"`((?:[\w.-]+/)+[\w.-]*|[\w.-]+\.(?:py|md|cff|toml))`|\]\(([\w./-]+\.(?:{SUFFIXES}))\)")
+LINKS = re.compile(rf"\]\(([\w./-]+\.(?:{SUFFIXES}))[#)]")
 WRITTEN_BY_COMMANDS = {"results/", "leaderboard/", "my_head.py", "LEADERBOARD.md", "PUBLISHED.md"}
 IN_DOCSTRINGS = re.compile(
     rf"(?<![\w/.<*-])((?:docs|benchmarks|tests|lt_bench|checkpoints|examples)/[\w./-]+\.(?:{SUFFIXES})|[A-Z_]{{4,}}\.md)\b"
@@ -43,6 +44,13 @@ def docstrings() -> list[tuple[Path, str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     named = {match.group(1) or match.group(2) for match in OF_THE_REPOSITORY.finditer(page.read_text(encoding="utf-8"))}
+    assert sorted(name for name in named - WRITTEN_BY_COMMANDS if not exists(name, page.parent)) == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_files_of_the_repository_that_a_page_of_the_documentation_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = {*IN_DOCSTRINGS.findall(re.sub(r"\[[^\]]*\]\(", "](", text)), *LINKS.findall(text)}
     assert sorted(name for name in named - WRITTEN_BY_COMMANDS if not exists(name, page.parent)) == []
 
 

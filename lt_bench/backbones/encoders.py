@@ -95,7 +95,7 @@ def library(name: str, package: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError:
-        raise UserError(f"{name}: {package} is not installed; install lt-bench with its extra: lt-bench[{extra}]") from None
+        raise UserError(f"{name}: {package} is not installed; `pip install 'lt-bench[{extra}]'` installs it") from None
 
 
 def words_of(resize: str, crop: str, mean: Sequence[float], std: Sequence[float]) -> str:

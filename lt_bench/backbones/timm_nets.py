@@ -66,7 +66,7 @@ def _create(name: str, pretrained: bool, num_classes: int | None = 0) -> Any:
     try:
         timm = importlib.import_module("timm")
     except ModuleNotFoundError:
-        raise UserError(f"{name}: timm is not installed; install lt-bench with its extra: lt-bench[timm]") from None
+        raise UserError(f"{name}: timm is not installed; `pip install 'lt-bench[timm]'` installs it") from None
     short = name.removeprefix(TIMM)
     options = {} if num_classes is None else {"num_classes": num_classes}
     try:

@@ -110,5 +110,5 @@ def _import() -> Any:
         import submitit
         import submitit.helpers
     except ImportError:
-        raise UserError("--slurm needs submitit: pip install 'lt-bench[slurm]'") from None
+        raise UserError("--slurm needs the package submitit; `pip install 'lt-bench[slurm]'` installs it") from None
     return submitit

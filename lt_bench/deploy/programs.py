@@ -62,7 +62,7 @@ def require_onnx() -> None:
     """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"--onnx needs {', '.join(missing)}; install lt-bench with its extra: lt-bench[onnx]")
+        raise UserError(f"--onnx needs {', '.join(missing)}; `pip install 'lt-bench[onnx]'` installs them")
 
 
 def contract(dim: int, example: Tensor, transform: Transform | None, calibration: Calibration | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def test_files_that_are_not_classified_are_counted(tmp_path, capsys, monkeypatch
     monkeypatch.setattr(inputs, "EXTENSIONS", inputs.EXTENSIONS - inputs.HEIF)
     assert [path.name for path in inputs.image_paths(root)] == ["0.png", "1.png"]
     said = capsys.readouterr().err
-    assert "not classified, since they are no images by their names: 2 files: a/phone.heic, list.csv; HEIC images are read where" in said
+    assert "not classified, since they are no images by their names: 2 files: a/phone.heic, list.csv; HEIC images are read after" in said
     assert "lt-bench[heif]" in said
     np.savez(tmp_path / "x.npz", features=FEATURES.numpy())
     with pytest.raises(UserError, match="takes images, not arrays of features"):

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 HEIF = frozenset({".heic", ".heif", ".hif"})
 """Names of images that are read where the extra ``heif`` is installed."""
-NEEDS_HEIF = "HEIC images are read where lt-bench has its extra: lt-bench[heif]"
+NEEDS_HEIF = "HEIC images are read after `pip install 'lt-bench[heif]'`"
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}) | (
     HEIF if importlib.util.find_spec("pillow_heif") else frozenset()
 )

@@ -117,7 +117,7 @@ def test_heic_is_read_where_it_can_be_and_refused_by_what_reads_it(tmp_path, mon
     found = np.asarray(images.image(images.paths.index("a/phone.HEIC"))).astype(int)
     assert np.abs(found - np.asarray(photo(5))).mean() < 15  # colours of HEIC are coarser than pixels
     monkeypatch.setattr(class_folders, "EXTENSIONS", class_folders.EXTENSIONS - class_folders.HEIF)
-    with pytest.raises(UserError, match=r"phone.HEIC: HEIC images are read where lt-bench has its extra: lt-bench\[heif\]; install it, or"):
+    with pytest.raises(UserError, match=r"phone.HEIC: HEIC images are read after `pip install 'lt-bench\[heif\]'`; install it, or"):
         load_images("folder", root)
 
 
