@@ -20,7 +20,8 @@ import numpy as np
 def labels_of(path: Path, class_names: list[str]) -> dict[str, str]:
     """The class of each test input by its name in the table of predictions."""
     if path.suffix == ".npz":
-        return {str(row): class_names[label] for row, label in enumerate(np.load(path)["labels"].tolist())}
+        labels = np.load(path)["labels"].tolist()  # of a cache with --relabel or --drop-empty they are the names
+        return {str(row): str(label) if str(label) in class_names else class_names[label] for row, label in enumerate(labels)}
     with path.open(encoding="utf-8", newline="") as file:
         return {row["path"]: row["label"] for row in csv.DictReader(file) if row["split"] == "test"}
 

@@ -183,7 +183,7 @@ class _Pace:
     def reaches(self, strength: float, loss: Tensor, gradient: Tensor, tolerance: float) -> None:
         """Say how near a solution is, ten seconds after the last line."""
         if self.tell is not None and monotonic() - self.said > EVERY:
-            near = f"cross-entropy and ridge {float(loss):.4f}, gradient {float(gradient.abs().max()):.1e} of {tolerance:.0e}"
+            near = f"loss {float(loss):.4f}, gradient {float(gradient.abs().max()):.1e} of {tolerance:.0e}"
             self.say(f"stage-1 head: ridge {strength:g}, {near}, {monotonic() - self.began:.0f} s")
 
 

@@ -75,5 +75,5 @@ def test_it_says_at_once_how_far_it_is(monkeypatch):
     lines = []
     told = fit_linear_head(split(20, 1), split(10, 2), K, lines.append)
     assert lines[0] == f"stage-1 head: 120 rows, {K} classes"
-    assert re.fullmatch(r"stage-1 head: ridge 1000, cross-entropy and ridge \d\.\d{4}, gradient \d\.\de-\d\d of 3e-05, \d s", lines[1])
+    assert re.fullmatch(r"stage-1 head: ridge 1000, loss \d\.\d{4}, gradient \d\.\de-\d\d of 3e-05, \d s", lines[1])
     assert torch.equal(told.weight, fit_linear_head(split(20, 1), split(10, 2), K).weight)

@@ -17,6 +17,7 @@ from lt_bench.bench.from_images import recorded_options
 from lt_bench.bench.options import UpdateOptions
 from lt_bench.core.errors import UserError
 from lt_bench.deploy import update as updating
+from lt_bench.deploy import update_inputs
 from lt_bench.deploy.files import read_description
 from lt_bench.deploy.old_and_new import _comparison, recommendation
 from lt_bench.features.cache import open_cache
@@ -243,10 +244,10 @@ def test_what_is_missing_is_named(cli, words, message):
 
 def test_a_cache_of_rounded_features_is_refused(make_cache, tmp_path, monkeypatch):
     cache = open_cache(make_cache(tmp_path / "cache", dtype="affine8", dataset={"name": "folder"}))
-    monkeypatch.setattr(updating, "cache_by_key", lambda *_: cache)
+    monkeypatch.setattr(update_inputs, "cache_by_key", lambda *_: cache)
     told = {"head": {"kind": "linear"}, "provenance": {"cache": {"key": "", "name": ""}, "command": ""}}
     with pytest.raises(UserError, match=r"would round the earlier ones again; extract all images anew with .* --dtype float32"):
-        updating._cache_of(told, UpdateOptions(export=tmp_path, weights=tmp_path))
+        update_inputs.cache_of(told, UpdateOptions(export=tmp_path, weights=tmp_path))
 
 
 def test_a_cache_without_contents_is_refused(make_cache, tmp_path):

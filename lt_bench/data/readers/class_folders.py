@@ -130,14 +130,25 @@ def _read(root: Path, folder: str, classes: tuple[str, ...], split: str) -> Imag
     base = root / folder
     folders = _class_folders(base)
     _check_classes(base, folders, classes, split)
-    paths, labels = [], []
+    if nested := [name for name in classes if name in folders and _subfolders(base / name)]:
+        inner = _subfolders(base / nested[0])[0]
+        raise UserError(f"{base / nested[0]}: holds a folder ({inner!r}), expected images only; move its images up{_as_well(nested)}")
+    paths, labels, empty = [], [], []
     for label, name in enumerate(classes):
         images = _images(base / name) if name in folders else []
-        if not images and split == "train":
-            raise UserError(f"{base / name}: class {name!r} has no image to train on; add some, or move its folders elsewhere")
+        empty += [] if images else [name]
         paths += ["/".join(filter(None, (folder, name, image))) for image in images]
         labels += [label] * len(images)
+    if empty and split == "train":
+        raise UserError(
+            f"{base / empty[0]}: class {empty[0]!r} has no image to train on; add some, or move its folders elsewhere{_as_well(empty)}"
+        )
     return image_list(root, paths, np.array(labels, dtype=np.int64))
+
+
+def _as_well(names: list[str]) -> str:
+    """The other folders of which the same is to be said."""
+    return f" (so with {', '.join(map(repr, names[1:4]))}{', ...' if len(names) > 4 else ''})" if len(names) > 1 else ""
 
 
 def _check_classes(base: Path, folders: list[str], classes: tuple[str, ...], split: str) -> None:
@@ -179,9 +190,6 @@ def _class_folders(base: Path) -> list[str]:
 
 def _images(folder: Path) -> list[str]:
     """Names of the images in a class folder, sorted."""
-    inner = _subfolders(folder)
-    if inner:
-        raise UserError(f"{folder}: holds a folder ({inner[0]!r}), expected images only; move its images up")
     names = [name for name in _files(folder) if Path(name).suffix.lower() in EXTENSIONS | HEIF]
     for name in names:
         if Path(name).suffix.lower() not in EXTENSIONS:
