@@ -290,4 +290,8 @@ def _store_plan(out: Path, plan: dict[str, Any]) -> None:
                     f"{out}: holds a run with {name} {recorded.get(name)!r}, not {value!r}; name another directory with --out, or move it away"
                 )
         return
+    if other := next((out / name for name in (WEIGHTS, LAST, LOG) if (out / name).exists()), None):
+        raise UserError(
+            f"{other}: of no run that is known here ({PLAN} is missing), and it would be taken for this one's; name another directory with --out"
+        )
     write_text(path, json.dumps(plan, indent=1) + "\n")

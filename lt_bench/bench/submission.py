@@ -221,7 +221,7 @@ def submission_faults(folder: Path) -> list[str]:
     return [
         *(f"{folder / TUNING}: the tuning {one} is missing, and records say that they were tuned by it; {AGAIN}" for one in missing),
         *(f"{folder / SUBMISSION}: {name} is not what the records say; {AGAIN}" for name in differing[:1]),
-        *(f"{folder / SOURCE / name}: no part of the program of the records; remove it from the submission" for name in more),
+        *(f"{folder / SOURCE / name}: no part of the program of the records; move it out of the submission" for name in more),
     ]
 
 
