@@ -1,7 +1,9 @@
 """Weights after the official second stage, stated again in plain torch, and after ours on the same batches: equal for every strategy whose second stage is public.
 
 The loops are those of the repositories that ``official`` names, with their optimisers, schedules, parameter groups and rates; features are given in float64, so that
-nothing but the program can differ. Batches, random initial weights and the noise of ``gcl`` are given to both.
+nothing but the program can differ. Batches, random initial weights and the noise of ``gcl`` are given to both. ``d_ffds`` has its public second phase here, on a head.
+``meta_sampler`` has none: its official inner step carries the momentum of the optimizer, ours is plain; its rates have a test of their own against autograd. Nor has
+``ffds``, of whose single phase no configuration was released.
 """
 
 from __future__ import annotations
@@ -213,6 +215,38 @@ def h2t(on: Given) -> Logits:
     return lambda h: F.linear(h, on.weight, on.bias)
 
 
+def d_ffds(on: Given) -> Logits:
+    """nwjun/FFDS-Loss losses/ffds.py on a head, one group a class: cross-entropy in the first epoch, then the focused loss with the group means of the epoch before.
+
+    Class weights sum to 1 / K, as in train.py; the test set does not enter the means, as it does there through ``validate()``.
+    """
+    beta, epsilon, k, gamma_min, gamma_max = 0.9999, 0.1, 0.9, 0.0, 4.5
+    weights = (1 - beta) / (1 - beta**N_C)
+    weights = weights / (weights.sum() * K)
+    gamma = gamma_min + (gamma_max - gamma_min) * torch.tanh(4 * (N_C - N_C[-1]) / (N_C[0] - N_C[-1]))
+    means, sums, seen = (torch.zeros(K, dtype=torch.float64) for _ in range(3))
+
+    def loss(h: Tensor, y: Tensor) -> Tensor:
+        logits = F.linear(h, on.weight, on.bias)
+        p = logits.softmax(1).clamp(1e-6, 1 - 1e-6)
+        true = p.detach().gather(1, y[:, None])[:, 0]
+        sums.index_add_(0, y, true)
+        seen.index_add_(0, y, torch.ones_like(true))
+        if not means.any():
+            return F.cross_entropy(logits, y)
+        smooth = true - (k * (true.sqrt() - means[y].sqrt())) ** 2 * (true - means[y])
+        soft = torch.where(F.one_hot(y, K).bool(), 1 - epsilon, epsilon / (K - 1)).double()
+        return (-(soft * p.log()).sum(1) * (1 - smooth) ** gamma[y] * weights[y]).mean()
+
+    def next_epoch() -> None:
+        means.copy_(sums / seen)
+        sums.zero_()
+        seen.zero_()
+
+    descend([{"params": [on.weight, on.bias], "lr": 0.1}], loss, 2e-4, [1.0, 1.0, 0.1, 0.01], next_epoch)
+    return lambda h: F.linear(h, on.weight, on.bias)
+
+
 @dataclass
 class Case:
     """A public second stage: the loop, the data set whose official settings it has, and what is given besides."""
@@ -234,6 +268,7 @@ CASES = {
     "weight_balancing_released": Case(weight_balancing_released, "cifar100_lt", 100),
     "gcl": Case(gcl, "", None, {"noise": 0.0}),
     "h2t": Case(h2t, "cifar100_lt", 100, {"fraction": 0.0}),
+    "d_ffds": Case(d_ffds, "cifar100_lt", 100, {"groups": K, "weight_scale": "code", "milestones": (2, 3)}),
 }
 
 
