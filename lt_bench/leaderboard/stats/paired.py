@@ -130,11 +130,13 @@ def _paired(first: _Group, second: _Group, degrees: float, shared: tuple[float, 
     at, other = first.places(seeds), second.places(seeds)
     S = len(at)
     by_seed = first.values[:, None, at] - second.values[None, :, other]  # (G, H, S)
-    variance = _squared_distances(first.mean(at), second.mean(other), first.design.parts)
+    alike = second is first and at == other
+    mean = first.mean(at)
+    variance = _squared_distances(mean, mean if alike else second.mean(other), first.design.parts)
     scatter = variance**2 / degrees
     if S > 1:
-        pairs = zip(at, other, strict=True)
-        of_seeds = sum(_squared_distances(first.of_seed(one), second.of_seed(two), first.design.parts) for one, two in pairs)
+        pairs = [(columns, columns if alike else second.of_seed(two)) for columns, two in zip(map(first.of_seed, at), other, strict=True)]
+        of_seeds = sum(_squared_distances(one, two, first.design.parts) for one, two in pairs)
         chance = np.maximum(of_seeds - S * variance, 0.0) / (S * (S - 1))
         usual, more_degrees = shared
         trained = (first.seeds is not None) + (second.seeds is not None)
@@ -168,8 +170,10 @@ def _squared_distances(first: Columns, second: Columns, parts: Sequence[slice]) 
     """Sums of squares (G, H) of the differences of each line of one array (G, N) and of another (H, N)."""
     total = 0.0
     for part in parts:
-        a, b = first(part), second(part)
-        total = total + (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * (a @ b.T)
+        a = first(part)
+        b = a if second is first else second(part)
+        squares = [np.einsum("ij,ij->i", one, one) for one in (a, b)]
+        total = total + squares[0][:, None] + squares[1][None] - 2 * (a @ b.T)
     return np.maximum(total, 0.0)
 
 
