@@ -26,7 +26,8 @@ from lt_bench.strategies.slots.vocabulary import COMPOSE, DEFAULTS, TITLES
 if TYPE_CHECKING:
     from lt_bench.leaderboard.pairs import Pairs
 
-Interval = Literal["seeds", "images", "none"]
+Interval = Literal["wider", "seeds", "images", "none"]
+"""What ± runs over: head seeds, test images, whichever of the two is wider, or nothing."""
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning", "code")
 _FINGERPRINT = re.compile(r"(?:own|edited) ([0-9a-f]{4})")
@@ -206,7 +207,7 @@ class BoardRows:
     resolvable: float | None = None
     pairs: Pairs | None = None
     chosen_from: int | None = None
-    interval: Interval = "seeds"
+    interval: Interval = "wider"
 
     @property
     def objective(self) -> Objective:

@@ -111,7 +111,7 @@ def flat_cells(rows: list[Row], columns: tuple[Column, ...], convert: Callable[[
 
 def _text(row: Row, column: Column) -> str:
     """A cell's text, made once: every table asks for it."""
-    key = f"{column.key} as text"
+    key = f"{column.key} {column.interval} as text"
     if key not in row.computed:
         row.computed[key] = value_text(column_value(row, column), column)
     return row.computed[key]
@@ -142,13 +142,16 @@ def with_values(ranking: BoardRows, columns: Iterable[Column]) -> tuple[Column, 
     return tuple(column for column in columns if any(_text(row, column) != MISSING for row in ranking.rows))
 
 
-def interval_note(rows: list[Row], interval: Interval = "seeds") -> str:
+def interval_note(rows: list[Row], interval: Interval = "wider") -> str:
     """Note on the meaning of ± in these rows."""
     if interval == "none":
         return ""
     if interval == "images":
         return "±: half of the 95 % interval over test images, of the objective and of many, medium and few; the head seeds and the backbone stay as they are."
     varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
+    if interval == "wider" and any(row.statistics is not None for row in rows):
+        over_seeds = f" and over seeds ({'; '.join(varied)})" if varied else ""
+        return f"±: half of the 95 % interval over test images, of the objective and of many, medium and few{over_seeds}, the wider of the two; another backbone is not in it."
     if not varied:
         return "One run a row: no interval over seeds."
     return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."

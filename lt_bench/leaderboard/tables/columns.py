@@ -21,7 +21,7 @@ import numpy as np
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.names import search_current_folder
 from lt_bench.core.provenance import fingerprints
-from lt_bench.leaderboard.boards import Row, seed_text, signs_in
+from lt_bench.leaderboard.boards import Interval, Row, seed_text, signs_in
 from lt_bench.leaderboard.intervals import Estimate, ends_text, seed_interval
 from lt_bench.leaderboard.objective.objective import Objective
 from lt_bench.leaderboard.priors import IMBALANCES, at_prior, at_usual_tail, prior_name
@@ -36,7 +36,8 @@ class Column:
     """One column.
 
     `value` reads a row; fractions stay fractions here (`style="percent"` prints them times 100; "number" has more digits where it is small, "fixed" has not). `main` columns are in every table,
-    the others in the CSV file and in the page's details. `code` has the fingerprints of the program of a user's own column, by file: `registered` finds them.
+    the others in the CSV file and in the page's details. `code` has the fingerprints of the program of a user's own column, by file: `registered` finds them. `interval` is what the interval
+    of an estimate runs over, which `value` gives over seeds.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Column:
     about: str = ""
     main: bool = True
     code: Mapping[str, str] = field(default_factory=dict)
+    interval: Interval = "wider"
 
     @property
     def program(self) -> str:
@@ -81,12 +83,37 @@ def column_value(row: Row, column: Column) -> Value:
     Raises:
         UserError: the column's code fails on this row.
     """
-    if column.key not in row.computed:
+    key = f"{column.key} {column.interval}"
+    if key not in row.computed:
         try:
-            row.computed[column.key] = column.value(row)
+            value = column.value(row)
         except (OSError, *FAILURES_OF_CODE) as error:
             raise UserError(f"column {column.key!r} of row {row.label}: {described(error)}; mend its function") from error
-    return row.computed[column.key]
+        row.computed[key] = _with_interval(value, row, column) if isinstance(value, Estimate) else value
+    return row.computed[key]
+
+
+def _with_interval(value: Estimate, row: Row, column: Column) -> Estimate:
+    """An estimate over seeds with the interval of the column."""
+    if column.interval == "seeds":
+        return value
+    ends = None if column.interval == "none" else _over_images_of(row, column.key)
+    if ends is not None and not np.isfinite(ends).all():
+        ends = None
+    if column.interval == "wider" and (ends is None or (value.half is not None and 2 * value.half > ends[1] - ends[0])):
+        return value
+    return replace(value, low=None, high=None) if ends is None else replace(value, low=ends[0], high=ends[1])
+
+
+def _over_images_of(row: Row, key: str) -> tuple[float, float] | None:
+    """The interval over test images of the objective, many, medium or few; None of others and without statistics."""
+    if row.statistics is None:
+        return None
+    if key != leading(row.objective):
+        return row.statistics.groups.get(key)
+    factor = 100.0 if key == "objective_value" and not row.objective.lower else 1.0
+    low, high = row.statistics.interval
+    return factor * low, factor * high
 
 
 _registered: dict[str, Column] = {}

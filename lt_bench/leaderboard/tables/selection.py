@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
 
 from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.leaderboard.boards import BoardRows, Interval, Row
-from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.stats.groups import standings
-from lt_bench.leaderboard.tables.columns import Column, Value, arranged, leading
+from lt_bench.leaderboard.tables.columns import Column, arranged
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,14 @@ class Selection:
         rows: labels (`los (tuned)`), strategies (`los`) or strategies with how they were tuned (`los:tuned`); none: all. Rows stay in the order of the board.
         names: what a row or column is called, by label, `STRATEGY:KIND`, strategy or key of the column.
         digits: behind the point, of percentages and other figures; None: as each column has them.
-        interval: what the intervals run over: head seeds, test images (known for the objective, many, medium and few), or none.
+        interval: what the intervals run over: test images (known for the objective, many, medium and few), head seeds, whichever is wider, or nothing.
     """
 
     show: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     digits: int | None = None
-    interval: Interval = "seeds"
+    interval: Interval = "wider"
 
     def boards(self, rankings: list[BoardRows]) -> list[BoardRows]:
         """The boards with the chosen rows; those that have none of them are left out. Places are among the chosen rows, with tests corrected over all pairs of the board.
@@ -88,8 +85,7 @@ class Selection:
     def _looks(self, column: Column) -> Column:
         if self.digits is not None and column.style not in ("text", "count"):
             column = replace(column, digits=self.digits, style="fixed" if column.style == "number" else column.style)
-        value = column.value if self.interval == "seeds" else _with_interval(column, self.interval)
-        return replace(column, title=self.names.get(column.key, column.title), value=value)
+        return replace(column, title=self.names.get(column.key, column.title), interval=self.interval)
 
 
 def read_names(path: Path) -> dict[str, str]:
@@ -115,25 +111,3 @@ def _fitting(spec: str, rows: list[Row]) -> list[int]:
     """Places of the rows that are meant: the one with this label, else those of the strategy tuned in this way, else those of the strategy."""
     texts = [(row.label, _spec(row), row.text("strategy")) for row in rows]
     return next((at for kind in range(3) if (at := [place for place, of_row in enumerate(texts) if of_row[kind] == spec])), [])
-
-
-def _with_interval(column: Column, interval: Interval) -> Callable[[Row], Value]:
-    def value(row: Row) -> Value:
-        known = column.value(row)
-        if not isinstance(known, Estimate):
-            return known
-        ends = _over_images(row, column.key) if interval == "images" else None
-        low, high = (None, None) if ends is None or not np.isfinite(ends).all() else ends
-        return Estimate(known.mean, low, high, known.n)
-
-    return value
-
-
-def _over_images(row: Row, key: str) -> tuple[float, float] | None:
-    if row.statistics is None:
-        return None
-    if key == leading(row.objective):
-        factor = 100.0 if key == "objective_value" and not row.objective.lower else 1.0
-        low, high = row.statistics.interval
-        return factor * low, factor * high
-    return row.statistics.groups.get(key)

@@ -57,7 +57,7 @@ def test_a_bare_tabular_and_a_float(board):
     assert full.count(r"\begin{table}") == full.count(r"\end{table}") == full.count(r"\label{tab:") == 1
     (caption,) = re.findall(r"\\caption\{(.*)\}", full)
     assert "200 test images" in caption
-    assert "interval over seeds" in caption
+    assert "interval over test images" in caption
     assert len(caption) < 600
 
 

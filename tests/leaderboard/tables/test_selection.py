@@ -88,6 +88,12 @@ def test_intervals_over_test_images_or_none(made):
     images = leaderboard(made, selection=Selection(("accuracy", "many", "loma"), ("los",), interval="images"))
     assert f"{100 * row.estimate('test/accuracy').mean:.2f} ± {half:.2f}" in images.markdown
     assert "interval over test images" in images.markdown
+    of_seeds = row.estimate("test/accuracy").half
+    both = (Selection(("accuracy",), ("los",)), Selection(("accuracy",), ("los",), interval="seeds"))
+    wider, seeds = (leaderboard(made, selection=one).markdown for one in both)
+    assert f" ± {max(half, 100 * of_seeds):.2f}" in wider
+    assert f" ± {100 * of_seeds:.2f}" in seeds
+    assert 100 * of_seeds > half  # of two seeds
     assert " ± " not in leaderboard(made, selection=Selection(("accuracy",), interval="none")).markdown.split("\n- ")[0]
 
 

@@ -100,7 +100,11 @@ def test_files_are_byte_stable_and_right(results, tmp_path, builder):
     assert lines["los"]["command"].endswith("--seeds 0,1,2")
     markdown = first[0].read_text()
     assert f"| los | 1 a | **{np.mean(values):.2f} ±" in markdown
-    assert "95 % t interval over seeds (head seeds, one backbone)" in markdown
+    assert (
+        "interval over test images, of the objective and of many, medium and few and over seeds (head seeds, one backbone), the wider"
+        in markdown
+    )
+    assert "95 % t interval over seeds (head seeds, one backbone)" in leaderboard(results, statistics=False).markdown
 
 
 def test_terminal_shows_every_row(results):
