@@ -7,6 +7,7 @@ arithmetic. Factorisations, sorts and what scikit-learn or imbalanced-learn comp
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -17,25 +18,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.speed.measure import Figure, Setting, as_rows, race
 from benchmarks.speed.memory import peak
 from lt_bench.bench.planning import plan
-from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_heads
+from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import shipped
 from lt_bench.strategies.registry import find
 
 HEADS = (
-    "joint", "los", "ncm", "knn", "lda", "qda", "ridge", "logistic", "npe", "repair", "scatter_prototypes", "standardised_la", "prototype_la", "los_prototypes",
-    "lift", "lift_plus", "ala", "arb", "vs_adrw", "etf", "feature_mixup", "remix", "h2t", "smote", "tailcalib", "sam", "imbsam", "swa", "ensemble(crt+los)",
+    "los", "ncm", "knn", "lda", "qda", "ridge", "logistic", "npe", "repair", "scatter_prototypes", "los_prototypes", "lift", "ala", "arb", "vs_adrw", "etf",
+    "feature_mixup", "h2t", "smote", "tailcalib", "sam", "imbsam", "ensemble(crt+los)",
 )  # fmt: skip
 QUICK = ("los", "lda", "logistic")
 MULTIPLY = {"mm", "bmm", "addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "mv", "addmv"}
-SECONDS = 30  # of a head, after which no round begins
+SECONDS = 10  # of a head, after which no round begins
 CHUNK = 512
 Shape = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
@@ -82,16 +83,14 @@ def numbers(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype,
 
 def measure(setting: Setting) -> list[Figure]:
     """A row for each head."""
-    figures = []
-    for name in QUICK if setting.quick else HEADS:
-        if setting.left <= 0:
-            setting.notes.append(f"head costs: no time left for {name} and what follows it")
-            break
-        command = [sys.executable, "-m", "benchmarks.speed.head_costs", name, setting.device]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{name}: {done.stderr}")
-        figures.append(Figure(**json.loads(done.stdout.splitlines()[-1])))
+    names = QUICK if setting.quick else HEADS
+    command = [sys.executable, "-m", "benchmarks.speed.head_costs", setting.device, str(setting.left), *names]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    figures = [Figure(**json.loads(line)) for line in done.stdout.splitlines()]
+    if late := names[len(figures) :]:
+        setting.notes.append(f"head costs: no time left for {', '.join(late)}")
     return figures
 
 
@@ -103,13 +102,13 @@ def one(name: str, device: str) -> Figure:
     )
     train, val, test = (cache.split(split, device=hardware.device) for split in ("train", "val", "test"))
     (run,) = plan(find(name), cache.manifest, {}, [0])
-    facts, fits = facts_of(cache), list[Fitted]()
+    facts, modules = facts_of(cache), list[nn.Module]()
 
     def fit() -> int:
         # Of a split that no fit has seen: class means and covariances are remembered for the split that they are of.
-        fits[:] = fit_heads(
-            [[HeadJob(run.entry, run.hyperparameters, 0)]], facts, replace(train, labels=train.labels.clone()), hardware, held_out=val
-        )
+        new = replace(train, labels=train.labels.clone())
+        (fitted,) = fit_heads([[HeadJob(run.entry, run.hyperparameters, 0)]], facts, new, hardware, held_out=val)
+        modules[:] = [fitted.module()]  # adjustments at inference learn here
         return 1
 
     with Products() as made:
@@ -122,11 +121,10 @@ def one(name: str, device: str) -> Figure:
     peers = {name: "products"} if made.counts else {}
     contestants: dict[str, Callable[[], int]] = {name: fit, **({"products": made.again(device)} if peers else {})}
     figure = race(setting, "head costs", size, contestants, peers)[0]
-    module = fits[0].module()
     with torch.inference_mode():
         started = time.perf_counter()
         for chunk in test.view("plain").split(CHUNK):
-            module(chunk.float())
+            modules[0](chunk.float())
         setting.synchronise()
     seconds = time.perf_counter() - started
     note = f"{figure.note}; peak memory {most / 2**20:,.0f} MiB, {max(0, most - before) / 2**20:,.0f} of it by the fit; {len(test):,} test images {seconds:.2f} s"
@@ -142,5 +140,17 @@ def forget_peak(device: str) -> int:
     return peak(device)
 
 
+def main(device: str, seconds: str, *names: str) -> None:
+    """A line of JSON for each head; none is begun after the time."""
+    end = time.monotonic() + float(seconds)
+    with multiprocessing.get_context("fork").Pool(
+        1, maxtasksperchild=1
+    ) as pool:  # this process has imported everything and computed nothing
+        for name in names:
+            if time.monotonic() < end:
+                sys.stdout.write(json.dumps(as_rows([pool.apply(one, (name, device))])[0]) + "\n")
+                sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    print(json.dumps(as_rows([one(*sys.argv[1:])])[0]))
+    main(*sys.argv[1:])
