@@ -51,7 +51,9 @@ class Store:
 
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
-        self._paths: dict[str, Path] | None = None  # by id
+        self._files: dict[str, tuple[Path, str]] | None = (
+            None  # folder and name by id; paths of thousands take longer to make than names to read
+        )
 
     def path(self, record: RunRecord) -> Path:
         """Path of this record's JSON, written or not."""
@@ -76,8 +78,8 @@ class Store:
         Raises:
             UserError: it has other content than this record and its arrays.
         """
-        known = self._read_names() if self._paths is None else self._paths
-        existing = next((path for path in (self.path(record), known.get(record.id)) if path is not None and path.is_file()), None)
+        known = self._read_names() if self._files is None else self._files
+        existing = next((path for path in (self.path(record), _joined(known.get(record.id))) if path is not None and path.is_file()), None)
         return None if existing is None else self._same(existing, record, arrays)
 
     def write(self, record: RunRecord, arrays: Arrays) -> RunRecord:
@@ -104,8 +106,8 @@ class Store:
             return here
         write_atomic(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, allow_pickle=False, **stored))
         write_atomic(path, lambda file: file.write(_text(data).encode()))
-        if self._paths is not None:
-            self._paths[record.id] = path
+        if self._files is not None:
+            self._files[record.id] = path.parent, path.name
         return record
 
     def retuned(self, record: RunRecord, tuning: TuningInfo) -> RunRecord:
@@ -168,20 +170,20 @@ class Store:
         return [fault for path in self.paths() for fault in record_faults(path)]
 
     def _find(self, id: str) -> Path | None:  # noqa: A002
-        path = (self._paths or {}).get(id)
-        return path if path is not None and path.is_file() else self._read_names().get(id)
+        path = _joined((self._files or {}).get(id))
+        return path if path is not None and path.is_file() else _joined(self._read_names().get(id))
 
-    def _read_names(self) -> dict[str, Path]:
-        """The file of every record by its id, as they are now."""
+    def _read_names(self) -> dict[str, tuple[Path, str]]:
+        """Folder and name of the file of every record by its id, as they are now."""
         folders = [one for one in self.directory.iterdir() if one.is_dir()] if self.directory.is_dir() else []
-        self._paths = {
-            name[:-5].rpartition("-")[2]: folder / name
+        self._files = {
+            name[:-5].rpartition("-")[2]: (folder, name)
             for folder in folders
             if folder.name not in NOT_DATASETS
             for name in os.listdir(folder)  # noqa: PTH208 - twice as fast where there are thousands
             if name.endswith(".json") and "-" in name and not name.startswith(".")
         }
-        return self._paths
+        return self._files
 
     def _same(self, existing: Path, record: RunRecord, arrays: Arrays) -> RunRecord:
         stored = read_record(existing)
@@ -195,6 +197,10 @@ class Store:
                 "compare with `lt-bench verify`, or write to another --results directory"
             )
         return stored
+
+
+def _joined(file: tuple[Path, str] | None) -> Path | None:
+    return None if file is None else file[0] / file[1]
 
 
 def record_faults(path: Path) -> list[str]:

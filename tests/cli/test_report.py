@@ -19,6 +19,8 @@ import lt_bench as lt
 from benchmarks import picture
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
+from lt_bench.cli.report import SIGNS
+from lt_bench.core.files import require_ours
 from lt_bench.leaderboard.report.picture import _with_few_colours, draw_confusions
 from lt_bench.results.store import Store
 
@@ -52,6 +54,7 @@ def written(cli, store, folder, *line):
 
 def test_figures_are_those_of_the_predictions(cli, store, tmp_path):
     found = written(cli, store, tmp_path / "out", "--strategy", "crt", "--strategy.epochs", "2")
+    require_ours({tmp_path / "out" / name: sign for name, sign in SIGNS.items()})  # the next report may replace them
     arrays = [store.arrays(record) for record in store.records() if record.identity.strategy == "crt"]
     labels = arrays[0]["test_labels"]
     predicted = np.stack([one["test_predictions"] for one in arrays])
@@ -88,7 +91,6 @@ def test_a_file_that_is_none_of_a_report_is_not_replaced(cli, store, tmp_path):
         assert (done.code, f"{tmp_path / name}: " in done.err, done.err.count("\n")) == (2, True, 1), done.err
         assert [path.name for path in tmp_path.iterdir()] == [name]
         (tmp_path / name).unlink()
-    assert [cli(*line).code for _ in range(2)] == [0, 0]
 
 
 def test_names_are_escaped_and_nothing_is_fetched(cli, store, tmp_path):

@@ -314,7 +314,7 @@ def test_every_objective_chooses_by_its_own_scores(cli, small_cache, tmp_path):
 def test_an_earlier_tuning_stays_for_the_records_that_name_it(cli, small_cache, tmp_path):
     line = ("--strategy", "tau_norm", "--cache", "small", "--results", str(tmp_path / "results"))
     said, records = [], {}
-    for objective in ("macro", "micro", "micro"):
+    for objective in ("macro", "micro"):
         said.append(cli("tune", *line, "--seeds", "0", "--objective", objective).out)
         assert cli("run", *line, "--tuned").code == 0
         (record,) = Store(tmp_path / "results").records()
@@ -322,8 +322,8 @@ def test_an_earlier_tuning_stays_for_the_records_that_name_it(cli, small_cache, 
         newest = json.loads(tuning_path(tmp_path / "results", find("tau_norm"), open_cache(small_cache).manifest).read_text())
         assert (newest["objective"]["kind"], record.tuning.tuning_id) == (objective, newest["id"])
         records[objective] = path, record
-    assert ["earlier tuning" in text for text in said] == [False, True, True]
-    assert "1 earlier tuning; --tuned takes the newest" in said[2]
+    assert ["earlier tuning" in text for text in said] == [False, True]
+    assert "1 earlier tuning; --tuned takes the newest" in said[1]
     files = [tunings_of(*one) for one in records.values()]
     assert [read_tuning(file)["id"] for (file,) in map(dict.values, files)] == [record.tuning.tuning_id for _, record in records.values()]
     assert cli("validate", "results").code == 0
