@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import shlex
 from collections.abc import Iterable
@@ -11,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lt_bench.bench.options import ImageOptions, reading
+from lt_bench.bench.options import reading
+from lt_bench.bench.sources.same_images import reading_of
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import word_after
 from lt_bench.data.images.image_list import ImageList
@@ -45,7 +45,7 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
     place = data_dir or (Path(named) if named and Path(named).exists() else None)
     if place is None:
         return {}, "No images: name where they are with --data-dir."
-    data = load_images(name, place, **reading(_options(words)))
+    data = load_images(name, place, **reading(reading_of(words)))
     hashes = {row.board.split_hash, None if manifest is None else manifest.created_with.get(LISTED)}
     images = data.splits["test"]
     if path is not None and manifest is not None and isinstance(images, ImageList) and manifest.dataset.split_hash != data.split_hash:
@@ -91,11 +91,3 @@ def _jpeg(image: Image.Image) -> bytes:
         out, "JPEG", quality=80
     )
     return out.getvalue()
-
-
-def _options(words: list[str]) -> ImageOptions:
-    """The options of reading among the words of commands."""
-    given = {name: word_after(words, f"--{name.replace('_', '-')}") for name in reading(ImageOptions())}
-    kinds = {"imbalance_factor": float, "split_seed": int, "image_root": Path}
-    known = {name: kinds.get(name, str)(value) for name, value in given.items() if value is not None}
-    return dataclasses.replace(ImageOptions(), **known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def choose_verb(options: ChooseOptions, output: Output) -> None:
         UserError: as of `choose`, or another file lies where one of ours would.
     """
     require_ours({options.out / name: sign for name, sign in SIGNS.items()})
-    cache = resolve_cache(options)
+    cache = resolve_cache(replace(options, group_column=None, group_pattern=None) if options.cache else options)  # they are of the folds
     split = usable_split(cache, options.split)
     objective = objective_of(options.objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
     require_writable(options.results)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lt_bench.bench.options import CacheOptions, ExtractOptions
 from lt_bench.bench.requirements import brings_weights, default_backbone, require_images
-from lt_bench.bench.sources.same_images import of_the_images
+from lt_bench.bench.sources.same_images import as_recorded, of_the_images
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.data.specs import DatasetSpec, dataset_spec
@@ -53,7 +53,7 @@ def find_fitting(options: CacheOptions) -> Path | None:
         path = find_cache(options.cache)
         manifest = read_manifest(path)
         _check(path, manifest, options)
-        if not of_the_images(manifest, options):
+        if not of_the_images(manifest, as_recorded(manifest, options)):
             raise _other_images([(path, manifest)], options)
         return path
     if not options.dataset:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.from_images import extract_images
 from lt_bench.bench.options import CacheOptions, ExtractOptions
-from lt_bench.bench.sources.find_cache import resolve_cache
+from lt_bench.bench.sources.find_cache import find_fitting, resolve_cache
 from lt_bench.core.errors import UserError
+from lt_bench.data.load import load_images
 from lt_bench.deploy.classifier import load_classifier
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.inputs import require_size
@@ -156,3 +158,18 @@ def test_what_is_missing_is_named_and_nothing_else(cli, photos, home, verb):
     assert "--weights FILE" in done.err.partition(";")[0]
     assert "--backbone NAME" not in done.err
     assert done.err.count("\n") == 1
+
+
+def test_images_beside_a_cache_are_read_as_it_was_split(make_cache, tmp_path, home):
+    """The command of a cache has the groups and the seed of its split; neither needs to be said again."""
+    root = write_photos(tmp_path / "signs", {"stop": 18, "yield": 18})
+    asked = {"group_pattern": "/(.)", "split_seed": 3}
+    split_hash = load_images("folder", root, **asked).split_hash
+    command = "lt-bench extract --data-dir DIR --dataset folder --group-pattern '/(.)' --split-seed 3"
+    cache = make_cache(tmp_path / "signs_cache", dataset={"name": "folder", "split_hash": split_hash}, command=command)
+    options = CacheOptions(cache=str(cache), data_dir=root)
+    assert find_fitting(options) == cache
+    with pytest.raises(UserError, match="not of the images in"):
+        find_fitting(replace(options, split_seed=4))
+    with pytest.raises(UserError, match="not of the images in"):
+        find_fitting(replace(options, group_pattern=r"(.)\.png"))
