@@ -95,8 +95,9 @@ def _strategies() -> list[Row]:
 
 
 def _source(entry: Entry) -> str:
-    years = re.findall(r"\b(?:19|20)[0-9]{2}\b(?![.])", entry.paper)  # no number of arXiv
-    return f"{entry.paper.split(',')[0]} {''.join(years[:1])}".strip()
+    authors, _, rest = entry.paper.partition(",")
+    years = re.findall(r"\b(?:19|20)[0-9]{2}\b(?![.])", authors + rest.partition(";")[0])  # no number of arXiv, and of no other work
+    return f"{authors} {''.join(years[:1])}".strip()
 
 
 def _datasets() -> list[Row]:

@@ -437,3 +437,4 @@ def test_the_year_of_a_paper_is_no_number_of_arxiv(cli):
     lines = {line.split()[0]: line for line in cli("list", "strategies").out.splitlines() if line.strip()}
     assert "Sun et al. 2024" in lines["lort"]
     assert "2403" not in lines["lort"]
+    assert lines["ncm_one_image"].rstrip().endswith("a control of ours"), "the year is that of another's classifier"
