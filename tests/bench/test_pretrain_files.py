@@ -68,6 +68,18 @@ def test_a_broken_off_run_ends_the_same(photos, whole, tmp_path, monkeypatch):
     assert [row["loss"] for row in log_of(resumed.log)] == [row["loss"] for row in log_of(whole.log)]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_take_no_random_number_from_the_networks_dropout(photos, workers):
+    """A number that is taken in the first epoch alone would make a network with dropout end elsewhere where it was broken off."""
+    train, augmentation = load_images("folder", photos).splits["train"], Augmentation(32)
+    batches = AugmentedBatches(AugmentedImages(train, lambda image: torch.empty(0), augmentation, upright=True), workers, pinned=False)
+    before = torch.get_rng_state()
+    for epoch in range(2):
+        parts = list(batches.epoch([[(i, epoch) for i in range(4)], [(4, epoch)]]))
+        assert [len(torch.cat(one)) for one in parts] == [4, 1]
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_images_are_hashed_again_only_where_a_file_was_changed(photos, whole, tmp_path, monkeypatch):
     copy, run, hashed = tmp_path / "photos", tmp_path / "run", []
     shutil.copytree(photos, copy)

@@ -166,7 +166,10 @@ def test_the_verb_shows_the_audit_and_gives_it_to_programs(cli, of, photos, weig
     assert audit["repeated_rows"]["test in train"] == 1
     assert any(note.startswith("OVERLAP: 1 of 9 test images are also training images (the first: test image") for note in audit["notes"])
     assert "audit: OVERLAP: 1 of 9 test images" in done.err
-    assert json.loads((tmp_path / "home" / "caches").glob("*/manifest.json").__next__().read_text())["audit"] == audit
+    manifest = json.loads(next((tmp_path / "home" / "caches").glob("*/manifest.json")).read_text())
+    assert manifest["audit"] == audit
+    assert manifest["independence"]["near_identical_to_training"] == {"val": 0, "test": 1}
+    assert "1 of 9 test images have one in train" in done.err
     again = cli(*map(str, [*words, "--standardise", "true", "--workers", 0, "--accelerator", "cpu"]))
     assert again.code == 0, again.err
     assert "-standardised" in again.out
