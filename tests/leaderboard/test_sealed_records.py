@@ -90,6 +90,17 @@ def test_an_accuracy_that_its_predictions_do_not_give_is_refused_though_it_is_se
             read()
 
 
+@pytest.mark.parametrize("metric", ["macro_accuracy", "many", "few"])
+def test_other_accuracies_are_recomputed_too(results, metric):
+    path = next(results.glob("*/los-*.json"))
+    data = json.loads(path.read_text())
+    assert abs(data["metrics"]["test"][metric] - 0.999) > 0.01
+    data["metrics"]["test"][metric] = 0.999
+    path.write_text(json.dumps(sealed(data)))
+    with pytest.raises(UserError, match=rf"says test {metric.replace('_', ' ')} 0\.999000, and its predictions give 0\.\d+"):
+        _ = leaderboard(results).csv
+
+
 def test_arrays_of_another_run_are_refused_array_by_array(results):
     one, other = (next(results.glob(f"*/{name}-*.npz")) for name in ("los", "ce"))
     shutil.copyfile(other, one)

@@ -23,7 +23,7 @@ from lt_bench.leaderboard.stats.groups import holm, standings
 from lt_bench.leaderboard.stats.kept import kept_or_computed
 from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, compare_all
 from lt_bench.leaderboard.stats.seed_noise import pooled_noise, seed_noise
-from lt_bench.leaderboard.stats.shares import group_intervals, objective_intervals, over_classes, student_intervals
+from lt_bench.leaderboard.stats.shares import GROUPS, group_intervals, objective_intervals, over_classes, student_intervals
 
 ROUNDING = 1e-6
 """Largest difference of a recorded accuracy from that of the predictions: metrics are computed in float32."""
@@ -124,16 +124,24 @@ def checked_predictions(row: Row, labels: NDArray[np.integer]) -> NDArray[np.int
                 f"{path}: its test labels are not those of the other runs on {row.board.dataset}; move the record away and run again"
             )
     predictions = np.stack([predicted for predicted, _ in read])
-    for objective in (MICRO, MACRO):
-        weights = objective.weights(labels, len(row.split.class_names))
-        for position, predicted, said in zip(row.positions, predictions, row.values(f"test/{objective.metric}"), strict=True):
+    for metric, weights in _weights_of_metrics(row, labels):
+        for position, predicted, said in zip(row.positions, predictions, row.values(f"test/{metric}"), strict=True):
             given = float((predicted == labels) @ weights)
-            if not abs(given - said) <= ROUNDING and not (objective is MACRO and np.isnan(said)):  # only accuracy is in every record
+            if not abs(given - said) <= ROUNDING and not (metric != MICRO.metric and np.isnan(said)):  # only accuracy is in every record
                 raise UserError(
-                    f"{row.runs.columns['path'][position] or row.label}: says test {objective.metric.replace('_', ' ')} {said:.6f}, and its predictions give {given:.6f}; "
+                    f"{row.runs.columns['path'][position] or row.label}: says test {metric.replace('_', ' ')} {said:.6f}, and its predictions give {given:.6f}; "
                     "restore it from a copy, or move it away and run again"
                 )
     return predictions
+
+
+def _weights_of_metrics(row: Row, labels: NDArray[np.integer]) -> list[tuple[str, NDArray[np.float64]]]:
+    """Accuracies of a record with what each test image (N,) counts in them: micro, macro, and of the classes of each group."""
+    K = len(row.split.class_names)
+    whole = [(objective.metric, objective.weights(labels, K)) for objective in (MICRO, MACRO)]
+    counts = np.bincount(labels, minlength=K)
+    groups = {name: getattr(row.split.groups, name) & (counts > 0) for name in GROUPS}
+    return whole + [(name, (classes / np.maximum(counts, 1) / classes.sum())[labels]) for name, classes in groups.items() if classes.any()]
 
 
 def _to_json(statistics: BoardStatistics) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from lt_bench.leaderboard.boards import Interval, Row, seed_text, signs_in
 from lt_bench.leaderboard.intervals import Estimate, ends_text, seed_interval
 from lt_bench.leaderboard.objective.objective import Objective
 from lt_bench.leaderboard.priors import IMBALANCES, at_prior, at_usual_tail, prior_name
-from lt_bench.leaderboard.published.published import Published, nearest
+from lt_bench.leaderboard.published.published import Published, nearest, same_backbone
 
 Value = Estimate | float | int | str | None
 Style = Literal["percent", "number", "fixed", "seconds", "count", "text"]
@@ -192,6 +192,8 @@ def _tuning(row: Row) -> str:
     kind = str(row.text("tuning"))
     if kind == "author-tuned":
         return "defaults chosen by us on val"
+    if kind in ("official", "inferred") and not row.hyperparameters:
+        return "nothing to set"
     if kind != "tuned":
         return kind
     size = row.values("grid_size")[0]
@@ -222,7 +224,8 @@ def _published_text(row: Row) -> str | None:
 
 def _published_difference(row: Row) -> float | None:
     line = _published(row)
-    if line is None or line.top1 is None or line.end_to_end:
+    backbone = str(row.text("backbone"))
+    if line is None or line.top1 is None or line.end_to_end or not line.about.checked or not same_backbone(line.backbone, backbone):
         return None
     return row.estimate("test/accuracy").mean - line.top1 / 100
 
@@ -315,7 +318,7 @@ for _column in (
     Column("health", "Health", lambda row: ", ".join(signs_in(row.runs, row.positions)) or None, None, "text", 0, "signs that a fit of the row went wrong; none for healthy ones", main=False),
     Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features; images-eval, images-train: freshly augmented images through the backbone in eval or training mode", main=False),
     Column("published", "Published", _published_text, None, "text", 0, "published accuracy of the nearest setting and its backbone, not our measurement; end-to-end: the whole network was trained with the method; † read on an index page"),
-    Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; none for end-to-end numbers; settings mostly differ (see measured beside published)"),
+    Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; only where the number was found in its source, of the same backbone and a frozen one; other settings may differ (see measured beside published)"),
     Column("published_source", "Published in", _published_source, None, "text", 0, "where the published number stands", main=False),
     Column("command", "Command", reproduce, None, "text", 0, "reproduces the row", main=False),
 ):  # fmt: skip

@@ -157,6 +157,8 @@ def test_columns_show_source_dagger_and_difference(builder, published_lines):
     assert column["published_difference"](row["focal"]) is None
     accuracy = row["los"].estimate("test/accuracy").mean
     assert abs(columns_module._published_difference(row["los"]) - (accuracy - 0.539)) < 1e-12
+    (other,) = boards(from_records([replace(wide, backbone="resnet10s2").make("los")[0]]))
+    assert column["published_difference"](other.rows[0]) is None, "a number of another backbone"
 
 
 def test_every_source_has_a_short_citation():
