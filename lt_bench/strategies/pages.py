@@ -30,8 +30,9 @@ def pages() -> dict[str, str]:
     entries = [find(name) for name in strategy_names()]
     texts = {f"{entry.name}.md": page(entry) for entry in entries} | {"ensemble.md": page(find(EXAMPLE))}
     rows = [f"| [{e.name}]({e.name}.md) | {e.family} | {e.trains} | {_sampler(e)} | {_cell(e.summary)} |" for e in entries]
+    controls = sum(entry.family == "control" for entry in entries)
     head = (
-        f"# {len(entries)} strategies\n\nMade from the source by `make docs`. The slots are those of the unified formula "
+        f"# {len(entries) - controls} strategies and {controls} controls\n\nSome are equal by construction: `lort` and `los`, `pc_softmax` and `logit_adjustment`. Made from the source by `make docs`. The slots are those of the unified formula "
         "`l_i = w_i * kernel(T(z_i), q_i)`, `z_i = W h_i + b`.\n[Ensembles](ensemble.md) average any of them.\n\n| name | family | trains | sampler | |\n|---|---|---|---|---|\n"
     )
     left_out = "\n\n## Not here\n\n" + "\n".join(f"* {name}: {reason}." for name, reason in NOT_BUILT.items())
