@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.speed.measure import Contestant, Figure, Setting, race
+from lt_bench.metrics.groups import group_means, shot_groups
 from lt_bench.results.store import Store, record_paths
 
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "shipped"
@@ -58,7 +59,8 @@ def copies(results: Path, boards: int, rows: int, seeds: int) -> None:
                 per_class = np.bincount(labels, right, record.dataset.num_classes) / np.bincount(
                     labels, minlength=record.dataset.num_classes
                 )
-                accuracies = {"accuracy": float(right.mean()), "macro_accuracy": float(per_class.mean())}
+                groups = group_means(per_class, shot_groups(record.dataset.train_counts))
+                accuracies = {"accuracy": float(right.mean()), "macro_accuracy": float(per_class.mean()), **groups}
                 made = replace(
                     record,
                     identity=identity,
