@@ -150,8 +150,8 @@ def interval_note(rows: list[Row], interval: Interval = "wider") -> str:
         return "±: half of the 95 % interval over test images, of the objective and of many, medium and few; the head seeds and the backbone stay as they are."
     varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
     if interval == "wider" and any(row.statistics is not None for row in rows):
-        over_seeds = f" and over seeds ({'; '.join(varied)})" if varied else ""
-        return f"±: half of the 95 % interval over test images, of the objective and of many, medium and few{over_seeds}, the wider of the two; another backbone is not in it."
+        over_seeds = f" or over seeds ({'; '.join(varied)}), whichever is wider" if varied else ""
+        return f"±: half of the 95 % interval over test images (of the objective, many, medium and few){over_seeds}; another backbone is not in it."
     if not varied:
         return "One run a row: no interval over seeds."
     return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."

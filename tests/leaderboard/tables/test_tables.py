@@ -101,7 +101,7 @@ def test_files_are_byte_stable_and_right(results, tmp_path, builder):
     markdown = first[0].read_text()
     assert f"| los | 1 a | **{np.mean(values):.2f} ±" in markdown
     assert (
-        "interval over test images, of the objective and of many, medium and few and over seeds (head seeds, one backbone), the wider"
+        "interval over test images (of the objective, many, medium and few) or over seeds (head seeds, one backbone), whichever is wider"
         in markdown
     )
     assert "95 % t interval over seeds (head seeds, one backbone)" in leaderboard(results, statistics=False).markdown
