@@ -242,9 +242,10 @@ class BoardRows:
 
     @property
     def task(self) -> str:
-        """Dataset and imbalance, for instance `cifar100_lt, IF 100`."""
-        factor = self.rows[0].values("imbalance_factor")[0]
-        return self.board.dataset if np.isnan(factor) else f"{self.board.dataset}, IF {factor:g}"
+        """Dataset and imbalance, for instance `cifar100_lt, IF 100`; of one's own data, which have neither, the name of the cache too: `table plankton-lite0`."""
+        factor, cache = self.rows[0].values("imbalance_factor")[0], self.rows[0].text("cache_name")
+        named = self.board.dataset if cache in (None, "", self.board.dataset) else f"{self.board.dataset} {cache}"
+        return named if np.isnan(factor) else f"{self.board.dataset}, IF {factor:g}"
 
     @property
     def features(self) -> str:
