@@ -8,6 +8,8 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 from lt_bench.core.resources import free_memory
 
 _AT_ONCE = 1 << 24
+_LONGEST_HEADER = 1 << 16
+"""Bytes of a header that are read: NumPy itself takes no more than 10,000."""
 _SMALL = 1 << 26
 """Bytes that are read without asking how much memory is free."""
 
@@ -87,8 +91,8 @@ def _header(file: IO[bytes], size: int, name: str) -> tuple[np.dtype[Any], tuple
     """Type, shape and whether columns are stored first, of the array in a file of ``size`` bytes; the file is then at its first value."""
     try:
         version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)  # type: ignore[arg-type]
+        words = file.read(2 if version == (1, 0) else 4)
+        shape, fortran, dtype = _parsed_header(version, words + file.read(min(int.from_bytes(words, "little"), _LONGEST_HEADER)))
     except (EOFError, SyntaxError, tokenize.TokenError, TypeError, RecursionError, MemoryError, OverflowError) as error:
         raise ValueError(f"{name}: not a NumPy array ({' '.join(str(error).split())[:80]})") from None
     if dtype.hasobject:
@@ -97,6 +101,13 @@ def _header(file: IO[bytes], size: int, name: str) -> tuple[np.dtype[Any], tuple
     if dtype.itemsize == 0 or count < 0 or count * dtype.itemsize > size:
         raise ValueError(f"{name}: its header says {dtype} of shape {shape}, and the file has {size:,} bytes")
     return dtype, shape, fortran
+
+
+@lru_cache(maxsize=1024)
+def _parsed_header(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What a header says, length first; the arrays of many records have the same few, and NumPy compiles each."""
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(BytesIO(header))  # type: ignore[arg-type,return-value]
 
 
 def _require_end(name: str, end: int, size: int) -> None:
