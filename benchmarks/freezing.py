@@ -1,4 +1,4 @@
-"""What freezing costs: the same strategies on a cache, and on fresh augmentations with the backbone in eval and in training mode; same weights, same seeds.
+"""Cost of freezing: the same strategies on a cache, and on fresh augmentations with the backbone in eval and in training mode; same weights, same seeds.
 
     python benchmarks/freezing.py --data-dir DIR --backbone resnet10s2 --weights FILE --cache DIR/ --results RESULTS --out benchmarks/results/freezing-NAME
 

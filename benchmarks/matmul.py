@@ -1,4 +1,4 @@
-"""What less exact products cost and save: every strategy fitted by steps, with official hyper-parameters, once for each precision of float32 products.
+"""Cost and gain of less exact products: every strategy fitted by steps, with official hyper-parameters, once for each precision of float32 products.
 
     python -m benchmarks.matmul --out benchmarks/results/matmul [--cache CACHE] [--precisions highest,medium] [--accelerator gpu] [--seeds 0,1,2]
 

@@ -1,4 +1,4 @@
-"""When LOS works: LOS along its epsilon and its epochs on one network under strong and ordinary weight decay.
+"""LOS under strong and ordinary regularisation: LOS along its epsilon and its epochs on one network under strong and ordinary weight decay.
 
     python -m benchmarks.regularisation benchmarks/results/evidence/runs.parquet --out benchmarks/results/evidence
 

@@ -1,4 +1,4 @@
-"""What the slots of the suite ``slots`` do: main effects and interactions of target, transform and sampler, with intervals over seeds and over test images.
+"""Effects of the slots in the suite ``slots``: main effects and interactions of target, transform and sampler, with intervals over seeds and over test images.
 
     lt-bench bench slots --results results/slots --workers 1 --accelerator cpu
     python benchmarks/slots.py --results results/slots --out benchmarks/results/slots/cifar100_lt-resnet10s2

@@ -1,4 +1,4 @@
-"""What tests of several rooms share: a home of their own, and a small feature cache."""
+"""Fixtures of several rooms: a home of their own, and a small feature cache."""
 
 import functools
 import importlib.metadata
@@ -115,7 +115,7 @@ def description():
 
 @dataclass(frozen=True)
 class Done:
-    """What a command did."""
+    """Exit code and output of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""What the house asks of the code, measured: `python tests/house.py` prints what is against it."""
+"""Rules of the house, measured: `python tests/house.py` prints what is against it."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Command:
 
     @property
     def words(self) -> list[str]:
-        """What is run, after `lt-bench`."""
+        """Words that are run, after `lt-bench`."""
         text = shlex.join(shlex.split(self.line, comments=True)[1:])
         for printed, run in STAND_INS:
             text = re.sub(printed, run, text)

@@ -1,4 +1,4 @@
-"""What the package says of itself in several files agrees."""
+"""Facts on the package in several files agree."""
 
 import re
 import subprocess

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from statistics import fmean
 
@@ -22,7 +23,8 @@ from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store, read_record
 from lt_bench.strategies.registry import find
 
-SHIPPED = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "shipped"
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED, README = ROOT / "benchmarks" / "results" / "shipped", ROOT / "README.md"
 
 
 def test_records_are_valid_and_clean() -> None:
@@ -49,6 +51,20 @@ def test_the_table_has_not_drifted(tmp_path: Path) -> None:
     """`lt-bench leaderboard --results benchmarks/results/shipped --out benchmarks/results/shipped --formats markdown,csv,published` brings it up to date."""
     for path in leaderboard(SHIPPED).write(tmp_path, ("markdown", "csv", "published")):
         assert path.read_bytes() == (SHIPPED / path.name).read_bytes(), f"{path.name} is not what the records give"
+
+
+def test_figures_of_the_readme_are_those_of_the_table() -> None:
+    """Of the rows that the README names `STRATEGY` or `STRATEGY`, tuned: accuracy with ±, many, medium and few."""
+    of_table = [line.split(" | ") for line in (SHIPPED / "LEADERBOARD.md").read_text(encoding="utf-8").splitlines()]
+    rows = {cells[0].removeprefix("| "): [re.sub(r"[*]|</?u>", "", cell) for cell in cells[2:6]] for cells in of_table if len(cells) > 6}
+    said = re.findall(
+        r"^\| `(\w+)`(.*?) \| ([\d.]+ ± [\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(said) == 5
+    for strategy, more, accuracy, *groups in said:
+        row = rows[f"{strategy} (tuned)" if "tuned" in more else strategy]
+        assert accuracy == row[0], strategy
+        assert [f"{float(cell.partition(' ±')[0]):.1f}" for cell in row[1:]] == groups, strategy
 
 
 @pytest.mark.parametrize("strategy", ["joint", "logit_adjustment", "tau_norm", "weight_balancing"])

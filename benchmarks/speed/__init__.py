@@ -1,1 +1,1 @@
-"""What lt-bench costs: every figure beside its floor or its peer, measured in the same run. ``python -m benchmarks.speed``."""
+"""Costs of lt-bench: every figure beside its floor or its peer, measured in the same run. ``python -m benchmarks.speed``."""

@@ -1,4 +1,4 @@
-"""What denormal numbers cost a fit that has learnt its samples: cross-entropy at lr 2 on the shipped features, with them and with zeros in their place."""
+"""Cost of denormal numbers to a fit that has learnt its samples: cross-entropy at lr 2 on the shipped features, with them and with zeros in their place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What extraction costs: its throughput beside the bare backbone's on the same decoded batches, and the decoding rate of one core."""
+"""Cost of extraction: its throughput beside the bare backbone's on the same decoded batches, and the decoding rate of one core."""
 
 from __future__ import annotations
 

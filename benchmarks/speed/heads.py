@@ -118,7 +118,7 @@ def flop(size: Size, heads: int) -> float:
 
 
 def raw(split: FeatureSplit, size: Size, device: str, epochs: int, *, margin: bool = False) -> Contestant:
-    """What one writes by hand: nn.Linear, cross_entropy, SGD, index gathers; the loss is kept per step and not waited for."""
+    """The loop that one writes by hand: nn.Linear, cross_entropy, SGD, index gathers; the loss is kept per step and not waited for."""
     head = nn.Linear(size.dim, len(size.counts), device=device)
     optimizer = torch.optim.SGD(head.parameters(), lr=RATES["lr"], momentum=RATES["momentum"], weight_decay=RATES["weight_decay"])
 

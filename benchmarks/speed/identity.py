@@ -1,4 +1,4 @@
-"""What the fingerprints of code and the seals of files take of a command: their own seconds within it, beside the whole command.
+"""Cost of the fingerprints of code and the seals of files: their own seconds within a command, beside the whole command.
 
 Each command runs in a new process in which the functions below are timed (the outermost of nested calls counts; in threads too), so that a busy machine slows
 both figures alike. What a board spends on the seals of the records that it reads is in the subject ``leaderboard``.

@@ -56,7 +56,7 @@ class Figure:
 
 @dataclass
 class Setting:
-    """How a run measures.
+    """Settings of a run.
 
     Attributes:
         device: ``cpu`` or ``cuda``.
@@ -71,7 +71,7 @@ class Setting:
 
     @property
     def rounds(self) -> int:
-        """How often each contestant runs."""
+        """Number of runs of each contestant."""
         return 3 if self.quick else 7
 
     @property

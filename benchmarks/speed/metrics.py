@@ -1,4 +1,4 @@
-"""What evaluation costs: per-class accuracy against two bincounts and against torchmetrics' table, all metrics against the softmax, over K."""
+"""Cost of evaluation: per-class accuracy against two bincounts and against torchmetrics' table, all metrics against the softmax, over K."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def measure(setting: Setting) -> list[Figure]:
 
 
 def of_strategy(size: str, name: str, records: list[RunRecord], alone: Clock) -> Figure:
-    """What a strategy took by its records: its part of fits that it shared with others, and the evaluation of its heads."""
+    """Seconds of a strategy by its records: its part of fits that it shared with others, and the evaluation of its heads."""
     seconds = sum(record.time.fit_s + record.time.evaluate_s for record in records if record.identity.strategy == name)
     return replace(figure(size, name, Clock(seconds, seconds), alone), cpu=None, cpu_ratio=None)
 
@@ -138,7 +138,7 @@ def of_evaluation(setting: Setting, planned: list[Planned], cache: FeatureCache)
 
 
 def clocked(setting: Setting, function: Callable[[], object]) -> Clock:
-    """How long a call takes."""
+    """Seconds of a call."""
     setting.synchronise()
     wall, cpu = time.perf_counter(), process_seconds()
     function()

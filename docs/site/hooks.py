@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 BOARD = ROOT / "build" / "leaderboard"
-"""Where ``make site`` has written the page and the plots of the shipped records."""
+"""Folder in which ``make site`` writes the page and the plots of the shipped records."""
 API = """# Python
 
 `import lt_bench as lt` gives these names; they are all that is public.

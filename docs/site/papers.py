@@ -1,4 +1,4 @@
-"""Where a strategy comes from: links to the authors' code, and a BibTeX entry of what the strategy's file states."""
+"""Sources of a strategy: links to the authors' code, and a BibTeX entry of what the strategy's file states."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -96,11 +97,9 @@ def keep_earlier(path: Path, id: str) -> None:  # noqa: A002
     """Copy the tuning at ``path`` to a name with its own id where one of another id is about to take its place, so that records that name it still have it."""
     if not path.is_file():
         return
-    data = path.read_bytes()
-    try:
+    data, earlier = path.read_bytes(), ""
+    with suppress(UserError):  # a damaged one is named by its content
         earlier = str(read_json_object(path, RESTORE).get("id"))
-    except UserError:
-        earlier = "damaged"
     if earlier != id:
         earlier = earlier if re.fullmatch(r"[0-9a-f]{16}", earlier) else hashlib.sha256(data).hexdigest()[:16]
         write_atomic(path.with_name(f"{path.stem}-{earlier}.json"), lambda file: file.write(data))

@@ -91,8 +91,8 @@ def _header(file: IO[bytes], size: int, name: str) -> tuple[np.dtype[Any], tuple
     """Type, shape and whether columns are stored first, of the array in a file of ``size`` bytes; the file is then at its first value."""
     try:
         version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
-        words = file.read(2 if version == (1, 0) else 4)
-        shape, fortran, dtype = _parsed_header(version, words + file.read(min(int.from_bytes(words, "little"), _LONGEST_HEADER)))
+        length = file.read(2 if version == (1, 0) else 4)
+        shape, fortran, dtype = _parsed_header(version, length + file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER)))
     except (EOFError, SyntaxError, tokenize.TokenError, TypeError, RecursionError, MemoryError, OverflowError) as error:
         raise ValueError(f"{name}: not a NumPy array ({' '.join(str(error).split())[:80]})") from None
     if dtype.hasobject:
@@ -105,7 +105,7 @@ def _header(file: IO[bytes], size: int, name: str) -> tuple[np.dtype[Any], tuple
 
 @lru_cache(maxsize=1024)
 def _parsed_header(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """What a header says, length first; the arrays of many records have the same few, and NumPy compiles each."""
+    """Shape, order and type in a header, its length first; the arrays of many records have the same few headers, and NumPy compiles each."""
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(BytesIO(header))  # type: ignore[arg-type,return-value]
 

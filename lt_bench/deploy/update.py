@@ -22,13 +22,14 @@ from lt_bench.bench.requirements import augmented
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
 from lt_bench.data.membership import contents
 from lt_bench.deploy.export import export
 from lt_bench.deploy.files import ONNX, faults_of, read_description
 from lt_bench.deploy.old_and_new import Comparison, compared, recommendation
-from lt_bench.deploy.update_inputs import Say, cache_of, lines_of, planned_on, readable, require_strategy
+from lt_bench.deploy.update_inputs import Say, cache_of, planned_on, readable, require_strategy
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.extraction.earlier import Earlier
@@ -97,7 +98,7 @@ def update(options: UpdateOptions, say: Say) -> Updated:
         raise UserError(
             f"{options.data_dir}: every image is in cache {cache.manifest.name} already and none is gone, so there is nothing to update"
         )
-    for line in lines_of(changes):
+    for line in _lines_of(changes):
         say(line)
     objective_of(options.objective, data.class_names, np.array(data.train_counts))  # refused now, not when all is done
     new = _extracted(options, data, earlier, cache, recorded)
@@ -107,6 +108,23 @@ def update(options: UpdateOptions, say: Say) -> Updated:
     _export(description, record, ExportOptions(path, options.weights, directory, str(new.path)))
     objective, comparisons = compared(options.export, directory, new, images, options.objective, options.trust_program)
     return Updated(directory, path, new.path, changes, objective.text, comparisons, recommendation(comparisons, objective))
+
+
+def _lines_of(changes: Changes) -> list[str]:
+    """The changes, one fact a line."""
+    joined, removed = (", ".join(f"{n:,} in {split}" for split, n in of.items() if n) or "none" for of in (changes.joined, changes.removed))
+    lines = [f"new images: {joined}; images that are gone: {removed}"]
+    for names, what in (
+        (changes.new_classes, "new"),
+        (changes.lost_classes, "without an image now, left out"),
+    ):
+        if names:
+            lines.append(f"{counted(len(names), 'class', 'classes')} {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
+    if changes.relabelled:
+        lines.append(f"images that have another class now, which is taken: {changes.relabelled:,}")
+    if changes.stayed:
+        lines.append(f"images that lie in another split now, and stay in the one that they were in: {changes.stayed:,}")
+    return lines
 
 
 def _extracted(options: UpdateOptions, data: FileData, earlier: Earlier, cache: FeatureCache, recorded: Any) -> FeatureCache:

@@ -15,7 +15,6 @@ from lt_bench.bench.requirements import brings_weights
 from lt_bench.bench.verify import cache_by_key
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
-from lt_bench.core.names import counted
 from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData
 from lt_bench.data.specs import dataset_names, dataset_spec
@@ -105,20 +104,3 @@ def readable(data: FileData, earlier: Earlier, changes: Changes, options: Update
     positions = {split: np.delete(of_split, list(at[split])) for split, of_split in earlier.positions.items()}
     joined = {split: count - len(at[split]) for split, count in changes.joined.items()}
     return data, replace(earlier, positions=positions), replace(changes, joined=joined)
-
-
-def lines_of(changes: Changes) -> list[str]:
-    """The changes, one fact a line."""
-    joined, removed = (", ".join(f"{n:,} in {split}" for split, n in of.items() if n) or "none" for of in (changes.joined, changes.removed))
-    lines = [f"new images: {joined}; images that are gone: {removed}"]
-    for names, what in (
-        (changes.new_classes, "new"),
-        (changes.lost_classes, "without an image now, left out"),
-    ):
-        if names:
-            lines.append(f"{counted(len(names), 'class', 'classes')} {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
-    if changes.relabelled:
-        lines.append(f"images that have another class now, which is taken: {changes.relabelled:,}")
-    if changes.stayed:
-        lines.append(f"images that lie in another split now, and stay in the one that they were in: {changes.stayed:,}")
-    return lines

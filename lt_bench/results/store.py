@@ -51,9 +51,8 @@ class Store:
 
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
-        self._files: dict[str, tuple[Path, str]] | None = (
-            None  # folder and name by id; paths of thousands take longer to make than names to read
-        )
+        # Folder and name by id: to make paths of thousands takes longer than to read their names. None: not read yet.
+        self._files: dict[str, tuple[Path, str]] | None = None
 
     def path(self, record: RunRecord) -> Path:
         """Path of this record's JSON, written or not."""

@@ -1,4 +1,4 @@
-"""What validation and a tuning budget buy, from points that were fitted once."""
+"""Worth of validation and of a tuning budget, from points that were fitted once."""
 
 from __future__ import annotations
 

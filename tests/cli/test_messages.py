@@ -1,4 +1,4 @@
-"""How verbs say things: JSON, quietly, with reasons, with a traceback; what a reader of a pipe gets."""
+"""Messages of verbs: JSON, quiet, with reasons, with a traceback; output into a pipe."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is named before torch is imported."""
+"""Refusals before torch is imported."""
 
 import subprocess
 import sys

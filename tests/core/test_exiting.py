@@ -1,4 +1,4 @@
-"""How a process ends: its exit code, what it said and its exit handlers are those of any Python program; only what comes after them is left out."""
+"""The end of a process: its exit code, what it said and its exit handlers are those of any Python program; only what comes after them is left out."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What processes share and exchange; and heads fitted on several nodes under torchrun: the head of one process, recorded once, by the first."""
+"""Sharing and exchange of processes; and heads fitted on several nodes under torchrun: the head of one process, recorded once, by the first."""
 
 import multiprocessing
 import os
@@ -53,7 +53,7 @@ def test_the_first_process_before_there_is_a_group(variables, first, monkeypatch
 
 
 def exchange(rank, folder):
-    """What one of two processes sees, with the environment of a first one: the group says which it is."""
+    """View of one of two processes, with the environment of a first one: the group says which it is."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     processes = current(own_channel=True)
     whole = torch.arange(10.0).view(2, 5)

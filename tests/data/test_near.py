@@ -80,7 +80,7 @@ def test_near_rows_against_a_plain_search(monkeypatch):
 
 
 def test_what_is_close_is_measured_by_the_data_set():
-    """Where all rows lie close together, none is near for that."""
+    """Rows that all lie close together are not near for that."""
     generator = np.random.default_rng(0)
     cloud = 1 + 0.01 * generator.normal(size=(400, 30))
     assert len(near_rows(cloud[:100], cloud[100:])[0]) == 0

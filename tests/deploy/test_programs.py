@@ -78,14 +78,14 @@ def test_every_kind_of_head_is_onnx_of_any_batch(kind, tmp_path):
 
 
 class Branches(nn.Module):
-    """What no program can be: it looks at its numbers."""
+    """A head that no program can be: it looks at its numbers."""
 
     def forward(self, features):
         return features * 2 if float(features.sum()) > 0 else features
 
 
 class Noise(nn.Module):
-    """What is never the same."""
+    """A head that never gives the same."""
 
     def forward(self, features):
         return features + torch.rand(features.shape)

@@ -1,4 +1,4 @@
-"""What `make site` does with formulas, papers and links; the site itself is built by `.github/workflows/site.yml`, which ends at a broken link."""
+"""Formulas, papers and links of `make site`; the site itself is built by `.github/workflows/site.yml`, which ends at a broken link."""
 
 import re
 import sys

@@ -55,7 +55,7 @@ def problem() -> Problem:
 
 
 def jobs_of(on: Problem) -> dict[str, list[HeadJob]]:
-    """What to fit, by strategy and by entry of the vocabulary that no strategy's slots have."""
+    """Fits to make, by strategy and by entry of the vocabulary that no strategy's slots have."""
     jobs = {name: [job(find(name), changes) for changes in ({}, *varied(on, find(name)))] for name in strategy_names()}
     ensemble = find("ensemble(crt+los)")
     short = {f"{member.name}_{key}": value for member in ensemble.members for key, value in RECIPE.items()}
@@ -140,7 +140,7 @@ def agree(before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def advice(names: list[str]) -> str:
-    """What to do where numbers changed."""
+    """Advice where numbers changed."""
     where = (
         f"revision in the class of {names[0]}"
         if len(names) == 1

@@ -1,4 +1,4 @@
-"""What cannot mean what it says is refused in one line when the class is made (or the attribute set), not ignored until the results look odd."""
+"""Classes that contradict themselves are refused in one line when the class is made (or the attribute set), not ignored until the results look odd."""
 
 import pytest
 

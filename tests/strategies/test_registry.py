@@ -39,7 +39,7 @@ class {cls}(Strategy):
 
 
 def test_every_entry_says_what_its_class_says():
-    """What is read from the source without importing is what the imported class has."""
+    """Facts that are read from the source without importing are those of the imported class."""
     for name in strategy_names():
         entry = find(name)
         imported = registry.describe(entry.load())

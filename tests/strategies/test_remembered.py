@@ -1,4 +1,4 @@
-"""What heads make of the same training features is made once, while the features are there and memory for it is."""
+"""Tensors that heads make of the same training features are made once, while the features are there and memory for it is."""
 
 import gc
 

@@ -39,7 +39,7 @@ def test_a_changed_number_is_one_line(factor):
 
 
 def test_an_edit_of_a_slot_a_sampler_or_a_metric_changes_numbers(monkeypatch):
-    """What the numbers cover: halved, each changes those of some strategy."""
+    """Coverage of the numbers: halved, each changes those of some strategy."""
     from lt_bench.features.samplers import Instance, SquareRoot
     from lt_bench.metrics import evaluation
     from lt_bench.strategies.slots.targets import Smooth

@@ -26,14 +26,14 @@ class Stage1Recipe:
 
     Attributes:
         name: as on the command line.
-        says: where it comes from, in words; what differs from the official code stands in ``official``.
+        origin: in words; what differs from the official code stands in ``official``.
         optimisation: SGD and its schedule; weight decay is on every parameter.
         mixup: alpha of the Beta distribution that mixing weights are drawn from, one a batch; 0 is no mixup.
         official: code that states these numbers; none where the recipe is ours.
     """
 
     name: str
-    says: str
+    origin: str
     optimisation: Recipe
     mixup: float = 0.0
     official: tuple[Official, ...] = ()
@@ -41,7 +41,7 @@ class Stage1Recipe:
     @property
     def source(self) -> str:
         """The official code and the words, in one line."""
-        return "; ".join([*map(str, self.official), self.says])
+        return "; ".join([*map(str, self.official), self.origin])
 
     def with_epochs(self, epochs: int | None) -> Stage1Recipe:
         """Recipe for another number of epochs: milestones move in proportion, warm-up stays but for short runs."""
@@ -76,8 +76,8 @@ class Stage1Recipe:
         if not others:
             return self
         optimisation = self.optimisation.changed({name: value for name, value in others.items() if name != "mixup"})
-        says = f"{self.says}; with {', '.join(f'{name} {_exact(value)}' for name, value in others.items())} in place of its own"
-        return dataclasses.replace(self, says=says, optimisation=optimisation, mixup=others.get("mixup", self.mixup))
+        origin = f"{self.origin}; with {', '.join(f'{name} {_exact(value)}' for name, value in others.items())} in place of its own"
+        return dataclasses.replace(self, origin=origin, optimisation=optimisation, mixup=others.get("mixup", self.mixup))
 
     def describe(self) -> str:
         """The recipe in one line, for manifests."""

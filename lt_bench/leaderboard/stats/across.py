@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.leaderboard.boards import BoardRows, Row, row_labels, seed_text
+from lt_bench.leaderboard.boards import BoardRows, Row, seed_text
+from lt_bench.leaderboard.labels import row_labels
 from lt_bench.leaderboard.stats.findings import distinct, duplicates_note
 from lt_bench.leaderboard.ties import ranks
 

@@ -128,7 +128,7 @@ def test_a_strategy_with_hooks_of_its_own_is_not_pooled():
 
 
 def test_parameters_keep_their_place_from_before_begin(cache, monkeypatch):
-    """What ``begin`` remembers of the weights follows their training."""
+    """Weights that ``begin`` remembers follow their training."""
     seen = []
     ce = find("ce").load()
     monkeypatch.setattr(ce, "begin", lambda self, train: seen.append((self, self.weight.data)))

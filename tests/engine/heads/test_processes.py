@@ -25,7 +25,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def together(small_cache, tmp_path_factory):
-    """What each of two processes found."""
+    """Outcomes of each of two processes."""
     directory = tmp_path_factory.mktemp("processes")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(

@@ -105,7 +105,7 @@ def test_pairs_links_and_places_without_letters(results):
 
 
 def test_classes_priors_and_boards(results):
-    """What the page has of single classes, of other test sets and of rows on every board is what the board's rows say."""
+    """Figures of the page on single classes, other test sets and rows on every board are those that the board's rows say."""
     found = leaderboard(results).boards
     data = read_data(page(found, registered()))
     for board, wanted in zip(data["boards"], found, strict=True):

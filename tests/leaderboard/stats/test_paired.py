@@ -294,7 +294,7 @@ def test_seed_noise_and_its_pool_by_hand():
     [(3, 0.15, 0.0, 400), (3, 0.15, 0.7, 400), (5, 0.15, 1.0, 400), (5, 0.0, 0.0, 400), (3, 0.05, 0.7, 2000)],
 )
 def test_ties_with_a_row_of_one_seed(seeds, run, differing, images):
-    """How far runs move with the seed differs by row (lognormal); four rows with more seeds stand in for the one with one seed."""
+    """The spread of runs over seeds differs by row (lognormal); four rows with more seeds stand in for the one with one seed."""
     rng = np.random.default_rng(9)
     trials, by_images, mixed, single = 250, 0, 0, 0
     for _ in range(trials):

@@ -1,4 +1,4 @@
-"""What `wandb push` writes, read back from W&B's own offline files; what the dashboard is built of, without a network."""
+"""Files of `wandb push`, read back from W&B's own offline files; what the dashboard is built of, without a network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lt_bench.results.store import Store
 
 @pytest.fixture(autouse=True)
 def data(tmp_path, monkeypatch):
-    """Where W&B puts the files of artifacts until they are sent."""
+    """Folder of W&B for the files of artifacts until they are sent."""
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
 
 

@@ -1,0 +1,82 @@
+"""Labels that set the rows of a board apart."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from typing import Any
+
+from lt_bench.results.record import MATMUL
+from lt_bench.strategies.recipe import RECIPE_FIELDS
+from lt_bench.strategies.slots.vocabulary import COMPOSE, DEFAULTS, TITLES
+
+_FINGERPRINT = re.compile(r"(?:own|edited) ([0-9a-f]{4})")
+
+
+def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart.
+
+    Less exact products are always said, and of a single composition its slots; a slot that is left empty is named only beside a row that has no such slot.
+    Where rows of one strategy are of several programs, each says which: `my_head.MyHead (code 3f2a)`.
+    """
+    programs = _programs(keys)
+    same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for key in keys:
+        same[key[0], key[3]].append(key)
+    labels = {}
+    for (strategy, kind), group in same.items():
+        both = (strategy, "official") in same and (strategy, "inferred") in same
+        base = strategy if kind == "official" or (kind == "inferred" and not both) else f"{strategy} ({kind})"
+        parsed = [_flat(json.loads(key[2])) for key in group]
+        names = _differing(parsed) or (_named_slots(parsed[0]) if strategy == COMPOSE else [])
+        partial = {name for name in names if any(name not in values for values in parsed)}
+        paths = len({key[1] for key in group}) > 1
+        for key, values in zip(group, parsed, strict=True):
+            named = [name for name in names if values.get(name, "") != "" or (name in values and name in partial)]
+            details = [f"{name}={values[name]}" for name in named] + ([key[1]] if paths else [])
+            if MATMUL in values and MATMUL not in names:
+                details.append(f"{MATMUL}={values[MATMUL]}")
+            program = f" ({programs[key]})" if key in programs else ""
+            labels[key] = base + (f" [{', '.join(details)}]" if details else "") + program
+    return labels
+
+
+def _programs(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """The program of each row whose strategy, of that class, has several on the board: the first digits of a fingerprint, or the revision."""
+    codes: dict[tuple[Any, ...], set[str]] = defaultdict(set)
+    for key in keys:
+        codes[classes_of(key)].add(key[4])
+    return {key: _short(key[4], codes[classes_of(key)]) for key in keys if len(codes[classes_of(key)]) > 1}
+
+
+def classes_of(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Strategy and class of a row, and the entries of the user's own of a composition: rows that agree in these and not in code are of several programs."""
+    slots = json.loads(key[2]) if key[0] == COMPOSE else {}
+    names = (str(slots.get(slot, "")).partition("(")[0] for slot in TITLES)
+    return key[0], key[1], *sorted(name for name in names if "." in name)
+
+
+def _short(code: str, among: set[str]) -> str:
+    """`code 3f2a`, or the whole text where that does not tell it from the others."""
+    texts = {one: match.expand(r"code \1") if (match := _FINGERPRINT.search(one)) else one for one in among}
+    return texts[code] if list(texts.values()).count(texts[code]) == 1 else code
+
+
+def _differing(parsed: list[dict[str, Any]]) -> list[str]:
+    """Names of the hyper-parameters in which rows of one strategy differ; a composition that trains nothing has no recipe that could."""
+    names = {name for values in parsed for name in values}
+    having = {name: [one for one in parsed if name in one or name not in RECIPE_FIELDS] for name in names}
+    return sorted(name for name in names if len({repr(one.get(name)) for one in having[name]}) > 1)
+
+
+def _named_slots(values: dict[str, Any]) -> list[str]:
+    """Slots of a composition that are not left as they are."""
+    return [slot for slot in TITLES if values.get(slot, "") not in ("", DEFAULTS.get(slot))]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
