@@ -2,13 +2,15 @@ r"""LaTeX tables that fit one column: a bare `tabular` for `\input`, or a float 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, seed_text
 from lt_bench.leaderboard.tables.cells import MISSING, Cell, chosen_note, interval_note, own_note, table_cells
 from lt_bench.leaderboard.tables.columns import Column, leading
 
-COLUMN = 237.0
-"""Points of a narrow column of a two-column article; those of IEEE have 252."""
+COLUMN, PAGE = 234.0, (487.0, 620.0)
+"""Points of a narrow column of a two-column article, and of width and height of its text: those of ICML; CVPR's columns have 237, IEEE's 252."""
 NEEDS = r"% \usepackage{booktabs}"
 _MARK = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
 _SPECIAL = {
@@ -42,15 +44,31 @@ _WIDTHS = {
     for letter in letters
 }  # fmt: skip
 _BOLD = 1.16
-_SIZES = (("", 1.0, 6.0), ("", 1.0, 4.0), (r"\small", 0.926, 4.0), (r"\footnotesize", 0.852, 3.0), (r"\scriptsize", 0.798, 2.0))
-"""Commands of sizes of type, their widths (small type is the wider for its size), and the points beside each column of the table."""
+
+
+class _Type(NamedTuple):
+    """A size of type: its command, width beside 10 pt (small type is the wider for its size), points beside each column of a table, points from line to line."""
+
+    command: str
+    scale: float
+    sep: float
+    baseline: float
+
+
+_SIZES = (
+    _Type("", 1.0, 6.0, 12.0), _Type("", 1.0, 4.0, 12.0), _Type(r"\small", 0.926, 4.0, 11.0), _Type(r"\footnotesize", 0.852, 3.0, 9.5),
+    _Type(r"\scriptsize", 0.798, 2.0, 8.0),
+)  # fmt: skip
 _SMALL = 0.682  # an interval stands in \tiny
 
 
 def latex_table(ranking: BoardRows, columns: tuple[Column, ...], full: bool = False) -> str:
     """One board as a bare `tabular` in the largest type that fits `COLUMN`, or, `full`, as a float with its caption: over both columns where no type fits one."""
     lines = [[row.label, *line] for row, line in zip(ranking.rows, table_cells(ranking, columns), strict=True)]
-    size, _, sep, width = _size(lines, columns)
+    size, width = _size(lines, columns, COLUMN)
+    name = "table*" if full and width > COLUMN else "table"
+    if name == "table*":
+        size, width = _size(lines, columns, PAGE[0])
     half = [any(" ± " in _text(line[1 + index]) for line in lines) for index in range(len(columns))]
     align = ["l" if column.style == "text" else "r@{}l" if wide else "r" for column, wide in zip(columns, half, strict=True)]
     heads = [_head(escape(column.title), kind) for column, kind in zip(columns, align, strict=True)]
@@ -58,10 +76,8 @@ def latex_table(ranking: BoardRows, columns: tuple[Column, ...], full: bool = Fa
         _line([escape(_text(line[0])), *(_cell(cell, kind) for cell, kind in zip(line[1:], align, strict=True) if isinstance(cell, Cell))])
         for line in lines
     ]
-    begin = rf"\begingroup{size}\setlength{{\tabcolsep}}{{{sep:g}pt}}%"
-    too_wide = [f"% about {width:.0f} pt wide, which is more than a column: show fewer columns or shorter names"] if width > COLUMN else []
     table = [
-        begin,
+        rf"\begingroup{size.command}\setlength{{\tabcolsep}}{{{size.sep:g}pt}}%",
         rf"\begin{{tabular}}{{@{{}}l{''.join(align)}@{{}}}}",
         r"\toprule",
         _line(["Strategy", *heads]),
@@ -70,12 +86,21 @@ def latex_table(ranking: BoardRows, columns: tuple[Column, ...], full: bool = Fa
         r"\bottomrule",
         r"\end{tabular}\endgroup",
     ]
-    title, said = f"% {escape(ranking.title)}", escape(caption(ranking, columns))
+    title, said = f"% {escape(ranking.title)}", escape(caption(ranking, columns)).replace(r" \%", r"\,\%")
+    comments = _too_large(width, size.baseline * len(lines), name == "table*")
     if not full:
-        return "\n".join([title, NEEDS, f"% {said}", *too_wide, *table]) + "\n"
-    name = "table*" if width > COLUMN else "table"
-    head = [rf"\begin{{{name}}}", r"\centering", rf"\caption{{{said}}}", rf"\label{{tab:{ranking.board.slug}}}"]
-    return "\n".join([title, NEEDS, *head, *table, rf"\end{{{name}}}"]) + "\n"
+        return "\n".join([title, NEEDS, f"% {said}", *comments, *table]) + "\n"
+    skip = r"\setlength{\belowcaptionskip}{6pt}"  # article has none: its captions stand below
+    head = [rf"\begin{{{name}}}", rf"\centering{skip}", rf"\caption{{{said}}}", rf"\label{{tab:{ranking.board.slug}}}"]
+    return "\n".join([title, NEEDS, *comments, *head, *table, rf"\end{{{name}}}"]) + "\n"
+
+
+def _too_large(width: float, height: float, both: bool) -> list[str]:
+    """Comments on a table that is wider or taller than where it goes, and on what makes it smaller."""
+    space, over = (PAGE[0], "both columns") if both else (COLUMN, "a column")
+    wide = f"% about {width:.0f} pt wide, which is more than {over}: --digits 1, fewer columns (--show) or shorter names (--names) make it narrower"
+    tall = f"% about {height:.0f} pt tall, which is more than a page: choose rows (--rows)"
+    return [*[wide] * (width > space), *[tall] * (height > PAGE[1])]
 
 
 def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
@@ -89,7 +114,7 @@ def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
         else "Bold: the best mean; underlined: the second."
     )
     parts = [
-        f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seed_text(seeds)}.",
+        f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seed_text(seeds).replace('-', MISSING)}.",
         interval_note(ranking.rows, ranking.interval),
         tested,
         chosen_note(ranking),
@@ -115,10 +140,10 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(letter, letter) for letter in printable(text))
 
 
-def _size(lines: list[list[str | Cell]], columns: tuple[Column, ...]) -> tuple[str, float, float, float]:
+def _size(lines: list[list[str | Cell]], columns: tuple[Column, ...], space: float) -> tuple[_Type, float]:
     """The largest type in which the table fits, else the smallest, with the width there."""
-    sizes = [(*size, table_width(lines, columns, *size[1:])) for size in _SIZES]
-    return next((size for size in sizes if size[-1] <= COLUMN), sizes[-1])
+    widths = [(size, table_width(lines, columns, size.scale, size.sep)) for size in _SIZES]
+    return next((fitting for fitting in widths if fitting[1] <= space), widths[-1])
 
 
 def _width(text: str, scale: float) -> float:

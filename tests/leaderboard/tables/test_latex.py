@@ -19,6 +19,10 @@ from lt_bench.leaderboard.tables.latex import COLUMN, escape, latex_table, table
 from lt_bench.leaderboard.tables.selection import Selection
 
 ENGINE = next(filter(None, map(shutil.which, ("pdflatex", "tectonic", "xelatex"))), None)
+SHIPPED = Path(__file__).parents[3] / "benchmarks" / "results" / "shipped"
+MEASURED = (
+    r"\setbox0\hbox{\input{NAME/leaderboard}\unskip}\typeout{WIDTH NAME \the\wd0}\begin{table}\centering\input{NAME/leaderboard}\end{table}"
+)
 PAPER = Selection(("accuracy", "many", "few", "loma"), names={"los": "LOS", "weight_balancing": "Weight balancing"}, digits=1)
 
 
@@ -26,6 +30,19 @@ PAPER = Selection(("accuracy", "many", "few", "loma"), names={"los": "LOS", "wei
 def board(builder):
     names = {"los": 2.5, "weight_balancing": 1.0, "logit_adjustment": 0.8, "ce": 0.0}
     return leaderboard([builder.make(name, seed, skill) for name, skill in names.items() for seed in range(2)], selection=PAPER)
+
+
+def compiled(folder, body):
+    """What the engine says of an article of two columns as wide as ICML's, with this body."""
+    (folder / "paper.tex").write_text(
+        "\\documentclass[10pt,twocolumn]{article}\\usepackage{booktabs}\\setlength{\\textwidth}{487pt}\\setlength{\\columnsep}{19pt}\n"
+        f"\\begin{{document}}\\typeout{{WIDTH COLUMN \\the\\columnwidth}}{body}Text.\\end{{document}}\n"
+    )
+    options = [] if ENGINE.endswith("tectonic") else ["-interaction=nonstopmode", "-halt-on-error"]
+    done = subprocess.run([ENGINE, *options, "paper.tex"], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "paper.pdf").read_bytes().startswith(b"%PDF")
+    return done.stdout + done.stderr
 
 
 def test_table(builder):
@@ -71,9 +88,9 @@ def test_it_fits_a_column_by_the_widths_of_computer_modern(board):
         assert exact[ord(letter)] - 1 <= latex._WIDTHS[letter] <= exact[ord(letter)] + 270, letter
     columns = PAPER.columns(board.shown[0], board.columns)
     lines = [[row.label, *cells] for row, cells in zip(board.shown[0].rows, latex.table_cells(board.shown[0], columns), strict=True)]
-    size, _, _, width = latex._size(lines, columns)
-    assert size in ("", r"\small", r"\footnotesize")
-    assert COLUMN * 0.6 < width <= COLUMN == 237
+    size, width = latex._size(lines, columns, COLUMN)
+    assert size.command in ("", r"\small", r"\footnotesize")
+    assert COLUMN * 0.6 < width <= COLUMN == 234
     assert table_width(lines, columns, 1.0, 6.0) > width
     wide = latex_table(board.shown[0], registered(), full=True)
     assert r"\begin{table*}" in wide
@@ -81,28 +98,43 @@ def test_it_fits_a_column_by_the_widths_of_computer_modern(board):
 
 
 @pytest.mark.skipif(ENGINE is None, reason="no pdflatex, tectonic or xelatex on the path: apt-get install texlive-latex-recommended")
-def test_it_compiles_in_a_two_column_article_without_an_overfull_box(board, tmp_path):
-    board.write(tmp_path, ["latex"])
-    columns = PAPER.columns(board.shown[0], board.columns)
-    (tmp_path / "full.tex").write_text(latex_table(board.shown[0], columns, full=True))
-    (tmp_path / "paper.tex").write_text(
-        "\\documentclass[10pt,twocolumn]{article}\\usepackage{booktabs}\\setlength{\\textwidth}{500pt}\\setlength{\\columnsep}{26pt}\n"
-        "\\begin{document}\\setbox0\\hbox{\\input{leaderboard}\\unskip}\\typeout{COLUMN \\the\\columnwidth\\space TABLE \\the\\wd0}\n"
-        "\\begin{table}\\centering\\input{leaderboard}\\caption{Ours.}\\end{table}\\input{full}Text.\\end{document}\n"
+def test_tables_compile_in_a_two_column_article_without_an_overfull_box(board, tmp_path, monkeypatch):
+    """Bare tables and floats of small and shipped boards; an estimated width is the one that LaTeX measures, or at most 15 % more."""
+    shipped = leaderboard(SHIPPED)
+    columns, long_names = (
+        ("accuracy", "many", "medium", "few"),
+        {"los": "Label over-smoothing (LOS)", "ce": "Cross_entropy & 5 %"},
     )
-    done = subprocess.run(
-        [ENGINE, *([] if ENGINE.endswith("tectonic") else ["-interaction=nonstopmode", "-halt-on-error"]), "paper.tex"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
+    bare = {
+        "paper": board,
+        "digits": replace(shipped, selection=Selection(columns, digits=1)),
+        "means": replace(shipped, selection=Selection(interval="none")),
+        "rows": replace(shipped, selection=Selection(columns[:2], ("los:tuned", "ce", "joint"), long_names, digits=1)),
+    }
+    floats = {
+        "column": board,
+        "both": shipped,
+        "long": replace(shipped, selection=Selection(names=long_names)),
+        "wide": replace(shipped, selection=Selection((*columns, "loma", "rsd", "tuning"))),
+    }
+    estimates, size = [], latex._size
+    monkeypatch.setattr(latex, "_size", lambda *asked: estimates.append(size(*asked)) or estimates[-1])
+    for name, one in (bare | floats).items():
+        one.write(tmp_path / name, ["latex"], full=name in floats)
+    text = {name: (tmp_path / name / "leaderboard.tex").read_text() for name in bare | floats}
+    assert not [name for name in text if "more than" in text[name]]
+    assert [r"\begin{table*}" in text[name] for name in floats] == [False, True, True, True]
+    assert r"\begingroup\setlength" in text["both"]  # both columns have room for type of full size
+    said = compiled(
+        tmp_path, "".join(MEASURED.replace("NAME", name) for name in bare) + "".join(rf"\input{{{name}/leaderboard}}" for name in floats)
+    )
     assert "Overfull" not in said
-    widths = re.search(r"COLUMN ([\d.]+)pt TABLE ([\d.]+)pt", said)
-    assert float(widths[1]) == COLUMN
-    lines = [[row.label, *cells] for row, cells in zip(board.shown[0].rows, latex.table_cells(board.shown[0], columns), strict=True)]
-    estimated = latex._size(lines, columns)[-1]
-    assert 0.85 * estimated < float(widths[2]) <= estimated <= COLUMN
-    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+    assert "Float too large" not in said
+    widths = {name: float(width) for name, width in re.findall(r"WIDTH (\w+) ([\d.]+)pt", said)}
+    assert widths.pop("COLUMN") == COLUMN
+    assert list(widths) == list(bare)
+    for name, (_, estimated) in zip(bare, estimates, strict=False):
+        assert 0.85 * estimated < widths[name] <= estimated <= COLUMN, name
 
 
 def test_a_column_without_a_value_is_left_out(builder):
