@@ -53,7 +53,10 @@ def copies(results: Path, boards: int, rows: int, seeds: int) -> None:
             for seed in range(seeds):
                 predictions = _moved(draws, of_row, 0.002, record.dataset.num_classes)
                 identity = replace(
-                    record.identity, seed=seed, cache_key=f"{board:016x}", hyperparameters={**record.identity.hyperparameters, "row": row}
+                    record.identity,
+                    seed=seed,
+                    cache_key=f"{board:08x}00000000",
+                    hyperparameters={**record.identity.hyperparameters, "row": row},
                 )
                 right, labels = predictions == arrays["test_labels"], arrays["test_labels"]
                 per_class = np.bincount(labels, right, record.dataset.num_classes) / np.bincount(

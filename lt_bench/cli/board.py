@@ -41,7 +41,7 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     )
     written = board.write(options.out, formats, full=options.full)
     board.show(output.console)
-    output.say("wrote " + ", ".join(str(path) for path in written))
+    output.written(options.out, written)
     if output.json:
         own = {column.key: dict(column.code) for column in board.columns if column.code}
         output.data({"rows": _rows(board.csv), "files": [str(path) for path in written], "columns": own})

@@ -64,5 +64,5 @@ def _write(options: ChooseOptions, document: dict[str, Any], objective: Any, out
     for line in sentences(document, objective):
         output.say(line)
     output.say(f"to fit and export it:\n{document['command']}")
-    output.say("wrote " + ", ".join(map(str, written)))
+    output.written(options.out, written)
     output.data(document)

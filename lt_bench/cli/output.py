@@ -7,14 +7,18 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 
 from lt_bench.core.console import page_console
 from lt_bench.core.errors import printable
+
+_NAMED = 8
+"""Files that a line names."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,12 @@ class Output:
         """A line, which is not wrapped, or a table, for people."""
         what = "\n".join(map(printable, what.split("\n"))) if isinstance(what, str) else what
         self.console.print(what, soft_wrap=isinstance(what, str), markup=False, highlight=False)
+
+    def written(self, directory: Path, paths: Sequence[Path]) -> None:
+        """A line that names the files written below a directory; of many, the first and how many more there are."""
+        names = ", ".join(str(path.relative_to(directory)) for path in paths[:_NAMED])
+        more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+        self.say(f"wrote to {directory}: {names}{more}")
 
     def note(self, text: str) -> None:
         """A line for people on standard error."""

@@ -52,7 +52,7 @@ def report_verb(options: ReportOptions, output: Output) -> None:
     output.say(class_table(report, output.console.width))
     if without:
         output.say(without)
-    output.say("wrote " + ", ".join(map(str, written)))
+    output.written(options.out, written)
     output.data(document)
 
 

@@ -34,7 +34,7 @@ def read_npz(path: Path, names: Iterable[str] | None = None, optional: bool = Fa
     """
     _require_regular(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(BytesIO(path.read_bytes()) if path.stat().st_size <= _SMALL else path) as archive:  # a small file is read at once
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             by_name = {info.filename.removesuffix(".npy"): info for info in members}
             if len(by_name) < len(archive.infolist()):
@@ -66,6 +66,8 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    if info.file_size <= _SMALL:
+        return _array(BytesIO(archive.read(info)), info.file_size, info.filename)
     with archive.open(info) as file:
         return _array(file, info.file_size, info.filename)
 

@@ -19,6 +19,8 @@ class UserError(Exception):
 
 def printable(text: str) -> str:
     """Text in one line without control characters, which would steer the terminal: they are written out."""
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() or one == " " else one.encode("unicode_escape").decode() for one in " ".join(text.split("\n")))
 
 

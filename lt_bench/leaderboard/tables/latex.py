@@ -2,6 +2,7 @@ r"""LaTeX tables that fit one column: a bare `tabular` for `\input`, or a float 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from lt_bench.core.errors import printable
@@ -13,27 +14,27 @@ COLUMN, PAGE = 234.0, (487.0, 620.0)
 """Points of a narrow column of a two-column article, and of width and height of its text: those of ICML; CVPR's columns have 237, IEEE's 252."""
 NEEDS = r"% \usepackage{booktabs}"
 _MARK = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-_SPECIAL |= {
-    "±": r"$\pm$",
-    MISSING: "--",
-    "†": r"$^\dagger$",
-    "Δ": r"$\Delta$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-}
+_SPECIAL = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        MISSING: "--",
+        "†": r"$^\dagger$",
+        "Δ": r"$\Delta$",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+    }
+)
 # Widths of Computer Modern at 10 pt, in thousandths of it.
 _WIDTHS = {
     letter: width
@@ -137,7 +138,7 @@ def table_width(lines: list[list[str | Cell]], columns: tuple[Column, ...], scal
 
 def escape(text: str) -> str:
     """Text with LaTeX's special characters made plain."""
-    return "".join(_SPECIAL.get(letter, letter) for letter in printable(text))
+    return printable(text).translate(_SPECIAL)
 
 
 def _size(lines: list[list[str | Cell]], columns: tuple[Column, ...], space: float) -> tuple[_Type, float]:
@@ -147,7 +148,13 @@ def _size(lines: list[list[str | Cell]], columns: tuple[Column, ...], space: flo
 
 
 def _width(text: str, scale: float) -> float:
-    return sum(_WIDTHS.get(letter, 1000) for letter in text) * scale / 100
+    return _thousandths(text) * scale / 100
+
+
+@lru_cache(maxsize=1 << 16)
+def _thousandths(text: str) -> int:
+    """Width of a text in ``_WIDTHS``; every size of type asks for it."""
+    return sum(_WIDTHS.get(letter, 1000) for letter in text)
 
 
 def _factor(cell: str | Cell) -> float:

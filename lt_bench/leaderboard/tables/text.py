@@ -17,7 +17,7 @@ from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.tables.cells import flat_cells, legend, notes, scale, table_cells
 from lt_bench.leaderboard.tables.columns import Column, published_citation
 
-_SPECIAL = {"\\": "\\\\", "|": "\\|", "*": "\\*", "<": "&lt;", ">": "&gt;"}
+_SPECIAL = str.maketrans({"\\": "\\\\", "|": "\\|", "*": "\\*", "<": "&lt;", ">": "&gt;"})
 _MARK = {1: "**{}**", 2: "<u>{}</u>"}
 
 
@@ -73,7 +73,7 @@ def markdown_lines(head: list[str], align: list[str], lines: Iterable[list[str]]
 
 def escape(text: str) -> str:
     """Text as Markdown shows it: it ends no cell and no line, and is no element, emphasis or link; a pair of backticks stays."""
-    plain = "".join(_SPECIAL.get(letter, letter) for letter in printable(text)).replace("](", "]\\(")
+    plain = printable(text).translate(_SPECIAL).replace("](", "]\\(")
     return plain.replace("`", "\\`") if plain.count("`") % 2 else plain
 
 
