@@ -48,7 +48,7 @@ from lt_bench.results.statement import submission_of
 from lt_bench.results.store import read_record
 from lt_bench.strategies.registry import find
 
-_RECORD = "no such file; expected the JSON file of a record, whose path a run prints"
+_RECORD = "no file of a record; give the JSON file whose path a run prints"
 
 
 def run(options: RunOptions) -> None:
