@@ -26,8 +26,8 @@ MISTAKES = {
     "pretrain --dataset folder --data-dir . --backbone resnet20 --recipe.decay 0.1": "recipe los has no steps to multiply the rate at",
     "pretrain --seed.more 1": "unknown option --seed.more",
     "run --strategy los --recipe.lr 1": "unknown option --recipe.lr",
-    "export --record nope.json": "nope.json: no such file",
-    "verify nope.json": "nope.json: no such file",
+    "export --record nope.json": "nope.json: no file of a record",
+    "verify nope.json": "nope.json: no file of a record",
     "predict nope .": "nope: no such exported classifier",
 }
 
