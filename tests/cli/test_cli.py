@@ -122,7 +122,7 @@ BAD = {
     "bench without suite": (("bench",), "bench needs a suite"),
     "no such suite": (("bench", "shiped"), r"no suite 'shiped': .*\(did you mean 'shipped'\?\)"),
     "verify without record": (("verify",), "verify needs the JSON file of a record"),
-    "verify nothing": (("verify", "nowhere.json"), "nowhere.json: no such file"),
+    "verify nothing": (("verify", "nowhere.json"), "nowhere.json: no file of a record"),
     "verify no record": (("verify", "bad.yaml"), "bad.yaml: damaged"),
     "leaderboard of nothing": (("leaderboard", "--results", "nowhere"), "nowhere: no such directory of records"),
     "tune without grid": (("tune", "--strategy", "joint", "--cache", "small"), "strategy joint has nothing to tune: it declares no grid"),
