@@ -14,7 +14,8 @@ from lt_bench.bench.sources.base import FollowsRuns, Source
 from lt_bench.core.launchers import is_first_process
 from lt_bench.engine.heads.fit import per_head
 from lt_bench.engine.heads.pool import HeadFit, Member
-from lt_bench.leaderboard.wandb.view import Destination, start_record
+from lt_bench.leaderboard.wandb.ledger import Destination
+from lt_bench.leaderboard.wandb.view import start_record
 from lt_bench.metrics.groups import group_means, shot_groups
 from lt_bench.strategies.contract import Strategy
 

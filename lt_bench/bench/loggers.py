@@ -14,7 +14,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lt_bench.bench.any_logger import logger_of
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
-from lt_bench.leaderboard.wandb.view import Destination, write_record
+from lt_bench.leaderboard.wandb.ledger import Destination
+from lt_bench.leaderboard.wandb.view import write_record
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 

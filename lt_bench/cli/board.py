@@ -66,9 +66,13 @@ def wandb_verb(options: WandbOptions, output: Output) -> None:
         UserError: no such action, a dashboard without an entity, or anything that W&B refuses.
     """
     if options.action == "push":
+        from lt_bench.deploy.wandb_models import push_exports, read_exports
+        from lt_bench.leaderboard.wandb.ledger import Destination
         from lt_bench.leaderboard.wandb.view import push, sync_command
 
-        pushed = push(options.results, options.project, options.entity, options.online, options.results, options.plots)
+        exports = read_exports(options.exports, options.results)
+        pushed = push(options.results, Destination(options.project, options.entity, options.online, options.results), options.plots)
+        push_exports(exports, pushed)
         place = "online" if options.online else "offline"
         sync = f"; `{sync_command(options.results)}` sends them" if pushed.written and not options.online else ""
         output.say(f"{len(pushed.written)} W&B runs written {place}, {len(pushed.skipped)} there already{sync}")
@@ -77,7 +81,7 @@ def wandb_verb(options: WandbOptions, output: Output) -> None:
 
         if not options.entity:
             raise UserError("wandb dashboard needs --entity, your W&B user or team; a dashboard lives online")
-        for address in dashboard(options.entity, options.project):
+        for address in dashboard(options.results, options.entity, options.project):
             output.say(address)
     else:
         raise UserError(f"wandb {options.action or 'needs an action'}: one of push, dashboard")

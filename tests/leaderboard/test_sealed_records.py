@@ -12,6 +12,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.seals import sealed
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import load_records
+from lt_bench.leaderboard.wandb.ledger import Destination
 from lt_bench.leaderboard.wandb.view import push
 from lt_bench.results.store import Store, read_record
 
@@ -45,7 +46,7 @@ def test_an_edited_record_is_refused(results, tmp_path, edit):
     path.write_text(changed)
     for read in (
         lambda: leaderboard(results, statistics=False).csv,
-        lambda: push(results, directory=tmp_path, plots=False),
+        lambda: push(results, Destination(directory=tmp_path), plots=False),
         lambda: read_record(path),
     ):
         with pytest.raises(UserError, match=re.escape(str(path))) as error:
@@ -85,7 +86,7 @@ def test_an_accuracy_that_its_predictions_do_not_give_is_refused_though_it_is_se
     data = json.loads(path.read_text())
     data["metrics"]["test"]["accuracy"] = 0.999
     path.write_text(json.dumps(sealed(data)))
-    for read in (lambda: leaderboard(results).csv, lambda: push(results, directory=tmp_path, plots=False)):
+    for read in (lambda: leaderboard(results).csv, lambda: push(results, Destination(directory=tmp_path), plots=False)):
         with pytest.raises(UserError, match=r"says test accuracy 0\.999000, and its predictions give 0\.\d+"):
             read()
 

@@ -100,12 +100,13 @@ class WandbOptions:
     """W&B as a view of the records.
 
     Attributes:
-        action: push: rebuild every run, table and plot from the records; dashboard: make a workspace and a report
+        action: push: rebuild every run, table and plot from the records; dashboard: make a workspace and a report for every board
         results: directory of run records
         project: W&B project
         entity: W&B user or team
         online: push: send now; otherwise offline runs are written, for `wandb sync`
         plots: push: with the plots of every board
+        exports: push: directories of exported classifiers, each as an artifact of type model that is made of its record and cache
     """
 
     positional: ClassVar[tuple[str, ...]] = ("action",)
@@ -115,3 +116,4 @@ class WandbOptions:
     entity: str | None = None
     online: bool = False
     plots: bool = True
+    exports: list[Path] = field(default_factory=list)

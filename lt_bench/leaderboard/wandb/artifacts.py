@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lt_bench.results.record import RunRecord
 
@@ -27,13 +27,20 @@ def cache_artifact(record: RunRecord) -> Artifact:
     return artifact
 
 
-def artifact_of(name: str, kind: str, files: Sequence[Path], metadata: Mapping[str, Any]) -> Artifact:
-    """Files that stay as they are, as an artifact; equal files are one version of it, however often they are logged."""
+def record_artifact(record: RunRecord, files: Sequence[Path], config: Mapping[str, Any]) -> Artifact:
+    """The files of a record; `config` is that of its W&B run."""
+    return artifact_of(f"record-{record.id}", "record", files, {name: config[name] for name in ("row", "board")})
+
+
+def artifact_of(
+    name: str, kind: str, files: Sequence[Path], metadata: Mapping[str, Any], policy: Literal["immutable", "mutable"] = "immutable"
+) -> Artifact:
+    """Files as an artifact; equal files are one version of it, however often they are logged. Those that may change before they are sent (mutable) are copied."""
     import wandb
 
     artifact = wandb.Artifact(name, kind, metadata=dict(metadata))
     for path in files:
-        artifact.add_file(str(path), policy="immutable")
+        artifact.add_file(str(path), policy=policy)
     return artifact
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,65 +20,31 @@ from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
-from lt_bench.core.files import write_text
 from lt_bench.core.leftovers import temporary_directory
-from lt_bench.core.seals import read_json_object
 from lt_bench.leaderboard.boards import BoardRows, row_of
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.stats.statistics import cache_directory
 from lt_bench.leaderboard.tables.cells import flat_cells, usable
 from lt_bench.leaderboard.tables.columns import registered
 from lt_bench.leaderboard.tables.text import csv_text
-from lt_bench.leaderboard.wandb.artifacts import artifact_of, cache_artifact, use_artifact
+from lt_bench.leaderboard.wandb.artifacts import artifact_of, cache_artifact, record_artifact, use_artifact
+from lt_bench.leaderboard.wandb.ledger import Destination, Ledger
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 
 if TYPE_CHECKING:
     from wandb import Run
 
-LEDGER = "lt-bench-pushed.json"
 LONGEST_GROUP, LONGEST_TAG = 128, 64
 PER_CLASS = ("class_accuracy", "loma_column", "rsd_column", "loma_row", "rsd_row")
 
 
-@dataclass(frozen=True)
-class Pushed:
-    """Ids of the W&B runs that were written, and of those that were there already."""
-
-    written: tuple[str, ...]
-    skipped: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Destination of a push: a W&B project, and the local directory W&B writes under."""
-
-    project: str
-    entity: str | None
-    online: bool
-    directory: Path
-
-    def key(self, id: str) -> str:  # noqa: A002
-        """The ledger's name for a run at this destination."""
-        return f"{'online' if self.online else 'offline'}:{self.entity or ''}/{self.project}/{id}"
-
-
-def push(
-    results_dir: Path | str,
-    project: str = "lt-bench",
-    entity: str | None = None,
-    online: bool = False,
-    directory: Path | str = Path(),
-    plots: bool = True,
-) -> Pushed:
+def push(results_dir: Path | str, to: Destination, plots: bool = True) -> Ledger:
     """Write every record as a W&B run, and every board as a run with its table and plots.
 
     Args:
         results_dir: the records.
-        project: W&B project.
-        entity: W&B user or team; only needed online.
-        online: send now; otherwise write offline runs, which `wandb sync` sends later.
-        directory: W&B writes its `wandb` folder, and we our ledger, here.
+        to: where to.
         plots: draw the boards' plots too.
 
     Raises:
@@ -87,28 +53,14 @@ def push(
     require_extra("wandb", "wandb", "wandb push")
     if plots:
         require_extra("matplotlib", "plots", "wandb push without `--plots false`")
-    to = Destination(project, entity, online, Path(directory))
-    ledger_path = to.directory / LEDGER
-    ledger = read_json_object(ledger_path, "move it away to push everything again") if ledger_path.is_file() else {}
-    written, skipped = [], []
-
-    def once(id: str, content: str, write: Any) -> None:  # noqa: A002
-        if ledger.get(to.key(id)) == content:
-            skipped.append(id)
-            return
-        write()
-        ledger[to.key(id)] = content
-        write_text(ledger_path, json.dumps(ledger, indent=1, sort_keys=True) + "\n")
-        written.append(id)
-
-    caches: dict[str, RunRecord] = {}
+    ledger, caches = Ledger(to), dict[str, RunRecord]()
     boards, store = leaderboard(results_dir, statistics_dir=cache_directory()).boards, Store(results_dir)
     for path in store.paths():
         data = path.read_bytes()
         record = RunRecord.from_json(json.loads(data), str(path))
         caches.setdefault(record.cache.key, record)
         files = [path, path.with_suffix(".npz")]
-        once(
+        ledger.once(
             record.id,
             hashlib.sha256(data).hexdigest(),
             lambda record=record, files=files: write_record(record, files, store.arrays(record), to),
@@ -116,12 +68,12 @@ def push(
     for board in boards:
         name = "board-" + hashlib.sha256(repr(board.board).encode()).hexdigest()[:16]
         content = hashlib.sha256("".join(sorted(str(row.runs.columns["id"][p]) for row in board.rows for p in row.positions)).encode())
-        once(
+        ledger.once(
             name,
             content.hexdigest() + ("+plots" if plots else ""),
             lambda board=board, name=name: _write_board(board, name, to, plots, [caches[key] for key in caches_of(board)]),
         )
-    return Pushed(tuple(written), tuple(skipped))
+    return ledger
 
 
 def run_config(record: RunRecord) -> dict[str, Any]:
@@ -168,7 +120,7 @@ def start_record(record: RunRecord, to: Destination, *, live: bool = False) -> R
     """
     config = run_config(record)
     tags = [record.strategy.family, record.tuning.kind, record.identity.protocol, record.identity.mode, record.dataset.name[:LONGEST_TAG]]
-    return _start(to, record.id, f"{config['row']}, seed {record.identity.seed}", config["row"], "fit", config, tags, live)
+    return start(to, record.id, f"{config['row']}, seed {record.identity.seed}", config["row"], "fit", config, tags, live)
 
 
 def write_record(
@@ -204,7 +156,7 @@ def write_record(
     run.log({"per_class": per_class, **curves})
     run.summary.update(run_summary(record))
     use_artifact(run, cache_artifact(record))
-    run.log_artifact(artifact_of(f"record-{record.id}", "record", files, {"row": run.config["row"], "board": run.config["board"]}))
+    run.log_artifact(record_artifact(record, files, run_config(record)))
     run.finish()
 
 
@@ -213,7 +165,7 @@ def _write_board(ranking: BoardRows, id: str, to: Destination, plots: bool, cach
     import wandb
 
     config = asdict(ranking.board) | {"board": ranking.board.slug}
-    run = _start(to, id, f"leaderboard/{ranking.title}", "leaderboard", "leaderboard", config, ["leaderboard"])
+    run = start(to, id, f"leaderboard/{ranking.title}", "leaderboard", "leaderboard", config, ["leaderboard"])
     names, data = table(ranking)
     run.log({"leaderboard": wandb.Table(columns=names, data=data)})
     with temporary_directory() as folder:
@@ -252,7 +204,7 @@ def _cut(group: str) -> str:
     return group if len(group) <= LONGEST_GROUP else f"{group[: LONGEST_GROUP - 9]}-{hashlib.sha256(group.encode()).hexdigest()[:8]}"
 
 
-def _start(
+def start(
     to: Destination,
     id: str,  # noqa: A002
     name: str,
@@ -262,6 +214,11 @@ def _start(
     tags: list[str],
     live: bool = False,
 ) -> Run:
+    """Begin a W&B run; it stays beside other runs of the process.
+
+    Raises:
+        UserError: W&B refuses (no account, no network).
+    """
     import wandb
     import wandb.errors
 

@@ -14,10 +14,12 @@ from wandb_files import artifacts, items, messages
 
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import boards, row_of
+from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import load_records
 from lt_bench.leaderboard.plots.draw import PLOTS
 from lt_bench.leaderboard.wandb import dashboard as wandb_dashboard
-from lt_bench.leaderboard.wandb.view import LEDGER, _cut, push, table
+from lt_bench.leaderboard.wandb.ledger import LEDGER, Destination
+from lt_bench.leaderboard.wandb.view import _cut, push, table
 from lt_bench.results.store import Store
 
 
@@ -29,7 +31,7 @@ def data(tmp_path, monkeypatch):
 
 def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
     to = tmp_path / "here"
-    first = push(results, directory=to, project="p", plots=False)
+    first = push(results, Destination("p", directory=to), plots=False)
     ids = sorted(record.id for record in Store(results).records())
     assert sorted(name for name in first.written if not name.startswith("board-")) == ids
     assert len(first.written) == 3
@@ -54,8 +56,8 @@ def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
             )
         history = [items(message.history.item) for message in found if message.WhichOneof("record_type") == "history"]
         assert [(line["_step"], line["fit/loss"]) for line in history if "fit/loss" in line] == [(1, 0.7)]
-    again = push(results, directory=to, project="p", plots=False)
-    assert again.written == ()
+    again = push(results, Destination("p", directory=to), plots=False)
+    assert again.written == []
     assert sorted(again.skipped) == sorted(first.written)
     assert len(list(to.glob("wandb/offline-run-*"))) == 3
     assert set(json.loads((to / LEDGER).read_text())) == {f"offline:/p/{name}" for name in first.written}
@@ -66,7 +68,7 @@ def test_a_board_has_its_table_and_its_plots(results, tmp_path, monkeypatch):
         name: PLOTS[name] for name in ("accuracy_by_size", "difference_by_class", "norms_by_size")
     }  # tests/leaderboard/plots draws every one
     monkeypatch.setattr("lt_bench.leaderboard.plots.draw.PLOTS", some)
-    push(results, directory=tmp_path / "here")
+    push(results, Destination(directory=tmp_path / "here"))
     (board,) = tmp_path.glob("here/wandb/offline-run-*-board*")
     (written,) = board.glob("files/media/table/*.json")
     stored = json.loads(written.read_text())
@@ -87,10 +89,10 @@ def test_a_new_record_is_pushed_and_its_board_again(results, tmp_path, builder, 
     for package in ("matplotlib", "lt_bench.leaderboard.plots.draw"):  # which a push without plots does without
         monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match="`--plots false` needs the package matplotlib"):
-        push(results, directory=tmp_path / "here")
-    push(results, directory=tmp_path / "here", plots=False)
+        push(results, Destination(directory=tmp_path / "here"))
+    push(results, Destination(directory=tmp_path / "here"), plots=False)
     Store(results).write(*builder.make("crt", 0, 0.5))
-    second = push(results, directory=tmp_path / "here", plots=False)
+    second = push(results, Destination(directory=tmp_path / "here"), plots=False)
     assert len(second.written) == 2
     assert sum(name.startswith("board-") for name in second.written) == 1
 
@@ -110,27 +112,36 @@ def test_online_without_an_account_is_one_line(results, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "5")
     with pytest.raises(UserError, match="wandb login") as error:
-        push(results, directory=tmp_path / "here", online=True, plots=False)
+        push(results, Destination(directory=tmp_path / "here", online=True), plots=False)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "here" / LEDGER).exists()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb-workspaces' own
-def test_the_dashboard_is_built_without_a_network():
-    workspace = wandb_dashboard.workspace("me", "p")
+def test_the_dashboard_of_a_board_is_built_without_a_network(results):
+    (board,) = leaderboard(results).boards
+    workspace = wandb_dashboard.workspace("me", "p", board)
+    assert workspace.name == board.title
     assert [section.name for section in workspace.sections] == ["Accuracy", "Logits", "Fit"]
-    view = workspace._to_model().spec.section
-    assert [(key.section, key.name) for key in view.run_sets[0].grouping] == [("config", "board.value"), ("config", "row.value")]
-    assert view.run_sets[0].filters["filters"][0]["value"] == ["official", "inferred", "author-tuned", "tuned", "user"]
-    report = wandb_dashboard.report("me", "p")
+    report = wandb_dashboard.report("me", "p", board)
+    assert report.blocks[0].text.count("\n| ") == 4  # its table: a heading, a line, two rows
+    assert "Holm" in report.blocks[0].text
     grids = [block for block in report.blocks if hasattr(block, "runsets")]
-    metrics = {panel.metrics[0].name for grid in grids for panel in grid.panels if hasattr(panel, "metrics") and panel.metrics}
-    assert {"test/accuracy", "test/few", "test/loma_column_balance"} <= metrics
     for grid in grids:
-        (runs,) = grid.runsets
-        assert (runs.entity, runs.project) == ("me", "p")
-        runs.entity = runs.project = ""  # with them it would ask the server for the project's id
-        assert [(key.section, key.name) for key in runs._to_model().grouping] == [("config", "board.value"), ("config", "row.value")]
+        assert (grid.runsets[0].entity, grid.runsets[0].project) == ("me", "p")
+        grid.runsets[0].entity = grid.runsets[0].project = ""  # with them it would ask the server for the project's id
+    kinds = ["official", "inferred", "author-tuned", "tuned", "user"]
+    shown = [(kinds, ["row.value"])] * 4 + [(["leaderboard"], [])]  # the workspace and four grids of rows, one of the board's figures
+    runs = [workspace._to_model().spec.section.run_sets[0], *(grid.runsets[0]._to_model() for grid in grids)]
+    for one, (tags, groups) in zip(runs, shown, strict=True):
+        asked = {(leaf["key"]["section"], leaf["key"]["name"], leaf["op"]): leaf["value"] for leaf in one.filters["filters"]}
+        assert asked == {("config", "board", "="): board.board.slug, ("run", "tags", "IN"): tags}
+        assert [(key.section, key.name) for key in one.grouping] == [("config", name) for name in groups]
+    bars = [panel for grid in grids for panel in grid.panels if type(panel).__name__ == "BarPlot"]
+    assert [bar.metrics[0].name for bar in bars[:4]] == ["test/accuracy", "test/many", "test/medium", "test/few"]
+    assert {(bar.groupby.name, bar.max_bars_to_show, bar.max_runs_to_show) for bar in bars} == {("row", 2, 2)}
+    assert [panel.media_keys for panel in grids[-1].panels] == [[f"plots/{name}"] for name in wandb_dashboard.FIGURES]
+    assert set(wandb_dashboard.FIGURES) <= set(PLOTS)
 
 
 @pytest.mark.parametrize(("key", "reason"), [("", "No API key configured"), ("short", "40\\+ characters")])
@@ -144,18 +155,18 @@ def test_a_run_that_is_to_be_logged_online_asks_for_the_account_first(cli, tmp_p
     assert not (tmp_path / "results").exists()
 
 
-def test_a_dashboard_without_an_account_is_one_line(tmp_path, monkeypatch):
+def test_a_dashboard_without_an_account_is_one_line(results, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"me/p: .*API key.*; `wandb login`, then again"):
-        wandb_dashboard.dashboard("me", "p")
+        wandb_dashboard.dashboard(results, "me", "p")
 
 
-def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
+def test_without_the_extra_the_message_says_what_to_install(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     with pytest.raises(UserError, match=r"lt-bench\[dashboard\]"):
-        wandb_dashboard.dashboard("me", "p")
+        wandb_dashboard.dashboard(results, "me", "p")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -170,7 +181,7 @@ def test_every_bar_is_a_row_of_the_leaderboard(tmp_path, builder):
         for seed in (0, 1):
             for kind, epsilon in (("official", 0.98), ("tuned", 0.98), ("tuned", 0.9)):
                 store.write(*one.make("los", seed, kind=kind, hyperparameters={"epsilon": epsilon}))
-    push(store.directory, directory=tmp_path / "here", plots=False)
+    push(store.directory, Destination(directory=tmp_path / "here"), plots=False)
     names, bars = [], defaultdict(list)
     for path in (tmp_path / "here").glob("wandb/offline-run-*/*.wandb"):
         run = next(message.run for message in messages(path) if message.WhichOneof("record_type") == "run")
@@ -178,16 +189,17 @@ def test_every_bar_is_a_row_of_the_leaderboard(tmp_path, builder):
             names.append(run.display_name)
             config = items(run.config.update)
             assert run.run_group == config["row"]
-            bars[tuple(config[name] for name in wandb_dashboard.GROUPS)].append(run.run_id)
+            bars[config["board"], config["row"]].append(run.run_id)
     assert len(names) == len(set(names)) == 24
     rows = [row for ranking in boards(load_records(store.directory)) for row in ranking.rows]
     wanted = {(row.board.slug, row.name): sorted(row.runs.columns["id"][row.positions]) for row in rows}
     assert {key: sorted(ids) for key, ids in bars.items()} == wanted
     assert len(wanted) == 12
     assert len({name for _, name in wanted}) == 12  # the bars of a panel are grouped by the row alone
-    panels = [panel for section in wandb_dashboard.workspace("me", "p").sections for panel in section.panels]
-    grouped = {getattr(one, "name", one) for panel in panels if (one := getattr(panel, "groupby", None))}
-    assert grouped == {"row"}
+    for board in leaderboard(store.directory).boards:
+        panels = [panel for section in wandb_dashboard.workspace("me", "p", board).sections for panel in section.panels]
+        groups = [getattr(panel, "groupby", None) for panel in panels]
+        assert {getattr(group, "name", group) for group in groups if group} == {"row"}
 
 
 def test_a_long_group_is_cut_and_stays_its_own():
@@ -200,4 +212,4 @@ def test_a_long_group_is_cut_and_stays_its_own():
 def test_a_damaged_ledger_is_one_line(results, tmp_path):
     (tmp_path / LEDGER).write_text("{")
     with pytest.raises(UserError, match=r"lt-bench-pushed\.json: damaged .*; move it away to push everything again"):
-        push(results, directory=tmp_path, plots=False)
+        push(results, Destination(directory=tmp_path), plots=False)
