@@ -47,6 +47,8 @@ from lt_bench.results.store import EPOCHS, Store
 from lt_bench.strategies.contract import Strategy
 
 BEST_EPOCH = "test_best_epoch"
+Callbacks = Callable[[], Sequence[Callback]]
+"""Makes the callbacks of a fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +68,15 @@ class MeasuredHead:
     module: nn.Module
 
 
-def fit_and_measure(bench: Source, planned: Sequence[Planned], *, analysis: bool = False) -> Iterator[MeasuredHead]:
-    """Fit runs and measure every head, which is recorded nowhere.
+def fit_and_measure(
+    bench: Source, planned: Sequence[Planned], callbacks: Callbacks = tuple, *, analysis: bool = False
+) -> Iterator[MeasuredHead]:
+    """Fit runs, each stack with callbacks of its own, and measure every head, which is recorded nowhere.
 
     Raises:
         UserError: a fit diverged, or whatever a strategy refuses.
     """
-    for runs, fitted in bench.fitted(planned, (lambda: [NormTrajectory()]) if analysis else tuple):
+    for runs, fitted in bench.fitted(planned, (lambda: [*callbacks(), NormTrajectory()]) if analysis else callbacks):
         complete_trajectory(bench, fitted)
         for head, run in enumerate(runs):
             yield measure_head(bench, run, fitted, head)
@@ -189,7 +193,7 @@ def execute(
     *,
     analysis: bool = False,
     repeats: dict[str, float] | None = None,
-    callbacks: Callable[[], Sequence[Callback]] = tuple,
+    callbacks: Callbacks = tuple,
 ) -> list[str]:
     """Fit, measure and record what is not recorded yet; a failing strategy or seed does not end the others.
 
@@ -258,7 +262,7 @@ def fit_and_record(
     *,
     analysis: bool = False,
     repeats: dict[str, float] | None = None,
-    callbacks: Callable[[], Sequence[Callback]] = tuple,
+    callbacks: Callbacks = tuple,
 ) -> list[str]:
     """Fit, measure and record runs that are fitted together; one line for every run that failed. ``repeats`` and ``callbacks`` as in ``execute``."""
     failures, left = [], list(runs)

@@ -18,6 +18,7 @@ import numpy as np
 
 from lt_bench.bench.planning import FIRST_REVISION
 from lt_bench.bench.tuned import SCHEMA_VERSION, check_choice, read_tuning, record_or_tuning, tuning_id
+from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import locked, write_text
 from lt_bench.core.identity import record_id
@@ -83,19 +84,19 @@ def migrate(paths: Sequence[Path]) -> Migrated:
 def _migrate(paths: Sequence[Path]) -> Migrated:
     files = sorted({file for path in paths for file in _files(path)})
     done, by_kind = Migrated(), {kind: [] for kind in ("cache", "tuning", "record")}
-    for path in files:
+    for path in steps(files, "files read"):
         kind = "cache" if path.name == MANIFEST_NAME else record_or_tuning(path)
         if kind is not None:
             by_kind[kind].append(path)
         elif path in paths:
             done.refused.append(f"{path}: neither the manifest of a cache, nor a record, nor a tuning; left as it is")
-    for path in by_kind["cache"]:
+    for path in steps(by_kind["cache"], "caches brought up to date"):
         done.attempt(path, _cache)
     known = KnownCaches([path.parent for path in by_kind["cache"]])
     tunings = MigratedTunings()
-    for path in by_kind["tuning"]:
+    for path in steps(by_kind["tuning"], "tunings brought up to date"):
         done.attempt(path, lambda path: _tuning(path, known, tunings))
-    for path in by_kind["record"]:
+    for path in steps(by_kind["record"], "records brought up to date"):
         done.attempt(path, lambda path: _record(path, known, tunings.ids))
     for path in tunings.replaced:
         path.unlink()

@@ -15,6 +15,7 @@ from typing import Any
 
 from lt_bench.bench.options import SubmitOptions
 from lt_bench.bench.tuned import read_tuning
+from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import put_on_disk, write_atomic, write_text
 from lt_bench.core.leftovers import temporary_beside
@@ -43,7 +44,7 @@ def submit(options: SubmitOptions) -> Statement:
     assert options.out is not None
     given = {read_checked(path).id: path for path in _paths(options.records)}
     earlier = _earlier(options.out, given)
-    records = {path: read_checked(path) for path in (earlier | given).values()}
+    records = {path: read_checked(path) for path in steps((earlier | given).values(), "records checked")}
     statement = statement_of(list(records.values()), options.author.strip(), options.paper, options.code)
     _require_same_program(options.out, statement, earlier)
     files = sources_of(statement)

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from lt_bench.bench.execute import BEST_EPOCH, MeasuredHead, fit_and_measure
+from lt_bench.bench.execute import BEST_EPOCH, Callbacks, MeasuredHead, fit_and_measure
 from lt_bench.bench.options import Accelerator, RunOptions, StrategyChoice, VerifyOptions
 from lt_bench.bench.planning import CLEAN, Setting, Tuning, plan
 from lt_bench.bench.sources.cache import CacheSource
@@ -28,7 +28,7 @@ from lt_bench.strategies.registry import find
 from lt_bench.strategies.revisions import Code, code_of
 
 
-def verify(options: VerifyOptions) -> tuple[RunRecord, dict[str, float]]:
+def verify(options: VerifyOptions, callbacks: Callbacks = tuple) -> tuple[RunRecord, dict[str, float]]:
     """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
 
     The fit is one process and one head, however many the record's were: then sums of float32 come in another order, and figures differ in their last digits. So what is
@@ -48,7 +48,10 @@ def verify(options: VerifyOptions) -> tuple[RunRecord, dict[str, float]]:
     if not options.record.is_file():
         raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
     record = read_record(options.record)
-    repeated = repeat_on_images(record, options) if on_images(record) else refit(record, cache_of(record, options.cache)).record
+    if on_images(record):
+        repeated = repeat_on_images(record, options, callbacks)
+    else:
+        repeated = refit(record, cache_of(record, options.cache), callbacks).record
     if dataclasses.replace(repeated.identity, code=record.identity.code) != record.identity:
         raise UserError(
             f"{options.record}: this version of {record.identity.strategy} has other hyper-parameters, so the run cannot be repeated; use the record's commit"
@@ -116,13 +119,13 @@ def unstable(record: RunRecord) -> str:
     return f"; its loss rose from {losses[0]:.3g} to {max(losses):.3g}, so rounding decides where it ends: run it again with a smaller --strategy.lr"
 
 
-def refit(record: RunRecord, cache: FeatureCache) -> MeasuredHead:
+def refit(record: RunRecord, cache: FeatureCache, callbacks: Callbacks = tuple) -> MeasuredHead:
     """Fit the head of a record again, from its own hyper-parameters and seed."""
     given = dict(record.identity.hyperparameters)
     setting = Setting(matmul=given.pop(MATMUL, CLEAN.matmul))
     (run,) = plan(find(record.identity.strategy), cache.manifest, given, [record.identity.seed], Tuning(record.tuning.kind), setting)
     bench = CacheSource(cache, Hardware(accelerator_of(record), 1), BEST_EPOCH in record.metrics)
-    return next(fit_and_measure(bench, [run]))
+    return next(fit_and_measure(bench, [run], callbacks))
 
 
 def on_images(record: RunRecord) -> bool:
@@ -135,7 +138,7 @@ def accelerator_of(record: RunRecord) -> Accelerator:
     return "cpu" if record.environment.get("device", "cpu") == "cpu" else "auto"
 
 
-def repeat_on_images(record: RunRecord, options: VerifyOptions) -> RunRecord:
+def repeat_on_images(record: RunRecord, options: VerifyOptions, callbacks: Callbacks = tuple) -> RunRecord:
     """Fit a record again on images.
 
     Raises:
@@ -166,7 +169,7 @@ def repeat_on_images(record: RunRecord, options: VerifyOptions) -> RunRecord:
                 "name the right --data-dir, --weights and --phase1"
             )
         (run,) = plan(entry, bench.manifest, own, [identity.seed], Tuning(record.tuning.kind), setting)
-        return next(fit_and_measure(bench, [run])).record
+        return next(fit_and_measure(bench, [run], callbacks)).record
 
 
 def cache_of(record: RunRecord, named: str | None) -> FeatureCache:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lt_bench.bench.execute import Callbacks
 from lt_bench.bench.options import VerifyOptions
 from lt_bench.bench.submission import SOURCE, check_submission
 from lt_bench.bench.verify import DifferentError, changed_files, check_repeats, environment_for, verify
@@ -20,7 +21,9 @@ from lt_bench.strategies.registry import find
 from lt_bench.strategies.revisions import code_of
 
 
-def verify_submission(folder: Path, options: VerifyOptions) -> Iterator[tuple[RunRecord, Verification | UserError]]:
+def verify_submission(
+    folder: Path, options: VerifyOptions, callbacks: Callbacks = tuple
+) -> Iterator[tuple[RunRecord, Verification | UserError]]:
     """Repeat the record named, or all of a submission, and write what repeats to its ``verified.json``; one that comes out otherwise is taken out of it.
 
     Yields:
@@ -35,7 +38,7 @@ def verify_submission(folder: Path, options: VerifyOptions) -> Iterator[tuple[Ru
         record = read_record(path)
         try:
             with source_of(folder):
-                outcome = _repeat(record, dataclasses.replace(options, record=path))
+                outcome = _repeat(record, dataclasses.replace(options, record=path), callbacks)
         except UserError as error:
             outcome = error
         if isinstance(outcome, Verification | DifferentError):  # what could not be tried here says nothing of an earlier verification
@@ -57,11 +60,11 @@ def source_of(folder: Path) -> Iterator[None]:
         sys.path.remove(place)
 
 
-def _repeat(record: RunRecord, options: VerifyOptions) -> Verification:
+def _repeat(record: RunRecord, options: VerifyOptions, callbacks: Callbacks) -> Verification:
     code = code_of(find(record.identity.strategy), record.identity.hyperparameters)
     if differing := changed_files(record, code):
         raise UserError(f"{options.record}: another {', '.join(differing)} was found than the submission's; take it off PYTHONPATH")
-    _, differences = verify(options)
+    _, differences = verify(options, callbacks)
     check_repeats(options, record, differences)
     metric = max(differences, key=lambda name: differences[name])
     seal = record.to_json()["seal"]

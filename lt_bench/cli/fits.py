@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lt_bench.bench.any_logger import require_logger
 from lt_bench.bench.contract.check import check_strategy
-from lt_bench.bench.execute import require_writable
+from lt_bench.bench.execute import Callbacks, require_writable
 from lt_bench.bench.live_curves import LiveCurves
 from lt_bench.bench.loggers import destination, log_records
 from lt_bench.bench.options import BenchOptions, CheckOptions, RunOptions, TuneOptions, VerifyOptions
@@ -31,6 +31,7 @@ from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.bench.verify_submission import verify_submission
 from lt_bench.cli.output import Output
 from lt_bench.cli.progress import Display, FitProgress
+from lt_bench.core.activity import doing
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import counted
@@ -56,16 +57,21 @@ def run_verb(options: RunOptions, output: Output) -> None:
     require_logger(options.logger)
     hardware = Hardware(options.accelerator, options.devices)
     join_process_group(hardware.layout, hardware.device)
-    progress = [] if output.quiet or not is_first_process() else [FitProgress()]
-    store, mode = Store(options.results), wandb_mode(options.wandb, options.logger)
+    progress, store, mode = _progress(output), Store(options.results), wandb_mode(options.wandb, options.logger)
     with LiveCurves(None if mode == "off" else destination(mode, options.wandb_project, store), store.has) as live:
-        outcome = run(options, lambda: [*progress, *live.callbacks()])
+        outcome = run(options, lambda: [*progress(), *live.callbacks()])
         if is_first_process() and outcome.records:
             log_records(outcome.records, store, mode, options.wandb_project, options.logger, live.runs)
             _show_run(options, outcome, output)
             _show_sync(mode, outcome.records, store, output)
     outcome.checked()
     leave_process_group()
+
+
+def _progress(output: Output) -> Callbacks:
+    """What shows the epochs of a fit: one callback for all fits of a command."""
+    callbacks = [] if output.quiet or not is_first_process() else [FitProgress()]
+    return lambda: callbacks
 
 
 def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
@@ -219,7 +225,7 @@ def verify_verb(options: VerifyOptions, output: Output) -> None:
     if folder is not None:
         _verify_submission(folder, options, output)
         return
-    record, differences = verify(options)
+    record, differences = verify(options, _progress(output))
     worst = max(differences, key=lambda name: differences[name])
     largest = f"largest difference {differences[worst]:.2g} ({worst})" if differences[worst] else "all are the same to the last digit"
     output.say(f"{len(differences)} metrics compared; {largest}, tolerance {options.tolerance:g}")
@@ -231,7 +237,7 @@ def _verify_submission(folder: Path, options: VerifyOptions, output: Output) -> 
     """A line for each record, and what repeats in ``verified.json``."""
     failed: list[UserError] = []
     rows = []
-    for record, outcome in verify_submission(folder, options):
+    for record, outcome in verify_submission(folder, options, _progress(output)):
         if isinstance(outcome, UserError):
             failed.append(outcome)
             continue
@@ -246,7 +252,8 @@ def _verify_submission(folder: Path, options: VerifyOptions, output: Output) -> 
 
 def check_verb(options: CheckOptions, output: Output) -> None:
     """The contract suite, printed check by check."""
-    findings = check_strategy(find(options.strategy))
+    with doing(f"checking {options.strategy}"):
+        findings = check_strategy(find(options.strategy))
     for finding in findings:
         output.say(f"  {'ok    ' if finding.problem is None else 'FAILED'}  {finding.asks}")
         if finding.problem is not None:

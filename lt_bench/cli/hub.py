@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lt_bench.bench.options import PullOptions, PushOptions
 from lt_bench.cli.output import Output
 from lt_bench.cli.validate import CACHE, RECORD, TUNING, faults_at, items_at
+from lt_bench.core.activity import doing, steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.files import write_atomic
@@ -53,8 +54,9 @@ def push_verb(options: PushOptions, output: Output) -> None:
         there = {one.path: one for one in api.list_repo_tree(repo, recursive=True, repo_type="dataset", revision=revision)}
         new = _not_there(files, there, options.to)
         operations = [CommitOperationAdd(name, str(path)) for name, path in sorted(new.items())]
-        if operations:
-            api.create_commit(repo, operations, commit_message="lt-bench push", repo_type="dataset", revision=revision)
+        with doing(f"sending {len(new)} files to {options.to}"):
+            if operations:
+                api.create_commit(repo, operations, commit_message="lt-bench push", repo_type="dataset", revision=revision)
     output.say(f"{len(files)} files in {options.to}, {len(new)} of them new; `lt-bench pull {options.to}` brings them elsewhere")
 
 
@@ -69,7 +71,7 @@ def pull_verb(options: PullOptions, output: Output) -> None:
     caches.mkdir(parents=True, exist_ok=True)
     folder = temporary_beside(caches / "pull")
     try:
-        with _hub(options.source) as api:
+        with _hub(options.source) as api, doing(f"fetching {options.source}"):
             api.snapshot_download(repo, repo_type="dataset", revision=revision, local_dir=folder, allow_patterns=list(FILES))
         items = _checked([folder], "pull", options.source)
         places = {CACHE: lambda path: _put_cache(path, caches), RECORD: lambda path: _put_record(path, options.results)}
@@ -117,7 +119,11 @@ def _checked(paths: list[Path], verb: str, address: str = "") -> list[tuple[Path
         raise UserError(
             f"{verb} {address or ' '.join(map(str, paths))}: no cache, record or tuning; name caches, results directories or records"
         )
-    faults = [fault.replace(f"{paths[0]}/", f"{address}/") if address else fault for path, kind in items for fault in faults_at(path, kind)]
+    faults = [
+        fault.replace(f"{paths[0]}/", f"{address}/") if address else fault
+        for path, kind in steps(items, "checked")
+        for fault in faults_at(path, kind)
+    ]
     if faults:
         more = f" (and {len(faults) - 1} more)" if faults[1:] else ""
         raise UserError(f"{verb}: {faults[0]}{more}; nothing was {'put in place' if verb == 'pull' else 'sent'}")

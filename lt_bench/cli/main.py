@@ -7,10 +7,13 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from lt_bench.cli.request import Request, read_request
 from lt_bench.cli.verbs import RESUMES, VERBS
+from lt_bench.core.activity import shown
 from lt_bench.core.errors import UserError, printable
+from lt_bench.core.launchers import is_first_process
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -90,7 +93,8 @@ def _dispatch(words: list[str]) -> int:
             from lt_bench.cli import preflight
 
             getattr(preflight, verb.preflight)(request.options)
-        verb.function()(request.options, output)
+        with nullcontext() if request.quiet or not is_first_process() else shown(sys.stderr):
+            verb.function()(request.options, output)
     if request.verbose:
         print(f"lt-bench: {name} took {time.perf_counter() - start:.1f} s", file=sys.stderr)  # noqa: T201
     return 0

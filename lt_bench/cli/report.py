@@ -7,6 +7,7 @@ import json
 from lt_bench.bench.options import ReportOptions
 from lt_bench.bench.thumbnails import worst_thumbnails
 from lt_bench.cli.output import Output, plain
+from lt_bench.core.activity import doing
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.files import require_ours, write_text
@@ -39,8 +40,9 @@ def report_verb(options: ReportOptions, output: Output) -> None:
     from lt_bench.leaderboard.report.picture import draw_confusions
 
     report = class_report(*chosen_row(options))
-    thumbnails, without = worst_thumbnails(report, options.data_dir)
-    picture = draw_confusions(report, options.out / "confusions")
+    with doing("drawing confusions and images"):
+        thumbnails, without = worst_thumbnails(report, options.data_dir)
+        picture = draw_confusions(report, options.out / "confusions")
     document = report.document()
     texts = {
         "report.html": report_page(report, picture, thumbnails, without),

@@ -14,6 +14,7 @@ from lt_bench.bench.options import ValidateOptions
 from lt_bench.bench.submission import submission_faults
 from lt_bench.bench.tuned import read_tuning, record_or_tuning
 from lt_bench.cli.output import Output
+from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.seals import archive_holds, read_json_object
 from lt_bench.deploy.files import DESCRIPTION, faults_of
@@ -61,7 +62,8 @@ def validate_verb(options: ValidateOptions, output: Output) -> None:
         )
     items: list[Item] = []
     for path in options.paths:
-        of_path = [Item(one, kind, faults_at(one, kind)) for one, kind in items_at(path)] or [
+        found = list(steps(items_at(path), f"things to check in {path}"))
+        of_path = [Item(one, kind, faults_at(one, kind)) for one, kind in steps(found, f"checked in {path}")] or [
             Item(path, "unknown", [f"{path}: nothing that lt-bench writes and can check"])
         ]
         for fault in (fault for item in of_path for fault in item.faults):

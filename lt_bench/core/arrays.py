@@ -34,7 +34,9 @@ def read_npz(path: Path, names: Iterable[str] | None = None, optional: bool = Fa
     """
     _require_regular(path)
     try:
-        with zipfile.ZipFile(BytesIO(path.read_bytes()) if path.stat().st_size <= _SMALL else path) as archive:  # a small file is read at once
+        with zipfile.ZipFile(
+            BytesIO(path.read_bytes()) if path.stat().st_size <= _SMALL else path
+        ) as archive:  # a small file is read at once
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             by_name = {info.filename.removesuffix(".npy"): info for info in members}
             if len(by_name) < len(archive.infolist()):

@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
+from lt_bench.core.activity import doing, steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import counted
 from lt_bench.core.resources import usable_cores
@@ -142,7 +143,8 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
 
 def _show_repeated(say: Say, data: ImageData | FileData) -> dict[str, int]:
     """Show how many images have the bytes of another one; returns the counts."""
-    hashes = image_contents(data.splits)
+    with doing("looking for images that are there twice"):
+        hashes = image_contents(data.splits)
     counts = repeated(hashes)
     for line in repeated_lines(counts, {split: len(of_split) for split, of_split in hashes.items()}, "images"):
         say(line)
@@ -154,7 +156,8 @@ def _show_near(say: Say, data: ImageData | FileData) -> dict[str, Any]:
     from lt_bench.data.near import near_images  # and with it torch, which what is refused before does without
 
     workers = min(16, usable_cores()) if sum(map(len, data.splits.values())) > FEW else 0
-    near = near_images(data, workers)
+    with doing("looking for near-identical images"):
+        near = near_images(data, workers)
     for line in near.lines() or ["near-identical images: no test or validation image has one in train"]:
         say(line)
     return near.record()
@@ -190,7 +193,7 @@ def _decode(say: Say, data: FileData, count: int) -> list[str]:
     for split, images in data.splits.items():
         chosen = np.arange(len(images)) if count < 0 else np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int))
         sizes = []
-        for i in chosen:
+        for i in steps(chosen, f"images of {split} decoded"):
             try:
                 sizes.append(images.image(int(i)).size)
             except UserError as error:

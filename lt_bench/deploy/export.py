@@ -17,6 +17,7 @@ from lt_bench.backbones.transform import Prepared, Transform, read_transform
 from lt_bench.bench.options import ExportOptions
 from lt_bench.bench.requirements import brings_weights
 from lt_bench.bench.verify import cache_of, changed_code, refit, unstable
+from lt_bench.core.activity import doing
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.inference_heads import Standardised, head_parts
@@ -86,7 +87,8 @@ def export(options: ExportOptions) -> Exported:
     out = options.out or Path(f"{record.strategy.name}-{record.dataset.name}-{record.id}")
     require_place(out, (PROGRAM, ONNX) if options.onnx else (PROGRAM,))
     loaded, transform = (None, None) if options.head_only else _backbone(record, cache.manifest, options.weights)
-    fitted = refit(record, cache)
+    with doing(f"fitting {record.strategy.name} again"):
+        fitted = refit(record, cache)
     difference = abs(compare(record, fitted.record)["test/accuracy"])
     if not difference <= TOLERANCE:
         raise UserError(
@@ -97,7 +99,8 @@ def export(options: ExportOptions) -> Exported:
     calibration = calibration_of(head, cache)
     if (standardisation := cache.standardisation()) is not None:
         head = Standardised(head, *standardisation).eval()  # an export takes features as they come from the backbone
-    _write(out, dataclasses.replace(record, metrics=fitted.record.metrics), cache, head, calibration, loaded, transform, options)
+    with doing(f"writing {out}"):
+        _write(out, dataclasses.replace(record, metrics=fitted.record.metrics), cache, head, calibration, loaded, transform, options)
     name, images = record.backbone.name if loaded else None, 0 if calibration is None else len(calibration.labels)
     return Exported(out, record.dataset.num_classes, name, difference, head_parts(head) is None, images)
 

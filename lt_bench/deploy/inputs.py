@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from lt_bench.bench.options import UseOptions
+from lt_bench.core.activity import steps
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import counted
@@ -69,7 +70,7 @@ def of_images(model: Classifier, options: UseOptions, named: Sequence[tuple[Name
         UserError: one cannot be read, unless ``skip_broken``, which names it on standard error.
     """
     assert model.transform is not None
-    for start in range(0, len(named), options.batch_size):
+    for start in steps(range(0, len(named), options.batch_size), "batches of images"):
         images = ((name, _image(path, options.skip_broken)) for name, path in named[start : start + options.batch_size])
         some = [(name, image) for name, image in images if image is not None]
         if some:
@@ -79,7 +80,7 @@ def of_images(model: Classifier, options: UseOptions, named: Sequence[tuple[Name
 
 def of_features(model: Classifier, options: UseOptions, names: Sequence[Name], features: Tensor) -> Iterator[Batch[Name]]:
     """Logits of features (N, D)."""
-    for start in range(0, len(features), options.batch_size):
+    for start in steps(range(0, len(features), options.batch_size), "batches of features"):
         with torch.inference_mode():
             yield list(names[start : start + options.batch_size]), model(features[start : start + options.batch_size]).float().cpu()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.seals import SEAL
 from lt_bench.deploy.files import DESCRIPTION, file_of, read_description
@@ -53,7 +54,7 @@ def push_exports(exports: Iterable[Export], ledger: Ledger) -> None:
     Raises:
         UserError: W&B refuses (no account, no network).
     """
-    for export in exports:
+    for export in steps(exports, "exports pushed"):
         seal = str(export.description[SEAL])
         ledger.once(f"export-{seal[:16]}", seal, lambda export=export, seal=seal: _write(export, f"export-{seal[:16]}", ledger))
 

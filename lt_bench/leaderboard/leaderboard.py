@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.files import require_ours, write_text
@@ -79,7 +80,7 @@ class Leaderboard:
     def boards(self) -> list[BoardRows]:
         """The boards with their rows, the best mean of the objective on test first."""
         rankings = boards(self.runs, self.objective)
-        return [ranked(ranking, self.statistics_dir) for ranking in rankings] if self.statistics else rankings
+        return [ranked(ranking, self.statistics_dir) for ranking in steps(rankings, "boards compared")] if self.statistics else rankings
 
     @cached_property
     def shown(self) -> list[BoardRows]:

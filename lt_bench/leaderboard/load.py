@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.core.activity import steps
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
@@ -175,7 +176,7 @@ def load_records(directory: Path | str) -> Runs:
     digests: dict[str, Mapping[str, str]] = {}
     seals: dict[str, str] = {}
     paths = record_paths(Path(directory))
-    for path in paths:
+    for path in steps(paths, "records read"):
         data = _parse(path, memo)
         try:
             flat.append(_flatten(data, memo) | {"path": str(path)})

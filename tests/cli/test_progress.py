@@ -12,10 +12,12 @@ from rich.console import Console
 from lt_bench.bench.suite import shares
 from lt_bench.cli import progress
 from lt_bench.cli.progress import FitProgress
+from lt_bench.core import activity
 from lt_bench.engine.heads.pool import Member
+from lt_bench.results.store import Store
 
 
-def test_a_run_says_now_and_then_how_far_its_fits_are(cli, small_cache, monkeypatch):
+def test_a_run_and_its_repetition_say_now_and_then_how_far_their_fits_are(cli, small_cache, tmp_path, monkeypatch):
     seconds = count(step=6)
     monkeypatch.setattr(progress, "monotonic", lambda: next(seconds))  # 6 s an epoch: a line every other one
     fits = ("--seeds", "0,1", "--cache", "small", "--accelerator", "cpu")
@@ -25,6 +27,31 @@ def test_a_run_says_now_and_then_how_far_its_fits_are(cli, small_cache, monkeypa
     pool = cli("run", "--strategy", "focal,la_loss", *fits)
     assert pool.err.startswith("focal and 1 more, 4 heads: epoch ")
     assert cli("run", "--strategy", "los", "--strategy.epochs", "4", *fits, "-q").err == ""
+    (record, _) = sorted(str(path) for path in tmp_path.glob("results/*/crt-*.json"))
+    again = cli("verify", record)
+    assert [line.partition(", loss")[0] for line in again.err.splitlines()] == [f"crt: epoch {n} of 4" for n in (2, 4)]
+    assert cli("verify", record, "-q").err == ""
+
+
+def test_verbs_over_many_files_say_how_far_they_are_unless_they_are_quiet(cli, builder, tmp_path, monkeypatch):
+    """What would be said is collected: the files are too few for ten seconds."""
+    Store(tmp_path / "results").write(*builder.make("los", 0, 1.0))
+    said, begin = [], activity._Shown.begin
+    monkeypatch.setattr(activity._Shown, "begin", lambda self, work: said.append((work.what, work.total)) or begin(self, work))
+    for verb, works in {
+        "leaderboard": [("records read", 1), ("boards compared", 1)],
+        "validate": [("things to check in results", None), ("checked in results", 1)],
+        "migrate": [
+            ("files read", 1),
+            *((f"{kind}s brought up to date", number) for kind, number in (("cache", 0), ("tuning", 0), ("record", 1))),
+        ],
+    }.items():
+        line = [verb, *(["--results"] if verb == "leaderboard" else []), "results"]
+        assert cli(*line).code == 0
+        assert said == works
+        said.clear()
+        assert cli(*line, "-q").code == 0
+        assert not said
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from lt_bench.core.activity import steps
 from lt_bench.core.documents import parse_json
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.boards import BoardRows, seed_text
@@ -144,7 +145,7 @@ def _code() -> str:
 def _draw(ranking: BoardRows, folder: Path) -> list[Drawn]:
     drawn = []
     with look():
-        for name, (draw, _, says) in PLOTS.items():
+        for name, (draw, _, says) in steps(PLOTS.items(), "figures drawn"):
             drawing = draw(ranking)
             if drawing is not None:
                 footnote(drawing, f"{_about(ranking)} {says}")

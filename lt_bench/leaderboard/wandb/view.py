@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.leftovers import temporary_directory
@@ -55,7 +56,7 @@ def push(results_dir: Path | str, to: Destination, plots: bool = True) -> Ledger
         require_extra("matplotlib", "plots", "wandb push without `--plots false`")
     ledger, caches = Ledger(to), dict[str, RunRecord]()
     boards, store = leaderboard(results_dir, statistics_dir=cache_directory()).boards, Store(results_dir)
-    for path in store.paths():
+    for path in steps(store.paths(), "records pushed"):
         data = path.read_bytes()
         record = RunRecord.from_json(json.loads(data), str(path))
         caches.setdefault(record.cache.key, record)
@@ -65,7 +66,7 @@ def push(results_dir: Path | str, to: Destination, plots: bool = True) -> Ledger
             hashlib.sha256(data).hexdigest(),
             lambda record=record, files=files: write_record(record, files, store.arrays(record), to),
         )
-    for board in boards:
+    for board in steps(boards, "boards pushed"):
         name = "board-" + hashlib.sha256(repr(board.board).encode()).hexdigest()[:16]
         content = hashlib.sha256("".join(sorted(str(row.runs.columns["id"][p]) for row in board.rows for p in row.positions)).encode())
         ledger.once(

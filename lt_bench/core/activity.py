@@ -1,0 +1,119 @@
+"""How far a command is, for who waits: one line that changes on a terminal, elsewhere a line every ten seconds. From Python, where no command shows it, nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event, RLock, Thread
+from time import monotonic
+from typing import TextIO, TypeVar
+
+T = TypeVar("T")
+EVERY, OFTEN = 10.0, 0.5
+"""Seconds between lines, and between those on a terminal."""
+WIDTH = 79
+
+
+@dataclass(eq=False)
+class _Work:
+    what: str
+    total: int | None = None
+    done: int = 0
+    began: float = field(default_factory=monotonic)
+
+    @property
+    def line(self) -> str:
+        spent = monotonic() - self.began
+        if self.total is None:
+            count, left = f"{self.done:,} " if self.done else "", f", {timedelta(seconds=round(spent))}"
+        else:
+            count, left = f"{self.done:,} of {self.total:,} ", ""
+            if self.done:
+                left = f", {timedelta(seconds=round(spent / self.done * (self.total - self.done)))} left"
+        return (count + self.what)[: WIDTH - len(left)] + left
+
+
+class _Shown:
+    """The line of what is done now, written by a thread that the first long work starts."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.terminal = stream, stream.isatty()
+        self.works: list[_Work] = []
+        self._ended, self._lock, self._thread, self._on_screen = Event(), RLock(), None, False
+
+    def begin(self, work: _Work) -> None:
+        self.works.append(work)
+        if self._thread is None:
+            self._thread = Thread(target=self._say_lines, daemon=True)
+            self._thread.start()
+
+    def end(self, work: _Work) -> None:
+        with self._lock:
+            self.works.remove(work)
+            self._erase()
+
+    def close(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _say_lines(self) -> None:
+        while not self._ended.wait(OFTEN if self.terminal else EVERY):
+            with self._lock:
+                if self.works:
+                    self._erase()
+                    self.stream.write(self.works[-1].line + ("" if self.terminal else "\n"))
+                    self.stream.flush()
+                    self._on_screen = self.terminal
+
+    def _erase(self) -> None:
+        if self._on_screen:
+            self.stream.write("\r\x1b[2K")
+            self.stream.flush()
+            self._on_screen = False
+
+
+_shown: _Shown | None = None
+
+
+@contextmanager
+def shown(stream: TextIO) -> Iterator[None]:
+    """Within the block, `steps` and `doing` are shown on a stream."""
+    global _shown
+    before, _shown = _shown, _Shown(stream)
+    try:
+        yield
+    finally:
+        _shown.close()
+        _shown = before
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Show what is done within the block, and since when."""
+    with _at(_Work(what)):
+        yield
+
+
+def steps(items: Iterable[T], what: str) -> Iterator[T]:
+    """The items; shows how many are done, and the time left where there is a number of them: "1,200 of 5,000 records read, 0:00:12 left"."""
+    work = _Work(what, len(items) if isinstance(items, Sized) else None)
+    with _at(work):
+        for item in items:
+            yield item
+            work.done += 1
+
+
+@contextmanager
+def _at(work: _Work) -> Iterator[None]:
+    screen = _shown
+    if screen is None:
+        yield
+        return
+    screen.begin(work)
+    try:
+        yield
+    finally:
+        screen.end(work)
