@@ -26,6 +26,7 @@ from lt_bench.bench.choosing import choose as choosing
 from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writable
 from lt_bench.bench.hyperparameters import typed
 from lt_bench.bench.linear_head import STOPPED, fit_linear_head
+from lt_bench.bench.options.choices import DRAWS
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.tuned import objective_in, tuned_choice, tuning_of, warnings_of_choice
 from lt_bench.bench.tuning import tune as tuning
@@ -331,7 +332,7 @@ def tune(
     objective: str = "macro",
     val_size: int | None = None,
     val_profile: Profile = "balanced",
-    draws: int = 1,
+    draws: int = DRAWS,
     **fixed: Any,
 ) -> Tuning:
     """Choose a strategy's hyper-parameters on the validation rows of a cache; the test rows are never read.

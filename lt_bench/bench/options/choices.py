@@ -3,6 +3,8 @@
 import os
 from typing import Literal
 
+DRAWS = 100
+"""How often ``tune`` draws validation images, for the standard error of its choice: milliseconds, as no point is fitted again."""
 Wandb = Literal["off", "offline", "online"]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from lt_bench.bench.options.choices import Accelerator, Precision, Wandb
+from lt_bench.bench.options.choices import DRAWS, Accelerator, Precision, Wandb
 from lt_bench.bench.options.images import CacheOptions
 from lt_bench.engine.arithmetic import Matmul
 
@@ -103,7 +103,7 @@ class TuneOptions(FitOptions):
     objective: str = "macro"
     val_size: int | None = None
     val_profile: Literal["balanced", "long-tailed"] = "balanced"
-    draws: int = 1
+    draws: int = DRAWS
     workers: int | None = None
 
 

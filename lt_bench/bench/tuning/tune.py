@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lt_bench.bench.options.choices import DRAWS
 from lt_bench.bench.planning import Planned, plan, strategy_options
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
@@ -207,9 +208,9 @@ def validation_entry(bench: CacheSource, validation: Validation) -> dict[str, An
 
 
 def _words_of(said: Mapping[str, Any]) -> list[str]:
-    """The words of the command line for a validation other than all images once."""
+    """The words of the command line for a validation other than that of its defaults."""
     size = [] if said["size"] is None else ["--val-size", str(said["size"]), "--val-profile", said["profile"]]
-    return [*size, *([] if said["draws"] == 1 else ["--draws", str(said["draws"])])]
+    return [*size, *([] if said["draws"] == DRAWS else ["--draws", str(said["draws"])])]
 
 
 def edges(points: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
