@@ -113,3 +113,8 @@ def validation_text(document: Mapping[str, Any], *, percent: bool) -> str:
         unit = " points" if percent else ""
         text += f"; standard error of the choice {100 * error if percent else error:.2f}{unit} ({said['draws']} draws)"
     return text
+
+
+def images_in(text: str | None) -> str:
+    """The images alone of ``validation_text``, which two tunings may share."""
+    return (text or "").partition("; ")[0]

@@ -80,6 +80,8 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
     if options.best_test_epoch and without_epochs(entries):
         print(f"lt-bench: there are no epochs in {names_of(without_epochs(entries))}, and so no best test epoch", file=sys.stderr)  # noqa: T201
     output.say(run_table([(record, store.arrays(record)) for record in records], output.console.width))
+    for line in dict.fromkeys(_choice_line(record) for record in records if record.tuning.kind == "tuned"):
+        output.say(line)
     for remark in [*outcome.remarks, *warnings_of(records)]:
         output.note(f"lt-bench: {remark}")
     if outcome.repeats:
@@ -95,6 +97,14 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
         )
     output.say(f"records: {', '.join(str(store.path(record)) for record in records)}")
     output.data([record.to_json() for record in records] if output.json else [])
+
+
+def _choice_line(record: RunRecord) -> str:
+    """Which tuning a record has its hyper-parameters from."""
+    name, tuning = record.identity.strategy, record.tuning
+    grid = find(name).grid
+    values = ", ".join(f"{one}={value}" for one, value in record.identity.hyperparameters.items() if one in grid or not grid)
+    return f"{name}: tuning {tuning.tuning_id}, {tuning.grid_size} points on {tuning.validation}: {values}"
 
 
 def _show_sync(mode: Wandb, records: Sequence[RunRecord], store: Store, output: Output) -> None:

@@ -8,6 +8,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.seals import sealed
 from lt_bench.features.manifest import read_manifest
 from lt_bench.strategies.registry import find
+from lt_bench.strategies.revisions import code_of
 
 SCORES = {0.1: [0.40, 0.42], 0.5: [0.45, 0.47], 0.9: [0.45, 0.47], 0.98: [0.30, 0.28]}
 
@@ -121,3 +122,23 @@ def test_an_earlier_tuning_names_the_way_out(tmp_path):
     path.write_text('{"schema": 1}')
     with pytest.raises(UserError, match=r"`lt-bench migrate .*` brings it up to date"):
         read_tuning(path)
+
+
+def test_members_tuned_on_the_same_images_make_an_ensemble_whatever_their_standard_errors(manifest, tmp_path):
+    for name, key, choices in (("los", "epsilon", [1, 0]), ("tau_norm", "tau", [1, 3])):
+        document = document_of(manifest)
+        grid = [
+            point | {"hyperparameters": {key: value}, "whole": point["mean"]} for point, value in zip(document["grid"], SCORES, strict=True)
+        ]
+        error = statistics.stdev(grid[position]["whole"] for position in choices)
+        said = {"size": None, "profile": "balanced", "draws": 2, "images": 30}
+        drawn = {"validation": said, "choices": choices, "standard_error": error}
+        document = document_of(manifest, strategy=name, code=code_of(find(name), {}).text, grid=grid, choice={key: 0.5}, **drawn)
+        path = tmp_path / "tuning" / tuning_name(find(name), manifest)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(sealed(document)))
+    assert "standard error" in tuned_choice(find("los"), manifest, tmp_path)[1].validation
+    choice, tuning = tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)
+    assert tuning.validation == "30 validation images"
+    assert tuning.grid_size == 2 * len(SCORES)
+    assert sorted(choice.values()) == [0.5, 0.5]

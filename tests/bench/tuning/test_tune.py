@@ -76,7 +76,14 @@ def test_the_whole_grid_is_recorded_and_the_best_is_chosen(cli, small_cache, tmp
 def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache, tmp_path):
     assert cli("tune", "--strategy", "la_loss", "--cache", "small", "--accelerator", "cpu", "--seeds", "2,0").code == 0
     found = document(tmp_path / "results")
-    assert cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0").code == 0
+    done = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0")
+    assert done.code == 0
+    line = (
+        f"la_loss: tuning {found['id']}, {len(found['grid'])} points on 25 validation images, none of class 5; standard error of the choice"
+    )
+    assert line in done.out
+    assert 0 < found["standard_error"] < 0.2
+    assert len(found["choices"]) == found["validation"]["draws"] == 100
     records = {record.identity.seed: record for record in Store(tmp_path / "results").records()}
     chosen = next(row for row in found["grid"] if row["hyperparameters"] == found["choice"])
     for seed, score in zip((2, 0), chosen["macro_accuracy"], strict=True):
