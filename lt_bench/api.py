@@ -50,7 +50,8 @@ from lt_bench.results.health import warnings_of
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.contract import Strategy
-from lt_bench.strategies.registry import Entry, describe, find
+from lt_bench.strategies.entry import Entry
+from lt_bench.strategies.registry import describe, find
 from lt_bench.strategies.revisions import code_of
 
 if TYPE_CHECKING:

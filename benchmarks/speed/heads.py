@@ -22,8 +22,9 @@ from lt_bench.engine.heads.fit import Hardware, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.strategies.contract import Recipe, Strategy
+from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.hyper import hyper
-from lt_bench.strategies.registry import Entry, describe, find
+from lt_bench.strategies.registry import describe, find
 from lt_bench.strategies.slots.targets import Smooth
 
 STACK = 16

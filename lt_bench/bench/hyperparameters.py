@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from lt_bench.core.errors import UserError
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 
 def typed(entry: Entry, given: dict[str, Any], where: str) -> dict[str, Any]:

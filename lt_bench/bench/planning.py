@@ -14,8 +14,8 @@ from lt_bench.core.identity import record_id
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import MATMUL, Mode, Protocol, TuningKind
+from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.recipe import NEUTRAL
-from lt_bench.strategies.registry import Entry
 from lt_bench.strategies.revisions import Code, code_of
 
 FIRST_REVISION = "revision 1"

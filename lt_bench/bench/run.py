@@ -21,7 +21,8 @@ from lt_bench.features.locate import known_as
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-from lt_bench.strategies.registry import Entry, find
+from lt_bench.strategies.entry import Entry
+from lt_bench.strategies.registry import find
 
 END_TO_END_ONLY = ("recipe", "epochs", "phase1", "keep_epochs")
 IMAGES_ONLY = ("precision", "compiled")

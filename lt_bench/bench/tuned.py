@@ -26,7 +26,7 @@ from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.results.health import DIVERGENCE
 from lt_bench.strategies import ensembles
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.revisions import code_of
 
 SCHEMA_VERSION = 2

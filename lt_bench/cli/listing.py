@@ -20,8 +20,10 @@ from lt_bench.core.names import suggestion
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.features.manifest import read_manifest
+from lt_bench.strategies.entry import Entry
+from lt_bench.strategies.hyper import type_name
 from lt_bench.strategies.official import listed
-from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
+from lt_bench.strategies.registry import find, strategy_names
 
 _WIDE = 110
 Row = dict[str, Any]

@@ -21,7 +21,7 @@ from lt_bench.core.version import __version__
 from lt_bench.strategies.recipe import Recipe
 
 if TYPE_CHECKING:
-    from lt_bench.strategies.registry import Entry
+    from lt_bench.strategies.entry import Entry
 
 HYPERPARAMETERS = "hyper-parameters"
 ABOUT = "Classifier re-training for long-tailed recognition, compared on the same frozen features."

@@ -16,7 +16,7 @@ from lt_bench.cli.verbs import VERBS
 from lt_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from lt_bench.strategies.registry import Entry
+    from lt_bench.strategies.entry import Entry
 
 COMMON = ("config", "json", "quiet", "verbose", "traceback")
 

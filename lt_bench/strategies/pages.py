@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from lt_bench.strategies.entry import Entry
+from lt_bench.strategies.hyper import type_name
 from lt_bench.strategies.official import listed
-from lt_bench.strategies.registry import Entry, find, strategy_names, type_name
+from lt_bench.strategies.registry import find, strategy_names
 
 INDEX = "README.md"
 EXAMPLE = "ensemble(crt+los)"

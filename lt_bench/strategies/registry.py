@@ -1,15 +1,12 @@
-"""Strategies are known by their files: facts are read from the source with ``ast``, so that listing them imports nothing. Free of torch."""
+"""Strategies are known by their files, by the slots of ``compose``, as ensembles of others, or by a dotted path. Free of torch."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib
 import inspect
 import itertools
-import typing
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +14,9 @@ from typing import Any
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import object_at, suggestion
 from lt_bench.strategies import composition, ensembles
-from lt_bench.strategies.hyper import Hyperparameter, type_name
-from lt_bench.strategies.official import Official
-from lt_bench.strategies.recipe import EITHER, RECIPE_FIELDS, Recipe, RecipeOptions, either, stated
-from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, COMPOSE, TITLES
-from lt_bench.strategies.source import class_facts, declarations, methods_of, slot_texts
+from lt_bench.strategies.entries_from_source import classes_of, entries_of
+from lt_bench.strategies.entry import INHERITED, PACKAGE, Entry, compose_entry, inherited
+from lt_bench.strategies.slots.vocabulary import COMPOSE
 
 _NOT_STRATEGIES = {
     "class_checks",
@@ -29,6 +24,8 @@ _NOT_STRATEGIES = {
     "contract",
     "ensemble",
     "ensembles",
+    "entries_from_source",
+    "entry",
     "facts",
     "hyper",
     "noise",
@@ -40,197 +37,6 @@ _NOT_STRATEGIES = {
     "source",
     "__init__",
 }
-_INHERITED: dict[str, Any] = {
-    "sampler": "instance", "initial_head": "joint", "trains": "weight and bias", "fitting": "sgd", "official": (), "settings": {}, "grid": {},
-    "inferred": False, "selected_on_val": False, "family": "", "paper": "", "recipe": Recipe(), "stackable": False,
-    "revision": 1,
-}  # fmt: skip
-RESERVED = ("matmul", "stage1_recipe", "phase1")
-"""Stand beside hyper-parameters in a record."""
-PACKAGE = "lt_bench.strategies."
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A strategy as the registry knows it without importing it; the attributes are those of ``strategies.contract.Strategy``.
-
-    Attributes:
-        slots: entries of the vocabulary by slot, in the words of ``compose``; None for a class that the vocabulary cannot say.
-        cls: the class, where it was imported already.
-        members: of an ensemble.
-    """
-
-    name: str
-    class_path: str
-    family: str
-    paper: str
-    sampler: str
-    initial_head: str
-    trains: str
-    fitting: str
-    recipe: Recipe
-    official: tuple[Official, ...]
-    settings: dict[str, dict[str, Any]]
-    grid: dict[str, tuple[Any, ...]]
-    inferred: bool
-    selected_on_val: bool
-    stackable: bool
-    revision: int
-    doc: str
-    hyperparameters: tuple[Hyperparameter, ...]
-    slots: dict[str, str] | None = None
-    cls: Any = None
-    members: tuple[Entry, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Keep names free that records use, take a single official source as one of several, and merge the grids.
-
-        Raises:
-            UserError: a hyper-parameter has such a name; what is called official names no source.
-        """
-        for hyperparameter in self.hyperparameters:
-            if hyperparameter.name in RESERVED:
-                raise UserError(
-                    f"{self.class_path}: a hyper-parameter cannot be called {hyperparameter.name}, records mean something else by it"
-                )
-        official = (self.official,) if isinstance(self.official, Official) else tuple(self.official)
-        if wrong := [one for one in official if not isinstance(one, Official)]:
-            raise UserError(f"{self.class_path}: official is {wrong[0]!r}, expected Official(repository, commit, config, dataset)")
-        object.__setattr__(self, "official", official)
-        declared = {one.name: one.grid for one in self.hyperparameters if one.grid}
-        merged = declared | self.grid
-        object.__setattr__(self, "grid", {name: values for name, values in merged.items() if values})
-
-    @property
-    def summary(self) -> str:
-        """The first line of the docstring."""
-        return self.doc.strip().splitlines()[0]
-
-    @property
-    def is_own(self) -> bool:
-        """Whether this is a strategy of the user's own, and none of the suite's."""
-        return not self.class_path.startswith(PACKAGE)
-
-    @property
-    def public_name(self) -> str:
-        """The name on the command line and in records: its name, or the dotted path of a strategy of the user's own."""
-        return self.class_path if self.is_own else self.name
-
-    def types(self) -> dict[str, Any]:
-        """The type of every hyper-parameter that one head takes, the recipe's included."""
-        if self.members:
-            return ensembles.types(self.members)
-        recipe = {}
-        if self.fitting == "sgd":
-            rates = ("lr", "momentum", "weight_decay")
-            recipe = {key: float if key in rates else kind for key, kind in typing.get_type_hints(RecipeOptions).items()}
-        return recipe | {hyperparameter.name: hyperparameter.type for hyperparameter in self.hyperparameters}
-
-    def resolve(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
-        """All hyper-parameters for a data set, the recipe included: defaults, then the strategy's settings for ``dataset`` and ``dataset@IF``, then ``given``.
-
-        Of two fields for a length (epochs, iterations) the one that holds is there; what a record leaves out (``recipe.NEUTRAL``) is not.
-
-        Raises:
-            UserError: a given name that the strategy does not have, with a suggestion; a length in epochs and in steps.
-        """
-        if self.members:
-            return self._of_members(given or {}, lambda member, own: member.resolve(dataset, imbalance_factor, own))
-        return stated(self.options(dataset, imbalance_factor, given), self.recipe)
-
-    def options(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The same with a value for everything that can be given, None for a length in epochs where one in steps holds.
-
-        Raises:
-            UserError: as ``resolve``.
-        """
-        if self.members:
-            return self._of_members(given or {}, lambda member, own: member.options(dataset, imbalance_factor, own))
-        resolved = {h.name: h.default for h in self.hyperparameters}
-        if self.fitting == "sgd" or self.is_composition:
-            resolved |= dataclasses.asdict(self.recipe)
-        known = tuple(resolved)
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
-        for layer in (*(self.settings.get(key, {}) for key in _dataset_keys(dataset, imbalance_factor)), given):
-            if unknown := [name for name in layer if name not in known]:
-                raise UserError(
-                    f"strategy {self.name} has no hyper-parameter {unknown[0]!r}{suggestion(unknown[0], known)}; it has {', '.join(known) or 'none'}"
-                )
-            resolved = either(resolved, layer)
-        resolved |= {epochs: None for epochs, steps in EITHER if epochs in resolved and resolved.get(steps) is not None}
-        return self._composed(resolved, given) if self.is_composition else resolved
-
-    def _of_members(self, given: dict[str, Any], options: Callable[[Entry, dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-        """The hyper-parameters of an ensemble, made of the ``options`` of each member under those given for it."""
-        ensembles.check_names(self.name, self.members, given)
-        of_members = ensembles.parts(self.members, given)
-        return ensembles.joined(self.members, [options(member, own) for member, own in zip(self.members, of_members, strict=True)])
-
-    def _composed(self, resolved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-        """The hyper-parameters of a composition: slots in canonical texts, and no recipe where nothing is trained."""
-        resolved = composition.canonical_slots(resolved)
-        if resolved["trainable"] != "none":
-            return resolved
-        if unused := [name for name in given if name in RECIPE_FIELDS]:
-            raise UserError(f"{self.name}: with trainable none there is no {unused[0]}, as no step is taken; leave one of them out")
-        return {name: value for name, value in resolved.items() if name not in RECIPE_FIELDS}
-
-    def with_facts_of(self, hyperparameters: dict[str, Any]) -> Entry:
-        """This entry; of a composition with what its slots state: sampler, initial head, what is trained."""
-        return dataclasses.replace(compose_entry(), **composition.facts(hyperparameters)) if self.is_composition else self
-
-    @property
-    def takes_batches(self) -> bool:
-        """Whether the strategy, or a member of an ensemble, is fitted on batches, so that repetitions differ."""
-        return self.fitting == "sgd" or any(member.takes_batches for member in self.members)
-
-    @property
-    def is_composition(self) -> bool:
-        """Whether this is ``compose``."""
-        return self.name == COMPOSE and not self.is_own
-
-    def is_official(self, dataset: str, imbalance_factor: float | None = None) -> bool:
-        """Whether the hyper-parameters for this data set are the official ones; strategies without any have nothing to infer."""
-        if self.members:
-            return all(member.is_official(dataset, imbalance_factor) for member in self.members)
-        known = any(one.holds_for(dataset, imbalance_factor) for one in self.official)
-        return not self.inferred and (known or (not self.hyperparameters and self.fitting != "sgd" and not self.is_own))
-
-    def load(self) -> Any:
-        """Import the class.
-
-        Raises:
-            UserError: its file fails to import.
-        """
-        if self.cls is not None:
-            return self.cls
-        if self.is_composition:
-            return composition.class_of({})[0]
-        module_name, _, class_name = self.class_path.rpartition(".")
-        try:
-            return getattr(importlib.import_module(module_name), class_name)
-        except ImportError as error:
-            raise UserError(f"{self.class_path}: cannot be imported ({error})") from None
-
-    @property
-    def as_composition(self) -> str | None:
-        """The command that runs the strategy, with its defaults, as a composition of slots; None where slots cannot say it."""
-        return None if self.slots is None else composition.command(self.slots, self.recipe)
-
-    def class_for(self, hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The class that is fitted with these hyper-parameters, and those that it takes; a composition and an ensemble become classes of their own."""
-        if self.members:
-            from lt_bench.strategies.ensemble import ensemble_of
-
-            chosen = ensembles.parts(self.members, hyperparameters)
-            of = [(member.with_facts_of(own), own) for member, own in zip(self.members, chosen, strict=True)]
-            return ensemble_of(self.name, of), {}
-        return composition.class_of(hyperparameters) if self.is_composition else (self.load(), hyperparameters)
-
-
-def _dataset_keys(dataset: str, imbalance_factor: float | None) -> tuple[str, ...]:
-    """The names under which settings for a data set may stand, the general first: ``cifar100_lt``, ``cifar100_lt@100``."""
-    return (dataset,) if imbalance_factor is None else (dataset, f"{dataset}@{imbalance_factor:g}")
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -257,14 +63,6 @@ def find(name: str) -> Entry:
     raise UserError(f"unknown strategy {name!r}{suggestion(key, (*shipped, COMPOSE))}; `lt-bench list strategies` shows all {len(shipped)}")
 
 
-@cache
-def compose_entry() -> Entry:
-    """The entry of ``compose``, whose hyper-parameters are the slots."""
-    facts = {**_INHERITED, "recipe": composition.RECIPE, "family": "composition", "paper": "a composition of slots", "stackable": True}
-    facts |= {"trains": "what its slots say"}
-    return Entry(name=COMPOSE, class_path=PACKAGE + "composition.Compose", doc=composition.DOC, hyperparameters=composition.SLOTS, **facts)
-
-
 def _ensemble(members: Sequence[Entry]) -> Entry:
     """The entry of an ensemble, whose hyper-parameters are those of its members; these have one order, however they were named.
 
@@ -274,7 +72,7 @@ def _ensemble(members: Sequence[Entry]) -> Entry:
     members = tuple(sorted(members, key=lambda member: member.public_name))
     if twice := [one.public_name for one, other in itertools.pairwise(members) if one.public_name == other.public_name]:
         raise UserError(f"{ensembles.ENSEMBLE}: {twice[0]} is named twice; an ensemble has each of its members once")
-    read = _classes(Path(__file__).with_name("ensemble.py"))["Ensemble"]
+    read = classes_of(Path(__file__).with_name("ensemble.py"))["Ensemble"]
     name = f"{ensembles.ENSEMBLE}({'+'.join(member.public_name for member in members)})"
     facts: dict[str, Any] = {**read.facts, **{fact: any(getattr(one, fact) for one in members) for fact in ("inferred", "selected_on_val")}}
     doc = ast.get_docstring(read.node) or ""
@@ -287,87 +85,13 @@ def _shipped() -> dict[str, Entry]:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem in _NOT_STRATEGIES:
             continue
-        for entry in _entries_of(path):
+        for entry in entries_of(path):
             if entry.name in entries:
                 raise UserError(
                     f"{path}: strategy {entry.name!r} is defined in {entries[entry.name].class_path} already; names must be unique"
                 )
             entries[entry.name] = entry
     return entries
-
-
-@dataclass
-class _Class:
-    """Facts of one class and its bases, read from their source."""
-
-    node: ast.ClassDef
-    facts: dict[str, Any]
-    declared: dict[str, Hyperparameter]
-    slots: dict[str, str | None]
-    own_methods: bool
-    stated: dict[str, Any]
-
-
-def _entries_of(path: Path) -> list[Entry]:
-    """Entries of the classes in a file that state a literal ``name``."""
-    entries = []
-    for name, read in _classes(path).items():
-        if "name" in read.stated:
-            doc = ast.get_docstring(read.node)
-            if not doc:
-                raise UserError(f"{path}: class {name} has no docstring; a strategy's mathematics stands there")
-            declared = tuple(read.declared.values())
-            path_of_class = f"{PACKAGE}{path.stem}.{name}"
-            entries.append(Entry(class_path=path_of_class, doc=doc, hyperparameters=declared, slots=_slots(read), **read.facts))
-    return entries
-
-
-def _slots(read: _Class) -> dict[str, str] | None:
-    """Entries by slot in the words of ``compose``; None for a class with methods of its own, or without batches and a head of the usual form."""
-    if read.own_methods or read.facts["fitting"] == "solve" or read.facts["initial_head"] == "none":
-        return None
-    slots = {slot: text for slot, attribute in ATTRIBUTES.items() if (text := read.slots.get(attribute)) is not None}
-    names = {one.attribute: one for one in read.declared.values()}
-    texts = {slot: composition.written(slot, text, names) for slot, text in slots.items()}
-    trained = {"trainable": "none"} if read.facts["fitting"] == "none" else {}
-    stated = {"sampler": read.facts["sampler"], "initial_head": read.facts["initial_head"], **trained, **texts}
-    return composition.canonical_slots({slot: stated[slot] for slot in TITLES if slot in stated})
-
-
-@cache
-def _classes(path: Path) -> dict[str, _Class]:
-    """Every class of a file, by name, with what it inherits from this or another file of the package."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imported = {
-        alias.asname or alias.name: statement.module
-        for statement in tree.body
-        if isinstance(statement, ast.ImportFrom) and statement.module and statement.module.startswith(PACKAGE)
-        for alias in statement.names
-    }
-    classes: dict[str, _Class] = {}
-    for node in tree.body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        base = _Class(node, dict(_INHERITED), {}, {}, False, {})
-        for name in (one.id for one in node.bases if isinstance(one, ast.Name)):
-            if name in classes:
-                base = classes[name]
-            elif name in imported and not imported[name].endswith((".contract", ".base")):
-                file = Path(__file__).parent.parent.parent.joinpath(*imported[name].split(".")).with_suffix(".py")
-                base = _classes(file).get(name, base)
-        stated = class_facts(node, path, {"name", *_INHERITED})
-        own = declarations(node, path, base.declared)
-        changed = {one.name for attribute, one in own.items() if one != base.declared.get(attribute)}
-        own_methods = base.own_methods or bool(methods_of(node))
-        slots = base.slots | slot_texts(node, set(ATTRIBUTES.values()) - {"sampler", "initial_head"})
-        classes[node.name] = _Class(node, _inherited(base.facts, changed) | stated, own, slots, own_methods, stated)
-    return classes
-
-
-def _inherited(facts: dict[str, Any], changed: Collection[str]) -> dict[str, Any]:
-    """Facts of a base that hold for a subclass: it is official nowhere, and settings say nothing of hyper-parameters whose default it changes."""
-    settings = {dataset: {k: v for k, v in values.items() if k not in changed} for dataset, values in facts["settings"].items()}
-    return facts | {"official": (), "settings": {dataset: values for dataset, values in settings.items() if values}}
 
 
 def _at_path(dotted: str) -> Entry:
@@ -400,12 +124,12 @@ def describe(cls: type) -> Entry:
 
 def _facts_of(cls: type) -> dict[str, Any]:
     """Facts of an imported class, from the farthest base on."""
-    facts, declared = dict(_INHERITED), {}
+    facts, declared = dict(INHERITED), {}
     for one in reversed(cls.__mro__):
         if "declared" in one.__dict__:
             changed = {known.name for attribute, known in one.__dict__["declared"].items() if known != declared.get(attribute)}
             declared = one.__dict__["declared"]
-            facts = _inherited(facts, changed) | {name: one.__dict__[name] for name in _INHERITED if name in one.__dict__}
+            facts = inherited(facts, changed) | {name: one.__dict__[name] for name in INHERITED if name in one.__dict__}
     return facts
 
 
@@ -415,6 +139,3 @@ def _path_of(value: Any) -> str:
     path = f"{cls.__module__}.{cls.__qualname__}"
     values = {} if isinstance(value, type) else getattr(value, "arguments", None) or vars(value)
     return f"{path}({', '.join(f'{name}={one}' for name, one in values.items())})" if values else path
-
-
-__all__ = ["Entry", "Hyperparameter", "compose_entry", "describe", "find", "strategy_names", "suggestion", "type_name"]

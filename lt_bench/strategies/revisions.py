@@ -19,7 +19,7 @@ from typing import Any
 from lt_bench.core import provenance
 from lt_bench.core.names import object_at
 from lt_bench.strategies import ensembles
-from lt_bench.strategies.registry import PACKAGE, Entry
+from lt_bench.strategies.entry import PACKAGE, Entry
 from lt_bench.strategies.slots.vocabulary import TITLES
 
 SHARED = 1
@@ -36,7 +36,8 @@ _SHARED_FILES = (
     *(f"backbones/{name}.py" for name in ("base", "cifar", "imported", "maps", "order", "small", "timm_nets", "torchvision_nets", "transform", "variants")),
 )  # fmt: skip
 _MAKE_NO_NUMBERS = {
-    f"strategies/{name}.py" for name in ("class_checks", "ensembles", "pages", "registry", "revisions", "source", "__init__")
+    f"strategies/{name}.py"
+    for name in ("class_checks", "ensembles", "entries_from_source", "entry", "pages", "registry", "revisions", "source", "__init__")
 }
 
 

@@ -22,8 +22,9 @@ from lt_bench.engine.heads.stacks import HeadJob, pools, stacks
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.strategies import revisions
 from lt_bench.strategies.composition import NEEDS
+from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.facts import Facts
-from lt_bench.strategies.registry import Entry, find, strategy_names
+from lt_bench.strategies.registry import find, strategy_names
 from lt_bench.strategies.slots.vocabulary import COMPOSE, entries
 
 GOLDEN = Path(__file__).with_name("golden_revisions.json")

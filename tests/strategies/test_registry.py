@@ -12,9 +12,11 @@ from lt_bench.engine.pretrain.recipes import RECIPES
 from lt_bench.features.cache import Head
 from lt_bench.strategies import registry
 from lt_bench.strategies.contract import Facts
+from lt_bench.strategies.entries_from_source import entries_of
+from lt_bench.strategies.hyper import type_name
 from lt_bench.strategies.pages import page
 from lt_bench.strategies.recipe import Recipe
-from lt_bench.strategies.registry import find, strategy_names, type_name
+from lt_bench.strategies.registry import find, strategy_names
 
 OWN = '''
 """A file of the user's own."""
@@ -284,7 +286,7 @@ def test_a_shipped_file_that_breaks_the_rules_is_a_loud_error(tmp_path, change, 
     path = tmp_path / "shipped.py"
     path.write_text(text.replace(*change))
     with pytest.raises(UserError, match=message):
-        registry._entries_of(path)
+        entries_of(path)
 
 
 def test_a_name_twice_is_a_loud_error(tmp_path, monkeypatch):
@@ -309,9 +311,9 @@ def test_a_shipped_file_that_cannot_be_imported_is_a_user_error(own):
 def test_what_a_file_says_of_its_slots(tmp_path):
     path = tmp_path / "shipped.py"
     path.write_text(OWN.format(cls="Shipped", name="shipped"))
-    (entry,) = registry._entries_of(path)
+    (entry,) = entries_of(path)
     assert entry.slots == {"sampler": "instance", "initial_head": "joint", "transform": "log_prior(tau=1.0)"}
     path = tmp_path / "other.py"  # a file is read once
     path.write_text(OWN.format(cls="Shipped", name="shipped") + "\n    def begin(self, train):\n        pass\n")
-    (entry,) = registry._entries_of(path)
+    (entry,) = entries_of(path)
     assert entry.slots is None

@@ -182,7 +182,7 @@ MAKE_NO_NUMBERS = {
     "encoders of extractions, whose features the key of the cache covers": ("backbones/transformers_nets.py",),
     "weights and splits, which hashes in the key cover": ("backbones/checkpoints.py", "data/profiles.py", "engine/pretrain/recipes.py"),
     "what there is, and checks of it": (
-        "backbones/registry.py", "features/sampler_names.py", "strategies/class_checks.py", "strategies/registry.py", "strategies/source.py",
+        "backbones/registry.py", "features/sampler_names.py", "strategies/class_checks.py", "strategies/entry.py", "strategies/source.py",
     ),
 }  # fmt: skip
 

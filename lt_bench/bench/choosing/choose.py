@@ -25,7 +25,8 @@ from lt_bench.features.locate import known_as
 from lt_bench.leaderboard.choice.conclusion import HeldOut, conclusion
 from lt_bench.leaderboard.choice.nested import Candidate, nested_choice
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
-from lt_bench.strategies.registry import Entry, find
+from lt_bench.strategies.entry import Entry
+from lt_bench.strategies.registry import find
 
 FOLDS = 5
 

@@ -22,7 +22,7 @@ from lt_bench.core.identity import record_id
 from lt_bench.engine.evaluate import evaluate
 from lt_bench.leaderboard.choice.nested import FAILED, Candidate
 from lt_bench.results.health import DIVERGENCE
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 
 @dataclass(frozen=True)

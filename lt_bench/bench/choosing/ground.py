@@ -20,7 +20,7 @@ from lt_bench.core.content import row_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache, FeatureSplit, Head
 from lt_bench.features.manifest import Manifest
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 Split = Literal["val", "train"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from lt_bench.bench.tuning.tune import accepted
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 USUAL = ("joint", "logit_adjustment", "tau_norm", "ncm", "lda", "balanced_softmax", "crt", "los")
 """Strategies that are compared where none are named: the stage-1 head as it is, two adjustments of it, two closed forms, three that train a head."""

@@ -16,7 +16,8 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.results.record import PASSED
 from lt_bench.strategies.composition import compose
-from lt_bench.strategies.registry import Entry, describe
+from lt_bench.strategies.entry import Entry
+from lt_bench.strategies.registry import describe
 from lt_bench.strategies.slots.vocabulary import TITLES
 
 

@@ -32,7 +32,7 @@ from lt_bench.core.errors import FAILURES_OF_CODE, described
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies.contract import Batch, Strategy
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 # ---- values --------------------------------------------------------------------------------------------------------------------------------------
 

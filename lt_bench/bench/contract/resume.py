@@ -12,7 +12,7 @@ from lt_bench.bench.contract.subject import EPOCHS, Problem, job, problem, requi
 from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.heads.fit import fit_heads
 from lt_bench.strategies.contract import Strategy
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 
 class SaveAt(Checkpoint):

@@ -15,8 +15,8 @@ from lt_bench.engine.heads.plain import fit_plain
 from lt_bench.engine.heads.stacks import HeadJob, head_of, is_stacked, strategy_of
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.strategies.contract import Batch, Facts, Strategy
+from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.hyper import Hyperparameter
-from lt_bench.strategies.registry import Entry
 
 COUNTS = (17, 9, 4, 1)
 DIM = 3

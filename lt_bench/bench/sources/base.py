@@ -18,7 +18,7 @@ from lt_bench.engine.heads.stacks import HeadJob, head_bytes, stacks
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.manifest import Manifest
 from lt_bench.metrics.decomposition import Profile
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 CPU_STACK_BYTES = 1 << 28
 GPU_STACK_BYTES = 8 << 30

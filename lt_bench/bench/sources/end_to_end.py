@@ -34,7 +34,7 @@ from lt_bench.engine.heads.whole_network import WholeNetwork
 from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
 from lt_bench.features.cache import Head
 from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
 

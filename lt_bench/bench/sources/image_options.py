@@ -22,8 +22,8 @@ from lt_bench.features.extraction.inputs import inputs_of
 from lt_bench.features.independence import Seen, seen_images
 from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import ArrayInfo, BackboneInfo, DatasetInfo, Manifest
+from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.recipe import recipe_of
-from lt_bench.strategies.registry import Entry
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 

@@ -26,7 +26,7 @@ from lt_bench.engine.pretrain.stage1 import Precision
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.features.manifest import Manifest
 from lt_bench.strategies.contract import Facts
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 
 @dataclass

@@ -24,13 +24,14 @@ from lt_bench.bench.tuned import tuned_choice
 from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
+from lt_bench.core.names import suggestion
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import known_as
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
-from lt_bench.strategies.registry import find, strategy_names, suggestion
+from lt_bench.strategies.registry import find, strategy_names
 
 
 @dataclass

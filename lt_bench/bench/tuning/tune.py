@@ -31,7 +31,7 @@ from lt_bench.features.cache import FeatureCache
 from lt_bench.features.locate import known_as
 from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 CRITERIA = {
     "macro": "macro accuracy over the classes that have validation images",

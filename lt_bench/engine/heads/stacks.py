@@ -13,7 +13,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.seeds import derive_seed
 from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.strategies.contract import Facts, Strategy
-from lt_bench.strategies.registry import Entry
+from lt_bench.strategies.entry import Entry
 
 _PER_HEAD_RATES = ("lr", "momentum", "weight_decay")
 

@@ -9,8 +9,9 @@ from lt_bench.bench.contract.subject import hyperparameters, problem
 from lt_bench.engine.heads.fit import fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.strategies import composition
+from lt_bench.strategies.entry import compose_entry
 from lt_bench.strategies.recipe import RECIPE_FIELDS
-from lt_bench.strategies.registry import compose_entry, find, strategy_names
+from lt_bench.strategies.registry import find, strategy_names
 from lt_bench.strategies.slots.vocabulary import TITLES
 
 PRESETS = [name for name in strategy_names() if find(name).slots is not None]

@@ -10,7 +10,8 @@ from lt_bench.core.errors import UserError
 from lt_bench.features.cache import Head
 from lt_bench.strategies import composition
 from lt_bench.strategies.contract import Batch, Facts
-from lt_bench.strategies.registry import compose_entry, find
+from lt_bench.strategies.entry import compose_entry
+from lt_bench.strategies.registry import find
 from lt_bench.strategies.slots.base import Slot
 from lt_bench.strategies.slots.initial_heads import InitialHead
 from lt_bench.strategies.slots.transforms import LogPrior, Transform
