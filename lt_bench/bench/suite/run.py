@@ -43,7 +43,7 @@ class Suite:
             or ``all``.
         caches: the options that find a cache, each.
         seeds: repetitions.
-        hyperparameters: whether each strategy runs with its official ones, with those tuned on validation, or both; where nothing is to be tuned, or
+        hyperparameters: whether each strategy runs with its own (the official ones where there are any), with those tuned on validation, or both; where nothing is to be tuned, or
             hyper-parameters are given, it is those once.
         analysis: also record classifier norm, feature norm and cosine per class over the epochs.
         matmul: how exact float32 products are while heads are fitted.
@@ -53,7 +53,7 @@ class Suite:
     strategies: Literal["all"] | list[str | dict[str, Any]]
     caches: list[CacheOptions]
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    hyperparameters: list[Literal["official", "tuned"]] = field(default_factory=lambda: ["official"])
+    hyperparameters: list[Literal["own", "tuned"]] = field(default_factory=lambda: ["own"])
     analysis: bool = False
     matmul: Matmul = "highest"
     description: str = ""

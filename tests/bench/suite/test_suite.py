@@ -161,7 +161,7 @@ def test_failing_runs_are_named_at_the_end_and_the_others_recorded(cli, suite, s
 
 
 def test_tuned_rows_need_a_tuning(cli, suite, small_cache, tmp_path):
-    path = suite("{caches: [{cache: small}], strategies: [joint, tau_norm, logit_adjustment], hyperparameters: [official, tuned]}")
+    path = suite("{caches: [{cache: small}], strategies: [joint, tau_norm, logit_adjustment], hyperparameters: [own, tuned]}")
     assert cli("tune", "--strategy", "tau_norm", "--cache", "small").code == 0
     done = cli("bench", path)
     assert done.code == 2
