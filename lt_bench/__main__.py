@@ -8,10 +8,12 @@ if __name__ == "__main__" and sys.path[0] == os.getcwd():  # noqa: PTH109 - noth
 
 from lt_bench.cli.main import main
 from lt_bench.core.exiting import exit_at_once
+from lt_bench.core.lean_import import import_torchmetrics_alone
 
 
 def start() -> None:
     """Do what the arguments say, and end the process with its exit code."""
+    import_torchmetrics_alone()
     with exit_at_once():
         sys.exit(main())
 

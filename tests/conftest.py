@@ -1,6 +1,7 @@
 """Fixtures of several rooms: a home of their own, and a small feature cache."""
 
 import functools
+import gc
 import importlib.metadata
 import importlib.util
 import os
@@ -11,11 +12,22 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from lt_bench.core.lean_import import import_torchmetrics_alone
+
+import_torchmetrics_alone()
+
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("suite")
 
 # Every Trainer looks for plugins in the metadata of all installed packages, which took a sixth of the contract's tests; none is installed meanwhile.
 importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
+
+
+def pytest_collection_finish(session):
+    """All that was imported lives to the end: the collector of garbage looks at it no more."""
+    gc.collect()
+    gc.freeze()
+
 
 for _room in ("data", "backbones", "bench"):  # images, photos, layouts and runs of stage 1 are made by modules there
     sys.path.insert(0, str(Path(__file__).parent / _room))

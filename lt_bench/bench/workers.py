@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 from lt_bench.core.exiting import exit_at_once
+from lt_bench.core.lean_import import import_torchmetrics_alone
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -117,13 +118,15 @@ class Workers(Generic[U, R]):
 
     def _started(self, environment: Mapping[str, str]) -> tuple[Any, Connection]:
         ours, theirs = _spawning.Pipe()
-        process = _spawning.Process(target=_serve, args=(self._do, theirs), daemon=True)
+        process = _spawning.Process(target=_serve, args=(theirs,), daemon=True)
         with (
             _variables({**environment, "PYTHONSAFEPATH": "1"}),
             _interrupts_ignored(),
         ):  # a child begins with the current folder first on its path
             process.start()
         theirs.close()
+        with contextlib.suppress(BrokenPipeError):
+            ours.send(self._do)
         return process, ours
 
     def _bury(self, number: int) -> Death:
@@ -134,14 +137,16 @@ class Workers(Generic[U, R]):
         return Death(signal.Signals(-code).name if code < 0 else f"exit code {code}")
 
 
-def _serve(do: Callable[[Any], Any], connection: Connection) -> None:
-    """The life of a worker."""
+def _serve(connection: Connection) -> None:
+    """The life of a worker; what it does is sent first, so that this process imports no torch before it is told how."""
+    import_torchmetrics_alone()
     with exit_at_once():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that a file that is being written is removed
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        if isinstance(do, Telling):
-            do.tell = lambda share: connection.send(Share(share))
         with contextlib.suppress(EOFError, BrokenPipeError):
+            do = connection.recv()
+            if isinstance(do, Telling):
+                do.tell = lambda share: connection.send(Share(share))
             while True:
                 connection.send(do(connection.recv()))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself, and nothing is being written any more

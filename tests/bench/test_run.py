@@ -308,8 +308,16 @@ def test_several_caches_that_fit_are_listed(cli, make_cache, tmp_path, monkeypat
 
 TWO = """
 import sys
-from lt_bench.cli.main import main
-sys.exit(main())
+import lt_bench.__main__ as command
+from lt_bench.core.lean_import import ON_THE_SIDE
+
+def main(done=command.main):
+    code = done()
+    print("on the side:", sorted({name.partition(".")[0] for name in sys.modules} & set(ON_THE_SIDE) - {"scipy"}))  # of which parts are in use
+    return code
+
+command.main = main
+command.start()
 """
 
 
@@ -324,6 +332,7 @@ def test_two_devices_give_what_one_gives(cli, small_cache, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("records: ") == 1  # the second process is silent
+    assert done.stdout.splitlines()[-1] == "on the side: []"  # a command imports neither of these with TorchMetrics
     assert cli(*line, "--results", "one").code == 0
     one, two = records(tmp_path / "one"), records(tmp_path / "two")
     for seed in (0, 1):

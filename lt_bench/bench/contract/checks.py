@@ -25,7 +25,7 @@ from lt_bench.bench.contract.subject import (
     require_shape,
     restart,
     trainable,
-    varied,
+    varied_fits,
     with_empty_class,
 )
 from lt_bench.core.errors import FAILURES_OF_CODE, described
@@ -59,16 +59,15 @@ def plain_trainer(entry: Entry) -> None:
 def fast_as_plain(entry: Entry) -> None:
     """The engine's fast fit ends where the plain Trainer ends, in float64, with every hyper-parameter varied."""
     on = problem()
-    for one in varied(entry, on):
-        plain, _ = fit_plainly(on, one, torch.float64)
-        require_same_head("fitted by the engine and by a plain Trainer", fit(on, [one], torch.float64)[0].head(), plain, on, 1e-9)
+    for fitted in varied_fits(entry):
+        plain, _ = fit_plainly(on, fitted.jobs[0], torch.float64)
+        require_same_head("fitted by the engine and by a plain Trainer", fitted.head(), plain, on, 1e-9)
 
 
 def stack(entry: Entry) -> None:
     """Heads of a stack, each with another value of one hyper-parameter, are fitted as they would be alone (stackable = True)."""
-    on = problem()
-    jobs = varied(entry, on)
-    alone = [fit(on, [one], torch.float64)[0] for one in jobs]
+    on, alone = problem(), varied_fits(entry)
+    jobs = [fitted.jobs[0] for fitted in alone]
     _require_as_alone(on, jobs, alone)
     of_one_order = [jobs[0], replace(jobs[-1], repetition=jobs[0].repetition)]
     _require_as_alone(on, of_one_order, [alone[0], fit(on, of_one_order[1:], torch.float64)[0]])
@@ -209,12 +208,11 @@ def inference_head(entry: Entry) -> None:
 
 def empty_class(entry: Entry) -> None:
     """A class without training rows is never predicted, and leaves the logits of all others as they are."""
+    on = problem()
+    features = on.batch(12, torch.float64).features
+    logits = fit(on, [job(entry)], torch.float64)[0].module()(features)
     for number in (0, 2, len(COUNTS)):
-        on = problem()
-        more = with_empty_class(on, number)
-        one, other = (fit(where, [job(entry)], torch.float64)[0].module() for where in (on, more))
-        features = on.batch(12, torch.float64).features
-        logits, others = one(features), other(features)
+        others = fit(with_empty_class(on, number), [job(entry)], torch.float64)[0].module()(features)
         remaining = [c for c in range(len(COUNTS) + 1) if c != number]
         require_shape("the logits beside a class without training rows", others, (12, len(COUNTS) + 1))
         require(others[:, number].eq(-math.inf).all(), f"class {number} has no training rows, and a logit of {float(others[0, number]):g}")

@@ -104,7 +104,7 @@ def with_empty_class(on: Problem, number: int) -> Problem:
 
 def hyperparameters(entry: Entry, **changes: Any) -> dict[str, Any]:
     """The defaults, with a short fit."""
-    short = {"epochs": EPOCHS, "batch_size": 8} if entry.fitting == "sgd" else {}
+    short = {"epochs": EPOCHS, "batch_size": 16} if entry.fitting == "sgd" else {}
     return entry.resolve("none", None, {**short, **changes})
 
 
@@ -132,6 +132,18 @@ def varied(entry: Entry, on: Problem) -> list[HeadJob]:
             break
     rates = {"lr": entry.recipe.rate("lr") / 2, "weight_decay": 0.01}
     return sorted([*jobs, job(entry, 1, **plain, **rates)], key=lambda one: one.repetition)
+
+
+_varied_fits: list[tuple[Entry, list[Fitted]]] = []
+"""Those of the strategy that was asked for last: two checks compare others with them."""
+
+
+def varied_fits(entry: Entry) -> list[Fitted]:
+    """The ``varied`` jobs on ``problem()``, each fitted by itself in float64; not to be changed."""
+    if not _varied_fits or _varied_fits[0][0] != entry:
+        on = problem()
+        _varied_fits[:] = [(entry, [fit(on, [one], torch.float64)[0] for one in varied(entry, on)])]
+    return _varied_fits[0][1]
 
 
 def other_values(one: Hyperparameter) -> list[float]:

@@ -247,6 +247,8 @@ def test_rows_are_the_numbers_of_the_samples_in_the_plain_fit():
 TWO = """
 import os, sys
 from pathlib import Path
+from lt_bench.core.lean_import import import_torchmetrics_alone
+import_torchmetrics_alone()
 import torch
 import torch.distributed as dist
 from torch import multiprocessing

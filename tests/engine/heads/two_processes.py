@@ -1,10 +1,16 @@
 """Fits and measures every registered strategy on the small cache, alone or as one of two gloo processes; run by test_processes.py."""
 
+# ruff: noqa: E402
+
 import functools
 import json
 import os
 import sys
 from pathlib import Path
+
+from lt_bench.core.lean_import import import_torchmetrics_alone
+
+import_torchmetrics_alone()  # half of the start
 
 import torch
 import torch.distributed as dist

@@ -1,0 +1,51 @@
+"""TorchMetrics without the packages that it imports on the side, which would be half of the start of a command. Free of torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from unittest import mock
+
+ON_THE_SIDE = ("matplotlib", "scipy", "torchvision", "transformers")
+"""Packages of metrics for sound, images, text and plots, of which none is used here."""
+
+
+def import_torchmetrics_alone() -> None:
+    """Let the first import of TorchMetrics in this process take ``ON_THE_SIDE`` for not installed; nothing is imported yet.
+
+    Lightning imports TorchMetrics. For processes that are lt-bench's own, such as commands and their workers: who imports the package may want those metrics.
+    """
+    if "torchmetrics" not in sys.modules and not any(isinstance(one, _Finder) for one in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder:
+    """Finds TorchMetrics, once, where it would be found anyway."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "torchmetrics":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: _execute(execute, module)  # pyright: ignore[reportAttributeAccessIssue]
+        return spec
+
+
+def _execute(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    from lightning_utilities.core import imports
+
+    class Cache(imports.RequirementCache):
+        def __bool__(self) -> bool:
+            return not (self.requirement or "").startswith(ON_THE_SIDE) and super().__bool__()
+
+    available = imports.package_available
+    with (
+        mock.patch.object(imports, "RequirementCache", Cache),
+        mock.patch.object(imports, "package_available", lambda name: name not in ON_THE_SIDE and available(name)),
+    ):
+        execute(module)
