@@ -80,7 +80,8 @@ def test_the_names_of_files_are_read_once_and_again_where_an_id_is_missing(store
         new.write(*one)
         assert new.has(one[0].id)
         assert new.load(first.id).id == first.id
-    assert reads == [store.directory, store.path(first).parent], "what is there and what this store writes is known"
+    of_records = [folder for folder in reads if folder != store.directory]  # pathlib lists that one, by listdir up to Python 3.12
+    assert of_records == [store.path(first).parent], "what is there and what this store writes is known"
     assert not new.has(others[2][0].id)
     other = Store(store.directory).write(*others[2])  # as another process does
     assert new.load(other.id) == other
