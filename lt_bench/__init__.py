@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from lt_bench.core.version import __version__
 
 if TYPE_CHECKING:
-    from lt_bench.api import Cache, Choice, Run, Runs, Tuning, choose, evaluate, fit, open_cache, tune
+    from lt_bench.api.cache import Cache, open_cache
+    from lt_bench.api.functions import choose, evaluate, fit, tune
+    from lt_bench.api.outcomes import Choice, Run, Runs, Tuning
     from lt_bench.core.errors import UserError
     from lt_bench.deploy.classifier import Classifier, load_classifier
     from lt_bench.features.cache import Head
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from lt_bench.strategies.recipe import Recipe
 
 _MODULES = {
-    **dict.fromkeys(("Cache", "Choice", "Run", "Runs", "Tuning", "choose", "evaluate", "fit", "open_cache", "tune"), "api"),
+    **dict.fromkeys(("Cache", "open_cache"), "api.cache"),
+    **dict.fromkeys(("Choice", "Run", "Runs", "Tuning"), "api.outcomes"),
+    **dict.fromkeys(("choose", "evaluate", "fit", "tune"), "api.functions"),
     "Classifier": "deploy.classifier",
     "Facts": "strategies.facts",
     "Head": "features.cache",

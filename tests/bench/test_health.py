@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-import lt_bench.api as lt
+import lt_bench as lt
+from lt_bench.bench.execute import fit_and_measure
 from lt_bench.bench.health import is_guessing, signs_of_fit
+from lt_bench.bench.planning import plan
 from lt_bench.core.errors import UserError
 from lt_bench.engine.evaluate import evaluate
 from lt_bench.results.health import DIVERGENCE
@@ -102,8 +104,8 @@ def test_weights_that_never_change(health, strategy):
 def test_a_head_of_a_stack_is_judged_by_itself(cli, small_cache):
     cache = lt.open_cache(small_cache)
     bench = cache.bench("cpu")
-    planned = [lt.planning.plan(lt.find("ce"), cache.manifest, {"lr": rate, "epochs": 1}, [0])[0] for rate in (0.0, 0.1, 1e9)]
-    measured = {one.run.hyperparameters["lr"]: one.record.training.health for one in lt.fit_and_measure(bench, planned)}
+    planned = [plan(find("ce"), cache.manifest, {"lr": rate, "epochs": 1}, [0])[0] for rate in (0.0, 0.1, 1e9)]
+    measured = {one.run.hyperparameters["lr"]: one.record.training.health for one in fit_and_measure(bench, planned)}
     assert list(measured[0.0]) == ["unchanged"]
     assert measured[0.1] == {}
     assert "logits_blown_up" in measured[1e9]
@@ -218,6 +220,6 @@ def test_every_registered_strategy_is_healthy_on_the_shipped_cache():
     """With the recipes' own settings, where only the length of the fit is cut; the solvers of the convex losses stop early and say so."""
     cache = lt.open_cache("cifar100_lt-if100-resnet10s2")
     for name in strategy_names():
-        short = {"epochs": 2} if lt.find(name).fitting == "sgd" else {}
+        short = {"epochs": 2} if find(name).fitting == "sgd" else {}
         (run,) = lt.fit(name, cache, accelerator="cpu", **short)
         assert set(run.record.training.health) - {"unconverged"} == set(), name

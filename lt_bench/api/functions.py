@@ -1,272 +1,46 @@
-"""The public Python API: what ``import lt_bench as lt`` offers. Nothing here prints, and nothing is written but where a directory is named.
-
-Runs are kept in memory: their records and numbers are those that ``lt-bench run`` would record for the same seeds.
-"""
+"""``lt.fit``, ``lt.tune``, ``lt.choose`` and ``lt.evaluate``."""
 
 from __future__ import annotations
 
 import copy
-import io
 import operator
-import tempfile
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from lt_bench.api.cache import Cache
+from lt_bench.api.outcomes import Choice, Run, Runs, Tuning
 from lt_bench.bench import planning
 from lt_bench.bench.changed_code import changed_code
 from lt_bench.bench.choosing import choose as choosing
 from lt_bench.bench.execute import MeasuredHead, fit_and_measure, require_writable
 from lt_bench.bench.hyperparameters import typed
-from lt_bench.bench.linear_head import STOPPED, fit_linear_head
 from lt_bench.bench.options.choices import DRAWS
-from lt_bench.bench.sources.cache import CacheSource
-from lt_bench.bench.tuned import objective_in, tuned_choice, tuning_of, warnings_of_choice
+from lt_bench.bench.tuned import tuned_choice, tuning_of, warnings_of_choice
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.bench.validation import Profile, Validation
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import Standardised
-from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.arithmetic import Matmul
-from lt_bench.engine.heads.fit import Hardware
-from lt_bench.features.audit import as_arguments
-from lt_bench.features.cache import FeatureCache
-from lt_bench.features.collapse import feature_collapse
-from lt_bench.features.from_arrays import Source, checked_split, prepare_arrays, write_prepared
-from lt_bench.features.locate import find_cache, known_as
-from lt_bench.features.manifest import Manifest, read_manifest
-from lt_bench.leaderboard.choice.conclusion import sentences
-from lt_bench.leaderboard.choice.output import choice_csv
-from lt_bench.leaderboard.load import from_records
-from lt_bench.leaderboard.objective.objective import Objective, objective_of
+from lt_bench.features.locate import known_as
+from lt_bench.features.manifest import Manifest
+from lt_bench.leaderboard.objective.objective import objective_of
 from lt_bench.results.health import warnings_of
-from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.registry import describe, find
 from lt_bench.strategies.revisions import code_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Rows = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
-"""Features (N, D), or views (V, N, D) of which the first is the plain one, and labels (N,), integers 0..K-1."""
 AnyStrategy = str | type[Strategy] | Entry
 """The name of a strategy, the dotted path ``package.module.Class`` of one of your own, its class (of a notebook's cell, too), or an entry of the registry."""
-
-
-@dataclass(frozen=True, repr=False)
-class Cache(FeatureCache):
-    """A feature cache: frozen features and labels of train, test and perhaps validation, with their identity.
-
-    Attributes:
-        path: its directory.
-        manifest: everything about it but the numbers.
-    """
-
-    _benches: dict[str, CacheSource] = field(default_factory=dict, compare=False, repr=False)
-    _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, compare=False, repr=False)
-
-    @classmethod
-    def from_arrays(
-        cls,
-        X: ArrayLike | Tensor,
-        y: ArrayLike | Tensor,
-        *,
-        test: Rows,
-        val: Rows | None = None,
-        head: Literal["fit"] | tuple[ArrayLike | Tensor, ArrayLike | Tensor] | None = "fit",
-        name: str = "arrays",
-        class_names: Sequence[str] | None = None,
-        backbone: str = "unknown",
-        val_seen_by_backbone: bool = False,
-        dtype: Literal["float16", "float32", "affine8"] = "float32",
-        directory: str | Path | None = None,
-        relabel: bool = False,
-        drop_empty: bool = False,
-        standardise: bool = False,
-    ) -> Cache:
-        """A cache of features in memory, NumPy's or torch's. What their audit notices is warned of, and stands in ``manifest.audit``.
-
-        Args:
-            X: training features (N, D), or V views of them (V, N, D), the plain one first.
-            y: training labels (N,), integers 0..K-1.
-            test: features and labels to measure on.
-            val: features and labels to choose on; rows that the backbone was not trained on.
-            head: the stage-1 head that strategies start from. ``fit``: logistic regression on the training rows, solved to its optimum; its ridge is chosen on validation where there is one that the backbone has not seen, else on parts of the training rows. A pair: weight (K, D) and bias (K,) of the backbone's own classifier. None: there is none.
-            name: of the cache.
-            class_names: K names in label order.
-            backbone: that made the features.
-            val_seen_by_backbone: whether that network was trained on the validation rows, which then choose nothing.
-            dtype: stored precision.
-            directory: where the cache shall stay; by default it lies in a temporary directory, and is gone with the object.
-            relabel: number the labels that have rows 0..K-1; each keeps its name, or itself as its name.
-            drop_empty: the same for classes with training rows, without rows of others.
-            standardise: store every dimension with mean 0 and spread 1 over the training rows; a run's ``predict`` takes features as they are given here.
-
-        Raises:
-            UserError: an array is of another shape or type, or holds NaN or infinity; the stored precision loses what the features say; the directory exists.
-        """
-        if not (head is None or head == "fit" or (isinstance(head, tuple | list) and len(head) == 2)):
-            raise UserError(f"head is {head!r}, expected 'fit', a pair (weight, bias), or None")
-        splits = {split: rows for split, rows in (("train", (X, y)), ("val", val), ("test", test)) if rows is not None}
-        arrays = {split: checked_split({"features": rows[0], "labels": rows[1]}, split) for split, rows in splits.items()}
-        source = Source(
-            name, "embeddings", None if class_names is None else tuple(class_names), backbone, "", None, val_seen_by_backbone, dtype,
-            relabel=relabel, drop_empty=drop_empty, standardise=standardise,
-        )  # fmt: skip
-        temporary = temporary_directory() if directory is None else None
-        place = Path(str(directory)) if temporary is None else Path(temporary.name) / "cache"
-        try:
-            prepared = prepare_arrays(arrays, source, _head_arrays(head))
-            if head == "fit":
-                prepared = prepared.with_fitted_head(fit_linear_head)
-            cache = write_prepared(place, prepared)
-        except UserError as error:
-            raise UserError(as_arguments(str(error))) from None
-        stopped = [f"stage-1 {prepared.source.stage1}"] if head == "fit" and STOPPED in prepared.source.stage1 else []
-        for line in [*stopped, *map(as_arguments, cache.manifest.audit["notes"])]:
-            warnings.warn(line, stacklevel=2)
-        return cls(cache.path, cache.manifest, _temporary=temporary)
-
-    def __repr__(self) -> str:
-        """Name, size, key and place; the manifest has the rest."""
-        info = self.manifest.dataset
-        size = f"{sum(info.train_counts):,} x {self.manifest.backbone.dim}, K = {info.num_classes:,}"
-        return f"Cache({self.manifest.name!r}, {size}, key {self.key}, {str(self.path)!r})"
-
-    def collapse(self) -> dict[str, float]:
-        """Within- over between-class scatter of each split, as of ``features.collapse.feature_collapse``: far smaller on train than on unseen images where stage 1 memorised."""
-        return {split: feature_collapse(self, split) for split in ("train", "val", "test") if self.has(split)}
-
-    def bench(self, accelerator: str = "auto") -> CacheSource:
-        """The cache opened for fits; features are loaded once and stay with this object."""
-        if accelerator not in self._benches:
-            self._benches[accelerator] = CacheSource(self, Hardware(accelerator))
-        return self._benches[accelerator]
-
-
-def open_cache(name_or_path: str | Path) -> Cache:
-    """The feature cache in a directory, or of this name or key in ``$LT_BENCH_HOME/caches`` or among the shipped ones (``lt-bench list caches``).
-
-    Raises:
-        UserError: there is none, or it is damaged.
-    """
-    path = Path(name_or_path) if isinstance(name_or_path, Path) else find_cache(name_or_path)
-    return Cache(path, read_manifest(path))
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A head that was fitted and measured.
-
-    Attributes:
-        record: everything that is known about it, what ``lt-bench run`` writes.
-        head: a plain module from features (B, D) to logits (B, K), on the device of the fit.
-        arrays: what is stored beside a record: test predictions (N,), vectors (K,) by ``view/name``.
-        standardisation: mean and divisor (D,) by which the cache standardised the features that the head takes; None where it did not.
-    """
-
-    record: RunRecord
-    head: nn.Module
-    arrays: Mapping[str, NDArray[Any]]
-    standardisation: tuple[Tensor, Tensor] | None = None
-
-    @property
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Every metric by view (``test``, ``train``, ``val``, ``test_flip``) and name; accuracies are fractions."""
-        return self.record.metrics
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """K names in label order."""
-        return tuple(self.record.dataset.class_names)
-
-    def logits(self, X: ArrayLike | Tensor) -> NDArray[np.float32]:
-        """Logits (N, K) of features (N, D) as they come from the backbone: a standardised cache's mean and spread are applied here.
-
-        Raises:
-            UserError: features of another shape.
-        """
-        features = _floats(X)
-        if features.dim() != 2 or features.shape[1] != self.record.backbone.dim:
-            raise UserError(f"features of shape {tuple(features.shape)}, expected (N, {self.record.backbone.dim})")
-        tensors = [*self.head.parameters(), *self.head.buffers()]
-        device = tensors[0].device if tensors else torch.device("cpu")
-        head = self.head if self.standardisation is None else Standardised(self.head, *self.standardisation).to(device)
-        with torch.inference_mode():
-            return head(features.to(device)).float().cpu().numpy()
-
-    def predict(self, X: ArrayLike | Tensor) -> NDArray[np.int64]:
-        """The class (N,) of each row of features (N, D), 0..K-1."""
-        return self.logits(X).argmax(1)
-
-    def __repr__(self) -> str:
-        identity, test = self.record.identity, self.metrics["test"]
-        return f"Run({identity.strategy}, seed {identity.seed}, {identity.tuning}: test accuracy {test['accuracy']:.4f}, macro {test['macro_accuracy']:.4f})"
-
-
-class Runs(list[Run]):
-    """A list of runs; ``+`` joins two."""
-
-    @property
-    def records(self) -> list[RunRecord]:
-        """The record of each."""
-        return [run.record for run in self]
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """One line for each run: its identity, how it was fitted, and every metric as ``view/name``."""
-        return from_records(self.records).frame
-
-    def __add__(self, other: Iterable[Run]) -> Runs:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return Runs([*self, *other])
-
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> Run: ...
-    @overload
-    def __getitem__(self, index: slice) -> Runs: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Run | Runs:
-        return Runs(super().__getitem__(index)) if isinstance(index, slice) else super().__getitem__(index)
-
-
-@dataclass(frozen=True, eq=False)
-class Tuning:
-    """Hyper-parameters that validation chose.
-
-    Attributes:
-        entry: of the strategy.
-        document: everything that was tried, what ``lt-bench tune`` writes.
-    """
-
-    entry: Entry
-    document: Mapping[str, Any]
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """The hyper-parameters with the best objective on validation, mean over seeds, those that were fixed among them."""
-        return dict(self.document["choice"])
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """One line for each point of the grid, the best first: its hyper-parameters, the objective on validation (``macro_accuracy`` of macro), and that of each seed."""
-        import pandas
-
-        objective = objective_in(self.document)
-        seeds = [f"seed {seed}" for seed in self.document["seeds"]]
-        lines = [
-            {**point["hyperparameters"], objective.metric: point["mean"], **dict(zip(seeds, point[objective.metric], strict=True))}
-            for point in self.document["grid"]
-        ]
-        return pandas.DataFrame(lines).sort_values(objective.metric, ascending=objective.lower, kind="stable", ignore_index=True)
 
 
 def fit(
@@ -368,40 +142,6 @@ def tune(
     if results is not None:
         tuning.write_tuning(document, entry, cache.manifest, Path(results))
     return Tuning(entry, document)
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """A strategy and hyper-parameters that rows unseen by the backbone chose.
-
-    Attributes:
-        document: the outcome, what ``lt-bench choose`` writes as ``choice.json``.
-        objective: that decided.
-    """
-
-    document: Mapping[str, Any]
-    objective: Objective
-
-    @property
-    def strategy(self) -> str:
-        """The strategy to take; ``lt.fit(choice.strategy, cache, **choice.hyperparameters)`` fits it."""
-        return self.document["take"]["strategy"]
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """Its hyper-parameters; those that are not named are the strategy's own."""
-        return dict(self.document["take"]["hyperparameters"])
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """One line for each strategy, the best first: the objective and its interval, many, medium and few, and how far it is behind the first."""
-        import pandas
-
-        return pandas.read_csv(io.StringIO(choice_csv(self.document, self.objective)))
-
-    def __str__(self) -> str:
-        """The conclusion in sentences."""
-        return " ".join(sentences(self.document, self.objective))
 
 
 def choose(
@@ -554,12 +294,3 @@ def _whole(name: str, number: SupportsIndex) -> int:
         return operator.index(number)
     except TypeError:
         raise UserError(f"{name}: expected a whole number, got {number!r}") from None
-
-
-def _head_arrays(head: Any) -> dict[str, Any] | None:
-    """``weight`` and ``bias`` of a pair; None for what is none."""
-    return {"weight": _floats(head[0]), "bias": _floats(head[1])} if isinstance(head, tuple | list) else None
-
-
-def _floats(array: ArrayLike | Tensor) -> Tensor:
-    return torch.as_tensor(array if isinstance(array, Tensor) else np.asarray(array)).detach().float()
