@@ -3,16 +3,17 @@
 import json
 
 import numpy as np
-import open_clip
 import pytest
 import torch
-import transformers
+from lightning_utilities.core.imports import lazy_import
 from PIL import Image
 
 from lt_bench.backbones.encoders import Prompt
 from lt_bench.backbones.loading import load_backbone
 from lt_bench.backbones.transform import Prepared, read_transform
 from lt_bench.core.errors import UserError
+
+open_clip, transformers = lazy_import("open_clip"), lazy_import("transformers")  # by the worker that has these tests, at their turn
 
 NAMES = ("sea_urchin", "cat", "tin can")
 SIZES = ((50, 40), (33, 71), (64, 35), (37, 44), (32, 32), (47, 35), (120, 33))

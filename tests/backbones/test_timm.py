@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
-import timm
 import torch
+from lightning_utilities.core.imports import lazy_import
 from PIL import Image
-from timm.data.transforms_factory import create_transform
-from timm.models import _registry
 
 from lt_bench.backbones.loading import load_backbone, transform_of
 from lt_bench.backbones.timm_nets import config_words
 from lt_bench.backbones.transform import read_transform
 from lt_bench.backbones.weights import save_weights
 from lt_bench.core.errors import UserError
+
+timm = lazy_import("timm")  # by the worker that has these tests, at their turn
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "test_vit", "mobilenetv3_small_050"])
@@ -41,7 +41,7 @@ FIELDS = ("input_size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
 
 def configurations():
     """Every distinct way in which timm's registered weights prepare an image."""
-    configs = [config.to_dict() for config in _registry._model_pretrained_cfgs.values()]
+    configs = [config.to_dict() for config in timm.models._registry._model_pretrained_cfgs.values()]
     distinct = {tuple(config.get(field) for field in FIELDS) for config in configs}
     return [dict(zip(FIELDS, one, strict=True)) for one in sorted(distinct, key=str)]
 
@@ -70,7 +70,9 @@ def test_every_transform_is_timms_own():
         if steps in seen or config["input_size"][1] > 400:  # large ones differ in nothing but size
             continue
         seen.add(steps)
-        theirs = create_transform(**{**config, "input_size": config["input_size"]}, is_training=False, normalize=False)
+        theirs = timm.data.transforms_factory.create_transform(
+            **{**config, "input_size": config["input_size"]}, is_training=False, normalize=False
+        )
         for picture in pictures:
             assert np.array_equal(np.asarray(ours.pixels(picture)), np.asarray(theirs(picture))), config
         compared += 1

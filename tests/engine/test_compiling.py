@@ -11,6 +11,8 @@ from lt_bench.engine.compiling import WatchCompilation
 
 PROGRAM = """
 import os, signal, sys, time
+from lt_bench.core.lean_import import import_torchmetrics_alone
+import_torchmetrics_alone()
 from lt_bench.engine import compiling
 compiling.EVERY, compiling.GRACE = 0.2, 0.2
 

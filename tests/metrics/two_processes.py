@@ -1,5 +1,7 @@
 """Two gloo processes that evaluate shares of the same set; run by test_processes.py."""
 
+# ruff: noqa: E402
+
 import sys
 from pathlib import Path
 
@@ -7,6 +9,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import multiprocessing
+
+from lt_bench.core.lean_import import import_torchmetrics_alone
+
+import_torchmetrics_alone()  # half of the start
 
 from lt_bench.metrics.evaluation import Evaluation
 
