@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from unittest import mock
 
 ON_THE_SIDE = ("matplotlib", "scipy", "torchvision", "transformers")
 """Packages of metrics for sound, images, text and plots, of which none is used here."""
@@ -37,6 +36,8 @@ class _Finder:
 
 
 def _execute(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    from unittest import mock  # asyncio comes with it, which the help of a command needs not
+
     from lightning_utilities.core import imports
 
     class Cache(imports.RequirementCache):
