@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from time import monotonic
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from torch import Tensor
 
-from lt_bench.core.launchers import is_first_process
+from lt_bench.core.activity import Work, doing
 from lt_bench.features.cache import FeatureSplit, FittedHead
 
 RIDGES = (1000.0, 100.0, 10.0, 1.0)
@@ -19,8 +17,10 @@ RIDGES = (1000.0, 100.0, 10.0, 1.0)
 weights of standardised features."""
 FOLDS = 3
 ITERATIONS = 500
-ROUGH, FINE = 3e-5, 1e-6
-"""Largest entry of the gradient, in the coordinates of the solver, at which a solution on the way ends, and the last one."""
+ROUGH, CLOSE, FINE = 3e-4, 1e-5, 3e-6
+"""Largest entry of the gradient, in the coordinates of the solver, at which a solution that judges a ridge ends, float32 does, and the last one."""
+HISTORY = 20
+"""Steps that L-BFGS remembers."""
 CONVERGED = 1e-4
 """Norm of that gradient up to which the last solution counts as the minimum."""
 WORDS = "logistic regression on the training rows"
@@ -30,14 +30,13 @@ MANY = 50_000
 HELD_NUMBERS = 1 << 26
 """Features up to which a centred copy is kept; those of larger sets are converted anew for every evaluation."""
 CHUNK_NUMBERS = 1 << 22
-EVERY = 10.0
-"""Seconds between lines on how far a fit is."""
+USUAL = (8, 16, 27, 36)
+"""Evaluations that a solution under each of the ridges usually takes, and those of the last one, of either precision: for the time that is left."""
+USUAL_CLOSE, USUAL_FINE = 46, 15
+COST = {torch.float32: 1, torch.float64: 2}
 
 
-Tell = Callable[[str], None]
-
-
-def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int, tell: Tell | None = None) -> FittedHead:
+def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int, work: Work | None = None) -> FittedHead:
     """The head that minimises cross-entropy on the plain view of the training rows plus a ridge on its weight.
 
     The strength of the ridge falls through ``RIDGES`` for as long as that makes the cross-entropy on validation smaller, classes weighted there as in training, since
@@ -48,10 +47,8 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
         train: the training rows.
         val: rows that may choose the ridge.
         num_classes: K.
-        tell: is told how far it is, at once and every ten seconds; None for silence.
+        work: counts the evaluations.
     """
-    pace = _Pace(tell)
-    pace.say(f"stage-1 head: {len(train):,} rows, {num_classes:,} classes")
     whole = _Rows.of(train.view("plain"), train.labels, num_classes)
     if val is not None:
         fits = [_Path(whole, replace(whole, features=val.view("plain"), labels=val.labels, _centred={}))]
@@ -60,14 +57,18 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
         fold = _folds(train.labels)
         fits = [_Path(whole.take(fold != k), whole.take(fold == k)) for k in range(FOLDS if len(train) <= MANY else 1) if (fold == k).any()]
         by = " chosen on held-out parts of them" if fits else ""
-    best, least, start = RIDGES[-1], float("inf"), None
+    pace = _Pace(work or Work(""), [*(count for count in USUAL for _ in fits), USUAL_CLOSE, USUAL_FINE])
+    best, least, solver = RIDGES[-1], float("inf"), None
     for strength in RIDGES if fits else ():
         loss = sum(path.advance(strength, pace) for path in fits)
         if not loss < least:
             break
-        best, least, start = strength, loss, fits[0].solution
-    rough = _solve(whole, best, start, torch.float32, ROUGH, pace) if val is None else start
-    solution = _solve(whole, best, rough, torch.float64, FINE, pace)
+        best, least, solver = strength, loss, fits[0].solver
+    pace.ahead = [USUAL_CLOSE, USUAL_FINE]
+    if val is None or solver is None:
+        solver = _Solver(whole, best, None if solver is None else solver.solution)
+    solver.solve(torch.float32, CLOSE, pace)
+    solution = solver.solve(torch.float64, FINE, pace)
     words = f"{WORDS}, ridge {best:g}{by}"
     if solution.gradient > CONVERGED:
         words += f", {STOPPED}: standardise the features"
@@ -76,9 +77,9 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
 
 
 def fit_and_tell(train: FeatureSplit, val: FeatureSplit | None, num_classes: int) -> FittedHead:
-    """The same, with how far it is on standard error, of the first process."""
-    console = Console(stderr=True, quiet=not is_first_process(), markup=False, highlight=False, soft_wrap=True)
-    return fit_linear_head(train, val, num_classes, console.print)
+    """The same, which says how far it is and the time left."""
+    with doing(f"evaluations of a stage-1 head of {num_classes:,} classes", 0) as work:
+        return fit_linear_head(train, val, num_classes, work)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class _Rows:
 
     def converted(self, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         """The same, converted anew."""
-        step = _step(self.features)
+        step = _step(self.features, self.num_classes)
         for rows, labels in zip(self.features.split(step), self.labels.split(step), strict=True):
             yield (rows.double() - self.mean).to(dtype), labels
 
@@ -150,80 +151,99 @@ class _Path:
 
     def __init__(self, train: _Rows, held: _Rows) -> None:
         self.train, self.held = train, held
-        self.solution: _Solution | None = None
+        self.solver: _Solver | None = None
 
     def advance(self, strength: float, pace: _Pace) -> float:
         """Solve with this ridge; cross-entropy (nats) on the held-out rows.
 
         Each class is weighted by its share of the training rows; classes without held-out rows do not count.
         """
-        self.solution = _solve(self.train, strength, self.solution, torch.float32, ROUGH, pace)
+        self.solver = _Solver(self.train, strength, None if self.solver is None else self.solver.solution)
+        head = self.solver.solve(torch.float32, ROUGH, pace)
         losses, weights = [], []
         counts = [torch.bincount(rows.labels, minlength=rows.num_classes).double() for rows in (self.train, self.held)]
         share = counts[0] / counts[1].clamp_min(1)
         for rows, labels in self.held.chunks(torch.float64):
-            losses.append(F.cross_entropy(rows @ self.solution.weight.T + self.solution.bias, labels, reduction="none"))
+            losses.append(F.cross_entropy(rows @ head.weight.T + head.bias, labels, reduction="none"))
             weights.append(share[labels])
         return float((torch.cat(losses) * torch.cat(weights)).sum() / torch.cat(weights).sum())
 
 
 class _Pace:
-    """Lines on how far the fits of a head are."""
+    """How many evaluations are done and usually still to come, in units of one with float32 products."""
 
-    def __init__(self, tell: Tell | None) -> None:
-        self.tell, self.began = tell, monotonic()
-        self.said = self.began
+    def __init__(self, work: Work, ahead: list[int]) -> None:
+        self.work, self.ahead = work, ahead
+        self.here, self.spent = 0, 0
 
-    def say(self, line: str) -> None:
-        """Say a line at once."""
-        if self.tell is not None:
-            self.said = monotonic()
-            self.tell(line)
+    def begins(self) -> None:
+        """A solution begins."""
+        self.here, self.spent = self.ahead.pop(0) if self.ahead else 0, 0
 
-    def reaches(self, strength: float, loss: Tensor, gradient: Tensor, tolerance: float) -> None:
-        """Say how near a solution is, ten seconds after the last line."""
-        if self.tell is not None and monotonic() - self.said > EVERY:
-            near = f"loss {float(loss):.4f}, gradient {float(gradient.abs().max()):.1e} of {tolerance:.0e}"
-            self.say(f"stage-1 head: ridge {strength:g}, {near}, {monotonic() - self.began:.0f} s")
+    def evaluated(self, dtype: torch.dtype) -> None:
+        """An evaluation is done."""
+        self.spent += 1
+        self.work.done += COST[dtype]
+        left = max(self.here - self.spent, self.here // 8, 1)
+        self.work.total = self.work.done + COST[dtype] * left + sum(self.ahead)
 
 
-def _solve(rows: _Rows, strength: float, start: _Solution | None, dtype: torch.dtype, tolerance: float, pace: _Pace) -> _Solution:
-    """The minimum by L-BFGS, with products of this type and sums in float64.
+class _Solver:
+    """L-BFGS on some rows under one ridge, with sums in float64; it goes on where it stopped, with what it knows of the curvature.
 
     The coordinates are those in which the ridge and a bound of the curvature are spheres: along principal components, each class by its mean p (1 - p).
     """
-    ridge = max(strength * float(rows.variances.mean()) / len(rows), torch.finfo(torch.float64).tiny)
-    start = _prior(rows) if start is None else start
-    curvature = _curvature(rows, start).clamp_min(0.1 / len(rows)).unsqueeze(1)
-    scale = torch.cat([(curvature * rows.variances + ridge).rsqrt(), curvature.rsqrt()], 1)
-    free = (torch.cat([start.weight @ rows.directions, start.bias.unsqueeze(1)], 1) / scale).requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [free], max_iter=ITERATIONS, max_eval=2 * ITERATIONS, history_size=20, tolerance_grad=tolerance, tolerance_change=tolerance**2, line_search_fn="strong_wolfe",
-    )  # fmt: skip
 
-    def head() -> tuple[Tensor, Tensor]:
-        values = free.detach() * scale
-        return values[:, :-1] @ rows.directions.T, values[:, -1]
+    def __init__(self, rows: _Rows, strength: float, start: _Solution | None) -> None:
+        self.rows = rows
+        self.ridge = max(strength * float(rows.variances.mean()) / len(rows), torch.finfo(torch.float64).tiny)
+        start = _prior(rows) if start is None else start
+        curvature = _curvature(rows, start).clamp_min(0.1 / len(rows)).unsqueeze(1)
+        self.scale = torch.cat([(curvature * rows.variances + self.ridge).rsqrt(), curvature.rsqrt()], 1)
+        self.free = (torch.cat([start.weight @ rows.directions, start.bias.unsqueeze(1)], 1) / self.scale).requires_grad_()
+        self.solution = start
+        self.optimizer = torch.optim.LBFGS(
+            [self.free], max_iter=ITERATIONS, max_eval=2 * ITERATIONS, history_size=HISTORY, line_search_fn="strong_wolfe"
+        )
 
-    def objective() -> Tensor:
-        weight, bias = head()
-        value, of_weight, of_bias = ridge / 2 * weight.square().sum(), ridge * weight, torch.zeros_like(bias)
+    def solve(self, dtype: torch.dtype, tolerance: float, pace: _Pace) -> _Solution:
+        """Go on, with products of this type, until no entry of the gradient is larger than the tolerance."""
+        self.optimizer.param_groups[0].update(tolerance_grad=tolerance, tolerance_change=tolerance**2)
+
+        pace.begins()
+
+        def objective() -> Tensor:
+            value = self._evaluate(dtype)
+            pace.evaluated(dtype)
+            return value
+
+        self.optimizer.step(objective)
+        objective()
+        assert self.free.grad is not None
+        self.solution = _Solution(*self._head(), float(self.free.grad.norm()))
+        return self.solution
+
+    def _head(self) -> tuple[Tensor, Tensor]:
+        values = self.free.detach() * self.scale
+        return values[:, :-1] @ self.rows.directions.T, values[:, -1]
+
+    def _evaluate(self, dtype: torch.dtype) -> Tensor:
+        """The objective; its gradient becomes that of ``free``."""
+        rows, N, (weight, bias) = self.rows, len(self.rows), self._head()
+        value, of_weight, of_bias = self.ridge / 2 * weight.square().sum(), self.ridge * weight, torch.zeros_like(bias)
+        of_type, offset = weight.T.to(dtype), bias.to(dtype)
         for part, labels in rows.chunks(dtype):
-            logits = torch.addmm(bias.to(dtype), part, weight.T.to(dtype))
-            log_p = logits.log_softmax(1)
-            value = value - log_p.gather(1, labels.unsqueeze(1)).sum(dtype=torch.float64) / len(rows)
-            error = log_p.exp_()
-            error[torch.arange(len(labels), device=labels.device), labels] -= 1
-            of_weight = of_weight + (error.T @ part).double() / len(rows)
-            of_bias += error.sum(0, dtype=torch.float64) / len(rows)
-        free.grad = torch.cat([of_weight @ rows.directions, of_bias.unsqueeze(1)], 1) * scale
-        pace.reaches(strength, value, free.grad, tolerance)
+            logits = torch.addmm(offset, part, of_type)
+            logits -= logits.amax(1, keepdim=True)
+            own, each = logits.gather(1, labels.unsqueeze(1)), torch.arange(len(labels), device=labels.device)
+            total = logits.exp_().sum(1, keepdim=True)
+            value = value + (total.log() - own).sum(dtype=torch.float64) / N
+            error = logits.div_(total)
+            error[each, labels] -= 1
+            of_weight += (error.T @ part).double() / N
+            of_bias += error.sum(0, dtype=torch.float64) / N
+        self.free.grad = torch.cat([of_weight @ rows.directions, of_bias.unsqueeze(1)], 1) * self.scale
         return value
-
-    optimizer.step(objective)
-    objective()
-    assert free.grad is not None
-    return _Solution(*head(), float(free.grad.norm()))
 
 
 def _prior(rows: _Rows) -> _Solution:
@@ -253,5 +273,5 @@ def _folds(labels: Tensor) -> Tensor:
     return fold
 
 
-def _step(features: Tensor) -> int:
-    return max(1, CHUNK_NUMBERS // features.shape[1])
+def _step(features: Tensor, num_classes: int = 1) -> int:
+    return max(1, CHUNK_NUMBERS // max(features.shape[1], num_classes))

@@ -17,7 +17,9 @@ WIDTH = 79
 
 
 @dataclass(eq=False)
-class _Work:
+class Work:
+    """Something that takes long: what, how much of it there is (None: nobody knows), and how much is done."""
+
     what: str
     total: int | None = None
     done: int = 0
@@ -25,6 +27,7 @@ class _Work:
 
     @property
     def line(self) -> str:
+        """What is said of it."""
         spent = monotonic() - self.began
         if self.total is None:
             count, left = f"{self.done:,} " if self.done else "", f", {timedelta(seconds=round(spent))}"
@@ -40,16 +43,16 @@ class _Shown:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.terminal = stream, stream.isatty()
-        self.works: list[_Work] = []
+        self.works: list[Work] = []
         self._ended, self._lock, self._thread, self._on_screen = Event(), RLock(), None, False
 
-    def begin(self, work: _Work) -> None:
+    def begin(self, work: Work) -> None:
         self.works.append(work)
         if self._thread is None:
             self._thread = Thread(target=self._say_lines, daemon=True)
             self._thread.start()
 
-    def end(self, work: _Work) -> None:
+    def end(self, work: Work) -> None:
         with self._lock:
             self.works.remove(work)
             self._erase()
@@ -91,15 +94,16 @@ def shown(stream: TextIO) -> Iterator[None]:
 
 
 @contextmanager
-def doing(what: str) -> Iterator[None]:
-    """Show what is done within the block, and since when."""
-    with _at(_Work(what)):
-        yield
+def doing(what: str, total: int | None = None) -> Iterator[Work]:
+    """Show what is done within the block, and since when; of a total, which may change, as `steps` where the block counts `done`."""
+    work = Work(what, total)
+    with _at(work):
+        yield work
 
 
 def steps(items: Iterable[T], what: str) -> Iterator[T]:
     """The items; shows how many are done, and the time left where there is a number of them: "1,200 of 5,000 records read, 0:00:12 left"."""
-    work = _Work(what, len(items) if isinstance(items, Sized) else None)
+    work = Work(what, len(items) if isinstance(items, Sized) else None)
     with _at(work):
         for item in items:
             yield item
@@ -107,7 +111,7 @@ def steps(items: Iterable[T], what: str) -> Iterator[T]:
 
 
 @contextmanager
-def _at(work: _Work) -> Iterator[None]:
+def _at(work: Work) -> Iterator[None]:
     screen = _shown
     if screen is None:
         yield

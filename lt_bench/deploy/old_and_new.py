@@ -129,5 +129,5 @@ def _comparison(
     gone = objective.worst if objective.lower else 0.0  # a class that is gone, -1, costs the most
     worth = [np.where(one < 0, gone, objective.of_images(labels, one)).astype(np.float64) for one in predictions]
     before, now = (float(design.weights @ one) for one in worth)
-    ((low, high),) = student_intervals((worth[1] - worth[0])[None], design)
+    ((low, high),) = student_intervals((worth[1] - worth[0])[None], design, objective.span)
     return Comparison(words, len(labels), int(unknown.sum()), before, now, now - before, low, high)

@@ -1,5 +1,6 @@
 """The stage-1 head of features: the optimum of scikit-learn, and a ridge that rows which were not fitted choose."""
 
+import io
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from lt_bench.bench import linear_head
 from lt_bench.bench.linear_head import RIDGES, STOPPED, _folds, fit_linear_head
+from lt_bench.core import activity
 from lt_bench.features.cache import FeatureSplit
 
 K, D = 6, 16
@@ -70,10 +72,17 @@ def test_a_class_without_rows_is_never_predicted():
     assert logits.isfinite().all()
 
 
-def test_it_says_at_once_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(linear_head, "EVERY", -1.0)
-    lines = []
-    told = fit_linear_head(split(20, 1), split(10, 2), K, lines.append)
-    assert lines[0] == f"stage-1 head: 120 rows, {K} classes"
-    assert re.fullmatch(r"stage-1 head: ridge 1000, loss \d\.\d{4}, gradient \d\.\de-\d\d of 3e-05, \d s", lines[1])
+def test_it_counts_its_evaluations_and_those_to_come(monkeypatch):
+    seen = []
+    evaluated = linear_head._Pace.evaluated
+    monkeypatch.setattr(
+        linear_head._Pace, "evaluated", lambda pace, dtype: (evaluated(pace, dtype), seen.append((pace.work.done, pace.work.total)))[0]
+    )
+    said = io.StringIO()
+    monkeypatch.setattr(activity, "EVERY", 0.001)
+    with activity.shown(said):
+        told = linear_head.fit_and_tell(split(20, 1), split(10, 2), K)
+    assert all(done < total for done, total in seen)
+    assert seen[-1][1] <= 1.2 * seen[-1][0]
+    assert re.fullmatch(r"[\d,]+ of [\d,]+ evaluations of a stage-1 head of 6 classes, 0:00:\d\d left", said.getvalue().splitlines()[-1])
     assert torch.equal(told.weight, fit_linear_head(split(20, 1), split(10, 2), K).weight)

@@ -10,6 +10,7 @@ from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, order_by_size, reference, series, vector
 from lt_bench.leaderboard.plots.style import COLOURS, SMALL, figure, legend, log_ticks, series_style, wide_range
+from lt_bench.leaderboard.stats.shares import paired_intervals
 
 _NAMED = 40
 
@@ -52,7 +53,7 @@ def gap_by_size(ranking: BoardRows) -> Figure | None:
 
 
 def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Row | None = None) -> Figure | None:
-    """Accuracy of one row minus another's, class by class, with paired 95 % intervals over the test images of the class."""
+    """Accuracy of one row minus another's, class by class, with paired 95 % intervals over the test images of the class (Bonett and Price 2012)."""
     pair = _pair(ranking) if first is None or second is None else (first, second)
     if pair is None:
         return None
@@ -63,13 +64,12 @@ def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Ro
     total = np.bincount(labels, minlength=len(counts)).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(labels, difference, len(counts)) / total
-        variance = np.bincount(labels, difference**2, len(counts)) / total - mean**2
-        half = 1.96 * np.sqrt(np.maximum(variance, 0) / (total - 1))
-    mean, half = 100 * mean[order], 100 * np.nan_to_num(half[order])
+    low, high = (100 * np.where(total > 0, end, np.nan)[order] for end in paired_intervals(difference, labels, len(counts)))
+    mean = 100 * mean[order]
     drawing, (axes,) = figure()
     places = np.arange(len(counts))
     axes.axhline(0, color="#5b6470", linewidth=0.8)
-    axes.vlines(places, mean - half, mean + half, color=COLOURS[5], linewidth=max(0.5, min(2.0, 100 / len(counts))), zorder=2)
+    axes.vlines(places, low, high, color=COLOURS[5], linewidth=max(0.5, min(2.0, 100 / len(counts))), zorder=2)
     axes.scatter(places, mean, s=max(2, min(12, 500 / len(counts))), color=COLOURS[0], zorder=3)
     groups = first.split.groups
     for name in ("many", "medium", "few"):

@@ -54,6 +54,12 @@ class Clustered(Design):
         """All groups at once."""
         return [slice(0, self._count)]
 
+    def units(self, outcomes: Numbers) -> tuple[Numbers, Numbers]:
+        """Weights (G,) of the groups, and the weighted mean outcome (rows, G) of each."""
+        weights = np.bincount(self.group, self.weights, self._count).astype(np.float64)
+        totals = np.stack([np.bincount(self.group, line, self._count) for line in outcomes * self.weights])
+        return weights, np.divide(totals, weights, out=np.zeros_like(totals), where=weights > 0)
+
     def deviations(self, columns: Columns) -> Columns:
         """Sums (rows, G) of the residuals of each group, scaled so that the sum of their squares is the variance of the objective."""
         rows, one = np.arange(len(self.group)), np.ones(len(self.group))

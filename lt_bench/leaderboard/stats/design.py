@@ -71,6 +71,10 @@ class Design:
         """The objective (rows, S) of outcomes (rows, S, N)."""
         return np.array([row.astype(np.float64) @ self.weights for row in outcomes])
 
+    def units(self, outcomes: Numbers) -> tuple[Numbers, Numbers]:
+        """What is sampled, here images: their weights (N,), and outcomes (rows, N)."""
+        return self.weights, outcomes
+
     def deviations(self, columns: Columns) -> Columns:
         """Weighted outcomes (rows, N) minus the mean of their stratum, scaled so that the sum of their squares is the variance of the objective."""
         means = sum(columns(part) @ totals for part, totals in zip(self.parts, self._totals, strict=True)) / self.sizes

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, stdtrit
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.leaderboard.stats.design import Design
@@ -88,7 +88,7 @@ def objective_intervals(
         design: of the test images.
     """
     if objective.lower:
-        return student_intervals(worth, design)
+        return student_intervals(worth, design, objective.span / 2)
     effect = design.effect(worth)
     if objective.within_classes:
         return _of_classes(accuracy, counts, objective.class_weights(counts), effect)
@@ -109,12 +109,53 @@ def over_classes(accuracy: NDArray[np.float64], weights: NDArray[np.float64]) ->
     return list(zip((mean - half).tolist(), (mean + half).tolist(), strict=True))
 
 
-def student_intervals(worth: NDArray[np.float64], design: Design) -> Ends:
-    """95 % Student t interval of each row's weighted mean (R,) of what images are worth (R, N), over images in the strata of a design."""
-    apart = design.deviations(lambda part: worth[:, part])
-    half = stdtrit(design.degrees([apart]), 1 - _TAIL) * np.sqrt(sum((apart(part) ** 2).sum(1) for part in design.parts))
-    mean = worth @ design.weights
+def student_intervals(worth: NDArray[np.float64], design: Design, reach: float = 1.0) -> Ends:
+    """95 % Student t interval of each row's weighted mean (R,) of what images are worth (R, N), or of paired differences of it, over images in the strata of a design.
+
+    Args:
+        worth: (R, N), in -reach to reach.
+        design: of the images.
+        reach: the largest difference that two images can make.
+    """
+    variance, _, degrees = drawn_variance(worth, design, reach)
+    mean, half = worth @ design.weights, stdtrit(degrees, 1 - _TAIL) * np.sqrt(variance)
     return list(zip((mean - half).tolist(), (mean + half).tolist(), strict=True))
+
+
+def drawn_variance(worth: NDArray[np.float64], design: Design, reach: float = 1.0) -> tuple[NDArray[np.float64], ...]:
+    """Variance (R,) of each row's weighted mean of what images are worth (R, N), that of the images as they are, and degrees of freedom of the first (Satterthwaite).
+
+    The few images of a stratum often all agree, and then show no variance. So the variance of each stratum is drawn toward that of all images by two images, and to all
+    images come one that wins and one that loses, as Bonett and Price (2012) do for paired shares: the variance is never 0. Of groups, each counts as an image.
+    """
+    strata, sizes = design.columns
+    shares, values = design.units(worth)
+    apart = np.concatenate([design.deviations(lambda part: worth[:, part])(part) for part in design.parts], axis=1)
+    own = np.stack([np.bincount(strata, line**2, len(sizes)) for line in apart])
+    each = np.bincount(strata, shares**2, len(sizes))
+    effective = 1 / each.sum()
+    mean, square = values @ shares, values**2 @ shares
+    whole = (effective * square + _DRAWN * reach**2 - (effective * mean) ** 2 / (effective + _DRAWN)) / (effective + _DRAWN)
+    parts = ((sizes - 1) * own + _DRAWN * whole[:, None] * each) / (sizes - 1 + _DRAWN)
+    variance = parts.sum(1)
+    return variance, own.sum(1), variance**2 / (parts**2 / (sizes - 1 + _DRAWN)).sum(1)
+
+
+def paired_intervals(
+    differences: NDArray[np.float64], labels: NDArray[np.integer], num_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends (K,) of the 95 % interval of the mean paired difference on each class (Bonett and Price 2012): one image more that the first wins, and one that it loses.
+
+    Args:
+        differences: (N,) of each image, in -1 to 1.
+        labels: (N,).
+        num_classes: K; a class without images has the whole range.
+    """
+    n, total, squares = (np.bincount(labels, of, num_classes) for of in (None, differences, differences**2))
+    mean = total / (n + 2)
+    half = ndtri(1 - _TAIL) * np.sqrt(((squares + 2) / (n + 2) - mean**2) / (n + 2))
+    none = n == 0
+    return np.where(none, -1.0, np.maximum(mean - half, -1)), np.where(none, 1.0, np.minimum(mean + half, 1))
 
 
 def _of_classes(accuracy: NDArray[np.float64], counts: NDArray[np.integer], weights: NDArray[np.float64], effect: ArrayLike) -> Ends:

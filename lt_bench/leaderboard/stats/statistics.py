@@ -97,7 +97,7 @@ def compute(ranking: BoardRows) -> BoardStatistics:
     errors = tests.error[pairs]
     resolvable = POWER_FACTOR * float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
     intervals = objective_intervals(worth, accuracy, counts, objective, design)
-    behind = student_intervals(worth - worth[:1], design)
+    behind = [(0.0, 0.0), *student_intervals(worth - worth[:1], design, objective.span)[1:]]
     places = standings(table.better(lower=objective.lower)[: ranking.ranked, : ranking.ranked])
     weights = np.zeros(len(counts)) if objective.lower else objective.class_weights(counts)
     over, behind_over = (over_classes(one, weights) for one in (accuracy, accuracy - accuracy[:1]))

@@ -7,9 +7,17 @@ import pytest
 from scipy import stats
 
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO
+from lt_bench.leaderboard.stats.clustered import design_of
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.paired import compare_all
-from lt_bench.leaderboard.stats.shares import exact_interval, group_intervals, objective_intervals, student_intervals
+from lt_bench.leaderboard.stats.shares import (
+    drawn_variance,
+    exact_interval,
+    group_intervals,
+    objective_intervals,
+    paired_intervals,
+    student_intervals,
+)
 from lt_bench.metrics.groups import shot_groups
 
 SIZES = np.array([200, 60, 20, 8, 5, 3, 3, 3, 2, 2, 1, 1])
@@ -67,17 +75,49 @@ def test_intervals_of_accuracies_cover_them(chance):
     assert np.mean([high - low for low, high in ends]) < 0.13  # of micro; nor are they too wide
 
 
-def test_intervals_of_differences_and_of_costs_are_student_s():
+def test_intervals_of_differences_and_of_costs_are_student_s_where_images_are_many():
     rng = np.random.default_rng(3)
-    worth = (rng.random((2, len(LABELS))) < 0.6).astype(float)
-    _, error, _ = compared([one[None] for one in worth], MACRO)
-    design = Design.of(MACRO, LABELS, K)
-    (low, high) = student_intervals(worth - worth[:1], design)[1]
-    half = stats.t.ppf(0.975, design.degrees([design.deviations(lambda part: worth[:, part])])) * error
-    assert (high - low) / 2 == pytest.approx(half)
-    ((low, high),) = student_intervals(worth[:1], Design.of(MICRO, LABELS, K))
-    wanted = stats.ttest_1samp(worth[0], 0.0).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((wanted.low, wanted.high))
+    labels = np.repeat(np.arange(3), 2000)
+    worth = (rng.random((2, len(labels))) < 0.6).astype(float)
+    for objective in (MACRO, MICRO):
+        ((low, high),) = student_intervals(worth[1:] - worth[:1], Design.of(objective, labels, 3))
+        wanted = stats.ttest_1samp(worth[1] - worth[0], 0.0).confidence_interval(0.95)
+        assert (low, high) == pytest.approx((wanted.low, wanted.high), abs=2e-4)
+
+
+def test_differences_of_one_class_are_those_of_bonett_and_price():
+    for won, lost, n in ((0, 0, 3), (2, 0, 3), (3, 1, 20)):
+        outcome = np.repeat([1.0, -1.0, 0.0], [won, lost, n - won - lost])
+        low, high = paired_intervals(outcome, np.zeros(n, int), 2)
+        up, down = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+        half = stats.norm.ppf(0.975) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+        assert (low[0], high[0]) == pytest.approx((max(up - down - half, -1), min(up - down + half, 1)))
+        assert (low[1], high[1]) == (-1.0, 1.0)  # nothing is known
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_classes_whose_few_images_all_agree_have_a_variance(grouped):
+    few = np.repeat(np.arange(4), 3)
+    design = design_of(MACRO, few, 4, np.arange(12) if grouped else None)
+    for outcome in (np.zeros(12), np.repeat([1.0, 0, 0, 0], 3)):
+        variance, plain, degrees = drawn_variance(outcome[None], design)
+        assert plain[0] == 0
+        assert 0.02**2 < variance[0] < 0.3**2
+        assert degrees[0] >= 4
+    assert drawn_variance(outcome[None], design, 5.0)[0] > variance
+
+
+def test_differences_on_rare_classes_that_seldom_change_are_covered():
+    """By Student's t with the variance of each class as it is, 64 and 82 %."""
+    rng, counts = np.random.default_rng(5), np.maximum(1, 200 ** (1 - np.arange(50) / 49)).astype(int)
+    labels = np.repeat(np.arange(50), counts)
+    design = Design.of(MACRO, labels, 50)
+    for usual, least in ((0.003, 0.95), (0.02, 0.93)):
+        rate = rng.gamma(1.0, usual, (300, 50)).clip(0, 0.9)
+        changed = rng.random((300, len(labels))) < rate[:, labels]
+        outcome = changed * np.where(rng.random(changed.shape) < 0.9, 1.0, -1.0)
+        ends = student_intervals(outcome, design)
+        assert np.mean([low <= truth <= high for (low, high), truth in zip(ends, 0.8 * rate.mean(1), strict=True)]) >= least
 
 
 def test_exact_intervals_are_those_of_scipy():
