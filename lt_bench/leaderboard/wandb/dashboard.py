@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import Report
     from wandb_workspaces.workspaces import And, Workspace
 
-ROW = "row"
-"""Field of a run's configuration that holds its row of the leaderboard: means over it are over seeds alone."""
+ROW = "row_of_board"
+"""Field of a run's configuration that holds its row of the leaderboard: within a board, means over it are over seeds alone."""
 KINDS = ("official", "inferred", "author-tuned", "tuned", "user")
 """Tags that the runs of records have, and those of boards and exports have not."""
 FIGURES = ("critical_difference", "accuracy_by_size", "logits_by_size", "head_against_tail")

@@ -78,7 +78,7 @@ def push(results_dir: Path | str, to: Destination, plots: bool = True) -> Ledger
 
 
 def run_config(record: RunRecord) -> dict[str, Any]:
-    """Identifying fields of a run, flat, for W&B's filters and groups; `board` and `row` are those of the leaderboard, and nothing is averaged over either."""
+    """Identifying fields of a run, flat, for W&B's filters and groups; `board` and `row` are those of the leaderboard, and nothing is averaged over either; `row_of_board` is the row without its board."""
     # Board and row are of the identity alone, and of a fit that has begun nothing is measured yet.
     row = row_of(replace(record, metrics={"test": {"accuracy": 0.0, "macro_accuracy": 0.0}}))
     identity = asdict(record.identity)
@@ -89,6 +89,7 @@ def run_config(record: RunRecord) -> dict[str, Any]:
         **{f"environment_{name}": value for name, value in record.environment.items()},
         "board": row.board.slug,
         "row": row.name,
+        "row_of_board": row.name.removesuffix(f", {row.board.slug}"),
         "family": record.strategy.family,
         "tuning": record.tuning.kind,
         "dataset": record.dataset.name,

@@ -131,7 +131,9 @@ def test_the_dashboard_of_a_board_is_built_without_a_network(results):
         assert (grid.runsets[0].entity, grid.runsets[0].project) == ("me", "p")
         grid.runsets[0].entity = grid.runsets[0].project = ""  # with them it would ask the server for the project's id
     kinds = ["official", "inferred", "author-tuned", "tuned", "user"]
-    shown = [(kinds, ["row.value"])] * 4 + [(["leaderboard"], [])]  # the workspace and four grids of rows, one of the board's figures
+    shown = [(kinds, ["row_of_board.value"])] * 4 + [
+        (["leaderboard"], [])
+    ]  # the workspace and four grids of rows, one of the board's figures
     runs = [workspace._to_model().spec.section.run_sets[0], *(grid.runsets[0]._to_model() for grid in grids)]
     for one, (tags, groups) in zip(runs, shown, strict=True):
         asked = {(leaf["key"]["section"], leaf["key"]["name"], leaf["op"]): leaf["value"] for leaf in one.filters["filters"]}
@@ -139,7 +141,7 @@ def test_the_dashboard_of_a_board_is_built_without_a_network(results):
         assert [(key.section, key.name) for key in one.grouping] == [("config", name) for name in groups]
     bars = [panel for grid in grids for panel in grid.panels if type(panel).__name__ == "BarPlot"]
     assert [bar.metrics[0].name for bar in bars[:4]] == ["test/accuracy", "test/many", "test/medium", "test/few"]
-    assert {(bar.groupby.name, bar.max_bars_to_show, bar.max_runs_to_show) for bar in bars} == {("row", 2, 2)}
+    assert {(bar.groupby.name, bar.max_bars_to_show, bar.max_runs_to_show) for bar in bars} == {("row_of_board", 2, 2)}
     assert [panel.media_keys for panel in grids[-1].panels] == [[f"plots/{name}"] for name in wandb_dashboard.FIGURES]
     assert set(wandb_dashboard.FIGURES) <= set(PLOTS)
 
@@ -182,7 +184,7 @@ def test_every_bar_is_a_row_of_the_leaderboard(tmp_path, builder):
             for kind, epsilon in (("official", 0.98), ("tuned", 0.98), ("tuned", 0.9)):
                 store.write(*one.make("los", seed, kind=kind, hyperparameters={"epsilon": epsilon}))
     push(store.directory, Destination(directory=tmp_path / "here"), plots=False)
-    names, bars = [], defaultdict(list)
+    names, bars, of_boards = [], defaultdict(list), defaultdict(list)
     for path in (tmp_path / "here").glob("wandb/offline-run-*/*.wandb"):
         run = next(message.run for message in messages(path) if message.WhichOneof("record_type") == "run")
         if run.run_group != "leaderboard":
@@ -190,16 +192,18 @@ def test_every_bar_is_a_row_of_the_leaderboard(tmp_path, builder):
             config = items(run.config.update)
             assert run.run_group == config["row"]
             bars[config["board"], config["row"]].append(run.run_id)
+            of_boards[config["board"], config[wandb_dashboard.ROW]].append(run.run_id)
     assert len(names) == len(set(names)) == 24
     rows = [row for ranking in boards(load_records(store.directory)) for row in ranking.rows]
     wanted = {(row.board.slug, row.name): sorted(row.runs.columns["id"][row.positions]) for row in rows}
     assert {key: sorted(ids) for key, ids in bars.items()} == wanted
     assert len(wanted) == 12
-    assert len({name for _, name in wanted}) == 12  # the bars of a panel are grouped by the row alone
+    assert sorted(map(sorted, of_boards.values())) == sorted(wanted.values())  # a dashboard shows one board, by the row without it
+    assert len({name for _, name in wanted}) == 12  # the group of a run is its row alone
     for board in leaderboard(store.directory).boards:
         panels = [panel for section in wandb_dashboard.workspace("me", "p", board).sections for panel in section.panels]
         groups = [getattr(panel, "groupby", None) for panel in panels]
-        assert {getattr(group, "name", group) for group in groups if group} == {"row"}
+        assert {getattr(group, "name", group) for group in groups if group} == {"row_of_board"}
 
 
 def test_a_long_group_is_cut_and_stays_its_own():
