@@ -7,20 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from lt_bench.bench.options import EvaluateOptions
 from lt_bench.core.content import file_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
-from lt_bench.data.readers.parquet import IMAGE_COLUMNS
 from lt_bench.deploy.classifier import Classifier
-from lt_bench.deploy.inputs import Batch, image_paths, of_features, of_images, opened, read_features, with_prior
+from lt_bench.deploy.inputs import TABLES, Batch, image_paths, image_table, of_features, of_images, opened, read_features, with_prior
 from lt_bench.metrics.calibration import CalibrationError
 from lt_bench.metrics.groups import group_means, nan_mean, shot_groups
-
-TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
@@ -76,7 +72,10 @@ def _labelled(model: Classifier, options: EvaluateOptions) -> tuple[Iterable[Bat
         if "labels" not in arrays or len(arrays["labels"]) != len(features):
             raise UserError(f"{options.inputs}: needs an array 'labels', one a row of 'features'; it has {', '.join(arrays)}")
         return of_features(model, options, _numbers(options.inputs, arrays["labels"].tolist(), model.classes), features), None
-    paths, labels = _table(options.inputs) if options.inputs.suffix.lower() in TABLES else _folder(options.inputs)
+    if options.inputs.suffix.lower() in TABLES:
+        paths, labels = _table(options.inputs)
+    else:
+        paths, labels = _folder(options.inputs)
     batches = of_images(model, options, list(zip(_numbers(options.inputs, labels, model.classes), paths, strict=True)))
     files = [path for path in paths if isinstance(path, Path)]
     if model.seen is None or len(files) < len(paths):
@@ -94,26 +93,14 @@ def _folder(root: Path) -> tuple[list[Path], list[str]]:
 
 
 def _table(path: Path) -> tuple[Sequence[Path | bytes], list[str]]:
-    """Images and labels of a table with the columns ``path`` (relative to its folder) or, in parquet, ``image`` (encoded), and ``label``; of splits, the rows of test."""
-    try:
-        frame = (
-            pd.read_parquet(path)
-            if path.suffix.lower() in (".parquet", ".pq")
-            else pd.read_csv(
-                path, dtype=str, keep_default_na=False, sep="\t" if path.suffix.lower() == ".tsv" else ",", encoding="utf-8-sig"
-            )
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-    column = "path" if "path" in frame else next((name for name in IMAGE_COLUMNS if name in frame), "path")
-    if lacking := [name for name in (column, "label") if name not in frame]:
-        raise UserError(f"{path}: no column {lacking[0]}, it has {', '.join(map(str, frame.columns))}")
+    """Images and labels of a table with a column ``label``; of splits, the rows of test."""
+    frame, images = image_table(path, "label")
     if "split" in frame:
-        frame = frame[frame["split"].astype(str).str.strip().str.lower() == "test"]
+        test = frame["split"].astype(str).str.strip().str.lower() == "test"
+        frame, images = frame[test], [image for image, is_test in zip(images, test, strict=True) if is_test]
     if frame.empty:
-        raise UserError(f"{path}: has no rows of split test" if "split" in frame else f"{path}: has no rows")
-    images = [one["bytes"] if isinstance(one, dict) else one for one in frame[column]]
-    return [one if isinstance(one, bytes) else path.parent / str(one) for one in images], [str(label) for label in frame["label"]]
+        raise UserError(f"{path}: has no rows of split test")
+    return images, [str(label) for label in frame["label"]]
 
 
 def _numbers(source: Path, labels: Sequence[Any], classes: Sequence[str]) -> list[int]:

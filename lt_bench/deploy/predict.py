@@ -1,4 +1,4 @@
-"""``lt-bench predict``: an exported classifier on a folder of images, or on an array of features."""
+"""``lt-bench predict``: an exported classifier on a folder or table of images, or on an array of features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lt_bench.core.files import require_ours, write_text
 from lt_bench.core.names import spreadsheet_text
 from lt_bench.deploy.classifier import TOP, Prediction
 from lt_bench.deploy.decisions import decisions_of
-from lt_bench.deploy.inputs import image_paths, of_features, of_images, opened, read_features, with_prior
+from lt_bench.deploy.inputs import TABLES, image_paths, image_table, of_features, of_images, opened, read_features, with_prior
 
 
 def predict(options: PredictOptions) -> int:
@@ -28,6 +28,10 @@ def predict(options: PredictOptions) -> int:
     if model.transform is None:
         features, _ = read_features(model, options)
         batches = of_features(model, options, [str(i) for i in range(len(features))], features)
+    elif options.inputs.suffix.lower() in TABLES and options.inputs.is_file():
+        frame, images = image_table(options.inputs)
+        paths = frame["path"].astype(str) if "path" in frame else [f"row {row}" for row in range(1, len(frame) + 1)]
+        batches = of_images(model, options, list(zip(map(spreadsheet_text, paths), images, strict=True)))
     else:
         root = options.inputs if options.inputs.is_dir() else options.inputs.parent
         named = [(spreadsheet_text(path.relative_to(root).as_posix()), path) for path in image_paths(options.inputs)]

@@ -54,6 +54,10 @@ def test_counts_are_those_of_predict(exported, labelled, tmp_path, capsys):  # n
     pd.DataFrame({"image": encoded, "label": [NAMES.index(name) for _, name in listed]}).to_parquet(tmp_path / "t.parquet")
     for source in ("t.csv", "t.parquet"):
         assert evaluated(capsys, exported[0], tmp_path / source)["classes"] == found["classes"]
+        assert main(["predict", str(exported[0]), str(tmp_path / source), "--out", str(tmp_path / "p.csv"), *CPU]) == 0
+        again = table(tmp_path / "p.csv")
+        assert [row["class"] for row in again] == [row["class"] for row in rows]
+        assert again[0]["path"] == (listed[0][0] if source == "t.csv" else "row 1")
 
 
 def test_features_under_every_prior(calibrated, tmp_path, capsys):  # noqa: F811

@@ -60,7 +60,7 @@ class PredictOptions(UseOptions):
     """An exported classifier on new inputs.
 
     Attributes:
-        inputs: folder of images (or one image); an array file of features for an export without backbone
+        inputs: folder or table of images (or one image); an array file of features for an export without backbone
         out: the table: path, class, confidence, and the next four classes
         all_probabilities: also a column for every class, probability_CLASS
         precision: also a column decided: no, below the confidence from which predictions of the class were right on validation as often as this says, e.g. 0.9
