@@ -23,7 +23,7 @@ def critical_difference(ranking: BoardRows) -> Figure | None:
         return None
     rows, factor = ranking.rows[: ranking.ranked], 1.0 if ranking.objective.lower else 100.0
     places = np.arange(len(rows))[::-1]
-    drawing = Figure(figsize=(WIDTH, 0.125 * len(rows) + 0.8), layout="constrained")
+    drawing = Figure(figsize=(WIDTH, 0.125 * len(rows) + 1.1), layout="constrained")
     axes, bars = drawing.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     images = factor * np.array([row.statistics.interval for row in rows if row.statistics is not None])
     axes.hlines(places, images[:, 0], images[:, 1], color=COLOURS[5], linewidth=0.9)
@@ -69,7 +69,7 @@ def critical_over_boards(result: Across) -> Figure | None:
     ranks, labels, mean = result.ranks[once], [result.labels[row] for row in once], result.mean_rank[once]
     p, critical = friedman(ranks)
     places = np.arange(len(labels))[::-1]
-    drawing = Figure(figsize=(WIDTH, 0.125 * len(labels) + 1.1), layout="constrained")
+    drawing = Figure(figsize=(WIDTH, 0.125 * len(labels) + 1.4), layout="constrained")
     axes, bars = drawing.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     axes.hlines(places, ranks.min(1), ranks.max(1), color=COLOURS[5], linewidth=0.9)
     axes.scatter(mean, places, color=COLOURS[0], s=7, zorder=3)

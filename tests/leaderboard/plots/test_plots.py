@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from lt_bench.leaderboard.plots import by_class, by_row, critical, special
 from lt_bench.leaderboard.plots.critical import critical_over_boards, friedman
 from lt_bench.leaderboard.plots.data import binned, chosen, series, vector
 from lt_bench.leaderboard.plots.draw import PLOTS, draw_across, draw_board
-from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, look, save
+from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, footnote, look, save
 from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.groups import equal_runs
 from lt_bench.leaderboard.tables.selection import Selection
@@ -64,6 +65,18 @@ def test_every_plot_is_drawn_and_the_same_bytes_again(found, tmp_path, monkeypat
     again = draw_board(found, tmp_path)
     assert [plot.name for plot in again] == list(some)
     assert all(path.read_bytes() == written[path] for plot in again for path in (plot.svg, plot.png, plot.pdf))
+
+
+def test_labels_of_a_few_rows_do_not_meet(builder):
+    made = [builder.make(name, seed, skill) for name, skill in (("los", 1.0), ("ce", 0.0), ("crt", 0.5)) for seed in range(2)]
+    (ranking,) = leaderboard(made).boards
+    with look():
+        drawing = critical.critical_difference(ranking)
+        footnote(drawing, PLOTS["critical_difference"][2])
+        drawing.draw_without_rendering()
+    boxes = sorted((label.get_window_extent() for label in drawing.axes[0].get_yticklabels()), key=lambda box: box.y0)
+    assert len(boxes) == 3
+    assert all(lower.y1 <= upper.y0 for lower, upper in pairwise(boxes))
 
 
 def test_critical_difference_over_boards(builder, tmp_path):
