@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ours.boards import BOARDS, Board
+from benchmarks.ours.boards import BOARDS, OTHERS, Board
 from benchmarks.ours.rivals import OURS, REFERENCES, RIVALS, TUNING_SEEDS, points
 from lt_bench.bench.execute import execute
 from lt_bench.bench.planning import Planned, plan
@@ -74,12 +74,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--caches", type=Path, required=True, help="where benchmarks.ours.boards has put them")
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--boards", default="", help="names, comma-separated; all whose cache is there by default")
+    parser.add_argument("--boards", default="", help="names, comma-separated; by default all of the protocol whose cache is there")
     parser.add_argument("--strategies", default="", help="names, comma-separated; all by default")
     options = parser.parse_args()
     wanted = options.boards.split(",") if options.boards else [board.name for board in BOARDS if board.cache(options.caches).is_dir()]
     names = options.strategies.split(",") if options.strategies else list(STRATEGIES)
-    for board in (board for board in BOARDS if board.name in wanted):
+    for board in (board for board in (*BOARDS, *OTHERS) if board.name in wanted):
         for line in run(board, names, options.caches, options.results):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
