@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 from lt_bench.core.exiting import exit_at_once
-from lt_bench.core.lean_import import import_torchmetrics_alone
+from lt_bench.core.lean_import import import_torchmetrics_alone, imports_torchmetrics_alone
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -118,7 +118,7 @@ class Workers(Generic[U, R]):
 
     def _started(self, environment: Mapping[str, str]) -> tuple[Any, Connection]:
         ours, theirs = _spawning.Pipe()
-        process = _spawning.Process(target=_serve, args=(theirs,), daemon=True)
+        process = _spawning.Process(target=_serve, args=(theirs, imports_torchmetrics_alone()), daemon=True)
         with (
             _variables({**environment, "PYTHONSAFEPATH": "1"}),
             _interrupts_ignored(),
@@ -137,9 +137,10 @@ class Workers(Generic[U, R]):
         return Death(signal.Signals(-code).name if code < 0 else f"exit code {code}")
 
 
-def _serve(connection: Connection) -> None:
-    """The life of a worker; what it does is sent first, so that this process imports no torch before it is told how."""
-    import_torchmetrics_alone()
+def _serve(connection: Connection, torchmetrics_alone: bool) -> None:
+    """The life of a worker; what it does is sent first, so that this process imports no torch before it is told how. TorchMetrics is imported as in its parent."""
+    if torchmetrics_alone:
+        import_torchmetrics_alone()
     with exit_at_once():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that a file that is being written is removed
         threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -62,8 +62,8 @@ def validate_verb(options: ValidateOptions, output: Output) -> None:
         )
     items: list[Item] = []
     for path in options.paths:
-        found = list(steps(items_at(path), f"things to check in {path}"))
-        of_path = [Item(one, kind, faults_at(one, kind)) for one, kind in steps(found, f"checked in {path}")] or [
+        things = list(steps(items_at(path), f"things to check in {path}"))
+        of_path = [Item(one, kind, faults_at(one, kind)) for one, kind in steps(things, f"checked in {path}")] or [
             Item(path, "unknown", [f"{path}: nothing that lt-bench writes and can check"])
         ]
         for fault in (fault for item in of_path for fault in item.faults):

@@ -10,6 +10,8 @@ from threading import Event, RLock, Thread
 from time import monotonic
 from typing import TextIO, TypeVar
 
+from lt_bench.core.errors import printable
+
 T = TypeVar("T")
 EVERY, OFTEN = 10.0, 0.5
 """Seconds between lines, and between those on a terminal."""
@@ -35,7 +37,7 @@ class Work:
             count, left = f"{self.done:,} of {self.total:,} ", ""
             if self.done:
                 left = f", {timedelta(seconds=round(spent / self.done * (self.total - self.done)))} left"
-        return (count + self.what)[: WIDTH - len(left)] + left
+        return (count + printable(self.what))[: WIDTH - len(left)] + left
 
 
 class _Shown:
@@ -61,6 +63,7 @@ class _Shown:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
+        self._erase()  # of work that Ctrl-C broke off
 
     def _say_lines(self) -> None:
         while not self._ended.wait(OFTEN if self.terminal else EVERY):

@@ -10,6 +10,7 @@ from types import ModuleType
 
 ON_THE_SIDE = ("matplotlib", "scipy", "torchvision", "transformers")
 """Packages of metrics for sound, images, text and plots, of which none is used here."""
+_imports_alone = False
 
 
 def import_torchmetrics_alone() -> None:
@@ -17,8 +18,23 @@ def import_torchmetrics_alone() -> None:
 
     Lightning imports TorchMetrics. For processes that are lt-bench's own, such as commands and their workers: who imports the package may want those metrics.
     """
-    if "torchmetrics" not in sys.modules and not any(isinstance(one, _Finder) for one in sys.meta_path):
+    global _imports_alone
+    if "torchmetrics" not in sys.modules and not imports_torchmetrics_alone():
         sys.meta_path.insert(0, _Finder())
+        _imports_alone = True
+
+
+def import_torchmetrics_whole() -> None:
+    """Take that back before code of the user's own is imported, which may use any metric; nothing where TorchMetrics is imported already."""
+    global _imports_alone
+    if "torchmetrics" not in sys.modules:
+        sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, _Finder)]
+        _imports_alone = False
+
+
+def imports_torchmetrics_alone() -> bool:
+    """Whether this process imports, or has imported, TorchMetrics without ``ON_THE_SIDE``."""
+    return _imports_alone
 
 
 class _Finder:

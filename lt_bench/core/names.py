@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, printable
+from lt_bench.core.lean_import import import_torchmetrics_whole
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -52,6 +53,8 @@ def object_at(dotted: str) -> Any:
     """
     module_name, _, name = dotted.rpartition(".")
     search_current_folder()
+    if not dotted.startswith("lt_bench."):
+        import_torchmetrics_whole()
     try:
         spec = importlib.util.find_spec(module_name)
     except (ImportError, SyntaxError, *FAILURES_OF_CODE) as error:  # finding a module imports the packages above it

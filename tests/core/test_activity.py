@@ -65,3 +65,14 @@ def test_what_fails_leaves_no_line_behind_and_python_is_not_told():
     assert said.getvalue() == ""
     assert slowly("ab", "letters") == ["a", "b"]
     assert said.getvalue() == ""
+
+
+def test_work_that_is_broken_off_leaves_no_line_and_its_name_steers_no_terminal():
+    said = Terminal()
+    with shown(said):
+        work = steps("ab", "files of \x1b[31mred")
+        next(work)
+        sleep(0.05)
+    assert said.getvalue().endswith("\r\x1b[2K")
+    assert "\x1b[31m" not in said.getvalue()
+    work.close()

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
+from lt_bench.core.lean_import import import_torchmetrics_whole
 from lt_bench.core.names import search_current_folder
 from lt_bench.core.provenance import fingerprints
 from lt_bench.leaderboard.boards import Interval, Row, seed_text, signs_in
@@ -139,6 +140,7 @@ def registered(modules: Iterable[str] = ()) -> tuple[Column, ...]:
     imported: list[ModuleType] = []
     for name in modules:
         search_current_folder()
+        import_torchmetrics_whole()
         try:
             imported.append(importlib.import_module(name))
         except ImportError as error:
