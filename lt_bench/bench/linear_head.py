@@ -33,7 +33,6 @@ CHUNK_NUMBERS = 1 << 22
 USUAL = (8, 16, 27, 36)
 """Evaluations that a solution under each of the ridges usually takes, and those of the last one, of either precision: for the time that is left."""
 USUAL_CLOSE, USUAL_FINE = 46, 15
-COST = {torch.float32: 1, torch.float64: 2}
 
 
 def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int, work: Work | None = None) -> FittedHead:
@@ -78,7 +77,7 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
 
 def fit_and_tell(train: FeatureSplit, val: FeatureSplit | None, num_classes: int) -> FittedHead:
     """The same, which says how far it is and the time left."""
-    with doing(f"evaluations of a stage-1 head of {num_classes:,} classes", 0) as work:
+    with doing(f"evaluations of a stage-1 head of {num_classes:,} classes") as work:
         return fit_linear_head(train, val, num_classes, work)
 
 
@@ -170,7 +169,7 @@ class _Path:
 
 
 class _Pace:
-    """How many evaluations are done and usually still to come, in units of one with float32 products."""
+    """How many evaluations are done and usually still to come."""
 
     def __init__(self, work: Work, ahead: list[int]) -> None:
         self.work, self.ahead = work, ahead
@@ -180,12 +179,12 @@ class _Pace:
         """A solution begins."""
         self.here, self.spent = self.ahead.pop(0) if self.ahead else 0, 0
 
-    def evaluated(self, dtype: torch.dtype) -> None:
+    def evaluated(self) -> None:
         """An evaluation is done."""
         self.spent += 1
-        self.work.done += COST[dtype]
+        self.work.done += 1
         left = max(self.here - self.spent, self.here // 8, 1)
-        self.work.total = self.work.done + COST[dtype] * left + sum(self.ahead)
+        self.work.total = self.work.done + left + sum(self.ahead)
 
 
 class _Solver:
@@ -209,12 +208,11 @@ class _Solver:
     def solve(self, dtype: torch.dtype, tolerance: float, pace: _Pace) -> _Solution:
         """Go on, with products of this type, until no entry of the gradient is larger than the tolerance."""
         self.optimizer.param_groups[0].update(tolerance_grad=tolerance, tolerance_change=tolerance**2)
-
         pace.begins()
 
         def objective() -> Tensor:
             value = self._evaluate(dtype)
-            pace.evaluated(dtype)
+            pace.evaluated()
             return value
 
         self.optimizer.step(objective)

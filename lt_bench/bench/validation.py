@@ -101,7 +101,7 @@ def standard_error(grid: Sequence[Mapping[str, Any]], choices: Sequence[int]) ->
 
 
 def validation_text(document: Mapping[str, Any], *, percent: bool) -> str:
-    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more; the choice is worth ± 0.42 points over 200 draws`."""
+    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more; standard error of the choice 0.42 points (200 draws)`."""
     said = document.get("validation", {})
     images = f"{said['images']:,}" if said else "all"
     kind = f" {said['profile']}" if said.get("size") else ""

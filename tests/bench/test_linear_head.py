@@ -75,13 +75,12 @@ def test_a_class_without_rows_is_never_predicted():
 def test_it_counts_its_evaluations_and_those_to_come(monkeypatch):
     seen = []
     evaluated = linear_head._Pace.evaluated
-    monkeypatch.setattr(
-        linear_head._Pace, "evaluated", lambda pace, dtype: (evaluated(pace, dtype), seen.append((pace.work.done, pace.work.total)))[0]
-    )
+    monkeypatch.setattr(linear_head._Pace, "evaluated", lambda pace: (evaluated(pace), seen.append((pace.work.done, pace.work.total)))[0])
     said = io.StringIO()
     monkeypatch.setattr(activity, "EVERY", 0.001)
     with activity.shown(said):
         told = linear_head.fit_and_tell(split(20, 1), split(10, 2), K)
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert all(done < total for done, total in seen)
     assert seen[-1][1] <= 1.2 * seen[-1][0]
     assert re.fullmatch(r"[\d,]+ of [\d,]+ evaluations of a stage-1 head of 6 classes, 0:00:\d\d left", said.getvalue().splitlines()[-1])
