@@ -20,6 +20,7 @@ NEEDS_HEIF = "HEIC images are read after `pip install 'lt-bench[heif]'`"
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}) | (
     HEIF if importlib.util.find_spec("pillow_heif") else frozenset()
 )
+_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 DARKEST = 1 << 12
 """A 16-bit image whose largest value is below holds 12 bits or fewer: its high bytes would be 16 levels."""
 ROUNDING = 1e-3
@@ -61,7 +62,7 @@ def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] 
                     _require_range(image)
                 return rgb(image, upright)
     except UnidentifiedImageError:
-        if isinstance(source, Path) and source.suffix.lower() in HEIF - EXTENSIONS:
+        if HEIF - EXTENSIONS and _is_heif(source):
             raise BrokenImage(NEEDS_HEIF) from None
         raise BrokenImage("not an image" if _size(source) else "an empty file") from None
     except FileNotFoundError:
@@ -115,6 +116,14 @@ def _know_heif() -> None:
     """Let Pillow read HEIC, where it can."""
     if HEIF <= EXTENSIONS:
         importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def _is_heif(source: Path | bytes) -> bool:
+    """Whether the first bytes are those of a HEIF file (ISO/IEC 23008-12), whatever its name."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return _is_heif(file.read(12))
+    return source[4:8] == b"ftyp" and source[8:12] in _BRANDS
 
 
 def _size(source: Path | bytes) -> int:

@@ -1,12 +1,14 @@
 import io
 import struct
 import zlib
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from photos import photo
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from lt_bench.data.images import decode as decoding
 from lt_bench.data.images.decode import BrokenImage, decode, rgb
 
 
@@ -128,3 +130,15 @@ def test_an_opened_image_is_what_its_file_is(values):
     turned = saved(photo(), exif=exif)
     assert np.array_equal(np.asarray(rgb(Image.open(io.BytesIO(turned)))), np.asarray(decode(turned)))
     assert rgb(Image.open(io.BytesIO(turned))).size == photo().size[::-1]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_heic_without_its_extra_is_named_by_its_content(tmp_path, monkeypatch, in_memory):
+    monkeypatch.setattr(decoding, "EXTENSIONS", decoding.EXTENSIONS - decoding.HEIF)
+    monkeypatch.setattr(decoding.Image, "open", Mock(side_effect=UnidentifiedImageError))  # as Pillow says it without the extra
+    for head, said in ((b"\0\0\0\x18ftypheic", decoding.NEEDS_HEIF), (b"\0\0\0\x18ftypisom", "not an image"), (b"short", "not an image")):
+        path = tmp_path / "a.jpg"
+        path.write_bytes(head)
+        with pytest.raises(BrokenImage) as raised:
+            decode(head if in_memory else path)
+        assert str(raised.value) == said
