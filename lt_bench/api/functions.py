@@ -252,7 +252,7 @@ def _chosen(
     if tuned is True:
         choice = tuned_choice(entry, cache.manifest, results)
         if choice is None:
-            raise UserError(f"{entry.name} was not tuned on cache {cache.manifest.name}; pass tuned=lt.tune(...)")
+            raise UserError(f"{entry.public_name} was not tuned on cache {cache.manifest.name}; pass tuned=lt.tune(...)")
         return choice
     document = tuned.document
     if (document["strategy"], document["cache_key"]) != (entry.public_name, cache.key):

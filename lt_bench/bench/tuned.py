@@ -251,7 +251,7 @@ def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tupl
     choice = tuned_choice(entry, tuned_on, options.results)
     if choice is None:
         raise UserError(
-            f"{entry.name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.public_name} --cache {tuned_on.name}` first"
+            f"{entry.public_name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.public_name} --cache {tuned_on.name}` first"
         )
     if given:
         raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")

@@ -48,6 +48,7 @@ class Display(Watcher):
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
         self._names: list[str] = []
+        self._kind = "fits"
         self._total = self._recorded = self._done = 0
         self._running: dict[int, tuple[Unit, float]] = {}
         self._tasks: dict[int, TaskID] = {}
@@ -69,8 +70,9 @@ class Display(Watcher):
         self._progress.stop()
         self._forget()
 
-    def expects(self, bench: CacheSource, total: int, recorded: int) -> None:
-        """Start of a cache with ``total`` runs, ``recorded`` of them recorded before."""
+    def expects(self, bench: CacheSource, total: int, recorded: int, kind: str = "fits") -> None:
+        """Start of a cache with ``total`` runs, ``recorded`` of them recorded before; ``kind`` says what they are."""
+        self._kind = kind
         self._names.append(bench.manifest.name)
         self._total, self._recorded = self._total + total, self._recorded + recorded
 
@@ -110,7 +112,7 @@ class Display(Watcher):
 
     def _summary(self) -> str:
         where = self._names[0] if len(self._names) == 1 else f"{len(self._names)} caches"
-        return f"{self._recorded + self._done} of {self._total} fits, {where}"
+        return f"{self._recorded + self._done} of {self._total} {self._kind}, {where}"
 
     def _update(self) -> None:
         begun = sum(share * len(unit.runs) for unit, share in self._running.values())
@@ -120,7 +122,7 @@ class Display(Watcher):
         while not self._ended.wait(EVERY):
             at = "; ".join(f"{unit.name} {share:.0%}" for unit, share in tuple(self._running.values()))
             line = ", ".join(filter(None, (self._summary(), self._left()))) + (f"; {at}" if at else "")
-            self._console.print(line[:WIDTH], soft_wrap=True, markup=False)
+            self._console.print(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…", soft_wrap=True, markup=False)
 
 
 class FitProgress(Callback):

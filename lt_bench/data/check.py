@@ -84,7 +84,7 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
     else:
         say("repeated and near-identical images were not looked for; --decode -1 does, and reads every file")
     if broken:
-        raise UserError(broken[0] if len(broken) == 1 else f"{len(broken):,} images cannot be decoded; {broken[0]}")
+        raise UserError(broken[0] if len(broken) == 1 else f"{len(broken):,} of the images that were tried cannot be decoded; {broken[0]}")
     say(f"{spec.name} is complete; next: {_next(data, data_dir, reading)}")
     return Checked(data, noticed)
 

@@ -87,7 +87,7 @@ def test_a_tuning_says_every_ten_seconds_how_far_it_is(cli, small_cache, monkeyp
     assert done.code == 0
     assert max(map(len, done.err.splitlines())) <= 79
     far = [
-        re.fullmatch(r"(\d+) of (\d+) fits, small(?:, \d:\d\d:\d\d left)?(?:; focal \(user\), seed 0 (\d+)%)?", line)
+        re.fullmatch(r"(\d+) of (\d+) fits(?: of the best again)?, small(?:, \d:\d\d:\d\d left)?(?:; focal \(user\), seed 0 (\d+)%)?", line)
         for line in done.err.splitlines()
     ]
     assert all(far), done.err

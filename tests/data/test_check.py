@@ -59,7 +59,7 @@ def test_all_broken_images_are_named_and_the_rest_is_looked_at(capsys, tmp_path)
         (root / name).write_bytes((root / name).read_bytes()[:80] if name[0] == "a" else b"")
     code, out, err = check(capsys, "folder", "--data-dir", root, "--decode", -1)
     assert code == 2
-    assert "4 images cannot be decoded; " in err
+    assert "4 of the images that were tried cannot be decoded; " in err
     assert all(name in out + err for name in ("a/3.png", "a/7.png", "b/2.png", "b/5.png"))
     assert "near-identical images" in out
     assert "complete" not in out

@@ -114,7 +114,8 @@ def scores_of(
         unit for unit in units if any(run.id not in scores for run in unit.runs)
     ]  # whole units, so that stacks are those of a tuning in one go
     total = sum(map(len, points))
-    watcher.expects(bench, total, recorded=total - sum(len(unit.runs) for unit in left))
+    kind = "fits of the best again" if shifted else "fits"
+    watcher.expects(bench, total, total - sum(len(unit.runs) for unit in left), kind)
     with watcher:
         for worker, unit, outcome in outcomes_of(
             Scorer(objective, bench if workers == 1 else None, shifted, validation), left, workers, watcher
