@@ -17,7 +17,7 @@ from benchmarks.evidence.rows import Frame, read_rows
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.stats.effects import random_effects
 
-STRONG = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-strong_s1")
+STRONG = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-strong_s1", "cifar100_lt-strong_s2")
 BOARDS = (*STRONG, "cifar100_lt-ordinary_s0")
 WITH_FOUNDATION = (*BOARDS, "cifar100_lt-lite0-128")
 AGAINST = "logit_adjustment"

@@ -20,6 +20,7 @@ from lt_bench.leaderboard.stats.effects import random_effects
 KINDS = {
     "cifar100_lt-if100-resnet10s2": "strong, seed 0",
     "cifar100_lt-strong_s1": "strong, seed 1",
+    "cifar100_lt-strong_s2": "strong, seed 2",
     "cifar100_lt-ordinary_s0": "ordinary, seed 0",
 }
 OFFICIAL = {"epsilon": 0.98, "epochs": 20, "lr": 5e-4}

@@ -3,13 +3,24 @@
 import json
 import struct
 from pathlib import Path
+from time import sleep
 
 from wandb.proto import wandb_internal_pb2
 
 
 def messages(path: Path):
-    """The protobuf records of a .wandb file: LevelDB's log format after a 7-byte header, in blocks of 32 KiB."""
-    data, position, parts = path.read_bytes(), 7, b""
+    """The protobuf records of a finished run's .wandb file, of which W&B's service may write some a moment after the run has finished."""
+    for _ in range(200):
+        found = list(_records(path.read_bytes()))
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            break
+        sleep(0.05)
+    return found
+
+
+def _records(data: bytes):
+    """LevelDB's log format after a 7-byte header, in blocks of 32 KiB."""
+    position, parts = 7, b""
     while position + 7 <= len(data):
         if (room := 32768 - position % 32768) < 7:
             position += room

@@ -32,7 +32,7 @@ def test_what_an_agent_runs_has_the_metric_of_the_sweep(cli, small_cache, sweepi
     done = cli(*(other for word in words for other in here.get(word, [word])))
     assert done.code == 0, done.err
     (file,) = (tmp_path / "results").glob("wandb/offline-run-*/*.wandb")
-    found = list(messages(file))
+    found = messages(file)
     run = next(message.run for message in found if message.WhichOneof("record_type") == "run")
     assert run.sweep_id == "sweep1"
     summary = {}

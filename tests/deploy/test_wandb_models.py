@@ -37,7 +37,7 @@ def test_a_model_is_made_of_its_cache_and_record_and_pushed_once(store, tmp_path
     push_exports(exports, first)
     push_exports(exports, again := Ledger(to))
     (file,) = to.directory.glob("wandb/offline-run-*/*.wandb")
-    found = list(messages(file))
+    found = messages(file)
     run = next(message.run for message in found if message.WhichOneof("record_type") == "run")
     assert (run.run_group, run.job_type, list(run.tags)) == (row_of(record).name, "export", ["export"])
     assert items(run.config.update)["cache_key"] == record.cache.key

@@ -22,7 +22,7 @@ from lt_bench.features.manifest import read_manifest
 from lt_bench.strategies.registry import find
 from lt_bench.strategies.revisions import code_of
 
-SHORT = {"los_epochs": 2, "los_lr": 0.1, "crt_epochs": 3, "crt_batch_size": 8}
+SHORT = {"los_epochs": 2, "los_lr": 0.1, "crt_epochs": 3, "crt_batch_size": 16}
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def test_the_shipped_suites_can_be_read():
             find(item if isinstance(item, str) else item["name"])
     suite = read_suite(suite_path("shipped"))
     assert suite.seeds == [0, 1, 2]
-    assert suite.hyperparameters == ["official", "tuned"]
+    assert suite.hyperparameters == ["own", "tuned"]
     assert suite.caches == [CacheOptions(dataset="cifar100_lt", imbalance_factor=100.0)]
 
 

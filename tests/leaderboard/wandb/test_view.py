@@ -37,7 +37,7 @@ def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
     assert len(first.written) == 3
     files = {path.parent.name.rpartition("-")[2]: path for path in to.glob("wandb/offline-run-*/*.wandb")}
     for record in Store(results).records():
-        found = list(messages(files[record.id]))
+        found = messages(files[record.id])
         run = next(message.run for message in found if message.WhichOneof("record_type") == "run")
         assert (run.run_id, run.project, run.run_group, run.job_type) == (record.id, "p", row_of(record).name, "fit")
         assert list(run.tags) == [record.strategy.family, "official", "clean", "head", record.dataset.name]
