@@ -50,7 +50,7 @@ def one_cache(options: argparse.Namespace) -> None:
             else:
                 write_tuning(document, entry, cache.manifest, options.results)
         tuned = time.monotonic()
-        suite = Suite(strategies=[name], caches=[], seeds=list(range(options.seeds)), hyperparameters=["official", "tuned"])
+        suite = Suite(strategies=[name], caches=[], seeds=list(range(options.seeds)), hyperparameters=["own", "tuned"])
         planned, missing = suite_plan(suite, cache, options.results)
         failures = execute(bench, planned, store, records.append)
         for line in [*missing, *failures]:
