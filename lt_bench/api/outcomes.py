@@ -1,4 +1,4 @@
-"""What the functions of the API return: runs, tunings and choices."""
+"""Runs, tunings and choices, which the functions of the API return."""
 
 from __future__ import annotations
 

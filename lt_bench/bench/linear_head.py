@@ -169,7 +169,7 @@ class _Path:
 
 
 class _Pace:
-    """How many evaluations are done and usually still to come."""
+    """Counts of the evaluations that are done, and of those that usually follow."""
 
     def __init__(self, work: Work, ahead: list[int]) -> None:
         self.work, self.ahead = work, ahead

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
@@ -34,14 +35,14 @@ class Share(float):
     """Share of a unit that is done so far."""
 
 
-class Telling:
+class Telling(ABC):
     """Base of what does units and calls ``tell`` with the share of the unit that is done; whoever has it done sets who is told."""
 
     tell: Callable[[float], None] = staticmethod(lambda share: None)
 
+    @abstractmethod
     def __call__(self, unit: Any) -> Any:
         """Do a unit."""
-        raise NotImplementedError
 
 
 class Workers(Generic[U, R]):

@@ -69,7 +69,7 @@ def run_verb(options: RunOptions, output: Output) -> None:
 
 
 def _progress(output: Output) -> Callbacks:
-    """What shows the epochs of a fit: one callback for all fits of a command."""
+    """Callbacks that show the epochs of a fit: one for all fits of a command."""
     callbacks = [] if output.quiet or not is_first_process() else [FitProgress()]
     return lambda: callbacks
 
@@ -100,7 +100,7 @@ def _show_run(options: RunOptions, outcome: RunOutcome, output: Output) -> None:
 
 
 def _choice_line(record: RunRecord) -> str:
-    """Which tuning a record has its hyper-parameters from."""
+    """A line that names the tuning of a record's hyper-parameters."""
     name, tuning = record.identity.strategy, record.tuning
     grid = find(name).grid
     values = ", ".join(f"{one}={value}" for one, value in record.identity.hyperparameters.items() if one in grid or not grid)

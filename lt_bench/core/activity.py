@@ -1,4 +1,4 @@
-"""How far a command is, for who waits: one line that changes on a terminal, elsewhere a line every ten seconds. From Python, where no command shows it, nothing."""
+"""Progress of a command: one line that changes on a terminal, elsewhere a line every ten seconds; nothing from Python, where no command shows it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Work:
 
     @property
     def line(self) -> str:
-        """What is said of it."""
+        """The work in one line of 79 characters: done, total, time left or spent."""
         spent = monotonic() - self.began
         if self.total is None:
             count, left = f"{self.done:,} " if self.done else "", f", {timedelta(seconds=round(spent))}"

@@ -34,9 +34,8 @@ def read_npz(path: Path, names: Iterable[str] | None = None, optional: bool = Fa
     """
     _require_regular(path)
     try:
-        with zipfile.ZipFile(
-            BytesIO(path.read_bytes()) if path.stat().st_size <= _SMALL else path
-        ) as archive:  # a small file is read at once
+        source = BytesIO(path.read_bytes()) if path.stat().st_size <= _SMALL else path
+        with zipfile.ZipFile(source) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             by_name = {info.filename.removesuffix(".npy"): info for info in members}
             if len(by_name) < len(archive.infolist()):
@@ -94,7 +93,7 @@ def _array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
 def _header(file: IO[bytes], size: int, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """Type, shape and whether columns are stored first, of the array in a file of ``size`` bytes; the file is then at its first value."""
     try:
-        version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
+        version = np.lib.format.read_magic(file)
         length = file.read(2 if version == (1, 0) else 4)
         shape, fortran, dtype = _parsed_header(version, length + file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER)))
     except (EOFError, SyntaxError, tokenize.TokenError, TypeError, RecursionError, MemoryError, OverflowError) as error:
@@ -111,7 +110,7 @@ def _header(file: IO[bytes], size: int, name: str) -> tuple[np.dtype[Any], tuple
 def _parsed_header(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, order and type in a header, its length first; the arrays of many records have the same few headers, and NumPy compiles each."""
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(BytesIO(header))  # type: ignore[arg-type,return-value]
+    return read(BytesIO(header))
 
 
 def _require_end(name: str, end: int, size: int) -> None:

@@ -13,6 +13,7 @@ from lt_bench.bench.options import EvaluateOptions
 from lt_bench.core.content import file_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
+from lt_bench.data.readers.table_files import LABEL_COLUMN, SPLIT_COLUMN, require_filled
 from lt_bench.deploy.classifier import Classifier
 from lt_bench.deploy.inputs import TABLES, Batch, image_paths, image_table, of_features, of_images, opened, read_features, with_prior
 from lt_bench.metrics.calibration import CalibrationError
@@ -72,10 +73,7 @@ def _labelled(model: Classifier, options: EvaluateOptions) -> tuple[Iterable[Bat
         if "labels" not in arrays or len(arrays["labels"]) != len(features):
             raise UserError(f"{options.inputs}: needs an array 'labels', one a row of 'features'; it has {', '.join(arrays)}")
         return of_features(model, options, _numbers(options.inputs, arrays["labels"].tolist(), model.classes), features), None
-    if options.inputs.suffix.lower() in TABLES:
-        paths, labels = _table(options.inputs)
-    else:
-        paths, labels = _folder(options.inputs)
+    paths, labels = _table(options.inputs) if options.inputs.suffix.lower() in TABLES else _folder(options.inputs)
     batches = of_images(model, options, list(zip(_numbers(options.inputs, labels, model.classes), paths, strict=True)))
     files = [path for path in paths if isinstance(path, Path)]
     if model.seen is None or len(files) < len(paths):
@@ -94,13 +92,16 @@ def _folder(root: Path) -> tuple[list[Path], list[str]]:
 
 def _table(path: Path) -> tuple[Sequence[Path | bytes], list[str]]:
     """Images and labels of a table with a column ``label``; of splits, the rows of test."""
-    frame, images = image_table(path, "label")
-    if "split" in frame:
-        test = frame["split"].astype(str).str.strip().str.lower() == "test"
-        frame, images = frame[test], [image for image, is_test in zip(images, test, strict=True) if is_test]
-    if frame.empty:
+    table, images = image_table(path)
+    frame = table.frame
+    require_filled(path, frame, LABEL_COLUMN)
+    labels = [str(label) if table.names is None else table.names[int(label)] for label in frame[LABEL_COLUMN]]
+    test = np.ones(len(frame), bool)
+    if SPLIT_COLUMN in frame:
+        test = (frame[SPLIT_COLUMN].astype(str).str.strip().str.lower() == "test").to_numpy()
+    if not test.any():
         raise UserError(f"{path}: has no rows of split test")
-    return images, [str(label) for label in frame["label"]]
+    return [images[row] for row in np.flatnonzero(test)], [labels[row] for row in np.flatnonzero(test)]
 
 
 def _numbers(source: Path, labels: Sequence[Any], classes: Sequence[str]) -> list[int]:

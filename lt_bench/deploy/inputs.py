@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
@@ -19,14 +18,14 @@ from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import counted
 from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF, BrokenImage, decode
-from lt_bench.data.readers.parquet import IMAGE_COLUMNS
+from lt_bench.data.readers.table_files import PARQUET, PATH_COLUMN, TEXT, Table, require_filled, table_of
 from lt_bench.deploy.classifier import Classifier, Prior, load_classifier
 from lt_bench.features.array_files import ARRAYS, read_arrays, usual_names
 from lt_bench.features.from_arrays import Arrays
 from lt_bench.leaderboard.objective.files import read_prior
 
 Name = TypeVar("Name")
-TABLES = (".csv", ".tsv", ".parquet", ".pq")
+TABLES = (*TEXT, *PARQUET)
 Batch = tuple[list[Name], Tensor]
 """Names of the inputs of a batch, and the head's logits (B, K) for them."""
 
@@ -113,27 +112,17 @@ def read_features(model: Classifier, options: UseOptions) -> tuple[Tensor, Array
     return features, arrays
 
 
-def image_table(path: Path, *needed: str) -> tuple[pd.DataFrame, list[Path | bytes]]:
+def image_table(path: Path) -> tuple[Table, list[Path | bytes]]:
     """A table, and the images of its rows: of the column ``path`` (relative to its folder) or, in parquet, ``image`` (encoded).
 
     Raises:
-        UserError: it cannot be read, has no rows, or lacks a column.
+        UserError: it cannot be read, has no rows, or lacks a column or a path.
     """
-    sep = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, sep=sep, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-    column = "path" if "path" in frame else next((name for name in IMAGE_COLUMNS if name in frame), "path")
-    if lacking := [name for name in (column, *needed) if name not in frame]:
-        raise UserError(f"{path}: no column {lacking[0]}, it has {', '.join(map(str, frame.columns))}")
-    if frame.empty:
-        raise UserError(f"{path}: has no rows")
-    images = [one["bytes"] if isinstance(one, dict) else one for one in frame[column]]
-    return frame, [one if isinstance(one, bytes) else path.parent / str(one) for one in images]
+    table = table_of(path, None, None)
+    if table.encoded is not None:
+        return table, [one or b"" for one in table.encoded.to_pylist()]
+    require_filled(path, table.frame, PATH_COLUMN)
+    return table, [path.parent / str(one) for one in table.frame[PATH_COLUMN]]
 
 
 def image_paths(source: Path) -> list[Path]:

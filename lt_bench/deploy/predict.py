@@ -10,6 +10,7 @@ from lt_bench.bench.options import PredictOptions
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import require_ours, write_text
 from lt_bench.core.names import spreadsheet_text
+from lt_bench.data.readers.table_files import PATH_COLUMN
 from lt_bench.deploy.classifier import TOP, Prediction
 from lt_bench.deploy.decisions import decisions_of
 from lt_bench.deploy.inputs import TABLES, image_paths, image_table, of_features, of_images, opened, read_features, with_prior
@@ -29,8 +30,8 @@ def predict(options: PredictOptions) -> int:
         features, _ = read_features(model, options)
         batches = of_features(model, options, [str(i) for i in range(len(features))], features)
     elif options.inputs.suffix.lower() in TABLES and options.inputs.is_file():
-        frame, images = image_table(options.inputs)
-        paths = frame["path"].astype(str) if "path" in frame else [f"row {row}" for row in range(1, len(frame) + 1)]
+        table, images = image_table(options.inputs)
+        paths = [f"row {row + 1}" for row in range(len(images))] if table.encoded is not None else table.frame[PATH_COLUMN].astype(str)
         batches = of_images(model, options, list(zip(map(spreadsheet_text, paths), images, strict=True)))
     else:
         root = options.inputs if options.inputs.is_dir() else options.inputs.parent

@@ -1,4 +1,4 @@
-"""What is known of a strategy without importing it, and its hyper-parameters for a data set. Free of torch."""
+"""Entry of a strategy in the registry: facts that need no import, and its hyper-parameters for a data set. Free of torch."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_a_run_and_its_repetition_say_now_and_then_how_far_their_fits_are(cli, s
 
 
 def test_verbs_over_many_files_say_how_far_they_are_unless_they_are_quiet(cli, builder, tmp_path, monkeypatch):
-    """What would be said is collected: the files are too few for ten seconds."""
+    """Lines are collected, not waited for: the files are too few for ten seconds."""
     Store(tmp_path / "results").write(*builder.make("los", 0, 1.0))
     said, begin = [], activity._Shown.begin
     monkeypatch.setattr(activity._Shown, "begin", lambda self, work: said.append((work.what, work.total)) or begin(self, work))

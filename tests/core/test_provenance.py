@@ -33,7 +33,7 @@ class MyHead:
 '''
 HELPER = '''
 def shift(margin):
-    """What to add."""
+    """The number to add."""
     return 0.5 * margin
 '''
 LATE = "def late():\n    return 1\n"

@@ -50,14 +50,15 @@ def test_counts_are_those_of_predict(exported, labelled, tmp_path, capsys):  # n
     assert found["groups"]["few"] == pytest.approx(sum(right.values()) / 15)
     listed = [(path.relative_to(tmp_path).as_posix(), path.parent.name) for path in sorted(labelled.rglob("*.png"))]
     pd.DataFrame(listed, columns=["path", "label"]).to_csv(tmp_path / "t.csv", index=False)
+    pd.DataFrame(listed, columns=["path", "label"]).to_csv(tmp_path / "s.csv", index=False, sep=";")  # as spreadsheets write it
     encoded = [{"bytes": (tmp_path / path).read_bytes()} for path, _ in listed]
     pd.DataFrame({"image": encoded, "label": [NAMES.index(name) for _, name in listed]}).to_parquet(tmp_path / "t.parquet")
-    for source in ("t.csv", "t.parquet"):
+    for source in ("t.csv", "s.csv", "t.parquet"):
         assert evaluated(capsys, exported[0], tmp_path / source)["classes"] == found["classes"]
         assert main(["predict", str(exported[0]), str(tmp_path / source), "--out", str(tmp_path / "p.csv"), *CPU]) == 0
         again = table(tmp_path / "p.csv")
         assert [row["class"] for row in again] == [row["class"] for row in rows]
-        assert again[0]["path"] == (listed[0][0] if source == "t.csv" else "row 1")
+        assert again[0]["path"] == ("row 1" if source == "t.parquet" else listed[0][0])
 
 
 def test_features_under_every_prior(calibrated, tmp_path, capsys):  # noqa: F811

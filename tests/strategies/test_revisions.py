@@ -1,4 +1,4 @@
-"""Which program a run was: revisions of the suite's strategies, forced up by their numbers, and fingerprints of the user's own."""
+"""The program of a run: revisions of the suite's strategies, forced up by their numbers, and fingerprints of the user's own."""
 
 import ast
 import dataclasses

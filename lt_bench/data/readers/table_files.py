@@ -32,8 +32,8 @@ class Table:
     names: tuple[str, ...] | None = None
 
 
-def table_of(path: Path, image_column: str | None, label_column: str) -> Table:
-    """A table that is one file.
+def table_of(path: Path, image_column: str | None, label_column: str | None) -> Table:
+    """A table that is one file; without a label column it need not have labels.
 
     Raises:
         UserError: no such table, not readable, or no label in a row.
@@ -44,14 +44,15 @@ def table_of(path: Path, image_column: str | None, label_column: str) -> Table:
     if kind not in (*PARQUET, *TEXT):
         raise UserError(f"{path}: not a table by its name, expected {', '.join((*TEXT, *PARQUET))}")
     try:
-        table = _parquet(path, image_column, label_column) if kind in PARQUET else Table(_csv(path))
+        table = _parquet(path, image_column, label_column or LABEL_COLUMN) if kind in PARQUET else Table(_csv(path))
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save the table as UTF-8") from None
     except (ValueError, OSError, KeyError, TypeError, OverflowError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
         raise UserError(f"{path}: not a readable table ({' '.join(str(error).split())})") from None
     if table.frame.empty:
         raise UserError(f"{path}: has no rows")
-    require_filled(path, table.frame, label_column, "label")
+    if label_column is not None:
+        require_filled(path, table.frame, label_column, "label")
     return table
 
 
@@ -119,17 +120,18 @@ def _split_of(path: Path) -> str:
     return "" if match is None else SPLIT_NAMES[match[1].lower()]
 
 
-def require_column(path: Path, frame: pd.DataFrame, name: str, option: str) -> None:
+def require_column(path: Path, frame: pd.DataFrame, name: str, option: str = "") -> None:
     """A column is there.
 
     Raises:
-        UserError: names those that there are, and the option.
+        UserError: names those that there are, and the option where one names the column.
     """
     if name not in frame.columns:
-        raise UserError(f"{path}: no column {name}, it has {', '.join(map(str, frame.columns))}; name it with --{option}-column")
+        advice = f"; name it with --{option}-column" if option else ""
+        raise UserError(f"{path}: no column {name}, it has {', '.join(map(str, frame.columns))}{advice}")
 
 
-def require_filled(path: Path, frame: pd.DataFrame, name: str, option: str) -> None:
+def require_filled(path: Path, frame: pd.DataFrame, name: str, option: str = "") -> None:
     """A column is there and has no empty cell.
 
     Raises:

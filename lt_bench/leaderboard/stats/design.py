@@ -72,7 +72,7 @@ class Design:
         return np.array([row.astype(np.float64) @ self.weights for row in outcomes])
 
     def units(self, outcomes: Numbers) -> tuple[Numbers, Numbers]:
-        """What is sampled, here images: their weights (N,), and outcomes (rows, N)."""
+        """Sampled units, here images: their weights (N,), and outcomes (rows, N)."""
         return self.weights, outcomes
 
     def deviations(self, columns: Columns) -> Columns:

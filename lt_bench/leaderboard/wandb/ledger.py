@@ -1,4 +1,4 @@
-"""Where W&B runs go, and which are there already."""
+"""Destination of W&B runs, and the list of those that are there already."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def board(builder):
 
 
 def compiled(folder, body):
-    """What the engine says of an article of two columns as wide as ICML's, with this body."""
+    """Log of the engine on an article of two columns as wide as ICML's, with this body."""
     (folder / "paper.tex").write_text(
         "\\documentclass[10pt,twocolumn]{article}\\usepackage{booktabs}\\setlength{\\textwidth}{487pt}\\setlength{\\columnsep}{19pt}\n"
         f"\\begin{{document}}\\typeout{{WIDTH COLUMN \\the\\columnwidth}}{body}Text.\\end{{document}}\n"
