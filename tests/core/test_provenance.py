@@ -103,7 +103,7 @@ def test_an_edit_changes_the_part_of_its_file_alone(folder, which, old, new):
         ("head", '"""A head."""', '"""A good head."""\n# and a comment'),
         ("head", "import math", "import math  # of Python"),
         ("helper", "0.5 * margin", "(0.5\n        * margin)"),
-        ("helper", "What to add.", "What is added."),
+        ("helper", "The number to add.", "The number that is added."),
     ],
 )
 def test_docstrings_comments_and_layout_change_nothing(folder, which, old, new):
