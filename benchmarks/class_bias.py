@@ -102,6 +102,22 @@ def section(name: str, table: Frame) -> str:
     )
 
 
+def common(tables: dict[str, Frame]) -> str:
+    """LoMa balance given class bias on every board, over the strategies of the board with the fewest: whether boards differ, or what has run on them."""
+    methods = {name: table[table["family"] != "control"] for name, table in tables.items()}
+    names = min((set(table["strategy"]) for table in methods.values()), key=len)
+    lines = [
+        "## The strategies of the board with the fewest",
+        "",
+        "| board | strategies | LoMa balance given class bias |",
+        "|---|--:|--:|",
+    ]
+    for board, table in methods.items():
+        of = {key: table[table["strategy"].isin(names)][key].to_numpy() for key in METRICS}
+        lines.append(f"| {board} | {len(of['bias'])} | {_text(partial(of['balance'], of['accuracy'], of['bias']))} |")
+    return "\n".join([*lines, ""])
+
+
 def draw(tables: dict[str, Frame], path: Path) -> None:
     """Accuracy against class bias, and against LoMa's balance; crosses are controls."""
     from lt_bench.leaderboard.plots.style import COLOURS, WIDTH, look
@@ -130,6 +146,11 @@ def tables_of(rows: Frame, fewest: int = 8) -> dict[str, Frame]:
     return {name: table for name, table in tables.items() if (table["family"] != "control").sum() >= fewest}
 
 
+def report(tables: dict[str, Frame]) -> str:
+    """All sections in Markdown."""
+    return "\n".join([HEAD, *(section(name, table) for name, table in tables.items()), common(tables)])
+
+
 def main() -> None:
     """Write table and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,7 +158,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     tables = tables_of(read_rows(options.runs))
-    write_text(options.out / "CLASS_BIAS.md", "\n".join([HEAD, *(section(name, table) for name, table in tables.items())]))
+    write_text(options.out / "CLASS_BIAS.md", report(tables))
     draw(tables, options.out / "class_bias.png")
 
 

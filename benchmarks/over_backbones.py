@@ -21,6 +21,8 @@ STRONG = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-strong_s1", "cifar100_lt-
 BOARDS = (*STRONG, "cifar100_lt-ordinary_s0")
 WITH_FOUNDATION = (*BOARDS, "cifar100_lt-lite0-128")
 AGAINST = "logit_adjustment"
+RIVAL, OURS = "los", ("scatter_prototypes", "los_prototypes")
+"""The best rival on the strong boards, and the strategies of ours."""
 BUDGET = 24
 """Points of a grid, at most: budgets are equal only within the protocol of `benchmarks.ours`."""
 HEAD = (
@@ -51,9 +53,9 @@ def accuracies(rows: Frame, boards: tuple[str, ...], kind: str) -> dict[str, np.
     return result
 
 
-def table(of: dict[str, np.ndarray], boards: tuple[str, ...]) -> list[str]:
+def table(of: dict[str, np.ndarray], boards: tuple[str, ...], against: str = AGAINST) -> list[str]:
     """Lines of a Markdown table, the largest mean difference first."""
-    effects = {name: (*random_effects(one - of[AGAINST]), (one - of[AGAINST]).mean(1)) for name, one in of.items() if name != AGAINST}
+    effects = {name: (*random_effects(one - of[against]), (one - of[against]).mean(1)) for name, one in of.items() if name != against}
     lines = [f"| strategy | mean | ± boards | ± classes | ± both | {' | '.join(boards)} |", "|---|" + "--:|" * (4 + len(boards))]
     for name, (mean, *halves, by_board) in sorted(effects.items(), key=lambda one: -one[1][0]):
         cells = [f"{half:.2f}" if math.isfinite(half) else "?" for half in halves]
@@ -74,6 +76,10 @@ def report(rows: Frame) -> str:
                     *table(of, boards),
                     "",
                 ]
+    for boards in (STRONG, BOARDS):
+        of = {name: one for name, one in accuracies(rows, boards, "tuned").items() if name in (RIVAL, *OURS)}
+        if RIVAL in of and len(of) > 1:
+            parts += [f"## Strategies of ours minus `{RIVAL}`, tuned, {len(boards)} boards", "", *table(of, boards, RIVAL), ""]
     return "\n".join(parts)
 
 
