@@ -174,7 +174,16 @@ def tuning_info(run: Planned) -> TuningInfo:
     """The origin of the run's hyper-parameters, as its record says it."""
     tuning = run.tuning
     seeds = None if tuning.seeds is None else list(tuning.seeds)
-    return TuningInfo(tuning.kind, tuning.selected_on, tuning.grid_size, seeds, tuning.tuning_id, tuning.objective, tuning.validation)
+    return TuningInfo(
+        tuning.kind,
+        tuning.selected_on,
+        tuning.grid_size,
+        seeds,
+        tuning.tuning_id,
+        tuning.objective,
+        tuning.validation,
+        tuning.standard_error,
+    )
 
 
 def broken_contracts(runs: Sequence[Planned]) -> list[str]:

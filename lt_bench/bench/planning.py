@@ -24,7 +24,7 @@ FIRST_REVISION = "revision 1"
 
 @dataclass(frozen=True)
 class Tuning:
-    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size, seeds and id of the tuning, its objective where that is not macro accuracy, and the validation images in words."""
+    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size, seeds and id of the tuning, its objective where that is not macro accuracy, the validation images in words, and the standard error of the choice in units of the objective."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -33,6 +33,7 @@ class Tuning:
     tuning_id: str | None = None
     objective: str | None = None
     validation: str | None = None
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import Tuning, require_grid
-from lt_bench.bench.validation import images_in, standard_error, validation_text
+from lt_bench.bench.validation import standard_error, validation_text
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_atomic
 from lt_bench.core.identity import canonical_json, record_id
@@ -49,8 +49,8 @@ def tuning_of(document: Mapping[str, Any]) -> Tuning:
     """The part of a record that names the tuning of its hyper-parameters."""
     objective = objective_in(document)
     kind = None if objective.kind == "macro" else objective.kind
-    validation = validation_text(document, percent=not objective.lower)
-    return Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], kind, validation)
+    error = document.get("standard_error")
+    return Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], kind, validation_text(document), error)
 
 
 def best_of(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> int:
@@ -200,16 +200,15 @@ def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tupl
     if not tunings:
         raise UserError(f"{entry.name}: none of its members has anything to tune")
     first, *others = tunings
-    images = images_in(first.validation)
     if differing := [
-        one for one in others if (one.objective, one.seeds, images_in(one.validation)) != (first.objective, first.seeds, images)
+        one for one in others if (one.objective, one.seeds, one.validation) != (first.objective, first.seeds, first.validation)
     ]:
         raise UserError(
-            f"{entry.name}: its members were tuned for {first.objective or 'macro'}, on {images}, and for "
-            f"{differing[0].objective or 'macro'}, on {images_in(differing[0].validation)}; tune them alike"
+            f"{entry.name}: its members were tuned for {first.objective or 'macro'}, on {first.validation}, and for "
+            f"{differing[0].objective or 'macro'}, on {differing[0].validation}; tune them alike"
         )
     points, ids = sum(one.grid_size or 0 for one in tunings), "+".join(one.tuning_id or "" for one in tunings)
-    return ensembles.joined(entry.members, chosen), replace(first, grid_size=points, tuning_id=ids, validation=images)
+    return ensembles.joined(entry.members, chosen), replace(first, grid_size=points, tuning_id=ids, standard_error=None)
 
 
 def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, path: Path) -> None:

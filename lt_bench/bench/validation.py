@@ -100,8 +100,8 @@ def standard_error(grid: Sequence[Mapping[str, Any]], choices: Sequence[int]) ->
     return statistics.stdev(grid[position]["whole"] for position in choices) if len(choices) > 1 else 0.0
 
 
-def validation_text(document: Mapping[str, Any], *, percent: bool) -> str:
-    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more; standard error of the choice 0.42 points (200 draws)`."""
+def validation_text(document: Mapping[str, Any]) -> str:
+    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more`."""
     said = document.get("validation", {})
     images = f"{said['images']:,}" if said else "all"
     kind = f" {said['profile']}" if said.get("size") else ""
@@ -109,12 +109,11 @@ def validation_text(document: Mapping[str, Any], *, percent: bool) -> str:
     if without := document.get("classes_without_validation"):
         more = f" and {len(without) - 1} more" if len(without) > 1 else ""
         text += f", none of {without[0]}{more}"
-    if error := document.get("standard_error"):
-        unit = " points" if percent else ""
-        text += f"; standard error of the choice {100 * error if percent else error:.2f}{unit} ({said['draws']} draws)"
     return text
 
 
-def images_in(text: str | None) -> str:
-    """The images alone of ``validation_text``, which two tunings may share."""
-    return (text or "").partition("; ")[0]
+def error_text(error: float | None, *, percent: bool) -> str:
+    """`; standard error of the choice 0.42 points`; nothing where validation was not drawn more than once."""
+    if error is None:
+        return ""
+    return f"; standard error of the choice {100 * error:.2f} points" if percent else f"; standard error of the choice {error:.3g}"

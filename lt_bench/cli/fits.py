@@ -26,7 +26,7 @@ from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
 from lt_bench.bench.tuned import earlier_tunings, has_diverged, objective_in, warnings_of_choice
 from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.bench.tuning.tune import check_validation, tune, validation_entry, write_tuning
-from lt_bench.bench.validation import Validation, validation_text
+from lt_bench.bench.validation import Validation, error_text, validation_text
 from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.bench.verify_submission import verify_submission
 from lt_bench.cli.output import Output
@@ -104,7 +104,8 @@ def _choice_line(record: RunRecord) -> str:
     name, tuning = record.identity.strategy, record.tuning
     grid = find(name).grid
     values = ", ".join(f"{one}={value}" for one, value in record.identity.hyperparameters.items() if one in grid or not grid)
-    return f"{name}: tuning {tuning.tuning_id}, {tuning.grid_size} points on {tuning.validation}: {values}"
+    images = f"{tuning.validation}{error_text(tuning.standard_error, percent=tuning.objective != 'cost')}"
+    return f"{name}: tuning {tuning.tuning_id}, {tuning.grid_size} points on {images}: {values}"
 
 
 def _show_sync(mode: Wandb, records: Sequence[RunRecord], store: Store, output: Output) -> None:
@@ -168,7 +169,7 @@ def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
         output.say(f"{len(refused)} more points of the grid are refused, the first because {refused[0]['reason']}")
     if document["at_edge"]:
         output.say(f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another")
-    output.say(f"chosen on {validation_text(document, percent=not objective.lower)}")
+    output.say(f"chosen on {validation_text(document)}{error_text(document.get('standard_error'), percent=not objective.lower)}")
     use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else "use it with --tuned"
     output.say(f"chosen: {document['choice']}; written to {path}; {use}")
     if earlier := earlier_tunings(path, document["id"]):

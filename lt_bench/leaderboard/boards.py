@@ -167,9 +167,14 @@ class Row:
     @property
     def name(self) -> str:
         """A name that no other row of any board has, of this row's identity alone: `los (tuned) 5d0c8a11, cifar100_lt-clean-head-b2b2aeb2-6f0b35a8`."""
+        return f"{self.name_on_board}, {self.board.slug}"
+
+    @property
+    def name_on_board(self) -> str:
+        """A name that no other row of this board has: `los (tuned) 5d0c8a11`."""
         kind = self.text("tuning")
         strategy = self.text("strategy") if kind == "official" else f"{self.text('strategy')} ({kind})"
-        return f"{strategy} {hashlib.sha256(repr(self.key).encode()).hexdigest()[:8]}, {self.board.slug}"
+        return f"{strategy} {hashlib.sha256(repr(self.key).encode()).hexdigest()[:8]}"
 
     @property
     def seeds(self) -> list[int]:

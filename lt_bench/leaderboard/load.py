@@ -358,6 +358,7 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "tuning": data["tuning"]["kind"],
         "tuning_objective": data["tuning"].get("objective"),
         "validation": data["tuning"].get("validation"),
+        "choice_error": data["tuning"].get("standard_error"),
         "environment": _environment(data["environment"], memo),
         "command": data["command"],
     }

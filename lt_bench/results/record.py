@@ -123,7 +123,7 @@ class CacheInfo:
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy; `validation` says which images did."""
+    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy; `validation` says which images did, `standard_error` that of the choice over draws of them, in units of the objective."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -132,6 +132,7 @@ class TuningInfo:
     tuning_id: str | None = None
     objective: Annotated[str | None, {"default": None}] = None
     validation: Annotated[str | None, {"default": None}] = None
+    standard_error: Annotated[float | None, {"default": None, "minimum": 0}] = None
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,8 @@ def test_members_tuned_on_the_same_images_make_an_ensemble_whatever_their_standa
         path = tmp_path / "tuning" / tuning_name(find(name), manifest)
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(sealed(document)))
-    assert "standard error" in tuned_choice(find("los"), manifest, tmp_path)[1].validation
+    assert tuned_choice(find("los"), manifest, tmp_path)[1].standard_error > 0
     choice, tuning = tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)
-    assert tuning.validation == "30 validation images"
+    assert (tuning.validation, tuning.standard_error) == ("30 validation images", None)
     assert tuning.grid_size == 2 * len(SCORES)
     assert sorted(choice.values()) == [0.5, 0.5]

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from lt_bench.bench.validation import Validation, choices_of_draws, standard_error, validation_text
+from lt_bench.bench.validation import Validation, choices_of_draws, error_text, standard_error, validation_text
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
+from lt_bench.results.store import Store
 
 LABELS, TRAIN = np.repeat([1, 2, 3], 20), (500, 200, 50, 5)  # nothing of class 0
 
@@ -61,10 +62,10 @@ def test_choices_and_their_standard_error():
         "classes_without_validation": ["apple", "bear"],
         "validation": {"images": 1400, "size": 1400, "profile": "long-tailed", "draws": 9},
     }
-    assert validation_text(said | {"standard_error": 0.0042}, percent=True) == (
-        "1,400 long-tailed validation images, none of apple and 1 more; standard error of the choice 0.42 points (9 draws)"
-    )
-    assert validation_text({"classes_without_validation": ["apple"]}, percent=True) == "all validation images, none of apple"
+    assert validation_text(said) == "1,400 long-tailed validation images, none of apple and 1 more"
+    assert validation_text({"classes_without_validation": ["apple"]}) == "all validation images, none of apple"
+    assert error_text(0.0042, percent=True) == "; standard error of the choice 0.42 points"
+    assert (error_text(1.234, percent=False), error_text(None, percent=True)) == ("; standard error of the choice 1.23", "")
 
 
 def test_a_smaller_validation_decides_and_the_board_says_which(cli, small_cache, tmp_path):
@@ -82,8 +83,8 @@ def test_a_smaller_validation_decides_and_the_board_says_which(cli, small_cache,
     assert cli("run", *options, "--tuned").code == 0
     assert cli("leaderboard", "--formats", "markdown").code == 0
     board = (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
-    images, _, error = validation_text(document, percent=True).partition("; ")
-    assert f"Tuned: chosen on {images} (rows: 1); the column Validation has the standard errors" in board
-    assert error.endswith("(30 draws)")
+    assert f"Tuned: chosen on {validation_text(document)} (rows: 1); the column Choice SE has the standard errors" in board
+    (record,) = Store(tmp_path / "results").records()
+    assert record.tuning.standard_error == document["standard_error"]
     refused = cli("tune", *options, "--val-size", "100000")
     assert (refused.code, "--val-size 100000" in refused.err) == (2, True)

@@ -166,9 +166,10 @@ def chosen_note(ranking: BoardRows) -> str:
 
 def validation_note(rows: list[Row]) -> str:
     """Note on the validation images that chose hyper-parameters; empty where no row says it."""
-    texts = [text.partition("; ") for row in rows if (text := row.text("validation"))]
-    said = Counter(images for images, *_ in texts)
-    errors = "; the column Validation has the standard errors of the choices" if any(error for *_, error in texts) else ""
+    said = Counter(images for row in rows if (images := row.text("validation")))
+    errors = (
+        "; the column Choice SE has the standard errors of the choices" if any(row.values("choice_error")[0] >= 0 for row in rows) else ""
+    )
     return f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{errors}." if said else ""
 
 

@@ -89,7 +89,7 @@ def run_config(record: RunRecord) -> dict[str, Any]:
         **{f"environment_{name}": value for name, value in record.environment.items()},
         "board": row.board.slug,
         "row": row.name,
-        "row_of_board": row.name.removesuffix(f", {row.board.slug}"),
+        "row_of_board": row.name_on_board,
         "family": record.strategy.family,
         "tuning": record.tuning.kind,
         "dataset": record.dataset.name,
@@ -158,7 +158,7 @@ def write_record(
     run.log({"per_class": per_class, **curves})
     run.summary.update(run_summary(record))
     use_artifact(run, cache_artifact(record))
-    run.log_artifact(record_artifact(record, files, run_config(record)))
+    run.log_artifact(record_artifact(record, files, run.config.as_dict()))
     run.finish()
 
 
