@@ -155,6 +155,7 @@ def test_a_test_prior_ranks_anew(opened):
 def test_classes_are_sorted_found_and_compared(opened):
     body = "#byclass tbody tr"
     opened.locator("#classes summary").click()
+    opened.locator(body).first.wait_for()  # the table is made when the browser says that it is open, a moment after the click
     assert opened.locator(body).count() == 10
     assert opened.locator(f"{body}:first-child td").all_text_contents()[:3] == ["class 0", "many", "500"]
     for label in ("compare los", "compare ce"):
@@ -170,6 +171,7 @@ def test_classes_are_sorted_found_and_compared(opened):
     shown = opened.locator(body).all_text_contents()
     assert len(shown) == 3
     opened.reload()
+    opened.locator(body).first.wait_for()
     assert opened.locator(body).all_text_contents() == shown
     assert opened.locator("#byclass th[aria-sort=descending]").text_content() == "Difference"
 
