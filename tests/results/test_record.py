@@ -115,7 +115,11 @@ def test_the_schema_is_that_of_the_dataclasses():
     missing_allowed = {
         part: set(shape[part]["properties"]) - set(shape[part]["required"]) for part in ("strategy", "tuning", "environment")
     }
-    assert missing_allowed == {"strategy": {"contract", "files"}, "tuning": {"objective", "standard_error", "validation"}, "environment": set()}
+    assert missing_allowed == {
+        "strategy": {"contract", "files"},
+        "tuning": {"objective", "standard_error", "validation"},
+        "environment": set(),
+    }
 
 
 def test_no_torch():
