@@ -4,7 +4,7 @@ python -m benchmarks.evidence --data-dir DATA      goes on where it was ended, u
 python -m benchmarks.evidence --status             what is done, what runs, at which epoch
 python -m benchmarks.evidence --pause              stops the running training in place, before anything is timed; --resume
 python -m benchmarks.evidence --data-dir DATA --take r32_ldam_s0=FOLDER
-python -m benchmarks.evidence --rows               writes benchmarks/results/evidence/runs.parquet
+python -m benchmarks.evidence --rows               adds the records to benchmarks/results/evidence/runs.parquet
 
 All but the rows lies in --home.
 """
@@ -39,8 +39,11 @@ def main() -> None:
     taken, _, path = (options.take or "").partition("=")
     if taken and taken not in by_name:
         parser.error(f"no training is called {taken}; --status names them")
+    directories = [*filter(Path.is_dir, [home / "results"]), *options.results]
+    if options.rows and not directories:
+        parser.error("no records; --results names a directory of them")
     if options.rows:
-        print(f"{write_rows([*filter(Path.is_dir, [home / 'results']), *options.results])} runs")
+        print(f"{write_rows(directories)} runs")
     elif options.status or options.pause or options.resume:
         home.mkdir(parents=True, exist_ok=True)
         if options.pause:

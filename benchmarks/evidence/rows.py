@@ -29,13 +29,22 @@ def frame_of(directories: Iterable[Path]) -> Frame:
             arrays = (runs.find_array(position, f"test/{name}") for position in range(len(runs.columns["id"])))
             columns[name] = [None if one is None else one.astype(np.float32) for one in arrays]
         parts.append(pd.DataFrame(columns))
+    return _together(parts)
+
+
+def _together(parts: list[Frame]) -> Frame:
     whole = pd.concat(parts, ignore_index=True).drop_duplicates("id")
     return whole.sort_values(["dataset", "cache_key", "strategy", "hyperparameters", "code", "seed", "id"], ignore_index=True)
 
 
 def write_rows(directories: Iterable[Path], out: Path = OUT) -> int:
-    """Write the file, whole or not at all; returns the number of runs."""
-    table = pa.Table.from_pandas(frame_of(directories), preserve_index=False).replace_schema_metadata(None)
+    """Add the records to the file, whole or not at all; a run of the file stays, as records are not in git. Returns the number of runs.
+
+    Raises:
+        UserError: no record in a directory, or one does not hold.
+    """
+    table = pa.Table.from_pandas(_together([frame_of(directories), *([read_rows(out)] if out.is_file() else [])]), preserve_index=False)
+    table = table.replace_schema_metadata(None)
     with replacing(out) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return len(table)

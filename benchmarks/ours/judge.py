@@ -1,28 +1,29 @@
-"""Tables, figure and verdict of the protocol: ``python -m benchmarks.ours.judge --results DIR --out benchmarks/ours/results``.
+"""What the protocol measured, from records to tables: ``python -m benchmarks.ours.judge --results DIR --out benchmarks/ours/results``.
 
-Writes runs.csv (a line for every head that test was read with), points.csv (every point that was tuned, by validation alone), README.md and boards.png. Accuracy is
-macro accuracy: the mean over the classes that have test images, which on CIFAR's balanced test set is the share of images.
+Writes runs.csv (a line for every head that test was read with), strategies.csv (a line for each strategy of a board), gaps.csv (ours less the best rival of the board) and
+points.csv (every point that was tuned, by validation alone); then README.md and boards.png of them (``page``). Boards without records in DIR keep their lines.
+Accuracy is macro accuracy: the mean over the classes that have test images, which on CIFAR's balanced test set is the share of images.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
-from benchmarks.ours.boards import BOARDS, MISSING, Board
-from benchmarks.ours.rivals import OURS, REFERENCES, RIVALS, points
+from benchmarks.ours.boards import BOARDS, Board
+from benchmarks.ours.page import with_interval, write_page
+from benchmarks.ours.rivals import OURS, RIVALS, points
 from lt_bench.bench.tuned import read_tuning
-from lt_bench.core.files import write_atomic, write_text
+from lt_bench.core.files import replacing
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
 from lt_bench.leaderboard.load import load_records
 from lt_bench.leaderboard.objective.objective import MACRO
@@ -30,8 +31,8 @@ from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.shares import student_intervals
 from lt_bench.leaderboard.stats.statistics import checked_predictions, class_accuracy
 
+Frame = Any  # a pandas.DataFrame, whose hints call each selection a series or a frame
 Numbers = NDArray[np.float64]
-SHOWN = {"compose": "joint + match_prior"}
 PARTS = ("many", "medium", "few")
 
 
@@ -57,9 +58,15 @@ class Result:
         return str(self.row.text("strategy"))
 
     @property
-    def mean(self) -> float:
-        """Macro accuracy, per cent."""
-        return 100 * float(self.classes.mean())
+    def side(self) -> str:
+        """Its side in the comparison."""
+        return "ours" if self.strategy in OURS else "rival" if self.strategy in RIVALS else "reference"
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """The hyper-parameters that were chosen; none where there was one point."""
+        grid = (OURS | RIVALS).get(self.strategy, {})
+        return {} if len(points(grid)) == 1 else {name: value for name, value in self.row.hyperparameters.items() if name in grid}
 
     def over(self, other: Result | None = None) -> tuple[float, float, float]:
         """Accuracy, or its difference to that of another, in points, with half-widths of 95 % intervals over images (within their classes) and over classes."""
@@ -69,15 +76,8 @@ class Result:
         return mean, 50 * (high - low), half
 
 
-def with_interval(values: Numbers) -> tuple[float, float]:
-    """Mean and half-width of Student's 95 % interval over units (n,); NaN of one."""
-    n = len(values)
-    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return float(values.mean()), half
-
-
-def results_of(rows: BoardRows) -> dict[str, Result]:
-    """The strategies of a board by name, the best first.
+def results_of(rows: BoardRows) -> list[Result]:
+    """The strategies of a board, the best first.
 
     Raises:
         ValueError: one has several rows, of other code or points.
@@ -94,143 +94,71 @@ def results_of(rows: BoardRows) -> dict[str, Result]:
         if result.strategy in results:
             raise ValueError(f"{rows.title}: {result.strategy} has several rows; leave the records of one in the results")
         results[result.strategy] = result
-    return results
+    return list(results.values())
 
 
-def shown(name: str) -> str:
-    """Name of a strategy in tables."""
-    return f"`{SHOWN.get(name, name)}`"
-
-
-def point_of(result: Result) -> dict[str, Any]:
-    """The hyper-parameters of a row that were chosen; none where there was one point."""
-    grid = (OURS | RIVALS).get(result.strategy, {})
-    return {} if len(points(grid)) == 1 else {name: value for name, value in result.row.hyperparameters.items() if name in grid}
-
-
-def lacking(results: dict[str, Result]) -> list[str]:
-    """Strategies of the protocol that a board has no result of."""
-    return [name for name in REFERENCES | RIVALS | OURS if name not in results]
-
-
-def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
-    rule = "|---|" + "--:|" * (len(heads) - 1)
-    return "\n".join(["| " + " | ".join(heads) + " |", rule, *("| " + " | ".join(line) + " |" for line in lines)])
-
-
-def board_section(board: Board, results: dict[str, Result]) -> str:
-    """All strategies of a board, then each of ours against the best rival."""
-    lines = []
-    for name, result in results.items():
-        mean, images, classes = result.over()
-        groups = " / ".join(f"{100 * np.nanmean(result.row.values(f'test/{part}')):.1f}" for part in PARTS)
-        spread = f"{100 * result.row.scores.std(ddof=1):.2f}" if result.row.varies and len(result.row.scores) > 1 else ""
-        point = ", ".join(f"{key} {value}" for key, value in point_of(result).items())
-        val = f"{100 * result.row.values('val/macro_accuracy').mean():.2f}"
-        bold = f"**{shown(name)}**" if name in OURS else shown(name)
-        lines.append([bold, val, f"{mean:.2f}", f"± {images:.2f}", f"± {classes:.2f}", spread, groups, point])
-    heads = ["strategy", "validation", "test", "images", "classes", "SD of seeds", "many / medium / few", "chosen"]
-    title = f"## {board.words}\n\n"
-    if absent := lacking(results):
-        return f"{title}Not complete, and in no comparison: {', '.join(map(shown, absent))} not run yet.\n\n{table(heads, lines)}"
-    best = best_rival(results)
-    gaps = [
-        f"{shown(name)} {mean:+.2f} (± {images:.2f} over images, ± {classes:.2f} over classes)"
-        for name in OURS
-        if name in results
-        for mean, images, classes in [results[name].over(results[best])]
-    ]
-    return f"{title}{table(heads, lines)}\n\nLess the best rival, {shown(best)}: {'; '.join(gaps)}."
-
-
-def best_rival(results: dict[str, Result]) -> str:
-    """The rival with the best test accuracy: as test has chosen it, the comparison is hard on ours."""
-    return max((name for name in results if name in RIVALS), key=lambda name: results[name].mean)
-
-
-def verdict(by_board: dict[Board, dict[str, Result]]) -> str:
-    """Mean differences of ours over complete boards, with boards as units: to the best rival of each board, and to each rival."""
-    lines = []
-    for name in OURS:
-        of = list(by_board.values())
-        pairs: dict[str, list[float]] = {"best rival": [results[name].mean - results[best_rival(results)].mean for results in of]}
-        for rival in RIVALS:
-            pairs[rival] = [results[name].mean - results[rival].mean for results in of]
-        for rival, gaps in pairs.items():
-            mean, half = with_interval(np.array(gaps))
-            won = f"{sum(gap > 0 for gap in gaps)} of {len(gaps)}"
-            text = rival if rival == "best rival" else shown(rival)
-            interval = "one board" if math.isnan(half) else f"± {half:.2f}"
-            lines.append([shown(name), text, f"{mean:+.2f}", interval, won, f"{min(gaps):+.2f} to {max(gaps):+.2f}"])
-    return table(["ours", "less", "mean over boards", "95 %", "boards ahead", "range"], lines)
-
-
-def write_runs(path: Path, by_board: dict[Board, dict[str, Result]]) -> None:
+def runs_table(board: Board, results: Iterable[Result]) -> Frame:
     """A line a run."""
     names = ["test/macro_accuracy", "test/accuracy", *(f"test/{part}" for part in PARTS), "val/macro_accuracy"]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["board", "cache_key", "strategy", "side", "point", "seed", *names, "fit_s", "code", "record", "tuning"])
-        for board, results in by_board.items():
-            for name, result in results.items():
-                side = "ours" if name in OURS else "rival" if name in RIVALS else "reference"
-                for position in result.row.positions:
-                    of = {key: column[position] for key, column in result.row.runs.columns.items()}
-                    values = [f"{of[key]:.6f}" for key in names]
-                    ids = [of["code"], of["id"], of["tuning_id"] or ""]
-                    writer.writerow([board.name, of["cache_key"], name, side, json.dumps(point_of(result)), int(of["seed"]), *values, f"{of['fit_s']:.2f}", *ids])  # fmt: skip
+    lines = []
+    for result in results:
+        for position in result.row.positions:
+            of = {key: column[position] for key, column in result.row.runs.columns.items()}
+            line = {"board": board.name, "cache_key": of["cache_key"], "strategy": result.strategy, "side": result.side}
+            line |= {"point": json.dumps(result.point), "seed": int(of["seed"])} | {name: f"{of[name]:.6f}" for name in names}
+            lines.append(line | {"fit_s": f"{of['fit_s']:.2f}", "code": of["code"], "record": of["id"], "tuning": of["tuning_id"] or ""})
+    return pd.DataFrame(lines)
 
 
-def write_points(path: Path, tunings: Iterable[Path]) -> None:
+def strategies_table(board: Board, results: Iterable[Result]) -> Frame:
+    """A line for each strategy, in per cent: accuracy on validation and on test, half-widths of its intervals, standard deviation over seeds."""
+    lines = []
+    for result in results:
+        mean, images, classes = result.over()
+        spread = 100 * result.row.scores.std(ddof=1) if result.row.varies and len(result.row.scores) > 1 else math.nan
+        groups = {part: 100 * float(np.nanmean(result.row.values(f"test/{part}"))) for part in PARTS}
+        val = 100 * float(result.row.values("val/macro_accuracy").mean())
+        numbers = {"validation": val, "test": mean, "images": images, "classes": classes, "seeds": spread} | groups
+        lines.append({"board": board.name, "strategy": result.strategy, "side": result.side, "point": json.dumps(result.point)} | numbers)
+    return pd.DataFrame(lines).round(4)
+
+
+def gaps_table(board: Board, results: Iterable[Result]) -> Frame:
+    """Ours less the best rival, in points. Test has chosen that rival: the comparison is hard on ours."""
+    rivals = [result for result in results if result.side == "rival"]
+    lines = []
+    for result in (result for result in results if rivals and result.side == "ours"):
+        best = max(rivals, key=lambda rival: rival.over()[0])
+        mean, images, classes = result.over(best)
+        lines.append({"board": board.name, "strategy": result.strategy, "rival": best.strategy, "gap": mean, "images": images, "classes": classes})  # fmt: skip
+    return pd.DataFrame(lines).round(4)
+
+
+def points_table(tunings: Iterable[Path]) -> Frame:
     """A line a point that was tuned: its macro accuracy on validation with each seed, and what ruled it out."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["cache_key", "strategy", "point", "validation", "chosen", "repeats", "health", "tuning"])
-        for one in sorted(tunings):
-            document = read_tuning(one)
-            for point in document["grid"]:
-                values = " ".join(f"{value:.6f}" for value in point["macro_accuracy"])
-                chosen = int(point["hyperparameters"] == document["choice"])
-                said = [point.get("repeats", ""), " ".join(point.get("health", ()))]
-                writer.writerow([document["cache_key"], document["strategy"], json.dumps(point["hyperparameters"]), values, chosen, *said, document["id"]])  # fmt: skip
+    lines = []
+    for document in map(read_tuning, sorted(tunings)):
+        for point in document["grid"]:
+            line = {"cache_key": document["cache_key"], "strategy": document["strategy"], "point": json.dumps(point["hyperparameters"])}
+            line["validation"] = " ".join(f"{value:.6f}" for value in point["macro_accuracy"])
+            line["chosen"] = int(point["hyperparameters"] == document["choice"])
+            lines.append(
+                line | {"repeats": point.get("repeats", ""), "health": " ".join(point.get("health", ())), "tuning": document["id"]}
+            )
+    return pd.DataFrame(lines)
 
 
-def draw(path: Path, by_board: dict[Board, dict[str, Result]]) -> None:
-    """Test accuracies with intervals over images and over classes, a panel a board."""
-    from lt_bench.leaderboard.plots.style import COLOURS, figure, look
-
-    with look():
-        drawing, panels = figure(len(by_board), height=3.8)
-        for (board, results), axes in zip(by_board.items(), panels, strict=True):
-            for place, (name, result) in enumerate(reversed(results.items())):
-                mean, images, classes = result.over()
-                colour = COLOURS[1] if name in OURS else COLOURS[0] if name in RIVALS else COLOURS[6]
-                axes.errorbar(mean, place, xerr=classes, color=colour, alpha=0.3, linewidth=1)
-                axes.errorbar(mean, place, xerr=images, fmt="o", color=colour, linewidth=2)
-            axes.set_yticks(range(len(results)), [SHOWN.get(name, name) for name in reversed(results)], fontsize=7)
-            axes.set_title(board.words.replace(", ", ",\n", 1), fontsize=8)
-            axes.set_xlabel("macro accuracy, %", fontsize=8)
-        write_atomic(path, lambda file: drawing.savefig(file, format="png", dpi=110))
-
-
-def page(by_board: dict[Board, dict[str, Result]]) -> str:
-    """README.md of the results."""
-    missing = [board.words for board in BOARDS if board not in by_board]
-    complete = {board: results for board, results in by_board.items() if not lacking(results)}
-    parts = [
-        "# The protocol, run",
-        "Made by `python -m benchmarks.ours.protocol` and `python -m benchmarks.ours.judge`; ../README.md has the protocol. Macro accuracies in per cent, ± half-widths of 95 % "
-        "intervals: over test images within their classes, and over classes as a sample of classes. Bold: ours. Points were chosen by macro accuracy on validation, two seeds a "
-        "point; the column of validation is of the three seeds that test was read with. Plankton's test set is as imbalanced as its training set, so macro accuracy is not the share of images there.",
-        "![Test accuracies by board](boards.png)",
-        "## Over boards",
-        f"Boards as units, {len(complete)} of them complete; Student's interval. They are fewer than an interval wants, and not independent: those of CIFAR-100-LT share their test images.",
-        verdict(complete) if complete else "No board is complete.",
-        "Not there: " + "; ".join([*MISSING, *missing]) + ".",
-        *(board_section(board, results) for board, results in by_board.items()),
-    ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+def write_table(path: Path, parts: Iterable[Frame], unit: str) -> None:
+    """Write lines by their unit, a board or a cache; a unit without new lines keeps those of the file."""
+    new = [part for part in parts if len(part)]
+    if not new:
+        return
+    table = pd.concat(new, ignore_index=True)
+    if path.is_file():
+        before = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.concat([before[~before[unit].isin(table[unit])], table], ignore_index=True)
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def main() -> None:
@@ -240,12 +168,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     by_cache = {rows.rows[0].text("cache_name"): rows for rows in boards(load_records(options.results), "macro")}
-    by_board = {board: results_of(by_cache[board.name]) for board in BOARDS if board.name in by_cache}
+    measured = [(board, results_of(by_cache[board.name])) for board in BOARDS if board.name in by_cache]
     options.out.mkdir(parents=True, exist_ok=True)
-    write_runs(options.out / "runs.csv", by_board)
-    write_points(options.out / "points.csv", (options.results / "tuning").glob("*.json"))
-    draw(options.out / "boards.png", by_board)
-    write_text(options.out / "README.md", page(by_board))
+    for name, of in (("runs", runs_table), ("strategies", strategies_table), ("gaps", gaps_table)):
+        write_table(options.out / f"{name}.csv", [of(board, results) for board, results in measured], "board")
+    write_table(options.out / "points.csv", [points_table((options.results / "tuning").glob("*.json"))], "cache_key")
+    write_page(options.out)
 
 
 if __name__ == "__main__":

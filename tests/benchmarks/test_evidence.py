@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -127,6 +128,12 @@ def test_all_runs_are_rows_of_one_file(tmp_path):
             assert row[name] == runs.columns[name][position]
         assert row["test/accuracy"] == pytest.approx(runs.columns["test/accuracy"][position])
         assert np.mean(row["class_accuracy"]) == pytest.approx(row["test/accuracy"], abs=1e-6)  # the test set is balanced
+    one = next(shipped.glob("cifar100_lt/*.json"))
+    for path in (one, one.with_suffix(".npz")):
+        (tmp_path / "one" / "cifar100_lt").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, tmp_path / "one" / "cifar100_lt" / path.name)
+    assert write_rows([tmp_path / "one"], out) == len(rows)  # of records that are not at hand, too
+    assert set(read_rows(out)["id"]) == set(rows.index)
 
 
 @pytest.mark.slow

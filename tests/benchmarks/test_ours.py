@@ -3,9 +3,10 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks.ours import judge, protocol
+from benchmarks.ours import judge, page, protocol
 from benchmarks.ours.boards import BOARDS
 from benchmarks.ours.rivals import OURS, POINTS, RIVALS, points
 from lt_bench.strategies.registry import find
@@ -32,7 +33,7 @@ def test_points_are_the_same_every_time_and_of_the_product():
 
 
 def test_an_interval_is_students_over_units():
-    mean, half = judge.with_interval(np.array([1.0, 2.0, 3.0]))
+    mean, half = page.with_interval(np.array([1.0, 2.0, 3.0]))
     assert (mean, half) == pytest.approx((2.0, 4.302653 / math.sqrt(3)))  # t(0.975; 2), standard deviation 1
 
 
@@ -45,14 +46,31 @@ def test_a_board_is_run_once_and_judged(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("sys.argv", ["judge", "--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")])
     judge.main()
     assert "Not complete, and in no comparison: `los`, " in (tmp_path / "out" / "README.md").read_text()
-    monkeypatch.setattr(judge, "RIVALS", {"ncm": RIVALS["ncm"]})
-    monkeypatch.setattr(judge, "OURS", {"compose": OURS["compose"]})
+    for module in (judge, page):
+        monkeypatch.setattr(module, "RIVALS", {"ncm": RIVALS["ncm"]})
+        monkeypatch.setattr(module, "OURS", {"compose": OURS["compose"]})
     judge.main()
     with (tmp_path / "out" / "runs.csv").open() as file:
         runs = {row["strategy"]: row for row in csv.DictReader(file)}
     gap = 100 * (float(runs["compose"]["test/macro_accuracy"]) - float(runs["ncm"]["test/macro_accuracy"]))
-    page = (tmp_path / "out" / "README.md").read_text()
-    assert f"Less the best rival, `ncm`: `joint + match_prior` {gap:+.2f} (" in page
-    assert f"| `joint + match_prior` | best rival | {gap:+.2f} | one board | {int(gap > 0)} of 1 |" in page
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert f"Less the best rival, `ncm`: `joint + match_prior` {gap:+.2f} (" in text
+    assert f"| `joint + match_prior` | best rival | {gap:+.2f} | one board | {int(gap > 0)} of 1 |" in text
     with (tmp_path / "out" / "points.csv").open() as file:
         assert [row["strategy"] for row in csv.DictReader(file)] == ["ncm"] * 3
+
+
+def test_a_board_that_is_not_at_hand_keeps_its_lines(tmp_path: Path) -> None:
+    path, (one, other) = tmp_path / "runs.csv", (pd.DataFrame({"board": [name], "record": ["00e5"]}) for name in ("one", "other"))
+    judge.write_table(path, [one, other], "board")
+    judge.write_table(path, [other.assign(record="17")], "board")
+    judge.write_table(path, [], "board")
+    assert path.read_text().splitlines() == ["board,record", "one,00e5", "other,17"]
+
+
+def test_the_page_in_git_is_that_of_its_tables(tmp_path: Path) -> None:
+    results = Path(page.__file__).parent / "results"
+    for name in ("strategies.csv", "gaps.csv"):
+        (tmp_path / name).write_bytes((results / name).read_bytes())
+    page.write_page(tmp_path)
+    assert (tmp_path / "README.md").read_text() == (results / "README.md").read_text()
