@@ -121,7 +121,7 @@ def start_record(record: RunRecord, to: Destination, *, live: bool = False) -> R
         UserError: W&B refuses (no account, no network).
     """
     config = run_config(record)
-    tags = [record.strategy.family, record.tuning.kind, record.identity.protocol, record.identity.mode, record.dataset.name[:LONGEST_TAG]]
+    tags = [record.strategy.family, record.tuning.kind, record.identity.protocol, record.identity.mode, record.dataset.name]
     return start(to, record.id, f"{config['row']}, seed {record.identity.seed}", config["row"], "fit", config, tags, live)
 
 
@@ -206,6 +206,11 @@ def _cut(group: str) -> str:
     return group if len(group) <= LONGEST_GROUP else f"{group[: LONGEST_GROUP - 9]}-{hashlib.sha256(group.encode()).hexdigest()[:8]}"
 
 
+def _as_tags(words: Sequence[str]) -> list[str]:
+    """Tags as W&B takes them: 1 to 64 letters each. A strategy of one's own need not name a family, and then has no tag of it."""
+    return [word[:LONGEST_TAG] for word in words if word]
+
+
 def start(
     to: Destination,
     id: str,  # noqa: A002
@@ -235,13 +240,13 @@ def start(
             group=_cut(group),
             job_type=job_type,
             config=config,
-            tags=tags,
+            tags=_as_tags(tags),
             dir=to.directory.resolve(),  # W&B's service process may have started in another folder
             mode="online" if to.online else "offline",
             resume="allow" if to.online else None,
             reinit="create_new",
             settings=settings,
         )
-    except (wandb.errors.Error, OSError) as error:
+    except (wandb.errors.Error, OSError, ValueError) as error:  # ValueError: what W&B's own checks of a name say
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"W&B refused run {id} ({reason}); log in with `wandb login`, or push offline and `wandb sync` later") from error

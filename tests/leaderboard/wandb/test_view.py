@@ -85,6 +85,27 @@ def test_a_board_has_its_table_and_its_plots(results, tmp_path, monkeypatch):
     assert {path.name.partition("_0_")[0].partition("_")[0] for path in pictures} == {"accuracy", "difference", "norms"}
 
 
+def test_a_head_of_ones_own_without_a_family_is_pushed(tmp_path, builder):
+    """W&B refuses an empty tag and one of more than 64 letters."""
+    records = tmp_path / "own"
+    for seed, family in enumerate(("", "a" * 70)):
+        Store(records).write(*builder.make("my_head.MyHead", seed, 1.0, family=family))
+    push(records, Destination("p", directory=tmp_path / "here"), plots=False)
+    tags = []
+    for record in Store(records).records():
+        (path,) = tmp_path.glob(f"here/wandb/offline-run-*-{record.id}/*.wandb")
+        run = next(message.run for message in messages(path) if message.WhichOneof("record_type") == "run")
+        tags.append(list(run.tags))
+    common = ["official", "clean", "head", record.dataset.name]
+    assert sorted(tags, key=len) == [common, ["a" * 64, *common]]
+
+
+def test_what_wandb_says_of_a_bad_name_is_one_line(results, tmp_path):
+    with pytest.raises(UserError, match=r"W&B refused run .*project") as error:
+        push(results, Destination("a/b", directory=tmp_path / "here"), plots=False)
+    assert "\n" not in str(error.value)
+
+
 def test_a_new_record_is_pushed_and_its_board_again(results, tmp_path, builder, monkeypatch):
     for package in ("matplotlib", "lt_bench.leaderboard.plots.draw"):  # which a push without plots does without
         monkeypatch.setitem(sys.modules, package, None)
