@@ -25,6 +25,7 @@ from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.results.health import DIVERGENCE
+from lt_bench.results.record import whole_validation
 from lt_bench.strategies import ensembles
 from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.revisions import code_of
@@ -188,7 +189,7 @@ def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tupl
         UserError: no member has anything to tune, one was never tuned, or they were not tuned alike.
     """
     chosen: list[dict[str, Any]] = []
-    tunings: list[Tuning] = []
+    tunings: dict[str, Tuning] = {}
     for member in entry.members:
         choice = tuned_choice(member, manifest, results) if member.grid else None
         if member.grid and choice is None:
@@ -196,19 +197,34 @@ def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tupl
                 f"{entry.name}: {member.public_name} was not tuned on cache {manifest.name}; run `lt-bench tune --strategy {member.public_name} --cache {manifest.name}` first"
             )
         chosen.append({} if choice is None else choice[0])
-        tunings += [] if choice is None else [choice[1]]
+        if choice is not None:
+            tunings[member.public_name] = choice[1]
     if not tunings:
         raise UserError(f"{entry.name}: none of its members has anything to tune")
-    first, *others = tunings
-    if differing := [
-        one for one in others if (one.objective, one.seeds, one.validation) != (first.objective, first.seeds, first.validation)
-    ]:
-        raise UserError(
-            f"{entry.name}: its members were tuned for {first.objective or 'macro'}, on {first.validation}, and for "
-            f"{differing[0].objective or 'macro'}, on {differing[0].validation}; tune them alike"
-        )
-    points, ids = sum(one.grid_size or 0 for one in tunings), "+".join(one.tuning_id or "" for one in tunings)
+    first = _require_alike(entry, tunings)
+    points, ids = sum(one.grid_size or 0 for one in tunings.values()), "+".join(one.tuning_id or "" for one in tunings.values())
     return ensembles.joined(entry.members, chosen), replace(first, grid_size=points, tuning_id=ids, standard_error=None)
+
+
+def _require_alike(entry: Entry, tunings: Mapping[str, Tuning]) -> Tuning:
+    """The first of the members' tunings.
+
+    Raises:
+        UserError: another was made by another objective, with other seeds or on other images.
+    """
+    (first_name, first), *others = tunings.items()
+    for name, one in others:
+        alike = {(tuning.objective, tuning.seeds, whole_validation(tuning.validation or "")) for tuning in (first, one)}
+        if len(alike) > 1:
+            raise UserError(
+                f"{entry.name}: {first_name} was tuned {_how(first)}, and {name} {_how(one)}; tune one of them as the other was"
+            )
+    return first
+
+
+def _how(tuning: Tuning) -> str:
+    """`for macro, on all 1,972 validation images, with seeds 0,1,2`."""
+    return f"for {tuning.objective or 'macro'}, on {tuning.validation}, with seeds {','.join(map(str, tuning.seeds or ()))}"
 
 
 def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, path: Path) -> None:

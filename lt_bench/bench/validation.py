@@ -101,11 +101,10 @@ def standard_error(grid: Sequence[Mapping[str, Any]], choices: Sequence[int]) ->
 
 
 def validation_text(document: Mapping[str, Any]) -> str:
-    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more`."""
+    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more`, `all 1,972 validation images`."""
     said = document.get("validation", {})
-    images = f"{said['images']:,}" if said else "all"
-    kind = f" {said['profile']}" if said.get("size") else ""
-    text = f"{images}{kind} validation images"
+    which = [f"{said['images']:,}", said["profile"]] if said.get("size") else ["all", *([f"{said['images']:,}"] if said else [])]
+    text = f"{' '.join(which)} validation images"
     if without := document.get("classes_without_validation"):
         more = f" and {len(without) - 1} more" if len(without) > 1 else ""
         text += f", none of {without[0]}{more}"

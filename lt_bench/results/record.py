@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,6 +134,11 @@ class TuningInfo:
     objective: Annotated[str | None, {"default": None}] = None
     validation: Annotated[str | None, {"default": None}] = None
     standard_error: Annotated[float | None, {"default": None, "minimum": 0}] = None
+
+
+def whole_validation(said: str) -> str:
+    """What a tuning says of its images without their number where they were all of a cache: files of a time before did not count them, or left out the word `all`."""
+    return re.sub(r"^(all )?([\d,]+ )?validation images", "all validation images", said)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import json
+import re
 import statistics
 
 import pytest
@@ -124,21 +125,45 @@ def test_an_earlier_tuning_names_the_way_out(tmp_path):
         read_tuning(path)
 
 
+def _member(manifest, folder, name, key, **more):
+    """A tuning of a member of an ensemble, written where ``--tuned`` looks for it."""
+    points = document_of(manifest)["grid"]
+    grid = [point | {"hyperparameters": {key: value}, "whole": point["mean"]} for point, value in zip(points, SCORES, strict=True)]
+    if choices := more.get("choices"):
+        more["standard_error"] = statistics.stdev(grid[position]["whole"] for position in choices)
+    document = document_of(manifest, strategy=name, code=code_of(find(name), {}).text, grid=grid, choice={key: 0.5}, **more)
+    path = folder / "tuning" / tuning_name(find(name), manifest)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(sealed(document)))
+
+
+ALL_IMAGES = {"size": None, "profile": "balanced", "draws": 2, "images": 30}
+
+
 def test_members_tuned_on_the_same_images_make_an_ensemble_whatever_their_standard_errors(manifest, tmp_path):
-    for name, key, choices in (("los", "epsilon", [1, 0]), ("tau_norm", "tau", [1, 3])):
-        document = document_of(manifest)
-        grid = [
-            point | {"hyperparameters": {key: value}, "whole": point["mean"]} for point, value in zip(document["grid"], SCORES, strict=True)
-        ]
-        error = statistics.stdev(grid[position]["whole"] for position in choices)
-        said = {"size": None, "profile": "balanced", "draws": 2, "images": 30}
-        drawn = {"validation": said, "choices": choices, "standard_error": error}
-        document = document_of(manifest, strategy=name, code=code_of(find(name), {}).text, grid=grid, choice={key: 0.5}, **drawn)
-        path = tmp_path / "tuning" / tuning_name(find(name), manifest)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(sealed(document)))
+    _member(manifest, tmp_path, "los", "epsilon", validation=ALL_IMAGES, choices=[1, 0])
+    _member(manifest, tmp_path, "tau_norm", "tau", validation=ALL_IMAGES, choices=[1, 3])
     assert tuned_choice(find("los"), manifest, tmp_path)[1].standard_error > 0
     choice, tuning = tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)
-    assert (tuning.validation, tuning.standard_error) == ("30 validation images", None)
+    assert (tuning.validation, tuning.standard_error) == ("all 30 validation images", None)
     assert tuning.grid_size == 2 * len(SCORES)
     assert sorted(choice.values()) == [0.5, 0.5]
+
+
+def test_a_member_tuned_before_images_were_counted_is_tuned_on_the_same(manifest, tmp_path):
+    """As the shipped tunings are, which say nothing of validation: all images of the cache."""
+    _member(manifest, tmp_path, "los", "epsilon")
+    _member(manifest, tmp_path, "tau_norm", "tau", validation=ALL_IMAGES, choices=[1, 3])
+    assert tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)[1].grid_size == 2 * len(SCORES)
+
+
+@pytest.mark.parametrize(
+    "more", [{"seeds": [3, 4]}, {"validation": ALL_IMAGES | {"size": 20, "images": 20}, "choices": [1, 3]}], ids=["seeds", "images"]
+)
+def test_members_that_were_tuned_in_different_ways_are_named_with_what_differs(manifest, tmp_path, more):
+    _member(manifest, tmp_path, "los", "epsilon", validation=ALL_IMAGES, choices=[1, 0])
+    _member(manifest, tmp_path, "tau_norm", "tau", **{"validation": ALL_IMAGES, "choices": [1, 0], **more})
+    how = {True: "all 30 validation images, with seeds 3,4", False: "20 balanced validation images, with seeds 0,1"}["seeds" in more]
+    said = f"los was tuned for macro, on all 30 validation images, with seeds 0,1, and tau_norm for macro, on {how}; tune one of them"
+    with pytest.raises(UserError, match=re.escape(said)):
+        tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)

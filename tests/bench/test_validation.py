@@ -63,6 +63,7 @@ def test_choices_and_their_standard_error():
         "validation": {"images": 1400, "size": 1400, "profile": "long-tailed", "draws": 9},
     }
     assert validation_text(said) == "1,400 long-tailed validation images, none of apple and 1 more"
+    assert validation_text({"validation": said["validation"] | {"size": None}}) == "all 1,400 validation images"
     assert validation_text({"classes_without_validation": ["apple"]}) == "all validation images, none of apple"
     assert error_text(0.0042, percent=True) == "; standard error of the choice 0.42 points"
     assert (error_text(1.234, percent=False), error_text(None, percent=True)) == ("; standard error of the choice 1.23", "")
