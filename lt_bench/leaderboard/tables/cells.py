@@ -15,6 +15,7 @@ from lt_bench.leaderboard.stats.across import missing_seeds
 from lt_bench.leaderboard.stats.findings import findings
 from lt_bench.leaderboard.stats.ranking import statistics_note
 from lt_bench.leaderboard.tables.columns import Column, Value, arranged, column_value, leading
+from lt_bench.results.record import whole_validation
 
 MISSING = "–"  # noqa: RUF001 - an en dash: no value
 
@@ -166,14 +167,29 @@ def chosen_note(ranking: BoardRows) -> str:
 
 def validation_note(rows: list[Row]) -> str:
     """Note on the validation images that chose hyper-parameters; empty where no row says it."""
-    said = Counter(images for row in rows if (images := row.text("validation")))
+    texts = [images for row in rows if (images := row.text("validation"))]
+    longest = {whole_validation(images): images for images in sorted(texts, key=len)}  # that which counts them, of all images
+    said = Counter(longest[whole_validation(images)] for images in texts)
     errors = (
         "; the column Choice SE has the standard errors of the choices" if any(row.values("choice_error")[0] >= 0 for row in rows) else ""
     )
     return f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{errors}." if said else ""
 
 
-_LEGEND = ("gap", "loma", "loma_balance", "rsd", "calibration_error", "fit_s", "published", "published_difference")
+_LEGEND = (
+    "many",
+    "medium",
+    "few",
+    "gap",
+    "class_bias",
+    "loma",
+    "loma_balance",
+    "rsd",
+    "calibration_error",
+    "fit_s",
+    "published",
+    "published_difference",
+)
 
 
 def legend(columns: tuple[Column, ...]) -> str:

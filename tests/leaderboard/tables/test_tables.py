@@ -18,8 +18,9 @@ from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.tables import columns as columns_module
-from lt_bench.leaderboard.tables.cells import MISSING, notes, table_cells, value_text
+from lt_bench.leaderboard.tables.cells import MISSING, legend, notes, table_cells, value_text
 from lt_bench.leaderboard.tables.columns import Column, register, registered
+from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.leaderboard.tables.terminal import run_table
 from lt_bench.leaderboard.tables.text import escape
 from lt_bench.results.store import Store
@@ -216,3 +217,32 @@ def test_defaults_of_our_own_choice_are_said_to_be(builder):
 def test_no_torch():
     code = "import sys, lt_bench.leaderboard.leaderboard; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("interval", "said"), [("seeds", True), ("wider", False), ("images", False), ("none", False)])
+def test_other_test_images_move_figures_by_more_than_said_only_where_seeds_alone_are_said(results, tmp_path, interval, said):
+    (board,) = Selection(interval=interval).boards(leaderboard(results, statistics_dir=tmp_path / "cache").boards)
+    best = board.rows[0]
+    (note,) = [note for note in notes(board) if note.startswith("Rank: ")]
+    assert ("would move figures by more than ± says" in note) is said
+    low, high = best.statistics.interval
+    assert f"{best.label} has {100 * low:.2f} to {100 * high:.2f}" in note
+
+
+def test_less_usual_columns_are_explained_under_the_table():
+    said = legend(registered())
+    assert "Few = mean accuracy of classes with fewer than 20 training images" in said
+    assert "Bias = class bias: " in said
+
+
+def test_all_validation_images_are_one_choice_counted_or_not(tmp_path, builder):
+    """Tunings of earlier versions did not count them, or left the word out."""
+    store = Store(tmp_path / "tuned")
+    texts = ("all validation images, none of apple", "all 1,972 validation images, none of apple", "1,972 validation images, none of apple")
+    for strategy, text in zip(("los", "crt", "ce", "cb"), (*texts, "400 balanced validation images"), strict=True):
+        record, arrays = builder.make(strategy, 0, 1.0, kind="tuned")
+        store.write(replace(record, tuning=replace(record.tuning, validation=text)), arrays)
+    (note,) = [note for note in notes(leaderboard(store.directory).boards[0]) if note.startswith("Tuned")]
+    assert "on all 1,972 validation images, none of apple (rows: 3)" in note
+    assert "on 400 balanced validation images (rows: 1)" in note
+    assert note.count("(rows:") == 2
