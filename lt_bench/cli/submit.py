@@ -5,6 +5,7 @@ from __future__ import annotations
 from lt_bench.bench.options import SubmitOptions
 from lt_bench.bench.submission import shown, submit
 from lt_bench.cli.output import Output
+from lt_bench.core.names import counted
 
 
 def submit_verb(options: SubmitOptions, output: Output) -> None:
@@ -12,6 +13,6 @@ def submit_verb(options: SubmitOptions, output: Output) -> None:
     statement = submit(options)
     facts = shown(statement)
     names = ", ".join(facts["sources"]) or "none, the strategy is the suite's"
-    output.say(f"{options.out}: {facts['records']} records of {statement.strategy}, source {names}, tunings {facts['tunings']}")
+    output.say(f"{options.out}: {counted(facts['records'], 'record')} of {statement.strategy}, source {names}, tunings {facts['tunings']}")
     output.say(f"next: lt-bench validate {options.out}, then a pull request with it in benchmarks/submissions/ (CONTRIBUTING.md)")
     output.data({"folder": options.out, "statement": statement.to_json(), **facts})

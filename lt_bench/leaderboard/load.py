@@ -26,7 +26,7 @@ from lt_bench.core.seals import SEAL, check_version, digest_of, json_object, sea
 from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.record import AGAIN, SCHEMA_VERSION, RunRecord
 from lt_bench.results.seal import check_arrays
-from lt_bench.results.store import RESTORE, Arrays, read_arrays, record_paths
+from lt_bench.results.store import NOT_DATASETS, RESTORE, Arrays, read_arrays, record_paths
 from lt_bench.results.verified import REPEATS, read_verified
 
 if TYPE_CHECKING:
@@ -220,7 +220,11 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
             raise UserError(
                 f"{where}: a results directory has a folder for each data set, and this may be such a folder; give {Path(where).parent}"
             )
-        raise UserError(f"{where}: no records; `lt-bench run --strategy los --dataset cifar100_lt` makes the first")
+        below = sorted(
+            {path.parents[1] for path in Path(where).glob("*/*/*-????????????????.json") if path.parent.name not in NOT_DATASETS}
+        )
+        makes = "`lt-bench run --strategy los --dataset cifar100_lt` makes the first"
+        raise UserError(f"{where}: no records; {f'there are some in {below[0]}: --results {below[0]}' if below else makes}")
     flat.sort(key=lambda item: item["id"])
     for first, second in pairwise(flat):
         if first["id"] == second["id"]:

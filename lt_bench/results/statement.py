@@ -84,8 +84,10 @@ def statement_of(records: Sequence[RunRecord], author: str, paper: str | None, c
         names = ("strategy", "code")
         for name, one, other in zip(names, _program(first), _program(record), strict=True):
             if one != other:
+                alike = ", ".join(one.id for one in records if _program(one) == _program(record))
                 raise UserError(
-                    f"records {first.id} and {record.id}: {name} is {one} and {other}; a submission has one strategy, as one program"
+                    f"records {first.id} and {record.id}: {name} is {one} and {other}; a submission has one strategy, as one program: "
+                    f"submit without those of {other} ({alike}), or those alone"
                 )
     groups: dict[str, list[RunRecord]] = {}
     for record in sorted(records, key=lambda record: (record.dataset.name, record.identity.cache_key, record.identity.seed, record.id)):

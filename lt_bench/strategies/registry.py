@@ -60,7 +60,20 @@ def find(name: str) -> Entry:
         return compose_entry()
     if "." in name:
         return _at_path(name)
-    raise UserError(f"unknown strategy {name!r}{suggestion(key, (*shipped, COMPOSE))}; `lt-bench list strategies` shows all {len(shipped)}")
+    near = _in_a_file_here(name) or suggestion(key, (*shipped, COMPOSE))
+    raise UserError(f"unknown strategy {name!r}{near}; `lt-bench list strategies` shows all {len(shipped)}")
+
+
+def _in_a_file_here(name: str) -> str:
+    """The classes of the file ``name.py`` of the current folder, as they are to be written; empty without such a file, which is read and not run."""
+    if not name.isidentifier():
+        return ""
+    path = Path(f"{name}.py")
+    try:
+        classes = [f"{name}.{node.name}" for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef)]
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    return f" (did you mean {' or '.join(map(repr, classes))}, of {path} here?)" if classes else ""
 
 
 def _ensemble(members: Sequence[Entry]) -> Entry:

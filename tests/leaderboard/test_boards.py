@@ -80,7 +80,14 @@ def test_a_damaged_record_is_named(tmp_path, builder, text, said):
 
 
 def test_no_records(tmp_path):
-    with pytest.raises(UserError, match="no records"):
+    with pytest.raises(UserError, match="no records; `lt-bench run"):
+        load_records(tmp_path)
+
+
+def test_records_of_a_folder_below_are_named(tmp_path, builder):
+    """`make leaderboard` writes to results/shipped; `lt-bench leaderboard` reads results."""
+    write(tmp_path / "shipped", [builder.make()])
+    with pytest.raises(UserError, match=rf"no records; there are some in {tmp_path / 'shipped'}: --results {tmp_path / 'shipped'}"):
         load_records(tmp_path)
 
 

@@ -126,6 +126,20 @@ def test_official_is_a_matter_of_the_data_set():
     assert not find("lort").is_official("cifar100_lt", 100)
 
 
+def test_the_name_of_a_file_here_leads_to_its_classes(tmp_path, monkeypatch):
+    """``--strategy my_head`` with a my_head.py in the folder; the file is read and not run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_head.py").write_text("raise SystemExit\n\n\nclass MyHead:\n    name = 'my_head'\n\n\nclass Other:\n    pass\n")
+    with pytest.raises(
+        UserError, match=r"'my_head' \(did you mean 'my_head.MyHead' or 'my_head.Other', of my_head.py here\?\); `lt-bench list"
+    ):
+        find("my_head")
+    for content in ("def broken(:", "x = 1", "\0"):
+        (tmp_path / "loss.py").write_text(content)
+        with pytest.raises(UserError, match=r"unknown strategy 'loss' \(did you mean 'los'\?\)"):
+            find("loss")
+
+
 def test_unknown_names():
     with pytest.raises(UserError, match=r"unknown strategy 'balanced_softmx' \(did you mean 'balanced_softmax'\?\)"):
         find("balanced_softmx")
