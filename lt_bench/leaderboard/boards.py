@@ -52,6 +52,9 @@ class Standing:
         return f"{places} {self.letters}".rstrip()
 
 
+NOTHING_TO_SET = "nothing to set"
+
+
 @dataclass(frozen=True)
 class RowStatistics:
     """A row's share of its board's statistics: standing (None for a control), intervals over test images of its objective, of its difference to the best row, and of its accuracy on many, medium and few.
@@ -138,6 +141,12 @@ class Row:
     def hyperparameters(self) -> dict[str, Any]:
         """Every resolved hyper-parameter."""
         return json.loads(self.text("hyperparameters"))
+
+    @property
+    def origin(self) -> str:
+        """Where its hyper-parameters come from, as its records say; `NOTHING_TO_SET` for a strategy that has none."""
+        kind = str(self.text("tuning"))
+        return NOTHING_TO_SET if kind in ("official", "inferred") and not self.hyperparameters else kind
 
     @property
     def control(self) -> bool:

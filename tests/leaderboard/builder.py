@@ -102,7 +102,7 @@ class Builder:
         metrics = {view: self._scalars(arrays, view) for view in ("test", "train")}
         metrics["test"]["accuracy"] = float(np.mean(predictions == labels))
         record = RunRecord(
-            identity=Identity(strategy, hyperparameters or {"epsilon": 0.98, "learning_rate": 5e-4}, self.cache_key, self.protocol, self.mode, kind, seed, code),
+            identity=Identity(strategy, {"epsilon": 0.98, "learning_rate": 5e-4} if hyperparameters is None else hyperparameters, self.cache_key, self.protocol, self.mode, kind, seed, code),
             strategy=StrategyInfo(strategy, family, "A paper, 2025", "instance", trains, class_path or f"lt_bench.strategies.{strategy}.Head", kind == "inferred"),
             dataset=DatasetInfo(
                 name=self.dataset, imbalance_factor=self.imbalance, selection="seed0", split_hash=f"split-{self.dataset}", num_classes=self.num_classes,

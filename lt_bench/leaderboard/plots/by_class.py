@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row
-from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, order_by_size, reference, series, vector
+from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, is_own, order_by_size, reference, series, vector
 from lt_bench.leaderboard.plots.style import COLOURS, SMALL, figure, legend, log_ticks, series_style, wide_range
 from lt_bench.leaderboard.stats.shares import paired_intervals
 
@@ -109,11 +109,12 @@ def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> None:
 
 
 def _pair(ranking: BoardRows) -> tuple[Row, Row] | None:
-    """The first of the chosen rows, the user's own or the best, against the untouched head, else against the worst row."""
+    """The user's own row, else the first of the chosen rows, against the untouched head, else the best of the others for an own row, else against the worst row."""
     if len(ranking.rows) < 2:
         return None
-    second = reference(ranking) or ranking.rows[-1]
-    return next(row for row in [*chosen(ranking), *ranking.rows] if row is not second), second
+    own = [row for row in ranking.rows if is_own(row)]
+    second = reference(ranking) or next((row for row in ranking.rows if own and row is not own[0]), ranking.rows[-1])
+    return next(row for row in [*own, *chosen(ranking), *ranking.rows] if row is not second), second
 
 
 def _correct(row: Row) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.objective.tails import usual_imbalances
+from lt_bench.leaderboard.plots.data import chosen
 from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, SMALL, figure
 from lt_bench.leaderboard.priors import at_tail
 from lt_bench.leaderboard.ties import tied
@@ -30,12 +33,13 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
     shown = sorted(np.argsort(places.min(1), kind="stable")[:_MOST])
     drawing, (axes,) = figure(height=max(2.0, 0.13 * len(shown) + 0.7))
     coloured = sorted(shown, key=lambda position: (places[position].min() > 1, -np.ptp(places[position])))[: len(COLOURS)]
+    colours = _colours(ranking, coloured)
     for position in shown:
-        _line(axes, places[position], coloured.index(position) if position in coloured else None)
+        _line(axes, places[position], colours.get(position))
     for side, values in ((0, 100 * accuracies[:, 0]), (len(settings) - 1, 100 * accuracies[:, -1])):
         for position in shown:
             label = f"{values[position]:.1f}" if side == 0 else f"{values[position]:.1f}  {ranking.rows[position].label}"
-            colour = COLOURS[coloured.index(position)] if position in coloured else "#5b6470"
+            colour = COLOURS[colours[position]] if position in colours else "#5b6470"
             offset, align = ((-5, 0), "right") if side == 0 else ((5, 0), "left")
             axes.annotate(
                 label,
@@ -57,6 +61,14 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.grid(axis="y", visible=False)
     return drawing
+
+
+def _colours(ranking: BoardRows, coloured: Sequence[int]) -> dict[int, int]:
+    """Index in `COLOURS` of each row that is coloured: that which the row has in the figures with a line for each row, where it is in them, else a free one."""
+    lines = {id(row): index for index, row in enumerate(chosen(ranking)[: len(COLOURS)])}
+    known = {position: lines[id(ranking.rows[position])] for position in coloured if id(ranking.rows[position]) in lines}
+    free = iter([index for index in range(len(COLOURS)) if index not in known.values()])
+    return {position: known[position] if position in known else next(free) for position in coloured}
 
 
 def _line(axes: Axes, places: np.ndarray, series: int | None) -> None:

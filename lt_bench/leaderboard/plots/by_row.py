@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.boards import NOTHING_TO_SET, BoardRows, Row
 from lt_bench.leaderboard.plots.data import vector
 from lt_bench.leaderboard.plots.style import COLOURS, KEY, SMALL, WIDTH, figure, legend, log_ticks, wide_range
 from lt_bench.leaderboard.stats.findings import distinct, published_settings, spearman
@@ -21,6 +21,7 @@ _KIND_STYLE = {
     "author-tuned": ("v", COLOURS[4]),
     "tuned": ("s", COLOURS[1]),
     "user": ("D", COLOURS[2]),
+    NOTHING_TO_SET: ("P", COLOURS[6]),
 }
 
 
@@ -117,7 +118,7 @@ def _accuracy(ranking: BoardRows) -> np.ndarray:
 
 def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
     for kind, (marker, colour) in _KIND_STYLE.items():
-        members = np.array([row.text("tuning") == kind for row in rows])
+        members = np.array([row.origin == kind for row in rows])
         if members.any():
             axes.scatter(x[members], y[members], marker=marker, color=colour, s=11, label=kind, zorder=3)
     axes.margins(x=0.1, y=0.08)
@@ -125,7 +126,7 @@ def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
 
 def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.ndarray, np.ndarray]]) -> Figure:
     """Legend of the kinds, tick labels, and the names of all points: beside them, or numbers with a key below where names have no room."""
-    if len({row.text("tuning") for row in ranking.rows}) > 1:
+    if len({row.origin for row in ranking.rows}) > 1:
         legend(drawing, drawing.axes[0], len(_KIND_STYLE))
     for axes, x, _ in panels:
         if axes.get_xscale() == "log":

@@ -191,11 +191,9 @@ def _bias_cost(row: Row) -> Estimate:
 
 
 def _tuning(row: Row) -> str:
-    kind = str(row.text("tuning"))
+    kind = row.origin
     if kind == "author-tuned":
         return "defaults chosen by us on val"
-    if kind in ("official", "inferred") and not row.hyperparameters:
-        return "nothing to set"
     if kind != "tuned":
         return kind
     size = row.values("grid_size")[0]

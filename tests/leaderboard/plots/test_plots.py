@@ -15,7 +15,7 @@ from scipy import stats
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
-from lt_bench.leaderboard.plots import by_class, by_row, critical, special
+from lt_bench.leaderboard.plots import by_class, by_prior, by_row, critical, special
 from lt_bench.leaderboard.plots.critical import critical_over_boards, friedman
 from lt_bench.leaderboard.plots.data import binned, chosen, series, vector
 from lt_bench.leaderboard.plots.draw import PLOTS, draw_across, draw_board
@@ -194,6 +194,36 @@ def test_the_users_own_and_the_best_come_first_or_what_was_chosen(found, builder
     assert len(chosen(board.boards[0])) == 6
     (some,) = leaderboard(made, selection=Selection(rows=("ce", "crt"), names={"ce": "CE"})).shown
     assert [row.label for row in chosen(some)] == ["crt", "CE"]
+
+
+def test_the_users_own_is_compared_also_where_rows_were_chosen(builder):
+    """With the untouched head, against that; else against the best of the others."""
+    made = [builder.make(name, seed, skill) for name, skill in SKILLS.items() for seed in range(2)]
+    made += [builder.make("MyHead", seed, -1.0, class_path="my_head.MyHead") for seed in range(2)]
+    for rows, said in (
+        (("los", "MyHead", "joint"), "accuracy of MyHead\nminus joint, points"),
+        (("crt", "los", "MyHead"), "accuracy of MyHead\nminus los, points"),
+        (("crt", "los"), "accuracy of los\nminus crt, points"),
+    ):
+        (some,) = leaderboard(made, selection=Selection(rows=rows)).shown
+        assert by_class.difference_by_class(some).axes[0].get_ylabel() == said
+
+
+def test_a_row_has_one_colour_in_all_figures(found):
+    of_lines = {line.get_label(): line.get_color() for line in by_class.accuracy_by_size(found).axes[0].lines}
+    of_places = {text.get_text().partition("  ")[2]: text.get_color() for text in by_prior.places_by_prior(found).axes[0].texts}
+    both = of_lines.keys() & of_places.keys()
+    assert len(both) >= 4
+    assert {label: of_lines[label] for label in both} == {label: of_places[label] for label in both}
+    assert len({of_places[label] for label in of_places if label}) == len(of_places) - 1, "one row, one colour"
+
+
+def test_a_head_without_hyper_parameters_is_not_called_official(builder):
+    made = [builder.make("joint", 0, 0.0, hyperparameters={}, trains="nothing"), *(builder.make(name, 0, 1.0) for name in ("los", "crt"))]
+    made.append(builder.make("ce", 0, 0.5, kind="user"))
+    drawing = by_row.head_against_tail(leaderboard(made).boards[0])
+    (names,) = drawing.legends
+    assert [text.get_text() for text in names.get_texts()] == ["official", "user", "nothing to set"]
 
 
 def test_a_crowded_figure_numbers_its_points_and_has_a_key(builder):
