@@ -28,6 +28,7 @@ $(READY): pyproject.toml constraints.txt
 leaderboard: $(READY) ## run the shipped suite on the shipped features, print the table, write it to leaderboard/
 	$(BIN)/lt-bench bench shipped --results $(RESULTS)
 	$(BIN)/lt-bench leaderboard --results $(RESULTS) --out leaderboard
+	@echo "next: source $(BIN)/activate, then lt-bench run ... --results $(RESULTS) puts other heads beside these rows (docs/tutorial.md, docs/own_strategy.md)"
 
 # The tests start about a hundred processes; each would compile the package anew where Python may not write its own bytecode.
 test: $(READY) ## the tests
