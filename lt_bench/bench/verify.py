@@ -23,7 +23,7 @@ from lt_bench.features.manifest import MANIFEST_NAME, read_manifest
 from lt_bench.results.compare import compare
 from lt_bench.results.differences import environments_differ
 from lt_bench.results.record import MATMUL, RunRecord
-from lt_bench.results.store import read_record
+from lt_bench.results.store import arrays_of, read_record
 from lt_bench.strategies.registry import find
 from lt_bench.strategies.revisions import Code, code_of
 
@@ -39,7 +39,7 @@ def verify(options: VerifyOptions, callbacks: Callbacks = tuple) -> tuple[RunRec
         The record, and the difference of every metric by ``view/name`` (``compare``).
 
     Raises:
-        UserError: the cache is not here, or the images and weights are not named.
+        UserError: the record or the arrays beside it were altered, the cache is not here, or the images and weights are not named.
     """
     if options.record is None:
         raise UserError("verify needs the JSON file of a record, whose path a run prints")
@@ -48,6 +48,8 @@ def verify(options: VerifyOptions, callbacks: Callbacks = tuple) -> tuple[RunRec
     if not options.record.is_file():
         raise UserError(f"{options.record}: no such file; verify needs the JSON file of a record")
     record = read_record(options.record)
+    if (side := options.record.with_suffix(".npz")).exists():  # a board is computed of it; a record may be repeated without
+        arrays_of(record, side)
     if on_images(record):
         repeated = repeat_on_images(record, options, callbacks)
     else:

@@ -373,6 +373,20 @@ def test_verify_detects_a_changed_metric(cli, recorded, view, name, change):
     assert cli("verify", str(recorded), "--tolerance", "0.01").code == (2 if change is None else 0)
 
 
+def test_verify_names_arrays_that_were_altered(cli, recorded):
+    """Metrics are the record's own, and so is what a board is computed of: the arrays beside it."""
+    side = recorded.with_suffix(".npz")
+    content = bytearray(side.read_bytes())
+    content[len(content) // 2] ^= 1
+    side.write_bytes(content)
+    done = cli("verify", str(recorded))
+    assert done.code == 2
+    assert done.err.startswith(f"lt-bench: {side}: ")
+    assert done.err.count("\n") == 1
+    side.unlink()
+    assert cli("verify", str(recorded)).code == 0, "a record may be repeated without them"
+
+
 def test_verify_needs_the_same_cache(cli, recorded, make_cache, tmp_path, monkeypatch):
     other = make_cache(tmp_path / "other", dtype="float16")
     done = cli("verify", str(recorded), "--cache", str(other))
