@@ -183,7 +183,7 @@ def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[
 
 
 def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning]:
-    """The choices of an ensemble's members; its tuning has the points of all, and the ids with a plus between them.
+    """The choices of an ensemble's members; its tuning has the points and the seeds of all, and the ids with a plus between them.
 
     Raises:
         UserError: no member has anything to tune, one was never tuned, or they were not tuned alike.
@@ -203,18 +203,19 @@ def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tupl
         raise UserError(f"{entry.name}: none of its members has anything to tune")
     first = _require_alike(entry, tunings)
     points, ids = sum(one.grid_size or 0 for one in tunings.values()), "+".join(one.tuning_id or "" for one in tunings.values())
-    return ensembles.joined(entry.members, chosen), replace(first, grid_size=points, tuning_id=ids, standard_error=None)
+    seeds = tuple(sorted({seed for one in tunings.values() for seed in one.seeds or ()}))
+    return ensembles.joined(entry.members, chosen), replace(first, seeds=seeds, grid_size=points, tuning_id=ids, standard_error=None)
 
 
 def _require_alike(entry: Entry, tunings: Mapping[str, Tuning]) -> Tuning:
     """The first of the members' tunings.
 
     Raises:
-        UserError: another was made by another objective, with other seeds or on other images.
+        UserError: another was made by another objective or on other images.
     """
     (first_name, first), *others = tunings.items()
     for name, one in others:
-        alike = {(tuning.objective, tuning.seeds, whole_validation(tuning.validation or "")) for tuning in (first, one)}
+        alike = {(tuning.objective, whole_validation(tuning.validation or "")) for tuning in (first, one)}
         if len(alike) > 1:
             raise UserError(
                 f"{entry.name}: {first_name} was tuned {_how(first)}, and {name} {_how(one)}; tune one of them as the other was"
@@ -223,8 +224,8 @@ def _require_alike(entry: Entry, tunings: Mapping[str, Tuning]) -> Tuning:
 
 
 def _how(tuning: Tuning) -> str:
-    """`for macro, on all 1,972 validation images, with seeds 0,1,2`."""
-    return f"for {tuning.objective or 'macro'}, on {tuning.validation}, with seeds {','.join(map(str, tuning.seeds or ()))}"
+    """`for macro, on all 1,972 validation images`."""
+    return f"for {tuning.objective or 'macro'}, on {tuning.validation}"
 
 
 def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, path: Path) -> None:

@@ -157,13 +157,18 @@ def test_a_member_tuned_before_images_were_counted_is_tuned_on_the_same(manifest
     assert tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)[1].grid_size == 2 * len(SCORES)
 
 
-@pytest.mark.parametrize(
-    "more", [{"seeds": [3, 4]}, {"validation": ALL_IMAGES | {"size": 20, "images": 20}, "choices": [1, 3]}], ids=["seeds", "images"]
-)
-def test_members_that_were_tuned_in_different_ways_are_named_with_what_differs(manifest, tmp_path, more):
+def test_the_seeds_of_a_choice_are_those_of_all_members(manifest, tmp_path):
+    """The shipped tunings have one seed, and `tune` takes three by default."""
+    _member(manifest, tmp_path, "los", "epsilon", seeds=[0, 1])
+    _member(manifest, tmp_path, "tau_norm", "tau", seeds=[1, 2])
+    assert tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)[1].seeds == (0, 1, 2)
+
+
+def test_members_that_were_tuned_on_other_images_are_named(manifest, tmp_path):
     _member(manifest, tmp_path, "los", "epsilon", validation=ALL_IMAGES, choices=[1, 0])
-    _member(manifest, tmp_path, "tau_norm", "tau", **{"validation": ALL_IMAGES, "choices": [1, 0], **more})
-    how = {True: "all 30 validation images, with seeds 3,4", False: "20 balanced validation images, with seeds 0,1"}["seeds" in more]
-    said = f"los was tuned for macro, on all 30 validation images, with seeds 0,1, and tau_norm for macro, on {how}; tune one of them"
+    _member(manifest, tmp_path, "tau_norm", "tau", validation=ALL_IMAGES | {"size": 20, "images": 20}, choices=[1, 3])
+    said = (
+        "los was tuned for macro, on all 30 validation images, and tau_norm for macro, on 20 balanced validation images; tune one of them"
+    )
     with pytest.raises(UserError, match=re.escape(said)):
         tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)

@@ -96,7 +96,9 @@ def read_names(path: Path) -> dict[str, str]:
     """
     try:
         names = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); names are lines such as `los: LOS`") from None
+    except ValueError as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}; names are lines such as `los: LOS`") from None
     if not isinstance(names, dict) or not all(isinstance(text, str) for pair in names.items() for text in pair):
         raise UserError(f"{path}: names are lines such as `los: LOS`, a text for a text")
