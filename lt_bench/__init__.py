@@ -1,6 +1,6 @@
 """lt-bench: classifier re-training for long-tailed recognition, compared honestly on the same frozen features.
 
-``import lt_bench as lt`` costs milliseconds; what is used is imported when it is used::
+``import lt_bench as lt`` costs milliseconds; what is used is imported when it is used:
 
     cache = lt.open_cache("cifar100_lt-if100-resnet10s2")
     runs = lt.fit("los", cache, seeds=range(5)) + lt.fit("crt", cache, seeds=range(5))

@@ -51,6 +51,7 @@ On 28 November 2026, in print at the width of a column and on screens of 1400 an
 _WIDE = {"comparison.md"}
 """Pages whose tables need the room of the table of contents."""
 _SPAN = re.compile(r"(^```[\s\S]*?^```|^\|.*$)|`([^`]+)`", re.MULTILINE)
+_SHORT_CODE = re.compile(r"<code>([^<\s]{1,24})</code>")
 _PAGE_NAME = re.compile(r"(?<![\w/(\[])docs/(\w+)\.md")
 
 
@@ -91,6 +92,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if source is not None:
             markdown = markdown.replace(source[0], f"* source: {code_links(source[1])}") + entry_of(source[1])
     return markdown
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Short code stays on one line: ``--tuned`` is not broken after its dashes."""
+    return _SHORT_CODE.sub(r'<code class="short">\1</code>', html)
 
 
 def with_formulas(markdown: str) -> str:

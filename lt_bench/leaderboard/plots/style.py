@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ KEY = "key"
 SMALL = 6.0
 """Points of the smallest type of a figure."""
 _WRAP = 70  # characters of SMALL type in WIDTH
+_SPACE_OF_A_UNIT = re.compile(r"(?<=\d) (?=%)")  # where a footnote breaks no line
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "lt-bench",
     "svg.fonttype": "path",
@@ -106,7 +108,7 @@ def wide_range(values: NDArray[np.floating]) -> bool:
 
 def footnote(drawing: Figure, text: str) -> None:
     """Data and intervals of the figure, in small type below it."""
-    lines = "\n".join(textwrap.wrap(text, _WRAP))
+    lines = "\n".join(textwrap.wrap(_SPACE_OF_A_UNIT.sub("\u00a0", text), _WRAP))
     key = next((one for one in drawing.legends if one.get_gid() == KEY), None)
     if key is None:
         drawing.supxlabel(lines, fontsize=SMALL, color="#5b6470", x=0.02, ha="left")

@@ -79,6 +79,12 @@ def test_labels_of_a_few_rows_do_not_meet(builder):
     assert all(lower.y1 <= upper.y0 for lower, upper in pairwise(boxes))
 
 
+def test_a_footnote_keeps_a_number_and_its_unit_on_one_line():
+    drawing, _ = figure()
+    footnote(drawing, "x" * 67 + " 5 %.")  # "5" would end the line
+    assert drawing.get_supxlabel().split("\n") == ["x" * 67, "5\N{NO-BREAK SPACE}%."]
+
+
 def test_critical_difference_over_boards(builder, tmp_path):
     """Demsar (JMLR 2006), table 6: critical value 2.728 of five classifiers, Friedman's statistic as of scipy."""
     names = ("los", "ce", "crt", "cb", "joint")
