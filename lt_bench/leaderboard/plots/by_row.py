@@ -135,14 +135,14 @@ def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.nda
             axes.xaxis.set_major_locator(MaxNLocator(5))
     labels = [row.label for row in ranking.rows]
     drawing.draw_without_rendering()
-    if not all(name_points(axes, list(zip(x, y, labels, strict=True)), drawing.dpi) for axes, x, y in panels):
+    if not all(name_points(axes, list(zip(x, y, labels, strict=True))) for axes, x, y in panels):
         for text in [text for axes, *_ in panels for text in axes.texts]:
             text.remove()
         _key(drawing, [f"{position} {label}" for position, label in enumerate(labels, 1)])
         drawing.draw_without_rendering()
         numbers = [str(position) for position in range(1, len(labels) + 1)]
         for axes, x, y in panels:
-            name_points(axes, list(zip(x, y, numbers, strict=True)), drawing.dpi, 5.0, rings=9)
+            name_points(axes, list(zip(x, y, numbers, strict=True)), 5.0, rings=9)
     return drawing
 
 
@@ -165,12 +165,12 @@ def _key(drawing: Figure, entries: list[str]) -> None:
     key.set_gid(KEY)
 
 
-def name_points(axes: Axes, points: list[tuple[float, float, str]], dpi: float = 100.0, size: float = SMALL, rings: int = 1) -> bool:
+def name_points(axes: Axes, points: list[tuple[float, float, str]], size: float = SMALL, rings: int = 1) -> bool:
     """Name points (x, y, name), each at the nearest place where it covers neither a point nor a name; whether all had room. None is left out.
 
     Places are right, left, above and below, and with more `rings` at eight sides further away, with a line to the point.
     """
-    frame, unit = axes.get_window_extent(), dpi / 72
+    frame, unit = axes.get_window_extent(), axes.figure.dpi / 72
     finite = [(tuple(axes.transData.transform((x, y))), name) for x, y, name in points if np.isfinite([x, y]).all()]
     taken = [Bbox.from_extents(px - 2 * unit, py - 2 * unit, px + 2 * unit, py + 2 * unit) for (px, py), _ in finite]
     sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7)]

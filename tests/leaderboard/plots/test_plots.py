@@ -79,6 +79,15 @@ def test_labels_of_a_few_rows_do_not_meet(builder):
     assert all(lower.y1 <= upper.y0 for lower, upper in pairwise(boxes))
 
 
+def test_long_names_are_not_cut_off(tmp_path):
+    with look():
+        drawing, (axes,) = figure()
+        axes.set_yticks([0, 1], ["balanced_softmax (tuned)  42.6", "los"], fontsize=6)
+        save(drawing, tmp_path / "names")
+    ink = (np.asarray(Image.open(tmp_path / "names.png").convert("L")) < 200).any(axis=0)
+    assert not ink[:5].any()
+
+
 def test_a_footnote_keeps_a_number_and_its_unit_on_one_line():
     drawing, _ = figure()
     footnote(drawing, "x" * 67 + " 5 %.")  # "5" would end the line
