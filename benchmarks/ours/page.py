@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from benchmarks.ours.boards import BOARDS, MISSING, Board
+from benchmarks.ours.boards import BOARDS, Board
 from benchmarks.ours.rivals import OURS, REFERENCES, RIVALS
 from lt_bench.core.files import write_atomic, write_text
 
@@ -107,7 +107,7 @@ def text(by_board: dict[Board, Frame], gaps: Frame) -> str:
         "## Over boards",
         f"Boards as units, {len(complete)} of them complete; Student's interval. They are fewer than an interval wants, and not independent: those of CIFAR-100-LT share their test images.",
         verdict(pd.concat(complete).pivot(index="board", columns="strategy", values="test")) if complete else "No board is complete.",
-        *([f"Not there: {'; '.join([*MISSING, *missing])}."] if MISSING or missing else []),
+        *([f"Not there: {'; '.join(missing)}."] if missing else []),
         *(board_section(board, of, gaps[gaps["board"] == board.name]) for board, of in by_board.items()),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from lt_bench.core.names import counted
 from lt_bench.leaderboard.choice.nested import NestedChoice, Tuned
@@ -17,8 +17,8 @@ from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.leaderboard.stats.clustered import Clustered, design_of
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.groups import holm
-from lt_bench.leaderboard.stats.paired import LEVEL, PairedTests, compare_all
-from lt_bench.leaderboard.stats.shares import GROUPS, Ends, drawn_variance, group_intervals, objective_intervals
+from lt_bench.leaderboard.stats.paired import LEVEL, compare_all
+from lt_bench.leaderboard.stats.shares import GROUPS, Ends, group_intervals, objective_intervals
 from lt_bench.metrics.groups import ShotGroups, shot_groups
 
 NAMED = 5
@@ -158,17 +158,11 @@ def _differences(tuned: Sequence[Tuned], on: HeldOut) -> list[dict[str, Any]]:
     lines = [on.objective.of_images(on.labels, one.predictions) for one in tuned]
     seeds = [None if one.candidate.seeds is None else list(one.candidate.seeds) for one in tuned]
     several = any(one is not None for one in seeds)
-    tests: PairedTests = compare_all(lines if several else [line[:1] for line in lines], seeds, None, design)
+    tests = compare_all(lines if several else [line[:1] for line in lines], seeds, None, design, on.objective.span)
     pairs = np.triu_indices(len(tuned), 1)  # the first is first by these data, so its tests are corrected as those of every pair are
-    worth = np.stack([line.mean(0, dtype=np.float64) for line in lines])
-    apart = worth[pairs[0]] - worth[pairs[1]]
-    drawn, plain, _ = drawn_variance(apart, design, on.objective.span)
-    error = np.sqrt(tests.error[pairs] ** 2 + np.maximum(drawn - plain, 0.0))  # classes whose few images all agree have a variance too
-    corrected, errors = np.ones((len(tuned), len(tuned))), np.zeros((len(tuned), len(tuned)))
-    corrected[pairs] = holm(2 * stdtr(tests.degrees[pairs], -np.abs(tests.difference[pairs]) / error))
-    errors[pairs] = error
-    p = corrected[0]
-    half = stdtrit(tests.degrees[0], 1 - LEVEL / 2) * errors[0]
+    corrected = np.ones((len(tuned), len(tuned)))
+    corrected[pairs] = holm(tests.p[pairs])
+    p, half = corrected[0], stdtrit(tests.degrees[0], 1 - LEVEL / 2) * tests.error[0]
     return [
         {} if not place else {"behind": float(ahead), "behind_interval": [float(ahead - half[place]), float(ahead + half[place])], "p": float(p[place]), "told_apart": bool(p[place] < LEVEL)}
         for place, ahead in enumerate(tests.difference[0])

@@ -3,7 +3,8 @@
 The outcome D[s, n] of seed s on test image n is the difference of what the image is worth in two rows (whether it is right, or its cost), times the weight of the image in the
 objective. Both seeds and images are samples, so its sum over images, mean over seeds, has the variance of a two-way random-effects layout (the multi-reader multi-case analysis of
 Dorfman, Berbaum and Metz 1992, and its degrees of freedom after Hillis 2007): that over images of the mean over seeds, in the strata of a `Design`, plus that over seeds where it is more than images'
-own chance makes it. With one line of outcomes and one stratum this is the paired t test over images.
+own chance makes it. With one line of outcomes and one stratum this is the paired t test over images. The few images of a stratum often all
+agree, and then show no variance; what ``drawn_variance`` adds for them to the interval of a row is added to the variance of a pair, too.
 
 Squared distances of all pairs come from products of matrices; so a board of 500 rows takes seconds.
 """
@@ -20,6 +21,7 @@ from scipy.special import stdtr
 
 from lt_bench.leaderboard.stats.design import Columns, Design
 from lt_bench.leaderboard.stats.seed_noise import SeedNoise, seed_noise, shared_noise
+from lt_bench.leaderboard.stats.shares import DRAWN, overall_variance
 
 LEVEL = 0.05
 POWER_FACTOR = 1.959964 + 0.841621  # normal quantiles: two-sided 5 % and power 80 %
@@ -45,7 +47,9 @@ class _Variance:
     scatter: Numbers
 
 
-def compare_all(outcomes: Sequence[NDArray], seeds: Sequence[list[int] | None], expected: SeedNoise | None, design: Design) -> PairedTests:
+def compare_all(
+    outcomes: Sequence[NDArray], seeds: Sequence[list[int] | None], expected: SeedNoise | None, design: Design, reach: float = 0.0
+) -> PairedTests:
     """Compare every two rows by the test that fits their seeds.
 
     Paired by seed where they share two or more, or where neither trains; else images are paired and seeds are not, and a row with one seed stands on `expected`;
@@ -56,6 +60,7 @@ def compare_all(outcomes: Sequence[NDArray], seeds: Sequence[list[int] | None], 
         seeds: of each row, S of them; None for a row that trains nothing, which stands beside every seed of the other with its first line.
         expected: `pooled_noise` of the board.
         design: weights and strata of the N images.
+        reach: the largest difference that two images can make, for the variance of few images that agree; 0 takes images as they are.
     """
     R = len(outcomes)
     members: dict[tuple[int, ...] | None, list[int]] = defaultdict(list)
@@ -76,7 +81,30 @@ def compare_all(outcomes: Sequence[NDArray], seeds: Sequence[list[int] | None], 
             difference[back], difference[at] = -found.difference.T, found.difference
             for whole, part in ((variance, found.variance), (scatter, found.scatter)):
                 whole[back], whole[at] = part.T, part
-    return _student(difference, variance, scatter, degrees)
+    added = added_variance(np.stack([one.mean(0, dtype=np.float64) for one in outcomes]), design, reach) if reach else np.zeros((R, R))
+    return _student(difference, variance, added, scatter, degrees)
+
+
+def added_variance(worth: Numbers, design: Design, reach: float) -> Numbers:
+    """By how much ``drawn_variance`` is above the variance of the images as they are, (R, R), for the differences of every two rows of what images are worth (R, N)."""
+    strata, sizes = design.columns
+    shares, values = design.units(worth)
+    apart, kept = design.deviations(lambda part: worth[:, part]), (sizes - 1) / (sizes - 1 + DRAWN)
+    plain = _squared_distances(apart, apart, design.parts)
+    own = kept[0] * plain if len(sizes) == 1 else _of_columns(design, apart, np.sqrt(kept)[strata])
+    each = np.bincount(strata, shares**2, len(sizes))
+    mean, square = np.subtract.outer(values @ shares, values @ shares), _of_columns(design, lambda part: values[:, part], np.sqrt(shares))
+    drawn = own + (DRAWN * each / (sizes - 1 + DRAWN)).sum() * overall_variance(mean, square, 1 / each.sum(), reach)
+    return np.maximum(drawn - plain, 0.0)
+
+
+def _of_columns(design: Design, columns: Columns, scale: Numbers) -> Numbers:
+    """Sums of squares (R, R) of the differences of every two rows of columns that are scaled by (N,)."""
+
+    def scaled(part: slice) -> Numbers:
+        return columns(part) * scale[part]
+
+    return _squared_distances(scaled, scaled, design.parts)
 
 
 class _Group:
@@ -177,13 +205,13 @@ def _squared_distances(first: Columns, second: Columns, parts: Sequence[slice]) 
     return np.maximum(total, 0.0)
 
 
-def _student(difference: Numbers, variance: Numbers, scatter: Numbers, most_degrees: float) -> PairedTests:
-    """Student's t tests of differences whose variances have several parts: ``degrees = variance^2 / scatter`` (Satterthwaite)."""
-    error = np.sqrt(np.maximum(variance, 0.0))
+def _student(difference: Numbers, variance: Numbers, added: Numbers, scatter: Numbers, most_degrees: float) -> PairedTests:
+    """Student's t tests of differences whose variances have several parts, and something added: ``degrees = variance^2 / scatter`` (Satterthwaite)."""
+    error = np.sqrt(np.maximum(variance, 0.0) + added)
     certain, unknown = error == 0.0, np.isinf(error)
     usual = ~(certain | unknown)
     degrees = np.where(unknown, 1.0, most_degrees)
-    np.divide(variance**2, scatter, out=degrees, where=usual)
+    np.divide(variance**2, scatter, out=degrees, where=usual & (scatter > 0))
     p = np.where(unknown | (difference == 0.0), 1.0, 0.0)
     p[usual] = 2.0 * stdtr(degrees[usual], -np.abs(difference[usual]) / error[usual])
     return PairedTests(difference, error, degrees, p)

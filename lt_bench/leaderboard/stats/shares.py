@@ -14,7 +14,7 @@ from lt_bench.metrics.groups import ShotGroups
 
 GROUPS = ("many", "medium", "few")
 _TAIL = 0.025
-_DRAWN = 2
+DRAWN = 2
 """Images by which the accuracy of a class is drawn toward the mean for its variance: with few images it often is 0 or 1, and then shows none."""
 Ends = list[tuple[float, float]]
 
@@ -48,7 +48,7 @@ def weighted_interval(
         effect: (R,) of a design of groups, which divides that number.
     """
     share = np.clip(shares @ weights, 0.0, 1.0)
-    drawn = (shares * counts + _DRAWN * share[:, None]) / (counts + _DRAWN)
+    drawn = (shares * counts + DRAWN * share[:, None]) / (counts + DRAWN)
     variance = (drawn * (1 - drawn)) @ (weights**2 / counts)
     most = 1 / np.sum(weights**2 / counts)
     effective = np.divide(share * (1 - share), variance, out=np.full(len(share), most), where=variance > 0)
@@ -117,13 +117,13 @@ def student_intervals(worth: NDArray[np.float64], design: Design, reach: float =
         design: of the images.
         reach: the largest difference that two images can make.
     """
-    variance, _, degrees = drawn_variance(worth, design, reach)
+    variance, degrees = drawn_variance(worth, design, reach)
     mean, half = worth @ design.weights, stdtrit(degrees, 1 - _TAIL) * np.sqrt(variance)
     return list(zip((mean - half).tolist(), (mean + half).tolist(), strict=True))
 
 
-def drawn_variance(worth: NDArray[np.float64], design: Design, reach: float = 1.0) -> tuple[NDArray[np.float64], ...]:
-    """Variance (R,) of each row's weighted mean of what images are worth (R, N), that of the images as they are, and degrees of freedom of the first (Satterthwaite).
+def drawn_variance(worth: NDArray[np.float64], design: Design, reach: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variance (R,) of each row's weighted mean of what images are worth (R, N), and its degrees of freedom (Satterthwaite).
 
     The few images of a stratum often all agree, and then show no variance. So the variance of each stratum is drawn toward that of all images by two images, and to all
     images come one that wins and one that loses, as Bonett and Price (2012) do for paired shares: the variance is never 0. Of groups, each counts as an image.
@@ -134,11 +134,15 @@ def drawn_variance(worth: NDArray[np.float64], design: Design, reach: float = 1.
     own = np.stack([np.bincount(strata, line**2, len(sizes)) for line in apart])
     each = np.bincount(strata, shares**2, len(sizes))
     effective = 1 / each.sum()
-    mean, square = values @ shares, values**2 @ shares
-    whole = (effective * square + _DRAWN * reach**2 - (effective * mean) ** 2 / (effective + _DRAWN)) / (effective + _DRAWN)
-    parts = ((sizes - 1) * own + _DRAWN * whole[:, None] * each) / (sizes - 1 + _DRAWN)
+    whole = overall_variance(values @ shares, values**2 @ shares, effective, reach)
+    parts = ((sizes - 1) * own + DRAWN * whole[:, None] * each) / (sizes - 1 + DRAWN)
     variance = parts.sum(1)
-    return variance, own.sum(1), variance**2 / (parts**2 / (sizes - 1 + _DRAWN)).sum(1)
+    return variance, variance**2 / (parts**2 / (sizes - 1 + DRAWN)).sum(1)
+
+
+def overall_variance(mean: NDArray[np.float64], square: NDArray[np.float64], effective: float, reach: float) -> NDArray[np.float64]:
+    """Variance of what an image is worth, of all images and two more, one that wins and one that loses `reach`, from the means of it and of its square."""
+    return (effective * square + DRAWN * reach**2 - (effective * mean) ** 2 / (effective + DRAWN)) / (effective + DRAWN)
 
 
 def paired_intervals(

@@ -86,7 +86,7 @@ def compute(ranking: BoardRows) -> BoardStatistics:
     seeds = [row.varied_seeds for row in ranking.rows]
     noises = [seed_noise(values, design) for values, has in zip(outcomes[: ranking.ranked], seeds, strict=False) if has is not None]
     expected = pooled_noise([noise for noise in noises if noise is not None])
-    tests = compare_all(outcomes, seeds, expected, design)
+    tests = compare_all(outcomes, seeds, expected, design, objective.span)
     different = np.zeros(tests.p.shape, bool)
     ranked = np.arange(len(outcomes)) < ranking.ranked
     both = np.outer(ranked, ranked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -100,11 +102,36 @@ def test_classes_whose_few_images_all_agree_have_a_variance(grouped):
     few = np.repeat(np.arange(4), 3)
     design = design_of(MACRO, few, 4, np.arange(12) if grouped else None)
     for outcome in (np.zeros(12), np.repeat([1.0, 0, 0, 0], 3)):
-        variance, plain, degrees = drawn_variance(outcome[None], design)
-        assert plain[0] == 0
+        variance, degrees = drawn_variance(outcome[None], design)
         assert 0.02**2 < variance[0] < 0.3**2
         assert degrees[0] >= 4
     assert drawn_variance(outcome[None], design, 5.0)[0] > variance
+
+
+@pytest.mark.parametrize("objective", [MACRO, MICRO])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_pairs_have_the_variance_of_their_interval(objective, grouped):
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(5), (40, 9, 3, 2, 1))
+    design = design_of(objective, labels, 5, np.arange(len(labels)) // 2 if grouped else None)
+    worth = (rng.random((6, len(labels))) < 0.6).astype(float)
+    worth[5] = worth[4]  # one that is another
+    tests = compare_all(list(worth[:, None]), [None] * 6, None, design, objective.span)
+    for i, j in itertools.permutations(range(6), 2):
+        (variance,), _ = drawn_variance(worth[[i]] - worth[[j]], design, objective.span)
+        plain = compare_all(list(worth[[i, j], None]), [None] * 2, None, design).error[0, 1]
+        assert tests.error[i, j] == pytest.approx(max(np.sqrt(variance), plain), abs=1e-9)
+    assert tests.p[4, 5] == 1.0
+
+
+def test_two_images_that_agree_are_not_taken_for_certain():
+    labels = np.repeat([0, 1], (60, 2))
+    one = np.tile([1.0, 0.0], 31)
+    other = one.copy()
+    one[60:], other[60:] = 1.0, 0.0
+    design = Design.of(MACRO, labels, 2)
+    as_they_are, widened = (compare_all([one[None], other[None]], [None] * 2, None, design, reach).p[0, 1] for reach in (0.0, 1.0))
+    assert as_they_are == 0.0
+    assert widened == pytest.approx(0.0119, abs=1e-4)
 
 
 def test_differences_on_rare_classes_that_seldom_change_are_covered():
