@@ -116,7 +116,7 @@ def strategies_table(board: Board, results: Iterable[Result]) -> Frame:
     for result in results:
         mean, images, classes = result.over()
         spread = 100 * result.row.scores.std(ddof=1) if result.row.varies and len(result.row.scores) > 1 else math.nan
-        groups = {part: 100 * float(np.nanmean(result.row.values(f"test/{part}"))) for part in PARTS}
+        groups = {part: 100 * float(result.row.values(f"test/{part}").mean()) for part in PARTS}
         val = 100 * float(result.row.values("val/macro_accuracy").mean())
         numbers = {"validation": val, "test": mean, "images": images, "classes": classes, "seeds": spread} | groups
         lines.append({"board": board.name, "strategy": result.strategy, "side": result.side, "point": json.dumps(result.point)} | numbers)

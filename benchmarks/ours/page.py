@@ -19,6 +19,7 @@ from benchmarks.ours.rivals import OURS, REFERENCES, RIVALS
 from lt_bench.core.files import write_atomic, write_text
 
 Frame = Any  # a pandas.DataFrame, whose hints call each selection a series or a frame
+ACROSS = 3  # panels of the figure
 SHOWN = {"compose": "joint + match_prior"}
 
 
@@ -50,7 +51,7 @@ def board_section(board: Board, of: Frame, gaps: Frame) -> str:
     lines = []
     for row in of.to_dict("records"):
         spread = "" if math.isnan(row["seeds"]) else f"{row['seeds']:.2f}"
-        groups = " / ".join(f"{row[part]:.1f}" for part in ("many", "medium", "few"))
+        groups = " / ".join("–" if math.isnan(row[part]) else f"{row[part]:.1f}" for part in ("many", "medium", "few"))  # noqa: RUF001 - no classes
         point = ", ".join(f"{key} {value}" for key, value in json.loads(row["point"]).items())
         name = f"**{shown(row['strategy'])}**" if row["side"] == "ours" else shown(row["strategy"])
         intervals = [f"± {row['images']:.2f}", f"± {row['classes']:.2f}"]
@@ -78,12 +79,18 @@ def verdict(test: Frame) -> str:
 
 def draw(path: Path, by_board: dict[Board, Frame]) -> None:
     """Test accuracies with intervals over images and over classes, a panel a board."""
-    from lt_bench.leaderboard.plots.style import COLOURS, figure, look
+    from matplotlib.figure import Figure
+
+    from lt_bench.leaderboard.plots.style import COLOURS, look
 
     colours = {"ours": COLOURS[1], "rival": COLOURS[0], "reference": COLOURS[6]}
     with look():
-        drawing, panels = figure(len(by_board), height=3.8)
-        for (board, of), axes in zip(by_board.items(), panels, strict=True):
+        down = math.ceil(len(by_board) / ACROSS)
+        drawing = Figure(figsize=(4.0 * ACROSS, 3.6 * down), layout="constrained")
+        panels = drawing.subplots(down, ACROSS, squeeze=False).ravel()
+        for axes in panels[len(by_board) :]:
+            axes.set_axis_off()
+        for (board, of), axes in zip(by_board.items(), panels, strict=False):
             for place, row in enumerate(reversed(of.to_dict("records"))):
                 colour = colours[row["side"]]
                 axes.errorbar(row["test"], place, xerr=row["classes"], color=colour, alpha=0.3, linewidth=1)
