@@ -128,7 +128,8 @@ class Display(Watcher):
 class FitProgress(Callback):
     """Epoch, loss and time left of a fit on standard error: one line that changes on a terminal, else a line every ten seconds.
 
-    The clock is read once an epoch, and the loss only for what is shown. The strategies of a pool share the callback; the first speaks for all.
+    The clock is read once an epoch, and the loss only for what is shown. The strategies of a pool share the callback; the first speaks for all. So do the fits of a command, one after the
+    other: short ones are numbered, and the ten seconds go on from one to the next.
 
     Args:
         console: where it is shown.
@@ -138,12 +139,16 @@ class FitProgress(Callback):
     def __init__(self, console: Console | None = None, clock: Callable[[], float] | None = None) -> None:
         self._console, self._clock = console or Console(stderr=True, highlight=False), clock or monotonic
         self._every = 0.5 if self._console.is_terminal else EVERY
+        self._fits, self._shown = 0, self._clock()
+        self._fitting: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; a fit that goes on from a checkpoint has epochs behind it."""
         self._first, self._began = trainer.current_epoch, self._clock()
-        self._shown = self._began
+        self._fits += self._fitting is not trainer  # of a pool each strategy says that it starts
+        self._fitting = trainer
         if self._console.is_terminal:
+            self._shown = self._began
             self._show(trainer, pl_module, trainer.current_epoch, "")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -163,7 +168,7 @@ class FitProgress(Callback):
             heads, others = sum(strategy.heads or 1 for strategy in strategies), len(strategies) - 1
             name = strategies[0].name + (f" and {others} more" if others else "") + (f", {heads} heads" if heads > 1 else "")
             loss = f", loss {module.members[0].mean_loss():.4g}" if left else ""
-        far = f": epoch {done} of {trainer.max_epochs}{loss}{left}"
+        far = f"{f', fit {self._fits}' if self._fits > 1 else ''}: epoch {done} of {trainer.max_epochs}{loss}{left}"
         self._erase()
         end = "" if self._console.is_terminal else "\n"
         width = min(WIDTH, self._console.width - 1) if self._console.is_terminal else WIDTH
@@ -171,10 +176,12 @@ class FitProgress(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the terminal as it was."""
+        self._fitting = None
         self._erase()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""
+        self._fitting = None
         self._erase()
 
     def _erase(self) -> None:

@@ -23,13 +23,13 @@ def test_a_run_and_its_repetition_say_now_and_then_how_far_their_fits_are(cli, s
     fits = ("--seeds", "0,1", "--cache", "small", "--accelerator", "cpu")
     stack = cli("run", "--strategy", "crt", "--strategy.epochs", "4", *fits)
     assert stack.code == 0
-    assert [line.partition(", loss")[0] for line in stack.err.splitlines()] == [f"crt, 2 heads: epoch {n} of 4" for n in (2, 4)]
+    assert [line.partition(", loss")[0] for line in stack.err.splitlines()] == [f"crt, 2 heads: epoch {n} of 4" for n in (1, 3)]
     pool = cli("run", "--strategy", "focal,la_loss", *fits)
     assert pool.err.startswith("focal and 1 more, 4 heads: epoch ")
     assert cli("run", "--strategy", "los", "--strategy.epochs", "4", *fits, "-q").err == ""
     (record, _) = sorted(str(path) for path in tmp_path.glob("results/*/crt-*.json"))
     again = cli("verify", record)
-    assert [line.partition(", loss")[0] for line in again.err.splitlines()] == [f"crt: epoch {n} of 4" for n in (2, 4)]
+    assert [line.partition(", loss")[0] for line in again.err.splitlines()] == [f"crt: epoch {n} of 4" for n in (1, 3)]
     assert cli("verify", record, "-q").err == ""
 
 
@@ -56,7 +56,7 @@ def test_verbs_over_many_files_say_how_far_they_are_unless_they_are_quiet(cli, b
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_time_left_is_that_of_the_epochs_left_within_eighty_columns(terminal):
-    file, now = io.StringIO(), iter([0.0, 4.0, 8.0, 12.0, 16.0])
+    file, now = io.StringIO(), iter([0.0, 0.0, 4.0, 8.0, 12.0, 16.0])
     shown = FitProgress(Console(file=file, force_terminal=terminal, width=60, highlight=False), lambda: next(now))
     strategy = type("A" * 90, (), {})()
     fit = SimpleNamespace(current_epoch=2, max_epochs=6, lightning_module=strategy)  # goes on after two epochs
@@ -74,6 +74,20 @@ def test_the_time_left_is_that_of_the_epochs_left_within_eighty_columns(terminal
     else:
         (line,) = file.getvalue().splitlines()
         assert (len(line), line[line.index(":") :]) == (79, ": epoch 5 of 6, 0:00:04 left")
+
+
+def test_many_short_fits_say_every_ten_seconds_how_far_they_are():
+    file, seconds = io.StringIO(), count(step=2)
+    shown = FitProgress(Console(file=file, highlight=False), lambda: next(seconds))
+    strategy = type("short", (), {})()
+    for _ in range(6):  # of four seconds each
+        fit = SimpleNamespace(current_epoch=0, max_epochs=2, lightning_module=strategy)
+        shown.on_train_start(fit, strategy)
+        for epoch in range(2):
+            fit.current_epoch = epoch
+            shown.on_train_epoch_end(fit, strategy)
+        shown.on_train_end(fit, strategy)
+    assert file.getvalue().splitlines() == [f"short, fit {n}: epoch 1 of 2, 0:00:02 left" for n in (2, 4, 6)]  # at 10, 22 and 34 seconds
 
 
 def test_a_tuning_says_every_ten_seconds_how_far_it_is(cli, small_cache, monkeypatch):

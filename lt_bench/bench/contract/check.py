@@ -12,6 +12,7 @@ import torch
 from lt_bench.bench.contract import checks
 from lt_bench.bench.contract.resume import resumes
 from lt_bench.bench.contract.subject import BrokenError
+from lt_bench.core.activity import steps
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.engine.heads.overrides import Overrides
 from lt_bench.results.record import PASSED
@@ -95,5 +96,11 @@ def _said_of_slots(slots: tuple[tuple[str, str], ...]) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _said_of(cls: type) -> str:
-    problems = (finding for finding in check_strategy(describe(cls), QUICK) if finding.problem is not None)
+    entry = describe(cls)
+    names = [name for name in checks_of(entry) if name in QUICK]
+    problems = (
+        finding
+        for finding in map(functools.partial(check_one, entry), steps(names, f"checks of {entry.name}"))
+        if finding.problem is not None
+    )
     return next((f"{one.check}: {one.problem}" for one in problems), PASSED)
