@@ -133,7 +133,7 @@ def draw(tables: dict[str, Frame], path: Path) -> None:
                 axes.scatter(factor * table[key][~control], 100 * table["accuracy"][~control], s=9, color=colour, label=name)
                 axes.scatter(factor * table[key][control], 100 * table["accuracy"][control], s=14, color=colour, marker="x", linewidth=0.8)
             axes.set_xlabel(title)
-            axes.set_xlim(None if key == "bias" else (0.2, 1.5))  # the random head lies beyond
+            axes.set_xlim(None if key == "bias" else (0.0, 1.55))  # random heads lie beyond
             axes.set_ylabel("test accuracy, %" if key == "bias" else "")
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
         drawing.savefig(path, dpi=200)
