@@ -59,6 +59,14 @@ def words(shares: Shares, seed: int, by: str = "images") -> str:
     return f"about {', '.join(f'{100 * share:g} % {name}' for name, share in shares.items())} of every class, by hash of the {by} with seed {seed}"
 
 
+def classes_of_one_group(labels: NDArray[np.integer], groups: NDArray[np.str_]) -> dict[int, str]:
+    """The labels of which all rows are of one group, and that group: such a class trains, and no row of it is held out."""
+    names, group = np.unique(groups, return_inverse=True)
+    pairs = np.unique(np.stack([labels, group], axis=1), axis=0)
+    present, first, count = np.unique(pairs[:, 0], return_index=True, return_counts=True)
+    return {int(label): str(names[pairs[at, 1]]) for label, at in zip(present[count == 1], first[count == 1], strict=True)}
+
+
 def _place(key: str, seed: int) -> float:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") / 2**64
 

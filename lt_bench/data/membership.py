@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lt_bench.core.content import file_hashes
 from lt_bench.core.errors import UserError
-from lt_bench.data.hold_out import Shares, hold_out, words
+from lt_bench.data.hold_out import Shares, classes_of_one_group, hold_out, words
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.splits import Rows
 
@@ -120,19 +120,19 @@ def drawn_split(
         settled: splits that contents have already; their groups stay with them.
 
     Raises:
-        UserError: a class of a single group, or a file that cannot be read.
+        UserError: nothing can be held out, since each group is one that a class trains on; or a file that cannot be read.
     """
     if groups is None:
         return hold_out(images.labels, shares, contents(images), seed, settled and settled.contents), words(shares, seed)
-    of_groups = settled and settled.of_groups(images, groups.of.tolist())
-    for label in np.unique(images.labels):
-        only = np.unique(groups.of[images.labels == label])
-        if only.size == 1:
-            raise UserError(
-                f"{groups.source}: all images of class {names[label]!r} are of one group ({str(only[0])!r}), so it cannot be in training and held out; "
-                "gather another group of it or leave the class out"
-            )
-    return hold_out(images.labels, shares, groups.of.tolist(), seed, of_groups), words(shares, seed, groups.words)
+    parts = hold_out(images.labels, shares, groups.of.tolist(), seed, settled and settled.of_groups(images, groups.of.tolist()))
+    single = classes_of_one_group(images.labels, groups.of)
+    if single and not any(parts[split].size for split in shares):
+        label, group = next(iter(single.items()))
+        raise UserError(
+            f"{groups.source}: no group can be held out, since each is one that a class trains on "
+            f"(all images of class {names[label]!r} are of one group, {group!r}); gather other groups, or name smaller ones"
+        )
+    return parts, words(shares, seed, groups.words)
 
 
 def contents(images: ImageList) -> list[str]:

@@ -69,6 +69,38 @@ def test_a_pattern_keeps_tracks_together(tmp_path):
     assert {path: again[path] for path in split} == split
 
 
+def test_a_class_of_one_group_trains_and_is_named(tmp_path):
+    root = write_tracks(tmp_path / "flat")
+    for name, tracks in (("c", ["000"]), ("d", ["000", "001"])):
+        (root / name).mkdir()
+        for i, track in enumerate(tracks):
+            photo(5000 + i + ord(name)).save(root / name / f"{track}_0.png")
+            photo(6000 + i + ord(name)).save(root / name / f"{track}_1.png")
+    data = load_images("folder", root, group_pattern=r"^(.*)_\d")
+    of_classes = {name: {split for path, split in members(data).items() if path.startswith(name)} for name in "acd"}
+    assert of_classes == {"a": {"train", "val", "test"}, "c": {"train"}, "d": {"train", "test"}}
+    assert data.remarks == ("1 class trains and is not measured, since all images of it are of one group: 'c'",)
+    assert load_images("folder", root).remarks == ()
+    shutil.move(root / "d" / "001_0.png", tmp_path)
+    shutil.move(root / "d" / "001_1.png", tmp_path)
+    again = load_images("folder", root, group_pattern=r"^(.*)_\d").remarks
+    assert again == ("2 classes train and are not measured, since all images of each are of one group: 'c', 'd'",)
+
+
+def test_a_table_with_classes_of_one_group(tmp_path):
+    frame = pd.read_parquet(tracks_table(tmp_path / "t.parquet"))
+    frame.loc[frame["label"] == 2, "track"] = "alone"
+    frame.to_parquet(tmp_path / "t.parquet")
+    data = load_images("table", tmp_path / "t.parquet", group_column="track")
+    assert [2 in images.labels for images in data.splits.values()].count(True) == 1
+    assert 2 in data.splits["train"].labels
+    assert len(data.remarks) == 1
+    assert data.remarks[0].endswith("are of one group: '2'")
+    frame.assign(track=frame["label"].astype(str)).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="no group can be held out, since each is one that a class trains on"):
+        load_images("table", tmp_path / "t.parquet", group_column="track")
+
+
 def test_given_folders_and_groups(tmp_path):
     write_tracks(tmp_path / "train", tracks=6)
     write_tracks(tmp_path / "test", tracks=6)
@@ -91,7 +123,7 @@ def test_given_folders_and_groups(tmp_path):
         (r"(\d+)_(\d)", "has 2 groups in parentheses, expected one"),
         (r"(track\d+)", "is not found in 64 of 64 paths, the first is a/000_0.png; it is searched in CLASS/FILE"),
         (r"(00\d)_[123]", "is not found in 16 of 64 paths"),
-        (r"^(.)/", "all images of class 'a' are of one group"),
+        (r"^(.)/", "no group can be held out.*all images of class 'a' are of one group, 'a'"),
     ],
 )
 def test_bad_patterns_are_one_line(tmp_path, pattern, message):

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
+from lt_bench.data.hold_out import classes_of_one_group
 from lt_bench.data.images.decode import BrokenImage, decode
 from lt_bench.data.loaded import LoadedData
 from lt_bench.data.splits import Rows, listed_rows, split_hash
@@ -72,6 +74,19 @@ class FileData(LoadedData):
     """A data set of image files: ``splits`` holds train, test and, where there are validation images, val."""
 
     splits: dict[str, ImageList]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Those on names, and one on the classes of a single group, which have no held-out images."""
+        groups = [images.groups for images in self.splits.values() if images.groups is not None]
+        if not groups:
+            return super().remarks
+        labels = np.concatenate([images.labels for images in self.splits.values()])
+        single = [self.class_names[label] for label in classes_of_one_group(labels, np.concatenate(groups))]
+        first = ", ".join(map(repr, single[:3])) + (", ..." if len(single) > 3 else "")
+        classes = counted(len(single), "class trains and is not measured", "classes train and are not measured")
+        said = f"{classes}, since all images of {'it' if len(single) == 1 else 'each'} are of one group: {first}"
+        return (*super().remarks, *([said] if single else []))
 
 
 def image_list(root: Path, paths: Sequence[str], labels: Iterable[int], rows: Rows | None = None) -> ImageList:
