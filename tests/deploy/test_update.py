@@ -206,6 +206,39 @@ def test_a_table_by_group_killed_half_way(cli, home, weights, forwards, tmp_path
     assert "have images in train and in test, the first is 'new'" in mixed.err
 
 
+def test_a_folder_by_pattern_takes_the_groups_of_the_export(cli, home, weights, tmp_path):
+    """Tracks stay together without the pattern being given again; a class of one track trains, also where it is new."""
+    root = tmp_path / "photos"
+
+    def write(label, track, frames):
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for frame in frames:
+            photo(1000 * ord(label) + 10 * track + frame).save(root / label / f"{track}_{frame}.png")
+
+    for label, tracks in (("a", 8), ("b", 6), ("c", 1)):
+        for track in range(tracks):
+            write(label, track, range(3))
+    exported(cli, tmp_path / "results", weights, "--dataset", "folder", "--data-dir", str(root), "--group-pattern", r"^(.*)_\d")
+    (before,) = home.iterdir()
+    old = {path.rpartition("_")[0]: split for path, (split, *_) in listed(before).items()}
+    assert old["c/0"] == "train"
+    for label, tracks in (("a", 9), ("b", 6), ("c", 1), ("d", 1)):
+        for track in range(tracks):
+            write(label, track, (3, 4))
+    done = cli("update", "export", "--data-dir", str(root), *weights, *CPU, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert sum(found["changes"]["joined"].values()) == 2 * 17
+    new = {}
+    for path, (split, *_) in listed(home / found["cache"].rpartition("/")[2]).items():
+        new.setdefault(path.rpartition("_")[0], set()).add(split)
+    assert {track: new[track] for track in old} == {track: {split} for track, split in old.items()}
+    assert len(new["a/8"]) == 1
+    assert new["d/0"] == {"train"}
+    assert "2 classes train and are not measured, since all images of each are of one group: 'c', 'd'" in done.err
+    assert "--group-pattern '^(.*)_" in open_cache(home / found["cache"].rpartition("/")[2]).manifest.command
+
+
 def test_the_interval_is_the_paired_t_test_and_decides():
     labels = np.zeros(400, int)
     same = np.zeros(400, int)
