@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from time import monotonic
 
 import torch
 import torch.nn.functional as F
@@ -169,22 +170,40 @@ class _Path:
 
 
 class _Pace:
-    """Counts of the evaluations that are done, and of those that usually follow."""
+    """Counts of the evaluations that are done, and of those that usually follow, with the time that each precision takes; the last solution alone is of float64."""
 
-    def __init__(self, work: Work, ahead: list[int]) -> None:
-        self.work, self.ahead = work, ahead
-        self.here, self.spent = 0, 0
+    def __init__(self, work: Work, ahead: list[int], clock: Callable[[], float] = monotonic) -> None:
+        self.work, self.ahead, self.clock = work, ahead, clock
+        self.usual, self.spent, self.here = 0, 0, torch.float32
+        self.seconds: dict[torch.dtype, float] = {}
+        self.began = self.last = clock()
+        work.seconds_left = self.left
 
-    def begins(self) -> None:
-        """A solution begins."""
-        self.here, self.spent = self.ahead.pop(0) if self.ahead else 0, 0
+    def begins(self, dtype: torch.dtype) -> None:
+        """A solution of this precision begins."""
+        self.usual, self.spent, self.here = self.ahead.pop(0) if self.ahead else 0, 0, dtype
+        self.began = self.last = self.clock()
 
     def evaluated(self) -> None:
         """An evaluation is done."""
         self.spent += 1
         self.work.done += 1
-        left = max(self.here - self.spent, self.here // 8, 1)
-        self.work.total = self.work.done + left + sum(self.ahead)
+        self.last = self.clock()
+        self.seconds[self.here] = (self.last - self.began) / self.spent
+        self.work.total = self.work.done + self._to_come + sum(self.ahead)
+
+    @property
+    def _to_come(self) -> int:
+        """Evaluations left of this solution: of one that takes more than usual, a quarter of those it has had."""
+        return max(self.usual - self.spent, self.spent // 4, 1)
+
+    def left(self) -> float:
+        """Seconds left. Until one is done, a float64 evaluation is taken for twice one of float32."""
+        single = self.seconds.get(torch.float32, 0.0)
+        double = self.seconds.get(torch.float64, 2 * single)
+        here = double if self.here == torch.float64 else single
+        later = sum(self.ahead[:-1]) * single + sum(self.ahead[-1:]) * double
+        return max(self._to_come * here - (self.clock() - self.last), 0.0) + later
 
 
 class _Solver:
@@ -208,7 +227,7 @@ class _Solver:
     def solve(self, dtype: torch.dtype, tolerance: float, pace: _Pace) -> _Solution:
         """Go on, with products of this type, until no entry of the gradient is larger than the tolerance."""
         self.optimizer.param_groups[0].update(tolerance_grad=tolerance, tolerance_change=tolerance**2)
-        pace.begins()
+        pace.begins(dtype)
 
         def objective() -> Tensor:
             value = self._evaluate(dtype)

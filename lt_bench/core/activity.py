@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,12 +20,13 @@ WIDTH = 79
 
 @dataclass(eq=False)
 class Work:
-    """Something that takes long: what, how much of it there is (None: nobody knows), and how much is done."""
+    """Something that takes long: what, how much of it there is (None: nobody knows), how much is done, and the seconds left where its parts are not of one length."""
 
     what: str
     total: int | None = None
     done: int = 0
     began: float = field(default_factory=monotonic)
+    seconds_left: Callable[[], float] | None = None
 
     @property
     def line(self) -> str:
@@ -36,7 +37,8 @@ class Work:
         else:
             count, left = f"{self.done:,} of {self.total:,} ", ""
             if self.done:
-                left = f", {timedelta(seconds=round(spent / self.done * (self.total - self.done)))} left"
+                seconds = spent / self.done * (self.total - self.done) if self.seconds_left is None else self.seconds_left()
+                left = f", {timedelta(seconds=round(seconds))} left"
         return (count + printable(self.what))[: WIDTH - len(left)] + left
 
 

@@ -85,3 +85,31 @@ def test_it_counts_its_evaluations_and_those_to_come(monkeypatch):
     assert seen[-1][1] <= 1.2 * seen[-1][0]
     assert re.fullmatch(r"[\d,]+ of [\d,]+ evaluations of a stage-1 head of 6 classes, 0:00:\d\d left", said.getvalue().splitlines()[-1])
     assert torch.equal(told.weight, fit_linear_head(split(20, 1), split(10, 2), K).weight)
+
+
+def test_the_time_left_is_that_of_either_precision():
+    now = [0.0]
+    work = activity.Work("evaluations")
+    pace = linear_head._Pace(work, [4, 10, 5], lambda: now[0])
+
+    def evaluate(seconds, times):
+        for _ in range(times):
+            now[0] += seconds
+            pace.evaluated()
+
+    pace.begins(torch.float32)
+    evaluate(1.0, 3)
+    assert work.seconds_left() == 1 + 10 + 2 * 5  # one of float64 is taken for two of float32
+    now[0] += 0.5
+    assert work.seconds_left() == 0.5 + 10 + 2 * 5
+    now[0] -= 0.5
+    evaluate(1.0, 1)
+    pace.begins(torch.float32)
+    evaluate(1.0, 10)
+    pace.begins(torch.float64)
+    evaluate(3.0, 2)
+    assert work.seconds_left() == 3 * 3
+    evaluate(3.0, 10)  # more than usual
+    assert work.seconds_left() == 3 * 3
+    assert work.line.endswith(", 0:00:09 left")
+    assert (work.done, work.total) == (26, 29)
