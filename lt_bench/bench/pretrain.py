@@ -7,7 +7,7 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from lt_bench.core.seals import read_json_object
 from lt_bench.core.seeds import derive_seed
 from lt_bench.data.hashes import files_version, pixel_hashes
 from lt_bench.data.images.broken import broken_images, without_broken
-from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.image_list import FileData, refusal
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.checkpoints import require_whole, resumed
@@ -120,7 +120,7 @@ def pretrain(
         processes.first_does(lambda: _store_plan(out, description))
         if not processes.first_does(weights.is_file):
             files = processes.first_does(lambda: files_version(data.splits))
-            rows = processes.first_does(lambda: _rows(data, start, workers, out / LAST, files))
+            rows = processes.first_does(lambda: _rows(data, start, workers, out / LAST, files, options.skip_broken))
             module = _module(_initial(options, start, len(data.train_counts)), data, inputs, plan, options.seed, precision, workers)
             callbacks: list[Callback] = [
                 *([WatchCompilation(out.name, progress and processes.is_first)] if options.compiled else ()),
@@ -164,19 +164,24 @@ def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -
     return network
 
 
-def _rows(data: Images, start: Loaded | None, workers: int, last: Path, files: int | None) -> Hashes:
+def _rows(data: Images, start: Loaded | None, workers: int, last: Path, files: int | None, readable: bool) -> Hashes:
     """Hashes of the images that the network has seen when it is trained: those of training, and those that its first weights had seen.
 
-    The checkpoint to go on from has them, and they hold where no file was changed since: then none is decoded.
+    The checkpoint to go on from has them, and they hold where no file was changed since: then none is decoded. Else images of val and test are decoded too,
+    which are not until the network is trained, unless all are known to be ``readable``; those of train are in the first epoch.
 
     Raises:
-        UserError: the checkpoint is damaged, or the test set is among the latter.
+        UserError: the checkpoint is damaged, an image of val or test is broken, or the test set is among the images that the first weights had seen.
     """
     if last.is_file():
         require_whole(last)
     state = tensors_at(read_checkpoint(last), f"callbacks.{KeepCheckpoint.__name__}") if files is not None and last.is_file() else None
     if state is not None and FILES in state and int(state[FILES]) == files:
         return state[ROWS].numpy().view(np.uint64)
+    if not readable and isinstance(data, FileData):
+        held_out = replace(data, splits={split: images for split, images in data.splits.items() if split != "train"})
+        if reasons := [why for of_split in broken_images(held_out, workers).values() for why in of_split.values()]:
+            raise UserError(refusal(reasons))
     own = pixel_hashes(data.splits["train"], workers)
     if start is None or start.rows is None:
         return np.unique(own)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -17,13 +17,18 @@ from lt_bench.core.activity import doing, steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import counted
 from lt_bench.core.resources import usable_cores
-from lt_bench.data.images.image_list import FileData, absent
+from lt_bench.data.images.decode import BrokenImage
+from lt_bench.data.images.decode import decode as decoded
+from lt_bench.data.images.image_list import NAMED, Broken, FileData, absent, refusal
 from lt_bench.data.load import data_root, listed_splits, load_images, missing_files
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.reading import DEFAULTS, Reading
 from lt_bench.data.repeated import image_contents, repeated, repeated_lines
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.metrics.groups import shot_groups
+
+if TYPE_CHECKING:
+    from lt_bench.data.near import Near
 
 FEW = 5000  # images that are read sooner than processes are started
 Say = Callable[[RenderableType], None]
@@ -77,14 +82,18 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
     _show_splits(say, data)
     for remark in data.remarks:
         say(remark)
-    broken = _decode(say, data, decode) if isinstance(data, FileData) else []
+    broken = _decode(say, data, decode) if isinstance(data, FileData) else {}
     noticed = {}
     if not isinstance(data, FileData) or decode < 0 or (decode and spec.num_classes is None):
-        noticed = {"repeated_images": _show_repeated(say, data), **_show_near(say, data)}
+        repeats, near = _show_repeated(say, data), _show_near(say, data)
+        noticed = {"repeated_images": repeats, **near.record()}
+        broken = {split: of_split | broken.get(split, {}) for split, of_split in near.broken.items()}
     else:
         say("repeated and near-identical images were not looked for; --decode -1 does, and reads every file")
-    if broken:
-        raise UserError(broken[0] if len(broken) == 1 else f"{len(broken):,} of the images that were tried cannot be decoded; {broken[0]}")
+    if reasons := [why for of_split in broken.values() for _, why in sorted(of_split.items())]:
+        for why in reasons[NAMED:]:
+            say(why)
+        raise UserError(refusal(reasons))
     say(f"{spec.name} is complete; next: {_next(data, data_dir, reading)}")
     return Checked(data, noticed)
 
@@ -151,8 +160,8 @@ def _show_repeated(say: Say, data: ImageData | FileData) -> dict[str, int]:
     return counts
 
 
-def _show_near(say: Say, data: ImageData | FileData) -> dict[str, Any]:
-    """Show near-identical and one-coloured images; returns the counts."""
+def _show_near(say: Say, data: ImageData | FileData) -> Near:
+    """Show near-identical and one-coloured images; finds broken ones too."""
     from lt_bench.data.near import near_images  # and with it torch, which what is refused before does without
 
     workers = min(16, usable_cores()) if sum(map(len, data.splits.values())) > FEW else 0
@@ -160,7 +169,7 @@ def _show_near(say: Say, data: ImageData | FileData) -> dict[str, Any]:
         near = near_images(data, workers)
     for line in near.lines() or ["near-identical images: no test or validation image has one in train"]:
         say(line)
-    return near.record()
+    return near
 
 
 def _classes(data: ImageData | FileData, order: np.ndarray, most: int = 3) -> str:
@@ -187,24 +196,22 @@ def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
     return shlex.join(["lt-bench", "run", *words])
 
 
-def _decode(say: Say, data: FileData, count: int) -> list[str]:
-    """Decode ``count`` images at even distances over each split; returns a line for each that cannot be, of which all but the first are shown."""
-    broken = []
+def _decode(say: Say, data: FileData, count: int) -> Broken:
+    """Decode ``count`` images at even distances over each split."""
+    broken: Broken = {split: {} for split in data.splits}
     for split, images in data.splits.items():
         chosen = np.arange(len(images)) if count < 0 else np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int))
         sizes = []
         for i in steps(chosen, f"images of {split} decoded"):
             try:
-                sizes.append(images.image(int(i)).size)
-            except UserError as error:
-                broken.append(str(error))
+                sizes.append(decoded(images.source(int(i))).size)
+            except BrokenImage as error:
+                broken[split][int(i)] = f"{images.name(int(i))}: {error}"
         if sizes:
             width, height = (sorted(side) for side in zip(*sizes, strict=True))
             say(
                 f"{split}: {len(sizes)} of {len(images):,} decoded, {_span(width[0], width[-1])} pixels wide, {_span(height[0], height[-1])} high",
             )
-    for line in broken[1:]:
-        say(line)
     return broken
 
 

@@ -37,7 +37,7 @@ of which all images are of one group trains, is named, and has no held-out image
 Every cache of image files holds `images.csv`, the split and path of each of its rows; put at the root of the images it can be given as a table again.
 
 **Which images**: everything that Pillow reads. Grey, palette and CMYK images become RGB, alpha is dropped, 16-bit images keep their high byte, animations give their first frame,
-photographs are turned upright by EXIF (benchmarks are not, as in their official loaders). An image that cannot be decoded ends the extraction and is named; `--skip-broken` leaves such images out and names them in the manifest.
+photographs are turned upright by EXIF (benchmarks are not, as in their official loaders). Images that cannot be decoded are named and refused (your own before the backbone runs); `--skip-broken` leaves such images out and names them in the manifest.
 
 **Transforms**: the backbone's own where it has one (torchvision, timm), else resize to 8/7 of its input size and centre crop, with ImageNet's mean and standard deviation; nothing is augmented but by `--augment` ([backbones.md](backbones.md#size-augmentation-and-stage-1-head))."""
 

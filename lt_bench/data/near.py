@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.data.images.decode import BrokenImage, decode
-from lt_bench.data.images.image_list import FileData, ImageList
+from lt_bench.data.images.image_list import Broken, FileData, ImageList
 from lt_bench.data.readers.small_images import ImageData, ImageSplit
 
 Looks = NDArray[np.float32]
@@ -42,6 +42,7 @@ class Near:
         constant: of every split, how many are of one colour.
         clipped: of every split, how many are black or white (0 or 255) in a channel on more than half of their pixels, and not as a background is.
         first_clipped: names of some of them, with their split.
+        broken: of every split, the images that cannot be decoded, by position: the reason of each, which begins with its name.
     """
 
     compared: dict[str, int]
@@ -50,6 +51,7 @@ class Near:
     constant: dict[str, int] = field(default_factory=dict)
     clipped: dict[str, int] = field(default_factory=dict)
     first_clipped: tuple[tuple[str, str], ...] = ()
+    broken: Broken = field(default_factory=dict)
 
     @property
     def grouped(self) -> bool:
@@ -103,7 +105,11 @@ def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
     share = min(1.0, MOST / sum(len(images) for images in data.splits.values()))
     rows = {split: np.unique(np.linspace(0, len(one) - 1, max(1, int(share * len(one)))).astype(int)) for split, one in data.splits.items()}
     seen = {split: looks_of(data.splits[split], rows[split], workers) for split in rows}
-    looks, clipped = {split: look for split, (look, _) in seen.items()}, {split: np.flatnonzero(one) for split, (_, one) in seen.items()}
+    looks, clipped = {split: one.looks for split, one in seen.items()}, {split: np.flatnonzero(one.clipped) for split, one in seen.items()}
+    broken = {
+        split: {int(rows[split][i]): f"{_name(data, split, int(rows[split][i]))}: {why}" for i, why in one.broken.items()}
+        for split, one in seen.items()
+    }
     counts, first = {}, []
     for split in (name for name in ("val", "test") if name in rows):
         held, nearest = near_rows(looks[split], looks["train"])
@@ -113,7 +119,8 @@ def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
     constant = {split: int((one[:, -3:] <= EVEN).all(1).sum()) for split, one in looks.items()}
     named = [(split, _name(data, split, int(rows[split][i]))) for split, hits in clipped.items() for i in hits[:3]]
     return Near(
-        {split: len(one) for split, one in rows.items()}, counts, tuple(first), constant, {split: len(hits) for split, hits in clipped.items()}, tuple(named)
+        {split: len(one) for split, one in rows.items()}, counts, tuple(first), constant, {split: len(hits) for split, hits in clipped.items()},
+        tuple(named), broken,
     )  # fmt: skip
 
 
@@ -142,29 +149,42 @@ def near_rows(held: NDArray[np.floating], train: NDArray[np.floating]) -> tuple[
     return np.concatenate(near or [[]]).astype(np.int64), np.concatenate(nearest or [[]]).astype(np.int64)
 
 
-def looks_of(images: ImageSplit | ImageList, rows: NDArray[np.integer], workers: int = 0) -> tuple[Looks, NDArray[np.bool_]]:
-    """Looks (n, D) of the images at ``rows``, and whether each is clipped (n,).
+@dataclass(frozen=True)
+class Seen:
+    """What one look at images says.
 
-    A look is an 8x8 picture in colour of mean 0 and length 1, beside the logarithms of its mean and spread per channel. Images that cannot be decoded have NaN.
+    Attributes:
+        looks: (n, D), of each an 8x8 picture in colour of mean 0 and length 1, beside the logarithms of its mean and spread per channel; NaN for broken ones.
+        clipped: (n,), whether each is clipped.
+        broken: by position, why an image cannot be decoded.
     """
+
+    looks: Looks
+    clipped: NDArray[np.bool_]
+    broken: dict[int, str]
+
+
+def looks_of(images: ImageSplit | ImageList, rows: NDArray[np.integer], workers: int = 0) -> Seen:
+    """A look at the images at ``rows``."""
     if isinstance(images, ImageSplit):
         seen = [_seen(Image.fromarray(images.images[row].transpose(1, 2, 0))) for row in rows]
     else:
         seen = [one for batch in DataLoader(_Pictures(images, rows), batch_size=64, num_workers=workers, collate_fn=list) for one in batch]
-    return _looks(np.stack([picture for picture, _ in seen])), np.array([clipped for _, clipped in seen])
+    broken = {i: why for i, (*_, why) in enumerate(seen) if why}
+    return Seen(_looks(np.stack([picture for picture, *_ in seen])), np.array([clipped for _, clipped, _ in seen]), broken)
 
 
-def _seen(picture: Image.Image) -> tuple[NDArray[np.float32], bool]:
-    """An image as 8x8 pixels, and whether it is clipped."""
+def _seen(picture: Image.Image) -> tuple[NDArray[np.float32], bool, str]:
+    """An image as 8x8 pixels, whether it is clipped, and no reason why it could not be decoded."""
     pixels = np.asarray(picture)
     at_end = np.stack([pixels == 0, pixels == 255])  # (2, H, W, 3)
     edge = np.concatenate([at_end[:, 0], at_end[:, -1], at_end[:, :, 0], at_end[:, :, -1]], axis=1).mean(1)
     clipped = (at_end.mean((1, 2)) > 0.5) & (edge < EDGE)
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32), bool(clipped.any())
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32), bool(clipped.any()), ""
 
 
-class _Pictures(Dataset[tuple[NDArray[np.float32], bool]]):
-    """Images as ``_seen``; NaN for one that cannot be decoded."""
+class _Pictures(Dataset[tuple[NDArray[np.float32], bool, str]]):
+    """Images as ``_seen``; NaN and the reason for one that cannot be decoded."""
 
     def __init__(self, images: ImageList, rows: NDArray[np.integer]) -> None:
         self.images, self.rows = images, rows
@@ -172,11 +192,11 @@ class _Pictures(Dataset[tuple[NDArray[np.float32], bool]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> tuple[NDArray[np.float32], bool]:
+    def __getitem__(self, i: int) -> tuple[NDArray[np.float32], bool, str]:
         try:
             return _seen(decode(self.images.source(int(self.rows[i])), reduced=(8 * SIDE, 8 * SIDE)))
-        except BrokenImage:
-            return np.full((SIDE, SIDE, 3), np.nan, dtype=np.float32), False
+        except BrokenImage as error:
+            return np.full((SIDE, SIDE, 3), np.nan, dtype=np.float32), False, str(error)
 
 
 def _looks(pictures: NDArray[np.float32]) -> Looks:

@@ -172,6 +172,14 @@ def test_a_broken_image_is_named(photos, tmp_path):
     assert broken not in (run.cache / "images.csv").read_text()
 
 
+def test_a_broken_test_image_is_named_before_training(tmp_path, monkeypatch):
+    copy = write_photos(tmp_path / "mine", {f"{split}/{name}": 4 for split in ("train", "val", "test") for name in "ab"}, suffix=".jpg")
+    (copy / "test" / "b" / "2.jpg").write_text("no image")
+    monkeypatch.setattr(module, "_train", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UserError, match=r"test/b/2\.jpg: not an image; mend it, or .*--skip-broken"):
+        stage1(**options(copy, tmp_path / "run", epochs=1))
+
+
 def test_flips_alone_are_of_the_evaluation_view(photos):
     images = load_images("folder", photos).splits["train"]
     evaluation = Transform(MEAN, STD, resize=32, square=True)

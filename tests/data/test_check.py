@@ -59,10 +59,29 @@ def test_all_broken_images_are_named_and_the_rest_is_looked_at(capsys, tmp_path)
         (root / name).write_bytes((root / name).read_bytes()[:80] if name[0] == "a" else b"")
     code, out, err = check(capsys, "folder", "--data-dir", root, "--decode", -1)
     assert code == 2
-    assert "4 of the images that were tried cannot be decoded; " in err
+    assert "4 images cannot be decoded: " in err
     assert all(name in out + err for name in ("a/3.png", "a/7.png", "b/2.png", "b/5.png"))
     assert "near-identical images" in out
     assert "complete" not in out
+
+
+def test_a_truncated_image_beyond_those_that_are_tried_is_found_by_the_look_at_all(capsys, tmp_path):
+    root = write_photos(tmp_path / "mine", {"train/a": 12, "train/b": 8, "val/a": 2, "test/a": 2}, suffix=".jpg", size=(50, 40))
+    cut = [root / "train" / name for name in ("a/1.jpg", "a/9.jpg", "b/3.jpg", "b/4.jpg")]
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:-300])
+    code, out, err = check(capsys, "folder", "--data-dir", root, "--decode", 1)
+    assert code == 2
+    assert "4 images cannot be decoded: " in err
+    assert sum(str(path) in err for path in cut) == 3
+    assert all(f"{path}: cannot be decoded" in out + err for path in cut)
+    assert "train: 1 of 20 decoded" in out
+    assert "complete" not in out
+    for path in cut[1:]:
+        path.unlink()
+    code, out, err = check(capsys, "folder", "--data-dir", root, "--decode", 1)
+    assert (code, err.count(str(cut[0]))) == (2, 1)
+    assert "mend it, or leave such images out with --skip-broken" in err
 
 
 def test_a_folder_without_a_place_is_one_line(capsys):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.decode import BrokenImage, decode
-from lt_bench.data.images.image_list import FileData, ImageList, identity
+from lt_bench.data.images.image_list import Broken, FileData, ImageList, identity
 
 
 class _Reasons(Dataset[str]):
@@ -30,12 +30,8 @@ class _Reasons(Dataset[str]):
         return ""
 
 
-def broken_images(data: FileData, workers: int, rank: int = 0, world: int = 1) -> dict[str, dict[int, str]]:
-    """Decode images once, in ``workers`` processes: every ``world``-th of each split from number ``rank``.
-
-    Returns:
-        By split, positions of the images that cannot be decoded, and the reason.
-    """
+def broken_images(data: FileData, workers: int, rank: int = 0, world: int = 1) -> Broken:
+    """Decode images once, in ``workers`` processes: every ``world``-th of each split from number ``rank``."""
     broken = {}
     for split, images in data.splits.items():
         mine = range(rank, len(images), world)
@@ -52,7 +48,7 @@ def without_broken(data: FileData, broken: Sequence[Mapping[str, Mapping[int, st
         The data set without these images, and the reason for each of them.
 
     Raises:
-        UserError: a class has no training image left.
+        UserError: a class has no training image left, or a split none at all.
     """
     splits, left_out = {}, []
     for name, images in data.splits.items():
@@ -61,6 +57,9 @@ def without_broken(data: FileData, broken: Sequence[Mapping[str, Mapping[int, st
         left_out += reasons.values()
     if not left_out:
         return data, ()
+    for name, images in splits.items():
+        if not len(images):
+            raise UserError(f"no image of {name} can be decoded; mend them: {'; '.join(left_out[:3])}")
     counts = np.bincount(splits["train"].labels, minlength=len(data.class_names))
     if not counts.all():
         empty = data.class_names[int(counts.argmin())]

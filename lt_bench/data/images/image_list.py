@@ -20,6 +20,11 @@ from lt_bench.data.images.decode import BrokenImage, decode
 from lt_bench.data.loaded import LoadedData
 from lt_bench.data.splits import Rows, listed_rows, split_hash
 
+Broken = dict[str, dict[int, str]]
+"""Images that cannot be decoded, by split and position: the reason of each, which begins with its name."""
+NAMED = 3
+"""Broken images that a refusal names."""
+
 
 @dataclass(frozen=True)
 class ImageList:
@@ -61,12 +66,20 @@ class ImageList:
         try:
             return decode(self.source(i), upright)
         except BrokenImage as error:
-            raise UserError(f"{self.name(i)}: {error}; mend it, or leave such images out with --skip-broken") from None
+            raise UserError(refusal([f"{self.name(i)}: {error}"])) from None
 
     def take(self, index: NDArray[np.integer]) -> ImageList:
         """The images at ``index``, in that order."""
         groups = None if self.groups is None else self.groups[index]
         return ImageList(self.root, tuple(self.paths[i] for i in index), self.labels[index], self.rows[index], self.encoded, groups)
+
+
+def refusal(reasons: Sequence[str], most: int = NAMED) -> str:
+    """A refusal of images that cannot be decoded, by the reason of each, which begins with its name: how many there are, and the first of them."""
+    if len(reasons) == 1:
+        return f"{reasons[0]}; mend it, or leave such images out with --skip-broken"
+    named = "; ".join([*reasons[:most], *(["..."] if len(reasons) > most else [])])
+    return f"{len(reasons):,} images cannot be decoded: {named}; mend them, or leave such images out with --skip-broken"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.data.images.augment import Normalise
-from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.broken import without_broken
+from lt_bench.data.images.image_list import Broken, FileData, refusal
 from lt_bench.data.near import near_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.features.audit import option, require_precision_of_some
@@ -135,11 +136,15 @@ def _for_inference(request: Request, network: Backbone, size: int) -> Backbone:
 def _compared(request: Request, loaded: Loaded, inputs: Inputs, console: Console, processes: int) -> Description:
     """The description with what the weights say of the images that they were trained on; validation images among them are marked as seen.
 
-    Near-identical images across the splits of a person's own images are named.
+    Near-identical images across the splits of a person's own images are named, after a look that finds broken ones too.
 
     Raises:
-        UserError: test images are among them.
+        UserError: test images are among them; or images are broken, and are not to be left out or leave too little.
     """
+    near = None
+    if request.data.spec.num_classes is None:  # of benchmarks, whose splits are given, `data check --decode -1` says it
+        near = near_images(request.data, _workers(request, processes))
+        _require_readable(request, near.broken)
     seen = seen_images(request.data, loaded.rows, request.weights, _workers(request, processes))
     for split, count in seen.images:
         if count:
@@ -147,13 +152,25 @@ def _compared(request: Request, loaded: Loaded, inputs: Inputs, console: Console
     if seen.val_seen:
         console.print("validation images were seen by the backbone: `lt-bench tune` will refuse them", highlight=False, soft_wrap=True)
     independence = {"split": request.data.val_source} | seen.record()
-    if request.data.spec.num_classes is None:  # of benchmarks, whose splits are given, `data check --decode -1` says it
-        near = near_images(request.data, _workers(request, processes))
+    if near is not None:
         independence |= near.record()
         for line in near.lines():
             console.print(line, highlight=False, soft_wrap=True, markup=False)
     request = replace(request, val_seen_by_backbone=request.val_seen_by_backbone or seen.val_seen)
     return replace(request.description(loaded, inputs), independence=independence)
+
+
+def _require_readable(request: Request, broken: Broken) -> None:
+    """Refuse broken images before the backbone runs.
+
+    Raises:
+        UserError: there are some, and they are not to be left out; or a class or split has no image without them.
+    """
+    reasons = [why for of_split in broken.values() for why in of_split.values()]
+    if reasons and not request.skip_broken:
+        raise UserError(refusal(reasons))
+    if isinstance(request.data, FileData):
+        without_broken(request.data, [broken])
 
 
 def _missing(store: Resumable) -> dict[str, list[Run]]:
@@ -235,7 +252,7 @@ def _write_shards(
             reasons = {int(fresh.positions[split][i]): why for i, why in batch.broken.items()}
             if reasons and not request.skip_broken:
                 i, why = next(iter(reasons.items()))
-                raise UserError(f"{sample_name(request.data, split, i)}: {why}; mend it, or leave such images out with --skip-broken")
+                raise UserError(refusal([f"{sample_name(request.data, split, i)}: {why}"]))
             broken |= reasons
             pieces.append(features)
             count += len(batch.images)

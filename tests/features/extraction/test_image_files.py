@@ -119,6 +119,21 @@ def test_a_truncated_image_is_named_or_left_out(request_, photos, tmp_path):
     assert extract_from(**request_ | {"data_dir": copy, "skip_broken": True}, out=tmp_path / "cache") == manifest
 
 
+def test_broken_images_are_refused_before_the_backbone_runs(request_, tmp_path, monkeypatch):
+    copy = write_photos(tmp_path / "mine", {"train/a": 12, "train/b": 2, "val/a": 2, "test/a": 3}, suffix=".jpg", size=(50, 40))
+    monkeypatch.setattr(module, "_for_inference", lambda *_: pytest.fail("the backbone was made ready"))
+    for name in ("test/a/1.jpg", "train/b/0.jpg", "train/b/1.jpg", "train/a/9.jpg"):
+        (copy / name).write_bytes((copy / name).read_bytes()[:-300])
+    with pytest.raises(UserError, match=r"4 images cannot be decoded: .*train/a/9\.jpg: .*; \.\.\.; mend them, or .*--skip-broken"):
+        extract_from(**request_ | {"data_dir": copy}, out=tmp_path / "cache")
+    with pytest.raises(UserError, match="class 'b' has no training image that can be decoded"):
+        extract_from(**request_ | {"data_dir": copy, "skip_broken": True}, out=tmp_path / "cache")
+    for i in range(3):
+        (copy / f"test/a/{i}.jpg").write_text(f"torn {i}")
+    with pytest.raises(UserError, match="no image of test can be decoded"):
+        extract_from(**request_ | {"data_dir": copy, "skip_broken": True}, out=tmp_path / "cache")
+
+
 def test_weights_of_other_classes_give_no_head(request_, tmp_path):
     torch.manual_seed(1)
     save_weights(build_backbone("resnet20", 10), tmp_path / "ten.safetensors")
