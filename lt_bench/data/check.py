@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -19,11 +20,11 @@ from lt_bench.core.names import counted
 from lt_bench.core.resources import usable_cores
 from lt_bench.data.images.decode import BrokenImage
 from lt_bench.data.images.decode import decode as decoded
-from lt_bench.data.images.image_list import NAMED, Broken, FileData, absent, refusal
+from lt_bench.data.images.image_list import NAMED, Broken, FileData, absent, refusal, sample_name
 from lt_bench.data.load import data_root, listed_splits, load_images, missing_files
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.reading import DEFAULTS, Reading
-from lt_bench.data.repeated import image_contents, repeated, repeated_lines
+from lt_bench.data.repeated import image_contents, repeated
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.metrics.groups import shot_groups
 
@@ -85,8 +86,8 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
     broken = _decode(say, data, decode) if isinstance(data, FileData) else {}
     noticed = {}
     if not isinstance(data, FileData) or decode < 0 or (decode and spec.num_classes is None):
-        repeats, near = _show_repeated(say, data), _show_near(say, data)
-        noticed = {"repeated_images": repeats, **near.record()}
+        noticed, near = _show_repeated(say, data), _show_near(say, data)
+        noticed |= near.record()
         broken = {split: of_split | broken.get(split, {}) for split, of_split in near.broken.items()}
     else:
         say("repeated and near-identical images were not looked for; --decode -1 does, and reads every file")
@@ -150,14 +151,21 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
     say(f"split hash: {data.split_hash}")
 
 
-def _show_repeated(say: Say, data: ImageData | FileData) -> dict[str, int]:
-    """Show how many images have the bytes of another one; returns the counts."""
+def _show_repeated(say: Say, data: ImageData | FileData) -> dict[str, Any]:
+    """Show which images have the bytes of another one; returns the counts, and the first pairs."""
     with doing("looking for images that are there twice"):
         hashes = image_contents(data.splits)
-    counts = repeated(hashes)
-    for line in repeated_lines(counts, {split: len(of_split) for split, of_split in hashes.items()}, "images"):
+    repeats = repeated(hashes, {split: images.labels for split, images in data.splits.items()})
+    name = partial(sample_name, data)
+    for line, pairs in repeats.facts("images", name, data.class_names):
         say(line)
-    return counts
+        for pair in pairs:
+            say(f"  {pair}")
+    return {
+        "repeated_images": repeats.counts,
+        "repeated_with_another_label": repeats.relabelled,
+        "repeated_pairs": repeats.named_pairs(name, data.class_names),
+    }
 
 
 def _show_near(say: Say, data: ImageData | FileData) -> Near:

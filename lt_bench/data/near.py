@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from lt_bench.data.images.decode import BrokenImage, decode
-from lt_bench.data.images.image_list import Broken, FileData, ImageList
+from lt_bench.data.images.image_list import Broken, FileData, ImageList, sample_name
 from lt_bench.data.readers.small_images import ImageData, ImageSplit
 
 Looks = NDArray[np.float32]
@@ -107,7 +107,7 @@ def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
     seen = {split: looks_of(data.splits[split], rows[split], workers) for split in rows}
     looks, clipped = {split: one.looks for split, one in seen.items()}, {split: np.flatnonzero(one.clipped) for split, one in seen.items()}
     broken = {
-        split: {int(rows[split][i]): f"{_name(data, split, int(rows[split][i]))}: {why}" for i, why in one.broken.items()}
+        split: {int(rows[split][i]): f"{sample_name(data, split, int(rows[split][i]))}: {why}" for i, why in one.broken.items()}
         for split, one in seen.items()
     }
     counts, first = {}, []
@@ -115,9 +115,9 @@ def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
         held, nearest = near_rows(looks[split], looks["train"])
         counts[split] = len(held)
         for i, j in list(zip(held, nearest, strict=True))[:3]:
-            first.append((split, _name(data, split, int(rows[split][i])), _name(data, "train", int(rows["train"][j]))))
+            first.append((split, sample_name(data, split, int(rows[split][i])), sample_name(data, "train", int(rows["train"][j]))))
     constant = {split: int((one[:, -3:] <= EVEN).all(1).sum()) for split, one in looks.items()}
-    named = [(split, _name(data, split, int(rows[split][i]))) for split, hits in clipped.items() for i in hits[:3]]
+    named = [(split, sample_name(data, split, int(rows[split][i]))) for split, hits in clipped.items() for i in hits[:3]]
     return Near(
         {split: len(one) for split, one in rows.items()}, counts, tuple(first), constant, {split: len(hits) for split, hits in clipped.items()},
         tuple(named), broken,
@@ -206,7 +206,3 @@ def _looks(pictures: NDArray[np.float32]) -> Looks:
     shape = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
     light = np.log(DARK + np.concatenate([values.mean((1, 2)), values.std((1, 2))], axis=1))
     return np.concatenate([shape, light], axis=1).astype(np.float32)
-
-
-def _name(data: ImageData | FileData, split: str, i: int) -> str:
-    return f"{split} image {i}" if isinstance(data, ImageData) else data.splits[split].name(i)

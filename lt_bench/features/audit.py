@@ -6,7 +6,7 @@ Everything is measured by chunks of rows; no copy of the features is made.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from lt_bench.core.content import Hashes, row_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import counted
-from lt_bench.data.repeated import Contents, repeated, repeated_lines
+from lt_bench.data.repeated import NAMES, Contents, Images, repeated
 from lt_bench.features.encoding import encode, round_trip
 from lt_bench.features.moments import Moments, chunks, moments, width
 from lt_bench.features.near import near_rows
@@ -111,22 +111,22 @@ def as_arguments(text: str) -> str:
 def audit(
     arrays: Mapping[str, Tensor],
     moments: Moments,
-    num_classes: int,
+    class_names: Sequence[str],
     precision: Mapping[str, Any],
     standardised: bool,
     verb: str = "",
-    images: Contents | None = None,
+    images: Images | None = None,
 ) -> dict[str, Any]:
     """The audit of features and labels, as a manifest stores it; ``notes`` says what a reader should know, a line each.
 
     Args:
         arrays: by their names in a cache; the plain views and labels are looked at.
         moments: of the plain training features.
-        num_classes: K.
+        class_names: K names.
         precision: what ``require_precision`` returned.
         standardised: whether the cache holds the features standardised.
         verb: that has the options, where it may not be the one that is running.
-        images: content of the images behind the rows by split, where they are known; else the rows themselves are compared.
+        images: behind the rows, where they are known; else the rows themselves are compared.
 
     Raises:
         UserError: every training row is the same.
@@ -136,25 +136,27 @@ def audit(
     plain = {split: arrays[f"{split}/features/plain"] for split in SPLITS if f"{split}/features/plain" in arrays}
     labels = {split: arrays[f"{split}/labels"] for split in plain}
     sizes = {split: len(rows) for split, rows in plain.items()}
-    hashes = images or {split: _row_hashes(rows) for split, rows in plain.items()}
-    classes = _classes(labels, num_classes)
+    what = "rows" if images is None else "images"
+    images = images or Images({split: _row_hashes(rows) for split, rows in plain.items()}, _row_name)
+    classes = _classes(labels, len(class_names))
     norms = {split: _norms(rows) for split, rows in plain.items()}
     scale = _scale(norms, moments)
-    counts, what = repeated(hashes), "row" if images is None else "image"
+    repeats = repeated(images.contents, {split: of_split.numpy() for split, of_split in labels.items()})
     near = {
-        split: near_rows(plain[split], _others(hashes, split), plain["train"], labels["train"], moments.mean)
+        split: near_rows(plain[split], _others(images.contents, split), plain["train"], labels["train"], moments.mean)
         for split in plain
         if split != "train"
     }
     notes = [
-        *repeated_lines(counts, sizes, f"{what}s", _first(hashes, what)),
+        *(f"{line} (the first: {'; '.join(pairs)})" for line, pairs in repeats.facts(what, images.name, class_names)),
         *_near_notes(near),
         *_class_notes(classes),
         *([] if standardised else _scale_notes(scale, norms["train"], option("--standardise", verb))),
         *(f"rows of {split} that are all zero: {count:,} of {sizes[split]:,}" for split, count in scale["zero_rows"].items() if count),
     ]
     return {
-        "rows": sizes, "classes": classes, "scale": scale, "precision": dict(precision), "repeated_rows": counts,
+        "rows": sizes, "classes": classes, "scale": scale, "precision": dict(precision), "repeated_rows": repeats.counts,
+        "repeated_with_another_label": repeats.relabelled, "repeated_pairs": repeats.named_pairs(images.name, class_names),
         "near_rows": {split: {"compared": compared, "near": len(pairs)} for split, (compared, pairs) in near.items()}, "standardised": standardised, "notes": notes,
     }  # fmt: skip
 
@@ -269,10 +271,5 @@ def _near_notes(near: Mapping[str, tuple[int, list[tuple[int, int]]]]) -> Iterab
             )
 
 
-def _first(hashes: Contents, what: str) -> str:
-    """The first test row or image that is in training, in words."""
-    inside = np.flatnonzero(np.isin(hashes["test"], hashes["train"]))
-    if not inside.size:
-        return ""
-    train = int(np.flatnonzero(hashes["train"] == hashes["test"][inside[0]])[0])
-    return f"the first: test {what} {inside[0]} is training {what} {train}"
+def _row_name(split: str, i: int) -> str:
+    return f"{NAMES[split]} row {i}"

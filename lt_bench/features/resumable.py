@@ -25,7 +25,7 @@ from torch import Tensor
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.tensors import save_tensors
-from lt_bench.data.repeated import Contents
+from lt_bench.data.repeated import Images
 from lt_bench.features.audit import audit, require_precision
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.encoding import DTYPES
@@ -178,7 +178,7 @@ class Resumable:
         description: Description,
         head: Mapping[str, Tensor],
         texts: Mapping[str, str],
-        images: Contents | None = None,
+        images: Images | None = None,
         verb: str = "",
     ) -> Manifest:
         """Leave out the broken rows, audit the features, and move the finished cache to ``directory``; called by one process after all shards are written.
@@ -198,7 +198,7 @@ class Resumable:
                 raise UserError(f"{self.directory}: not all shards of {split} are there; the same command writes the others")
         try:
             sums = {split: read_sums([self._sums(split, start) for start in self._starts(split)]) for split in self.splits}
-            of_train, K = sums["train"].moments, description.dataset.num_classes
+            of_train, names = sums["train"].moments, description.dataset.class_names
             standard = of_train if self.standardise else None
             intact = {split: self._intact(split) for split in self.splits}
             raw = _tensors(intact)
@@ -210,7 +210,7 @@ class Resumable:
                 else round_trips(raw, stored, standard)
             )
             precision = require_precision(self.dtype, lost, raw, of_train, standard, verb)
-            noticed = audit(raw, of_train, K, precision, self.standardise, verb, images)
+            noticed = audit(raw, of_train, names, precision, self.standardise, verb, images)
             more = {**head, **standardisation(standard)}
             if head and standard is not None:
                 more |= dict(zip(head, standard.of_head(*head.values()), strict=True))

@@ -75,7 +75,7 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
     of_train = standard or moments(arrays["train/features/plain"])
     stored = encoded(description.dtype, arrays, standard) | standardisation(standard)
     precision = require_precision(description.dtype, round_trips(arrays, stored, standard), arrays, of_train, standard)
-    noticed = audit(arrays, of_train, description.dataset.num_classes, precision, standard is not None)
+    noticed = audit(arrays, of_train, description.dataset.class_names, precision, standard is not None)
     description = replace(description, audit={**description.audit, **noticed})
     staging = temporary_beside(place)
     try:

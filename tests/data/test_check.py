@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from photos import photo, write_photos
 from PIL import Image
@@ -97,6 +98,9 @@ def test_what_is_noticed_is_there_for_programs(cli, tmp_path):
     Image.new("RGB", (9, 9), (7, 7, 9)).save(root / "train" / "b" / "dark.png")
     document = json.loads(cli("data", "check", "folder", "--data-dir", str(root), "--json").out)
     assert document["repeated_images"]["test in train"] == 1
+    assert document["repeated_with_another_label"]["test in train"] == 0
+    (pair,) = document["repeated_pairs"]
+    assert (pair["name"], pair["other_name"]) == (str(root / "test" / "a" / "copy.png"), str(root / "train" / "a" / "0.png"))
     assert document["near_identical_to_training"]["test"] == 1
     assert document["constant_images"] == {"train": 2, "val": 0, "test": 0}
     assert document["left_out"] == ["train/b/list.csv"]
@@ -148,6 +152,39 @@ def test_lists_whose_images_are_not_all_there(capsys, tmp_path, monkeypatch):
 def test_wrong_use(capsys, arguments, message):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_copy_that_is_filed_under_another_class_is_named_first(capsys, tmp_path):
+    root = write_photos(tmp_path / "mine", {"train/cat": 8, "train/dog": 6, "val/cat": 2, "test/cat": 2, "test/dog": 2})
+    train = root / "train"
+    for one, other in {"cat/0": "cat/x0", "cat/1": "cat/x1", "cat/2": "cat/x2", "dog/3": "dog/x3", "cat/5": "dog/x5"}.items():
+        (train / f"{other}.png").write_bytes((train / f"{one}.png").read_bytes())
+    code, out, _ = check(capsys, "folder", "--data-dir", root)
+    assert code == 0
+    lines = out.splitlines()
+    at = lines.index("5 of 19 training images repeat another of the same split, 1 of them with another label (is one wrong?)")
+    assert lines[at + 1] == f"  {train}/dog/x5.png, labelled dog, is {train}/cat/5.png, labelled cat"
+    assert lines[at + 2] == f"  {train}/cat/x0.png is {train}/cat/0.png"
+    assert sum(" is " in line for line in lines[at + 1 :] if line.startswith("  ")) == 3
+
+
+def test_repeats_against_a_plain_search():
+    generator = np.random.default_rng(0)
+    hashes = {split: generator.integers(0, 60, n).astype(np.uint64) for split, n in {"train": 50, "val": 20, "test": 0}.items()}
+    labels = {split: generator.integers(0, 3, rows.size) for split, rows in hashes.items()}
+    found = repeated.repeated(hashes, labels)
+    lists = {split: rows.tolist() for split, rows in hashes.items()}
+    within = {split: [i for i, value in enumerate(rows) if value in rows[:i]] for split, rows in lists.items()}
+    inside = [i for i, value in enumerate(lists["val"]) if value in lists["train"]]
+    assert found.counts == {s: len(rows) for s, rows in within.items()} | {
+        "val in train": len(inside),
+        "test in val": 0,
+        "test in train": 0,
+    }
+    differ = [i for i in inside if labels["val"][i] != labels["train"][lists["train"].index(lists["val"][i])]]
+    assert found.relabelled["val in train"] == len(differ) > 0
+    assert [pair.row for pair in found.pairs["val in train"]] == (differ + [i for i in inside if i not in differ])[: repeated.FIRST]
+    assert all(hashes[p.split][p.row] == hashes[p.other_split][p.other_row] for pairs in found.pairs.values() for p in pairs)
 
 
 def test_the_same_image_in_training_and_test_and_names_that_are_nearly_the_same(capsys, tmp_path):

@@ -201,14 +201,19 @@ def test_dropped_classes_take_their_rows_names_and_head_rows_along():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rows_in_several_splits_are_counted_and_named(dtype: type):
     (X, y), (V, v), (T, t) = SPLITS.values()
-    T, V, X = T.copy(), V.copy(), X.copy()
+    T, V, X, t = T.copy(), V.copy(), X.copy(), t.copy()
+    t[8] = (y[51] + 1) % 6
     T[7:10], V[0], X[3], T[20] = X[50:53], X[60], X[4], V[5]
     X = X.astype(dtype) * (1 + 1e-12)  # what a file in double precision has beyond float32 is no difference
     with pytest.warns(UserWarning, match="OVERLAP") as said:
         noticed = lt.Cache.from_arrays(X, y, val=(V, v), test=(T, t), head=None).manifest.audit
     assert noticed["repeated_rows"] == {"train": 1, "val": 0, "test": 0, "test in val": 1, "test in train": 3, "val in train": 1}
     assert {*noticed["notes"]} <= {str(one.message) for one in said}
-    assert noticed["notes"][0].startswith("OVERLAP: 3 of 240 test rows are also training rows (the first: test row 7 is training row 50)")
+    assert noticed["repeated_with_another_label"]["test in train"] == 1
+    assert noticed["notes"][0] == (
+        "OVERLAP: 3 of 240 test rows are also training rows, 1 of them with another label (is one wrong?); what is measured there was trained on "
+        f"(the first: test row 8, labelled {t[8]}, is training row 51, labelled {y[51]}; test row 7 is training row 50; test row 9 is training row 52)"
+    )
 
 
 @pytest.mark.parametrize(

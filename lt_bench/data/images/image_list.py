@@ -53,6 +53,10 @@ class ImageList:
         """Name of image i in messages: its file, or its row of the table."""
         return str(self.root / self.paths[i]) if self.encoded is None else f"{self.root}: row {self.rows[i]}"
 
+    def short_name(self, i: int) -> str:
+        """Name of image i below the root: its path, or its row of the table."""
+        return self.paths[i] if self.encoded is None else f"row {self.rows[i]}"
+
     def source(self, i: int) -> Path | bytes:
         """File or encoded bytes of image i."""
         return self.root / self.paths[i] if self.encoded is None else self.encoded[int(self.rows[i])].as_py()
@@ -100,6 +104,11 @@ class FileData(LoadedData):
         classes = counted(len(single), "class trains and is not measured", "classes train and are not measured")
         said = f"{classes}, since all images of {'it' if len(single) == 1 else 'each'} are of one group: {first}"
         return (*super().remarks, *([said] if single else []))
+
+
+def sample_name(data: LoadedData, split: str, i: int) -> str:
+    """Sample i of a split, for messages: its path, or its number where images lie in memory."""
+    return data.splits[split].name(i) if isinstance(data, FileData) else f"{split} image {i}"
 
 
 def image_list(root: Path, paths: Sequence[str], labels: Iterable[int], rows: Rows | None = None) -> ImageList:

@@ -21,7 +21,7 @@ from lt_bench.core.launchers import layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.data.images.augment import Normalise
 from lt_bench.data.images.broken import without_broken
-from lt_bench.data.images.image_list import Broken, FileData, refusal
+from lt_bench.data.images.image_list import Broken, FileData, refusal, sample_name
 from lt_bench.data.near import near_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.features.audit import option, require_precision_of_some
@@ -29,7 +29,7 @@ from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.earlier import Fresh
 from lt_bench.features.extraction.inputs import Inputs, inputs_of, require_size
 from lt_bench.features.extraction.pace import Pace, Spent, summary
-from lt_bench.features.extraction.publish import VERB, publish, sample_name
+from lt_bench.features.extraction.publish import VERB, publish
 from lt_bench.features.extraction.request import Request
 from lt_bench.features.extraction.self_test import self_test
 from lt_bench.features.extraction.sources import Batch, FileSource, MemorySource, Run, Source, default_workers

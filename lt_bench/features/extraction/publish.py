@@ -13,10 +13,10 @@ from rich.console import Console
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
-from lt_bench.data.images.image_list import FileData, ImageList
+from lt_bench.data.images.image_list import FileData, ImageList, sample_name
 from lt_bench.data.images.image_list import identity as listed_identity
 from lt_bench.data.readers.small_images import ImageData
-from lt_bench.data.repeated import Contents, image_contents
+from lt_bench.data.repeated import Contents, Images, image_contents
 from lt_bench.features.audit import summary
 from lt_bench.features.extraction.joined_images import GROUP, IMAGES
 from lt_bench.features.extraction.request import FitHead, Request
@@ -26,11 +26,6 @@ from lt_bench.features.write import Description
 
 SKIPPED = "skipped"
 VERB = "extract"  # has the options that the audit names; `run` and `pretrain` extract too
-
-
-def sample_name(data: ImageData | FileData, split: str, i: int) -> str:
-    """Sample i of a split, for messages: its path, or its number where images lie in memory."""
-    return f"{split} image {i}" if isinstance(data, ImageData) else data.splits[split].name(i)
 
 
 def publish(request: Request, store: Resumable, description: Description, head: tuple[Tensor, Tensor] | None, console: Console) -> Manifest:
@@ -71,10 +66,16 @@ def publish(request: Request, store: Resumable, description: Description, head: 
     contents = image_contents(readable or data.splits) if own or isinstance(data, ImageData) else None
     if readable:
         texts[IMAGES] = _table(readable, data.class_names, contents)
-    manifest = store.publish(description, arrays, texts, contents, VERB)
+    images = None if contents is None else Images(contents, lambda split, i: _short_name(data, readable, split, i))
+    manifest = store.publish(description, arrays, texts, images, VERB)
     for line in summary(manifest.audit):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return manifest
+
+
+def _short_name(data: ImageData | FileData, readable: Mapping[str, ImageList], split: str, i: int) -> str:
+    """Sample i of what is in the cache, as ``images.csv`` names it, or its number where images lie in memory."""
+    return readable[split].short_name(i) if readable else sample_name(data, split, i)
 
 
 def _fitted(fit_head: FitHead, store: Resumable, description: Description, console: Console) -> tuple[Description, tuple[Tensor, Tensor]]:

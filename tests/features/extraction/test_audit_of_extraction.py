@@ -158,13 +158,18 @@ def open_images(of, tmp_path):
 def test_the_verb_shows_the_audit_and_gives_it_to_programs(cli, of, photos, weights, tmp_path, monkeypatch):
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
     root = write_photos(tmp_path / "own", {"train/a": 8, "train/b": 6, "val/a": 3, "val/b": 3, "test/a": 4, "test/b": 4})
-    (root / "test" / "a" / "copy.png").write_bytes((root / "train" / "a" / "0.png").read_bytes())
+    (root / "test" / "b" / "copy.png").write_bytes((root / "train" / "a" / "0.png").read_bytes())
     words = ["extract", "--dataset", "folder", "--data-dir", root, "--backbone", "resnet20", "--weights", weights[0], "--views", 0]
     done = cli(*map(str, [*words, "--workers", 0, "--accelerator", "cpu", "--json"]))
     assert done.code == 0, done.err
     audit = json.loads(done.out)["audit"]
     assert audit["repeated_rows"]["test in train"] == 1
-    assert any(note.startswith("OVERLAP: 1 of 9 test images are also training images (the first: test image") for note in audit["notes"])
+    assert audit["notes"][0] == (
+        "OVERLAP: 1 of 9 test images are also training images, 1 of them with another label (is one wrong?); what is measured there was trained on "
+        "(the first: test/b/copy.png, labelled b, is train/a/0.png, labelled a)"
+    )
+    assert audit["repeated_with_another_label"]["test in train"] == 1
+    assert [pair["name"] for pair in audit["repeated_pairs"]] == ["test/b/copy.png"]
     assert "audit: OVERLAP: 1 of 9 test images" in done.err
     manifest = json.loads(next((tmp_path / "home" / "caches").glob("*/manifest.json")).read_text())
     assert manifest["audit"] == audit
