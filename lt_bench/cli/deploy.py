@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lt_bench.bench.options import EvaluateOptions, ExportOptions, PredictOptions, UpdateOptions
 from lt_bench.cli.output import Output
+from lt_bench.core.errors import printable
 from lt_bench.core.names import counted
 
 
@@ -54,6 +55,11 @@ def evaluate_verb(options: EvaluateOptions, output: Output) -> None:
     if done["training_images"]:
         output.note(
             f"lt-bench: {done['training_images']:,} of these images trained the classifier, so the figures flatter it; evaluate images that it has not seen"
+        )
+    if unknown := done["left_out"]:
+        named = ", ".join(f"{printable(name)} {count:,}" for name, count in unknown.items())
+        output.note(
+            f"lt-bench: left out {counted(sum(unknown.values()), 'input')} of {counted(len(unknown), 'class', 'classes')} that the export does not know, each of which it would get wrong: {named}"
         )
     groups = [f"{name} {value:.1%}" for name, value in done["groups"].items() if value == value]
     if groups:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from lt_bench.bench.options import EvaluateOptions
 from lt_bench.core.content import file_hashes
 from lt_bench.core.errors import UserError
-from lt_bench.core.names import suggestion
+from lt_bench.core.names import counted, suggestion
 from lt_bench.data.readers.table_files import LABEL_COLUMN, SPLIT_COLUMN, require_filled
 from lt_bench.deploy.classifier import Classifier
 from lt_bench.deploy.inputs import TABLES, Batch, image_paths, image_table, of_features, of_images, opened, read_features, with_prior
@@ -23,17 +25,18 @@ from lt_bench.metrics.groups import group_means, nan_mean, shot_groups
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """Accuracies, calibration errors and counts by class, as ``--json`` prints them; macro is over the classes that have inputs.
 
-    ``training_images`` counts the inputs that the head was fitted on, by the contents of their files; None where the export does not know them.
+    ``training_images`` counts the inputs that the head was fitted on, by the contents of their files; None where the export does not know them. ``left_out`` are inputs by class, of classes that the export
+    does not know.
 
     Raises:
-        UserError: no export or inputs, a label that is no class of the export, or a broken image (unless ``skip_broken``).
+        UserError: no export or inputs, labels that are no class of the export (unless ``skip_unknown``), or a broken image (unless ``skip_broken``).
     """
     if options.export is None or options.inputs is None:
         raise UserError("evaluate needs an export and labelled inputs: lt-bench evaluate EXPORT FOLDER")
     model = opened(options)
     K, pairs = len(model.classes), []
     before, after = CalibrationError(), CalibrationError()
-    batches, trained_on = _labelled(model, options)
+    batches, trained_on, unknown = _labelled(model, options)
     for labels, logits in with_prior(model, options, batches):
         true, probabilities = torch.tensor(labels), model.probabilities(logits)
         confidence, predicted = probabilities.max(1)
@@ -51,6 +54,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         "export": str(options.export),
         "images": len(true),
         "training_images": trained_on,
+        "left_out": dict(unknown),
         "correct": int(right.sum()),
         "accuracy": float(right.sum() / len(true)),
         "macro_accuracy": nan_mean(recall),
@@ -65,20 +69,59 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _labelled(model: Classifier, options: EvaluateOptions) -> tuple[Iterable[Batch[int]], int | None]:
-    """Logits with the numbers of their classes; and how many of the inputs are training images, None where that is not known."""
+@dataclass(frozen=True)
+class _Known:
+    """Inputs of classes that an export knows.
+
+    Attributes:
+        rows: (M,) of all inputs.
+        numbers: (M,) of their classes.
+        unknown: inputs of each class that it does not know, the most first.
+    """
+
+    rows: list[int]
+    numbers: list[int]
+    unknown: Mapping[str, int]
+
+    @classmethod
+    def of(cls, options: EvaluateOptions, labels: Sequence[Any], classes: Sequence[str]) -> _Known:
+        """Those among inputs with labels: names of classes, or their numbers where no label is a name.
+
+        Raises:
+            UserError: there are others, and they are not to be left out; or there are only others.
+        """
+        words = [label if isinstance(label, str) else str(label) for label in labels]
+        known = {name: k for k, name in enumerate(classes)}
+        if words and not any(word in known for word in words) and all(word.isdecimal() for word in words):
+            known = {str(k): k for k in range(len(classes))}
+        unknown = dict(Counter(word for word in words if word not in known).most_common())
+        if unknown and (not options.skip_unknown or unknown.keys() >= set(words)):
+            named = ", ".join(f"{word!r} ({counted(count, 'input')}){suggestion(word, known)}" for word, count in unknown.items())
+            less = "" if unknown.keys() >= set(words) else ", or leave their inputs out with --skip-unknown"
+            raise UserError(
+                f"{options.inputs}: {counted(len(unknown), 'label is', 'labels are')} no class of the export: {named}; rename them{less}"
+            )
+        rows = [row for row, word in enumerate(words) if word in known]
+        return cls(rows, [known[words[row]] for row in rows], unknown)
+
+
+def _labelled(model: Classifier, options: EvaluateOptions) -> tuple[Iterable[Batch[int]], int | None, Mapping[str, int]]:
+    """Logits with the numbers of their classes; how many of the inputs are training images, None where that is not known; and how many are left out, by class."""
     assert options.inputs is not None
     if model.transform is None:
         features, arrays = read_features(model, options)
         if "labels" not in arrays or len(arrays["labels"]) != len(features):
             raise UserError(f"{options.inputs}: needs an array 'labels', one a row of 'features'; it has {', '.join(arrays)}")
-        return of_features(model, options, _numbers(options.inputs, arrays["labels"].tolist(), model.classes), features), None
+        known = _Known.of(options, arrays["labels"].tolist(), model.classes)
+        return of_features(model, options, known.numbers, features[known.rows]), None, known.unknown
     paths, labels = _table(options.inputs) if options.inputs.suffix.lower() in TABLES else _folder(options.inputs)
-    batches = of_images(model, options, list(zip(_numbers(options.inputs, labels, model.classes), paths, strict=True)))
+    known = _Known.of(options, labels, model.classes)
+    paths = [paths[row] for row in known.rows]
+    batches = of_images(model, options, list(zip(known.numbers, paths, strict=True)))
     files = [path for path in paths if isinstance(path, Path)]
     if model.seen is None or len(files) < len(paths):
-        return batches, None
-    return batches, int(np.isin(file_hashes(files).view(np.int64), model.seen.numpy()).sum())
+        return batches, None, known.unknown
+    return batches, int(np.isin(file_hashes(files).view(np.int64), model.seen.numpy()).sum()), known.unknown
 
 
 def _folder(root: Path) -> tuple[list[Path], list[str]]:
@@ -102,17 +145,3 @@ def _table(path: Path) -> tuple[Sequence[Path | bytes], list[str]]:
     if not test.any():
         raise UserError(f"{path}: has no rows of split test")
     return [images[row] for row in np.flatnonzero(test)], [labels[row] for row in np.flatnonzero(test)]
-
-
-def _numbers(source: Path, labels: Sequence[Any], classes: Sequence[str]) -> list[int]:
-    """The class of each label: its name, or its number where no label is a name."""
-    words = [label if isinstance(label, str) else str(label) for label in labels]
-    known = {name: k for k, name in enumerate(classes)}
-    if words and not any(word in known for word in words) and all(word.isdecimal() for word in words):
-        known = {str(k): k for k in range(len(classes))}
-    for word in words:
-        if word not in known:
-            raise UserError(
-                f"{source}: label {word!r} is no class of the export{suggestion(word, known)}; rename it or leave its inputs out"
-            )
-    return [known[word] for word in words]

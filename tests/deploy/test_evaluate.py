@@ -108,7 +108,10 @@ def test_what_a_user_can_get_wrong(exported, calibrated, labelled, tmp_path, cap
     for command, message in (
         (["evaluate", out], "evaluate needs an export and labelled inputs"),
         (["evaluate", out, str(tmp_path / "loose")], "lies in no class folder"),
-        (["evaluate", out, str(labelled.parent)], "label 'labelled' is no class of the export"),
+        (
+            ["evaluate", out, str(labelled.parent)],
+            "2 labels are no class of the export: 'labelled' (15 inputs), 'loose' (1 input); rename them",
+        ),
         (["evaluate", out, str(tmp_path / "t.csv")], "no column label"),
         (["evaluate", str(calibrated[0]), str(tmp_path / "bare.npz")], "needs an array 'labels'"),
         (["evaluate", out, str(labelled), "--prior", "estimate"], "not calibrated"),
@@ -131,3 +134,35 @@ def test_what_a_user_can_get_wrong(exported, calibrated, labelled, tmp_path, cap
     pd.DataFrame({"path": ["gone.png"], "label": ["owl"]}).to_csv(tmp_path / "gone.csv", index=False)
     assert main(["evaluate", out, str(tmp_path / "gone.csv"), *CPU]) == 2
     assert "gone.png" in capsys.readouterr().err
+
+
+def test_classes_that_the_export_does_not_know_are_all_named_or_left_out(exported, calibrated, labelled, tmp_path, capsys):  # noqa: F811
+    before = evaluated(capsys, exported[0], labelled)
+    assert before["left_out"] == {}
+    picture = next(labelled.rglob("*.png")).read_bytes()
+    for name, count in (("heron", 1), ("owls", 3)):
+        (labelled / name).mkdir()
+        for i in range(count):
+            (labelled / name / f"{i}.png").write_bytes(picture)
+    capsys.readouterr()
+    assert main(["evaluate", str(exported[0]), str(labelled), *CPU]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "2 labels are no class of the export: 'owls' (3 inputs) (did you mean 'owl'?), 'heron' (1 input);" in line
+    assert "--skip-unknown" in line
+    assert main(["evaluate", str(exported[0]), str(labelled), "--skip-unknown", *CPU]) == 0
+    assert (
+        "left out 4 inputs of 2 classes that the export does not know, each of which it would get wrong: owls 3, heron 1"
+        in capsys.readouterr().err
+    )
+    assert evaluated(capsys, exported[0], labelled, "--skip-unknown") == before | {"left_out": {"owls": 3, "heron": 1}}
+    out, cache = calibrated
+    split, names = cache.split("test"), np.array(load_classifier(out).classes)
+    features, labels = split.view("plain").numpy(), split.labels.numpy()
+    new = np.arange(len(labels)) % 3 == 0
+    np.savez(tmp_path / "known.npz", features=features[~new], labels=labels[~new])
+    np.savez(tmp_path / "all.npz", features=features, labels=np.where(new, "heron", names[labels]))
+    known, everything = (evaluated(capsys, out, tmp_path / f"{name}.npz", "--skip-unknown") for name in ("known", "all"))
+    assert everything == known | {"left_out": {"heron": int(new.sum())}}
+    np.savez(tmp_path / "new.npz", features=features, labels=np.full(len(labels), "heron"))
+    assert main(["evaluate", str(out), str(tmp_path / "new.npz"), "--skip-unknown", *CPU]) == 2
+    assert "1 label is no class of the export: 'heron'" in capsys.readouterr().err

@@ -79,7 +79,10 @@ class EvaluateOptions(UseOptions):
 
     Attributes:
         inputs: folder of class folders, or a table of path and label; an array file of features and labels for an export without backbone
+        skip_unknown: leave out inputs of classes that the export does not know, and say how many
     """
+
+    skip_unknown: bool = False
 
 
 @dataclass
