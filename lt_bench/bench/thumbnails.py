@@ -17,7 +17,7 @@ from lt_bench.core.names import word_after
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageSplit
-from lt_bench.features.locate import known_caches
+from lt_bench.features.locate import caches_of
 from lt_bench.features.manifest import LISTED, Manifest
 from lt_bench.leaderboard.report.classes import ClassReport
 
@@ -39,7 +39,7 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
     row, name = report.row, report.row.board.dataset
     if name == "embeddings":
         return {}, "The record is of imported features: there are no images to show."
-    path, manifest = next((one for one in known_caches() if one[1].key == row.board.cache_key), (None, None))
+    path, manifest = next(iter(caches_of(row.board.cache_key, str(row.text("command")))), (None, None))
     words = [*shlex.split(str(row.text("command"))), *(shlex.split(manifest.command) if manifest is not None else [])]
     named = word_after(words, "--data-dir")
     place = data_dir or (Path(named) if named and Path(named).exists() else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.leftovers import temporary_directory
-from lt_bench.core.names import word_after
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
-from lt_bench.features.locate import find_cache, known_caches
-from lt_bench.features.manifest import MANIFEST_NAME, read_manifest
+from lt_bench.features.locate import caches_of, find_cache
 from lt_bench.results.compare import compare
 from lt_bench.results.differences import environments_differ
 from lt_bench.results.record import MATMUL, RunRecord
@@ -196,13 +193,9 @@ def cache_by_key(key: str, name: str, named: str | None, command: str) -> Featur
         UserError: it is not here, or the named one is another.
     """
     if named is None:
-        place = Path(word_after(shlex.split(command), "--cache") or "")
-        paths = [path for path, manifest in known_caches() if manifest.key == key]
-        if not paths and (place / MANIFEST_NAME).is_file() and read_manifest(place).key == key:
-            paths = [place]
-        if not paths:
+        if not (caches := caches_of(key, command)):
             raise UserError(f"the record's cache {name} (key {key}) is not among the known ones; name it with --cache")
-        return open_cache(paths[0])
+        return open_cache(caches[0][0])
     cache = open_cache(find_cache(named))
     if cache.key != key:
         raise UserError(f"{cache.path}: key {cache.key}, and the record was measured on {key}; name the right cache with --cache")

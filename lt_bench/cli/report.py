@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from lt_bench.bench.options import ReportOptions
+from lt_bench.bench.report_groups import groups_of_tests
 from lt_bench.bench.thumbnails import worst_thumbnails
 from lt_bench.cli.output import Output, plain
 from lt_bench.core.activity import doing
@@ -39,7 +40,8 @@ def report_verb(options: ReportOptions, output: Output) -> None:
             raise UserError(f"{picture}: of no earlier report, and it would be replaced; name another place with --out")
     from lt_bench.leaderboard.report.picture import draw_confusions
 
-    report = class_report(*chosen_row(options))
+    board, row = chosen_row(options)
+    report = class_report(board, row, *groups_of_tests(row, options))
     with doing("drawing confusions and images"):
         thumbnails, without = worst_thumbnails(report, options.data_dir)
         picture = draw_confusions(report, options.out / "confusions")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
-from lt_bench.core.names import suggestion
+from lt_bench.core.names import suggestion, word_after
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 
@@ -31,8 +33,12 @@ def shipped(folder: str) -> Path:
 
 def known_caches() -> list[tuple[Path, Manifest]]:
     """Every readable cache in the known places, home first, sorted by name within a place; a damaged one is left out and named on stderr, once."""
+    return _readable(_known_directories())
+
+
+def _readable(directories: Iterable[Path]) -> list[tuple[Path, Manifest]]:
     caches = []
-    for directory in _known_directories():
+    for directory in directories:
         try:
             caches.append((directory, read_manifest(directory)))
         except UserError as error:
@@ -75,6 +81,13 @@ def find_cache(name: str) -> Path:
     raise UserError(
         f"no cache {name!r}{suggestion(name, names)}: not a directory with a {MANIFEST_NAME}, nor a name or key among the known caches ({listed})"
     )
+
+
+def caches_of(key: str, command: str) -> list[tuple[Path, Manifest]]:
+    """The known caches of a key, else the one at the path that a command names with ``--cache``."""
+    place = Path(word_after(shlex.split(command), "--cache") or "")
+    here = [place] if (place / MANIFEST_NAME).is_file() else []
+    return [one for one in known_caches() if one[1].key == key] or [one for one in _readable(here) if one[1].key == key]
 
 
 def known_as(path: Path, manifest: Manifest) -> str:

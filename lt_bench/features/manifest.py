@@ -17,6 +17,7 @@ from lt_bench.core.seals import check_seal, sealed
 
 FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
+IMAGES = "images.csv"  # beside it: the images of a cache of image files, with their groups where it was split by groups
 LISTED = "listed split"  # in ``created_with``: identity of the images that were listed, before broken ones were left out
 
 

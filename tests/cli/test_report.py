@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from photos import write_photos
+from photos import photo, write_photos
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy import stats
 
 import lt_bench as lt
@@ -44,6 +45,19 @@ def store(tmp_path_factory):
     for seeds, strategy in ((range(2), "crt"), ([0], "ncm")):
         lt.fit(strategy, cache, seeds=seeds, results=folder, accelerator="cpu", **({"epochs": 2} if strategy == "crt" else {}))
     return Store(folder)
+
+
+def numbered(number):
+    """A note in a picture's file, so that files of equal pixels differ."""
+    note = PngInfo()
+    note.add_text("number", str(number))
+    return note
+
+
+def listed(place):
+    """The lines of the list of images of the one cache there."""
+    (images,) = place.glob("home/caches/*/images.csv")
+    return images.read_text().splitlines()
 
 
 def written(cli, store, folder, *line):
@@ -158,6 +172,53 @@ def test_images_of_the_worst_classes_stand_in_the_page(cli, tmp_path, monkeypatc
     write_photos(tmp_path / "others", {"ant": 41, "bee": 20, "cat": 20})
     done = cli("report", "--strategy", "ncm", "--data-dir", str(tmp_path / "others"))
     assert (done.code, "its test images are not those of the record" in done.err) == (2, True), done.err
+
+
+def test_intervals_are_over_the_groups_that_images_come_in(cli, tmp_path, monkeypatch):
+    """Frames of tracks: of the cache's list, by a pattern, and where the list does not say the groups."""
+    photos = tmp_path / "photos"
+    for c, name in enumerate(("ant", "bee", "cat")):
+        for track in range(30):
+            (photos / name).mkdir(parents=True, exist_ok=True)
+            for frame in range(4):
+                photo(100 * c + track).save(photos / name / f"{track}_{frame}.png", pnginfo=numbered(frame))
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    torch.manual_seed(0)
+    save_weights(build_backbone("resnet20", 3).eval(), tmp_path / "w.safetensors")
+    own = ("--dataset", "folder", "--data-dir", str(photos), "--backbone", "resnet20", "--weights", str(tmp_path / "w.safetensors"))
+    ran = cli("run", "--strategy", "ncm", *own, "--group-pattern", r"(.+)_", "--accelerator", "cpu")
+    assert ran.code == 0, ran.err
+
+    def reported(*words):
+        done = cli("report", "--strategy", "ncm", "--out", "out", *words, "--json")
+        assert done.code == 0, done.err
+        return json.loads(done.out), cli("report", "--strategy", "ncm", "--out", "out", *words).out
+
+    def width(of):
+        ends = [of["objective"]["interval"], *of["groups"].values(), *((one["low"], one["high"]) for one in of["classes"])]
+        return np.array([high - low for low, high in ends])
+
+    by_track, said = reported()
+    assert by_track["intervals_over"] == "test groups"
+    assert "(95 %, over test groups)" in said
+    assert "take groups as the sample" in " ".join(said.split())
+    groups = len({line.partition("_")[0].split(",")[-1] for line in listed(tmp_path) if line.startswith("test,")})
+    assert f" of {groups} groups in 3 classes" in " ".join(said.split())
+    (images,) = tmp_path.glob("home/caches/*/images.csv")
+    rows = [line.rsplit(",", 1)[0] for line in listed(tmp_path)]
+    images.write_text("\n".join(rows) + "\n")  # as an earlier version wrote it
+    alone, said = reported()
+    assert alone["intervals_over"] == "test images"
+    assert "intervals are too narrow; to have groups as the sample, say `--group-pattern" in " ".join(said.split())
+    assert (width(by_track) > width(alone) + 0.01).all()
+    assert reported("--group-pattern", r"(.+)_")[0] == by_track
+    images.parent.rename(tmp_path / "away")
+    gone, said = reported()
+    assert "it is not known whether the test images come in groups" in gone["groups_unknown"]
+    assert gone["groups_unknown"] in " ".join(said.split())
+    assert width(gone) == pytest.approx(width(alone))
+    done = cli("report", "--strategy", "ncm", "--group-pattern", "(a)")
+    assert (done.code, "lists, which is not here" in done.err, done.err.count("\n")) == (2, True, 1), done.err
 
 
 @pytest.mark.slow

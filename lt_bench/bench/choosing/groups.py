@@ -24,7 +24,7 @@ def groups_of(cache: FeatureCache, split: str, options: ImageOptions) -> NDArray
 
     Args:
         cache: with the list of its images.
-        split: train or val.
+        split: train, val or test.
         options: of reading.
 
     Raises:

@@ -56,6 +56,8 @@ class ReportOptions:
         results: directory of run records
         objective: as of `leaderboard`
         data_dir: where the images are, for pictures of the worst classes; imported features have none
+        group_column: column of the table that --data-dir names: test images with the same value (a track, a patient) are one group, and intervals are over groups (default: the groups that the cache was split by)
+        group_pattern: the same by a regular expression with one (group), searched in CLASS/FILE
         out: where the files are written
     """
 
@@ -66,6 +68,8 @@ class ReportOptions:
     results: Path = Path("results")
     objective: str | None = None
     data_dir: Path | None = None
+    group_column: str | None = None
+    group_pattern: str | None = None
     out: Path = Path("report")
 
 

@@ -16,8 +16,9 @@ from lt_bench.data.images.image_list import FileData, ImageList, identity
 from lt_bench.data.membership import Settled, contents, groups_of_two_splits
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.extraction.earlier import Earlier
+from lt_bench.features.manifest import IMAGES
 
-IMAGES, GROUP = "images.csv", "group"
+GROUP = "group"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from lt_bench.data.images.image_list import identity as listed_identity
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.repeated import Contents, Images, image_contents
 from lt_bench.features.audit import summary
-from lt_bench.features.extraction.joined_images import GROUP, IMAGES
+from lt_bench.features.extraction.joined_images import GROUP
 from lt_bench.features.extraction.request import FitHead, Request
-from lt_bench.features.manifest import Manifest
+from lt_bench.features.manifest import IMAGES, Manifest
 from lt_bench.features.resumable import Resumable
 from lt_bench.features.write import Description
 

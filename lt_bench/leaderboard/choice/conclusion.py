@@ -13,13 +13,13 @@ from scipy.special import stdtrit
 from lt_bench.core.names import counted
 from lt_bench.leaderboard.choice.nested import NestedChoice, Tuned
 from lt_bench.leaderboard.intervals import objective_text
-from lt_bench.leaderboard.objective.objective import MACRO, Objective
-from lt_bench.leaderboard.stats.clustered import Clustered, design_of
+from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.leaderboard.stats.clustered import Clustered, design_of, effects_on_shots
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.groups import holm
 from lt_bench.leaderboard.stats.paired import LEVEL, compare_all
-from lt_bench.leaderboard.stats.shares import GROUPS, Ends, group_intervals, objective_intervals
-from lt_bench.metrics.groups import ShotGroups, shot_groups
+from lt_bench.leaderboard.stats.shares import GROUPS, group_intervals, objective_intervals
+from lt_bench.metrics.groups import shot_groups
 
 NAMED = 5
 """Classes of which more images would decide, at most."""
@@ -43,9 +43,9 @@ class HeldOut:
     objective: Objective
     groups: NDArray | None = None
 
-    def design(self, objective: Objective, rows: NDArray[np.integer] | slice = slice(None)) -> Design:
-        """The design of an objective on some of the rows, in which groups are the sample where they are known."""
-        return design_of(objective, self.labels[rows], len(self.train_counts), None if self.groups is None else self.groups[rows])
+    def design(self, objective: Objective) -> Design:
+        """The design of an objective on the rows, in which groups are the sample where they are known."""
+        return design_of(objective, self.labels, len(self.train_counts), self.groups)
 
     @property
     def counts(self) -> NDArray[np.integer]:
@@ -133,7 +133,8 @@ def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[di
     right = [np.bincount(on.labels, (one == on.labels).mean(0), len(counts)) for one in predictions]
     accuracy = np.divide(right, counts, out=np.full((len(right), len(counts)), np.nan), where=counts > 0)
     groups, intervals = shot_groups(on.train_counts), objective_intervals(worth, accuracy, counts, objective, design)
-    by_group: dict[str, Ends] = group_intervals(accuracy, counts, groups, _effects(predictions, on, groups))
+    effects = effects_on_shots(np.stack([(one == on.labels).mean(0) for one in predictions]), on.labels, groups, on.groups)
+    by_group = group_intervals(accuracy, counts, groups, effects)
     return [
         {
             "value": float(worth[place] @ design.weights), "interval": list(intervals[place]),
@@ -141,13 +142,6 @@ def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[di
         }
         for place in range(len(predictions))
     ]  # fmt: skip
-
-
-def _effects(predictions: Sequence[NDArray[np.integer]], on: HeldOut, groups: ShotGroups) -> dict[str, NDArray[np.float64]]:
-    """Design effects of the accuracies on many, medium and few, of predictions (S, N) each."""
-    right = np.stack([(one == on.labels).mean(0) for one in predictions])
-    places = {name: np.flatnonzero(getattr(groups, name)[on.labels]) for name in GROUPS}
-    return {name: on.design(MACRO, rows).effect(right[:, rows]) for name, rows in places.items() if rows.size}
 
 
 def _differences(tuned: Sequence[Tuned], on: HeldOut) -> list[dict[str, Any]]:

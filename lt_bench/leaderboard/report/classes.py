@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.names import counted
-from lt_bench.leaderboard.boards import BoardRows, Row
+from lt_bench.leaderboard.boards import BoardRows, Row, RowStatistics
 from lt_bench.leaderboard.intervals import ends_text, objective_text
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective, explained
-from lt_bench.leaderboard.stats.design import Design
+from lt_bench.leaderboard.stats.clustered import design_of, effects_on_classes, effects_on_shots
 from lt_bench.leaderboard.stats.ranking import ranked
-from lt_bench.leaderboard.stats.shares import GROUPS, exact_interval, objective_intervals
+from lt_bench.leaderboard.stats.shares import GROUPS, exact_interval, group_intervals, objective_intervals
 from lt_bench.leaderboard.stats.statistics import checked_predictions, class_accuracy
 
 TAKEN_FOR = 3
@@ -31,7 +31,7 @@ class ClassLine:
         name: of the class.
         group: many, medium or few.
         train, test: images.
-        recall: share of its test images that are right, `low` and `high` its exact 95 % interval over test images.
+        recall: share of its test images that are right, `low` and `high` its exact 95 % interval over test images, or over the groups that they come in.
         precision: share of the images taken for it that are of it.
         f1: harmonic mean of both.
         taken_for: the other classes that most of its images are taken for, with the number of images.
@@ -59,12 +59,21 @@ class ClassReport:
         labels: (N,) of the test images.
         predictions: (S, N) of each seed.
         confusions: images by (true, predicted) class, mean over seeds; only pairs that occur.
+        groups: (N,) of test images that are alike, as frames of a track are, and then are the sample of all intervals; None where each is on its own, or they are not known.
+        groups_unknown: that the images come in groups that are not known, and how to name them; empty where that is not so.
     """
 
     board: BoardRows
     labels: NDArray[np.integer]
     predictions: NDArray[np.integer]
     confusions: Mapping[tuple[int, int], float]
+    groups: NDArray | None = None
+    groups_unknown: str = ""
+
+    @property
+    def over(self) -> str:
+        """What the intervals run over."""
+        return "test images" if self.groups is None else "test groups"
 
     @property
     def row(self) -> Row:
@@ -90,7 +99,8 @@ class ClassReport:
                 others.setdefault(true, []).append((-images, predicted))
         with np.errstate(invalid="ignore", divide="ignore"):
             recall, precision, f1 = right / test, right / taken, 2 * right / (test + taken)
-        low, high = exact_interval(recall, test)
+        effects = effects_on_classes((self.predictions == self.labels).mean(0), self.labels, K, self.groups)
+        low, high = exact_interval(recall, test / effects)
         return [
             ClassLine(
                 number=k, name=split.class_names[k], group=next(name for name in GROUPS if getattr(split.groups, name)[k]),
@@ -108,32 +118,42 @@ class ClassReport:
 
     @property
     def figures(self) -> list[tuple[str, str, str]]:
-        """Label, value and interval over test images of the objective, of many, medium and few, and of both accuracies."""
+        """Label, value and interval over test images, or their groups, of the objective, of many, medium and few, and of both accuracies."""
         row, objective = self.row, self.board.objective
         assert row.statistics is not None
         interval = ends_text(row.statistics.interval, objective)
-        figures = [(objective.title, objective_text(row.score.mean, objective), f"{interval} (95 %, over test images)")]
+        figures = [(objective.title, objective_text(row.score.mean, objective), f"{interval} (95 %, over {self.over})")]
         figures += [self._accuracy(metric) for metric in (MACRO, MICRO) if metric.kind != objective.kind]
         for name, ends in row.statistics.groups.items():
             of = [one for one in self.classes if one.group == name and one.test]
-            images = f"{counted(sum(one.test for one in of), 'test image')} in {counted(len(of), 'class', 'classes')}"
+            images = (
+                f"{counted(sum(one.test for one in of), 'test image')}{self._groups_of(name)} in {counted(len(of), 'class', 'classes')}"
+            )
             figures.append((name.capitalize(), f"{100 * row.estimate(f'test/{name}').mean:.2f} %", f"{ends_text(ends)}, {images}"))
         return figures
+
+    def _groups_of(self, name: str) -> str:
+        """Groups of the test images of many, medium or few; nothing where groups are not the sample."""
+        if self.groups is None:
+            return ""
+        return f" of {counted(len(np.unique(self.groups[getattr(self.row.split.groups, name)[self.labels]])), 'group')}"
 
     def _accuracy(self, metric: Objective) -> tuple[str, str, str]:
         """Macro or micro accuracy beside another objective."""
         counts = np.bincount(self.labels, minlength=len(self.classes))
         right, accuracy = (self.predictions == self.labels).mean(0)[None], class_accuracy(self.predictions, self.labels, counts)[None]
-        (ends,) = objective_intervals(right, accuracy, counts, metric, Design.of(metric, self.labels, len(self.classes)))
+        (ends,) = objective_intervals(right, accuracy, counts, metric, design_of(metric, self.labels, len(counts), self.groups))
         return metric.title, objective_text(self.row.estimate(f"test/{metric.metric}").mean, metric), str(ends_text(ends))
 
     @property
     def note(self) -> str:
         """The legend of the figures."""
         seeds = f"Means over seeds {', '.join(map(str, self.row.seeds))}. " if len(self.row.seeds) > 1 else ""
+        sample = "" if self.groups is None else " Intervals take groups as the sample, since images of one group are alike."
+        unknown = self.groups_unknown and f" {self.groups_unknown}"
         return (
-            f"Objective: {explained(self.board.objective, self.board.test_counts)}. {seeds}Recall with its exact binomial 95 % interval over test images; "
-            "precision as in this test set, whose class shares it depends on."
+            f"Objective: {explained(self.board.objective, self.board.test_counts)}. {seeds}Recall with its exact binomial 95 % interval over {self.over}; "
+            f"precision as in this test set, whose class shares it depends on.{sample}{unknown}"
         )
 
     def document(self) -> dict[str, Any]:
@@ -143,14 +163,21 @@ class ClassReport:
         return {
             "row": row.label, "board": self.board.title, "seeds": row.seeds, "records": [str(row.runs.columns["id"][position]) for position in row.positions],
             "objective": {"name": self.board.objective.text, "value": row.score.mean, "interval": row.statistics.interval}, "groups": row.statistics.groups,
+            "intervals_over": self.over, "groups_unknown": self.groups_unknown or None,
             "classes": [
                 {**vars(one), "taken_for": [{"name": name, "images": images} for name, images in one.taken_for]} for one in self.classes
             ],
         }  # fmt: skip
 
 
-def class_report(board: BoardRows, row: Row) -> ClassReport:
+def class_report(board: BoardRows, row: Row, groups: NDArray | None = None, groups_unknown: str = "") -> ClassReport:
     """The report of a row of a board.
+
+    Args:
+        board: of the row.
+        row: with or without statistics.
+        groups: (N,) as of `ClassReport`.
+        groups_unknown: as of `ClassReport`.
 
     Raises:
         UserError: a run has no predictions, or they are not those of its figures.
@@ -160,4 +187,20 @@ def class_report(board: BoardRows, row: Row) -> ClassReport:
     predictions, K = checked_predictions(row, labels), len(row.split.class_names)
     pairs, counts = np.unique(labels * K + predictions, return_counts=True)
     confusions = {divmod(int(pair), K): count / len(predictions) for pair, count in zip(pairs, counts.tolist(), strict=True)}
-    return ClassReport(alone, labels, predictions, confusions)
+    if groups is not None and (statistics := alone.rows[0].statistics) is not None:
+        own = replace(alone.rows[0], statistics=_over_groups(statistics, alone, labels, predictions, groups), computed={})
+        alone = replace(alone, rows=[own])
+    return ClassReport(alone, labels, predictions, confusions, groups, groups_unknown)
+
+
+def _over_groups(
+    statistics: RowStatistics, alone: BoardRows, labels: NDArray[np.integer], predictions: NDArray[np.integer], groups: NDArray
+) -> RowStatistics:
+    """The statistics of a row, its intervals over the groups of the test images."""
+    split, objective = alone.rows[0].split, alone.objective
+    counts = np.bincount(labels, minlength=len(split.class_names))
+    worth, right = objective.of_images(labels, predictions).mean(0, dtype=np.float64)[None], (predictions == labels).mean(0)[None]
+    accuracy, design = class_accuracy(predictions, labels, counts)[None], design_of(objective, labels, len(counts), groups)
+    (interval,) = objective_intervals(worth, accuracy, counts, objective, design)
+    shots = group_intervals(accuracy, counts, split.groups, effects_on_shots(right, labels, split.groups, groups))
+    return replace(statistics, interval=interval, groups={name: ends for name, (ends,) in shots.items()})

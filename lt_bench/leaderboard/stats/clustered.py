@@ -11,8 +11,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import stdtrit
 
-from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective
 from lt_bench.leaderboard.stats.design import Columns, Design, Numbers
+from lt_bench.leaderboard.stats.shares import GROUPS
+from lt_bench.metrics.groups import ShotGroups
+
+_AGREED = 1e-24
+"""Variance below which all images of each stratum are worth the same: that of rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +78,14 @@ class Clustered(Design):
     def effect(self, worth: Numbers) -> Numbers:
         """The design effect (R,) of each row's weighted mean of what images are worth (R, N): what groups divide the effective number of images by (Kish 1965, 8.2).
 
-        At least 1, and with few groups larger, as Student's t is wider than the normal distribution (Korn and Graubard 1998).
+        At least 1, and with few groups larger, as Student's t is wider than the normal distribution (Korn and Graubard 1998). Where all images of each stratum are worth the same they do not show how alike those of a
+        group are: then it is that of groups whose images are all the same, which leaves as many images as there are groups of equal weight.
         """
         alone = Clustered(self.weights, self.strata, np.bincount(self.strata), np.arange(len(self.strata)))
         (groups, wide), (images, narrow) = (one._variance(worth) for one in (self, alone))
-        return np.maximum(np.divide(groups, images, out=np.ones(len(worth)), where=images > 0), 1.0) * (wide / narrow) ** 2
+        shown, most = images > _AGREED, np.sum(np.bincount(self.group, self.weights) ** 2) / np.sum(self.weights**2)
+        effect = np.maximum(np.divide(groups, images, out=np.ones(len(worth)), where=shown), 1.0) * (wide / narrow) ** 2
+        return np.where(shown, effect, most)
 
     def _variance(self, worth: Numbers) -> tuple[Numbers, float]:
         """Variance (R,) of each row, and the quantile of its Student t."""
@@ -92,3 +100,25 @@ class Clustered(Design):
 def design_of(objective: Objective, labels: NDArray[np.integer], num_classes: int, groups: NDArray | None) -> Design:
     """The design of test images with labels (N,), in which their groups (N,) are the sample where they are known."""
     return Design.of(objective, labels, num_classes) if groups is None else Clustered.by_group(objective, labels, num_classes, groups)
+
+
+def effects_on_shots(right: Numbers, labels: NDArray[np.integer], shots: ShotGroups, groups: NDArray | None) -> dict[str, Numbers]:
+    """Design effects (R,) of the accuracies on many, medium and few, of rows that are right (R, N) on images with labels (N,), of groups (N,) or each on its own."""
+    places = {name: np.flatnonzero(getattr(shots, name)[labels]) for name in GROUPS}
+    designs = {
+        name: design_of(MACRO, labels[rows], len(shots.few), None if groups is None else groups[rows])
+        for name, rows in places.items()
+        if rows.size
+    }
+    return {name: design.effect(right[:, places[name]]) for name, design in designs.items()}
+
+
+def effects_on_classes(right: Numbers, labels: NDArray[np.integer], num_classes: int, groups: NDArray | None) -> Numbers:
+    """Design effects (K,) of the accuracy on each class, of one row that is right (N,) on images with labels (N,), of groups (N,) or each on its own; 1 of a class without images."""
+    effects = np.ones(num_classes)
+    if groups is not None:
+        order = np.argsort(labels, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+            design = Clustered.by_group(MICRO, np.zeros(len(rows), np.intp), 1, groups[rows])
+            effects[labels[rows[0]]] = design.effect(right[None, rows])[0]
+    return effects

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO
-from lt_bench.leaderboard.stats.clustered import Clustered
+from lt_bench.leaderboard.stats.clustered import Clustered, effects_on_classes
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.paired import compare_all
-from lt_bench.leaderboard.stats.shares import objective_intervals
+from lt_bench.leaderboard.stats.shares import exact_interval, objective_intervals
 
 FRAMES, TRACKS = 8, (20, 12, 6, 3, 2, 1)
 K = len(TRACKS)
@@ -52,3 +52,27 @@ def test_intervals_cover_and_equal_rows_are_rarely_told_apart_where_groups_are_a
     assert right / trials > 0.85
     assert told / trials < 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)
     assert naive / trials > 0.15  # what images that count as independent say
+
+
+def test_intervals_of_classes_cover_where_groups_are_alike():
+    rng, trials = np.random.default_rng(2), 120
+    covered, naive = np.zeros(K), np.zeros(K)
+    for _ in range(trials):
+        one = drawn(rng, GROUPS)[0]
+        effects, share = effects_on_classes(one, LABELS, K, GROUPS), np.bincount(LABELS, one, K) / COUNTS
+        assert (effects >= 1).all()
+        for inside, n in ((covered, COUNTS / effects), (naive, COUNTS)):
+            low, high = exact_interval(share, n)
+            inside += (low <= 0.6) & (high >= 0.6)
+    assert (covered / trials).min() > 0.9
+    assert (naive / trials).max() < 0.8
+    assert (effects_on_classes(drawn(rng, GROUPS)[0], LABELS, K, None) == 1).all()
+
+
+@pytest.mark.parametrize("objective", [MACRO, MICRO])
+@pytest.mark.parametrize("right", [1.0, 1 / 3, 0.0])
+def test_groups_of_equal_images_count_as_one_image_each(objective, right):
+    """Images that all agree do not show how alike those of a group are."""
+    group = np.arange(40) // 8
+    design = Clustered.by_group(objective, np.zeros(40, np.intp), 1, group)
+    assert 40 / design.effect(np.full((1, 40), right)) == pytest.approx(5)
