@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from typing import Any
 
 from rich.table import Column, Table
@@ -12,6 +13,7 @@ from lt_bench.bench.options import DiffOptions, LeaderboardOptions, MigrateOptio
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import counted
+from lt_bench.features.locate import known_caches
 
 
 def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
@@ -41,10 +43,24 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     )
     written = board.write(options.out, formats, full=options.full)
     board.show(output.console)
+    if options.statistics and (note := groups_note(ranking.board.cache_key for ranking in board.shown)):
+        output.say(note)
     output.written(options.out, written)
     if output.json:
         own = {column.key: dict(column.code) for column in board.columns if column.code}
         output.data({"rows": _rows(board.csv), "files": [str(path) for path in written], "columns": own})
+
+
+def groups_note(keys: Iterable[str]) -> str:
+    """A line on boards of caches here that were split by groups, since intervals and places of a board are over images; empty where there are none."""
+    wanted = set(keys)
+    names = sorted({manifest.name for _, manifest in known_caches() if manifest.key in wanted and "--group-" in manifest.command})
+    if not names:
+        return ""
+    return (
+        f"Split by groups: {', '.join(names)}. Images of one group are alike, and intervals and places here count each image by itself, so they are too sure; "
+        "lt-bench report has the intervals of a row over groups."
+    )
 
 
 def _rows(table: str) -> list[dict[str, Any]]:

@@ -198,6 +198,8 @@ def test_intervals_are_over_the_groups_that_images_come_in(cli, tmp_path, monkey
         ends = [of["objective"]["interval"], *of["groups"].values(), *((one["low"], one["high"]) for one in of["classes"])]
         return np.array([high - low for low, high in ends])
 
+    board = cli("leaderboard", "--out", "board", "--formats", "csv").out
+    assert re.search(r"Split by groups: folder-photos-\w+-resnet20\. Images of one group are alike", board)
     by_track, said = reported()
     assert by_track["intervals_over"] == "test groups"
     assert "(95 %, over test groups)" in said
@@ -213,6 +215,7 @@ def test_intervals_are_over_the_groups_that_images_come_in(cli, tmp_path, monkey
     assert (width(by_track) > width(alone) + 0.01).all()
     assert reported("--group-pattern", r"(.+)_")[0] == by_track
     images.parent.rename(tmp_path / "away")
+    assert "Split by groups" not in cli("leaderboard", "--out", "board", "--formats", "csv").out
     gone, said = reported()
     assert "it is not known whether the test images come in groups" in gone["groups_unknown"]
     assert gone["groups_unknown"] in " ".join(said.split())
