@@ -1,4 +1,4 @@
-"""What the protocol measured, from records to tables: ``python -m benchmarks.ours.judge --results DIR --out benchmarks/ours/results``.
+"""Measurements of the protocol, from records to tables: ``python -m benchmarks.ours.judge --results DIR --out benchmarks/ours/results``.
 
 Writes runs.csv (a line for every head that test was read with), strategies.csv (a line for each strategy of a board), gaps.csv (ours less the best rival of the board) and
 points.csv (every point that was tuned, by validation alone); then README.md and boards.png of them (``page``). Boards without records in DIR keep their lines.

@@ -31,7 +31,6 @@ from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.bench.verify_submission import verify_submission
 from lt_bench.cli.output import Output
 from lt_bench.cli.progress import Display, FitProgress
-from lt_bench.core.activity import doing
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import counted
@@ -263,8 +262,7 @@ def _verify_submission(folder: Path, options: VerifyOptions, output: Output) -> 
 
 def check_verb(options: CheckOptions, output: Output) -> None:
     """The contract suite, printed check by check."""
-    with doing(f"checking {options.strategy}"):
-        findings = check_strategy(find(options.strategy))
+    findings = check_strategy(find(options.strategy))
     for finding in findings:
         output.say(f"  {'ok    ' if finding.problem is None else 'FAILED'}  {finding.asks}")
         if finding.problem is not None:

@@ -151,7 +151,7 @@ def near_rows(held: NDArray[np.floating], train: NDArray[np.floating]) -> tuple[
 
 @dataclass(frozen=True)
 class Seen:
-    """What one look at images says.
+    """Outcome of one look at images.
 
     Attributes:
         looks: (n, D), of each an 8x8 picture in colour of mean 0 and length 1, beside the logarithms of its mean and spread per channel; NaN for broken ones.

@@ -144,7 +144,7 @@ class Row:
 
     @property
     def origin(self) -> str:
-        """Where its hyper-parameters come from, as its records say; `NOTHING_TO_SET` for a strategy that has none."""
+        """Origin of its hyper-parameters, as its records say; `NOTHING_TO_SET` for a strategy that has none."""
         kind = str(self.text("tuning"))
         return NOTHING_TO_SET if kind in ("official", "inferred") and not self.hyperparameters else kind
 

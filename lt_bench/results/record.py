@@ -137,7 +137,7 @@ class TuningInfo:
 
 
 def whole_validation(said: str) -> str:
-    """What a tuning says of its images without their number where they were all of a cache: files of a time before did not count them, or left out the word `all`."""
+    """A tuning's text on its validation images, without their number where they were all of a cache: earlier files did not count them, or left out the word `all`."""
     return re.sub(r"^(all )?([\d,]+ )?validation images", "all validation images", said)
 
 

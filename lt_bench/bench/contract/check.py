@@ -51,7 +51,8 @@ QUICK = ("grid_and_settings", "plain_trainer", "per_sample", "fast_as_plain", "s
 
 def check_strategy(entry: Entry, names: tuple[str, ...] = ()) -> list[Finding]:
     """All checks that concern a strategy of its kind of fitting, or those of ``names`` among them."""
-    return [check_one(entry, name) for name in checks_of(entry) if not names or name in names]
+    wanted = [name for name in checks_of(entry) if not names or name in names]
+    return [check_one(entry, name) for name in steps(wanted, f"checks of {entry.name}")]
 
 
 def checks_of(entry: Entry) -> tuple[str, ...]:
@@ -96,11 +97,5 @@ def _said_of_slots(slots: tuple[tuple[str, str], ...]) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _said_of(cls: type) -> str:
-    entry = describe(cls)
-    names = [name for name in checks_of(entry) if name in QUICK]
-    problems = (
-        finding
-        for finding in map(functools.partial(check_one, entry), steps(names, f"checks of {entry.name}"))
-        if finding.problem is not None
-    )
+    problems = (finding for finding in check_strategy(describe(cls), QUICK) if finding.problem is not None)
     return next((f"{one.check}: {one.problem}" for one in problems), PASSED)

@@ -72,7 +72,7 @@ class ClassReport:
 
     @property
     def over(self) -> str:
-        """What the intervals run over."""
+        """The sample of the intervals: test images or test groups."""
         return "test images" if self.groups is None else "test groups"
 
     @property
