@@ -1,4 +1,4 @@
-"""The verbs that show records: ``leaderboard``, ``wandb``."""
+"""The verbs that show all records of a directory: ``leaderboard``, ``wandb``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from rich.table import Column, Table
-
-from lt_bench.bench.options import DiffOptions, LeaderboardOptions, MigrateOptions, WandbOptions
+from lt_bench.bench.options import LeaderboardOptions, WandbOptions
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
-from lt_bench.core.names import counted
 from lt_bench.features.locate import known_caches
 
 
@@ -101,65 +98,3 @@ def wandb_verb(options: WandbOptions, output: Output) -> None:
             output.say(address)
     else:
         raise UserError(f"wandb {options.action or 'needs an action'}: one of push, dashboard")
-
-
-LINES = 12
-"""Fields of a kind that a comparison of two records shows."""
-
-
-def diff_verb(options: DiffOptions, output: Output) -> None:
-    """In what two records differ, and their metrics side by side.
-
-    Raises:
-        UserError: a file is missing or no record.
-    """
-    from lt_bench.results.differences import KINDS, differences
-    from lt_bench.results.store import read_record
-
-    if options.first is None or options.second is None:
-        raise UserError("diff needs the JSON files of two records, whose paths a run prints: lt-bench diff ONE.json OTHER.json")
-    for path in (options.first, options.second):
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; diff needs the JSON files of two records, whose paths a run prints")
-    both = differences(read_record(options.first), read_record(options.second))
-    for kind in KINDS:
-        lines = [f"  {name}: {_shown(one)} | {_shown(other)}" for name, (one, other) in both.fields[kind].items()]
-        output.say(f"{kind}: {'differ' if lines else 'the same'}")
-        for line in lines[:LINES]:
-            output.say(line)
-        if len(lines) > LINES:
-            output.say(f"  and {len(lines) - LINES:,} more, which --json lists")
-    table = Table("metric", *(Column(title, justify="right") for title in ("first", "second", "difference")))
-    different = {name: values for name, values in both.metrics.items() if values[0] != values[1]}
-    for name, (one, other) in different.items():
-        difference = "" if one is None or other is None else f"{other - one:+.3g}"
-        table.add_row(name, *("" if value is None else f"{value:.6g}" for value in (one, other)), difference)
-    if different:
-        output.say(table)
-    if same := len(both.metrics) - len(different):
-        output.say(f"the same in both: {counted(same, 'metric')}")
-    output.data({"differ_in": both.kinds, "fields": both.fields, "metrics": both.metrics})
-
-
-def _shown(value: Any) -> str:
-    """A value on a line; of a long list, how many there are."""
-    return f"{len(value)} values" if isinstance(value, list | tuple) and len(value) > 8 else str(value)
-
-
-def migrate_verb(options: MigrateOptions, output: Output) -> None:
-    """Older files as this version reads them.
-
-    Raises:
-        UserError: no path; or, at the end, some files stay as they were: each is named.
-    """
-    from lt_bench.bench.migrate import migrate
-
-    if not options.paths:
-        raise UserError("migrate needs caches, results directories or files, e.g. `lt-bench migrate results`")
-    done = migrate(options.paths)
-    for line in done.lines:
-        output.say(line)
-    output.say(f"{len(done.lines)} brought up to date, {done.current} were already, {len(done.refused)} stay as they are")
-    output.data(vars(done))
-    if done.refused:
-        raise UserError("not brought up to date: " + "; ".join(done.refused))

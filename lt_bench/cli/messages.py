@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from lt_bench.core.names import suggestion
 
@@ -12,8 +12,8 @@ _UNKNOWN = re.compile(r"unrecognized arguments: (?P<word>\S+)|option '(?P<key>[^
 _NESTED = re.compile(r"^.*Parser key \"(?:[^\".]+\.)?([^\".]+)\":.*NestedArg\(key='([^']+)'.*$", re.DOTALL)  # --seed.more 1
 
 
-def one_line(message: str, verb: str, options: Iterable[str]) -> str:
-    """The message of an ``ArgumentError`` of a verb with these options (``--seeds``)."""
+def one_line(message: str, verb: str, options: Iterable[str], refused: Mapping[str, str]) -> str:
+    """The message of an ``ArgumentError`` of a verb with these options (``--seeds``), and without those that it has a reason not to have."""
     message = _NESTED.sub(r"unrecognized arguments: --\1.\2", message)
     unknown = _UNKNOWN.search(message)
     if unknown:
@@ -24,7 +24,8 @@ def one_line(message: str, verb: str, options: Iterable[str]) -> str:
         option, hint = option.partition("=")[0], f"`lt-bench {verb} --help` lists them"
         if not option.startswith("-"):
             return f"{verb}: {option!r} belongs to no option; {hint}"
-        return f"{verb}: unknown option {option}{suggestion(option, options)}; {hint}"
+        why = f", since {refused[option]}" if option in refused else suggestion(option, options)
+        return f"{verb}: unknown option {option}{why}; {hint}"
     value = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
     if value:
         key = value[1].removeprefix(f"{verb}.").replace("strategy.name", "strategy").replace("recipe_fields.", "recipe.")

@@ -68,7 +68,8 @@ def read_request(verb: str, words: Sequence[str]) -> Request | None:
         parsed = root_parser({verb: parser}).parse_args(line)[verb].as_dict()
     except ArgumentError as error:
         options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
-        raise UserError(one_line(str(error), verb, [option.replace("--strategy.name", "--strategy") for option in options])) from None
+        known = [option.replace("--strategy.name", "--strategy") for option in options]
+        raise UserError(one_line(str(error), verb, known, getattr(cls, "refused", {}))) from None
     except SystemExit:
         return None
     common = {name: parsed.pop(name) for name in COMMON if name in parsed}

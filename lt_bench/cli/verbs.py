@@ -62,7 +62,7 @@ VERBS: dict[str, Verb] = {
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True),
     "report": Verb("one row of a board class by class, with confusions and images", "ReportOptions", "report:report_verb", json=True),
     "diff": Verb(
-        "two records: in which of data, choices, code, versions, hardware they differ", "DiffOptions", "board:diff_verb", json=True
+        "two records: in which of data, choices, code, versions, hardware they differ", "DiffOptions", "records:diff_verb", json=True
     ),
     "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "board:wandb_verb"),
     "import-features": Verb(
@@ -107,7 +107,7 @@ VERBS: dict[str, Verb] = {
     "pull": Verb("caches, records and tunings from the hub, checked by their seals", "PullOptions", "hub:pull_verb", json=True),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb", json=True, preflight="check"),
     "migrate": Verb(
-        "caches, records and tunings of earlier versions as this one reads them", "MigrateOptions", "board:migrate_verb", json=True
+        "caches, records and tunings of earlier versions as this one reads them", "MigrateOptions", "records:migrate_verb", json=True
     ),
     "completion": Verb("completion bash, completion zsh: a script for the shell", "CompletionOptions", "completion:show"),
 }

@@ -33,6 +33,12 @@ class Differences:
         """In which of ``KINDS`` they differ."""
         return [kind for kind in KINDS if self.fields[kind]]
 
+    @property
+    def metrics_that_differ(self) -> dict[str, Pair]:
+        """Those of ``metrics``: the ones that only one record has, then the others, the largest difference relative to its value first."""
+        different = {name: pair for name, pair in self.metrics.items() if pair[0] != pair[1]}
+        return dict(sorted(different.items(), key=lambda item: -_relative(*item[1])))
+
 
 def differences(one: RunRecord, other: RunRecord) -> Differences:
     """In what two records differ, whatever they are of."""
@@ -82,3 +88,8 @@ def _flat(values: Mapping[str, Any], separator: str = ".", prefix: str = "") -> 
 
 def _number(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
+
+
+def _relative(one: float | None, other: float | None) -> float:
+    """Difference of two values, of which one is not 0, relative to the larger; infinite where one is missing."""
+    return math.inf if one is None or other is None else abs(one - other) / max(abs(one), abs(other))

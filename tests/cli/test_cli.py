@@ -60,6 +60,10 @@ BAD = {
     "two as near": (("run", "--strategy", "lso", "--cache", "small"), r"unknown strategy 'lso' \(did you mean 'las' or 'los' or 'lws'\?\)"),
     "no strategy": (("run", "--cache", "small"), "--strategy is missing"),
     "no such module": (("run", "--strategy", "nowhere.Head", "--cache", "small"), "module 'nowhere' cannot be found"),
+    "option of another verb": (
+        ("update", "export", "--group-pattern", "(.)"),
+        "unknown option --group-pattern, since images are read as those of the export's",
+    ),
     "misspelt option": ((*RUN, "--sedes", "0"), r"unknown option --sedes \(did you mean '--seeds'\?\)"),
     "misspelt hyper-parameter": (
         (*RUN, "--strategy.epsilom", "0.5"),

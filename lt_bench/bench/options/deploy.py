@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
 from lt_bench.bench.options.choices import Accelerator
+from lt_bench.bench.options.images import ImageOptions
 
 
 @dataclass
@@ -105,6 +107,13 @@ class UpdateOptions:
     """
 
     positional: ClassVar[tuple[str, ...]] = ("export",)
+    refused: ClassVar[Mapping[str, str]] = {
+        f"--{field.name.replace('_', '-')}": "images are read as those of the export's cache were"
+        for field in fields(ImageOptions)
+        if field.name not in ("data_dir", "image_root")
+    }
+    """Options of other verbs, and why this one has none of the name."""
+
     export: Path | None = None
     data_dir: Path | None = None
     image_root: Path | None = None

@@ -91,9 +91,15 @@ class Objective:
         return 0.0 if self.costs is None else float(self.costs.max())
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the most that an image can be worth."""
+        return (0.0, 1.0) if self.costs is None else (float(self.costs.min()), float(self.costs.max()))
+
+    @property
     def span(self) -> float:
         """By how much one image can change its value at most, relative to its weight."""
-        return 1.0 if self.costs is None else float(np.ptp(self.costs))
+        least, most = self.ends
+        return most - least
 
     @property
     def identity(self) -> dict[str, Any]:

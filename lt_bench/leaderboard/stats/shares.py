@@ -88,7 +88,10 @@ def objective_intervals(
         design: of the test images.
     """
     if objective.lower:
-        return student_intervals(worth, design, objective.span / 2)
+        least, most = objective.ends
+        middle = (least + most) / 2
+        around = student_intervals(worth - middle, design, objective.span / 2)
+        return [(max(middle + low, least), min(middle + high, most)) for low, high in around]
     effect = design.effect(worth)
     if objective.within_classes:
         return _of_classes(accuracy, counts, objective.class_weights(counts), effect)
@@ -113,9 +116,9 @@ def student_intervals(worth: NDArray[np.float64], design: Design, reach: float =
     """95 % Student t interval of each row's weighted mean (R,) of what images are worth (R, N), or of paired differences of it, over images in the strata of a design.
 
     Args:
-        worth: (R, N), in -reach to reach.
+        worth: (R, N), from -reach to reach.
         design: of the images.
-        reach: the largest difference that two images can make.
+        reach: the most that an image can win, or lose.
     """
     variance, degrees = drawn_variance(worth, design, reach)
     mean, half = worth @ design.weights, stdtrit(degrees, 1 - _TAIL) * np.sqrt(variance)

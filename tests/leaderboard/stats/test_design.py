@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lt_bench.leaderboard.objective.objective import MACRO, MICRO
+from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective
 from lt_bench.leaderboard.stats.clustered import design_of
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.paired import compare_all
@@ -85,6 +85,18 @@ def test_intervals_of_differences_and_of_costs_are_student_s_where_images_are_ma
         ((low, high),) = student_intervals(worth[1:] - worth[:1], Design.of(objective, labels, 3))
         wanted = stats.ttest_1samp(worth[1] - worth[0], 0.0).confidence_interval(0.95)
         assert (low, high) == pytest.approx((wanted.low, wanted.high), abs=2e-4)
+
+
+def test_an_interval_of_costs_moves_with_them_and_stays_among_them():
+    labels, predictions = np.repeat([0, 1], 6), np.repeat([[0, 1], [1, 0], [0, 0]], 6, axis=1)
+    design = Design.of(MICRO, labels, 2)
+    plain, moved = (Objective("cost", costs=np.array([[0.0, 3.0], [1.0, 0.0]]) + more) for more in (0.0, 7.0))
+    ends = [
+        np.array(objective_intervals(one.of_images(labels, predictions), np.zeros((3, 2)), np.full(2, 6), one, design))
+        for one in (plain, moved)
+    ]
+    assert ends[1] - 7 == pytest.approx(ends[0])
+    assert all(0 <= low < high <= 3 for low, high in ends[0])
 
 
 def test_differences_of_one_class_are_those_of_bonett_and_price():
