@@ -43,7 +43,7 @@ from lt_bench.results.record import (
     TrainingInfo,
     TuningInfo,
 )
-from lt_bench.results.store import EPOCHS, Store
+from lt_bench.results.store import EPOCHS, TEST_GROUPS, Store
 from lt_bench.strategies.contract import Strategy
 
 BEST_EPOCH = "test_best_epoch"
@@ -113,6 +113,8 @@ def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> Meas
         "test_labels": bench.split("test").labels.cpu().numpy().astype(np.int32),
         "test_true_probability": test.true_probability,
     }
+    if bench.test_groups is not None:
+        arrays[TEST_GROUPS] = bench.test_groups
     for view in ("test", "train"):
         arrays |= {f"{view}/{name}": vector for name, vector in views[view].vectors.items()}
     if fitted.trajectory is not None:

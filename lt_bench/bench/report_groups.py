@@ -13,20 +13,22 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.locate import caches_of
 from lt_bench.features.manifest import IMAGES
-from lt_bench.leaderboard.boards import Row
+from lt_bench.leaderboard.boards import BoardRows, Row
 
 _NARROW = "each image counts by itself here, so intervals are too narrow"
 
 
-def groups_of_tests(row: Row, options: ReportOptions) -> tuple[NDArray | None, str]:
-    """The group (N,) of each test image of a row, as the options name them or as its cache was split by them, or None; and a sentence where there are groups and they are not known.
+def groups_of_tests(board: BoardRows, row: Row, options: ReportOptions) -> tuple[NDArray | None, str]:
+    """The group (N,) of each test image of a row, as the options name them, as records say or as its cache was split by them, or None; and a sentence where there are groups and they are not known.
 
     Raises:
         UserError: the options name groups, and its cache is not here or does not tell them.
     """
+    named = options.group_column is not None or options.group_pattern is not None
+    if board.test_groups is not None and not named:
+        return board.test_groups, ""
     command = str(row.text("command"))
     caches = caches_of(row.board.cache_key, command)
-    named = options.group_column is not None or options.group_pattern is not None
     if not caches:
         if named:
             raise UserError(

@@ -11,6 +11,7 @@ from lt_bench.bench.options import LeaderboardOptions, WandbOptions
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 from lt_bench.features.locate import known_caches
+from lt_bench.leaderboard.boards import BoardRows
 
 
 def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
@@ -40,7 +41,7 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     )
     written = board.write(options.out, formats, full=options.full)
     board.show(output.console)
-    if options.statistics and (note := groups_note(ranking.board.cache_key for ranking in board.shown)):
+    if options.statistics and (note := groups_note(board.shown)):
         output.say(note)
     output.written(options.out, written)
     if output.json:
@@ -48,15 +49,15 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
         output.data({"rows": _rows(board.csv), "files": [str(path) for path in written], "columns": own})
 
 
-def groups_note(keys: Iterable[str]) -> str:
-    """A line on boards of caches here that were split by groups, since intervals and places of a board are over images; empty where there are none."""
-    wanted = set(keys)
+def groups_note(rankings: Iterable[BoardRows]) -> str:
+    """A line on boards whose records do not say the groups that their caches here were split by, so that statistics are over images; empty where there are none."""
+    wanted = {ranking.board.cache_key for ranking in rankings if ranking.test_groups is None}
     names = sorted({manifest.name for _, manifest in known_caches() if manifest.key in wanted and "--group-" in manifest.command})
     if not names:
         return ""
     return (
-        f"Split by groups: {', '.join(names)}. Images of one group are alike, and intervals and places here count each image by itself, so they are too sure; "
-        "lt-bench report has the intervals of a row over groups."
+        f"Split by groups, which no record says: {', '.join(names)}. Images of one group are alike, and intervals and places here count each image by itself, so they are too sure; "
+        "lt-bench report has the intervals of a row over groups, and records of runs on a cache that lists its groups say them."
     )
 
 

@@ -41,7 +41,7 @@ def report_verb(options: ReportOptions, output: Output) -> None:
     from lt_bench.leaderboard.report.picture import draw_confusions
 
     board, row = chosen_row(options)
-    report = class_report(board, row, *groups_of_tests(row, options))
+    report = class_report(board, row, *groups_of_tests(board, row, options))
     with doing("drawing confusions and images"):
         thumbnails, without = worst_thumbnails(report, options.data_dir)
         picture = draw_confusions(report, options.out / "confusions")

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import counted
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.labels import classes_of, row_labels
 from lt_bench.leaderboard.load import Runs, Split, from_records
 from lt_bench.leaderboard.objective.objective import Objective, objective_of
 from lt_bench.leaderboard.ties import tied
 from lt_bench.results.record import MATMUL, PASSED, RunRecord
+from lt_bench.results.store import TEST_GROUPS
 
 if TYPE_CHECKING:
     from lt_bench.leaderboard.pairs import Pairs
@@ -57,7 +59,7 @@ NOTHING_TO_SET = "nothing to set"
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """A row's share of its board's statistics: standing (None for a control), intervals over test images of its objective, of its difference to the best row, and of its accuracy on many, medium and few.
+    """A row's share of its board's statistics: standing (None for a control), intervals over test images, or the groups that they come in, of its objective, of its difference to the best row, and of its accuracy on many, medium and few.
 
     `over_classes` and `behind_classes` are intervals over classes: of its objective, and of its difference to the best row; None where there are none.
     """
@@ -208,7 +210,7 @@ class Row:
 class BoardRows:
     """A board with its rows, the best mean of the objective on test first; controls come after all others and have no places.
 
-    `test_counts` (K,) are the test images of each class, None where no run has its predictions; `resolvable` is the smallest resolvable difference and `pairs` what is known of
+    `test_counts` (K,) are the test images of each class, None where no run has its predictions; `test_groups` (N,) their groups, which then are the sample of all statistics; `resolvable` is the smallest resolvable difference and `pairs` what is known of
     every two rows, where statistics were made. `chosen_from` is the number of rows of the board where only some are here, `interval` what the intervals of its tables run over.
     """
 
@@ -219,6 +221,12 @@ class BoardRows:
     pairs: Pairs | None = None
     chosen_from: int | None = None
     interval: Interval = "wider"
+    test_groups: NDArray[np.integer] | None = None
+
+    @property
+    def over(self) -> str:
+        """The sample of its statistics: `test images`, or `40 groups of test images`."""
+        return "test images" if self.test_groups is None else f"{counted(len(np.unique(self.test_groups)), 'group')} of test images"
 
     @property
     def objective(self) -> Objective:
@@ -354,7 +362,23 @@ def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[in
     rows = [Row(runs, board, np.array(positions, dtype=np.intp), labels[key], objective) for key, positions in members.items()]
     scores = (1 if objective.lower else -1) * tied(np.array([np.mean(row.scores) for row in rows]))
     order = sorted(zip(scores, rows, strict=True), key=lambda pair: (pair[1].control, pair[0], pair[1].label))
-    return BoardRows(board, [row for _, row in order], counts)
+    groups = _test_groups(runs, board, [position for positions in members.values() for position in positions])
+    return BoardRows(board, [row for _, row in order], counts, test_groups=groups)
+
+
+def _test_groups(runs: Runs, board: Board, positions: Iterable[int]) -> NDArray[np.integer] | None:
+    """The groups (N,) of the test images, of the first record that has them; None where none has."""
+    holders: dict[str, int] = {}
+    for position in positions:
+        if (digest := runs.digest(position, TEST_GROUPS)) is not None:
+            holders.setdefault(digest, position)
+    if len(holders) > 1:
+        first, second, *_ = (runs.columns["path"][position] or f"record {runs.columns['id'][position]}" for position in holders.values())
+        raise UserError(
+            f"{board.dataset} (split {board.split_hash[:8]}): {first} and {second} say other groups of the same test images; "
+            "move those away whose groups are wrong, and run again"
+        )
+    return runs.array(next(iter(holders.values())), TEST_GROUPS) if holders else None
 
 
 def signs_in(runs: Runs, positions: Iterable[int]) -> list[str]:

@@ -25,8 +25,8 @@ from lt_bench.core.identity import canonical_json
 from lt_bench.core.seals import SEAL, check_version, digest_of, json_object, seal_of
 from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.record import AGAIN, SCHEMA_VERSION, RunRecord
-from lt_bench.results.seal import check_arrays
-from lt_bench.results.store import NOT_DATASETS, RESTORE, Arrays, read_arrays, record_paths
+from lt_bench.results.seal import array_digest, check_arrays
+from lt_bench.results.store import NOT_DATASETS, RESTORE, TEST_GROUPS, Arrays, read_arrays, record_paths
 from lt_bench.results.verified import REPEATS, read_verified
 
 if TYPE_CHECKING:
@@ -141,8 +141,14 @@ class Runs:
         self.per_class.setdefault(id_, {name: arrays[name] for name in PER_CLASS if name in arrays})
         return arrays
 
+    def digest(self, position: int, name: str) -> str | None:
+        """The digest of one side array of a record, without reading its file; None where it has none of that name."""
+        id_ = self.columns["id"][position]
+        array = self.arrays.get(id_, {}).get(name)
+        return self.digests.get(id_, {}).get(name) if array is None else array_digest(array)
+
     def content(self, position: int) -> bytes:
-        """The content on which statistics of a record depend: its seal and a digest of the file beside it; of one in memory, its columns and predictions.
+        """The content on which statistics of a record depend: its seal and a digest of the file beside it; of one in memory, its columns, predictions and groups.
 
         Raises:
             UserError: the file beside it cannot be read.
@@ -155,10 +161,8 @@ class Runs:
                 raise UserError(
                     f"{error.filename}: {error.strerror}; restore it from a copy, or move the record away and run again"
                 ) from None
-        predictions = self.find_array(position, "test_predictions")
-        return repr([column[position] for column in self.columns.values()]).encode() + (
-            b"" if predictions is None else predictions.tobytes()
-        )
+        own = [b"" if array is None else array.tobytes() for array in self.find_arrays(position, "test_predictions", TEST_GROUPS)]
+        return b"".join([repr([column[position] for column in self.columns.values()]).encode(), *own])
 
 
 def load_records(directory: Path | str) -> Runs:

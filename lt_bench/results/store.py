@@ -31,6 +31,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 # Per-sample arrays of the test view, in the order of the test rows, and the type each is stored in.
 SAMPLE_ARRAYS: dict[str, type[np.generic]] = {"test_predictions": np.int32, "test_labels": np.int32, "test_true_probability": np.float32}
+TEST_GROUPS = "test_groups"
+"""The group (N,) of each test image, numbered as they come, where the cache lists the groups (tracks, patients, sites) that it was split by."""
 
 # The course of a fit over E measured epochs, where it was asked for: `course/epoch` (E,), the others (E, K).
 PER_EPOCH, EPOCHS = "course/", "course/epoch"
@@ -91,7 +93,7 @@ class Store:
 
         Args:
             record: the run.
-            arrays: `test_predictions`, `test_labels` (N,), `test_true_probability` (N,), and vectors (K,) named `<view>/<name>`; with an analysis of
+            arrays: `test_predictions`, `test_labels` (N,), `test_true_probability` (N,), and vectors (K,) named `<view>/<name>`; `test_groups` (N,) where images come in groups; with an analysis of
                 the fit also `course/epoch` (E,) and `course/<name>` (E, K).
 
         Raises:
@@ -270,12 +272,13 @@ def arrays_of(record: RunRecord, path: Path) -> dict[str, NDArray[Any]]:
 def _checked_arrays(record: RunRecord, arrays: Arrays) -> dict[str, NDArray[Any]]:
     """The arrays in their stored types, sorted by name, so that equal content gives equal bytes."""
     check_where = f"the arrays of {record.strategy.name}-{record.id}"
-    wanted = dict.fromkeys(SAMPLE_ARRAYS, (record.dataset.n_test,))
-    if missing := sorted(wanted.keys() - arrays.keys()):
+    types = SAMPLE_ARRAYS | {TEST_GROUPS: np.int32}
+    wanted = dict.fromkeys(types, (record.dataset.n_test,))
+    if missing := sorted(SAMPLE_ARRAYS.keys() - arrays.keys()):
         raise UserError(f"{check_where}: {', '.join(missing)} missing")
     result = {}
     for name in sorted(arrays):
-        array = np.asarray(arrays[name]).astype(SAMPLE_ARRAYS.get(name, np.float64))
+        array = np.asarray(arrays[name]).astype(types.get(name, np.float64))
         if name not in wanted and "/" not in name:
             raise UserError(f"{check_where}: {name}: per-class vectors are named '<view>/<name>'")
         shape = wanted.get(name, _epoch_shape(name, arrays) + (() if name == EPOCHS else (record.dataset.num_classes,)))

@@ -175,7 +175,7 @@ def test_images_of_the_worst_classes_stand_in_the_page(cli, tmp_path, monkeypatc
 
 
 def test_intervals_are_over_the_groups_that_images_come_in(cli, tmp_path, monkeypatch):
-    """Frames of tracks: of the cache's list, by a pattern, and where the list does not say the groups."""
+    """Frames of tracks: as the record says, by a pattern, and where neither record nor list says the groups."""
     photos = tmp_path / "photos"
     for c, name in enumerate(("ant", "bee", "cat")):
         for track in range(30):
@@ -189,34 +189,48 @@ def test_intervals_are_over_the_groups_that_images_come_in(cli, tmp_path, monkey
     ran = cli("run", "--strategy", "ncm", *own, "--group-pattern", r"(.+)_", "--accelerator", "cpu")
     assert ran.code == 0, ran.err
 
-    def reported(*words):
-        done = cli("report", "--strategy", "ncm", "--out", "out", *words, "--json")
+    def reported(*words, results="results"):
+        words = ("--strategy", "ncm", "--out", "out", "--results", results, *words)
+        done = cli("report", *words, "--json")
         assert done.code == 0, done.err
-        return json.loads(done.out), cli("report", "--strategy", "ncm", "--out", "out", *words).out
+        return json.loads(done.out), cli("report", *words).out
 
     def width(of):
         ends = [of["objective"]["interval"], *of["groups"].values(), *((one["low"], one["high"]) for one in of["classes"])]
         return np.array([high - low for low, high in ends])
 
-    board = cli("leaderboard", "--out", "board", "--formats", "csv").out
-    assert re.search(r"Split by groups: folder-photos-\w+-resnet20\. Images of one group are alike", board)
     by_track, said = reported()
     assert by_track["intervals_over"] == "test groups"
     assert "(95 %, over test groups)" in said
     assert "take groups as the sample" in " ".join(said.split())
     groups = len({line.partition("_")[0].split(",")[-1] for line in listed(tmp_path) if line.startswith("test,")})
+    board = cli("leaderboard", "--out", "board", "--formats", "csv,markdown")
+    assert "Split by groups" not in board.out
+    (written,) = (tmp_path / "board").glob("*.md")
+    assert f"(95 %, over {groups} groups of test images" in written.read_text()
+    (line,) = json.loads(cli("leaderboard", "--out", "board", "--formats", "csv", "--json").out)["rows"]
+    assert [float(end) for end in line["over_images"].split(" to ")] == pytest.approx(
+        [100 * end for end in by_track["objective"]["interval"]], abs=0.01
+    )
     assert f" of {groups} groups in 3 classes" in " ".join(said.split())
     (images,) = tmp_path.glob("home/caches/*/images.csv")
     rows = [line.rsplit(",", 1)[0] for line in listed(tmp_path)]
     images.write_text("\n".join(rows) + "\n")  # as an earlier version wrote it
-    alone, said = reported()
+    assert reported()[0] == by_track
+    ran = cli("run", "--strategy", "ncm", "--cache", str(images.parent), "--results", "earlier", "--accelerator", "cpu")
+    assert ran.code == 0, ran.err
+    board = cli("leaderboard", "--results", "earlier", "--out", "board", "--formats", "csv").out
+    assert re.search(r"Split by groups, which no record says: folder-photos-\w+-resnet20\. Images of one group are alike", board)
+    alone, said = reported(results="earlier")
     assert alone["intervals_over"] == "test images"
     assert "intervals are too narrow; to have groups as the sample, say `--group-pattern" in " ".join(said.split())
     assert (width(by_track) > width(alone) + 0.01).all()
-    assert reported("--group-pattern", r"(.+)_")[0] == by_track
+    named = reported("--group-pattern", r"(.+)_", results="earlier")[0]
+    assert (named["intervals_over"], width(named)) == ("test groups", pytest.approx(width(by_track)))
     images.parent.rename(tmp_path / "away")
-    assert "Split by groups" not in cli("leaderboard", "--out", "board", "--formats", "csv").out
-    gone, said = reported()
+    assert "Split by groups" not in cli("leaderboard", "--results", "earlier", "--out", "board", "--formats", "csv").out
+    assert reported()[0] == by_track
+    gone, said = reported(results="earlier")
     assert "it is not known whether the test images come in groups" in gone["groups_unknown"]
     assert gone["groups_unknown"] in " ".join(said.split())
     assert width(gone) == pytest.approx(width(alone))

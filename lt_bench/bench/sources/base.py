@@ -6,8 +6,10 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lt_bench.bench.planning import Planned, by_strategy
@@ -62,6 +64,11 @@ class Source(ABC):
     @functools.cached_property
     def stage1(self) -> Measured | None:
         """The stage-1 head of a cache on the plain training view, measured once; None where there is none, or features that change."""
+        return None
+
+    @functools.cached_property
+    def test_groups(self) -> NDArray[np.int32] | None:
+        """The group (N,) of each test image, numbered as they come; None where images are independent or their groups are not known."""
         return None
 
     def callbacks_of(self, runs: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]]) -> list[Callback]:

@@ -6,7 +6,9 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from lightning.pytorch import Callback
+from numpy.typing import NDArray
 
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Source
@@ -15,6 +17,7 @@ from lt_bench.engine.evaluate import Measured
 from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob, pools
 from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.features.extraction.joined_images import listed_groups
 from lt_bench.strategies._lib.tensors import linear_head
 
 POOL_HEADS, GPU_POOL_HEADS = 32, 256
@@ -69,6 +72,15 @@ class CacheSource(Source):
         """The stage-1 head on the plain training view, measured once; None where the cache has none."""
         head = self.cache.head()
         return None if head is None else self.measure(linear_head(head.weight, head.bias), "train")
+
+    @functools.cached_property
+    def test_groups(self) -> NDArray[np.int32] | None:
+        """The group (N,) of each test image, numbered as they come; None where the cache lists no groups."""
+        groups = listed_groups(self.cache, "test")
+        if groups is None:
+            return None
+        number: dict[str, int] = {}
+        return np.array([number.setdefault(name, len(number)) for name in groups.tolist()], np.int32)
 
     @property
     def held_out(self) -> FeatureSplit | None:

@@ -27,7 +27,7 @@ from lt_bench.leaderboard.tables.columns import Column, leading, published_citat
 _ON_A_PHONE = {"rank", "few"}
 _MOST_COMPARED = 150
 """Rows of a board any two of which are compared on the page."""
-_PLACES = "possible places by the tests (paired over seeds and test images, Holm-corrected)"
+_PLACES = "possible places by the tests (paired over seeds and {over}, Holm-corrected)"
 _CODE = re.compile(r"code ([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)")
 _CITED = {"published", "published_difference", "published_source"}
 
@@ -75,7 +75,7 @@ def _across(result: Across) -> dict[str, Any]:
 
 
 def _interval(row: Row) -> str:
-    """The objective with its interval over test images, else over seeds."""
+    """The objective with its interval over test images or their groups, else over seeds."""
     score = row.score
     seeds = None if score.low is None or score.high is None else (score.low, score.high)
     ends = ends_text(seeds if row.statistics is None else row.statistics.interval, row.objective)
@@ -105,12 +105,13 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
         "priors": priors,
         "classes": add_classes(ranking, rows),
         "pairs": _pairs(ranking),
+        "over": ranking.over,
         "lead": leading(ranking.objective),
         "factor": 1 if ranking.objective.lower else 100,
         "baseline": next((row["mean"] for row, of in zip(rows, ranking.rows, strict=True) if of.label == "joint"), None),
         "columns": [
             {name: getattr(column, name) for name in ("key", "title", "about", "style", "better", "main")}
-            | ({"about": _PLACES} if column.key == "rank" else {})
+            | ({"about": _PLACES.format(over=ranking.over)} if column.key == "rank" else {})
             | {"phone": column.key in _ON_A_PHONE or column.key == leading(ranking.objective)}
             for column in columns
         ],

@@ -10,7 +10,7 @@ from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, is_own, order_by_size, reference, series, vector
 from lt_bench.leaderboard.plots.style import COLOURS, SMALL, figure, legend, log_ticks, series_style, wide_range
-from lt_bench.leaderboard.stats.shares import paired_intervals
+from lt_bench.leaderboard.stats.clustered import differences_by_class
 
 _NAMED = 40
 
@@ -53,7 +53,7 @@ def gap_by_size(ranking: BoardRows) -> Figure | None:
 
 
 def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Row | None = None) -> Figure | None:
-    """Accuracy of one row minus another's, class by class, with paired 95 % intervals over the test images of the class (Bonett and Price 2012)."""
+    """Accuracy of one row minus another's, class by class, with paired 95 % intervals over the test images of the class (Bonett and Price 2012), or over the groups that they come in."""
     pair = _pair(ranking) if first is None or second is None else (first, second)
     if pair is None:
         return None
@@ -64,7 +64,8 @@ def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Ro
     total = np.bincount(labels, minlength=len(counts)).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(labels, difference, len(counts)) / total
-    low, high = (100 * np.where(total > 0, end, np.nan)[order] for end in paired_intervals(difference, labels, len(counts)))
+    ends = differences_by_class(difference, labels, len(counts), ranking.test_groups)
+    low, high = (100 * np.where(total > 0, end, np.nan)[order] for end in ends)
     mean = 100 * mean[order]
     drawing, (axes,) = figure()
     places = np.arange(len(counts))

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.names import counted
-from lt_bench.leaderboard.boards import BoardRows, Row, RowStatistics
+from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.intervals import ends_text, objective_text
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective, explained
-from lt_bench.leaderboard.stats.clustered import design_of, effects_on_classes, effects_on_shots
+from lt_bench.leaderboard.stats.clustered import design_of, effects_on_classes
 from lt_bench.leaderboard.stats.ranking import ranked
-from lt_bench.leaderboard.stats.shares import GROUPS, exact_interval, group_intervals, objective_intervals
+from lt_bench.leaderboard.stats.shares import GROUPS, exact_interval, objective_intervals
 from lt_bench.leaderboard.stats.statistics import checked_predictions, class_accuracy
 
 TAKEN_FOR = 3
@@ -59,7 +59,6 @@ class ClassReport:
         labels: (N,) of the test images.
         predictions: (S, N) of each seed.
         confusions: images by (true, predicted) class, mean over seeds; only pairs that occur.
-        groups: (N,) of test images that are alike, as frames of a track are, and then are the sample of all intervals; None where each is on its own, or they are not known.
         groups_unknown: that the images come in groups that are not known, and how to name them; empty where that is not so.
     """
 
@@ -67,8 +66,12 @@ class ClassReport:
     labels: NDArray[np.integer]
     predictions: NDArray[np.integer]
     confusions: Mapping[tuple[int, int], float]
-    groups: NDArray | None = None
     groups_unknown: str = ""
+
+    @property
+    def groups(self) -> NDArray | None:
+        """The groups (N,) of the test images, which then are the sample of all intervals; None where each is on its own, or they are not known."""
+        return self.board.test_groups
 
     @property
     def over(self) -> str:
@@ -176,31 +179,15 @@ def class_report(board: BoardRows, row: Row, groups: NDArray | None = None, grou
     Args:
         board: of the row.
         row: with or without statistics.
-        groups: (N,) as of `ClassReport`.
+        groups: (N,) of the test images, in place of those that the records say.
         groups_unknown: as of `ClassReport`.
 
     Raises:
         UserError: a run has no predictions, or they are not those of its figures.
     """
-    alone = ranked(replace(board, rows=[row]))
+    alone = ranked(replace(board, rows=[row], test_groups=board.test_groups if groups is None else groups))
     labels = row.runs.array(int(row.positions[0]), "test_labels").astype(np.int64)
     predictions, K = checked_predictions(row, labels), len(row.split.class_names)
     pairs, counts = np.unique(labels * K + predictions, return_counts=True)
     confusions = {divmod(int(pair), K): count / len(predictions) for pair, count in zip(pairs, counts.tolist(), strict=True)}
-    if groups is not None and (statistics := alone.rows[0].statistics) is not None:
-        own = replace(alone.rows[0], statistics=_over_groups(statistics, alone, labels, predictions, groups), computed={})
-        alone = replace(alone, rows=[own])
-    return ClassReport(alone, labels, predictions, confusions, groups, groups_unknown)
-
-
-def _over_groups(
-    statistics: RowStatistics, alone: BoardRows, labels: NDArray[np.integer], predictions: NDArray[np.integer], groups: NDArray
-) -> RowStatistics:
-    """The statistics of a row, its intervals over the groups of the test images."""
-    split, objective = alone.rows[0].split, alone.objective
-    counts = np.bincount(labels, minlength=len(split.class_names))
-    worth, right = objective.of_images(labels, predictions).mean(0, dtype=np.float64)[None], (predictions == labels).mean(0)[None]
-    accuracy, design = class_accuracy(predictions, labels, counts)[None], design_of(objective, labels, len(counts), groups)
-    (interval,) = objective_intervals(worth, accuracy, counts, objective, design)
-    shots = group_intervals(accuracy, counts, split.groups, effects_on_shots(right, labels, split.groups, groups))
-    return replace(statistics, interval=interval, groups={name: ends for name, (ends,) in shots.items()})
+    return ClassReport(alone, labels, predictions, confusions, groups_unknown)

@@ -7,13 +7,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from scipy.special import stdtrit
 
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective
 from lt_bench.leaderboard.stats.design import Columns, Design, Numbers
-from lt_bench.leaderboard.stats.shares import GROUPS
+from lt_bench.leaderboard.stats.shares import GROUPS, paired_intervals, student_intervals
 from lt_bench.metrics.groups import ShotGroups
 
 _AGREED = 1e-24
@@ -49,6 +47,9 @@ class Clustered(Design):
     @property
     def columns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The stratum (G,) of each group, where strata that share a group are one, and the groups of each."""
+        from scipy.sparse import csr_array  # a tenth of a second that images without groups do not need
+        from scipy.sparse.csgraph import connected_components
+
         H = len(self.sizes)
         shares = csr_array((np.ones(len(self.group)), (self.strata, H + self.group)), shape=(H + self._count,) * 2)
         _, of_group = np.unique(connected_components(shares, directed=False)[1][H:], return_inverse=True)
@@ -67,6 +68,8 @@ class Clustered(Design):
 
     def deviations(self, columns: Columns) -> Columns:
         """Sums (rows, G) of the residuals of each group, scaled so that the sum of their squares is the variance of the objective."""
+        from scipy.sparse import csr_array
+
         rows, one = np.arange(len(self.group)), np.ones(len(self.group))
         by_stratum, by_group = (csr_array((one, (rows, of))) for of in (self.strata, self.group))
         values = np.concatenate([columns(part) for part in Design(self.weights, self.strata, self.sizes).parts], axis=1)
@@ -122,3 +125,21 @@ def effects_on_classes(right: Numbers, labels: NDArray[np.integer], num_classes:
             design = Clustered.by_group(MICRO, np.zeros(len(rows), np.intp), 1, groups[rows])
             effects[labels[rows[0]]] = design.effect(right[None, rows])[0]
     return effects
+
+
+def differences_by_class(
+    differences: Numbers, labels: NDArray[np.integer], num_classes: int, groups: NDArray | None
+) -> tuple[Numbers, Numbers]:
+    """Ends (K,) of the 95 % interval of the mean paired difference on each class, of images with differences (N,) in -1 to 1 and labels (N,), of groups (N,) or each on its own.
+
+    Of images as ``paired_intervals``; of groups as ``student_intervals``. A class without images has the whole range.
+    """
+    if groups is None:
+        return paired_intervals(differences, labels, num_classes)
+    low, high = -np.ones(num_classes), np.ones(num_classes)
+    for k in np.unique(labels):
+        of = labels == k
+        design = Clustered.by_group(MICRO, np.zeros(of.sum(), np.intp), 1, groups[of])
+        ((start, end),) = student_intervals(differences[None, of], design)
+        low[k], high[k] = max(start, -1.0), min(end, 1.0)
+    return low, high

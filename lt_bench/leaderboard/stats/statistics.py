@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO
 from lt_bench.leaderboard.pairs import Pairs, rounded
-from lt_bench.leaderboard.stats.design import Design
+from lt_bench.leaderboard.stats.clustered import design_of, effects_on_shots
 from lt_bench.leaderboard.stats.groups import holm, standings
 from lt_bench.leaderboard.stats.kept import kept_or_computed
 from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, compare_all
@@ -33,7 +33,7 @@ ROUNDING = 1e-6
 class BoardStatistics:
     """Statistics of a board's R rows, in the order of the board; `standings` are those of its ranked rows, which come first.
 
-    `intervals[r]`: 95 % interval of row r's objective over test images. `behind[r]`: interval of row r minus the best row. `groups[name][r]`: interval over test images of its accuracy on many, medium or few,
+    `intervals[r]`: 95 % interval of row r's objective over test images, or over the groups that they come in, as all that follow. `behind[r]`: interval of row r minus the best row. `groups[name][r]`: interval over test images of its accuracy on many, medium or few,
     without groups that have no test images. `over_classes[r]` and `behind_classes[r]`: those over classes, for accuracies. `resolvable`: the smallest difference found with 80 % power at the 5 % level by the median pair (before Holm), None where no pair can be tested.
     `pairs`: every two rows. Fractions, or costs.
     """
@@ -77,7 +77,7 @@ def compute(ranking: BoardRows) -> BoardStatistics:
     """Statistics of a board, computed without a cache."""
     objective, split = ranking.objective, ranking.rows[0].split
     labels = ranking.rows[0].runs.array(ranking.rows[0].positions[0], "test_labels")
-    design = Design.of(objective, labels, len(split.class_names))
+    design = design_of(objective, labels, len(split.class_names), ranking.test_groups)
     predictions = [checked_predictions(row, labels) for row in ranking.rows]
     outcomes = [objective.of_images(labels, one) for one in predictions]
     worth = np.stack([one.mean(0, dtype=np.float64) for one in outcomes])
@@ -101,7 +101,18 @@ def compute(ranking: BoardRows) -> BoardStatistics:
     places = standings(table.better(lower=objective.lower)[: ranking.ranked, : ranking.ranked])
     weights = np.zeros(len(counts)) if objective.lower else objective.class_weights(counts)
     over, behind_over = (over_classes(one, weights) for one in (accuracy, accuracy - accuracy[:1]))
-    return BoardStatistics(intervals, behind, group_intervals(accuracy, counts, split.groups), over, behind_over, places, resolvable, table)
+    shots = group_intervals(accuracy, counts, split.groups, _effects(ranking, predictions, labels))
+    return BoardStatistics(intervals, behind, shots, over, behind_over, places, resolvable, table)
+
+
+def _effects(
+    ranking: BoardRows, predictions: Sequence[NDArray[np.integer]], labels: NDArray[np.integer]
+) -> dict[str, NDArray[np.float64]] | None:
+    """Design effects of each row's accuracy on many, medium and few, where test images come in groups."""
+    if ranking.test_groups is None:
+        return None
+    right = np.stack([(one == labels).mean(0) for one in predictions])
+    return effects_on_shots(right, labels, ranking.rows[0].split.groups, ranking.test_groups)
 
 
 def class_accuracy(predictions: NDArray[np.integer], labels: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.float64]:

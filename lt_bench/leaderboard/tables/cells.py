@@ -143,16 +143,18 @@ def with_values(ranking: BoardRows, columns: Iterable[Column]) -> tuple[Column, 
     return tuple(column for column in columns if any(_text(row, column) != MISSING for row in ranking.rows))
 
 
-def interval_note(rows: list[Row], interval: Interval = "wider") -> str:
-    """Note on the meaning of ± in these rows."""
+def interval_note(rows: list[Row], interval: Interval = "wider", over: str = "test images") -> str:
+    """Note on the meaning of ± in these rows; ``over`` is the sample of their statistics."""
     if interval == "none":
         return ""
     if interval == "images":
-        return "±: half of the 95 % interval over test images, of the objective and of many, medium and few; the head seeds and the backbone stay as they are."
+        return f"±: half of the 95 % interval over {over}, of the objective and of many, medium and few; the head seeds and the backbone stay as they are."
     varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
     if interval == "wider" and any(row.statistics is not None for row in rows):
         over_seeds = f" or over seeds ({'; '.join(varied)}), whichever is wider" if varied else ""
-        return f"±: half of the 95 % interval over test images (of the objective, many, medium and few){over_seeds}; another backbone is not in it."
+        return (
+            f"±: half of the 95 % interval over {over} (of the objective, many, medium and few){over_seeds}; another backbone is not in it."
+        )
     if not varied:
         return "One run a row: no interval over seeds."
     return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."
@@ -206,7 +208,7 @@ def notes(ranking: BoardRows, columns: Iterable[Column] = ()) -> list[str]:
             note
             for note in (
                 f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
-                interval_note(ranking.rows, ranking.interval),
+                interval_note(ranking.rows, ranking.interval, ranking.over),
                 chosen_note(ranking),
                 validation_note(ranking.rows),
                 ranking.programs,

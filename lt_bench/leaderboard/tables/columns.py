@@ -107,7 +107,7 @@ def _with_interval(value: Estimate, row: Row, column: Column) -> Estimate:
 
 
 def _over_images_of(row: Row, key: str) -> tuple[float, float] | None:
-    """The interval over test images of the objective, many, medium or few; None of others and without statistics."""
+    """The interval over test images, or their groups, of the objective, many, medium or few; None of others and without statistics."""
     if row.statistics is None:
         return None
     if key != leading(row.objective):
@@ -278,16 +278,16 @@ for _column in (
     Column("rank", "Rank", _rank, None, "text", 0, "possible places, then the groups; rows that share a letter cannot be told apart (paired tests, Holm-corrected)"),
     Column("objective_value", "Objective", _objective, about="the objective of the board: accuracies in %, costs as they are", main=False),
     Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %"),
-    Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % interval of the objective over test images", main=False),
-    Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired t interval of the difference to the best row in the objective, over test images", main=False),
+    Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % interval of the objective over test images, or over the groups that they come in", main=False),
+    Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired t interval of the difference to the best row in the objective, over test images or their groups", main=False),
     Column("over_classes", "Over classes", _over_classes, None, "text", 0, "95 % interval of the objective over classes: other classes of their kind would move it so far", main=False),
     Column("behind_over_classes", "Minus best, over classes", _behind_over_classes, None, "text", 0, "95 % paired interval of the difference to the best row in the objective, over classes", main=False),
     Column("many", "Many", _metric("test/many"), "higher", "percent", about="mean accuracy of classes with more than 100 training images, %"),
     Column("medium", "Medium", _metric("test/medium"), "higher", "percent", about="mean accuracy of classes with 20 to 100 training images, %"),
     Column("few", "Few", _metric("test/few"), "higher", "percent", about="mean accuracy of classes with fewer than 20 training images, %"),
-    Column("many_over_images", "Many over images", _group_over_images("many"), None, "text", 0, "95 % exact binomial interval of Many over test images, %", main=False),
-    Column("medium_over_images", "Medium over images", _group_over_images("medium"), None, "text", 0, "95 % exact binomial interval of Medium over test images, %", main=False),
-    Column("few_over_images", "Few over images", _group_over_images("few"), None, "text", 0, "95 % exact binomial interval of Few over test images, %", main=False),
+    Column("many_over_images", "Many over images", _group_over_images("many"), None, "text", 0, "95 % exact binomial interval of Many over test images or their groups, %", main=False),
+    Column("medium_over_images", "Medium over images", _group_over_images("medium"), None, "text", 0, "95 % exact binomial interval of Medium over test images or their groups, %", main=False),
+    Column("few_over_images", "Few over images", _group_over_images("few"), None, "text", 0, "95 % exact binomial interval of Few over test images or their groups, %", main=False),
     Column("worst_class", "Worst", _metric("test/worst_class"), "higher", "percent", 1, "accuracy of the worst class, %", main=False),
     Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
     Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),

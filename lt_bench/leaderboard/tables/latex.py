@@ -116,7 +116,7 @@ def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     )
     parts = [
         f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seed_text(seeds).replace('-', MISSING)}.",
-        interval_note(ranking.rows, ranking.interval),
+        interval_note(ranking.rows, ranking.interval, ranking.over),
         tested,
         chosen_note(ranking),
         own_note(columns),

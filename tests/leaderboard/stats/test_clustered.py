@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO
-from lt_bench.leaderboard.stats.clustered import Clustered, effects_on_classes
+from lt_bench.leaderboard.stats.clustered import Clustered, differences_by_class, effects_on_classes
 from lt_bench.leaderboard.stats.design import Design
 from lt_bench.leaderboard.stats.paired import compare_all
 from lt_bench.leaderboard.stats.shares import exact_interval, objective_intervals
@@ -76,3 +76,16 @@ def test_groups_of_equal_images_count_as_one_image_each(objective, right):
     group = np.arange(40) // 8
     design = Clustered.by_group(objective, np.zeros(40, np.intp), 1, group)
     assert 40 / design.effect(np.full((1, 40), right)) == pytest.approx(5)
+
+
+def test_intervals_of_differences_by_class_cover_where_groups_are_alike():
+    rng, trials = np.random.default_rng(3), 120
+    covered, naive = np.zeros(K), np.zeros(K)
+    for _ in range(trials):
+        difference = (drawn(rng, GROUPS, 0.7) - drawn(rng, GROUPS, 0.5))[0]
+        for inside, groups in ((covered, GROUPS), (naive, None)):
+            low, high = differences_by_class(difference, LABELS, K + 1, groups)
+            assert (low[K], high[K]) == (-1.0, 1.0)  # a class without images
+            inside += (low[:K] <= 0.2) & (high[:K] >= 0.2)
+    assert (covered / trials).min() > 0.9
+    assert (naive / trials).max() < 0.85

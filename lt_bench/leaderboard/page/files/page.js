@@ -26,7 +26,7 @@ function titled(text) {
   return title;
 }
 
-// The objective on the board's common scale, beyond whose ends a triangle points: pale bar over test images, dark line over seeds, dot at the mean, dashed line at the untouched stage-1 head.
+// The objective on the board's common scale, beyond whose ends a triangle points: pale bar over test images or their groups, dark line over seeds, dot at the mean, dashed line at the untouched stage-1 head.
 function interval(row, board) {
   const [low, high] = scale(board);
   const { mean, seeds, images } = score(row, board);
@@ -35,7 +35,7 @@ function interval(row, board) {
   const svg = drawn("svg", { class: "interval", viewBox: "0 0 160 20", role: "img" });
   const text = (value) => (board.factor * value).toFixed(board.factor > 1 ? 3 : 5);
   const ends = (name, pair) => (pair ? "; 95 % over " + name + " " + text(pair[0]) + " to " + text(pair[1]) : "");
-  svg.append(titled("mean " + text(mean) + ends("test images (pale)", images) + ends("seeds (dark)", seeds) + (untouched === null ? "" : "; dashed: the untouched stage-1 head, " + text(untouched))));
+  svg.append(titled("mean " + text(mean) + ends(board.over + " (pale)", images) + ends("seeds (dark)", seeds) + (untouched === null ? "" : "; dashed: the untouched stage-1 head, " + text(untouched))));
   if (untouched !== null) svg.append(drawn("line", { class: "baseline", x1: at(untouched), x2: at(untouched), y1: 0, y2: 20 }));
   if (images) svg.append(drawn("line", { class: "images", x1: at(images[0]), x2: at(images[1]), y1: 10, y2: 10 }));
   if (seeds) svg.append(drawn("line", { class: "seeds", x1: at(seeds[0]), x2: at(seeds[1]), y1: 10, y2: 10 }));
@@ -154,7 +154,7 @@ function table() {
     head.append(header(board, index, column.title, column.about, classes));
     if (column.key === lead(board)) {
       const ends = scale(board).map((end) => make("span", {}, (board.factor * end).toFixed(board.factor > 1 ? 1 : 3)));
-      head.append(make("th", { class: "text", scope: "col", title: "95 % intervals on one scale: pale over test images, dark over seeds" }, make("span", { class: "ends" }, ends[0], make("span", {}, "95 %"), ends[1])));
+      head.append(make("th", { class: "text", scope: "col", title: "95 % intervals on one scale: pale over " + board.over + ", dark over seeds" }, make("span", { class: "ends" }, ends[0], make("span", {}, "95 %"), ends[1])));
     }
   }
   const rows = sorted(board);
