@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from shutil import get_terminal_size
 from threading import Event, RLock, Thread
 from time import monotonic
 from typing import TextIO, TypeVar
@@ -20,26 +21,50 @@ WIDTH = 79
 
 @dataclass(eq=False)
 class Work:
-    """Something that takes long: what, how much of it there is (None: nobody knows), how much is done, and the seconds left where its parts are not of one length."""
+    """Something that takes long.
+
+    Attributes:
+        what: the things that are counted, or what is done.
+        total: how many there are; None: nobody knows.
+        done: those that are done.
+        before: those of them that were done before it began.
+        begun: parts of others that are done, added up.
+        began: clock.
+        seconds_left: where the things do not take equally long.
+    """
 
     what: str
     total: int | None = None
     done: int = 0
+    before: int = 0
+    begun: float = 0.0
     began: float = field(default_factory=monotonic)
     seconds_left: Callable[[], float] | None = None
 
     @property
-    def line(self) -> str:
-        """The work in one line of 79 characters: done, total, time left or spent."""
+    def counted(self) -> str:
+        """How many are done, of how many, and what: `1,200 of 5,000 records read`."""
+        if self.total is None:
+            return f"{self.done:,} {self.what}" if self.done else self.what
+        return f"{self.done:,} of {self.total:,} {self.what}"
+
+    @property
+    def time(self) -> str:
+        """The time left, as far as what is done tells; where there is no total, the time spent."""
         spent = monotonic() - self.began
         if self.total is None:
-            count, left = f"{self.done:,} " if self.done else "", f", {timedelta(seconds=round(spent))}"
-        else:
-            count, left = f"{self.done:,} of {self.total:,} ", ""
-            if self.done:
-                seconds = spent / self.done * (self.total - self.done) if self.seconds_left is None else self.seconds_left()
-                left = f", {timedelta(seconds=round(seconds))} left"
-        return (count + printable(self.what))[: WIDTH - len(left)] + left
+            return str(timedelta(seconds=round(spent)))
+        here = self.done - self.before + self.begun
+        if not here:
+            return ""
+        usual = spent / here * (self.total - self.before - here)
+        return f"{timedelta(seconds=round(max(0.0, usual if self.seconds_left is None else self.seconds_left())))} left"
+
+    def line(self, width: int = WIDTH) -> str:
+        """The work in one line, of which the time is never cut."""
+        text, time = printable(self.counted), f", {self.time}".removesuffix(", ")
+        space = max(1, width - len(time))
+        return (text if len(text) <= space else f"{text[: space - 1]}…") + time
 
 
 class _Shown:
@@ -72,7 +97,8 @@ class _Shown:
             with self._lock:
                 if self.works:
                     self._erase()
-                    self.stream.write(self.works[-1].line + ("" if self.terminal else "\n"))
+                    width = min(WIDTH, get_terminal_size().columns - 1) if self.terminal else WIDTH
+                    self.stream.write(self.works[-1].line(width) + ("" if self.terminal else "\n"))
                     self.stream.flush()
                     self._on_screen = self.terminal
 
@@ -99,24 +125,25 @@ def shown(stream: TextIO) -> Iterator[None]:
 
 
 @contextmanager
-def doing(what: str, total: int | None = None) -> Iterator[Work]:
-    """Show what is done within the block, and since when; of a total, which may change, as `steps` where the block counts `done`."""
-    work = Work(what, total)
-    with _at(work):
+def doing(what: str, total: int | None = None, before: int = 0) -> Iterator[Work]:
+    """Show what is done within the block, and since when; of a total, which may change, as `steps` where the block counts `done` on from ``before``."""
+    work = Work(what, total, before, before)
+    with showing(work):
         yield work
 
 
 def steps(items: Iterable[T], what: str) -> Iterator[T]:
     """The items; shows how many are done, and the time left where there is a number of them: "1,200 of 5,000 records read, 0:00:12 left"."""
     work = Work(what, len(items) if isinstance(items, Sized) else None)
-    with _at(work):
+    with showing(work):
         for item in items:
             yield item
             work.done += 1
 
 
 @contextmanager
-def _at(work: Work) -> Iterator[None]:
+def showing(work: Work) -> Iterator[None]:
+    """Show a work within the block, which counts what is done."""
     screen = _shown
     if screen is None:
         yield

@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from lt_bench.bench import linear_head
-from lt_bench.bench.linear_head import RIDGES, STOPPED, _folds, fit_linear_head
+from lt_bench.bench.linear_head import RIDGES, _folds, fit_linear_head
 from lt_bench.core import activity
 from lt_bench.features.cache import FeatureSplit
 
@@ -33,7 +33,7 @@ def strength(head):
 def test_the_optimum_is_that_of_scikit_learn(with_val, scale, offset):
     train, val = split((120, 60, 30, 15, 8, 4), 1, scale=scale, offset=offset), split(20, 2, scale=scale, offset=offset)
     head = fit_linear_head(train, val if with_val else None, K)
-    assert STOPPED not in head.words
+    assert head.converged
     X, y = train.view("plain").numpy(), train.labels.numpy()
     unit = X.var(0).mean() ** 0.5  # scikit-learn's solver needs ordinary scales
     Z = (X - X.mean(0)) / unit
@@ -111,5 +111,5 @@ def test_the_time_left_is_that_of_either_precision():
     assert work.seconds_left() == 3 * 3
     evaluate(3.0, 10)  # more than usual
     assert work.seconds_left() == 3 * 3
-    assert work.line.endswith(", 0:00:09 left")
+    assert work.line().endswith(", 0:00:09 left")
     assert (work.done, work.total) == (26, 29)

@@ -2,7 +2,6 @@
 
 import io
 import re
-from itertools import count
 from time import sleep
 from types import SimpleNamespace
 
@@ -17,28 +16,34 @@ from lt_bench.engine.heads.pool import Member
 from lt_bench.results.store import Store
 
 
-def test_a_run_and_its_repetition_say_now_and_then_how_far_their_fits_are(cli, small_cache, tmp_path, monkeypatch):
-    seconds = count(step=6)
-    monkeypatch.setattr(progress, "monotonic", lambda: next(seconds))  # 6 s an epoch: a line every other one
+@pytest.fixture
+def works(monkeypatch):
+    """Works that a command shows, in their order: they are collected, since lines come by the clock."""
+    shown, begin = [], activity._Shown.begin
+    monkeypatch.setattr(activity._Shown, "begin", lambda self, work: shown.append(work) or begin(self, work))
+    return shown
+
+
+def test_a_run_and_its_repetition_count_epochs(cli, small_cache, tmp_path, monkeypatch, works):
+    monkeypatch.setattr(progress, "OFTEN", 0.0)
+
+    def fits_of(*line):
+        works.clear()
+        assert cli(*line).code == 0
+        return [(re.sub(r"loss \d\S*:", "loss:", one.what), one.done, one.total) for one in works if one.what.startswith("epochs")]
+
     fits = ("--seeds", "0,1", "--cache", "small", "--accelerator", "cpu")
-    stack = cli("run", "--strategy", "crt", "--strategy.epochs", "4", *fits)
-    assert stack.code == 0
-    assert [line.partition(", loss")[0] for line in stack.err.splitlines()] == [f"crt, 2 heads: epoch {n} of 4" for n in (1, 3)]
-    pool = cli("run", "--strategy", "focal,la_loss", *fits)
-    assert pool.err.startswith("focal and 1 more, 4 heads: epoch ")
-    assert cli("run", "--strategy", "los", "--strategy.epochs", "4", *fits, "-q").err == ""
+    assert fits_of("run", "--strategy", "crt", "--strategy.epochs", "4", *fits) == [("epochs, loss: crt, 2 heads", 4, 4)]
+    assert [what for what, *_ in fits_of("run", "--strategy", "focal,la_loss", *fits)] == ["epochs, loss: focal and 1 more, 4 heads"]
+    assert fits_of("run", "--strategy", "los", "--strategy.epochs", "4", *fits, "-q") == []
     (record, _) = sorted(str(path) for path in tmp_path.glob("results/*/crt-*.json"))
-    again = cli("verify", record)
-    assert [line.partition(", loss")[0] for line in again.err.splitlines()] == [f"crt: epoch {n} of 4" for n in (1, 3)]
-    assert cli("verify", record, "-q").err == ""
+    assert fits_of("verify", record) == [("epochs, loss: crt", 4, 4)]
+    assert fits_of("verify", record, "-q") == []
 
 
-def test_verbs_over_many_files_say_how_far_they_are_unless_they_are_quiet(cli, builder, tmp_path, monkeypatch):
-    """Lines are collected, not waited for: the files are too few for ten seconds."""
+def test_verbs_over_many_files_say_how_far_they_are_unless_they_are_quiet(cli, builder, tmp_path, works):
     Store(tmp_path / "results").write(*builder.make("los", 0, 1.0))
-    said, begin = [], activity._Shown.begin
-    monkeypatch.setattr(activity._Shown, "begin", lambda self, work: said.append((work.what, work.total)) or begin(self, work))
-    for verb, works in {
+    for verb, expected in {
         "leaderboard": [("records read", 1), ("boards compared", 1)],
         "validate": [("things to check in results", None), ("checked in results", 1)],
         "migrate": [
@@ -48,51 +53,32 @@ def test_verbs_over_many_files_say_how_far_they_are_unless_they_are_quiet(cli, b
     }.items():
         line = [verb, *(["--results"] if verb == "leaderboard" else []), "results"]
         assert cli(*line).code == 0
-        assert said == works
-        said.clear()
+        assert [(work.what, work.total) for work in works] == expected
+        works.clear()
         assert cli(*line, "-q").code == 0
-        assert not said
+        assert not works
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_the_time_left_is_that_of_the_epochs_left_within_eighty_columns(terminal):
-    file, now = io.StringIO(), iter([0.0, 0.0, 4.0, 8.0, 12.0, 16.0])
-    shown = FitProgress(Console(file=file, force_terminal=terminal, width=60, highlight=False), lambda: next(now))
-    strategy = type("A" * 90, (), {})()
-    fit = SimpleNamespace(current_epoch=2, max_epochs=6, lightning_module=strategy)  # goes on after two epochs
-    shown.on_train_start(fit, strategy)
-    for epoch in range(2, 6):
-        fit.current_epoch = epoch
-        shown.on_train_epoch_end(fit, strategy)
-    shown.on_train_end(fit, strategy)
-    if terminal:
-        first, *lines = [line for line in file.getvalue().split("\r\x1b[2K") if line]
-        assert [line[line.index(":") :] for line in lines] == [f": epoch {n} of 6, 0:00:{4 * (6 - n):02} left" for n in (3, 4, 5, 6)]
-        assert first[first.index(":") :] == ": epoch 2 of 6"
-        assert {len(line) for line in lines} == {len(first)} == {59}
-        assert file.getvalue().endswith("\r\x1b[2K")
-    else:
-        (line,) = file.getvalue().splitlines()
-        assert (len(line), line[line.index(":") :]) == (79, ": epoch 5 of 6, 0:00:04 left")
-
-
-def test_many_short_fits_say_every_ten_seconds_how_far_they_are():
-    file, seconds = io.StringIO(), count(step=2)
-    shown = FitProgress(Console(file=file, highlight=False), lambda: next(seconds))
-    strategy = type("short", (), {})()
-    for _ in range(6):  # of four seconds each
-        fit = SimpleNamespace(current_epoch=0, max_epochs=2, lightning_module=strategy)
-        shown.on_train_start(fit, strategy)
-        for epoch in range(2):
-            fit.current_epoch = epoch
-            shown.on_train_epoch_end(fit, strategy)
-        shown.on_train_end(fit, strategy)
-    assert file.getvalue().splitlines() == [f"short, fit {n}: epoch 1 of 2, 0:00:02 left" for n in (2, 4, 6)]  # at 10, 22 and 34 seconds
+def test_the_fits_of_a_command_are_numbered_and_one_that_goes_on_has_epochs_behind_it(works):
+    shown, strategy = FitProgress(), type("Short", (), {})()
+    with activity.shown(io.StringIO()):
+        for first in (0, 2):
+            fit = SimpleNamespace(current_epoch=first, max_epochs=6, lightning_module=strategy)
+            for _ in range(2):  # strategies of a pool
+                shown.on_train_start(fit, strategy)
+            for epoch in range(first, 4):
+                fit.current_epoch = epoch
+                shown.on_train_epoch_end(fit, strategy)
+            shown.on_exception(fit, strategy, KeyboardInterrupt())
+    assert [(one.what, one.before, one.done, one.total) for one in works] == [
+        ("epochs: Short", 0, 4, 6),
+        ("epochs of fit 2: Short", 2, 4, 6),
+    ]
 
 
 def test_a_tuning_says_every_ten_seconds_how_far_it_is(cli, small_cache, monkeypatch):
     """The lines come by the clock: here every 20 ms, and an epoch takes 10."""
-    monkeypatch.setattr(progress, "EVERY", 0.02)
+    monkeypatch.setattr(activity, "EVERY", 0.02)
     monkeypatch.setattr(shares, "EVERY", 0.0)
     original = Member.end_epoch
     monkeypatch.setattr(Member, "end_epoch", lambda self, *given: (original(self, *given), sleep(0.01))[0])
@@ -101,11 +87,11 @@ def test_a_tuning_says_every_ten_seconds_how_far_it_is(cli, small_cache, monkeyp
     assert done.code == 0
     assert max(map(len, done.err.splitlines())) <= 79
     far = [
-        re.fullmatch(r"(\d+) of (\d+) fits(?: of the best again)?, small(?:, \d:\d\d:\d\d left)?(?:; focal \(user\), seed 0 (\d+)%)?", line)
+        re.fullmatch(r"(\d+) of (\d+) fits(?: of the best again)?, small(?:; focal \(user\), seed 0 (\d+)%)?(?:, \d:\d\d:\d\d left)?", line)
         for line in done.err.splitlines()
     ]
     assert all(far), done.err
-    assert any("left; focal" in line for line in done.err.splitlines())
+    assert re.search(r"; focal .* left$", done.err, re.MULTILINE)
     inside = [int(one[3]) for one in far if one[3] and one[1] == "0" and one[2] == "18"]
     assert inside == sorted(inside)
     assert len(set(inside)) > 3
