@@ -221,6 +221,12 @@ def test_what_cannot_be_done_is_one_line(cache):
         assert "\n" not in str(caught.value)
 
 
+def test_a_stage_1_head_that_stopped_before_its_optimum_is_a_warning(monkeypatch):
+    monkeypatch.setattr("lt_bench.bench.linear_head.CONVERGED", 0.0)
+    with pytest.warns(UserWarning, match="stage-1 head: logistic regression .* stopped before its optimum"):
+        lt.Cache.from_arrays(*rows(0, counts=(60, 20, 5)), test=rows(30, 2))
+
+
 def test_what_is_odd_about_a_fit_is_a_warning(cache):
     with pytest.warns(UserWarning, match="the solver stopped at a gradient norm") as caught:
         lt.fit("convex_la", cache, iterations=1, ridge=1e-6, accelerator="cpu")

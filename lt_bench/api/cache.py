@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lt_bench.bench.linear_head import STOPPED, fit_linear_head
+from lt_bench.bench.linear_head import fit_linear_head
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.errors import UserError
 from lt_bench.core.leftovers import temporary_directory
@@ -99,7 +99,8 @@ class Cache(FeatureCache):
             cache = write_prepared(place, prepared)
         except UserError as error:
             raise UserError(as_arguments(str(error))) from None
-        stopped = [f"stage-1 {prepared.source.stage1}"] if head == "fit" and STOPPED in prepared.source.stage1 else []
+        fitted = prepared.fitted
+        stopped = [] if fitted is None or fitted.converged else [f"stage-1 head: {fitted.words}"]
         for line in [*stopped, *map(as_arguments, cache.manifest.audit["notes"])]:
             warnings.warn(line, stacklevel=2)
         return cls(cache.path, cache.manifest, _temporary=temporary)

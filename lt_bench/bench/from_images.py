@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import itertools
 import shlex
 import sys
-import typing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lt_bench.backbones.encoders import PROMPT, Prompt
 from lt_bench.bench.linear_head import fit_and_tell
@@ -117,20 +114,6 @@ def cache_name(options: ExtractOptions) -> str:
         *(["standardised"] if options.standardise else []),
     ]
     return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_"), *inputs])
-
-
-def recorded_options(command: str) -> ExtractOptions:
-    """The options of an extraction that the command of a cache names; ``_command`` wrote it. Of a cache that was updated since, the first command is meant."""
-    words, kinds = list(itertools.takewhile(lambda word: word != "&&", shlex.split(command))), typing.get_type_hints(ExtractOptions)
-    given: dict[str, Any] = {}
-    for field in dataclasses.fields(ExtractOptions):
-        flag = f"--{field.name.replace('_', '-')}"
-        if flag in words and kinds[field.name] is bool:
-            given[field.name] = True
-        elif flag in words[:-1]:
-            usual = next((one for one in (int, float, Path) if one in (kinds[field.name], *typing.get_args(kinds[field.name]))), str)
-            given[field.name] = usual(words[words.index(flag) + 1])
-    return ExtractOptions(**given)
 
 
 def _command(verb: str, options: WritingOptions, **more: object) -> str:

@@ -25,7 +25,6 @@ HISTORY = 20
 CONVERGED = 1e-4
 """Norm of that gradient up to which the last solution counts as the minimum."""
 WORDS = "logistic regression on the training rows"
-STOPPED = "stopped before its optimum"
 MANY = 50_000
 """Rows above which one fold is enough."""
 HELD_NUMBERS = 1 << 26
@@ -69,15 +68,14 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
         solver = _Solver(whole, best, None if solver is None else solver.solution)
     solver.solve(torch.float32, CLOSE, pace)
     solution = solver.solve(torch.float64, FINE, pace)
-    words = f"{WORDS}, ridge {best:g}{by}"
-    if solution.gradient > CONVERGED:
-        words += f", {STOPPED}: standardise the features"
+    converged = solution.gradient <= CONVERGED
+    words = f"{WORDS}, ridge {best:g}{by}" + ("" if converged else ", stopped before its optimum: standardise the features")
     bias = solution.bias - solution.weight @ whole.mean
-    return FittedHead(solution.weight.float(), bias.float(), words)
+    return FittedHead(solution.weight.float(), bias.float(), words, converged)
 
 
 def fit_and_tell(train: FeatureSplit, val: FeatureSplit | None, num_classes: int) -> FittedHead:
-    """The same, which says how far it is and the time left."""
+    """The head of ``fit_linear_head``; a command shows how far the fit is and the time left."""
     with doing(f"evaluations of a stage-1 head of {num_classes:,} classes") as work:
         return fit_linear_head(train, val, num_classes, work)
 
@@ -140,7 +138,7 @@ class _Rows:
         return iter(self._centred[dtype])
 
     def converted(self, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """The same, converted anew."""
+        """Centred rows and labels as of ``chunks``, converted anew."""
         step = _step(self.features, self.num_classes)
         for rows, labels in zip(self.features.split(step), self.labels.split(step), strict=True):
             yield (rows.double() - self.mean).to(dtype), labels

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 
 from numpy.typing import NDArray
 
-from lt_bench.bench.options import ReportOptions
-from lt_bench.bench.sources.same_images import reading_of
+from lt_bench.bench.options import ImageOptions, ReportOptions
+from lt_bench.bench.options.recorded import names_groups, options_in
 from lt_bench.core.errors import UserError
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.locate import caches_of
@@ -35,7 +34,7 @@ def groups_of_tests(board: BoardRows, row: Row, options: ReportOptions) -> tuple
                 f"--group-column and --group-pattern are for the images that the cache {row.text('cache_name')} (key {row.board.cache_key}) lists, which is not here"
             )
         return None, _without_a_cache(row, command)
-    if not named and not any((path / IMAGES).is_file() or "--group-" in manifest.command for path, manifest in caches):
+    if not named and not any((path / IMAGES).is_file() or names_groups(manifest.command) for path, manifest in caches):
         return None, ""
     from lt_bench.bench.choosing.groups import groups_of, listing_groups  # and with it torch
     from lt_bench.features.cache import FeatureCache
@@ -43,9 +42,9 @@ def groups_of_tests(board: BoardRows, row: Row, options: ReportOptions) -> tuple
 
     opened = [FeatureCache(*one) for one in caches]
     if named:
-        words = shlex.split(opened[0].manifest.command)
+        recorded = options_in(opened[0].manifest.command, ImageOptions)
         given = {name: getattr(options, name) for name in ("data_dir", "group_column", "group_pattern")}
-        return groups_of(opened[0], "test", replace(reading_of(words), **given)), ""
+        return groups_of(opened[0], "test", replace(recorded, **given)), ""
     known = next((groups for cache in opened if (groups := listed_groups(cache, "test")) is not None), None)
     ways = None if known is not None else listing_groups(opened[0])
     return (
@@ -58,7 +57,7 @@ def _without_a_cache(row: Row, command: str) -> str:
     """The sentence on a row whose cache is not here; none for benchmarks, whose images are independent, and for features that were imported."""
     name = row.board.dataset
     own_images = name != "embeddings" and name in dataset_names() and dataset_spec(name).num_classes is None
-    if "--group-" in command:
+    if names_groups(command):
         return f"The images were split by groups, which no cache here lists: {_NARROW}."
     if not own_images or " --cache " not in command:
         return ""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lt_bench.bench.options import reading
-from lt_bench.bench.sources.same_images import reading_of
+from lt_bench.bench.options import ImageOptions, reading
+from lt_bench.bench.options.recorded import options_in
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import word_after
 from lt_bench.data.images.image_list import ImageList
@@ -40,12 +40,12 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
     if name == "embeddings":
         return {}, "The record is of imported features: there are no images to show."
     path, manifest = next(iter(caches_of(row.board.cache_key, str(row.text("command")))), (None, None))
-    words = [*shlex.split(str(row.text("command"))), *(shlex.split(manifest.command) if manifest is not None else [])]
-    named = word_after(words, "--data-dir")
+    command = " ".join([str(row.text("command")), *([] if manifest is None else [manifest.command])])
+    named = word_after(shlex.split(command), "--data-dir")
     place = data_dir or (Path(named) if named and Path(named).exists() else None)
     if place is None:
         return {}, "No images: name where they are with --data-dir."
-    data = load_images(name, place, **reading(reading_of(words)))
+    data = load_images(name, place, **reading(options_in(command, ImageOptions)))
     hashes = {row.board.split_hash, None if manifest is None else manifest.created_with.get(LISTED)}
     images = data.splits["test"]
     if path is not None and manifest is not None and isinstance(images, ImageList) and manifest.dataset.split_hash != data.split_hash:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lt_bench.bench.options import LeaderboardOptions, WandbOptions
+from lt_bench.bench.options.recorded import names_groups
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 from lt_bench.features.locate import known_caches
@@ -52,7 +53,7 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
 def groups_note(rankings: Iterable[BoardRows]) -> str:
     """A line on boards whose records do not say the groups that their caches here were split by, so that statistics are over images; empty where there are none."""
     wanted = {ranking.board.cache_key for ranking in rankings if ranking.test_groups is None}
-    names = sorted({manifest.name for _, manifest in known_caches() if manifest.key in wanted and "--group-" in manifest.command})
+    names = sorted({manifest.name for _, manifest in known_caches() if manifest.key in wanted and names_groups(manifest.command)})
     if not names:
         return ""
     return (

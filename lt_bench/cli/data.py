@@ -38,6 +38,7 @@ def import_verb(options: ImportOptions, output: Output) -> None:
     from lt_bench.bench.linear_head import fit_and_tell
     from lt_bench.features.audit import summary
     from lt_bench.features.import_arrays import import_features
+    from lt_bench.features.manifest import parted
 
     cache = import_features(**vars(options), fit_head=fit_and_tell)
     manifest = cache.manifest
@@ -46,7 +47,7 @@ def import_verb(options: ImportOptions, output: Output) -> None:
     for line in summary(manifest.audit):
         output.say(line)
     if options.stage1_head is not None:
-        output.say(f"fitted a stage-1 {manifest.backbone.stage1.rpartition('; ')[2]}")
+        output.say(f"fitted a stage-1 head: {parted(manifest.backbone.stage1)[1]}")
     elif options.head is None:
         output.say("no stage-1 head: strategies that start from one will refuse; --stage1-head fit makes one of these features")
     if cache.has("val"):

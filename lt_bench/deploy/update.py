@@ -15,9 +15,9 @@ import numpy as np
 
 from lt_bench.backbones.encoders import PROMPT, Prompt
 from lt_bench.bench.execute import execute
-from lt_bench.bench.from_images import recorded_options
 from lt_bench.bench.linear_head import fit_and_tell
-from lt_bench.bench.options import ExportOptions, UpdateOptions, reading
+from lt_bench.bench.options import ExportOptions, ExtractOptions, UpdateOptions, reading
+from lt_bench.bench.options.recorded import options_in
 from lt_bench.bench.requirements import augmented
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.core.devices import pick_device
@@ -37,7 +37,7 @@ from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.joined_images import CachedImages, Changes
 from lt_bench.features.extraction.request import FITTED, HEAD, Request
 from lt_bench.features.locate import home
-from lt_bench.features.manifest import MANIFEST_NAME
+from lt_bench.features.manifest import MANIFEST_NAME, parted
 from lt_bench.leaderboard.objective.objective import objective_of
 from lt_bench.results.record import RunRecord
 from lt_bench.results.store import Store
@@ -88,7 +88,7 @@ def update(options: UpdateOptions, say: Say) -> Updated:
     description = read_description(options.export)
     cache = cache_of(description, options)
     require_strategy(description, cache, options, say)
-    recorded = recorded_options(cache.manifest.command)
+    recorded = options_in(cache.manifest.command, ExtractOptions)
     recorded = replace(recorded, data_dir=options.data_dir, image_root=options.image_root or recorded.image_root)
     images = CachedImages.of(cache)
     data = load_images(cache.manifest.dataset.name, options.data_dir, **{**reading(recorded), "settled": images.settled})
@@ -129,7 +129,7 @@ def _lines_of(changes: Changes) -> list[str]:
 
 def _extracted(options: UpdateOptions, data: FileData, earlier: Earlier, cache: FeatureCache, recorded: Any) -> FeatureCache:
     """The cache of all images, extracted as the earlier one was."""
-    manifest, info = cache.manifest, cache.manifest.dataset
+    manifest, stage1 = cache.manifest, cache.manifest.backbone.stage1
     augment, _ = augmented(recorded, "crop" if manifest.command.startswith("lt-bench pretrain") else "none")
     name = f"{re.sub('-u[0-9a-f]{6}$', '', manifest.name)}-u{_digest(data)}"
     prompt = None if recorded.stage1_head not in (None, "text") else Prompt(data.class_names, recorded.prompt or PROMPT)
@@ -137,7 +137,7 @@ def _extracted(options: UpdateOptions, data: FileData, earlier: Earlier, cache: 
         data=data, backbone=manifest.backbone.name, weights=options.weights, out=home() / "caches" / name, name=name, device=pick_device(options.accelerator),
         views=len(manifest.views["train"]) - 1, dtype=manifest.dtype, standardise=cache.standardisation() is not None, workers=options.workers,
         image_size=recorded.image_size, augment=augment, head=recorded.stage1_head, fit_head=fit_and_tell, prompt=prompt, earlier=earlier,
-        skip_broken=options.skip_broken, val_seen_by_backbone=info.val_seen_by_backbone, stage1=re.sub("(^|; )head: .*", "", manifest.backbone.stage1) if manifest.created_with.get(HEAD) == FITTED else manifest.backbone.stage1,
+        skip_broken=options.skip_broken, val_seen_by_backbone=manifest.dataset.val_seen_by_backbone, stage1=parted(stage1)[0] if manifest.created_with.get(HEAD) == FITTED else stage1,
         command=f"{manifest.command} && {shlex.join(['lt-bench', 'update', str(options.export), '--data-dir', 'DIR'])}",
     )  # fmt: skip
     if not (request.out / MANIFEST_NAME).is_file():

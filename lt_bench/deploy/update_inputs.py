@@ -16,7 +16,7 @@ from lt_bench.bench.verify import cache_by_key
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.broken import broken_images, without_broken
-from lt_bench.data.images.image_list import FileData
+from lt_bench.data.images.image_list import FileData, refusal
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.export import IMPORTED
 from lt_bench.features.cache import FeatureCache
@@ -84,7 +84,7 @@ def planned_on(description: Mapping[str, Any], cache: FeatureCache) -> list[Plan
 
 
 def readable(data: FileData, earlier: Earlier, changes: Changes, options: UpdateOptions, say: Say) -> tuple[FileData, Earlier, Changes]:
-    """The same without new images that cannot be decoded.
+    """The images, with what is known of them, without new ones that cannot be decoded.
 
     Raises:
         UserError: there are some, and they are not to be left out; or a class has no training image left.
@@ -95,9 +95,7 @@ def readable(data: FileData, earlier: Earlier, changes: Changes, options: Update
     if not (reasons := [why for of_split in broken.values() for why in of_split.values()]):
         return data, earlier, changes
     if not options.skip_broken:
-        raise UserError(
-            f"{reasons[0]}; mend it, or leave such images out with --skip-broken ({len(reasons):,} of the new images cannot be decoded)"
-        )
+        raise UserError(refusal(reasons))
     say(f"new images that cannot be decoded are left out: {len(reasons):,}, the first is {reasons[0]}")
     at = {split: {int(new[split][i]): why for i, why in of_split.items()} for split, of_split in broken.items()}
     data, _ = without_broken(data, [at])

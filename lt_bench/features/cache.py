@@ -41,9 +41,10 @@ class Head:
 
 @dataclass(frozen=True)
 class FittedHead(Head):
-    """A linear classifier that was fitted on features: how, in words, and whether the solver stopped before the optimum."""
+    """A linear classifier that was fitted on features: how, in words, and whether the solver reached the optimum."""
 
     words: str
+    converged: bool
 
 
 @dataclass(frozen=True)

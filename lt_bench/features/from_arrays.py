@@ -17,10 +17,10 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import hold_out
 from lt_bench.data.specs import dataset_spec
 from lt_bench.data.splits import listed_rows, split_hash
-from lt_bench.features.cache import FeatureCache, FeatureSplit, FitHead
+from lt_bench.features.cache import FeatureCache, FeatureSplit, FitHead, FittedHead
 from lt_bench.features.classes import renumbered, require_names
 from lt_bench.features.independence import Seen
-from lt_bench.features.manifest import BackboneInfo, DatasetInfo
+from lt_bench.features.manifest import BackboneInfo, DatasetInfo, with_head
 from lt_bench.features.moments import Moments, moments
 from lt_bench.features.write import STANDARDISED, Description, check_features, digest, write_cache
 
@@ -73,6 +73,7 @@ class Prepared:
         standard: moments that features are standardised by, where they are.
         left_out: rows without a class, by split.
         digests: identity of the splits, and of the weights behind the features.
+        fitted: the head, where it was fitted on these features.
     """
 
     source: Source
@@ -81,19 +82,15 @@ class Prepared:
     standard: Moments | None
     left_out: dict[str, int]
     digests: tuple[str, str]
+    fitted: FittedHead | None = None
 
     @property
     def num_classes(self) -> int:
         """K."""
         return len(self.names)
 
-    def with_head(self, stage1: str, weight: Tensor, bias: Tensor) -> Prepared:
-        """The same with a head (K, D) and (K,) of the features as they are stored, and where it is from, in words."""
-        arrays = {**self.arrays, "head/weight": weight, "head/bias": bias}
-        return replace(self, source=replace(self.source, stage1=stage1), arrays=arrays, digests=(self.digests[0], _weights_hash(arrays)))
-
     def with_fitted_head(self, fit_head: FitHead) -> Prepared:
-        """The same with a head fitted on the training rows; validation chooses its ridge where the backbone has not seen it.
+        """The arrays with a head fitted on the training rows, as they are stored; validation chooses its ridge where the backbone has not seen it.
 
         Raises:
             UserError: features hold NaN or infinity.
@@ -101,8 +98,9 @@ class Prepared:
         check_features(self.arrays)
         val = self._plain("val") if "val/labels" in self.arrays and not self.source.val_seen_by_backbone else None
         head = fit_head(self._plain("train"), val, self.num_classes)
-        stage1 = "; ".join(filter(None, [self.source.stage1, f"head: {head.words}"]))
-        return self.with_head(stage1, head.weight, head.bias)
+        source = replace(self.source, stage1=with_head(self.source.stage1, head.words))
+        arrays = {**self.arrays, "head/weight": head.weight, "head/bias": head.bias}
+        return replace(self, source=source, arrays=arrays, digests=(self.digests[0], _weights_hash(arrays)), fitted=head)
 
     def _plain(self, split: str) -> FeatureSplit:
         """The plain view of a split in memory, as it will be stored but for the precision."""

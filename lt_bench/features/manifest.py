@@ -65,6 +65,20 @@ class BackboneInfo:
     stage1: str = ""
 
 
+_OF_HEAD = "; head: "
+
+
+def with_head(stage1: str, words: str) -> str:
+    """Description of stage 1, and of a head that was fitted on its features."""
+    return f"{stage1}{_OF_HEAD}{words}".removeprefix("; ")
+
+
+def parted(stage1: str) -> tuple[str, str]:
+    """Description of stage 1 alone, and of the head that ``with_head`` put beside it, empty where there is none."""
+    parts = f"; {stage1}".rsplit(_OF_HEAD, 1)
+    return parts[0].removeprefix("; "), "".join(parts[1:])
+
+
 @dataclass(frozen=True)
 class Part:
     """A run of rows of an array: ``rows`` rows under ``key`` of the safetensors file ``file``, with the SHA-256 of their bytes."""

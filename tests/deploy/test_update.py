@@ -13,8 +13,8 @@ from scipy.stats import ttest_1samp
 
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
-from lt_bench.bench.from_images import recorded_options
-from lt_bench.bench.options import UpdateOptions
+from lt_bench.bench.options import ExtractOptions, UpdateOptions
+from lt_bench.bench.options.recorded import options_in
 from lt_bench.core.errors import UserError
 from lt_bench.deploy import update as updating
 from lt_bench.deploy import update_inputs
@@ -134,7 +134,7 @@ def test_a_folder_with_new_images(cli, home, weights, forwards, tmp_path, monkey
         assert everything[name] == pytest.approx(right.mean() if found["objective"] == "micro" else right.groupby(labels).mean().mean())
     cache = open_cache(home / found["cache"].rpartition("/")[2])
     assert cache.manifest.command == f"{open_cache(before).manifest.command} && lt-bench update export --data-dir DIR"
-    assert recorded_options(cache.manifest.command) == recorded_options(open_cache(before).manifest.command)
+    assert options_in(cache.manifest.command, ExtractOptions) == options_in(open_cache(before).manifest.command, ExtractOptions)
     monkeypatch.setattr(
         updating,
         "read_description",

@@ -8,7 +8,7 @@ import torch
 
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
-from lt_bench.features.manifest import cache_key, key_fields, read_manifest
+from lt_bench.features.manifest import cache_key, key_fields, parted, read_manifest, with_head
 
 KEY_CHANGES = {
     "split": {"dataset": {"split_hash": "6" * 16}},
@@ -141,3 +141,10 @@ def test_not_a_manifest(tmp_path, content):
 def test_no_manifest(tmp_path):
     with pytest.raises(UserError, match=r"not a feature cache \(no manifest\.json\)"):
         open_cache(tmp_path)
+
+
+@pytest.mark.parametrize("stage1", ["", "200 epochs; cosine", "in a lab; head: of another"])
+def test_what_is_said_of_a_head_parts_from_its_stage_1(stage1):
+    both = with_head(stage1, "logistic regression; by us")
+    assert parted(both) == (stage1, "logistic regression; by us")
+    assert not both.startswith(";")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.bench.from_images import recorded_options
 from lt_bench.bench.options import ImageOptions
+from lt_bench.bench.options.recorded import names_groups, options_in
 from lt_bench.core.errors import UserError
 from lt_bench.data.membership import column_groups, pattern_groups
 from lt_bench.data.readers.table_files import LABEL_COLUMN, PATH_COLUMN, Table, require_column, table_of, table_of_splits
@@ -53,9 +53,9 @@ def groups_of(cache: FeatureCache, split: str, options: ImageOptions) -> NDArray
 def listing_groups(cache: FeatureCache) -> str | None:
     """The ways to have the groups that a cache was split by and does not list, in words; None where it was not split by groups."""
     command = cache.manifest.command
-    if "--group-" not in command:
+    if not names_groups(command):
         return None
-    recorded = recorded_options(command)
+    recorded = options_in(command, ImageOptions)
     pattern, column = recorded.group_pattern, recorded.group_column
     named = ["--group-pattern", pattern] if column is None else ["--group-column", column, "--data-dir", "TABLE"]
     again = f"{command.split(' && ')[0]} --name {shlex.quote(f'{cache.manifest.name}-groups')}"

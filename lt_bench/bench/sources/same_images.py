@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from lt_bench.bench.options import ImageOptions, reading
-from lt_bench.core.names import word_after
+from lt_bench.bench.options.recorded import options_in
 from lt_bench.data.load import load_images
 from lt_bench.features.manifest import LISTED, Manifest
 
@@ -34,16 +32,9 @@ def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
 
 def as_recorded(manifest: Manifest, options: Options) -> Options:
     """The options, with those of reading that they leave as they are usually as the command of the cache has them."""
-    recorded, usual = reading_of(shlex.split(manifest.command)), ImageOptions()
+    recorded, usual = options_in(manifest.command, ImageOptions), ImageOptions()
     left = {name: getattr(recorded, name) for name in _OF_FILES if getattr(options, name) == getattr(usual, name)}
     return dataclasses.replace(options, **left)
-
-
-def reading_of(words: Sequence[str]) -> ImageOptions:
-    """The options of reading among the words of commands."""
-    given = {name: word_after(words, f"--{name.replace('_', '-')}") for name in reading(ImageOptions())}
-    kinds = {"imbalance_factor": float, "split_seed": int, "image_root": Path}
-    return ImageOptions(**{name: kinds.get(name, str)(value) for name, value in given.items() if value is not None})
 
 
 def _read_as(manifest: Manifest, options: ImageOptions) -> ImageOptions:

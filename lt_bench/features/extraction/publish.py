@@ -20,7 +20,7 @@ from lt_bench.data.repeated import Contents, Images, image_contents
 from lt_bench.features.audit import summary
 from lt_bench.features.extraction.joined_images import GROUP
 from lt_bench.features.extraction.request import FitHead, Request
-from lt_bench.features.manifest import IMAGES, Manifest
+from lt_bench.features.manifest import IMAGES, Manifest, with_head
 from lt_bench.features.resumable import Resumable
 from lt_bench.features.write import Description
 
@@ -86,8 +86,8 @@ def _fitted(fit_head: FitHead, store: Resumable, description: Description, conso
     console.print(
         f"fitted a stage-1 head in {time.perf_counter() - began:.0f} s: {head.words}", soft_wrap=True, markup=False, highlight=False
     )
-    stage1 = "; ".join(filter(None, [description.backbone.stage1, f"head: {head.words}"]))
-    return replace(description, backbone=replace(description.backbone, stage1=stage1)), (head.weight, head.bias)
+    backbone = replace(description.backbone, stage1=with_head(description.backbone.stage1, head.words))
+    return replace(description, backbone=backbone), (head.weight, head.bias)
 
 
 def _without(description: Description, readable: dict, skipped: Sequence[str]) -> Description:
