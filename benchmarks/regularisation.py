@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import ttest_ind
 
 from benchmarks.evidence.rows import Frame, read_rows
 from lt_bench.core.files import write_text
@@ -22,6 +23,7 @@ KINDS = {
     "cifar100_lt-strong_s1": "strong, seed 1",
     "cifar100_lt-strong_s2": "strong, seed 2",
     "cifar100_lt-ordinary_s0": "ordinary, seed 0",
+    "cifar100_lt-ordinary_s1": "ordinary, seed 1",
 }
 OFFICIAL = {"epsilon": 0.98, "epochs": 20, "lr": 5e-4}
 SHOWN = [
@@ -53,6 +55,20 @@ def _effect(difference: np.ndarray) -> str:
     return f"{mean:+.2f} ± {half:.2f}"
 
 
+def _gains(boards: list[Frame], setting: dict[str, float]) -> np.ndarray:
+    """(B, K) class accuracies of LOS with a setting minus those of the stage-1 head, of each board."""
+    return np.stack([_classes(of, "los", OFFICIAL | setting) - _classes(of, "joint", {}) for of in boards])
+
+
+def _over_seeds(gains: dict[str, np.ndarray]) -> str:
+    """The half-width of the 95 % interval of the difference of two kinds over stage-1 seeds (Welch); empty where a kind has one seed."""
+    strong, ordinary = (gains[kind].mean(1) for kind in ("strong", "ordinary"))
+    if min(len(strong), len(ordinary)) < 2:
+        return ""
+    ends = ttest_ind(strong, ordinary, equal_var=False).confidence_interval()
+    return f" over classes, ± {(ends.high - ends.low) / 2:.2f} over {len(strong)} and {len(ordinary)} stage-1 seeds (Welch)"
+
+
 def report(rows: Frame) -> str:
     """The tables in Markdown."""
     boards = {title: rows[rows["cache_name"] == name] for name, title in KINDS.items() if (rows["cache_name"] == name).any()}
@@ -74,21 +90,14 @@ def report(rows: Frame) -> str:
             cells.append(_effect(_classes(of, "los", OFFICIAL) - _classes(of, strategy, {})))
         differences.append(f"| `{strategy}` | {' | '.join(cells)} |")
     of_decay = {kind: [of for title, of in boards.items() if title.startswith(kind)] for kind in ("strong", "ordinary")}
-    gains = {
-        kind: np.mean([_classes(of, "los", OFFICIAL) - _classes(of, "joint", {}) for of in boards_of], axis=0)
-        for kind, boards_of in of_decay.items()
-    }
-    differences += [
-        "",
-        f"Official LOS minus `joint`, strong minus ordinary, means over seeds: {_effect(gains['strong'] - gains['ordinary'])}.",
-        "",
-    ]
+    gains = {kind: _gains(of, {}) for kind, of in of_decay.items()}
+    apart = gains["strong"].mean(0) - gains["ordinary"].mean(0)
+    differences += ["", f"Official LOS minus `joint`, strong minus ordinary, means over seeds: {_effect(apart)}{_over_seeds(gains)}.", ""]
     for setting in ({"epsilon": 0.1}, {"epochs": 1.0}):
-        of = of_decay["ordinary"][0]
         title = ", ".join(f"{name} {value:g}" for name, value in setting.items())
-        differences.append(
-            f"LOS with {title} minus `joint`, ordinary: {_effect(_classes(of, 'los', OFFICIAL | setting) - _classes(of, 'joint', {}))}."
-        )
+        seeds = len(of_decay["ordinary"])
+        means = "" if seeds == 1 else f", means over {seeds} seeds"
+        differences.append(f"LOS with {title} minus `joint`, ordinary{means}: {_effect(_gains(of_decay['ordinary'], setting).mean(0))}.")
     about = (
         "# When LOS works\n\nMade by `python -m benchmarks.regularisation`. Test accuracy in per cent of LOS (official: epsilon 0.98, 20 epochs, rate 5e-4) on ResNet-10, CIFAR-100-LT IF 100, recipe `fast`: weight decay 4e-3 "
         "(strong) or 4e-4 (ordinary), nothing else differs. ±: 95 % over classes, paired.\n"

@@ -108,8 +108,8 @@ def pretrain(
     complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_launcher()
     with process_group(Layout(1, 1) if complete else where, device.type, trains=True) as processes:
         data = _same_images(processes, data, workers, options.skip_broken, progress)
-        description = _plan(options.backbone, data, plan, options.seed, precision) | {
-            "start": None if start is None else start.weights_hash, **({} if augment is None and not options.image_size else {"inputs": inputs.words})
+        description = plan_of(options.backbone, data, plan, options.seed, precision) | {
+            **({} if start is None else {"start": start.weights_hash}), **({} if augment is None and not options.image_size else {"inputs": inputs.words})
         }  # fmt: skip
         origin = "" if start is None else f"started from {options.weights or start.stage1} (weights {start.weights_hash}), "
         request = Request(
@@ -277,10 +277,11 @@ def _check(backbone: str, data: Images, recipe: Stage1Recipe, checkpoint_every: 
         raise UserError("epochs and checkpoint_every must be at least 1")
 
 
-def _plan(backbone: str, data: Images, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
+def plan_of(backbone: str, data: Images, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
+    """What ``plan.json`` says of a training from fresh weights, on images as they are."""
     return {
         "backbone": backbone, "dataset": data.spec.name, "imbalance_factor": None if data.imbalance_factor is None else float(data.imbalance_factor), "split_hash": data.split_hash,
-        "recipe": recipe.describe(), "source": recipe.source, "seed": seed, "precision": precision,
+        "recipe": recipe.describe(), "source": recipe.source, "seed": seed, "precision": precision, "start": None,
     }  # fmt: skip
 
 
