@@ -36,7 +36,7 @@ TuningKind = Literal["official", "tuned", "inferred", "author-tuned", "user"]
 Name = Annotated[str, {"pattern": "^[A-Za-z0-9_.-]+$", "not": {"pattern": "^\\."}}]
 """A part of a path."""
 StrategyName = Annotated[str, {"pattern": "^[A-Za-z0-9_.()+-]+$", "not": {"pattern": "^\\."}}]
-"""The same, of a strategy or an ensemble of several."""
+"""A part of a path that names a strategy, or an ensemble of several."""
 Text = Annotated[str, {"minLength": 1}]
 Natural = Annotated[int, {"minimum": 0}]
 Positive = Annotated[int, {"minimum": 1}]

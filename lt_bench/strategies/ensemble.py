@@ -41,7 +41,7 @@ class Ensemble(Strategy, abstract=True):
         return averaged(list(self.fitted))
 
     def trained_parameters(self) -> int:
-        """Those of all members."""
+        """Number of fitted parameters of all members."""
         return self._parameters_of_members
 
 

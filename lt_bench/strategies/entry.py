@@ -117,7 +117,7 @@ class Entry:
         return stated(self.options(dataset, imbalance_factor, given), self.recipe)
 
     def options(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The same with a value for everything that can be given, None for a length in epochs where one in steps holds.
+        """The hyper-parameters of ``resolve``, with a value for everything that can be given: None for a length in epochs where one in steps holds.
 
         Raises:
             UserError: as ``resolve``.

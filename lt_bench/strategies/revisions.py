@@ -69,7 +69,7 @@ def code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
 
 
 def _code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
-    """The same, without the members of an ensemble."""
+    """The code of a strategy; of an ensemble, of what averages its members."""
     own = provenance.fingerprints(own_objects(entry, hyperparameters))
     words = [f"own {provenance.combined(own)}"] if own else []
     revision = f"revision {revision_of(entry)}"

@@ -220,7 +220,7 @@ def empty_class(entry: Entry) -> None:
 
 
 def _unadjusted(strategy: Strategy) -> Strategy:
-    """The same head without its adjustment at inference."""
+    """A head without its adjustment at inference."""
     if strategy.at_inference is None:
         return strategy
     cls = type(strategy)

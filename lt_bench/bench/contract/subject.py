@@ -91,7 +91,7 @@ def problem(counts: Sequence[int] = COUNTS, dim: int = DIM) -> Problem:
 
 
 def with_empty_class(on: Problem, number: int) -> Problem:
-    """The same training data where class ``number`` has no rows and those from it on are numbered one higher; its row of the stage-1 head is a long one."""
+    """The training data where class ``number`` has no rows and those from it on are numbered one higher; its row of the stage-1 head is a long one."""
     counts, head = list(on.facts.class_counts), on.facts.head
     counts.insert(number, 0)
     assert head is not None
@@ -135,7 +135,7 @@ def varied(entry: Entry, on: Problem) -> list[HeadJob]:
 
 
 _varied_fits: list[tuple[Entry, list[Fitted]]] = []
-"""Those of the strategy that was asked for last: two checks compare others with them."""
+"""Fits of the strategy that was asked for last: two checks compare others with them."""
 
 
 def varied_fits(entry: Entry) -> list[Fitted]:
@@ -184,7 +184,7 @@ def fit(on: Problem, jobs: Sequence[HeadJob], dtype: torch.dtype = torch.float32
 
 
 def restart(strategy: Strategy) -> None:
-    """The same random numbers again for the next loss, for a whole batch on one process."""
+    """Start the random numbers of the losses over, for a whole batch on one process."""
     strategy.draws.start(0, 0)
     strategy.draws.share(0, 0, 1)
 

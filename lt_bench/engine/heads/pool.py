@@ -318,7 +318,7 @@ class ForMember(Callback):
 
 
 class CheckpointForMember(ForMember, Checkpoint):
-    """The same for a ``Checkpoint``, which Lightning calls once the module has ended its epoch."""
+    """A ``Checkpoint`` as a ``ForMember``; Lightning calls it once the module has ended its epoch."""
 
 
 def state_key(callback: Callback | type[Callback], number: int = 0) -> str:

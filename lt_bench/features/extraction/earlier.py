@@ -68,7 +68,7 @@ class Fresh:
 
     @classmethod
     def of(cls, earlier: Earlier | None, plans: Mapping[str, SplitPlan]) -> Fresh:
-        """Those of an extraction."""
+        """The positions of an extraction by its plans."""
         positions = {
             split: np.arange(len(plan)) if earlier is None else np.flatnonzero(earlier.positions[split] < 0)
             for split, plan in plans.items()

@@ -67,7 +67,7 @@ class CachedImages:
 
     @classmethod
     def of(cls, cache: FeatureCache) -> CachedImages:
-        """Those that the cache lists.
+        """The images that a cache lists.
 
         Raises:
             UserError: it does not list its images with their contents, or others than it has features of.

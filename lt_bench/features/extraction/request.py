@@ -89,7 +89,7 @@ class Request:
             raise UserError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
 
     def with_origin_of_head(self, loaded: Loaded) -> Request:
-        """The same with ``fit_head`` only where a head is to be fitted beside these weights.
+        """The request, with ``fit_head`` only where a head is to be fitted beside these weights.
 
         Raises:
             UserError: the head of the weights is asked for, and they have none.
