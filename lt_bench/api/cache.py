@@ -99,8 +99,7 @@ class Cache(FeatureCache):
             cache = write_prepared(place, prepared)
         except UserError as error:
             raise UserError(as_arguments(str(error))) from None
-        fitted = prepared.fitted
-        stopped = [] if fitted is None or fitted.converged else [f"stage-1 head: {fitted.words}"]
+        stopped = [f"stage-1 head: {one.words}" for one in (prepared.fitted,) if one is not None and not one.converged]
         for line in [*stopped, *map(as_arguments, cache.manifest.audit["notes"])]:
             warnings.warn(line, stacklevel=2)
         return cls(cache.path, cache.manifest, _temporary=temporary)
