@@ -16,11 +16,15 @@ from lt_bench.core.lean_import import import_torchmetrics_alone
 
 import_torchmetrics_alone()
 
-hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no fault of the code
-hypothesis.settings.load_profile("suite")
-
 # Every Trainer looks for plugins in the metadata of all installed packages, which took a sixth of the contract's tests; none is installed meanwhile.
 importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
+
+
+def pytest_configure(config):
+    """No deadline for examples: a busy machine is no fault of the code. As many as Hypothesis tries by itself where the slow tests run too."""
+    examples = 30 if config.option.markexpr == "not slow" else 100
+    hypothesis.settings.register_profile("suite", deadline=None, max_examples=examples)
+    hypothesis.settings.load_profile("suite")
 
 
 def pytest_collection_finish(session):
@@ -123,6 +127,16 @@ def arrays():
 def description():
     """A function from a name and changes to a description of ``arrays``."""
     return small_description
+
+
+@pytest.fixture(scope="module")
+def light_resnet20():
+    """``resnet20`` with one narrow block a stage, an eighth of its work: for tests of what is done with a network."""
+    from lt_bench.backbones import cifar
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cifar, "build", lambda name, num_classes: cifar.CifarResNet(num_classes, 1, (8, 16, 64)))
+        yield
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def script(path, settings):
     given = {name: value for name, value in settings.items() if name not in how}
     lines = (
         "from pathlib import Path, PosixPath",
+        "from lt_bench.backbones import cifar",
+        "cifar.build = lambda name, num_classes: cifar.CifarResNet(num_classes, 1, (8, 16, 64))",  # light_resnet20, here too
         "from lt_bench.bench.options import PretrainOptions",
         "from lt_bench.bench.pretrain import pretrain",
         "if __name__ == '__main__':",

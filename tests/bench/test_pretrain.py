@@ -27,6 +27,8 @@ from lt_bench.data.readers.small_images import load_small_images
 from lt_bench.engine.pretrain.recipes import stage1_recipe
 from lt_bench.features.cache import open_cache
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):

@@ -29,6 +29,8 @@ from lt_bench.engine.pretrain.recipes import stage1_recipe
 from lt_bench.engine.pretrain.stage1 import epoch_order
 from lt_bench.features.cache import open_cache
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

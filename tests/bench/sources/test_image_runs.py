@@ -29,6 +29,8 @@ from lt_bench.results.compare import compare
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 SHORT = {"epochs": 2, "batch_size": 32, "lr": 0.05}
 
 
@@ -142,7 +144,8 @@ def test_end_to_end_is_recorded_and_repeats(whole):
     (record,) = run(made)
     assert (record.identity.mode, record.identity.protocol) == ("end-to-end", "images-train")
     assert record.identity.hyperparameters["stage1_recipe"] == "ldam"
-    assert record.training.trained_parameters > 200_000
+    parameters = dict(fresh_network("resnet20", 10, 0).named_parameters())
+    assert record.training.trained_parameters == sum(one.numel() for name, one in parameters.items() if name != "fc.bias")  # LDAM has none
     assert "recipe ldam: 2 epochs" in record.backbone.stage1
     assert record.seeds.varies == "initial weights, batch order and augmentation"
     assert "--mode end-to-end --recipe ldam --epochs 2 --precision fp32" in record.command

@@ -21,6 +21,8 @@ from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.inputs import require_size
 from lt_bench.results.store import Store
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 COUNTS = {"cat": 14, "dog": 9, "owl": 6}
 
 
@@ -33,6 +35,15 @@ def photos(tmp_path_factory):
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def at_32_pixels(photos, tmp_path_factory):
+    """A home, and the cache in it that is extracted where no backbone is named."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LT_BENCH_HOME", str(home))
+        return home, resolve_cache(CacheOptions(dataset="folder", data_dir=photos, image_size=32))
 
 
 def test_run_needs_no_more_than_a_folder(cli, photos, home, tmp_path):
@@ -96,8 +107,9 @@ def test_an_encoder_of_transformers_from_extraction_to_use(cli, photos, home, tm
     assert torch.allclose(classifier([photos / row["path"] for row in rows]), expected, atol=1e-3)
 
 
-def test_a_cache_that_is_there_is_used_where_no_backbone_is_named(photos, home):
-    first = resolve_cache(CacheOptions(dataset="folder", data_dir=photos, image_size=32))
+def test_a_cache_that_is_there_is_used_where_no_backbone_is_named(photos, at_32_pixels, monkeypatch):
+    home, first = at_32_pixels
+    monkeypatch.setenv("LT_BENCH_HOME", str(home))
     assert resolve_cache(CacheOptions(dataset="folder", data_dir=photos)).path == first.path
 
 
@@ -112,7 +124,13 @@ def test_sizes_and_augmentations_are_caches_of_their_own(photos, home):
     ):
         directory, manifest = extract_images(
             ExtractOptions(
-                dataset="folder", data_dir=photos, backbone="resnet20", weights=weights, views=1 if "augment" in inputs else None, **inputs
+                dataset="folder",
+                data_dir=photos,
+                backbone="resnet20",
+                weights=weights,
+                views=1 if "augment" in inputs else None,
+                workers=0,
+                **inputs,
             )
         )
         keys.add((directory, manifest.key))
@@ -136,11 +154,11 @@ def test_what_does_not_go_together_is_one_line(photos, home, cli):
         require_size(vit, "vit", 0)
 
 
-def test_a_fitted_head_is_the_optimum_of_logistic_regression(photos, home):
+def test_a_fitted_head_is_the_optimum_of_logistic_regression(at_32_pixels):
     """Against scikit-learn's solver, with the ridge that was chosen."""
     from sklearn.linear_model import LogisticRegression
 
-    cache = resolve_cache(CacheOptions(dataset="folder", data_dir=photos, image_size=32))
+    _, cache = at_32_pixels
     train, head = cache.split("train"), cache.head()
     X, y = train.view("plain").double(), train.labels
     strength = float(cache.manifest.backbone.stage1.partition("ridge ")[2].split()[0])
