@@ -2,16 +2,15 @@
 
 import dataclasses
 import json
-import re
+import multiprocessing
 import shutil
-import subprocess
-import sys
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from lt_bench.bench.migrate import UNKNOWN_CODE, _code, migrate
 from lt_bench.bench.tuned import tuned_choice
+from lt_bench.cli.main import main
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.features.manifest import read_manifest
@@ -21,17 +20,35 @@ from lt_bench.strategies.registry import find
 from tests.bench.earlier_version import as_earlier_version, as_format_1
 
 
+@pytest.fixture(scope="module")
+def original(make_cache, tmp_path_factory):
+    """A cache, what was tuned on it and two records (one tuned), all as version 0.1.0 wrote them; their folder, and the records by name before that."""
+    root = tmp_path_factory.mktemp("original")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LT_BENCH_HOME", str(root / "home"))
+        patch.chdir(root)
+        cache = make_cache(root / "home" / "caches" / "mine")
+        for verb, *words in (
+            ("tune", "--strategy", "tau_norm", "--seeds", "0"),
+            ("run", "--strategy", "tau_norm", "--tuned"),
+            ("run", "--strategy", "ncm"),
+        ):
+            assert main([verb, *words, "--cache", "mine"]) == 0
+    before = {record.strategy.name: record for record in Store(root / "results").records()}
+    as_earlier_version(cache, root / "results")
+    return root, before
+
+
 @pytest.fixture
-def place(cli, make_cache, tmp_path, monkeypatch):
-    """A cache, what was tuned on it and two records (one tuned), all as version 0.1.0 wrote them; returns them by name, and what the records measured."""
+def place(original, cli, tmp_path, monkeypatch):
+    """A copy of the original; returns the paths in it by name, and what the records measured."""
+    root, before = original
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
-    cache = make_cache(tmp_path / "home" / "caches" / "mine")
-    assert cli("tune", "--strategy", "tau_norm", "--cache", "mine", "--seeds", "0").code == 0
-    assert cli("run", "--strategy", "tau_norm", "--cache", "mine", "--tuned").code == 0
-    assert cli("run", "--strategy", "ncm", "--cache", "mine").code == 0
-    before = {record.strategy.name: record for record in Store(tmp_path / "results").records()}
-    tuning, records = as_earlier_version(cache, tmp_path / "results")
-    return {"cache": cache, "tuning": tuning, "records": records, "before": before}
+    for name in ("home", "results"):
+        shutil.copytree(root / name, tmp_path / name)
+    results = tmp_path / "results"
+    (tuning,) = (results / "tuning").iterdir()
+    return {"cache": tmp_path / "home" / "caches" / "mine", "tuning": tuning, "records": Store(results).paths(), "before": before}
 
 
 def test_all_is_brought_over_and_serves_as_before(cli, place, tmp_path):
@@ -72,13 +89,23 @@ def test_a_migration_that_was_killed_before_the_records_is_gone_on_with(place, t
     assert record.tuning.tuning_id == found[1].tuning_id
 
 
+def migrating(folder, number, start):
+    """One of two processes."""
+    start.wait()
+    done = migrate([folder])
+    (folder / f"said{number}.txt").write_text(f"{len(done.lines)} {done.refused}")
+
+
 def test_two_migrations_at_once_are_one_after_the_other(place, tmp_path):
-    words = [sys.executable, "-m", "lt_bench", "migrate", str(tmp_path)]
-    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [one.communicate(timeout=100) for one in both]
-    assert [one.returncode for one in both] == [0, 0], said
-    counts = sorted(int(re.findall(r"(\d+) brought up to date", out)[0]) for out, _ in said)
-    assert counts == [0, 4]
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(2)
+    both = [context.Process(target=migrating, args=(tmp_path, number, start)) for number in (0, 1)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(100)
+    assert [one.exitcode for one in both] == [0, 0]
+    assert sorted((tmp_path / f"said{number}.txt").read_text() for number in (0, 1)) == ["0 []", "4 []"]
 
 
 def test_a_damaged_cache_keeps_its_manifest(place):
