@@ -1,15 +1,10 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from torch import multiprocessing
 
 from lt_bench.metrics.evaluation import Evaluation
-
-SCRIPT = Path(__file__).with_name("two_processes.py")
+from tests.metrics import two_processes
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +27,7 @@ def data(reference):
 def directory(data, tmp_path_factory):
     directory = tmp_path_factory.mktemp("processes")
     np.savez(directory / "data.npz", **data)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run([sys.executable, SCRIPT, directory], env=environment, check=True, timeout=120)
+    multiprocessing.start_processes(two_processes.main, (directory,), nprocs=2, start_method="fork")
     return directory
 
 

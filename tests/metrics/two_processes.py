@@ -1,18 +1,10 @@
-"""Two gloo processes that evaluate shares of the same set; run by test_processes.py."""
+"""Two gloo processes that evaluate shares of the same set; forked by test_processes.py."""
 
-# ruff: noqa: E402
-
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import multiprocessing
-
-from lt_bench.core.lean_import import import_torchmetrics_alone
-
-import_torchmetrics_alone()  # half of the start
 
 from lt_bench.metrics.evaluation import Evaluation
 
@@ -30,8 +22,3 @@ def main(rank: int, directory: Path) -> None:
         scalars, vectors = evaluation.scalars(), evaluation.vectors()
         np.savez(directory / f"{name}-{rank}.npz", **vectors, **scalars)
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    # Forked, so that the imports, which are most of the time, are paid once.
-    multiprocessing.start_processes(main, (Path(sys.argv[1]),), nprocs=2, start_method="fork")
