@@ -134,8 +134,11 @@ def light_resnet20():
     """``resnet20`` with one narrow block a stage, an eighth of its work: for tests of what is done with a network."""
     from lt_bench.backbones import cifar
 
+    def light(name, num_classes, real=cifar.build):
+        return cifar.CifarResNet(num_classes, 1, (8, 16, 64)) if name == "resnet20" else real(name, num_classes)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar, "build", lambda name, num_classes: cifar.CifarResNet(num_classes, 1, (8, 16, 64)))
+        patch.setattr(cifar, "build", light)
         yield
 
 
