@@ -40,7 +40,8 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
 
     The strength of the ridge falls through ``RIDGES`` for as long as that makes the cross-entropy on validation smaller, classes weighted there as in training, since
     a stage-1 head knows their frequencies. Without validation, that is the cross-entropy on held-out folds of the training rows. Every solution starts from the
-    last one; those on the way are of float32 products, the last one is of float64.
+    last one; those on the way are of float32 products, the last one is of float64. Softmax leaves a number that is common to all biases free; the biases of the
+    classes with rows have mean zero, as those of scikit-learn, so that strategies which such a number moves do not hang on the path of the solver.
 
     Args:
         train: the training rows.
@@ -71,6 +72,7 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
     converged = solution.gradient <= CONVERGED
     words = f"{WORDS}, ridge {best:g}{by}" + ("" if converged else ", stopped before its optimum: standardise the features")
     bias = solution.bias - solution.weight @ whole.mean
+    bias = bias - bias[torch.bincount(whole.labels, minlength=num_classes) > 0].mean()
     return FittedHead(solution.weight.float(), bias.float(), words, converged)
 
 

@@ -41,6 +41,7 @@ def test_the_optimum_is_that_of_scikit_learn(with_val, scale, offset):
     logits = torch.from_numpy(X) @ head.weight.double().T + head.bias
     ours, theirs = logits.softmax(1).numpy(), probe.predict_proba(Z)
     assert np.abs(ours - theirs).max() < 2e-5 * (1 if offset == 0 else 50)  # a float32 bias beside a large offset
+    assert (logits.numpy() - probe.decision_function(Z)).mean(1) == pytest.approx(np.zeros(len(y)), abs=1e-3 if offset == 0 else 0.2)
 
 
 def test_noise_gets_a_strong_ridge_and_clean_classes_a_weak_one():
