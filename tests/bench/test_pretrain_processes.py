@@ -32,6 +32,8 @@ from lt_bench.engine.pretrain.small_images import Pretraining
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPTIMISATION = Recipe(lr=0.1, momentum=0.9, weight_decay=1e-2, batch_size=9, epochs=2, schedule="constant")
 

@@ -25,6 +25,8 @@ from lt_bench.core.files import require_ours
 from lt_bench.leaderboard.report.picture import _with_few_colours, draw_confusions
 from lt_bench.results.store import Store
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 K = 12
 NAMES = ["<img src=x onerror=alert(1)>", "=HYPERLINK(1)", *(f"species {k}" for k in range(2, K))]
 COUNTS = np.array([60, 50, 40, 30, 20, 15, 12, 9, 7, 5, 4, 3])

@@ -26,6 +26,8 @@ from lt_bench.features.extraction.joined_images import CachedImages
 from lt_bench.leaderboard.objective.objective import MICRO
 from lt_bench.results.store import Store
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 COUNTS = {"cat": 24, "dog": 12, "owl": 6}
 CPU = ("--accelerator", "cpu")
 

@@ -20,6 +20,8 @@ from lt_bench.data.readers.small_images import load_small_images
 from lt_bench.features.cache import open_cache
 from lt_bench.features.independence import Seen, seen_images
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):

@@ -16,6 +16,8 @@ from lt_bench.features.extraction.self_test import stage1_accuracy
 from lt_bench.features.moments import moments, typical, width
 from lt_bench.features.resumable import Resumable
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):

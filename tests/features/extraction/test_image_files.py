@@ -26,6 +26,8 @@ from lt_bench.features.extraction import extract as module
 from lt_bench.features.extraction.pace import Pace, Spent, summary
 from lt_bench.features.resumable import Resumable
 
+pytestmark = pytest.mark.usefixtures("light_resnet20")
+
 COUNTS = {"chat noir": 12, "собака": 6, "z": 3}
 
 
