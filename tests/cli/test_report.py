@@ -192,16 +192,18 @@ def test_intervals_are_over_the_groups_that_images_come_in(cli, tmp_path, monkey
     assert ran.code == 0, ran.err
 
     def reported(*words, results="results"):
-        words = ("--strategy", "ncm", "--out", "out", "--results", results, *words)
-        done = cli("report", *words, "--json")
+        done = cli("report", "--strategy", "ncm", "--out", "out", "--results", results, *words, "--json")
         assert done.code == 0, done.err
-        return json.loads(done.out), cli("report", *words).out
+        return json.loads(done.out)
+
+    def told(results="results"):
+        return cli("report", "--strategy", "ncm", "--out", "out", "--results", results).out
 
     def width(of):
         ends = [of["objective"]["interval"], *of["groups"].values(), *((one["low"], one["high"]) for one in of["classes"])]
         return np.array([high - low for low, high in ends])
 
-    by_track, said = reported()
+    by_track, said = reported(), told()
     assert by_track["intervals_over"] == "test groups"
     assert "(95 %, over test groups)" in said
     assert "take groups as the sample" in " ".join(said.split())
@@ -218,21 +220,21 @@ def test_intervals_are_over_the_groups_that_images_come_in(cli, tmp_path, monkey
     (images,) = tmp_path.glob("home/caches/*/images.csv")
     rows = [line.rsplit(",", 1)[0] for line in listed(tmp_path)]
     images.write_text("\n".join(rows) + "\n")  # as an earlier version wrote it
-    assert reported()[0] == by_track
+    assert reported() == by_track
     ran = cli("run", "--strategy", "ncm", "--cache", str(images.parent), "--results", "earlier", "--accelerator", "cpu")
     assert ran.code == 0, ran.err
     board = cli("leaderboard", "--results", "earlier", "--out", "board", "--formats", "csv").out
     assert re.search(r"Split by groups, which no record says: folder-photos-\w+-resnet20\. Images of one group are alike", board)
-    alone, said = reported(results="earlier")
+    alone, said = reported(results="earlier"), told("earlier")
     assert alone["intervals_over"] == "test images"
     assert "intervals are too narrow; to have groups as the sample, say `--group-pattern" in " ".join(said.split())
     assert (width(by_track) > width(alone) + 0.01).all()
-    named = reported("--group-pattern", r"(.+)_", results="earlier")[0]
+    named = reported("--group-pattern", r"(.+)_", results="earlier")
     assert (named["intervals_over"], width(named)) == ("test groups", pytest.approx(width(by_track)))
     images.parent.rename(tmp_path / "away")
     assert "Split by groups" not in cli("leaderboard", "--results", "earlier", "--out", "board", "--formats", "csv").out
-    assert reported()[0] == by_track
-    gone, said = reported(results="earlier")
+    assert reported() == by_track
+    gone, said = reported(results="earlier"), told("earlier")
     assert "it is not known whether the test images come in groups" in gone["groups_unknown"]
     assert gone["groups_unknown"] in " ".join(said.split())
     assert width(gone) == pytest.approx(width(alone))
