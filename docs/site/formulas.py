@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import escape
+from itertools import accumulate
 
 GREEK = {
     name: chr(code)
@@ -34,6 +35,13 @@ _OPERATOR = re.compile(r" [-=+*/~] |\^|>= |_[a-z]")
 _CODE = re.compile(r"\w=\w|\blr\b(?!.*theta)|^[a-z]+(_[a-z0-9]{2,})+$")
 
 
+_WORD = re.compile(r"[A-Za-z]+(?:_[a-z]+)?(?:'(?![a-z]))?|\d+(?:\.\d+)?(?:e-?\d+)?|_[a-z]+\b|\|\||>=|<=|<-|\S")
+_FUNCTIONS = "log exp sqrt sum mean min max cos sin sigmoid softmax grad CE"
+_SETTINGS = "margin ridge strength threshold"
+_SYMBOL = re.compile(rf"(?:[A-Za-z]|{'|'.join((*GREEK, *_FUNCTIONS.split(), *_SETTINGS.split()))})(?:_[a-z]{{1,4}})?'?|first_c|\d.*")
+_BINARY = {*RELATIONS, "/", "^"} - {",", ";"}
+
+
 class NoFormulaError(ValueError):
     """A text is no formula of this notation."""
 
@@ -49,11 +57,65 @@ def is_formula(text: str) -> bool:
     return True
 
 
-def mathml(text: str) -> str:
-    """A ``<math>`` element; raises ``NoFormulaError`` for what is not written in the notation of the docstrings."""
+def mathml(text: str, in_a_line: bool = False) -> str:
+    """A ``<math>`` element, with fractions as high as a line where ``in_a_line``; raises ``NoFormulaError`` for what is not in the notation of the docstrings."""
     parser = _Parser(text)
     body = parser.sequence(None)
-    return f'<math xmlns="http://www.w3.org/1998/Math/MathML" displaystyle="true" aria-label="{escape(text, quote=True)}">{body}</math>'
+    return f'<math xmlns="http://www.w3.org/1998/Math/MathML" displaystyle="{str(not in_a_line).lower()}" aria-label="{escape(text, quote=True)}">{body}</math>'
+
+
+def in_prose(text: str) -> list[tuple[int, int]]:
+    """Where formulas stand in plain prose: ``with q_y = 1 - epsilon elsewhere``.
+
+    A formula is the longest stretch of symbols, numbers and operators that can be read, with nothing of it left outside; words end it.
+    """
+    words = list(_WORD.finditer(text))
+    found, at = [], 0
+    while at < len(words):
+        stop = at
+        while stop < len(words) and _belongs(text, words[stop]):
+            stop += 1
+        end = next((end for end in range(stop, at, -1) if _whole(text, words, at, end)), None)
+        if end is not None:
+            found.append((words[at].start(), words[end - 1].end()))
+        at = end or at + 1
+    return found
+
+
+def _belongs(text: str, word: re.Match[str]) -> bool:
+    """Whether a word of prose may be part of a formula; an operator stands between spaces, and a sign before what it is the sign of."""
+    token, before, after = word[0], text[word.start() - 1 : word.start()], text[word.end() : word.end() + 1]
+    if token in ("(", ")", "||", ",", "^") or token[0] == "_":
+        return True
+    if token in _BINARY:
+        return (
+            (before.isspace() and after.isspace())
+            or (token == "-" and before in " \n(^" and not after.isspace())
+            or (token == "/" and after.isdigit())
+        )
+    return _SYMBOL.fullmatch(token) is not None
+
+
+def _whole(text: str, words: list[re.Match[str]], first: int, end: int) -> bool:
+    """Whether the words are one formula: brackets are closed, nothing of it lies just outside, and a comma stands only within brackets."""
+    tokens = [word[0] for word in words[first:end]]
+    start, stop = words[first].start(), words[end - 1].end()
+    before, after = words[first - 1][0] if first else "", words[end][0] if end < len(words) else ""
+    if (
+        before in {*_BINARY, "lr"}
+        or after in _BINARY
+        or re.search(r"[^\s(]\(?\Z", text[:start][-2:])
+        or not re.match(r"(?!\)[\^_])(\s|[).,;:](?!\w)|\Z)", text[stop:])
+    ):
+        return False
+    if tokens[0] in {*_BINARY, "a"} - {"-"} or tokens[-1] in {*_BINARY, *_FUNCTIONS.split(), ",", "a"} - {"CE"}:
+        return False
+    if len(tokens) > 1 and tokens[-1][0].isdigit() and tokens[-2][0].isalpha():
+        return False  # a name and its value: "beta_ik 1"
+    depths = list(accumulate({"(": 1, ")": -1}.get(token, 0) for token in tokens))
+    if depths[-1] != 0 or any(depth < 0 or (token == "," and depth == 0) for token, depth in zip(tokens, depths, strict=True)):
+        return False
+    return is_formula(" ".join(text[start:stop].split()))
 
 
 class _Parser:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
-from formulas import is_formula, mathml
+from formulas import in_prose, is_formula, mathml
 from links import ROOT, outside, page_of, rewritten
 from papers import code_links, entry_of
 
@@ -52,7 +52,10 @@ On 28 November 2026, in print at the width of a column and on screens of 1400 an
 _WIDE = {"comparison.md"}
 """Pages whose tables need the room of the table of contents."""
 _SPAN = re.compile(r"(^```[\s\S]*?^```|^\|.*$)|`([^`]+)`", re.MULTILINE)
-_SHORT_CODE = re.compile(r"<code>([^<\s]{1,24})</code>")
+_NO_PROSE = re.compile(r"^(?:#| *\* ).*$", re.MULTILINE)
+_SHORT_CODE = re.compile(r"<code>([^<\n]{1,24})</code>")
+_TESTS = re.compile(r"<td>((?:<code>tests/[^<]+</code>(?:, )?)+)</td>")
+_FIGURE = re.compile(r'<p>(<img [^>]*?src="([^"]+)"[^>]*/>)</p>')
 _PAGE_NAME = re.compile(r"(?<![\w/(\[])docs/(\w+)\.md")
 
 
@@ -96,18 +99,31 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Short code stays on one line: ``--tuned`` is not broken after its dashes."""
+    """Short code stays on one line (``--tuned`` is not broken after its dashes), a cell of names of tests opens on request, and a figure opens alone."""
+    html = _FIGURE.sub(r'<p><a href="\2" title="the figure alone">\1</a></p>', _TESTS.sub(_folded, html))
     return _SHORT_CODE.sub(r'<code class="short">\1</code>', html)
 
 
+def _folded(match: re.Match[str]) -> str:
+    names = match[1].split(", ")
+    return f"<td><details><summary>{len(names)} {'test' if len(names) == 1 else 'tests'}</summary>{'<br>'.join(names)}</details></td>"
+
+
 def with_formulas(markdown: str) -> str:
-    """``markdown`` with every span of code that is a formula as MathML, but for tables and blocks of code."""
-
-    def span(match: re.Match[str]) -> str:
+    """``markdown`` with every span of code that is a formula, and formulas of its prose, as MathML, but for tables and blocks of code."""
+    drawn = {}
+    for match in _SPAN.finditer(markdown):
         text = " ".join((match[2] or "").split())
-        return f"<span>{mathml(text)}</span>" if is_formula(text) else match[0]
+        drawn[match.span()] = f"<span>{mathml(text)}</span>" if is_formula(text) else match[0]
+    prose = _NO_PROSE.sub(_hidden, _SPAN.sub(_hidden, markdown))
+    drawn |= {(start, end): f"<span>{mathml(' '.join(prose[start:end].split()), in_a_line=True)}</span>" for start, end in in_prose(prose)}
+    for (start, end), element in sorted(drawn.items(), reverse=True):
+        markdown = markdown[:start] + element + markdown[end:]
+    return markdown
 
-    return _SPAN.sub(span, markdown)
+
+def _hidden(match: re.Match[str]) -> str:
+    return "`" * len(match[0])
 
 
 def _figures() -> list[Path]:

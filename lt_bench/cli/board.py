@@ -23,6 +23,7 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     """
     from lt_bench.leaderboard.leaderboard import checked_formats, leaderboard
     from lt_bench.leaderboard.stats.statistics import cache_directory
+    from lt_bench.leaderboard.tables.latex import notes_on_size
     from lt_bench.leaderboard.tables.selection import Selection, read_names
 
     formats = checked_formats(options.formats)
@@ -45,6 +46,9 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     if options.statistics and (note := groups_note(board.shown)):
         output.say(note)
     output.written(options.out, written)
+    tables = [path for path in written if path.name == "leaderboard.tex"]
+    for note in notes_on_size("".join(path.read_text(encoding="utf-8") for path in tables)):
+        output.say(f"leaderboard.tex: a table is {note}")
     if output.json:
         own = {column.key: dict(column.code) for column in board.columns if column.code}
         output.data({"rows": _rows(board.csv), "files": [str(path) for path in written], "columns": own})

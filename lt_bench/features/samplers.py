@@ -52,7 +52,7 @@ class Epoch:
 class Sampler(ABC):
     """A rule by which the samples of an epoch are drawn; write ``order`` for one of your own.
 
-    Class attributes:
+    Attributes:
         name: as in ``Strategy.sampler`` and on the command line; needed by registered samplers only.
     """
 

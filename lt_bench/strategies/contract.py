@@ -41,9 +41,9 @@ from lt_bench.strategies.slots.weights import Weighting
 
 
 class Strategy(LightningModule):
-    """A classifier re-training strategy.
+    """A classifier re-training strategy; its class attributes are literals, which the registry reads without importing the file.
 
-    Class attributes (literals, which the registry reads without importing the file):
+    Attributes:
         name: as on the command line.
         family: which part of the field the strategy belongs to.
         paper: authors, title, venue; official code where there is one.

@@ -54,7 +54,7 @@ def page(entry: Entry) -> str:
         f"* family: {entry.family}" + ("; **inferred**: its formulas or constants could not be read" if entry.inferred else ""),
         f"* source: {entry.paper}",
         f"* trains {entry.trains}; sampler: {_sampler(entry)}; starts from: {entry.initial_head}",
-        "* official settings: " + "; ".join(map(_cell, listed(entry.official))),
+        _listed("official settings", [*map(_cell, listed(entry.official))]),
         *(f"* on {dataset}: {settings}" for dataset, settings in entry.settings.items()),
         *([f"* tuning tries: {entry.grid}"] if entry.grid else []),
     ]
@@ -66,6 +66,11 @@ def page(entry: Entry) -> str:
     )
     command = _console(f"lt-bench run --strategy {shlex.quote(entry.name)} --dataset cifar100_lt")
     return "\n\n".join([f"# {entry.name}", _markdown(entry.doc), "\n".join(facts), table, command, said]) + "\n"
+
+
+def _listed(title: str, parts: list[str]) -> str:
+    """One part in a line, several as a list below it."""
+    return f"* {title}: {parts[0]}" if len(parts) == 1 else "\n    * ".join([f"* {title}:", *parts])
 
 
 def _console(command: str) -> str:

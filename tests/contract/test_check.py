@@ -37,6 +37,7 @@ def test_a_sound_strategy_passes_every_check():
 def test_the_quick_checks_name_the_first_problem():
     assert contract_of(describe(broken.Sound), {}) == "passed"
     assert (contract_of(describe(broken.TakesAnotherHome), {}) or "").startswith("inference_head: ")
+    assert (contract_of(describe(broken.NaiveSoftmax), {}) or "").startswith("extreme_logits: ")
     assert contract_of(find("los"), {}) is None
 
 

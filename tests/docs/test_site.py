@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "site"))
-from formulas import is_formula, mathml
+from formulas import in_prose, is_formula, mathml
 from links import outside, page_of, rewritten
 from papers import code_links, entry_of
 
@@ -60,6 +60,24 @@ def test_a_formula_is_drawn_as_it_is_meant(text, expected):
 )
 def test_code_stays_code(text):
     assert not is_formula(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("has q_y = 1 - epsilon + epsilon / K and\nepsilon / K elsewhere", ["q_y = 1 - epsilon + epsilon / K", "epsilon / K"]),
+        ("(e ~ N(0, 1/9) with the largest), p = softmax(z_i), and", ["e ~ N(0, 1/9)", "p = softmax(z_i)"]),
+        (
+            "one radius r = min ||w|| + threshold * (max ||w|| - min ||w||) of the rows.",
+            ["r = min ||w|| + threshold * (max ||w|| - min ||w||)"],
+        ),
+        ("up to pi_min^-tau and f = sin(pi x / 2) (`concave`)", ["pi_min^-tau", "f = sin(pi x / 2)"]),
+        ("a class-balanced n-th head, many / medium / few, tau 0 and K, 50-100, and/or, x / y.py, dvlab/MiSLAS", []),
+        ("weight_decay - the loss = (1 / pi_c)^rho, z_c's, beta_ik 1, f(z_c, and so on)", []),
+    ],
+)
+def test_formulas_of_prose_are_found_whole_or_not_at_all(text, expected):
+    assert [text[start:end].replace("\n", " ") for start, end in in_prose(text)] == expected
 
 
 def test_the_formula_of_every_strategy_is_drawn():

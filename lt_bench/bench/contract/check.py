@@ -45,7 +45,7 @@ CHECKS: dict[str, Callable[[Entry], None]] = {
 }  # fmt: skip
 ANY_FITTING = ("grid_and_settings", "inference_head", "empty_class")
 """Checks that also concern strategies without batches."""
-QUICK = ("grid_and_settings", "plain_trainer", "per_sample", "fast_as_plain", "stack", "inference_head")
+QUICK = ("grid_and_settings", "plain_trainer", "per_sample", "fast_as_plain", "stack", "extreme_logits", "inference_head")
 """Checks before the first record of a strategy of the user's own: about a second."""
 
 

@@ -98,10 +98,15 @@ def latex_table(ranking: BoardRows, columns: tuple[Column, ...], full: bool = Fa
 
 def _too_large(width: float, height: float, both: bool) -> list[str]:
     """Comments on a table that is wider or taller than where it goes, and on what makes it smaller."""
-    space, over = (PAGE[0], "both columns") if both else (COLUMN, "a column")
-    wide = f"% about {width:.0f} pt wide, which is more than {over}: --digits 1, fewer columns (--show) or shorter names (--names) make it narrower"
+    space, over, else_ = (PAGE[0], "both columns", "") if both else (COLUMN, "a column", "; --full makes a float over both columns")
+    wide = f"% about {width:.0f} pt wide, which is more than {over}: --digits 1, fewer columns (--show) or shorter names (--names) make it narrower{else_}"
     tall = f"% about {height:.0f} pt tall, which is more than a page: choose rows (--rows)"
     return [*[wide] * (width > space), *[tall] * (height > PAGE[1])]
+
+
+def notes_on_size(document: str) -> list[str]:
+    """What the comments of a LaTeX file say of tables that fit neither a column nor the page, each once."""
+    return list(dict.fromkeys(line.removeprefix("% ") for line in document.splitlines() if line.startswith("% about ")))
 
 
 def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:

@@ -34,7 +34,7 @@ class Slot(nn.Module, ABC):
     ``epsilon``, ``target = Smooth(0.98)`` fixes it. Every instance of the strategy gets a bound copy, whose parameters are numbers, or (H, 1) tensors in a
     stack of H heads.
 
-    Class attributes:
+    Attributes:
         slot: name of the slot.
         changes_rows: whether the entry makes of the fitted rows others, which a classifier that normalises them would undo.
         name: of the entry, as ``lt-bench list slots`` and ``--strategy compose`` have it; one of the user's own is known by its dotted path.

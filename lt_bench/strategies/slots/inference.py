@@ -18,7 +18,7 @@ from lt_bench.strategies.slots.base import Slot, assign
 class AtInference(Slot):
     """An entry of the slot at_inference.
 
-    Class attributes:
+    Attributes:
         needs_held_out: whether ``learn`` is to be called with logits of validation images before ``folded``.
         needs_train: whether ``learn_train`` is to be called with the training features before ``head``.
     """

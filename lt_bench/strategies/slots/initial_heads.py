@@ -21,7 +21,7 @@ from lt_bench.strategies.slots.vocabulary import entry
 class InitialHead(Slot):
     """An entry of the slot initial_head; one of the user's own overrides ``of_facts`` or, with ``needs_features = True``, ``of_features``.
 
-    Class attributes:
+    Attributes:
         needs_features: whether the head is made of the training features.
     """
 

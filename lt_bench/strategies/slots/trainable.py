@@ -17,7 +17,7 @@ from lt_bench.strategies.slots.base import Slot
 class Trainable(Slot):
     """An entry of the slot trainable.
 
-    Class attributes:
+    Attributes:
         frozen: weight and bias are held fixed, so logits of the initial head are made once for all heads that share their batches.
     """
 

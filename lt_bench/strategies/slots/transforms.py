@@ -20,7 +20,7 @@ from lt_bench.strategies.slots.base import Slot, assign
 class Transform(Slot):
     """An entry of the slot transform.
 
-    Class attributes:
+    Attributes:
         is_shift: whether it only adds to the logits what depends neither on them nor on parameters, so that the gradient passes unchanged.
     """
 

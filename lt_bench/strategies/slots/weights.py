@@ -20,7 +20,7 @@ SMALLEST_INFLUENCE = 0.001
 class Weighting(Slot):
     """An entry of the slot weight.
 
-    Class attributes:
+    Attributes:
         reduction: divide the batch's sum of losses by its number of ``samples``, or by its sum of class ``weights`` (torch's weighted mean).
         differs_by_epoch: whether ``class_weights`` does.
         modulates: whether ``modulate`` does something.

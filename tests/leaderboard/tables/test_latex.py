@@ -94,7 +94,10 @@ def test_it_fits_a_column_by_the_widths_of_computer_modern(board):
     assert table_width(lines, columns, 1.0, 6.0) > width
     wide = latex_table(board.shown[0], registered(), full=True)
     assert r"\begin{table*}" in wide
-    assert "more than a column" in latex_table(board.shown[0], registered())
+    bare = latex_table(board.shown[0], registered())
+    (note,) = latex.notes_on_size(bare + bare)
+    assert re.search(r"^about .*more than a column.*--full", note)
+    assert latex.notes_on_size(latex_table(board.shown[0], columns)) == []
 
 
 @pytest.mark.skipif(ENGINE is None, reason="no pdflatex, tectonic or xelatex on the path: apt-get install texlive-latex-recommended")
