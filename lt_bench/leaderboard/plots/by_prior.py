@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.objective.tails import usual_imbalances
 from lt_bench.leaderboard.plots.data import chosen
-from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, SMALL, figure
+from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, SMALL, figure, short_name
 from lt_bench.leaderboard.priors import at_tail
 from lt_bench.leaderboard.ties import tied
 
@@ -21,7 +21,8 @@ _MOST = 24
 def places_by_prior(ranking: BoardRows) -> Figure | None:
     """Place of every row from a test set with a backward long tail to one with a forward long tail; lines cross where the order changes.
 
-    Coloured are the rows that have the first place under a prior, then those whose place changes most. Of more than `_MOST` rows those with the best place anywhere.
+    Coloured are the rows that have the first place under a prior, then those whose place changes most. Of more than `_MOST` rows those with the best place anywhere,
+    in the order that they have among themselves.
     """
     imbalances = usual_imbalances(ranking.board.dataset)
     settings = [*(("backward", one) for one in imbalances), ("uniform", 1), *(("forward", one) for one in reversed(imbalances))]
@@ -31,19 +32,21 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
         return None
     places = np.stack([np.argsort(np.argsort(-tied(column), kind="stable")) + 1 for column in accuracies.T], axis=1)
     shown = sorted(np.argsort(places.min(1), kind="stable")[:_MOST])
+    heights = np.full_like(places, len(shown))
+    heights[shown] = np.argsort(np.argsort(places[shown], axis=0), axis=0) + 1
     drawing, (axes,) = figure(height=max(2.0, 0.13 * len(shown) + 0.7))
     coloured = sorted(shown, key=lambda position: (places[position].min() > 1, -np.ptp(places[position])))[: len(COLOURS)]
     colours = _colours(ranking, coloured)
     for position in shown:
-        _line(axes, places[position], colours.get(position))
+        _line(axes, heights[position], colours.get(position))
     for side, values in ((0, 100 * accuracies[:, 0]), (len(settings) - 1, 100 * accuracies[:, -1])):
         for position in shown:
-            label = f"{values[position]:.1f}" if side == 0 else f"{values[position]:.1f}  {ranking.rows[position].label}"
+            label = f"{values[position]:.1f}" if side == 0 else f"{values[position]:.1f}  {short_name(ranking.rows[position].label)}"
             colour = COLOURS[colours[position]] if position in colours else "#5b6470"
             offset, align = ((-5, 0), "right") if side == 0 else ((5, 0), "left")
             axes.annotate(
                 label,
-                (side, places[position, side]),
+                (side, heights[position, side]),
                 offset,
                 textcoords="offset points",
                 ha=align,
@@ -55,9 +58,9 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
         range(len(settings)), ["even" if way == "uniform" else f"{way[:4]}.\n{imbalance}" for way, imbalance in settings], fontsize=SMALL
     )
     axes.set_xlim(-0.1, len(settings) - 0.9)
-    axes.set_ylim(places[shown].max() + 0.6, 0.4)
+    axes.set_ylim(len(shown) + 0.6, 0.4)
     axes.set_yticks([])
-    axes.set_xlabel("backward to forward long tail of the test set")
+    axes.set_xlabel("backward to forward\nlong tail of the test set")
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.grid(axis="y", visible=False)
     return drawing

@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 
 from lt_bench.leaderboard.boards import NOTHING_TO_SET, BoardRows, Row
 from lt_bench.leaderboard.plots.data import vector
-from lt_bench.leaderboard.plots.style import COLOURS, KEY, SMALL, WIDTH, figure, legend, log_ticks, wide_range
+from lt_bench.leaderboard.plots.style import COLOURS, KEY, SMALL, WIDTH, figure, legend, log_ticks, short_name, wide_range
 from lt_bench.leaderboard.stats.findings import distinct, published_settings, spearman
 
 _MOST = 60
@@ -79,7 +79,7 @@ def rsd_across(ranking: BoardRows) -> Figure | None:
             log_ticks(axes.xaxis, quartiles[:, 1], narrow=True)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(3))
-    panels[0].set_yticks(places, [row.label for row, *_ in drawn], fontsize=SMALL)
+    panels[0].set_yticks(places, [short_name(row.label) for row, *_ in drawn], fontsize=SMALL)
     panels[0].set_ylim(-0.7, len(drawn) - 0.3)
     return drawing
 
@@ -133,7 +133,7 @@ def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.nda
             log_ticks(axes.xaxis, x[np.isfinite(x) & (x > 0)])
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
-    labels = [row.label for row in ranking.rows]
+    labels = [short_name(row.label) for row in ranking.rows]
     drawing.draw_without_rendering()
     if not all(name_points(axes, list(zip(x, y, labels, strict=True))) for axes, x, y in panels):
         for text in [text for axes, *_ in panels for text in axes.texts]:
@@ -148,7 +148,9 @@ def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.nda
 
 def _key(drawing: Figure, entries: list[str]) -> None:
     """The key of the numbers, below the panels; the figure grows by it."""
-    columns = 2 if max(map(len, entries)) < 40 else 1
+    middle = -(-len(entries) // 2)
+    letters = max(map(len, entries[:middle])) + max(map(len, entries[middle:]), default=0)
+    columns, size = (2, SMALL) if letters < 66 else (2, 5.0) if letters < 80 else (1, SMALL)
     nothing = [Line2D([], [], linestyle="") for _ in entries]
     drawing.set_figheight(drawing.get_figheight() + 0.103 * (-(-len(entries) // columns)) + 0.1)
     key = drawing.legend(
@@ -158,7 +160,7 @@ def _key(drawing: Figure, entries: list[str]) -> None:
         ncols=columns,
         handlelength=0,
         handletextpad=0,
-        fontsize=SMALL,
+        fontsize=size,
         labelspacing=0.2,
         alignment="left",
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, studentized_range
 
 from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.plots.style import COLOURS, SMALL, WIDTH
+from lt_bench.leaderboard.plots.style import COLOURS, SMALL, WIDTH, short_name
 from lt_bench.leaderboard.stats.across import Across
 from lt_bench.leaderboard.stats.groups import equal_runs
 
@@ -34,7 +34,7 @@ def critical_difference(ranking: BoardRows) -> Figure | None:
     axes.scatter([factor * score.mean for score in scores], places, color=COLOURS[0], s=7, zorder=3)
     axes.set_yticks(
         places,
-        [f"{row.label}  {factor * score.mean:.{4 if factor == 1 else 1}f}" for row, score in zip(rows, scores, strict=True)],
+        [f"{short_name(row.label)}  {factor * score.mean:.{4 if factor == 1 else 1}f}" for row, score in zip(rows, scores, strict=True)],
         fontsize=SMALL,
     )
     margin = 0.08 * np.ptp(images)

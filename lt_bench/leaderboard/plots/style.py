@@ -107,6 +107,11 @@ def wide_range(values: NDArray[np.floating]) -> bool:
     return len(values) > 0 and bool(values.min() > 0 and values.max() > 20 * values.min())
 
 
+def short_name(label: str) -> str:
+    """The label of a row in a figure, which has no room for the sign of an unhealthy fit: the table has it."""
+    return re.sub(r"\(unhealthy: [^)]*\)", "(unhealthy)", label)
+
+
 def footnote(drawing: Figure, text: str) -> None:
     """Data and intervals of the figure, in small type below it."""
     lines = "\n".join(textwrap.wrap(_SPACE_OF_A_UNIT.sub("\u00a0", text), _WRAP))

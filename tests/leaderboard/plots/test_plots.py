@@ -19,7 +19,7 @@ from lt_bench.leaderboard.plots import by_class, by_prior, by_row, critical, spe
 from lt_bench.leaderboard.plots.critical import critical_over_boards, friedman
 from lt_bench.leaderboard.plots.data import binned, chosen, series, vector
 from lt_bench.leaderboard.plots.draw import PLOTS, draw_across, draw_board
-from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, footnote, look, save
+from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, footnote, look, save, short_name
 from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.groups import equal_runs
 from lt_bench.leaderboard.tables.selection import Selection
@@ -231,6 +231,19 @@ def test_a_row_has_one_colour_in_all_figures(found):
     assert len(both) >= 4
     assert {label: of_lines[label] for label in both} == {label: of_places[label] for label in both}
     assert len({of_places[label] for label in of_places if label}) == len(of_places) - 1, "one row, one colour"
+
+
+def test_of_many_rows_the_places_by_prior_are_those_among_the_rows_shown(builder):
+    made = [builder.make(f"strategy_{n}", 0, 0.02 * n, trains="nothing") for n in range(40)]
+    with look():
+        axes = by_prior.places_by_prior(leaderboard(made).boards[0]).axes[0]
+    heights = np.array([line.get_ydata() for line in axes.lines])
+    assert len(heights) == by_prior._MOST
+    assert (np.sort(heights, axis=0) == np.arange(1, len(heights) + 1)[:, None]).all()
+
+
+def test_a_figure_leaves_out_why_a_fit_is_unhealthy():
+    assert short_name("ce (tuned) (unhealthy: one_class, scale)") == "ce (tuned) (unhealthy)"
 
 
 def test_a_head_without_hyper_parameters_is_not_called_official(builder):
