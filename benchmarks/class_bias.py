@@ -24,6 +24,8 @@ from lt_bench.leaderboard.ties import ranks, tied
 METRICS = {
     "accuracy": "test/accuracy", "bias": "test/class_bias", "equal": "test/accuracy_equal_bias", "balance": "test/loma_column_balance", "size": "test/loma_column_mean", "rsd": "test/rsd_column_mean",
 }  # fmt: skip
+MANY = 30
+"""Strategies of a board that is drawn."""
 Numbers = NDArray[np.float64]
 HEAD = "# LoMa, RSD and weight norms beside class bias\n\nMade by `python -m benchmarks.class_bias`; test accuracies in per cent, own settings.\n"
 NORMED = ("joint", "d_ffds", "ffds", "crt", "cb", "ce", "cb_focal", "balanced_softmax", "weight_balancing", "los", "tau_norm")
@@ -119,7 +121,7 @@ def common(tables: dict[str, Frame]) -> str:
 
 
 def draw(tables: dict[str, Frame], path: Path) -> None:
-    """Accuracy against class bias, and against LoMa's balance; crosses are controls."""
+    """Accuracy against class bias, and against LoMa's balance, of boards with ``MANY`` strategies; crosses are controls."""
     from lt_bench.leaderboard.plots.style import COLOURS, WIDTH, look
 
     with look():
@@ -127,15 +129,16 @@ def draw(tables: dict[str, Frame], path: Path) -> None:
 
         drawing = Figure(figsize=(2 * WIDTH, 2.2), layout="constrained")
         panels = drawing.subplots(1, 2, sharey=True)
+        shown = {name: table for name, table in tables.items() if (table["family"] != "control").sum() >= MANY}
         for axes, (key, title, factor) in zip(panels, (("bias", "class bias, points", 100), ("balance", "LoMa balance", 1)), strict=True):  # fmt: skip
-            for colour, (name, table) in zip(COLOURS, tables.items(), strict=False):
+            for colour, (name, table) in zip(COLOURS, shown.items(), strict=False):
                 control = (table["family"] == "control").to_numpy()
                 axes.scatter(factor * table[key][~control], 100 * table["accuracy"][~control], s=9, color=colour, label=name)
                 axes.scatter(factor * table[key][control], 100 * table["accuracy"][control], s=14, color=colour, marker="x", linewidth=0.8)
             axes.set_xlabel(title)
             axes.set_xlim(None if key == "bias" else (0.0, 1.55))  # random heads lie beyond
             axes.set_ylabel("test accuracy, %" if key == "bias" else "")
-        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
+        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         drawing.savefig(path, dpi=200)
 
 
