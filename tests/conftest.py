@@ -5,6 +5,7 @@ import gc
 import importlib.metadata
 import importlib.util
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ def pytest_configure(config):
     examples = 30 if config.option.markexpr == "not slow" else 100
     hypothesis.settings.register_profile("suite", deadline=None, max_examples=examples)
     hypothesis.settings.load_profile("suite")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with interrupts ignored
 
 
 def pytest_collection_finish(session):

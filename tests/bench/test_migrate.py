@@ -97,7 +97,7 @@ def migrating(folder, number, start):
 
 
 def test_two_migrations_at_once_are_one_after_the_other(place, tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     start = context.Barrier(2)
     both = [context.Process(target=migrating, args=(tmp_path, number, start)) for number in (0, 1)]
     for one in both:

@@ -87,7 +87,7 @@ def test_a_folder_with_new_images(cli, home, weights, forwards, tmp_path, monkey
     nothing = cli("update", "export", "--data-dir", str(root), *weights, *CPU)
     assert nothing.code == 2
     assert "broken.png: " in nothing.err
-    assert "leave such images out with --skip-broken (1 of the new images" in nothing.err
+    assert "mend it, or leave such images out with --skip-broken" in nothing.err
     nothing = cli("update", "export", "--data-dir", str(root), *weights, *CPU, "--skip-broken")
     assert nothing.code == 2
     assert "so there is nothing to update" in nothing.err  # it counts as none

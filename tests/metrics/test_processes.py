@@ -27,7 +27,7 @@ def data(reference):
 def directory(data, tmp_path_factory):
     directory = tmp_path_factory.mktemp("processes")
     np.savez(directory / "data.npz", **data)
-    multiprocessing.start_processes(two_processes.main, (directory,), nprocs=2, start_method="fork")
+    multiprocessing.start_processes(two_processes.main, (directory,), nprocs=2, start_method="spawn")
     return directory
 
 

@@ -1,4 +1,4 @@
-"""Two gloo processes that evaluate shares of the same set; forked by test_processes.py."""
+"""Two gloo processes that evaluate shares of the same set; started by test_processes.py."""
 
 from pathlib import Path
 

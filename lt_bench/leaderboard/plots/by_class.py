@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,10 +11,12 @@ from matplotlib.figure import Figure
 from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import binned, binned_sizes, chosen, is_own, order_by_size, reference, series, vector
-from lt_bench.leaderboard.plots.style import COLOURS, SMALL, figure, legend, log_ticks, series_style, wide_range
+from lt_bench.leaderboard.plots.style import COLOURS, SMALL, figure, heighten, legend, log_ticks, series_style, short_name, wide_range
 from lt_bench.leaderboard.stats.clustered import differences_by_class
 
 _NAMED = 40
+_ALONG, _BELOW = 32, 60
+"""Characters of a line along an axis of a panel, and below it."""
 
 
 def accuracy_by_size(ranking: BoardRows) -> Figure | None:
@@ -88,7 +92,9 @@ def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Ro
                 color="#5b6470",
             )
     _name_classes(axes, [printable(first.split.class_names[k]) for k in order], mean)
-    axes.set_ylabel(f"accuracy of {first.label}\nminus {second.label}, points")
+    heighten(drawing, axes.get_xlabel().count("\n") - 2)
+    sides = (f"accuracy of {short_name(first.label)}", f"minus {short_name(second.label)}, points")
+    axes.set_ylabel("\n".join(part for side in sides for part in textwrap.wrap(side, _ALONG)))
     axes.grid(axis="x", visible=False)
     return drawing
 
@@ -106,7 +112,7 @@ def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> None:
             ("most lost", [k for k in ranked[:3] if values[k] < 0]),
         ):
             label += [f"{title}: {', '.join(f'{names[k]} {values[k]:+.0f}' for k in places)}"] if places else []
-    axes.set_xlabel("\n".join(label), fontsize=SMALL)
+    axes.set_xlabel("\n".join(part for line in label for part in textwrap.wrap(line, _BELOW)), fontsize=SMALL)
 
 
 def _pair(ranking: BoardRows) -> tuple[Row, Row] | None:

@@ -31,6 +31,7 @@ KEY = "key"
 SMALL = 6.0
 """Points of the smallest type of a figure."""
 _WRAP = 70  # characters of SMALL type in WIDTH
+_LINE = 0.14  # inches of a line of a legend
 _SPACE_OF_A_UNIT = re.compile(r"(?<=\d) (?=%)")  # where a footnote breaks no line
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "lt-bench",
@@ -86,11 +87,19 @@ def series_style(index: int) -> dict[str, Any]:
 
 
 def legend(drawing: Figure, axes: Axes, columns: int = 3) -> None:
-    """The names of what `axes` shows above the panels, in as many columns as fit; nothing without names."""
+    """The names of what `axes` shows above the panels, in as many columns as fit; nothing without names. The figure grows with lines beyond the second."""
     handles, labels = axes.get_legend_handles_labels()
+    labels = [short_name(label) for label in labels]
     if labels:
         fits = int(_WRAP * 0.9 // (max(map(len, labels)) + 5))
-        drawing.legend(handles, labels, loc="outside upper center", ncols=max(1, min(len(labels), columns, fits)))
+        columns = max(1, min(len(labels), columns, fits))
+        drawing.legend(handles, labels, loc="outside upper center", ncols=columns)
+        heighten(drawing, -(-len(labels) // columns) - 2)
+
+
+def heighten(drawing: Figure, lines: int) -> None:
+    """Make room for so many lines of text more."""
+    drawing.set_figheight(drawing.get_figheight() + _LINE * max(lines, 0))
 
 
 def log_ticks(axis: Axis, values: NDArray[np.floating], *, narrow: bool = False) -> None:

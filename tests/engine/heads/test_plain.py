@@ -265,7 +265,7 @@ def process(rank, folder):
 
 
 def test_on_two_processes_rows_are_shared_out_and_the_heads_are_those_of_one(tmp_path):
-    torch.multiprocessing.start_processes(process, (tmp_path,), nprocs=2, start_method="fork")
+    torch.multiprocessing.start_processes(process, (tmp_path,), nprocs=2, start_method="spawn")
     (rows, heads), *shares = on_processes(1), *(torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     for name, seen in rows.items():
         parts = [share[0][name] for share in shares]

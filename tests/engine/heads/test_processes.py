@@ -2,8 +2,6 @@
 
 import json
 
-import imblearn.over_sampling  # noqa: F401 - before the processes are forked, so that it is paid once
-import lightning.pytorch  # noqa: F401 - as above
 import numpy as np
 import pytest
 from torch import multiprocessing
@@ -16,7 +14,7 @@ from tests.engine.heads import two_processes
 def together(small_cache, tmp_path_factory):
     """Outcomes of each of two processes."""
     directory = tmp_path_factory.mktemp("processes")
-    multiprocessing.start_processes(two_processes.main, (directory, small_cache), nprocs=2, start_method="fork")
+    multiprocessing.start_processes(two_processes.main, (directory, small_cache), nprocs=2, start_method="spawn")
     return [json.loads((directory / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 

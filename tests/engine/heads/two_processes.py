@@ -1,4 +1,4 @@
-"""Fits and measures every registered strategy on the small cache, alone or as one of two gloo processes; forked by test_processes.py."""
+"""Fits and measures every registered strategy on the small cache, alone or as one of two gloo processes; started by test_processes.py."""
 
 import json
 import os

@@ -17,7 +17,7 @@ from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.plots import by_class, by_prior, by_row, critical, special
 from lt_bench.leaderboard.plots.critical import critical_over_boards, friedman
-from lt_bench.leaderboard.plots.data import binned, chosen, series, vector
+from lt_bench.leaderboard.plots.data import MOST, binned, chosen, series, vector
 from lt_bench.leaderboard.plots.draw import PLOTS, draw_across, draw_board
 from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, footnote, look, save, short_name
 from lt_bench.leaderboard.stats.across import across
@@ -25,6 +25,7 @@ from lt_bench.leaderboard.stats.groups import equal_runs
 from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.results.store import Store
 from lt_bench.strategies._lib.ffds import frequency_groups
+from tests.leaderboard.builder import Builder
 
 SKILLS = {"los": 0.8, "ce": 0.0, "crt": 0.3, "joint": -0.2}
 
@@ -283,3 +284,36 @@ def test_frequency_parts_are_those_of_the_method(K, groups):
     assert [sorted(part) for part in found] == [list(np.nonzero(wanted == group)[0]) for group in range(groups)]
     if (K, groups) == (10, 3):
         assert [len(part) for part in found] == [3, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["accuracy_by_size", "gap_by_size", "logits_by_size"])
+def test_names_of_many_lines_lie_beside_the_panels(builder, name):
+    made = [builder.make(f"a_strategy_of_{n}", 0, 0.02 * n, kind="tuned") for n in range(24)]
+    (ranking,) = leaderboard(made).boards
+    with look():
+        drawing = PLOTS[name][0](replace(ranking, rows=ranking.rows[:MOST], chosen_from=24))
+        footnote(drawing, "Data. " + PLOTS[name][2])
+        drawing.draw_without_rendering()
+    (names,) = drawing.legends
+    assert len(names.get_texts()) == MOST
+    assert all(names.get_window_extent().y0 >= axes.get_window_extent().y1 for axes in drawing.axes)
+    assert all(axes.get_window_extent().height > 0.4 * drawing.dpi for axes in drawing.axes)
+
+
+def test_the_difference_plot_keeps_long_names_within_its_edges():
+    made = []
+    for strategy, skill in (("joint", 0.0), ("a_strategy_whose_name_is_long", 1.0)):
+        record, arrays = Builder(num_classes=50).make(strategy, 0, skill, kind="tuned")
+        names = [f"a_class_whose_name_is_long_number_{k}" for k in range(50)]
+        made.append((replace(record, dataset=replace(record.dataset, class_names=names)), arrays))
+    with look():
+        drawing = by_class.difference_by_class(leaderboard(made).boards[0])
+        footnote(drawing, PLOTS["difference_by_class"][2])
+        drawing.draw_without_rendering()
+    (axes,) = drawing.axes
+    below, along = axes.xaxis.label.get_window_extent(), axes.yaxis.label.get_window_extent()
+    assert "a_class_whose_name_is_long_number_" in axes.get_xlabel()
+    assert below.x0 >= 0
+    assert below.x1 <= drawing.bbox.x1
+    assert along.y0 >= below.y0
+    assert along.y1 <= drawing.bbox.y1
