@@ -278,7 +278,7 @@ def _check(backbone: str, data: Images, recipe: Stage1Recipe, checkpoint_every: 
 
 
 def plan_of(backbone: str, data: Images, recipe: Stage1Recipe, seed: int, precision: Precision) -> dict[str, Any]:
-    """What ``plan.json`` says of a training from fresh weights, on images as they are."""
+    """The content of ``plan.json`` for a training from fresh weights, on images as they are."""
     return {
         "backbone": backbone, "dataset": data.spec.name, "imbalance_factor": None if data.imbalance_factor is None else float(data.imbalance_factor), "split_hash": data.split_hash,
         "recipe": recipe.describe(), "source": recipe.source, "seed": seed, "precision": precision, "start": None,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_bench.bench.options import LeaderboardOptions, WandbOptions
 from lt_bench.bench.options.recorded import names_groups
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 from lt_bench.features.locate import known_caches
-from lt_bench.leaderboard.boards import BoardRows
+
+if TYPE_CHECKING:
+    from lt_bench.leaderboard.boards import BoardRows
 
 
 def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:

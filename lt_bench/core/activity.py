@@ -43,7 +43,7 @@ class Work:
 
     @property
     def counted(self) -> str:
-        """How many are done, of how many, and what: `1,200 of 5,000 records read`."""
+        """The count so far, the total and the things counted: `1,200 of 5,000 records read`."""
         if self.total is None:
             return f"{self.done:,} {self.what}" if self.done else self.what
         return f"{self.done:,} of {self.total:,} {self.what}"

@@ -1,4 +1,4 @@
-"""The same content in several places: within a split, and in training and test. Free of torch."""
+"""Repeated content: within a split, and in training and test. Free of torch."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class _Known:
 
     @classmethod
     def of(cls, options: EvaluateOptions, labels: Sequence[Any], classes: Sequence[str]) -> _Known:
-        """Those among inputs with labels: names of classes, or their numbers where no label is a name.
+        """Sort inputs with labels into known and unknown classes: labels are names of classes, or their numbers where no label is a name.
 
         Raises:
             UserError: there are others, and they are not to be left out; or there are only others.

@@ -35,7 +35,7 @@ class Differences:
 
     @property
     def metrics_that_differ(self) -> dict[str, Pair]:
-        """Those of ``metrics``: the ones that only one record has, then the others, the largest difference relative to its value first."""
+        """The ``metrics`` whose values differ: first those that only one record has, then the others, the largest difference relative to its value first."""
         different = {name: pair for name, pair in self.metrics.items() if pair[0] != pair[1]}
         return dict(sorted(different.items(), key=lambda item: -_relative(*item[1])))
 

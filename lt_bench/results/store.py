@@ -65,7 +65,7 @@ class Store:
         return self._find(id) is not None
 
     def recorded(self, ids: Iterable[str]) -> set[str]:
-        """Those of these ids whose records are complete; the names of the files are read once for all of them."""
+        """The ids among these whose records are complete; the names of the files are read once for all of them."""
         there = self._read_names()
         return {one for one in ids if one in there}
 

@@ -9,14 +9,16 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-Options = TypeVar("Options")
+from lt_bench.bench.options.images import ImageOptions
+
+Options = TypeVar("Options", bound=ImageOptions)
 
 
 def options_in(command: str, cls: type[Options]) -> Options:
     """The options of a class that a command names, of several joined by && the first; the others as they are by default."""
     words, kinds = list(itertools.takewhile(lambda word: word != "&&", shlex.split(command))), typing.get_type_hints(cls)
     given: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         flag = f"--{field.name.replace('_', '-')}"
         if flag in words and kinds[field.name] is bool:
             given[field.name] = True

@@ -35,7 +35,7 @@ class Score(NamedTuple):
 
     @property
     def value(self) -> float:
-        """That of the draw that decides, the first."""
+        """The value of the first draw, which decides."""
         return self.draws[0]
 
 

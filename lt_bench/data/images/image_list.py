@@ -94,7 +94,7 @@ class FileData(LoadedData):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Those on names, and one on the classes of a single group, which have no held-out images."""
+        """Remarks on names, and one on the classes of a single group, which have no held-out images."""
         groups = [images.groups for images in self.splits.values() if images.groups is not None]
         if not groups:
             return super().remarks

@@ -139,7 +139,7 @@ def usable(ranking: BoardRows, columns: tuple[Column, ...]) -> tuple[Column, ...
 
 
 def with_values(ranking: BoardRows, columns: Iterable[Column]) -> tuple[Column, ...]:
-    """Those columns, in their order, that at least one row of the board has a value for."""
+    """The columns, in their order, that at least one row of the board has a value for."""
     return tuple(column for column in columns if any(_text(row, column) != MISSING for row in ranking.rows))
 
 

@@ -105,7 +105,7 @@ def _too_large(width: float, height: float, both: bool) -> list[str]:
 
 
 def notes_on_size(document: str) -> list[str]:
-    """What the comments of a LaTeX file say of tables that fit neither a column nor the page, each once."""
+    """The comments of a LaTeX file on tables that fit neither a column nor the page, each once."""
     return list(dict.fromkeys(line.removeprefix("% ") for line in document.splitlines() if line.startswith("% about ")))
 
 
