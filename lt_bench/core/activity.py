@@ -40,6 +40,7 @@ class Work:
     begun: float = 0.0
     began: float = field(default_factory=monotonic)
     seconds_left: Callable[[], float] | None = None
+    _paced: tuple[float, float] = (0.0, 0.0)  # what was done here when `time` last saw it change, and the clock then
 
     @property
     def counted(self) -> str:
@@ -50,14 +51,17 @@ class Work:
 
     @property
     def time(self) -> str:
-        """The time left, as far as what is done tells; where there is no total, the time spent."""
-        spent = monotonic() - self.began
+        """The time left at the pace of what is done, which grows shorter until more is done; where there is no total, the time spent."""
+        now = monotonic()
         if self.total is None:
-            return str(timedelta(seconds=round(spent)))
+            return str(timedelta(seconds=round(now - self.began)))
         here = self.done - self.before + self.begun
         if not here:
             return ""
-        usual = spent / here * (self.total - self.before - here)
+        if here != self._paced[0]:
+            self._paced = here, now
+        pace = (self._paced[1] - self.began) / here
+        usual = pace * (self.total - self.before - here) - (now - self._paced[1])
         return f"{timedelta(seconds=round(max(0.0, usual if self.seconds_left is None else self.seconds_left())))} left"
 
     def line(self, width: int = WIDTH) -> str:

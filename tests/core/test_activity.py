@@ -96,3 +96,12 @@ def test_the_time_left_is_of_what_is_done_here_and_is_not_cut(monkeypatch):
     goes_on.done, goes_on.begun = 3, 0.5
     assert (goes_on.time, goes_on.counted[:13]) == ("0:00:17 left", "3 of 6 epochs")
     assert goes_on.line(30) == "3 of 6 epochs e…, 0:00:17 left"
+
+
+def test_the_time_left_grows_shorter_within_a_long_step(monkeypatch):
+    epochs = Work("epochs", total=10, began=0.0)
+    said = []
+    for now, epochs.done in ((50.0, 1), (70.0, 1), (90.0, 1), (100.0, 2), (1000.0, 2)):
+        monkeypatch.setattr(activity, "monotonic", lambda now=now: now)
+        said.append(epochs.time)
+    assert said == [f"{left} left" for left in ("0:07:30", "0:07:10", "0:06:50", "0:06:40", "0:00:00")]
