@@ -31,7 +31,7 @@ class Prompt:
 
     @property
     def sentences(self) -> list[str]:
-        """One a class."""
+        """The prompts (K) of the classes."""
         return [self.template.replace("{}", name.replace("_", " ")) for name in self.class_names]
 
 

@@ -59,7 +59,7 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def usual_names(arrays: Arrays) -> Arrays:
-    """The same arrays with features as ``features`` and labels as ``labels``, where they have another of their usual names, or are the only matrix of floats."""
+    """The arrays with features named ``features`` and labels named ``labels``, found by their usual other names; features also as the only matrix of floats."""
     renamed = dict(arrays)
     matrices = [name for name, array in arrays.items() if array.ndim > 1 and np.issubdtype(array.dtype, np.floating)]
     if not renamed.keys() & set(FEATURES) and len(matrices) == 1:

@@ -64,7 +64,7 @@ class Partial:
 
     @classmethod
     def of(cls, rows: Tensor) -> Partial:
-        """Those of rows (n, D), n at least 1."""
+        """The moments of rows (n, D), n at least 1."""
         shift, n = rows[0].double(), len(rows)
         rest = rows.double() - shift  # sums of small numbers: a common offset costs no digits
         mean = rest.mean(0)

@@ -37,7 +37,7 @@ class Convex(Strategy, ABC, abstract=True):
 
     @torch.no_grad()
     def solve(self, train: FeatureSource) -> None:
-        """One solution for equal hyper-parameters."""
+        """The optimum, which heads of equal hyper-parameters share."""
         key = (type(self), self.dtype, self.facts.class_counts, *(getattr(self, name) for name in self.declared))
         solution = remembered(train, key, lambda: self._minimum(train))
         self.weight.copy_(solution.weight)

@@ -36,7 +36,7 @@ class Terms:
         return torch.zeros_like(losses) if slope is None else slope
 
     def gradients(self, tensors: Sequence[Tensor]) -> list[Tensor | None]:
-        """One for each of ``tensors``, None where nothing depends on it."""
+        """The gradient with respect to each of ``tensors``, None where nothing depends on it."""
         gradients: Sequence[Tensor | None] = [None] * len(tensors)
         if self._outputs:
             asked = [number for number, tensor in enumerate(tensors) if tensor.requires_grad]

@@ -106,7 +106,7 @@ class ClampedCrossEntropy:
 
     @property
     def losses(self) -> Tensor:
-        """One per sample (..., B)."""
+        """The loss of each sample (..., B)."""
         return -(self._every * self._sum_of_logs + self._more * self._log_true)
 
     def residual(self, slope: Tensor) -> Tensor:

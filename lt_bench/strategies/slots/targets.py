@@ -48,7 +48,7 @@ class Smooth(Target):
     gap: float = hyper(0.0, low=0, high=50, help="log(q_y / q_k); sets the target instead of epsilon where it is not 0")
 
     def prepare(self, class_counts: Tensor) -> None:
-        """All conventions as torch's epsilon."""
+        """The mass in torch's convention, whichever setting gives it."""
         K = class_counts.numel()
         mass = torch_epsilon(self.epsilon, self.convention, K)
         if not self._as_given():

@@ -63,7 +63,7 @@ class Nothing(Trainable):
         return linear(features, weight, bias)
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """As they are."""
+        """The weight and the bias themselves."""
         return weight, bias
 
 
@@ -82,7 +82,7 @@ class Bias(Trainable):
         return self.frozen_logits(features, weight, None) + bias.unsqueeze(-2)
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """As they are."""
+        """The weight and the bias themselves."""
         return weight, bias
 
 

@@ -58,7 +58,7 @@ class Inverse(Weighting):
         assign(self, "table", inverse_power_weights(class_counts, self.power))
 
     def class_weights(self, epoch: int) -> Tensor:
-        """The same in every epoch."""
+        """The weights (K,), the same in every epoch."""
         return self.table
 
     table: Tensor
@@ -78,7 +78,7 @@ class ClassBalanced(Weighting):
         assign(self, "table", sum_to_classes(effective_number_weights(class_counts, self.beta)))
 
     def class_weights(self, epoch: int) -> Tensor:
-        """The same in every epoch."""
+        """The weights (K,), the same in every epoch."""
         return self.table
 
     table: Tensor
@@ -127,7 +127,7 @@ class LogInverse(Weighting):
         assign(self, "table", 1 - (counts / counts.max()).log())
 
     def class_weights(self, epoch: int) -> Tensor:
-        """The same in every epoch."""
+        """The weights (K,), the same in every epoch."""
         return self.table
 
     table: Tensor
