@@ -1,22 +1,55 @@
-"""Files of tensors."""
+"""Files of tensors: safetensors, as they are or compressed."""
 
 from __future__ import annotations
 
+import lzma
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save, save_file
 from torch import Tensor
+
+COMPRESSED = ".xz"
+"""Ending of a compressed safetensors file, after its own."""
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file.
+    """Write a safetensors file, compressed where the name ends in ``.xz``.
 
     Raises:
         OSError: the disk is full, or the place cannot be written; safetensors says so by an error of its own.
     """
+    named = None if metadata is None else dict(metadata)
+    if path.suffix == COMPRESSED:
+        path.write_bytes(lzma.compress(save(dict(tensors), named)))
+        return
     try:
-        save_file(dict(tensors), path, None if metadata is None else dict(metadata))
+        save_file(dict(tensors), path, named)
     except SafetensorError as error:
+        raise OSError(str(error)) from None
+
+
+def stored_tensor(path: Path, key: str) -> Tensor:
+    """A tensor of a safetensors file, memory-mapped; of a compressed one, in memory.
+
+    Raises:
+        OSError, SafetensorError: the file is missing or damaged, or there is no such tensor.
+    """
+    if path.suffix == COMPRESSED:
+        tensors = _decompressed(path, path.stat().st_mtime_ns)
+        if key not in tensors:
+            raise SafetensorError(f"no tensor {key}")
+        return tensors[key]
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(key)
+
+
+@lru_cache(maxsize=1)  # the arrays of a file are asked for one after another
+def _decompressed(path: Path, changed: int) -> dict[str, Tensor]:
+    """All tensors of a compressed file; ``changed`` is its time, so that one written anew is read anew."""
+    try:
+        return load(lzma.decompress(path.read_bytes()))
+    except (lzma.LZMAError, EOFError) as error:
         raise OSError(str(error)) from None

@@ -11,9 +11,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.tensors import COMPRESSED, stored_tensor
 from lt_bench.features.encoding import decode_affine8
 from lt_bench.features.manifest import ArrayInfo, Manifest, key_fields, read_manifest
-from lt_bench.features.write import DIVISOR, MEAN, digest, stored_tensor
+from lt_bench.features.write import DIVISOR, MEAN, digest
 
 LONGEST = 100
 """Characters of a field's value in a message."""
@@ -147,7 +148,7 @@ class FeatureCache:
             name: train, val or test.
             views: which views, by default all stored ones.
             device: of features and labels.
-            mapped: memory-map the features (not for ``affine8``), for caches larger than memory; labels are on the device.
+            mapped: memory-map the features (not of ``affine8`` or compressed files), for caches larger than memory; labels are on the device.
 
         Raises:
             UserError: no such split or view; a file missing, truncated or altered, by name.
@@ -181,7 +182,8 @@ class FeatureCache:
     @property
     def mappable(self) -> bool:
         """Whether the stored arrays can be memory-mapped."""
-        return self.manifest.dtype != "affine8"
+        files = {part.file for info in self.manifest.arrays.values() for part in info.parts}
+        return self.manifest.dtype != "affine8" and not any(file.endswith(COMPRESSED) for file in files)
 
     def head(self) -> Head | None:
         """The stage-1 classifier, or None where the cache has none."""
@@ -230,7 +232,9 @@ class FeatureCache:
 
     def _mapped_blocks(self, keys: Sequence[str]) -> tuple[Tensor, ...]:
         if not self.mappable:
-            raise UserError(f"{self.path}: an affine8 cache cannot be mapped, it is decoded on loading; read it into memory")
+            raise UserError(
+                f"{self.path}: a cache of affine8 or compressed files cannot be mapped, it is decoded on loading; read it into memory"
+            )
         return tuple(part for key in keys for part in self._parts(key))
 
     def _info(self, name: str) -> ArrayInfo:

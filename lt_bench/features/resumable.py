@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
-from lt_bench.core.tensors import save_tensors
+from lt_bench.core.tensors import save_tensors, stored_tensor
 from lt_bench.data.repeated import Images
 from lt_bench.features.audit import audit, require_precision
 from lt_bench.features.cache import FeatureSplit
@@ -32,7 +32,7 @@ from lt_bench.features.encoding import DTYPES
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.moments import Moments
 from lt_bench.features.shard_sums import read_sums, write_sums
-from lt_bench.features.write import Description, encoded, publish, round_trips, standardisation, stored_tensor
+from lt_bench.features.write import Description, encoded, publish, round_trips, standardisation
 
 _NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
 _COPY_ROWS = 4096

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
@@ -243,12 +242,6 @@ def standardisation(standard: Moments | None) -> dict[str, Tensor]:
 def round_trips(arrays: Mapping[str, Tensor], stored: Mapping[str, Tensor], standard: Moments | None = None) -> dict[str, Tensor]:
     """Errors (D,) of stored features by name, see ``round_trip``."""
     return {name: round_trip(name, tensor, stored, standard) for name, tensor in arrays.items() if "/features/" in name}
-
-
-def stored_tensor(path: Path, key: str) -> Tensor:
-    """A tensor of a safetensors file, mapped, not copied."""
-    with safe_open(path, framework="pt") as file:
-        return file.get_tensor(key)
 
 
 def _view_order(view: str) -> tuple[int, int, str]:

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lt_bench.core.errors import UserError
+from benchmarks.ship_cache import plain_copy
 from lt_bench.features.cache import FeatureSplit, open_cache, require
 from lt_bench.features.manifest import manifest_of
 from lt_bench.features.write import digest
@@ -130,6 +131,34 @@ def test_missing(copy, file):
     (copy / f"{file}.safetensors").unlink()
     with pytest.raises(UserError, match=rf"{file}\.safetensors: missing"):
         read_everything(copy)
+
+
+@pytest.fixture
+def compressed(pristine, tmp_path):
+    """A copy in compressed files, of the plain views alone."""
+    plain_copy(open_cache(pristine), tmp_path / "compressed")
+    return tmp_path / "compressed"
+
+
+def test_compressed_files_hold_the_same(pristine, compressed):
+    for split in ("train", "val", "test"):
+        whole, plain = (open_cache(path).split(split) for path in (pristine, compressed))
+        assert plain.views == ("plain",)
+        assert torch.equal(plain.view("plain"), whole.view("plain"))
+        assert torch.equal(plain.labels, whole.labels)
+    assert torch.equal(open_cache(pristine).head().weight, open_cache(compressed).head().weight)
+    with pytest.raises(UserError, match="compressed files cannot be mapped"):
+        open_cache(compressed).split("train", mapped=True)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_compressed_files_that_are_damaged(compressed, file):
+    path = compressed / f"{file}.safetensors.xz"
+    content = path.read_bytes()
+    for damaged in (b"", content[:-20], content[:50] + bytes([content[50] ^ 1]) + content[51:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=rf"{file}\.safetensors\.xz: damaged or truncated"):
+            read_everything(compressed)
 
 
 def test_an_array_missing_from_a_file(copy):

@@ -72,7 +72,7 @@ def test_affine8_cache_is_decoded(tmp_path, arrays, make_cache):
     span = plain.amax(0) - plain.amin(0)
     assert ((read.float() - plain).abs() <= span / 255 * 0.51 + plain.abs() / 1000).all()
     assert not torch.equal(read.float(), plain)  # it really is coded
-    with pytest.raises(UserError, match="affine8 cache cannot be mapped"):
+    with pytest.raises(UserError, match="affine8 or compressed files cannot be mapped"):
         cache.split("train", mapped=True)
 
 
