@@ -27,7 +27,7 @@ from lt_bench.results.store import Store, arrays_of, read_record
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-FILES = ("*.json", "*.npz", "*.safetensors", "*.safetensors.xz", "*.csv")
+FILES = ("*.json", "*.npz", "*.safetensors", "*.safetensors.gz", "*.csv")
 """All that caches, records and tunings consist of; nothing else is sent or fetched."""
 CACHES = "caches/"
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}

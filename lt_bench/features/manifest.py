@@ -81,7 +81,7 @@ def parted(stage1: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Part:
-    """A run of rows of an array: ``rows`` rows under ``key`` of the safetensors file ``file`` (compressed where its name ends in ``.xz``), with the SHA-256 of their bytes."""
+    """A run of rows of an array: ``rows`` rows under ``key`` of the safetensors file ``file`` (compressed where its name ends in ``.gz``), with the SHA-256 of their bytes."""
 
     file: str
     key: str

@@ -9,7 +9,7 @@ from lt_bench.core.tensors import save_tensors, stored_tensor
 TENSORS = {"a": torch.arange(1000.0).view(100, 10), "b": torch.tensor([3, 1])}
 
 
-@pytest.mark.parametrize("name", ["x.safetensors", "x.safetensors.xz"])
+@pytest.mark.parametrize("name", ["x.safetensors", "x.safetensors.gz"])
 def test_tensors_come_back(tmp_path, name):
     save_tensors(TENSORS, tmp_path / name)
     for key, tensor in TENSORS.items():
@@ -19,14 +19,14 @@ def test_tensors_come_back(tmp_path, name):
 
 
 def test_a_compressed_file_is_smaller_and_the_same_each_time(tmp_path):
-    for name in ("x.safetensors", "x.safetensors.xz", "y.safetensors.xz"):
+    for name in ("x.safetensors", "x.safetensors.gz", "y.safetensors.gz"):
         save_tensors(TENSORS, tmp_path / name)
-    assert (tmp_path / "x.safetensors.xz").stat().st_size < (tmp_path / "x.safetensors").stat().st_size / 2
-    assert (tmp_path / "x.safetensors.xz").read_bytes() == (tmp_path / "y.safetensors.xz").read_bytes()
+    assert (tmp_path / "x.safetensors.gz").stat().st_size < 0.7 * (tmp_path / "x.safetensors").stat().st_size
+    assert (tmp_path / "x.safetensors.gz").read_bytes() == (tmp_path / "y.safetensors.gz").read_bytes()
 
 
 def test_a_compressed_file_that_is_written_anew_is_read_anew(tmp_path):
-    path = tmp_path / "x.safetensors.xz"
+    path = tmp_path / "x.safetensors.gz"
     save_tensors(TENSORS, path)
     assert stored_tensor(path, "b").tolist() == [3, 1]
     save_tensors({"b": torch.tensor([4])}, path)
@@ -36,7 +36,7 @@ def test_a_compressed_file_that_is_written_anew_is_read_anew(tmp_path):
 
 @pytest.mark.parametrize("left", [0, 60, -10])
 def test_a_compressed_file_that_was_cut_off(tmp_path, left):
-    path = tmp_path / "x.safetensors.xz"
+    path = tmp_path / "x.safetensors.gz"
     save_tensors(TENSORS, path)
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises((OSError, SafetensorError)):
