@@ -53,7 +53,7 @@ def test_find_by_path_name_and_key(own_home, make_cache):
 def test_of_the_stage1_seeds_that_come_with_the_suite_the_first_fits(own_home, make_cache):
     fitting = [path.name for path, _ in fitting_caches("cifar100_lt", 100)]
     assert fitting == ["cifar100_lt-if100-resnet10s2"]
-    assert {manifest.dataset.split_hash for path, manifest in known_caches() if path.name.startswith(fitting[0])} == {"e9b61ce0"}
+    assert {manifest.dataset.split_hash for path, manifest in known_caches() if path.name.startswith(fitting[0])} == {"e9b61ce0f1d1dadb"}
     make_cache(own_home / "caches" / "mine-s1", dataset={"name": "cifar10_lt"})
     make_cache(own_home / "caches" / "mine", dataset={"name": "cifar10_lt"})
     assert len(fitting_caches("cifar10_lt")) == 2  # which of one's own is meant has to be said
