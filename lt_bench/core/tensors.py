@@ -24,7 +24,9 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
     """
     named = None if metadata is None else dict(metadata)
     if path.suffix == COMPRESSED:
-        packed = zlib.compressobj(9, zlib.DEFLATED, _GZIP, 9, zlib.Z_HUFFMAN_ONLY)  # features repeat nothing: as small as xz, and read ten times as fast
+        packed = zlib.compressobj(
+            9, zlib.DEFLATED, _GZIP, 9, zlib.Z_HUFFMAN_ONLY
+        )  # features repeat nothing: as small as xz, and read ten times as fast
         path.write_bytes(packed.compress(save(dict(tensors), named)) + packed.flush())
         return
     try:

@@ -5,7 +5,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.ship_cache import compressed_copy
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureSplit, open_cache, require
 from lt_bench.features.manifest import manifest_of
@@ -131,45 +130,6 @@ def test_missing(copy, file):
     (copy / f"{file}.safetensors").unlink()
     with pytest.raises(UserError, match=rf"{file}\.safetensors: missing"):
         read_everything(copy)
-
-
-@pytest.fixture
-def compressed(pristine, tmp_path):
-    """A copy in compressed files, without one view."""
-    compressed_copy(open_cache(pristine), tmp_path / "compressed", ["train/aug1"])
-    return tmp_path / "compressed"
-
-
-def test_compressed_files_hold_the_same(pristine, compressed):
-    for split in ("train", "val", "test"):
-        whole, copy = (open_cache(path).split(split) for path in (pristine, compressed))
-        assert set(whole.views) - set(copy.views) == ({"aug1"} if split == "train" else set())
-        assert all(torch.equal(copy.view(view), whole.view(view)) for view in copy.views)
-        assert torch.equal(copy.labels, whole.labels)
-    assert torch.equal(open_cache(pristine).head().weight, open_cache(compressed).head().weight)
-    with pytest.raises(UserError, match="compressed files cannot be mapped"):
-        open_cache(compressed).split("train", mapped=True)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "affine8"])
-def test_a_compressed_copy_of_all_views_is_the_same_cache(tmp_path, make_cache, dtype):
-    whole = open_cache(make_cache(tmp_path / "cache", dtype=dtype))
-    copy = compressed_copy(whole, tmp_path / "copy")
-    assert copy.key == whole.key
-    assert copy.command == whole.manifest.command
-    assert torch.equal(open_cache(tmp_path / "copy").split("train").blocks[0], whole.split("train").blocks[0])
-    with pytest.raises(UserError, match="--without test/mirror: the views are"):
-        compressed_copy(whole, tmp_path / "other", ["test/mirror"])
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_compressed_files_that_are_damaged(compressed, file):
-    path = compressed / f"{file}.safetensors.gz"
-    content = path.read_bytes()
-    for damaged in (b"", content[:-20], content[:50] + bytes([content[50] ^ 1]) + content[51:]):
-        path.write_bytes(damaged)
-        with pytest.raises(UserError, match=rf"{file}\.safetensors\.gz: damaged or truncated"):
-            read_everything(compressed)
 
 
 def test_an_array_missing_from_a_file(copy):
