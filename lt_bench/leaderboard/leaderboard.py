@@ -153,7 +153,7 @@ class Leaderboard:
                 ("latex", f"leaderboard-{ranking.board.slug}.tex", partial(self._latex_of, [ranking], full=full))
                 for ranking in (shown if len(shown) > 1 else ())
             ),
-            ("html", "leaderboard.html", lambda: page(self.boards, self.columns, pictures)),
+            ("html", "leaderboard.html", lambda: page(self.boards, self.columns, pictures, self.effects)),
             ("published", "PUBLISHED.md", lambda: published_markdown(self.boards)),
             ("published", "published.csv", lambda: published_csv(self.boards)),
         ]

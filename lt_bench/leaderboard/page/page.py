@@ -18,6 +18,7 @@ from lt_bench.leaderboard.intervals import ends_text, objective_text
 from lt_bench.leaderboard.page.by_class import add_classes, add_priors, outer_ends
 from lt_bench.leaderboard.published.published import for_dataset
 from lt_bench.leaderboard.stats.across import ACROSS, Across, across
+from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.stats.ranking import LETTERED
 from lt_bench.leaderboard.stats.shares import GROUPS
 from lt_bench.leaderboard.tables.against import about, beside_table
@@ -32,17 +33,24 @@ _CODE = re.compile(r"code ([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)")
 _CITED = {"published", "published_difference", "published_source"}
 
 
-def page(rankings: list[BoardRows], columns: tuple[Column, ...], plots: Mapping[Board, Sequence[tuple[Path, str]]] | None = None) -> str:
+def page(
+    rankings: list[BoardRows],
+    columns: tuple[Column, ...],
+    plots: Mapping[Board, Sequence[tuple[Path, str]]] | None = None,
+    differences: Sequence[Effects] = (),
+) -> str:
     """The whole page.
 
     Args:
         rankings: the boards.
         columns: every column; those that are not `main` show in a row's details and on request.
         plots: for each board its SVG files with their captions, in order.
+        differences: to one row over boards, with backbones and classes as samples.
     """
     data = {
         "boards": [_board(board, usable(board, columns), (plots or {}).get(board.board, ())) for board in rankings],
         "across": [_across(result) for result in across(rankings)],
+        "differences": [{"note": result.note, "columns": result.head, "rows": result.lines} for result in differences],
         "besideNote": about(),
     }
     # "<" cannot end the script element from within a string

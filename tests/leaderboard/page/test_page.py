@@ -129,6 +129,19 @@ def test_classes_priors_and_boards(results):
     assert interval == f"{100 * best['mean']:.2f} % ({100 * best['images'][0]:.2f} to {100 * best['images'][1]:.2f})"
 
 
+def test_differences_over_backbones_stand_on_the_page(tmp_path, builder):
+    """Boards of one split and two backbones: the page has the differences that the Markdown has."""
+    store = Store(tmp_path / "results")
+    for made in (builder, replace(builder, cache_key="cache-b")):
+        for strategy, shift in (("joint", 0.0), ("los", 1.0)):
+            store.write(*made.make(strategy, 0, shift))
+    board = leaderboard(store.directory)
+    data = read_data(board.write(tmp_path / "out", ["html"])[0].read_text())
+    (found,), (wanted,) = data["differences"], board.effects
+    assert (found["columns"], found["rows"], found["note"]) == (wanted.head, wanted.lines, wanted.note)
+    assert [line[0] for line in found["rows"]] == ["los"]
+
+
 def test_a_class_without_test_images_has_no_accuracy(builder):
     record, arrays = builder.make()
     kept = arrays["test_labels"] != 3

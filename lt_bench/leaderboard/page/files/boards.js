@@ -39,6 +39,8 @@ function acrossBoards() {
     return plain("Across boards", part.note, part.slugs.length ? [...part.columns.slice(0, 3), ...boards] : part.columns, part.rows);
   });
   byId("across").replaceChildren(...parts.flat());
+  const differences = data.differences.map((part) => plain("Differences over boards", part.note, part.columns, part.rows));
+  byId("differences").replaceChildren(...differences.flat());
 }
 
 function markBoard() {
