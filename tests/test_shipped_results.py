@@ -108,7 +108,8 @@ def test_every_record_repeats() -> None:
 
 
 def test_the_figures_of_the_shipped_features() -> None:
-    accuracies = {(r.strategy.name, r.tuning.kind): r.metrics["test"] for r in Store(SHIPPED).records()}
+    first = [record for record in Store(SHIPPED).records() if record.cache.name == "cifar100_lt-if100-resnet10s2"]
+    accuracies = {(record.strategy.name, record.tuning.kind): record.metrics["test"] for record in first}
     joint = accuracies["joint", "official"]
     assert round(100 * joint["accuracy"], 2) == 37.75
     assert [round(100 * joint[name], 1) for name in ("many", "medium", "few")] == [68.9, 34.7, 5.0]

@@ -297,7 +297,7 @@ class BoardRows:
 
 
 def boards(runs: Runs, objective: str | None = None) -> list[BoardRows]:
-    """Every board with its rows, boards in the order of their names; the objective as of `objective_of`.
+    """Every board with its rows, boards in the order of their data sets, splits and names of caches; the objective as of `objective_of`.
 
     Raises:
         UserError: no such objective, its file does not fit the classes of a board, or a run has no predictions that it needs.
@@ -311,7 +311,9 @@ def boards(runs: Runs, objective: str | None = None) -> list[BoardRows]:
     for position in order:
         board, row = keys[position]
         members[board][row].append(int(position))
-    return [_board_rows(runs, board, members[board], objective) for board in sorted(members)]
+    named = {board: columns["cache_name"][next(iter(rows.values()))[0]] for board, rows in members.items()}
+    ordered = sorted(members, key=lambda board: (board.dataset, board.split_hash, named[board], board))
+    return [_board_rows(runs, board, members[board], objective) for board in ordered]
 
 
 def row_of(record: RunRecord) -> Row:

@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "ship
 
 
 def test_the_order_of_the_shipped_rows_turns_round_with_the_test_prior():
-    (board,) = leaderboard(SHIPPED, statistics=False).boards
+    board = leaderboard(SHIPPED, statistics=False).boards[0]
     columns = {column.key: column for column in registered()}
     at = {
         key: {row.label: round(100 * column_value(row, columns[key]).mean, 1) for row in board.rows}
