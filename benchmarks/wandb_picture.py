@@ -20,9 +20,10 @@ from lt_bench.results.store import Store
 
 
 def main(results: Path, out: Path) -> None:
-    """Draw the bars of the report's grids, each from the summaries of the board's runs, grouped by row as the panel says."""
-    (ranking,) = leaderboard(results).boards
-    runs = [(run_config(record)[ROW], run_summary(record)) for record in Store(results).records()]
+    """Draw the bars of the report's grids on the first board, each from the summaries of its runs, grouped by row as the panel says."""
+    ranking = leaderboard(results).boards[0]
+    records = [record for record in Store(results).records() if record.cache.key == ranking.board.cache_key]
+    runs = [(run_config(record)[ROW], run_summary(record)) for record in records]
     grids = [block for block in report("TEAM", "heads", ranking).blocks if isinstance(block, PanelGrid)]
     panels = [panel for grid in grids for panel in grid.panels if isinstance(panel, BarPlot)]
     figure = Figure(figsize=(9, 4 * len(panels) / 2), layout="constrained")

@@ -15,6 +15,7 @@ import pytest
 
 from lt_bench.core.lean_import import import_torchmetrics_alone
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as `make test` has it: processes that tests fork hang where torch had a pool of threads
 import_torchmetrics_alone()
 
 # Every Trainer looks for plugins in the metadata of all installed packages, which took a sixth of the contract's tests; none is installed meanwhile.
