@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import multiprocessing
 import shutil
 
 import pytest
@@ -18,6 +17,7 @@ from lt_bench.features.write import digest
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
 from tests.bench.earlier_version import as_earlier_version, as_format_1
+from tests.two import server
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def migrating(folder, number, start):
 
 
 def test_two_migrations_at_once_are_one_after_the_other(place, tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = server()
     start = context.Barrier(2)
     both = [context.Process(target=migrating, args=(tmp_path, number, start)) for number in (0, 1)]
     for one in both:

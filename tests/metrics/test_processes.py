@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from torch import multiprocessing
 
 from lt_bench.metrics.evaluation import Evaluation
 from tests.metrics import two_processes
+from tests.two import run_two
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def data(reference):
 def directory(data, tmp_path_factory):
     directory = tmp_path_factory.mktemp("processes")
     np.savez(directory / "data.npz", **data)
-    multiprocessing.start_processes(two_processes.main, (directory,), nprocs=2, start_method="spawn")
+    run_two(two_processes.main, directory)
     return directory
 
 

@@ -177,7 +177,7 @@ def test_the_files_of_the_suite_are_those_of_their_revisions():
 MAKE_NO_NUMBERS = {
     "messages and names": ("core/documents.py", "core/errors.py", "core/names.py"),
     "how processes are started": ("core/launchers.py",),
-    "checked reading and writing of files; content is in the key of the cache": ("core/seals.py", "features/manifest.py", "features/write.py"),
+    "checked reading and writing of files; content is in the key of the cache": ("core/seals.py", "core/tensors.py", "features/manifest.py", "features/write.py"),
     "codes as they are written, which the key of the cache covers": ("features/moments.py",),
     "encoders of extractions, whose features the key of the cache covers": ("backbones/transformers_nets.py",),
     "weights and splits, which hashes in the key cover": ("backbones/checkpoints.py", "data/profiles.py", "engine/pretrain/recipes.py"),

@@ -17,6 +17,7 @@ from lt_bench.strategies.contract import Facts, Recipe, Strategy
 from lt_bench.strategies.hyper import hyper
 from lt_bench.strategies.los import LOS
 from lt_bench.strategies.registry import describe, find, strategy_names
+from tests.two import run_two
 
 COUNTS, DIM = (40, 17, 9, 4, 1), 4
 VIEWS = ("plain", "aug1", "aug2")
@@ -265,7 +266,7 @@ def process(rank, folder):
 
 
 def test_on_two_processes_rows_are_shared_out_and_the_heads_are_those_of_one(tmp_path):
-    torch.multiprocessing.start_processes(process, (tmp_path,), nprocs=2, start_method="spawn")
+    run_two(process, tmp_path)
     (rows, heads), *shares = on_processes(1), *(torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     for name, seen in rows.items():
         parts = [share[0][name] for share in shares]

@@ -4,17 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from torch import multiprocessing
 
 from lt_bench.strategies.registry import strategy_names
 from tests.engine.heads import two_processes
+from tests.two import run_two
 
 
 @pytest.fixture(scope="module")
 def together(small_cache, tmp_path_factory):
     """Outcomes of each of two processes."""
     directory = tmp_path_factory.mktemp("processes")
-    multiprocessing.start_processes(two_processes.main, (directory, small_cache), nprocs=2, start_method="spawn")
+    run_two(two_processes.main, directory, small_cache)
     return [json.loads((directory / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
