@@ -9,6 +9,7 @@ import_torchmetrics_alone()
 
 import lightning.pytorch  # noqa: E402, F401 - the server imports this file
 from torch import multiprocessing  # noqa: E402
+from torch.multiprocessing.spawn import start_processes  # noqa: E402
 
 
 def server() -> ForkServerContext:
@@ -25,4 +26,4 @@ def run_two(main: Callable[..., None], *arguments: object) -> None:
         torch.multiprocessing.ProcessRaisedException: one of them failed.
     """
     server()
-    multiprocessing.start_processes(main, arguments, nprocs=2, start_method="forkserver")
+    start_processes(main, arguments, nprocs=2, start_method="forkserver")
