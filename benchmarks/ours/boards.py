@@ -57,6 +57,7 @@ BOARDS = (
     Board("plankton-lite0-128", "plankton, EfficientNet-Lite0 at 128 pixels", LITE0, table="plankton"),
 )  # fmt: skip
 OTHERS = (
+    Board("cifar100_lt-if100-resnet10s2-s3", "CIFAR-100-LT, strong stage 1, seed 3 (shipped)"),
     Board("cifar100_lt-strong_s2", "CIFAR-100-LT, strong stage 1, seed 2", STAGE1, "features/resnet10s2_strong_s2.weights.safetensors"),
     Board("cifar100_lt-ordinary_s1", "CIFAR-100-LT, ordinary stage 1, seed 1", STAGE1, "features/resnet10s2_ordinary_s1.weights.safetensors"),
     Board("cifar100_lt-lite2-128", "CIFAR-100-LT, EfficientNet-Lite2 at 128 pixels", (*TABLE, "--backbone", "efficientnet_lite2"), table="cifar100"),
