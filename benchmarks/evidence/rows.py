@@ -20,7 +20,7 @@ _LEFT_OUT = {"path", "environment", "paper", "inferred", "tuning_id", "num_class
 
 
 def frame_of(directories: Iterable[Path]) -> Frame:
-    """A line for each record, each once, by cache, strategy, settings and seed; `class_accuracy` and `weight_norm` (K,) are those on test. Raises as `load_records`."""
+    """A line for each record, each once (twice where tunings over grids of two sizes chose it), by cache, strategy, settings and seed; `class_accuracy` and `weight_norm` (K,) are those on test. Raises as `load_records`."""
     parts = []
     for directory in directories:
         runs = load_records(directory)
@@ -33,7 +33,7 @@ def frame_of(directories: Iterable[Path]) -> Frame:
 
 
 def _together(parts: list[Frame]) -> Frame:
-    whole = pd.concat(parts, ignore_index=True).drop_duplicates("id")
+    whole = pd.concat(parts, ignore_index=True).drop_duplicates(["id", "tuning", "grid_size"])  # grids of two sizes may choose one point
     return whole.sort_values(["dataset", "cache_key", "strategy", "hyperparameters", "code", "seed", "id"], ignore_index=True)
 
 

@@ -134,6 +134,12 @@ def test_all_runs_are_rows_of_one_file(tmp_path):
         shutil.copyfile(path, tmp_path / "one" / "cifar100_lt" / path.name)
     assert write_rows([tmp_path / "one"], out) == len(rows)  # of records that are not at hand, too
     assert set(read_rows(out)["id"]) == set(rows.index)
+    earlier = read_rows(out)
+    tuned = earlier.index[(earlier["strategy"] == "los") & (earlier["tuning"] == "tuned")]
+    earlier.loc[tuned, "grid_size"] = 24.0  # another grid has chosen the same point
+    earlier.to_parquet(out)
+    assert write_rows([shipped], out) == len(rows) + len(tuned)
+    assert sorted(read_rows(out).query("strategy == 'los' and tuning == 'tuned'")["grid_size"]) == [24.0] * len(tuned) + [35.0] * len(tuned)
 
 
 @pytest.mark.slow
