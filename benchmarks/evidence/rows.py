@@ -34,7 +34,7 @@ def frame_of(directories: Iterable[Path]) -> Frame:
 
 def _together(parts: list[Frame]) -> Frame:
     whole = pd.concat(parts, ignore_index=True).drop_duplicates(["id", "tuning", "grid_size"])  # grids of two sizes may choose one point
-    return whole.sort_values(["dataset", "cache_key", "strategy", "hyperparameters", "code", "seed", "id"], ignore_index=True)
+    return whole.sort_values(["dataset", "cache_key", "strategy", "hyperparameters", "code", "seed", "id", "grid_size"], ignore_index=True)
 
 
 def write_rows(directories: Iterable[Path], out: Path = OUT) -> int:

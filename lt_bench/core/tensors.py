@@ -26,7 +26,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
     if path.suffix == COMPRESSED:
         packed = zlib.compressobj(
             9, zlib.DEFLATED, _GZIP, 9, zlib.Z_HUFFMAN_ONLY
-        )  # features repeat nothing: as small as xz, and read ten times as fast
+        )  # features hardly repeat, so a search for repetitions would only take time
         path.write_bytes(packed.compress(save(dict(tensors), named)) + packed.flush())
         return
     try:

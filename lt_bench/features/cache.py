@@ -161,7 +161,7 @@ class FeatureCache:
                 raise UserError(f"{self.path}: {name} has no view {view!r}; it has {', '.join(self.manifest.views[name])}")
         keys = [f"{name}/features/{view}" for view in names]
         blocks = self._mapped_blocks(keys) if mapped else (self._loaded_block(keys, torch.device(device)),)
-        rows = torch.cat(list(self._parts(f"{name}/rows")))
+        rows = self.stored(f"{name}/rows")
         return FeatureSplit(name, names, blocks, self.labels(name).to(device), rows.to(device))
 
     def labels(self, name: str) -> Tensor:
@@ -170,9 +170,13 @@ class FeatureCache:
         Raises:
             UserError: as ``split``; or they are not 0..K-1, or not those that the train counts say.
         """
-        labels = torch.cat(list(self._parts(f"{name}/labels")))
+        labels = self.stored(f"{name}/labels")
         self._check_labels(name, labels)
         return labels
+
+    def stored(self, array: str) -> Tensor:
+        """An array of the manifest as it is stored, its checksum verified. Raises as ``split``."""
+        return torch.cat(list(self._parts(array)))
 
     def bytes_of(self, name: str) -> int:
         """Memory of the features of a split, bytes."""
@@ -189,15 +193,15 @@ class FeatureCache:
         """The stage-1 classifier, or None where the cache has none."""
         if "head/weight" not in self.manifest.arrays:
             return None
-        weight = torch.cat(list(self._parts("head/weight")))
-        bias = torch.cat(list(self._parts("head/bias"))) if "head/bias" in self.manifest.arrays else torch.zeros(weight.shape[0])
+        weight = self.stored("head/weight")
+        bias = self.stored("head/bias") if "head/bias" in self.manifest.arrays else torch.zeros(weight.shape[0])
         return Head(weight, bias)
 
     def standardisation(self) -> tuple[Tensor, Tensor] | None:
         """Mean and divisor (D,), float64, that raw features are standardised by to be like those of the cache; None where it holds them as they were given."""
         if MEAN not in self.manifest.arrays:
             return None
-        mean, divisor = (torch.cat(list(self._parts(name))) for name in (MEAN, DIVISOR))
+        mean, divisor = (self.stored(name) for name in (MEAN, DIVISOR))
         return mean, divisor
 
     def verify(self) -> None:
@@ -224,7 +228,7 @@ class FeatureCache:
         block = torch.empty(sum(info.shape[0] for info in infos), infos[0].shape[1], dtype=dtype, device=device)
         start = 0
         for key, info in zip(keys, infos, strict=True):
-            coding = [torch.cat(list(self._parts(f"{key}.{field}"))) for field in ("scale", "offset")] if info.dtype == "uint8" else []
+            coding = [self.stored(f"{key}.{field}") for field in ("scale", "offset")] if info.dtype == "uint8" else []
             for part in self._parts(key):
                 block[start : start + part.shape[0]] = decode_affine8(part, *coding) if coding else part
                 start += part.shape[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -98,7 +97,7 @@ def known_as(path: Path, manifest: Manifest) -> str:
 
 
 def fitting_caches(dataset: str, imbalance_factor: float | None = None, backbone: str | None = None) -> list[tuple[Path, Manifest]]:
-    """Known caches of a data set, and of an imbalance factor and backbone where these are given; of several stage-1 seeds that come with the suite the first."""
+    """Known caches of a data set, and of an imbalance factor and backbone where these are given; of several of one architecture that come with the suite the first."""
     fitting = [
         (path, manifest)
         for path, manifest in known_caches()
@@ -106,10 +105,8 @@ def fitting_caches(dataset: str, imbalance_factor: float | None = None, backbone
         and (imbalance_factor is None or manifest.dataset.imbalance_factor == imbalance_factor)
         and (backbone is None or manifest.backbone.name == backbone)
     ]
-    return [(path, manifest) for path, manifest in fitting if not _further_seed(path)]
-
-
-def _further_seed(path: Path) -> bool:
-    """Whether a cache comes with the suite under the name of another, and ``-s`` and a stage-1 seed after it."""
-    first = re.sub(r"-s\d+$", "", path.name)
-    return path.parent == shipped("checkpoints") and first != path.name and (path.parent / first / MANIFEST_NAME).is_file()
+    first: dict[tuple[float | None, str], Path] = {}
+    for path, manifest in fitting:
+        if path.parent == shipped("checkpoints"):
+            first.setdefault((manifest.dataset.imbalance_factor, manifest.backbone.name), path)
+    return [(path, manifest) for path, manifest in fitting if path.parent != shipped("checkpoints") or path in first.values()]

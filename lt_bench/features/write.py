@@ -76,17 +76,33 @@ def write_cache(directory: Path, description: Description, arrays: Mapping[str, 
     precision = require_precision(description.dtype, round_trips(arrays, stored, standard), arrays, of_train, standard)
     noticed = audit(arrays, of_train, description.dataset.class_names, precision, standard is not None)
     description = replace(description, audit={**description.audit, **noticed})
+    return write_stored(place, description, stored)
+
+
+def write_stored(place: Path, description: Description, stored: Mapping[str, Tensor], ending: str = "") -> Manifest:
+    """Write a whole cache from arrays in their stored types.
+
+    Args:
+        place: of the new cache, from ``new_place``.
+        description: of the arrays.
+        stored: by name, as ``encoded`` makes them.
+        ending: of the names of the files, ``core.tensors.COMPRESSED`` for compressed ones.
+
+    Raises:
+        UserError: the directory cannot be written.
+    """
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in stored.items():
+        groups.setdefault(f"{name.split('/')[0]}.safetensors{ending}", {})[name] = tensor
     staging = temporary_beside(place)
     try:
         staging.mkdir(parents=True)
-        for group in (*SPLITS, "head", "standardise"):
-            tensors = {name: tensor for name, tensor in stored.items() if name.startswith(f"{group}/")}
-            if tensors:
-                save_tensors(tensors, staging / f"{group}.safetensors")
-        parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in stored.items()}
+        for file, tensors in groups.items():
+            save_tensors(tensors, staging / file)
+        parts = {name: [(file, name, tensor)] for file, tensors in groups.items() for name, tensor in tensors.items()}
         return publish(staging, place, description, parts)
     except OSError as error:
-        raise UserError(f"{directory}: cannot write the cache ({error}); choose another place or free the disk") from None
+        raise UserError(f"{place}: cannot write the cache ({error}); choose another place or free the disk") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
