@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests" / "data"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"```(?:console|bash|sh)\n(.*?)```", re.DOTALL)
 
-# What is printed -> what is run, in this order, on the words joined by single spaces.
+# Command as printed -> command as run, in this order, on the words joined by single spaces.
 STAND_INS = (
     (r"--dataset cifar100_lt --cache", "--cache"),
     (r"--dataset cifar100_lt( --selection seed0)? --data-dir DIR", "--dataset cifar10_lt --data-dir images --imbalance-factor 2"),

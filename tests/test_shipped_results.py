@@ -69,12 +69,21 @@ def test_figures_of_the_readme_are_those_of_the_table() -> None:
         assert [f"{float(cell.partition(' ±')[0]):.1f}" for cell in row[1:]] == groups, strategy
 
 
+def test_gains_over_backbones_of_the_readme_are_those_of_the_table() -> None:
+    (found,) = leaderboard(SHIPPED).effects
+    gains = {row.label: tuple(f"{value:.1f}" for value in (row.mean, row.boards, row.classes, row.both)) for row in found.rows}
+    said = re.findall(r"`(\w+)` \+([\d.]+)\s\(± ([\d.]+), ([\d.]+), ([\d.]+)\)", README.read_text(encoding="utf-8"))
+    assert len(said) == 2
+    for strategy, *figures in said:
+        assert tuple(figures) == gains[strategy], strategy
+
+
 @pytest.mark.parametrize("strategy", ["joint", "logit_adjustment", "tau_norm", "weight_balancing"])
 def test_records_repeat(strategy: str) -> None:
     path = next(path for path in sorted((SHIPPED / "cifar100_lt").glob(f"{strategy}-*.json")) if read_record(path).tuning.kind != "tuned")
     record = read_record(path)
     differences = compare(record, refit(record, cache_of(record, None)).record)
-    assert max(differences.values()) < 1e-5  # what was fitted beside others is fitted alone here
+    assert max(differences.values()) < 1e-5  # heads that were fitted beside others are fitted alone here
 
 
 @pytest.mark.slow

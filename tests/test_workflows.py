@@ -34,7 +34,7 @@ def test_every_step_is_a_known_action_or_a_command():
         else:
             assert subprocess.run(["bash", "-n", "-c", step["run"]], check=False).returncode == 0, step["run"]
     for name, flow in WORKFLOWS.items():
-        assert flow["permissions"]["contents"] == "read", name  # what writes asks for it in its own job
+        assert flow["permissions"]["contents"] == "read", name  # a job that writes asks for it itself
         assert set(flow) <= {"name", "on", "permissions", "concurrency", "jobs"}
 
 

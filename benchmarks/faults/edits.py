@@ -70,7 +70,7 @@ def edited(place: Path, seed: int) -> Outcome:
     text = path.read_text()
     assert text.count(old) == 1, name
     path.write_text(text.replace(old, new))
-    do(2, "results", (2,))  # what was chosen was chosen for other code
+    do(2, "results", (2,))  # the choice is of other code
     for results in ("results", "anew"):
         for which in range(4):
             do(which, results)

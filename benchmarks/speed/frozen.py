@@ -24,7 +24,7 @@ from lt_bench.features.extraction.request import Request
 from lt_bench.strategies.registry import find
 
 EPOCHS, VIEWS, BATCH = 20, 8, 64
-"""Those of the official LOS code; the views are the default of ``lt-bench extract``."""
+"""Settings of the official LOS code; the views are the default of ``lt-bench extract``."""
 
 
 def measure(setting: Setting) -> list[Figure]:

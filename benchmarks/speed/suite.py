@@ -95,7 +95,7 @@ def planned_of(name: str, cache: FeatureCache) -> list[Planned]:
 
 
 def products_of(setting: Setting, planned: list[Planned], cache: FeatureCache) -> Clock:
-    """Those of training and of evaluation."""
+    """The products of training and of evaluation."""
     return of_training(setting, planned, cache) + of_evaluation(setting, planned, cache)
 
 

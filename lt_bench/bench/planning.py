@@ -142,7 +142,7 @@ def plan(
     official = entry.resolve(dataset.name, dataset.imbalance_factor, setting.recipe)
     resolved = entry.resolve(dataset.name, dataset.imbalance_factor, {**setting.recipe, **given})
     if tuning is None:
-        kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # what is called official was of re-training
+        kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # official settings are of re-training
         tuning = Tuning(kind if resolved == official else "user")
     entry = entry.with_facts_of(resolved)
     repetitions, code = seeds if entry.takes_batches else [0], code_of(entry, resolved)

@@ -41,7 +41,7 @@ def verify_submission(
                 outcome = _repeat(record, dataclasses.replace(options, record=path), callbacks)
         except UserError as error:
             outcome = error
-        if isinstance(outcome, Verification | DifferentError):  # what could not be tried here says nothing of an earlier verification
+        if isinstance(outcome, Verification | DifferentError):  # a record that could not be tried here leaves its earlier verification
             others = {id_: one for id_, one in read_verified(folder).items() if id_ != record.id}
             write_verified(folder, others if isinstance(outcome, DifferentError) else others | {record.id: outcome})
         yield record, outcome

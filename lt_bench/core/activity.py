@@ -40,7 +40,7 @@ class Work:
     begun: float = 0.0
     began: float = field(default_factory=monotonic)
     seconds_left: Callable[[], float] | None = None
-    _paced: tuple[float, float] = (0.0, 0.0)  # what was done here when `time` last saw it change, and the clock then
+    _paced: tuple[float, float] = (0.0, 0.0)  # the count when `time` last saw it change, and the clock then
 
     @property
     def counted(self) -> str:

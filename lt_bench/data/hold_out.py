@@ -47,7 +47,7 @@ def hold_out(
     part[last] = train
     for number in range(train):
         lacking = (members for members in classes if members.size > number + 1 and not (part[members] == number).any())
-        movable = (part >= number) & (before < 0)  # what an earlier share has stays there
+        movable = (part >= number) & (before < 0)  # rows of an earlier share stay there
         movable[last] = False
         moved = [first[0] for members in lacking if (first := members[movable[members]]).size]
         part[moved] = number

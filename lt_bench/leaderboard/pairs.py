@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_DIGITS = 9  # what is stored is what was computed, to the last bit
+_DIGITS = 9  # figures are stored as computed, to the last bit
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,7 +161,7 @@ def _uses(cls: type, method: str, attribute: str, base: type) -> bool:
         code = getattr(one.__dict__.get(method), "__code__", None)
         if one is base or (code is not None and attribute in code.co_names):
             return True
-        if code is not None and "__class__" not in code.co_freevars:  # what ``super()`` leaves in a method
+        if code is not None and "__class__" not in code.co_freevars:  # the mark of ``super()`` in a method
             return False
     return True
 

@@ -92,7 +92,7 @@ def test_mislas_labels_are_put_back(small_maps, tmp_path):
     loaded = load_backbone("mislas", tmp_path / "m.pth", K, "places_lt", COUNTS)
     with torch.inference_mode():
         assert torch.allclose(loaded.network(images), net(images), atol=1e-5)
-    relabelled = net(images).detach()[:, order]  # what MiSLAS' own evaluation sees: target class_map[c] for class c
+    relabelled = net(images).detach()[:, order]  # as MiSLAS' own evaluation: target class_map[c] for class c
     assert torch.equal(relabelled[:, class_map].argmax(1), loaded.network(images).argmax(1))
     with pytest.raises(UserError, match="a classifier of 7 classes and a data set of 3"):
         load_backbone("mislas", tmp_path / "m.pth", K, "places_lt", (3, 2, 1))

@@ -80,7 +80,7 @@ def test_from_records_to_the_mark_on_the_board(folder, cli):
     assert "OK, 1 submission\n" in cli("validate", "mine").out
     assert "verified" not in cli("leaderboard", "--results", "mine", "--formats", "csv").out.lower()
 
-    (folder / "submitted_head.py").unlink()  # what is fitted is the source of the submission, and nothing else of the submitter
+    (folder / "submitted_head.py").unlink()  # the source in the submission is fitted, and nothing else of the submitter
     (folder / "submitted_lib.py").unlink()
     first, _ = sorted(mine.glob("embeddings/*.json"))
     assert cli("verify", str(first)).code == 0

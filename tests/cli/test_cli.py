@@ -426,7 +426,7 @@ NEEDS_ARRAYS = (
     "import labels",
     "import head",
     "import, no permission",
-)  # what is wrong stands in the arrays, or comes after reading them
+)  # the fault is in the arrays, or found after reading them
 
 
 def test_refusals_that_need_no_tensor_import_no_torch(files, small_cache):

@@ -335,7 +335,7 @@ def test_an_export_says_what_its_own_head_measured(exported, trained, tmp_path, 
 
 
 def test_the_words_that_made_a_cache_export_verify_and_update_it(exported, trained, tmp_path, monkeypatch):
-    """Those of the hub, and a tag of open_clip, are no files."""
+    """Names of the hub, and a tag of open_clip, are no files."""
     out, record = exported
     monkeypatch.setattr(loading, "_hub_state", lambda name, weights: load_file(trained[0] / "w.safetensors"))
     words = ["--record", str(record), "--cache", str(trained[0] / "cache"), "--weights", "hub"]

@@ -204,7 +204,7 @@ def test_rows_in_several_splits_are_counted_and_named(dtype: type):
     T, V, X, t = T.copy(), V.copy(), X.copy(), t.copy()
     t[8] = (y[51] + 1) % 6
     T[7:10], V[0], X[3], T[20] = X[50:53], X[60], X[4], V[5]
-    X = X.astype(dtype) * (1 + 1e-12)  # what a file in double precision has beyond float32 is no difference
+    X = X.astype(dtype) * (1 + 1e-12)  # digits of double precision beyond float32 are no difference
     with pytest.warns(UserWarning, match="OVERLAP") as said:
         noticed = lt.Cache.from_arrays(X, y, val=(V, v), test=(T, t), head=None).manifest.audit
     assert noticed["repeated_rows"] == {"train": 1, "val": 0, "test": 0, "test in val": 1, "test in train": 3, "val in train": 1}

@@ -72,7 +72,7 @@ def test_every_format_gives_the_same_cache(cli, data, home, tmp_path, suffix):
     assert cache.manifest.dataset.val_seen_by_backbone is False
     reference = tmp_path / "reference"
     assert cli(*line(tmp_path, data, ".npz", out=reference)).code == 0
-    assert open_cache(reference).key == cache.key  # what the arrays are, not the file they came in
+    assert open_cache(reference).key == cache.key  # the arrays count, not the file they came in
 
 
 def test_views_rows_head_and_names(cli, data, home, tmp_path):

@@ -143,7 +143,7 @@ def test_two_classes(reference):
 def test_a_huge_bias_of_a_class_does_not_cancel_the_variance(reference, cuts):
     z, y = reference.sample(7, 500, 3)
     biased = z + np.array([1e8, -1e8, 0])
-    # What is lost is the input's own rounding, 1.5e-8 at 1e8; sums of squares would lose every digit of the variance.
+    # The loss is the input's own rounding, 1.5e-8 at 1e8; sums of squares would lose every digit of the variance.
     expected = reference.magnitudes(z, y)
     assert_same(measure(biased, y, cuts), expected, ("loma_column", "rsd_column"), rtol=1e-6)
 

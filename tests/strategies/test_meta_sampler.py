@@ -31,7 +31,7 @@ def test_rates_move_along_the_derivative_through_the_inner_step(monkeypatch):
     features, labels = on.train.gather(rows).double(), labels_of(on, rows)
     seen = strategy._drawn.balanced_rows[0]
     balanced, balanced_labels = on.train.gather(seen).double(), labels_of(on, seen)
-    shares = strategy._drawn.shares[0] / strategy.rate_logit.sigmoid()  # what the draw had apart from the rates
+    shares = strategy._drawn.shares[0] / strategy.rate_logit.sigmoid()  # the shares of the draw apart from the rates
 
     rate_logit = strategy.rate_logit.double().requires_grad_()
     soft = shares.double() * rate_logit.sigmoid()

@@ -228,7 +228,7 @@ def _try_storage(request: Request, forward: _Forward, source: Source, count: int
     images = [one.images for one in source.batches("train", ["plain"], runs) if not one.broken]
     with torch.inference_mode():
         parts = [forward(part, False).cpu()[:, 0] for part in torch.cat(images).split(batch)] if images else []
-    if parts and bool(torch.cat(parts).isfinite().all()):  # what is not finite is refused with its name
+    if parts and bool(torch.cat(parts).isfinite().all()):  # rows that are not finite are refused by name
         require_precision_of_some(request.dtype, torch.cat(parts), VERB)
 
 

@@ -328,9 +328,7 @@ def test_a_cache_is_not_taken_for_that_of_other_images(cache, data_dir, weights,
         assert f"known has the features of the images in {data_dir}" in capsys.readouterr().err
         with pytest.raises(UserError, match=f"known .split {cache.manifest.dataset.split_hash}.: not of the images in {other}"):
             resolve_cache(dataclasses.replace(named, data_dir=other))
-    found = resolve_cache(
-        dataclasses.replace(by_name, data_dir=other, backbone="resnet20", weights=weights)
-    )  # what it takes to extract them
+    found = resolve_cache(dataclasses.replace(by_name, data_dir=other, backbone="resnet20", weights=weights))  # needed to extract them
     assert found.manifest.dataset.split_hash != cache.manifest.dataset.split_hash
     assert sum(found.manifest.dataset.train_counts) > sum(cache.manifest.dataset.train_counts)
 

@@ -36,7 +36,7 @@ def jobs_of(name: str) -> list[HeadJob]:
 
 
 def measures(fits: list[Fitted], held_out: FeatureSplit, counts: tuple[int, ...]) -> dict:
-    """What is compared of the fits of a strategy."""
+    """The compared figures of the fits of a strategy."""
     heads = [fitted.head(number) for fitted in fits for number in range(len(fitted.jobs))]
     modules = [head.inference_head() for head in heads]
     views, rows = (held_out.view("plain"),), heads[1].classifier_rows()

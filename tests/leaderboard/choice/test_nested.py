@@ -28,7 +28,7 @@ def test_the_estimate_is_honest_on_pure_noise():
         best.append(choice.tuned[0].values.max())
     error = np.std(estimates) / np.sqrt(len(estimates))
     assert abs(np.mean(estimates) - 1 / K) < 3 * error < 0.03  # each estimate is of chance
-    assert np.mean(best) > 1 / K + 0.08  # what was chosen on the same rows seems to be more
+    assert np.mean(best) > 1 / K + 0.08  # a choice on the same rows seems to be more
 
 
 def test_a_fold_is_predicted_by_the_choice_of_the_others():

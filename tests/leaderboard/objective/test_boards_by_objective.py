@@ -52,7 +52,7 @@ def test_an_imbalanced_test_set_is_ranked_by_macro_accuracy_and_it_is_said(resul
     assert order(board) == sorted(macro, key=lambda label: -macro[label])
     (by_images,) = leaderboard(results, objective="micro").boards
     assert order(by_images) == sorted(micro, key=lambda label: -micro[label])
-    assert order(by_images)[0] == "joint" != order(board)[0]  # what abandons rare classes is first by images alone
+    assert order(by_images)[0] == "joint" != order(board)[0]  # a head that abandons rare classes is first by images alone
     rows = {row["row"]: row for row in csv.DictReader(io.StringIO(made.csv))}
     for row in board.rows:
         line = rows[row.label]

@@ -51,7 +51,7 @@ def test_intervals_cover_and_equal_rows_are_rarely_told_apart_where_groups_are_a
         naive += compare_all([one, other], [None] * 2, None, Design.of(objective, LABELS, K)).p[0, 1] < 0.05
     assert right / trials > 0.85
     assert told / trials < 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)
-    assert naive / trials > 0.15  # what images that count as independent say
+    assert naive / trials > 0.15  # the rate where images count as independent
 
 
 def test_intervals_of_classes_cover_where_groups_are_alike():

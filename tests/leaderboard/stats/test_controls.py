@@ -33,7 +33,7 @@ def test_a_control_has_no_place_and_takes_none(methods, control):
     assert standings == [*(row.statistics.standing for row in without.rows if row.statistics), None]
     assert ranked.resolvable == pytest.approx(without.resolvable)
     assert ranked.pairs is not None
-    assert ranked.pairs.different[0, 3]  # what it differs from is known all the same
+    assert ranked.pairs.different[0, 3]  # differences to it are known all the same
     for selection in (Selection(), Selection(rows=("ce", "val_probe")), Selection(rows=("val_probe",))):
         shown = leaderboard([*methods, control], selection=selection)
         assert shown.shown[0].rows[-1].statistics.standing is None  # pyright: ignore[reportOptionalMemberAccess]

@@ -154,7 +154,7 @@ def test_true_ties_are_called_different_at_most_as_often_as_stated(seeds, run):
 def test_ignoring_the_seeds_would_be_wrong_where_runs_differ():
     rng = np.random.default_rng(3)
     naive = [stats.ttest_rel(*(x.mean(0) for x in simulate(rng, [0.0, 0.0], 5, 400, run=0.4))).pvalue < 0.05 for _ in range(300)]
-    assert np.mean(naive) > 0.15  # what paired_test's seed term is for
+    assert np.mean(naive) > 0.15  # the reason for paired_test's seed term
 
 
 def test_a_family_of_ties_is_rarely_split_and_true_differences_are_found():
@@ -177,7 +177,7 @@ def split_families(boards, rows, seeds, spread, images=1000, differing=0.0):
     split = 0
     for _ in range(boards):
         moves = spread * np.exp(differing * rng.standard_normal((rows, 1, 1))) * rng.standard_normal((rows, seeds, 1))
-        outcomes = list(rng.random((rows, seeds, images)) < rng.beta(0.6, 0.6, images) + moves)  # what lies beyond 0 and 1 is certain
+        outcomes = list(rng.random((rows, seeds, images)) < rng.beta(0.6, 0.6, images) + moves)  # probabilities beyond 0 and 1 are certain
         expected = pooled_noise([noise for noise in (seed_noise(one, design) for one in outcomes) if noise])
         split += bool((holm(compare_all(outcomes, [list(range(seeds))] * rows, expected, design).p[upper]) < 0.05).any())
     return split / boards
@@ -310,7 +310,7 @@ def test_ties_with_a_row_of_one_seed(seeds, run, differing, images):
     assert mixed / trials < limit
     assert single / trials < limit
     if images == 2000:
-        assert by_images / trials > limit  # what the seed term is for
+        assert by_images / trials > limit  # the reason for the seed term
 
 
 def test_a_row_of_one_seed_that_is_truly_better_is_found():
