@@ -24,9 +24,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
     """
     named = None if metadata is None else dict(metadata)
     if path.suffix == COMPRESSED:
-        packed = zlib.compressobj(
-            9, zlib.DEFLATED, _GZIP, 9, zlib.Z_HUFFMAN_ONLY
-        )  # features hardly repeat, so a search for repetitions would only take time
+        # Huffman codes alone: features hardly repeat, and a search for repetitions would only take time
+        packed = zlib.compressobj(9, zlib.DEFLATED, _GZIP, 9, zlib.Z_HUFFMAN_ONLY)
         path.write_bytes(packed.compress(save(dict(tensors), named)) + packed.flush())
         return
     try:
