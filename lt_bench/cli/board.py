@@ -15,6 +15,7 @@ from lt_bench.features.locate import known_caches
 
 if TYPE_CHECKING:
     from lt_bench.leaderboard.boards import BoardRows
+    from lt_bench.leaderboard.stats.effects import Effects
 
 
 def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
@@ -43,6 +44,7 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
         selection=selection,
         against=options.against,
     )
+    differences = board.shown_effects if options.against is not None else []  # refuses an unknown row before anything is written
     written = board.write(options.out, formats, full=options.full)
     board.show(output.console)
     if options.statistics and (note := groups_note(board.shown)):
@@ -53,7 +55,14 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
         output.say(f"leaderboard.tex: a table is {note}")
     if output.json:
         own = {column.key: dict(column.code) for column in board.columns if column.code}
-        output.data({"rows": _rows(board.csv), "files": [str(path) for path in written], "columns": own})
+        output.data(
+            {
+                "rows": _rows(board.csv),
+                "files": [str(path) for path in written],
+                "columns": own,
+                "differences": [_differences(one) for one in differences],
+            }
+        )
 
 
 def groups_note(rankings: Iterable[BoardRows]) -> str:
@@ -71,6 +80,13 @@ def groups_note(rankings: Iterable[BoardRows]) -> str:
 def _rows(table: str) -> list[dict[str, Any]]:
     """Every row of every board, as in ``leaderboard.csv``, with the identity of its board; numbers as numbers, empty cells as null."""
     return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(table))]
+
+
+def _differences(result: Effects) -> dict[str, Any]:
+    """Differences over boards, in points; half-widths of 95 % intervals, null where there is one board."""
+    names = ("label", "mean", "boards", "classes", "both")
+    rows = [{name: getattr(row, name) for name in names} | {"by_board": list(row.by_board)} for row in result.rows]
+    return {"against": result.reference, "boards": list(result.boards), "classes": result.classes, "rows": rows}
 
 
 def _number(cell: str) -> float | str | None:

@@ -27,7 +27,9 @@ def diff_verb(options: DiffOptions, output: Output) -> None:
         raise UserError("diff needs the JSON files of two records, whose paths a run prints: lt-bench diff ONE.json OTHER.json")
     for path in (options.first, options.second):
         if not path.is_file():
-            raise UserError(f"{path}: no such file; diff needs the JSON files of two records, whose paths a run prints")
+            raise UserError(
+                f"{path}: {'a folder' if path.is_dir() else 'no such file'}; diff needs the JSON files of two records, whose paths a run prints"
+            )
     both = differences(read_record(options.first), read_record(options.second))
     for kind in KINDS:
         lines = [f"  {name}: {_shown(one)} | {_shown(other)}" for name, (one, other) in both.fields[kind].items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -53,6 +54,6 @@ def stored_tensor(path: Path, key: str) -> Tensor:
 def _decompressed(path: Path, changed: int) -> dict[str, Tensor]:
     """All tensors of a compressed file; ``changed`` is its time, so that one written anew is read anew."""
     try:
-        return load(zlib.decompress(path.read_bytes(), _GZIP))
-    except zlib.error as error:
+        return load(gzip.decompress(path.read_bytes()))
+    except (zlib.error, EOFError) as error:
         raise OSError(str(error)) from None

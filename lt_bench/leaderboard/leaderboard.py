@@ -21,7 +21,7 @@ from lt_bench.leaderboard.load import Measured, Runs, from_records, load_records
 from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.leaderboard.objective.tails import check_prior
 from lt_bench.leaderboard.page.page import page
-from lt_bench.leaderboard.stats.across import across
+from lt_bench.leaderboard.stats.across import Across, across
 from lt_bench.leaderboard.stats.effects import Effects, effects
 from lt_bench.leaderboard.stats.ranking import ranked
 from lt_bench.leaderboard.tables.against import published_csv, published_markdown
@@ -29,7 +29,7 @@ from lt_bench.leaderboard.tables.cells import usable, with_values
 from lt_bench.leaderboard.tables.columns import Column, leading, registered, with_priors
 from lt_bench.leaderboard.tables.latex import NEEDS, latex_table
 from lt_bench.leaderboard.tables.selection import Selection
-from lt_bench.leaderboard.tables.terminal import board_table, plain_table
+from lt_bench.leaderboard.tables.terminal import board_table, differences_table
 from lt_bench.leaderboard.tables.text import across_table, csv_table, effects_table, markdown_table
 
 if TYPE_CHECKING:
@@ -73,8 +73,18 @@ class Leaderboard:
 
     @cached_property
     def effects(self) -> list[Effects]:
-        """Differences to one row over boards that differ in their backbones. Raises as ``stats.effects.effects``."""
+        """Differences of all rows to one row over boards that differ in their backbones. Raises as ``stats.effects.effects``."""
         return effects(self.boards, self.against) if self.runs.has_arrays else []
+
+    @property
+    def shown_effects(self) -> list[Effects]:
+        """The differences with the rows of the selection. Raises as ``effects``."""
+        return self.selection.effects(self.effects)
+
+    @property
+    def across(self) -> list[Across]:
+        """Places of the rows that are on every board."""
+        return self.selection.across(across(self.shown))
 
     @cached_property
     def boards(self) -> list[BoardRows]:
@@ -98,7 +108,7 @@ class Leaderboard:
     def markdown(self) -> str:
         """`LEADERBOARD.md`: one section a board, then wins and mean ranks."""
         sections = [markdown_table(ranking, self._main(ranking)) for ranking in self.shown]
-        return "\n".join([_INTRO, *sections, *map(across_table, across(self.shown)), *map(effects_table, self.effects)])
+        return "\n".join([_INTRO, *sections, *map(across_table, self.across), *map(effects_table, self.shown_effects)])
 
     @property
     def csv(self) -> str:
@@ -121,8 +131,8 @@ class Leaderboard:
         """Print every board."""
         for ranking in self.shown:
             console.print(board_table(ranking, self._main(ranking), console.width))
-        for result in self.effects if self.against is not None else ():
-            console.print(plain_table(f"Over {len(result.boards)} boards", result.head, result.lines, result.note))
+        for result in self.shown_effects if self.against is not None else ():
+            console.print(differences_table(result, console.width))
 
     def write(self, directory: Path | str, formats: Iterable[str] = TABLES, *, full: bool = False) -> list[Path]:
         """Write files and return their paths; the same records give the same bytes.
@@ -143,7 +153,7 @@ class Leaderboard:
             from lt_bench.leaderboard.plots.draw import draw_across, draw_board  # a second of matplotlib that tables do not need
 
             drawn = {ranking.board: draw_board(ranking, out / "plots") for ranking in shown}
-            over = draw_across(across(shown), out / "plots")
+            over = draw_across(self.across, out / "plots")
         pictures = {board: [(plot.svg, plot.caption) for plot in plots] for board, plots in drawn.items()}
         texts: list[tuple[str, str, Callable[[], str]]] = [
             ("markdown", "LEADERBOARD.md", lambda: self.markdown),

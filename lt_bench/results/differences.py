@@ -35,7 +35,7 @@ class Differences:
 
     @property
     def metrics_that_differ(self) -> dict[str, Pair]:
-        """The ``metrics`` whose values differ: first those that only one record has, then the others, the largest difference relative to its value first."""
+        """The ``metrics`` whose values differ: the largest difference relative to its value first, and last those that only one record has."""
         different = {name: pair for name, pair in self.metrics.items() if pair[0] != pair[1]}
         return dict(sorted(different.items(), key=lambda item: -_relative(*item[1])))
 
@@ -91,5 +91,5 @@ def _number(value: float | None) -> float | None:
 
 
 def _relative(one: float | None, other: float | None) -> float:
-    """Difference of two values, of which one is not 0, relative to the larger; infinite where one is missing."""
-    return math.inf if one is None or other is None else abs(one - other) / max(abs(one), abs(other))
+    """Difference of two values, of which one is not 0, relative to the larger; -1 where one is missing."""
+    return -1.0 if one is None or other is None else abs(one - other) / max(abs(one), abs(other))

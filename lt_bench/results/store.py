@@ -234,8 +234,10 @@ def read_record(path: Path) -> RunRecord:
     """A record from its file, checked against the schema and against its file name.
 
     Raises:
-        UserError: names the file and the field.
+        UserError: names the file and the field, or the record where the file is of its arrays.
     """
+    if path.suffix == ".npz":
+        raise UserError(f"{path}: the arrays beside a record; name the record, {path.with_suffix('.json')}")
     record = RunRecord.from_json(read_json_object(path, RESTORE), path)
     if not path.stem.endswith(f"-{record.id}"):
         raise UserError(f"{path}: id is {record.id} but the file is named otherwise; rename it to {record.strategy.name}-{record.id}.json")

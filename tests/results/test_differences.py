@@ -12,4 +12,4 @@ def test_metrics_that_differ_come_by_the_relative_size_of_the_difference():
         "one": (None, 0.5),
         "none": (None, None),
     }
-    assert list(Differences({}, metrics).metrics_that_differ) == ["one", "sign", "large", "small"]
+    assert list(Differences({}, metrics).metrics_that_differ) == ["sign", "large", "small", "one"]

@@ -26,7 +26,7 @@ class LeaderboardOptions:
         digits: of percentages and other figures, behind the point
         interval: what ± in tables runs over: test images or head seeds, whichever moves a figure more (wider), one of them, or nothing; the CSV file has all
         full: LaTeX with float, caption and label, not the bare tabular
-        against: label of the row that others are compared with over boards of one split, whose backbones and classes count as samples (default: joint, in Markdown)
+        against: label of the row that others are compared with over boards of one split, whose backbones and classes count as samples (default: joint, in Markdown and the page; named, in the terminal and --json too)
         statistics: rank groups and intervals over test images, from the stored predictions (kept between calls)
     """
 

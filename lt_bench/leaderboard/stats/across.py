@@ -21,7 +21,7 @@ class Across:
     """Rows that exist on every board, best mean rank first.
 
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
-    `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `missing` has one line for each empty or ambiguous cell; its row is left out of the ranking, never imputed.
+    `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `missing` says which rows are left out of the ranking and on which boards their cell is empty or ambiguous; nothing is imputed.
     `duplicates` says which rows are one and the same on every board: they have one place together, and take none from others; `repeated` has their labels but for the first's.
     """
 
@@ -66,12 +66,6 @@ def _compare(rankings: list[BoardRows]) -> Across:
     labels = row_labels(list(set().union(*by_key)))
     tables = [{labels[key]: rows for key, rows in table.items()} for table in by_key]
     names = sorted(set().union(*tables))
-    missing = tuple(
-        f"{name} on {board.short}: {'missing' if name not in table else f'{len(table[name])} settings, and the test set does not choose one'}"
-        for name in names
-        for board, table in zip(rankings, tables, strict=True)
-        if len(table.get(name, ())) != 1
-    )
     dense = [name for name in names if all(len(table.get(name, ())) == 1 for table in tables)]
     scores = np.array([[table[name][0].score.mean for table in tables] for name in dense]).reshape(len(dense), len(tables))
     signs = np.array([[1 if board.objective.lower else -1] for board in rankings])
@@ -90,11 +84,26 @@ def _compare(rankings: list[BoardRows]) -> Across:
         scores[order],
         places[order],
         wins[order],
-        missing,
+        _left_out(rankings, tables, names),
         note,
         rows,
         frozenset(repeated),
     )
+
+
+def _left_out(rankings: list[BoardRows], tables: list[dict[str, list[Row]]], names: list[str]) -> tuple[str, ...]:
+    """A line for each set of boards on which the same rows are missing or have several settings."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        where: dict[str, list[str]] = defaultdict(list)
+        for board, table in zip(rankings, tables, strict=True):
+            if name not in table:
+                where["missing"].append(board.short)
+            elif len(table[name]) > 1:
+                where[f"{len(table[name])} settings, of which the test set chooses none,"].append(board.short)
+        if where:
+            alike["; ".join(f"{why} on {' and '.join(boards)}" for why, boards in where.items())].append(name)
+    return tuple(f"{', '.join(of_names)}: {why}" for why, of_names in alike.items())
 
 
 def _duplicates(tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:

@@ -23,9 +23,10 @@ UNTRAINED = "joint"
 class Effect:
     """Mean difference of a row to the reference over boards, and half-widths of its 95 % intervals: over boards, over classes, over both; infinite for one board.
 
-    `by_board` has the difference on each. In points.
+    `by_board` has the difference on each. In points. `row` is the one of the first board.
     """
 
+    row: Row
     label: str
     mean: float
     boards: float
@@ -36,12 +37,13 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first."""
+    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first; `boards` are the names and keys of their caches."""
 
     reference: str
     boards: tuple[str, ...]
     classes: int
     rows: tuple[Effect, ...]
+    digits: int = 2
 
     @property
     def head(self) -> list[str]:
@@ -51,9 +53,12 @@ class Effects:
     @property
     def lines(self) -> list[list[str]]:
         """A line of texts for each row."""
-        halves = [[f"{half:.2f}" if math.isfinite(half) else "?" for half in (row.boards, row.classes, row.both)] for row in self.rows]
+        digits = self.digits
+        halves = [
+            [f"{half:.{digits}f}" if math.isfinite(half) else "?" for half in (row.boards, row.classes, row.both)] for row in self.rows
+        ]
         return [
-            [row.label, f"{row.mean:+.2f}", *half, *(f"{one:+.2f}" for one in row.by_board)]
+            [row.label, f"{row.mean:+.{digits}f}", *half, *(f"{one:+.{digits}f}" for one in row.by_board)]
             for row, half in zip(self.rows, halves, strict=True)
         ]
 
@@ -62,7 +67,8 @@ class Effects:
         """The note under the table: reference, units and intervals."""
         return (
             f"Macro accuracy minus that of {self.reference}, points; half-widths of 95 % intervals with {len(self.boards)} boards, {self.classes} classes, or both as random samples. "
-            "Over both is for a claim on other backbones and classes of these kinds; of two or three boards it is wide, as it should be."
+            "Over both is for a claim on other backbones and classes of these kinds. Few boards tell the spread over boards badly, so that the interval over boards alone may be the wider one: it has one degree of freedom fewer than there "
+            "are boards, that over both those of classes too."
         )
 
 
@@ -103,27 +109,32 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
     for ranking in rankings:
         board = ranking.board
         alike[board.dataset, board.split_hash, board.protocol, board.mode].append(ranking)
-    compared = [result for group in alike.values() if len(group) > 1 for result in across(group)]
+    several = [group for group in alike.values() if len(group) > 1]
+    compared = [result for group in several for result in across(group)]
     against = reference or UNTRAINED
     results = []
     for result in compared:
         by_label = dict(zip(result.labels, result.rows, strict=True))
         if against in by_label:
             accuracy = {label: np.stack([_class_accuracy(row) for row in rows]) for label, rows in by_label.items()}
-            of_rows = [_effect(label, 100 * (one - accuracy[against])) for label, one in accuracy.items() if label != against]
+            of_rows = [
+                _effect(by_label[label][0], label, 100 * (one - accuracy[against])) for label, one in accuracy.items() if label != against
+            ]
+            boards = tuple(f"{row.text('cache_name')} {row.board.cache_key[:8]}" for row in by_label[against])
             K = int(np.isfinite(accuracy[against]).all(0).sum())
-            results.append(Effects(against, result.boards, K, tuple(sorted(of_rows, key=lambda row: (-row.mean, row.label)))))
+            results.append(Effects(against, boards, K, tuple(sorted(of_rows, key=lambda row: (-row.mean, row.label)))))
     if reference is not None and not results:
         known = sorted({label for result in compared for label in result.labels})
+        nothing = "no two rows are on every board of one split" if several else "no two boards share their images and classes"
         raise UserError(
-            f"--against {reference}: " + (f"not on several boards of one split; there are {', '.join(known)}" if known else "no two boards share their images and classes")
-        )  # fmt: skip
+            f"--against {reference}: " + (f"not on every board of one split; there are {', '.join(known)}" if known else nothing)
+        )
     return results
 
 
-def _effect(label: str, differences: NDArray[np.float64]) -> Effect:
+def _effect(row: Row, label: str, differences: NDArray[np.float64]) -> Effect:
     known = differences[:, np.isfinite(differences).all(0)]
-    return Effect(label, *random_effects(known), tuple(known.mean(1).tolist()))
+    return Effect(row, label, *random_effects(known), tuple(known.mean(1).tolist()))
 
 
 def _class_accuracy(row: Row) -> NDArray[np.float64]:

@@ -10,6 +10,8 @@ from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.leaderboard.boards import BoardRows, Interval, Row
+from lt_bench.leaderboard.stats.across import Across
+from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.stats.groups import standings
 from lt_bench.leaderboard.tables.columns import Column, arranged
 
@@ -47,6 +49,22 @@ class Selection:
                 raise UserError(f"no row {spec!r}{near or '; there are ' + ', '.join(dict.fromkeys(row.label for row in rows))}")
         return [shown for ranking in rankings if (shown := self._of_board(ranking)).rows]
 
+    def effects(self, results: list[Effects]) -> list[Effects]:
+        """Differences over boards of the chosen rows, with their names and digits; those that have none of them are left out."""
+        if self == Selection():
+            return results
+        return [shown for result in results if (shown := self._of_effects(result)).rows]
+
+    def across(self, results: list[Across]) -> list[Across]:
+        """Comparisons across boards under the names of their rows; their rows are those of boards that are chosen already."""
+        return [
+            replace(
+                result,
+                labels=tuple(self._name(replace(rows[0], label=label)) for label, rows in zip(result.labels, result.rows, strict=True)),
+            )
+            for result in results
+        ]
+
     def columns(self, ranking: BoardRows, columns: tuple[Column, ...], default: tuple[str, ...] = ()) -> tuple[Column, ...]:
         """The columns to show of a board, by `show`, else by `default`, else all, with their names, digits and intervals.
 
@@ -76,6 +94,13 @@ class Selection:
         rows = [replace(row, label=self._name(row), computed={}) for row in chosen]
         total = len(ranking.rows) if len(at) < len(ranking.rows) else None
         return replace(ranking, rows=rows, pairs=pairs, chosen_from=total, interval=self.interval)
+
+    def _of_effects(self, result: Effects) -> Effects:
+        rows = [replace(effect.row, label=effect.label) for effect in result.rows]
+        at = sorted({place for spec in self.rows for place in _fitting(spec, rows)}) if self.rows else range(len(rows))
+        chosen = tuple(replace(result.rows[place], label=self._name(rows[place])) for place in at)
+        digits = result.digits if self.digits is None else self.digits
+        return replace(result, reference=self.names.get(result.reference, result.reference), rows=chosen, digits=digits)
 
     def _name(self, row: Row) -> str:
         strategy = str(row.text("strategy"))

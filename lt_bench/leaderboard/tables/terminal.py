@@ -14,6 +14,7 @@ from rich.text import Text
 from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, Row, boards
 from lt_bench.leaderboard.load import Measured, from_records
+from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.tables.cells import interval_note, legend, notes, table_cells, value_text
 from lt_bench.leaderboard.tables.columns import Column, Value, arranged, column_value, leading, registered
 
@@ -59,6 +60,17 @@ def plain_table(title: str, head: list[str], lines: Iterable[list[str]], caption
     for line in lines:
         table.add_row(*(Text(printable(text)) for text in line))
     return table
+
+
+def differences_table(result: Effects, width: int) -> Table:
+    """Differences to one row over boards; the columns of single boards where they fit the width."""
+    head, lines, note = result.head, result.lines, result.note
+    needed = sum(max(map(len, column)) + 3 for column in zip(head, *lines, strict=True))
+    if needed > width:
+        summary = len(head) - len(result.boards)
+        head, lines = head[:summary], [line[:summary] for line in lines]
+        note += f" Left out for the width of the terminal: {', '.join(result.boards)}; the files have them."
+    return plain_table("Differences over boards", head, lines, note)
 
 
 def run_table(records: Iterable[Measured], width: int | None = None) -> Table:

@@ -12,6 +12,8 @@ from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.stats.effects import random_effects
 from lt_bench.leaderboard.stats.shares import over_classes
+from lt_bench.leaderboard.tables.selection import Selection
+from lt_bench.leaderboard.tables.terminal import differences_table
 
 
 def test_over_one_kind_of_unit_it_is_the_t_interval():
@@ -63,7 +65,41 @@ def test_boards_of_one_split_are_compared_with_the_named_row(builder):
     assert f"| los | {np.mean(wanted):+.2f} |" in board.markdown
     frame = leaderboard(records).frame
     assert frame["over_classes"].str.contains(" to ").all()
-    with pytest.raises(UserError, match="--against nothing: not on several boards"):
+    with pytest.raises(UserError, match="--against nothing: not on every board of one split; there are crt, joint, los"):
         _ = leaderboard(records, against="nothing").markdown
     with pytest.raises(UserError, match="no two boards share"):
         _ = leaderboard(records[:6], against="joint").markdown
+    alone = [record for record in records if record[0].strategy.name == "joint"] + records[2:4]
+    with pytest.raises(UserError, match="no two rows are on every board of one split"):
+        _ = leaderboard(alone, against="joint").markdown
+
+
+def test_differences_over_boards_take_the_selection(builder):
+    records = [
+        replace(builder, cache_key=key).make(name, seed, skill)
+        for key in ("cache-a", "cache-b")
+        for name, skill in (("joint", 0.0), ("los", 0.5), ("crt", 0.1))
+        for seed in (0, 1)
+    ]
+    whole = leaderboard(records, against="joint")
+    selection = Selection(rows=("los", "joint"), names={"los": "LOS", "joint": "Stage 1"}, digits=1)
+    some = replace(whole, selection=selection)
+    ((line,),) = (result.lines for result in some.shown_effects)
+    ((of_los, *_),) = ([line for line in result.lines if line[0] == "los"] for result in whole.shown_effects)
+    assert line[0] == "LOS"
+    assert line[1:] == [f"{float(text):+.1f}" if text[0] in "+-" else f"{float(text):.1f}" for text in of_los[1:]]
+    assert "minus that of Stage 1" in some.markdown
+    assert "| LOS |" in some.markdown.partition("## Across boards")[2].partition("## Differences")[0]
+
+
+def test_the_terminal_leaves_out_single_boards_where_it_is_narrow(builder):
+    records = [
+        replace(builder, cache_key=key).make(name, 0, skill)
+        for key in ("cache-a", "cache-b")
+        for name, skill in (("joint", 0.0), ("los", 0.5))
+    ]
+    (result,) = leaderboard(records).effects
+    wide, narrow = (differences_table(result, width) for width in (200, 60))
+    assert [column.header for column in wide.columns] == result.head
+    assert [column.header for column in narrow.columns] == result.head[:5]
+    assert all(board in str(narrow.caption) for board in result.boards)
