@@ -64,8 +64,7 @@ class PixelSource(Source):
     def split(self, name: str) -> FeatureSplit:
         """Features of a split under the backbone as it now is, made once after each change of it."""
         if name not in self._measured:
-            views = {"plain": Crops.plain(1), **({"flip": Crops.plain(1, flip=True)} if name == "test" else {})}
-            source = ImageSource(self.network, *self._images(name), self.data.spec, views=CropViews.of(views))
+            source = self._as_it_is(name, ("plain", "flip") if name == "test" else ("plain",))
             block = torch.cat([source.view(view) for view in source.views])
             rows = torch.from_numpy(self.data.splits[name].rows).to(self.device)
             self._measured[name] = FeatureSplit(name, source.views, (block,), source.labels, rows)
@@ -100,9 +99,7 @@ class PixelSource(Source):
         source = ImageSource(self.network, *images, self.data.spec, mode=mode, precision=self.precision, compiled=self.compiled)
 
         def test_features() -> Tensor:
-            if mode != "frozen":
-                self._measured.clear()
-            return self.split("test").view("plain")
+            return (self.split("test") if mode == "frozen" else self._as_it_is("test", ("plain",))).view("plain")
 
         best = self.best_epochs(test_features)
         own: list[Callback] = [] if mode == "frozen" else [SeededNoise(jobs[0].repetition)]
@@ -118,6 +115,11 @@ class PixelSource(Source):
         for one in best:
             one.hand_over(fitted)
         return fitted
+
+    def _as_it_is(self, split: str, views: tuple[str, ...]) -> ImageSource:
+        """A split's uncropped images, plain or flipped, through the backbone in eval mode, whatever its weights are when a view is asked for."""
+        named = CropViews.of({view: Crops.plain(1, flip=view == "flip") for view in views})
+        return ImageSource(self.network, *self._images(split), self.data.spec, views=named)
 
     def _images(self, split: str) -> tuple[Tensor, Tensor]:
         """Padded images and labels on the device."""
