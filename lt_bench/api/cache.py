@@ -122,7 +122,7 @@ class Cache(FeatureCache):
 
 
 def open_cache(name_or_path: str | Path) -> Cache:
-    """The feature cache in a directory, or of this name or key in ``$LT_BENCH_HOME/caches`` or among the shipped ones (``lt-bench list caches``).
+    """The feature cache in a directory, or of this name or key (or its first digits) in ``$LT_BENCH_HOME/caches`` or among the shipped ones (``lt-bench list caches``).
 
     Raises:
         UserError: there is none, or it is damaged.

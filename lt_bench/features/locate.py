@@ -14,6 +14,8 @@ from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import suggestion, word_after
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest, read_manifest
 
+KEY_DIGITS = 8  # of a key, in the titles of boards
+
 
 def home() -> Path:
     """``$LT_BENCH_HOME``, by default ``lt-bench`` in the user's cache directory (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
@@ -60,10 +62,10 @@ def _say_left_out(why: str) -> None:
 
 
 def find_cache(name: str) -> Path:
-    """The cache at a path, or of this name or key in the known places.
+    """The cache at a path, or in the known places the one of this name, of this key, or of the only key that begins so (eight digits or more).
 
     Raises:
-        UserError: there is none, it is an address of the hub, or the one in the folder of this name is damaged; lists those there are.
+        UserError: there is none, several keys begin so, it is an address of the hub, or the one in the folder of this name is damaged; lists those there are.
     """
     if name.startswith("hf://"):
         raise UserError(f"{name} is on the hub; `lt-bench pull {name}` brings its caches and says their names")
@@ -76,6 +78,11 @@ def find_cache(name: str) -> Path:
     for path, manifest in caches:
         if name in (manifest.name, manifest.key, path.name):
             return path
+    begun = {manifest.key: path for path, manifest in caches if len(name) >= KEY_DIGITS and manifest.key.startswith(name)}
+    if len(begun) == 1:
+        return next(iter(begun.values()))
+    if begun:
+        raise UserError(f"the keys of several caches begin with {name}: {', '.join(begun)}; give more digits")
     names = [manifest.name for _, manifest in caches]
     listed = ", ".join(names) or "none"
     raise UserError(

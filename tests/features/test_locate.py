@@ -1,6 +1,10 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from lt_bench.core.errors import UserError
+from lt_bench.features import locate
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import find_cache, fitting_caches, home, known_caches, shipped
 from lt_bench.features.manifest import read_manifest
@@ -44,10 +48,21 @@ def test_the_shipped_caches_are_whole():
 
 def test_find_by_path_name_and_key(own_home, make_cache):
     path = make_cache(own_home / "caches" / "folder", name="given-name")
-    for name in (str(path), "folder", "given-name", read_manifest(path).key):
+    key = read_manifest(path).key
+    for name in (str(path), "folder", "given-name", key, key[:8]):
         assert find_cache(name) == path
+    with pytest.raises(UserError, match="no cache"):
+        find_cache(key[:7])
     with pytest.raises(UserError, match=r"no cache 'other': .* \(given-name, "):
         find_cache("other")
+
+
+def test_the_beginning_of_several_keys_is_refused(monkeypatch):
+    alike = [(Path(name), SimpleNamespace(name=name, key=f"0123456789abcde{name}")) for name in "ab"]
+    monkeypatch.setattr(locate, "known_caches", lambda: alike)
+    assert find_cache("0123456789abcdeb") == Path("b")
+    with pytest.raises(UserError, match="several caches begin with 01234567: 0123456789abcdea, 0123456789abcdeb; give more digits"):
+        find_cache("01234567")
 
 
 def test_of_the_stage1_seeds_that_come_with_the_suite_the_first_fits(own_home, make_cache):

@@ -29,7 +29,8 @@ def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
         [escape(row.label), *(_MARK.get(cell.place or 0, "{}").format(escape(cell.text)) for cell in cells)]
         for row, cells in zip(ranking.rows, table_cells(ranking, columns), strict=True)
     ]
-    identity = f"Split `{ranking.board.split_hash[:16]}`, cache `{ranking.board.cache_key[:16]}`."
+    name = escape(str(ranking.rows[0].text("cache_name")))
+    identity = f"Split `{ranking.board.split_hash[:16]}`, cache {name} `{ranking.board.cache_key[:16]}`."
     sources = published_sources(ranking)
     parts = [
         f"## {escape(ranking.title)}",
