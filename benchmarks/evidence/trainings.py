@@ -44,7 +44,7 @@ QUEUE: tuple[Training, ...] = (
     *(_fast(f"c100_{kind}", seed, more) for seed in range(5) for kind, more in (("strong", ""), ("ordinary", "--recipe.weight_decay 4e-4"))),  # one network, two regularisations
     _stage1("r32_ldam_s0", f"{_R32} --seed 0"),  # phase 1 of FFDS's Table 1a, and its second phases
     _phase2("d_ffds", 130),
-    *(_phase2(strategy, 100, "--recipe ldam ") for strategy in ("ib", "ib_fl", "ib_cb")),
+    *(_phase2(strategy, 100, "--recipe ib ") for strategy in ("ib", "ib_fl", "ib_cb")),
     *(_whole(f"r32_{strategy}", f"--strategy {strategy} --recipe ldam") for strategy in ("ldam", "ldam_drw")),
     *(_stage1(f"r32_ldam_s{seed}", f"{_R32} --seed {seed}") for seed in (1, 2)),
     *(_fast("c10_strong", seed, dataset="cifar10") for seed in range(3)),

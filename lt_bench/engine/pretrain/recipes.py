@@ -115,6 +115,15 @@ _RECIPES = (
         ),
     ),
     Stage1Recipe(
+        "ib",
+        "the optimisation of IB: that of ldam whose rate falls by a hundred after 100 epochs too, where the influence-balanced loss begins",
+        dataclasses.replace(_LDAM, milestones=(100, 160, 180)),
+        official=tuple(
+            Official("pseulki/IB-Loss", "b29b8b0", "cifar_train.py --loss_type IB --train_rule IBReweight --start_ib_epoch 100 --imb_factor 0.01", name, 100)
+            for name in ("cifar10_lt", "cifar100_lt")
+        ),
+    ),
+    Stage1Recipe(
         "mixup",
         "stage 1 of MiSLAS on CIFAR",
         dataclasses.replace(_LDAM, weight_decay=5e-4, decay=0.1),

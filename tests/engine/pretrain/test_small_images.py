@@ -162,6 +162,8 @@ def test_recipes_are_the_published_ones():
     assert rates["decoupling"] == (0.2, 5e-4, 512, 90)
     ldam = stage1_recipe("ldam").optimisation
     assert [round(ldam.lr * ldam.factor(e), 9) for e in (0, 4, 5, 159, 160, 179, 180, 199)] == [0.02, 0.1, 0.1, 0.1, 1e-3, 1e-3, 1e-5, 1e-5]
+    ib = stage1_recipe("ib").optimisation
+    assert [round(ib.lr * ib.factor(e), 9) for e in (0, 99, 100, 159, 160, 179, 180)] == [0.02, 0.1, 1e-3, 1e-3, 1e-5, 1e-5, 1e-7]
     mixup = stage1_recipe("mixup").optimisation
     assert [round(mixup.lr * mixup.factor(e), 9) for e in (0, 159, 160, 180)] == [0.02, 0.1, 1e-2, 1e-3]
     assert (mixup.weight_decay, stage1_recipe("mixup").mixup) == (5e-4, 1.0)
