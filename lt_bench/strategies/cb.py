@@ -16,7 +16,7 @@ class CB(Strategy):
     (kaidic/LDAM-DRW ``cifar_train.py:192-198``); under ``samples`` the gradient is smaller by the mean weight of the training set (0.20 on CIFAR-100-LT IF 100),
     so a learning rate carries over divided by it.
 
-    The paper trains end to end with a class-balanced *sigmoid* or focal loss; the softmax form is what the field runs. The fitting of a head alone is adapted:
+    The paper trains end to end with class-balanced softmax, sigmoid and focal losses; its softmax (TensorFlow) divides the batch by its number of samples, as ``samples``. The fitting of a head alone is adapted:
     SGD as there (lr 0.1, weight decay 2e-4, batch 128) for 30 epochs with cosine, from the stage-1 head, is inferred.
     """
 

@@ -13,7 +13,7 @@ class CRT(Strategy):
 
     Official settings exist for ImageNet-LT, iNaturalist 2018 and Places-LT (facebookresearch/classifier-balancing ``config/*/cls_crt.yaml``; the rate belongs to
     the batch size there, 0.2 for 512). For CIFAR the defaults are those of BagofTricks-LT (lr 0.1, 30 epochs, steps at 10 and 20, warm-up 5, weight decay 5e-4,
-    batch 128), a re-implementation. Code against paper: the official code leaves BatchNorm in train mode and augments images anew; here features are frozen.
+    batch 128), a re-implementation; its momentum is Nesterov's, its steps come an epoch earlier, its warm-up begins at 0.47 and it draws classes at random. Code against paper: the official code leaves BatchNorm in train mode and augments images anew; here features are frozen.
     """
 
     name = "crt"

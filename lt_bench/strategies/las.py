@@ -32,15 +32,15 @@ class LAS(Strategy):
     capturable = True
     recipe = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=10)
     official = (
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb001_stage2_mislas.yaml", "cifar10_lt", 100, "cycles of the sampler begin anew every epoch"),
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb002_stage2_mislas.yaml", "cifar10_lt", 50, "cycles of the sampler begin anew every epoch"),
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb01_stage2_mislas.yaml", "cifar10_lt", 10, "cycles of the sampler begin anew every epoch"),
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb001_stage2_mislas.yaml", "cifar100_lt", 100, "cycles of the sampler begin anew every epoch"),
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb002_stage2_mislas.yaml", "cifar100_lt", 50, "cycles of the sampler begin anew every epoch"),
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb01_stage2_mislas.yaml", "cifar100_lt", 10, "cycles of the sampler begin anew every epoch"),
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/imagenet/imagenet_resnet50_stage2_mislas.yaml", "imagenet_lt", None, "cycles of the sampler begin anew every epoch"),
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/ina2018/ina2018_resnet50_stage2_mislas.yaml", "inat2018", None, "cycles of the sampler begin anew every epoch"),
-        Official("dvlab-research/MiSLAS", "0fc381e", "config/places/places_resnet152_stage2_mislas.yaml", "places_lt", None, "cycles of the sampler begin anew every epoch"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb001_stage2_mislas.yaml", "cifar10_lt", 100, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb002_stage2_mislas.yaml", "cifar10_lt", 50, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar10/cifar10_imb01_stage2_mislas.yaml", "cifar10_lt", 10, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb001_stage2_mislas.yaml", "cifar100_lt", 100, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb002_stage2_mislas.yaml", "cifar100_lt", 50, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/cifar100/cifar100_imb01_stage2_mislas.yaml", "cifar100_lt", 10, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/imagenet/imagenet_resnet50_stage2_mislas.yaml", "imagenet_lt", None, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/ina2018/ina2018_resnet50_stage2_mislas.yaml", "inat2018", None, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
+        Official("dvlab-research/MiSLAS", "0fc381e", "config/places/places_resnet152_stage2_mislas.yaml", "places_lt", None, "cycles of the sampler begin anew every epoch; an epoch there has one more batch, and no smaller last one"),
     )  # fmt: skip
     settings = {
         "cifar10_lt@100": {"smooth_head": 0.3, "smooth_tail": 0.0, "lr_factor": 0.5},

@@ -12,7 +12,7 @@ class LWS(Strategy):
 
     ``l_i = CE(T(z_i), y)``, ``T(z)_c = s_c z_c``: the bias is scaled too, s starts at 1, and weight decay pulls it to 0 (official
     ``models/TauNormClassifier.py``, ``config/*/cls_lws.yaml``). Five epochs; the rate belongs to the batch size. CIFAR settings do not exist there and are inferred:
-    the optimisation of ``crt`` for 5 epochs. The official code leaves BatchNorm in train mode; here features are frozen.
+    rate, weight decay and batch of ``crt``, with cosine over 5 epochs. BagofTricks-LT, a re-implementation, has 30 epochs with the steps and the warm-up of ``crt``. The official code leaves BatchNorm in train mode; here features are frozen.
     """
 
     name = "lws"

@@ -31,8 +31,9 @@ class TailCalib(Strategy):
 
     Points are new in every batch, as TailCalibX makes them in every epoch. A draw from C_c is a normal combination of residuals of 8 of its samples: mean and
     covariance are exact. Official values (rahulvigneswaran/TailCalibX ``run_TailCalibX_CIFAR100-LT.sh``): power 1, alpha 0, k 3 at IF 100; power 0.9, alpha 0.2 at
-    IF 50; power 0.9, k 2 at IF 10. Its classifier has a learned scale, from 10, and a bias, and is trained 150 epochs of all points at lr 0.01 and momentum
-    0.7 to 0.9; the recipe here is that of other heads, hence inferred.
+    IF 50; power 0.9, k 2 at IF 10. Its classifier has a learned scale, from 10, and a bias, and is trained 150 epochs of all points at a constant lr 0.01
+    and momentum 0.7, 0 and 0.9 at IF 100, 50 and 10; it normalises the classifier over classes and not each class's row. The recipe here is that of other heads,
+    hence inferred.
     """
 
     name = "tailcalib"

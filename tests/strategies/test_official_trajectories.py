@@ -124,7 +124,7 @@ def grw() -> Tensor:
 
 
 def marc(on: Given) -> Logits:
-    """microsoft/robustlearn marc: scale of the logits, shift by the row norms; a warm-up from half the rate, then cosine, stepped before each epoch."""
+    """microsoft/robustlearn marc: scale of the logits, shift by the row norms; a warm-up from half the rate, then cosine, one epoch ahead of the code (``run_networks.py:442`` steps it after the loop)."""
     a, b = torch.ones(K, dtype=torch.float64, requires_grad=True), torch.zeros(K, dtype=torch.float64, requires_grad=True)
 
     def logits(h: Tensor) -> Tensor:

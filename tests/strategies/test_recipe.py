@@ -66,7 +66,7 @@ def test_a_budget_in_steps_ends_at_its_step(samples, epochs, last):
 
 
 def test_warm_up_of_marc():
-    """microsoft/robustlearn ``marc/utils.py`` CosineAnnealingLRWarmup: from 0.05 to 0.1 in 800 of 2,000 steps, then cosine; stepped before each epoch."""
+    """microsoft/robustlearn ``marc/utils.py`` CosineAnnealingLRWarmup: from 0.05 to 0.1 in 800 of 2,000 steps, then cosine; one epoch ahead here."""
     recipe = Recipe(lr=0.1, batch_size=512, iterations=2000, warmup_iterations=800, warmup_from=0.5, schedule_offset=1).for_samples(10_847)
     W, E = 37, 91
     assert (recipe.warmup_epochs, recipe.epochs) == (W, E)

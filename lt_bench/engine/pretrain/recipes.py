@@ -116,7 +116,7 @@ _RECIPES = (
     ),
     Stage1Recipe(
         "ib",
-        "the optimisation of IB: that of ldam whose rate falls by a hundred after 100 epochs too, where the influence-balanced loss begins",
+        "the optimisation of IB, for an end-to-end run from epoch 100: that of ldam whose rate falls by a hundred where the influence-balanced loss begins",
         dataclasses.replace(_LDAM, milestones=(100, 160, 180)),
         official=tuple(
             Official("pseulki/IB-Loss", "b29b8b0", "cifar_train.py --loss_type IB --train_rule IBReweight --start_ib_epoch 100 --imb_factor 0.01", name, 100)
@@ -140,7 +140,7 @@ _RECIPES = (
         "decoupling",
         "stage 1 of Kang et al. 2020 with 90 epochs",
         Recipe(lr=0.2, momentum=0.9, weight_decay=5e-4, batch_size=512, epochs=90, schedule="cosine"),
-        official=(Official("facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/feat_uniform.yaml", "imagenet_lt"),),
+        official=(Official("facebookresearch/classifier-balancing", "f162ade", "config/ImageNet_LT/feat_uniform.yaml", "imagenet_lt", None, "the code steps the schedule before each epoch and skips the last batch"),),
     ),
     Stage1Recipe(
         "fast",

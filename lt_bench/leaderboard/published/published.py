@@ -40,7 +40,7 @@ _STRATEGIES = {
     "ce_joint": "joint",
     "crt (instance-balanced stage1)": "crt",
     "la_posthoc": "logit_adjustment",
-    "weight_balancing(WD+MaxNorm+CB)": "weight_balancing",
+    "weight_balancing(WD+MaxNorm+CB)": "weight_balancing_released",
     "lort/los": "los",
     "tau_norm(1.9)": "tau_norm",
     "cb_ce": "cb",
