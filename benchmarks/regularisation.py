@@ -25,6 +25,7 @@ KINDS = {
     "cifar100_lt-if100-resnet10s2-s3": "strong, seed 3",
     "cifar100_lt-ordinary_s0": "ordinary, seed 0",
     "cifar100_lt-ordinary_s1": "ordinary, seed 1",
+    "cifar100_lt-ordinary_s2": "ordinary, seed 2",
     "r32_ldam_s0": "ResNet-32",
 }
 OFFICIAL = {"epsilon": 0.98, "epochs": 20, "lr": 5e-4}
