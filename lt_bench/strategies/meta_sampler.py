@@ -27,8 +27,7 @@ class MetaSampler(BalancedSoftmax):
     Gumbel-softmax runs over all N samples, here over classes with log (r n), the same law for the draw at a cost of K instead of N; the inner step there carries the
     optimizer's momentum, here it is plain. On ImageNet-LT and Places-LT the official balanced batch is drawn from the validation split, whose labels are thereby
     trained on; here it never is: it comes from the training split, as on CIFAR there. ``held_out`` keeps what that split gives there, a balanced batch of images the
-    head is not trained on; it is ours, and made no difference on the shipped features (validation 41.2 against 41.4). Places-LT: init_power 0.3, rate 0.001, 512 balanced samples.
-    On CIFAR the official sampler begins with equal rates (``main.py:120``, init_power 0); the default here is 0.3, and the grid has both.
+    head is not trained on; it is ours, and made no difference on the shipped features (validation 41.2 against 41.4). Official init_power: 0.3 on Places-LT, 0 on CIFAR.
     """
 
     name = "meta_sampler"

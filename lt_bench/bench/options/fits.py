@@ -48,7 +48,7 @@ class RunOptions(FitOptions):
         matmul: float32 products: exact, TF32 or bfloat16; another run in records
         protocol: clean: cached features; else fresh augmentations, backbone in eval or training mode
         mode: end-to-end: the strategy's loss trains the backbone too
-        recipe: end-to-end: stage-1 recipe (los, ldam, ib, decoupling, fast) in place of the strategy's own optimisation
+        recipe: end-to-end: stage-1 recipe (los, ldam, ib, ...) in place of the strategy's own optimisation
         epochs: end-to-end: instead of the recipe's
         phase1: end-to-end: begin with this checkpoint (pretrain --keep-epochs); with --recipe, at its place in the schedule
         precision: of training (default: bf16 on a GPU, fp32 on a CPU)

@@ -66,7 +66,7 @@ class CacheOptions(InputOptions):
     """Features: a cache, or the images and network that make one.
 
     Attributes:
-        cache: feature cache: a directory, or the name, the key or its first digits of a known one (default: the only one that fits)
+        cache: feature cache: a directory, or the name or key of a known one (default: the only one that fits)
         backbone: network, see `lt-bench list backbones`
         weights: its stage-1 weights: a safetensors file, a state dict, or a published checkpoint
         stage1_head: what strategies start from: weights, the classifier of the weights; text, what a text tower says of the class names; fit, logistic regression
