@@ -35,26 +35,25 @@ def _whole(name: str, options: str) -> Training:  # not compiled: that has not p
     return Training(name, (f"{WHOLE} --dataset cifar100_lt --backbone resnet32 {options}",))
 
 
-def _phase2(strategy: str, epoch: int, more: str = "", phase1: str = "r32_ldam_s0") -> Training:
-    of_other = "" if phase1 == "r32_ldam_s0" else f"_{phase1.rpartition('_')[2]}"
-    return _whole(f"r32_{strategy}{of_other}", f"--strategy {strategy} {more}--phase1 {{home}}/{phase1}/epoch-{epoch}.ckpt")
+def _phase2(name: str, strategy: str, epoch: int, more: str = "", phase1: str = "r32_ldam_s0") -> Training:
+    return _whole(name, f"--strategy {strategy} {more}--phase1 {{home}}/{phase1}/epoch-{epoch}.ckpt")
 
 
 _SEED0 = "--selection seed0"  # the subset of Table 1a; the phase 1 of seed 0 was given, on the first images of each class
 _R32 = "--backbone resnet32 --recipe ldam --keep-epochs 100,130,160"
 QUEUE: tuple[Training, ...] = (
     *(_fast(f"c100_{kind}", seed, more) for seed in range(5) for kind, more in (("strong", ""), ("ordinary", "--recipe.weight_decay 4e-4"))),  # one network, two regularisations
-    _stage1("r32_ldam_s0", f"{_R32} --seed 0"),  # phase 1 of FFDS's Table 1a, and its second phases
-    _phase2("d_ffds", 130),
-    *(_phase2(strategy, 100, "--recipe ib ") for strategy in ("ib", "ib_fl", "ib_cb")),
-    *(_whole(f"r32_{strategy}", f"{_SEED0} --strategy {strategy} --recipe ldam") for strategy in ("ldam", "ldam_drw")),
-    *(_stage1(f"r32_ldam_s{seed}", f"{_SEED0} {_R32} --seed {seed}") for seed in (1, 2)),
+    _stage1("r32_ldam_s0", f"{_R32} --seed 0"),  # a phase 1 on the first images of each class, and its second phases
+    _phase2("r32_d_ffds", "d_ffds", 130),
+    *(_phase2(f"r32_{strategy}_recipe_ib", strategy, 100, "--recipe ib ") for strategy in ("ib", "ib_fl", "ib_cb")),
+    *(_whole(f"r32_seed0_{strategy}", f"{_SEED0} --strategy {strategy} --recipe ldam") for strategy in ("ldam", "ldam_drw")),
+    *(_stage1(f"r32_seed0_ldam_s{seed}", f"{_SEED0} {_R32} --seed {seed}") for seed in (1, 2)),
     *(_fast("c10_strong", seed, dataset="cifar10") for seed in range(3)),
     *(_fast(f"c100_if{factor}", 0, f"--imbalance-factor {factor}") for factor in (10, 50, 200)),
-    *(_whole(f"r32_{strategy}", f"{_SEED0} --strategy {strategy} --recipe ldam") for strategy in ("focal", "cb", "cb_focal", "ffds")),
+    *(_whole(f"r32_seed0_{strategy}", f"{_SEED0} --strategy {strategy} --recipe ldam") for strategy in ("focal", "cb", "cb_focal", "ffds")),
     _stage1("r34_los_s0", "--backbone resnet34 --recipe los --compiled --seed 0"),
-    _phase2("ib", 100, f"{_SEED0} --recipe ib ", "r32_ldam_s1"),
-    _phase2("d_ffds", 130, f"{_SEED0} ", "r32_ldam_s1"),
+    _phase2("r32_seed0_ib", "ib", 100, f"{_SEED0} --recipe ib ", "r32_seed0_ldam_s1"),
+    _phase2("r32_seed0_d_ffds", "d_ffds", 130, f"{_SEED0} ", "r32_seed0_ldam_s1"),
 )  # fmt: skip
 
 STRATEGIES: tuple[str | dict[str, object], ...] = (

@@ -45,6 +45,8 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
         against=options.against,
     )
     differences = board.shown_effects if options.against is not None else []  # refuses an unknown row before anything is written
+    if options.against is not None and not differences:
+        raise UserError(f"--against {options.against}: none of --rows is on every board of one split beside it; add one that is")
     written = board.write(options.out, formats, full=options.full)
     board.show(output.console)
     if options.statistics and (note := groups_note(board.shown)):

@@ -53,7 +53,7 @@ def stored_tensor(path: Path, key: str) -> Tensor:
 @lru_cache(maxsize=1)  # the arrays of a file are asked for one after another
 def _decompressed(path: Path, changed: int) -> dict[str, Tensor]:
     """All tensors of a compressed file; ``changed`` is its time, so that one written anew is read anew."""
-    try:
+    try:  # gzip, as zlib.decompress passes over bytes behind the end
         return load(gzip.decompress(path.read_bytes()))
     except (zlib.error, EOFError) as error:
         raise OSError(str(error)) from None

@@ -78,11 +78,11 @@ def find_cache(name: str) -> Path:
     for path, manifest in caches:
         if name in (manifest.name, manifest.key, path.name):
             return path
-    begun = {manifest.key: path for path, manifest in caches if len(name) >= KEY_DIGITS and manifest.key.startswith(name)}
+    begun = {manifest.key: path for path, manifest in reversed(caches) if len(name) >= KEY_DIGITS and manifest.key.startswith(name)}
     if len(begun) == 1:
         return next(iter(begun.values()))
     if begun:
-        raise UserError(f"the keys of several caches begin with {name}: {', '.join(begun)}; give more digits")
+        raise UserError(f"the keys of several caches begin with {name}: {', '.join(sorted(begun))}; give more digits")
     names = [manifest.name for _, manifest in caches]
     listed = ", ".join(names) or "none"
     raise UserError(

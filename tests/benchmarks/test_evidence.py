@@ -105,13 +105,24 @@ def test_the_queue_is_paused_killed_and_gone_on_with(tmp_path, queue):
 def test_every_command_of_the_queue_is_one_of_the_suite(tmp_path):
     assert len({training.name for training in QUEUE}) == len(QUEUE)
     by_name = {training.name: training for training in QUEUE}
-    for name in ("c100_ordinary_s3", "r32_ldam_s0", "r32_ib_cb", "r32_ldam_drw", "c100_if200_s0", "r34_los_s0"):
+    for name in (
+        "c100_ordinary_s3",
+        "r32_ldam_s0",
+        "r32_ib_cb_recipe_ib",
+        "r32_seed0_ldam_drw",
+        "r32_seed0_ib",
+        "c100_if200_s0",
+        "r34_los_s0",
+    ):
         for number in range(len(by_name[name].commands)):
             verb, *words = command(by_name[name], number, tmp_path, tmp_path)
             options = parse(verb, words)
             if name == "c100_ordinary_s3" and verb == "pretrain":
                 assert (options.seed, options.recipe_fields, options.backbone) == (3, {"weight_decay": 4e-4}, "resnet10s2")
-            if name == "r32_ib_cb":
+            if name == "r32_seed0_ib":
+                assert (options.selection, options.recipe) == ("seed0", "ib")
+                assert options.phase1 == tmp_path / "r32_seed0_ldam_s1" / "epoch-100.ckpt"
+            if name == "r32_ib_cb_recipe_ib":
                 assert options.phase1 == tmp_path / "r32_ldam_s0" / "epoch-100.ckpt"
     (tmp_path / "heads.yaml").write_text(json.dumps(heads("cache")))
     assert read_suite(tmp_path / "heads.yaml").strategies == list(STRATEGIES)

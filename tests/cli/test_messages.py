@@ -1,5 +1,6 @@
 """Messages of verbs: JSON, quiet, with reasons, with a traceback; output into a pipe."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -58,6 +59,37 @@ def test_leaderboard_as_json(cli, results):
     assert document["files"] == ["leaderboard/leaderboard.csv"]
     assert sorted(row["strategy"] for row in document["rows"]) == ["ce", "los"]
     assert all(0 < row["accuracy"] <= 100 and row["n"] == 2 for row in document["rows"])
+
+
+def test_differences_over_boards_as_json_and_what_is_refused_before_writing(cli, results, builder):
+    store = Store(results)
+    for name in ("ce", "los", "joint"):
+        for key in ("cache-a", "cache-b"):
+            store.write(*dataclasses.replace(builder, cache_key=key).make(name, 0))
+    against = ("leaderboard", "--formats", "csv", "--against")
+    for words, says in (
+        (("nothing",), "--against nothing: not on every board of one split"),
+        (("joint", "--rows", "joint"), "--against joint: none of --rows is on every board"),
+    ):
+        done = cli(*against, *words)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert says in done.err
+        assert not (results.parent / "leaderboard").exists()
+    document = json.loads(cli(*against, "joint", "--json").out)
+    (found,) = document["differences"]
+    assert (found["against"], len(found["boards"])) == ("joint", 2)
+    assert {row["label"] for row in found["rows"]} == {"ce", "los"}
+    assert all(len(row["by_board"]) == 2 for row in found["rows"])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("los.npz", "los.npz: the arrays beside a record; name the record, "), ("", "results: a folder")]
+)
+def test_diff_of_what_is_no_record(cli, results, name, says):
+    (results / "los.npz").write_bytes(b"")
+    done = cli("diff", f"results/{name}", f"results/{name}")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert says in done.err
 
 
 def test_quiet_says_nothing_but_errors(cli, results):

@@ -34,6 +34,14 @@ def test_a_compressed_file_that_is_written_anew_is_read_anew(tmp_path):
     assert stored_tensor(path, "b").tolist() == [4]
 
 
+def test_bytes_behind_a_compressed_file_are_refused(tmp_path):
+    path = tmp_path / "x.safetensors.gz"
+    save_tensors(TENSORS, path)
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(OSError, match="Not a gzipped file"):
+        stored_tensor(path, "a")
+
+
 @pytest.mark.parametrize("left", [0, 60, -10])
 def test_a_compressed_file_that_was_cut_off(tmp_path, left):
     path = tmp_path / "x.safetensors.gz"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ class Across:
 
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
     `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `missing` says which rows are left out of the ranking and on which boards their cell is empty or ambiguous; nothing is imputed.
-    `duplicates` says which rows are one and the same on every board: they have one place together, and take none from others; `repeated` has their labels but for the first's.
+    `repeated` has the label of each row that is one and the same as another on every board, with that other's: they have one place together, and take none from others.
     """
 
     boards: tuple[str, ...]
@@ -31,9 +32,13 @@ class Across:
     ranks: NDArray[np.float64]
     wins: NDArray[np.int64]
     missing: tuple[str, ...]
-    duplicates: str = ""
     rows: tuple[tuple[Row, ...], ...] = ()
-    repeated: frozenset[str] = frozenset()
+    repeated: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def duplicates(self) -> str:
+        """A note on the rows that are one and the same on every board."""
+        return " ".join(duplicates_note(self.repeated))
 
     @property
     def head(self) -> list[str]:
@@ -76,7 +81,6 @@ def _compare(rankings: list[BoardRows]) -> Across:
     order = sorted(range(len(dense)), key=lambda row: (float(places[row].mean()), dense[row]))
     wins = (places == places.min(0)).sum(1) if dense else np.zeros(0, np.int64)
     ordered = tuple(dense[row] for row in order)
-    note = " ".join(duplicates_note(repeated))
     rows = tuple(tuple(table[name][0] for table in tables) for name in ordered)
     return Across(
         tuple(board.short for board in rankings),
@@ -85,9 +89,8 @@ def _compare(rankings: list[BoardRows]) -> Across:
         places[order],
         wins[order],
         _left_out(rankings, tables, names),
-        note,
         rows,
-        frozenset(repeated),
+        repeated,
     )
 
 

@@ -37,9 +37,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first; `boards` are the names and keys of their caches."""
+    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first; `boards` are the names and keys of their caches, `row` is the reference on the first."""
 
     reference: str
+    row: Row
     boards: tuple[str, ...]
     classes: int
     rows: tuple[Effect, ...]
@@ -122,7 +123,9 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
             ]
             boards = tuple(f"{row.text('cache_name')} {row.board.cache_key[:8]}" for row in by_label[against])
             K = int(np.isfinite(accuracy[against]).all(0).sum())
-            results.append(Effects(against, boards, K, tuple(sorted(of_rows, key=lambda row: (-row.mean, row.label)))))
+            results.append(
+                Effects(against, by_label[against][0], boards, K, tuple(sorted(of_rows, key=lambda row: (-row.mean, row.label))))
+            )
     if reference is not None and not results:
         known = sorted({label for result in compared for label in result.labels})
         nothing = "no two rows are on every board of one split" if several else "no two boards share their images and classes"

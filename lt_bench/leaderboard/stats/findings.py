@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +102,7 @@ def findings(ranking: BoardRows) -> list[str]:
     ]
 
 
-def duplicates_note(repeated: dict[str, str]) -> list[str]:
+def duplicates_note(repeated: Mapping[str, str]) -> list[str]:
     """A sentence that names duplicates (`distinct`), none where there are none."""
     if not repeated:
         return []

@@ -57,13 +57,7 @@ class Selection:
 
     def across(self, results: list[Across]) -> list[Across]:
         """Comparisons across boards under the names of their rows; their rows are those of boards that are chosen already."""
-        return [
-            replace(
-                result,
-                labels=tuple(self._name(replace(rows[0], label=label)) for label, rows in zip(result.labels, result.rows, strict=True)),
-            )
-            for result in results
-        ]
+        return [self._of_across(result) for result in results]
 
     def columns(self, ranking: BoardRows, columns: tuple[Column, ...], default: tuple[str, ...] = ()) -> tuple[Column, ...]:
         """The columns to show of a board, by `show`, else by `default`, else all, with their names, digits and intervals.
@@ -95,12 +89,16 @@ class Selection:
         total = len(ranking.rows) if len(at) < len(ranking.rows) else None
         return replace(ranking, rows=rows, pairs=pairs, chosen_from=total, interval=self.interval)
 
+    def _of_across(self, result: Across) -> Across:
+        new = {label: self._name(replace(rows[0], label=label)) for label, rows in zip(result.labels, result.rows, strict=True)}
+        return replace(result, labels=tuple(new.values()), repeated={new[one]: new[other] for one, other in result.repeated.items()})
+
     def _of_effects(self, result: Effects) -> Effects:
         rows = [replace(effect.row, label=effect.label) for effect in result.rows]
         at = sorted({place for spec in self.rows for place in _fitting(spec, rows)}) if self.rows else range(len(rows))
         chosen = tuple(replace(result.rows[place], label=self._name(rows[place])) for place in at)
         digits = result.digits if self.digits is None else self.digits
-        return replace(result, reference=self.names.get(result.reference, result.reference), rows=chosen, digits=digits)
+        return replace(result, reference=self._name(replace(result.row, label=result.reference)), rows=chosen, digits=digits)
 
     def _name(self, row: Row) -> str:
         strategy = str(row.text("strategy"))

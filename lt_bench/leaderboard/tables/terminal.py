@@ -39,7 +39,11 @@ def board_table(ranking: BoardRows, columns: tuple[Column, ...], width: int | No
     caption = [
         *notes(ranking, columns[:shown]),
         legend(columns[:shown]),
-        *([f"Left out for the width of the terminal: {', '.join(left_out)}; the files have them."] if left_out else []),
+        *(
+            [f"Left out for the width of the terminal: {', '.join(left_out)}; LEADERBOARD.md, the page and --json have them."]
+            if left_out
+            else []
+        ),
     ]
     table = _table(ranking.title, "\n".join(caption))
     table.add_column("Strategy", no_wrap=True)

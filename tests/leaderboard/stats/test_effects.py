@@ -89,6 +89,8 @@ def test_differences_over_boards_take_the_selection(builder):
     assert line[0] == "LOS"
     assert line[1:] == [f"{float(text):+.1f}" if text[0] in "+-" else f"{float(text):.1f}" for text in of_los[1:]]
     assert "minus that of Stage 1" in some.markdown
+    (of_crt,) = replace(whole, against="crt", selection=replace(selection, names={"crt:official": "cRT"})).shown_effects
+    assert of_crt.reference == "cRT"
     assert "| LOS |" in some.markdown.partition("## Across boards")[2].partition("## Differences")[0]
 
 

@@ -23,6 +23,7 @@ from lt_bench.leaderboard.stats.paired import compare_all, compared_seeds, cover
 from lt_bench.leaderboard.stats.ranking import ranked, statistics_note
 from lt_bench.leaderboard.stats.seed_noise import SeedNoise, pooled_noise, seed_noise, shared_noise
 from lt_bench.leaderboard.stats.statistics import board_statistics
+from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.results.store import Store
 
 
@@ -453,6 +454,10 @@ def test_duplicates_take_one_place_across_boards(builder):
     assert dict(zip(result.labels, result.ranks.tolist(), strict=True)) == {"lort": [1, 1], "los": [1, 1], "crt": [2, 2], "ce": [3, 3]}
     assert dict(zip(result.labels, result.wins.tolist(), strict=True)) == {"lort": 2, "los": 2, "crt": 0, "ce": 0}
     assert result.duplicates.endswith("the same: los of lort.")
+    (named,) = Selection(names={"los": "LOS", "lort": "LORT"}).across([result])
+    assert set(named.labels) == {"LORT", "LOS", "crt", "ce"}
+    assert named.duplicates.endswith("the same: LOS of LORT.")
+    assert set(named.repeated) == {"LOS"}
 
 
 def test_missing_seeds_are_named_in_one_line(builder):
