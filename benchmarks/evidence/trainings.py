@@ -39,13 +39,14 @@ def _phase2(name: str, strategy: str, epoch: int, more: str = "", phase1: str = 
     return _whole(name, f"--strategy {strategy} {more}--phase1 {{home}}/{phase1}/epoch-{epoch}.ckpt")
 
 
-_SEED0 = "--selection seed0"  # the subset of Table 1a; the phase 1 of seed 0 was given, on the first images of each class
+_SEED0 = "--selection seed0"  # the subset of Table 1a, drawn from the official files; the phase 1 of seed 0 was given, on the first images of each class
 _R32 = "--backbone resnet32 --recipe ldam --keep-epochs 100,130,160"
 QUEUE: tuple[Training, ...] = (
     *(_fast(f"c100_{kind}", seed, more) for seed in range(5) for kind, more in (("strong", ""), ("ordinary", "--recipe.weight_decay 4e-4"))),  # one network, two regularisations
     _stage1("r32_ldam_s0", f"{_R32} --seed 0"),  # a phase 1 on the first images of each class, and its second phases
     _phase2("r32_d_ffds", "d_ffds", 130),
     *(_phase2(f"r32_{strategy}_recipe_ib", strategy, 100, "--recipe ib ") for strategy in ("ib", "ib_fl", "ib_cb")),
+    _whole("r32_ldam_drw", "--strategy ldam_drw --recipe ldam"),  # on the same images
     *(_whole(f"r32_seed0_{strategy}", f"{_SEED0} --strategy {strategy} --recipe ldam") for strategy in ("ldam", "ldam_drw")),
     *(_stage1(f"r32_seed0_ldam_s{seed}", f"{_SEED0} {_R32} --seed {seed}") for seed in (1, 2)),
     *(_fast("c10_strong", seed, dataset="cifar10") for seed in range(3)),

@@ -109,6 +109,7 @@ def test_every_command_of_the_queue_is_one_of_the_suite(tmp_path):
         "c100_ordinary_s3",
         "r32_ldam_s0",
         "r32_ib_cb_recipe_ib",
+        "r32_ldam_drw",
         "r32_seed0_ldam_drw",
         "r32_seed0_ib",
         "c100_if200_s0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from lt_bench.backbones.loading import load_backbone
@@ -15,7 +16,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.engine.heads.fit import Hardware
-from lt_bench.engine.pretrain.recipes import stage1_recipe
+from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
 from lt_bench.engine.pretrain.stage1 import Precision
 from lt_bench.features.cache import open_cache, require
 from lt_bench.features.extraction.inputs import inputs_of
@@ -113,6 +114,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
     seen = Seen() if phase1 is None else seen_images(data, phase1.rows, options.phase1)
     network = build_backbone(backbone, K) if phase1 is None else phase1.network
     start = 0 if phase1 is None or plan is None else phase1.epochs
+    _check_phase1(plan, options.phase1, start)
     resolved = entry.resolve(data.spec.name, data.imbalance_factor, {**recipe, **options.strategy.hyperparameters})
     epochs = recipe_of(resolved, sum(data.train_counts)).epochs
     if start >= epochs:
@@ -134,6 +136,17 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
         keep_epochs=options.keep_epochs,
     )  # fmt: skip
     return bench, Setting("images-train", "end-to-end", words, recipe, identity), None
+
+
+def _check_phase1(plan: Stage1Recipe | None, path: Path | None, epochs: int) -> None:
+    """Refuse a phase 1 of other length than the recipe's."""
+    if plan is None or plan.phase1_epochs in (0, epochs):
+        return
+    given = "none is given" if path is None else f"{path} has {epochs or 'an unknown number'}"
+    raise UserError(
+        f"recipe {plan.name} is for a loss that begins after {plan.phase1_epochs} epochs of cross-entropy, and {given}: "
+        f"give as --phase1 the epoch-{plan.phase1_epochs}.ckpt of `lt-bench pretrain --recipe {plan.name} --keep-epochs {plan.phase1_epochs}`"
+    )
 
 
 def _manifest(

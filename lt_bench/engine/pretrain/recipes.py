@@ -29,6 +29,7 @@ class Stage1Recipe:
         origin: in words; what differs from the official code stands in ``official``.
         optimisation: SGD and its schedule; weight decay is on every parameter.
         mixup: alpha of the Beta distribution that mixing weights are drawn from, one a batch; 0 is no mixup.
+        phase1_epochs: epochs of cross-entropy before the loss that the schedule is made for; an end-to-end run begins with their checkpoint.
         official: code that states these numbers; none where the recipe is ours.
     """
 
@@ -36,6 +37,7 @@ class Stage1Recipe:
     origin: str
     optimisation: Recipe
     mixup: float = 0.0
+    phase1_epochs: int = 0
     official: tuple[Official, ...] = ()
 
     @property
@@ -44,7 +46,7 @@ class Stage1Recipe:
         return "; ".join([*map(str, self.official), self.origin])
 
     def with_epochs(self, epochs: int | None) -> Stage1Recipe:
-        """Recipe for another number of epochs: milestones move in proportion, warm-up stays but for short runs."""
+        """Recipe for another number of epochs: milestones and the end of phase 1 move in proportion, warm-up stays but for short runs."""
         if epochs is None or epochs == self.optimisation.epochs:
             return self
         old = self.optimisation
@@ -54,7 +56,7 @@ class Stage1Recipe:
             milestones=tuple(round(milestone * epochs / old.epochs) for milestone in old.milestones),
             warmup_epochs=min(old.warmup_epochs, epochs // 2),
         )
-        return dataclasses.replace(self, optimisation=changed)
+        return dataclasses.replace(self, optimisation=changed, phase1_epochs=round(self.phase1_epochs * epochs / old.epochs))
 
     def with_fields(self, given: Mapping[str, Any]) -> Stage1Recipe:
         """Recipe with other numbers for some of ``FIELDS``.
@@ -118,6 +120,7 @@ _RECIPES = (
         "ib",
         "the optimisation of IB, for an end-to-end run from epoch 100: that of ldam whose rate falls by a hundred where the influence-balanced loss begins",
         dataclasses.replace(_LDAM, milestones=(100, 160, 180)),
+        phase1_epochs=100,
         official=tuple(
             Official("pseulki/IB-Loss", "b29b8b0", "cifar_train.py --loss_type IB --train_rule IBReweight --start_ib_epoch 100 --imb_factor 0.01", name, 100)
             for name in ("cifar10_lt", "cifar100_lt")

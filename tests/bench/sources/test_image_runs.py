@@ -202,6 +202,13 @@ def test_phase_1_is_shared(whole, data_dir, tmp_path):
     assert later.seeds.varies == "batch order and augmentation, one phase 1"
     with pytest.raises(UserError, match="nothing is left to train"):
         run(whole("ib", phase1=phase1, epochs=1))
+    for refused, why in (
+        ({"epochs": 4}, "after 2 epochs of cross-entropy, and .*epoch-1.ckpt has 1:"),
+        ({"phase1": None}, "after 1 epochs of .* none is given"),
+    ):
+        with pytest.raises(UserError, match=why):
+            run(whole("ib", **{"recipe": "ib", "phase1": phase1} | refused))
+    assert [row["epoch"] for row in run(whole("ib", recipe="ib", phase1=phase1))[0].training.history] == [1]
     first = run(whole("ldam", keep_epochs=[1]))[0]
     kept = whole().checkpoints / first.id / "epoch-1.ckpt"
     assert run(whole("ldam_drw", phase1=kept))[0].training.history[0]["epoch"] == 1
