@@ -3,7 +3,9 @@
     python -m benchmarks.class_bias benchmarks/results/evidence/runs.parquet --out benchmarks/results/evidence
 
 reads the runs of `benchmarks.evidence --rows` and writes CLASS_BIAS.md and class_bias.png. Units are strategies with official or inferred settings, mean over head seeds, each once; controls take no part in
-correlations and are shown beside them. A partial rank correlation is that of the ranks without what a third rank explains of both.
+correlations and are shown beside them. A partial rank correlation is that of the ranks without what a third rank explains of both. Accuracy is the share of right test images, to which class bias and accuracy at
+equal bias belong; where classes of the test set are of different sizes macro accuracy has a table of its own. LoMa has two readings, of a class's
+logit over images (columns) and of an image's logits over classes (rows).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,13 +24,19 @@ from lt_bench.core.files import write_text
 from lt_bench.leaderboard.stats.findings import Correlation, spearman
 from lt_bench.leaderboard.ties import ranks, tied
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 METRICS = {
-    "accuracy": "test/accuracy", "bias": "test/class_bias", "equal": "test/accuracy_equal_bias", "balance": "test/loma_column_balance", "size": "test/loma_column_mean", "rsd": "test/rsd_column_mean",
+    "accuracy": "test/accuracy", "macro": "test/macro_accuracy", "bias": "test/class_bias", "equal": "test/accuracy_equal_bias", "balance": "test/loma_column_balance",
+    "row_balance": "test/loma_row_balance", "size": "test/loma_column_mean", "rsd": "test/rsd_column_mean",
 }  # fmt: skip
+RANKED = {"bias": "class bias", "balance": "LoMa balance", "row_balance": "LoMa balance, row reading", "size": "LoMa size", "rsd": "RSD"}
 MANY = 30
 """Strategies of a board that is drawn."""
 Numbers = NDArray[np.float64]
-HEAD = "# LoMa, RSD and weight norms beside class bias\n\nMade by `python -m benchmarks.class_bias`; test accuracies in per cent, own settings.\n"
+HEAD = "# LoMa, RSD and weight norms beside class bias\n\nMade by `python -m benchmarks.class_bias`; test accuracies in per cent, own settings where nothing else is said.\n"
+FEWEST_NORMED = 5
 NORMED = ("joint", "d_ffds", "ffds", "crt", "cb", "ce", "cb_focal", "balanced_softmax", "weight_balancing", "los", "tau_norm")
 
 
@@ -66,31 +75,67 @@ def _text(one: Correlation) -> str:
     return f"{one.rho:+.2f} ({one.low:+.2f} to {one.high:+.2f})" if one.low is not None and one.high is not None else f"{one.rho:+.2f}"
 
 
+def correlations(methods: Frame, accuracy: str) -> list[str]:
+    """Rank correlations of all figures with an accuracy, alone, given class bias (class bias: given LoMa's balance), and with accuracy at equal bias."""
+    of = {key: methods[key].to_numpy() for key in METRICS}
+    lines = [
+        f"| | with {METRICS[accuracy].removeprefix('test/').replace('_', ' ')}, 95 % | given class bias | with accuracy at equal bias |",
+        "|---|--:|--:|--:|",
+    ]
+    for key, title in RANKED.items():
+        given = partial(of[key], of[accuracy], of["balance" if key == "bias" else "bias"])
+        words = [
+            _text(spearman(of[key], of[accuracy])),
+            _text(given) + (" given LoMa balance" if key == "bias" else ""),
+            _text(spearman(of[key], of["equal"])),
+        ]
+        lines.append(f"| {title} | {' | '.join(words)} |")
+    return lines
+
+
+def overview(tables: dict[str, Frame]) -> str:
+    """A line for each board with ``MANY`` strategies."""
+    lines = [
+        "## All boards with so many strategies",
+        "",
+        "Rank correlations with accuracy, but the last two: with accuracy at equal bias.",
+        "",
+        "| board | strategies | class bias | LoMa balance | balance given bias | row balance given bias | size given bias | balance | RSD |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, methods in _many(tables).items():
+        of = {key: methods[key].to_numpy() for key in METRICS}
+        plain = [spearman(of[key], of["accuracy"]) for key in ("bias", "balance")]
+        given = [partial(of[key], of["accuracy"], of["bias"]) for key in ("balance", "row_balance", "size")]
+        equal = [spearman(of[key], of["equal"]) for key in ("balance", "rsd")]
+        lines.append(f"| {name} | {len(methods)} | {' | '.join(map(_text, [*plain, *given, *equal]))} |")
+    return "\n".join([*lines, ""])
+
+
+def _many(tables: dict[str, Frame]) -> dict[str, Frame]:
+    """The strategies of the boards that have ``MANY``."""
+    methods = {name: table[table["family"] != "control"] for name, table in tables.items()}
+    return {name: table for name, table in methods.items() if len(table) >= MANY}
+
+
 def section(name: str, table: Frame) -> str:
     """The correlations, the spreads and the controls of one board in Markdown."""
     methods, controls = table[table["family"] != "control"], table[table["family"] == "control"]
     of = {key: methods[key].to_numpy() for key in METRICS}
-    lines = [
-        ("class bias", spearman(of["bias"], of["accuracy"]), partial(of["bias"], of["accuracy"], of["balance"]), "LoMa balance"),
-        ("LoMa balance", spearman(of["balance"], of["accuracy"]), partial(of["balance"], of["accuracy"], of["bias"]), "class bias"),
-        ("LoMa size", spearman(of["size"], of["accuracy"]), partial(of["size"], of["accuracy"], of["bias"]), "class bias"),
-    ]
-    table_of_ranks = [f"| {title} | {_text(plain)} | {_text(given)} given {third} |" for title, plain, given, third in lines]
+    even = np.allclose(of["macro"], of["accuracy"], atol=1e-4)
     logs = {key: float(np.std(np.log(methods[key][methods[key] > 0]))) for key in ("size", "rsd")}
     sd = {key: 100 * float(np.std(one, ddof=1)) for key, one in (("accuracy", of["accuracy"]), ("accuracy at equal bias", of["equal"]), ("what bias costs", of["equal"] - of["accuracy"]))}  # fmt: skip
     shown = [
         f"| {row.strategy} | {100 * row.accuracy:.2f} | {100 * row.bias:.1f} | {100 * row.equal:.2f} | {row.balance:.3f} | {row.rsd:.3f} |"
         for row in controls.sort_values("accuracy").itertuples()
     ]
-    normed = [f"`{row.strategy}` {row.norms:.3f}" for row in methods[methods["strategy"].isin(NORMED)].sort_values("norms").itertuples()]
     return "\n".join(
         [
             f"## {name}, {len(methods)} strategies",
             "",
-            "| | rank correlation with accuracy, 95 % | partial |",
-            "|---|--:|--:|",
-            *table_of_ranks,
+            *correlations(methods, "accuracy"),
             "",
+            *([] if even else [*correlations(methods, "macro"), ""]),
             f"Standard deviations over strategies, points: {', '.join(f'{key} {value:.2f}' for key, value in sd.items())}. "
             f"Over strategies the standard deviation of the logarithm is {logs['size']:.2f} of LoMa and {logs['rsd']:.2f} of RSD.",
             "",
@@ -98,10 +143,28 @@ def section(name: str, table: Frame) -> str:
             "|---|--:|--:|--:|--:|--:|",
             *shown,
             "",
-            f"Row norms of the head, standard deviation / mean over classes: {', '.join(normed)}.",
+            f"Row norms of the head, standard deviation / mean over classes: {_norms(methods[methods['strategy'].isin(NORMED)])}.",
             "",
         ]
     )
+
+
+def _norms(heads: Frame) -> str:
+    return ", ".join(f"`{row.strategy}` {row.norms:.3f}" for row in heads.sort_values("norms").itertuples())
+
+
+def tuned_norms(rows: Frame) -> str:
+    """Evenness of the row norms of the heads that were tuned on each cache."""
+    lines = ["## Row norms of tuned heads", "", "Standard deviation / mean over classes, mean over head seeds.", ""]
+    tuned = rows[(rows["tuning"] == "tuned") & (rows["mode"] == "head") & rows["strategy"].isin(NORMED)].sort_values("finished")
+    for name, heads in tuned.groupby("cache_name", sort=False):
+        newest = heads[heads["code"] == heads.groupby("strategy")["code"].transform("last")]
+        spread = (
+            newest.assign(norms=[_spread(norms) for norms in newest["weight_norm"]]).groupby("strategy", as_index=False)["norms"].mean()
+        )
+        if len(spread) >= FEWEST_NORMED:
+            lines.append(f"- {name}: {_norms(spread)}.")
+    return "\n".join([*lines, ""])
 
 
 def common(tables: dict[str, Frame]) -> str:
@@ -120,26 +183,61 @@ def common(tables: dict[str, Frame]) -> str:
     return "\n".join([*lines, ""])
 
 
+TITLES = {
+    "cifar100_lt-if100-resnet10s2": "CIFAR-100-LT, strong, seed 0", "cifar100_lt-if100-resnet10s2-s1": "CIFAR-100-LT, strong, seed 1",
+    "cifar100_lt-if100-resnet10s2-s3": "CIFAR-100-LT, strong, seed 3", "cifar100_lt-ordinary_s1": "CIFAR-100-LT, ordinary, seed 1",
+    "cifar100_lt-ordinary_s2": "CIFAR-100-LT, ordinary, seed 2", "cifar10_lt-strong_s0": "CIFAR-10-LT, strong", "cifar100_lt-lite0-128": "CIFAR-100-LT, EfficientNet-Lite0",
+    "cifar100_lt-lite2-128": "CIFAR-100-LT, EfficientNet-Lite2", "plankton-lite0-128": "plankton, EfficientNet-Lite0",
+}  # fmt: skip
+DOTTED = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-ordinary_s1", "cifar10_lt-strong_s0", "cifar100_lt-lite0-128", "plankton-lite0-128")
+"""Boards whose strategies are drawn one by one: one of each kind."""
+
+
 def draw(tables: dict[str, Frame], path: Path) -> None:
-    """Accuracy against class bias, and against LoMa's balance, of boards with ``MANY`` strategies; crosses are controls."""
+    """Accuracy against class bias and against LoMa's balance on one board of each kind, crosses are controls; and the rank correlations of balance on all boards with ``MANY`` strategies."""
     from lt_bench.leaderboard.plots.style import COLOURS, WIDTH, look
 
     with look():
         from matplotlib.figure import Figure
 
-        drawing = Figure(figsize=(2 * WIDTH, 2.2), layout="constrained")
-        panels = drawing.subplots(1, 2, sharey=True)
-        shown = {name: table for name, table in tables.items() if (table["family"] != "control").sum() >= MANY}
+        drawing = Figure(figsize=(2 * WIDTH, 4.4), layout="constrained")
+        upper, lower = drawing.subfigures(2, 1)
+        panels = upper.subplots(1, 2, sharey=True)
+        shown = {name: tables[name] for name in DOTTED if name in tables}
         for axes, (key, title, factor) in zip(panels, (("bias", "class bias, points", 100), ("balance", "LoMa balance", 1)), strict=True):  # fmt: skip
-            for colour, (name, table) in zip(COLOURS, shown.items(), strict=False):
+            for colour, (name, table) in zip(COLOURS[: len(shown)], shown.items(), strict=True):
                 control = (table["family"] == "control").to_numpy()
-                axes.scatter(factor * table[key][~control], 100 * table["accuracy"][~control], s=9, color=colour, label=name)
+                axes.scatter(factor * table[key][~control], 100 * table["accuracy"][~control], s=9, color=colour, label=TITLES[name])
                 axes.scatter(factor * table[key][control], 100 * table["accuracy"][control], s=14, color=colour, marker="x", linewidth=0.8)
             axes.set_xlabel(title)
             axes.set_xlim(None if key == "bias" else (0.0, 1.55))  # random heads lie beyond
             axes.set_ylabel("test accuracy, %" if key == "bias" else "")
-        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        upper.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        _forest(lower.subplots(), _many(tables))
         drawing.savefig(path, dpi=200)
+
+
+def _forest(axes: Axes, tables: dict[str, Frame]) -> None:
+    """Rank correlations with accuracy and their intervals, a line for each board."""
+    from lt_bench.leaderboard.plots.style import COLOURS, MARKERS
+
+    order = [name for name in TITLES if name in tables]
+    for step, (title, found) in enumerate(
+        {
+            "class bias": lambda of: spearman(of["bias"], of["accuracy"]),
+            "LoMa balance": lambda of: spearman(of["balance"], of["accuracy"]),
+            "LoMa balance given class bias": lambda of: partial(of["balance"], of["accuracy"], of["bias"]),
+        }.items()
+    ):
+        for place, name in enumerate(order):
+            one = found({key: tables[name][key].to_numpy() for key in METRICS})
+            height, label = -place - 0.22 * (step - 1), title if place == 0 else None
+            axes.plot([one.low, one.high], [height, height], color=COLOURS[step])
+            axes.plot([one.rho], [height], color=COLOURS[step], marker=MARKERS[step], linestyle="", label=label)
+    axes.axvline(0, color="#5b6470", linewidth=0.8)
+    axes.set_yticks([-place for place in range(len(order))], [TITLES[name] for name in order])
+    axes.set_xlabel("rank correlation with accuracy over strategies, 95 %")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
 
 
 def tables_of(rows: Frame, fewest: int = 8) -> dict[str, Frame]:
@@ -149,9 +247,9 @@ def tables_of(rows: Frame, fewest: int = 8) -> dict[str, Frame]:
     return {name: table for name, table in tables.items() if (table["family"] != "control").sum() >= fewest}
 
 
-def report(tables: dict[str, Frame]) -> str:
+def report(rows: Frame, tables: dict[str, Frame]) -> str:
     """All sections in Markdown."""
-    return "\n".join([HEAD, *(section(name, table) for name, table in tables.items()), common(tables)])
+    return "\n".join([HEAD, overview(tables), *(section(name, table) for name, table in tables.items()), common(tables), tuned_norms(rows)])
 
 
 def main() -> None:
@@ -160,8 +258,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="Parquet file of benchmarks.evidence --rows")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    tables = tables_of(read_rows(options.runs))
-    write_text(options.out / "CLASS_BIAS.md", report(tables))
+    rows = read_rows(options.runs)
+    tables = tables_of(rows)
+    write_text(options.out / "CLASS_BIAS.md", report(rows, tables))
     draw(tables, options.out / "class_bias.png")
 
 

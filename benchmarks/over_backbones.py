@@ -20,6 +20,12 @@ from lt_bench.leaderboard.stats.effects import random_effects
 STRONG = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-strong_s1", "cifar100_lt-strong_s2", "cifar100_lt-if100-resnet10s2-s3")
 BOARDS = (*STRONG, "cifar100_lt-ordinary_s0", "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2")
 WITH_FOUNDATION = (*BOARDS, "cifar100_lt-lite0-128")
+SHIPPED = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-if100-resnet10s2-s1", "cifar100_lt-if100-resnet10s2-s3")
+EVERY_STRATEGY = {
+    "Own settings of every strategy, three strong boards": SHIPPED,
+    "Own settings of every strategy, the same and two ordinary ones": (*SHIPPED, "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2"),
+}
+"""Boards on which every strategy has run."""
 AGAINST = "logit_adjustment"
 RIVAL, OURS = "los", ("scatter_prototypes", "los_prototypes")
 """The best rival on the strong boards, and the strategies of ours."""
@@ -76,6 +82,10 @@ def report(rows: Frame) -> str:
                     *table(of, boards),
                     "",
                 ]
+    for title, boards in EVERY_STRATEGY.items():
+        of = accuracies(rows, boards, "own")
+        if AGAINST in of:
+            parts += [f"## {title}", "", *table(of, boards), ""]
     for boards in (STRONG, BOARDS):
         of = {name: one for name, one in accuracies(rows, boards, "tuned").items() if name in (RIVAL, *OURS)}
         if RIVAL in of and len(of) > 1:

@@ -88,10 +88,30 @@ def test_tables_and_figures_are_those_in_git(runs, tmp_path):
     for module, name in ((class_bias, "CLASS_BIAS.md"), (regularisation, "REGULARISATION.md")):
         tables = class_bias.tables_of(runs)
         rows = runs[(runs["mode"] == "head") & (runs["tuning"] != "tuned")]
-        text = module.report(tables if module is class_bias else rows)
+        text = class_bias.report(runs, tables) if module is class_bias else regularisation.report(rows)
         assert text == (OUT.parent / name).read_text(encoding="utf-8")
         module.draw(tables if module is class_bias else rows, tmp_path / "figure.png")
         assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+def test_a_board_whose_test_set_is_imbalanced_has_macro_accuracy_too(runs):
+    tables = class_bias.tables_of(runs)
+    macro = {name for name, table in tables.items() if "with macro accuracy" in class_bias.section(name, table)}
+    assert macro == {"plankton-lite0-128"}
+    assert set(class_bias.TITLES) == {
+        name for name, table in tables.items() if (table["family"] != "control").sum() >= class_bias.MANY
+    }  # all are drawn
+
+
+def test_no_method_of_the_field_is_shown_to_be_above_taking_the_prior_off(runs):
+    for boards in over_backbones.EVERY_STRATEGY.values():
+        of = over_backbones.accuracies(runs, boards, "own")
+        effects = {
+            name: over_backbones.random_effects(one - of["logit_adjustment"]) for name, one in of.items() if name != "logit_adjustment"
+        }
+        assert len(effects) == 75
+        assert {name for name, (mean, *_, both) in effects.items() if mean > both} <= {"los_prototypes"}
+        assert sum(mean < -both for mean, *_, both in effects.values()) >= 39
 
 
 def test_differences_over_backbones_are_random_effects_of_class_accuracies(runs):
