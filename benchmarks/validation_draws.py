@@ -22,7 +22,8 @@ from lt_bench.core.files import write_text
 SETTINGS = {
     "all": Validation(),
     "balanced, 400": Validation(400, "balanced"),
-    "long-tailed, 400": Validation(400, "long-tailed"),
+    "balanced, 250": Validation(250, "balanced"),
+    "long-tailed, 250": Validation(250, "long-tailed"),
     "balanced, 100": Validation(100, "balanced"),
 }
 
@@ -55,7 +56,7 @@ def report(of: list[Points], draws: int) -> str:
         lines.append(f"| `{one.strategy}` | {len(one.points)} | {' | '.join(cells)} |")
     head = (
         "# What validation buys\n\nMade by `python -m benchmarks.validation_draws`. Test accuracy in per cent of the point that validation chooses, mean ± standard deviation over "
-        f"{draws} draws without\nreplacement, and in how many draws a strategy's choice is the best of the table. One head seed a point; `all` are the {len(of[0].labels):,} validation images, "
+        f"{draws} draws (the first\nwithout, the others with replacement), and in how many draws a strategy's choice is the best of the table. One head seed a point; `all` are the {len(of[0].labels):,} validation images, "
         "up to 20 a class.\n\n"
     )
     return head + "\n".join(lines) + "\n"

@@ -106,7 +106,7 @@ def tune(
     accelerator: str = "auto",
     objective: str = "macro",
     val_size: int | None = None,
-    val_profile: Profile = "balanced",
+    val_profile: Profile | None = None,
     draws: int = DRAWS,
     **fixed: Any,
 ) -> Tuning:
@@ -120,7 +120,7 @@ def tune(
         results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill.
         accelerator: auto, cpu or gpu.
         val_size: how many validation images decide; by default all.
-        val_profile: of a size: ``balanced``, or ``long-tailed`` as the training images.
+        val_profile: of a size: ``balanced`` (the default), or ``long-tailed`` as the training images.
         draws: how often they are drawn, for the standard error of the choice.
         objective: ``macro``, ``micro``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.

@@ -38,6 +38,7 @@ from lt_bench.bench.requirements import (
 from lt_bench.bench.sources.find_cache import find_fitting
 from lt_bench.bench.submission import check_submission
 from lt_bench.bench.tuned import chosen
+from lt_bench.bench.validation import Validation
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.launchers import layout
@@ -67,8 +68,9 @@ def run(options: RunOptions) -> None:
 
 
 def tune(options: TuneOptions) -> None:
-    """The seeds, processes and workers, something to choose, the place of the choice, and the cache."""
+    """The seeds, processes and workers, which validation images, something to choose, the place of the choice, and the cache."""
     check_seeds(options.seeds)
+    Validation(options.val_size, options.val_profile, options.draws).check()
     check_workers(options.workers, layout(options.devices).world)
     check_objective(options.objective)
     require_grid(find(options.strategy.name))

@@ -93,7 +93,7 @@ class TuneOptions(FitOptions):
         seeds: repetitions that every grid point is fitted with, e.g. 0,1,2 or 0-4
         objective: what decides: macro (mean of class accuracies), micro (share of images), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost)
         val_size: how many validation images decide, drawn from those there are (default: all)
-        val_profile: which ones of --val-size: as many of each class, or in proportion to its training images
+        val_profile: which ones of --val-size: as many of each class (the default), or in proportion to its training images
         draws: how often they are drawn (all of them: resampled); the first draw decides, the others tell its standard error, no point is fitted again
         workers: processes that share the grid (default: one for each GPU; on the CPU by cores, memory and work)
     """
@@ -102,7 +102,7 @@ class TuneOptions(FitOptions):
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     objective: str = "macro"
     val_size: int | None = None
-    val_profile: Literal["balanced", "long-tailed"] = "balanced"
+    val_profile: Literal["balanced", "long-tailed"] | None = None
     draws: int = DRAWS
     workers: int | None = None
 
