@@ -24,6 +24,7 @@ from lt_bench.core.files import write_atomic
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import find_cache
+from lt_bench.leaderboard.objective.objective import objective_of
 from lt_bench.strategies.registry import find
 
 CACHE = "cifar100_lt-if100-resnet10s2"
@@ -49,11 +50,10 @@ class Points:
     labels: NDArray[np.int64]
     train_counts: NDArray[np.int64]
 
-    def scores(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Macro accuracy (P,) over the classes that these validation images are of; every class counts the same, however few its images."""
-        classes, of = np.unique(self.labels[rows], return_inverse=True)
-        weights = 1 / np.bincount(of)[of] / len(classes)
-        return self.right[:, rows] @ weights
+    def scores(self, rows: NDArray[np.integer], by: str = "macro") -> NDArray[np.float64]:
+        """Validation accuracy (P,) of each point by an objective on these validation images."""
+        K = len(self.train_counts)
+        return self.right[:, rows] @ objective_of(by, tuple(map(str, range(K))), self.train_counts).weights(self.labels[rows], K)
 
 
 def fitted_points(bench: CacheSource, name: str) -> Points:

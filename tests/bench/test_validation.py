@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -115,7 +116,11 @@ def test_a_smaller_validation_decides_and_the_board_says_which(cli, small_cache,
     assert cli("run", *options, "--tuned").code == 0
     assert cli("leaderboard", "--formats", "markdown").code == 0
     board = (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
-    assert f"Tuned: chosen on {validation_text(document)} (rows: 1); the column Choice SE has the standard errors" in board
+    points = 100 * document["standard_error"]
+    assert f"Tuned: chosen on {validation_text(document)} (rows: 1); standard error of the choice {points:.2f} points." in board
+    assert cli("leaderboard", "--formats", "csv").code == 0
+    (line,) = csv.DictReader((tmp_path / "leaderboard" / "leaderboard.csv").open())
+    assert float(line["choice_error"]) == pytest.approx(points, rel=1e-3)
     (record,) = Store(tmp_path / "results").records()
     assert record.tuning.standard_error == document["standard_error"]
     refused = cli("tune", *options, "--val-size", "100000")

@@ -43,7 +43,7 @@ def test_budgets_and_draws_of_the_shipped_features_are_those_of_the_findings(shi
     assert first[5]["prototype_la"] == pytest.approx(0.32, abs=0.005)
     assert first[20]["los"] == pytest.approx(0.82, abs=0.005)
     names = ("los", "ncm", "prototype_la", "logit_adjustment")
-    drawn = {name: chosen(shipped[name], SETTINGS["long-tailed, 250"], 200) for name in names}
+    drawn = {name: chosen(shipped[name], *SETTINGS["long-tailed, 250"], 200) for name in names}
     means = {name: round(float(values.mean()), 1) for name, values in drawn.items()}
     assert tuple(means[name] for name in names) == (42.7, 43.4, 42.5, 41.3)
     assert sum(first_of(drawn).values()) == pytest.approx(1)

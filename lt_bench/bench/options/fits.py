@@ -91,7 +91,7 @@ class TuneOptions(FitOptions):
     Attributes:
         strategy: see `lt-bench list strategies`, or package.module.Class of your own; hyper-parameters that are given leave the grid
         seeds: repetitions that every grid point is fitted with, e.g. 0,1,2 or 0-4
-        objective: what decides: macro (mean of class accuracies), micro (share of images), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost)
+        objective: what decides: macro (mean of class accuracies), micro (share of images), shots (macro; a class without images leaves its weight to its group), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost)
         val_size: how many validation images decide, drawn from those there are (default: all)
         val_profile: which ones of --val-size: as many of each class (the default), or in proportion to its training images
         draws: how often they are drawn (all of them: resampled); the first draw decides, the others tell its standard error, no point is fitted again
@@ -113,7 +113,7 @@ class ChooseOptions(CacheOptions):
 
     Attributes:
         strategies: to compare, with hyper-parameters that are chosen for each (default: the stage-1 head as it is, and seven others)
-        objective: what decides, as of `tune`: macro, micro, prior=FILE or cost=FILE
+        objective: what decides, as of `tune`: macro, micro, shots, prior=FILE or cost=FILE
         split: rows that decide: val, or train, where heads are fitted without each fold and without each two, which takes ten times as long with 5 folds (default: val where the backbone has not seen it, else train)
         folds: that the split is divided into, 3 or more; groups stay together
         seeds: repetitions of every fit
