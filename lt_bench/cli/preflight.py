@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lt_bench.bench.options import (
     BenchOptions,
+    BudgetsOptions,
     CheckOptions,
     ChooseOptions,
     ExportOptions,
@@ -80,6 +81,22 @@ def tune(options: TuneOptions) -> None:
 
 def choose(options: ChooseOptions) -> None:
     """The seeds, strategies and objective, the places of predictions and page, and the cache."""
+    check_seeds(options.seeds)
+    check_objective(options.objective)
+    for name in options.strategies:
+        find(name)
+    _require_place(options.results)
+    _require_place(options.out, "--out")
+    find_fitting(options)
+
+
+def budgets(options: BudgetsOptions) -> None:
+    """The strategies, budget, seeds and objective, the places of predictions and pictures, and the cache."""
+    if not options.strategies:
+        raise UserError("budgets needs strategies whose grids are compared, e.g. --strategies los,crt,ncm")
+    if options.budget is not None and options.budget < 1:
+        raise UserError(f"--budget {options.budget}: expected at least 1 point")
+    require_extra("matplotlib", "plots", "budgets")
     check_seeds(options.seeds)
     check_objective(options.objective)
     for name in options.strategies:

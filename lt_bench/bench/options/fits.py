@@ -135,6 +135,29 @@ class ChooseOptions(CacheOptions):
 
 
 @dataclass
+class BudgetsOptions(CacheOptions):
+    """Worth of a tuning budget: every point of strategies' grids, fitted once.
+
+    Attributes:
+        strategies: whose grids are compared, e.g. los,crt,ncm
+        objective: what chooses on validation and is shown on test, as of `tune`: macro, micro, shots, prior=FILE or cost=FILE
+        budget: the largest number of points (at most that of the largest grid, the default)
+        seeds: repetitions of every point
+        results: where predictions are kept, so that the same command goes on after a kill
+        out: where table and picture are written
+        accelerator: device of a fit
+    """
+
+    strategies: list[str] = field(default_factory=list)
+    objective: str = "macro"
+    budget: int | None = None
+    seeds: list[int] = field(default_factory=lambda: [0])
+    results: Path = Path("results")
+    out: Path = Path("budgets")
+    accelerator: Accelerator = "auto"
+
+
+@dataclass
 class BenchOptions:
     """Run of a suite.
 
