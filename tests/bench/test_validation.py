@@ -8,8 +8,10 @@ import json
 import numpy as np
 import pytest
 
+from lt_bench.bench.tuned import objective_in, read_tuning
 from lt_bench.bench.validation import Validation, choices_of_draws, error_text, standard_error, validation_text
 from lt_bench.core.errors import UserError
+from lt_bench.features.cache import open_cache
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
 from lt_bench.results.store import Store
 
@@ -127,3 +129,31 @@ def test_a_smaller_validation_decides_and_the_board_says_which(cli, small_cache,
     assert (refused.code, "--val-size 100000" in refused.err) == (2, True)
     refused = cli("tune", *options, "--val-profile", "long-tailed")
     assert (refused.code, refused.err.count("\n"), "name their number" in refused.err) == (2, 1, True)
+
+
+def test_shots_decide_from_the_command_line_to_the_board(cli, small_cache, tmp_path):
+    """A long-tailed validation set chooses by groups, the record and the board say so, and what is read back weighs as what decided."""
+    options = ("--strategy", "tau_norm", "--cache", "small", "--accelerator", "cpu")
+    done = cli("tune", *options, "--seeds", "0", "--objective", "shots", "--val-size", "12", "--val-profile", "long-tailed")
+    assert done.code == 0, done.err
+    assert "leave their weight to their group" in done.out
+    (path,) = (tmp_path / "results" / "tuning").glob("*.json")
+    document = read_tuning(path)
+    assert " --objective shots --val-size 12 --val-profile long-tailed" in document["command"]
+    cache = open_cache(small_cache)
+    labels, train = cache.split("val").labels.numpy(), np.array(cache.manifest.dataset.train_counts)
+    rows = Validation(12, "long-tailed").deciding(labels, train)
+    counts = np.bincount(labels[rows], minlength=len(train))
+    assert document["validation"]["class_images"] == counts.tolist()
+    groups = [np.where(train > 100, 0, np.where(train < 20, 2, 1)) == place for place in range(3)]
+    weights = objective_in(document).class_weights(counts)
+    shares = {place: group.mean() for place, group in enumerate(groups) if counts[group].any()}
+    assert len(shares) > 1
+    assert document["classes_without_validation"]
+    for place, share in shares.items():
+        assert weights[groups[place]].sum() >= share - 1e-12  # its own, and that of a group without images
+    assert weights.sum() == pytest.approx(1)
+    assert cli("run", *options, "--tuned").code == 0
+    (record,) = Store(tmp_path / "results").records()
+    assert record.tuning.objective == "shots"
+    assert "tuned on val by shots" in cli("leaderboard", "--objective", "shots", "--show", "objective_value,tuning").out
