@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.bench.choosing.points import require_blind
-from lt_bench.bench.choosing.predictions import read_predictions, write_predictions
+from lt_bench.bench.choosing.predictions import CHOICES, read_predictions, write_predictions
 from lt_bench.bench.health import signs_of_fit, signs_of_predictions
 from lt_bench.bench.planning import Planned, plan
 from lt_bench.bench.sources.cache import CacheSource
@@ -26,7 +26,6 @@ from lt_bench.leaderboard.objective.objective import Objective
 from lt_bench.results.health import DIVERGENCE
 from lt_bench.strategies.entry import Entry
 
-BUDGETS = "budgets"
 AGAIN = "run `lt-bench budgets` again"
 VIEWS = ("val", "test")
 
@@ -59,7 +58,7 @@ class GridFits:
         points = accepted(entry, bench.cache, {}, grid_points(entry, {}) if entry.grid else [{}])[0]
         require_blind(entry, bench.cache, points[0])
         fits = cls(entry, points, [plan(entry, bench.manifest, point, seeds) for point in points], bench)
-        return fits if results is None else replace(fits, path=results / BUDGETS / f"{entry.public_name}-{record_id(fits.identity)}.json")
+        return fits if results is None else replace(fits, path=results / CHOICES / f"{entry.public_name}-{record_id(fits.identity)}.json")
 
     @property
     def identity(self) -> dict[str, Any]:

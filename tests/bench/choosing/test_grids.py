@@ -47,6 +47,9 @@ def test_a_user_gets_table_and_picture_and_nothing_is_fitted_twice(cli, small_ca
     written = {path.name for path in (tmp_path / "budgets").iterdir()}
     assert written == {"budgets.csv", "BUDGETS.md", "budgets.svg", "budgets.png", "budgets.pdf"}
 
+    held = cli("validate", "results")
+    assert (held.code, "2 held-out predictions" in held.out) == (0, True)
+
     def fits_again(*_):
         raise AssertionError("fitted twice")
 
@@ -55,7 +58,7 @@ def test_a_user_gets_table_and_picture_and_nothing_is_fitted_twice(cli, small_ca
     assert again.code == 0, again.err
     assert "n = 2" in again.out
     assert "n = 5" not in again.out
-    kept = next((tmp_path / "results" / "budgets").glob("tau_norm-*.json"))
+    kept = next((tmp_path / "results" / "choices").glob("tau_norm-*.json"))
     kept.write_text(kept.read_text().replace('"seeds": [', '"seeds": [9,', 1))
     assert "run `lt-bench budgets` again" in cli(*LINE).err
 
