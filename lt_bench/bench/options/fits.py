@@ -93,8 +93,8 @@ class TuneOptions(FitOptions):
         seeds: repetitions that every grid point is fitted with, e.g. 0,1,2 or 0-4
         objective: what decides: macro (mean of class accuracies), micro (share of images), shots (macro; a class without images leaves its weight to its group), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost)
         val_size: how many validation images decide, drawn from those there are (default: all)
-        val_profile: which ones of --val-size: as many of each class (the default), or in proportion to its training images
-        draws: how often they are drawn (all of them: resampled); the first draw decides, the others tell its standard error, no point is fitted again
+        val_profile: which ones of --val-size: balanced (as many of each class, the default) or long-tailed (in proportion to its training images)
+        draws: how often they are drawn; the first decides, the others, with replacement, tell its standard error; no point is fitted again
         workers: processes that share the grid (default: one for each GPU; on the CPU by cores, memory and work)
     """
 
