@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,10 @@ class Validation:
         """Refuse what cannot be.
 
         Raises:
-            UserError: a size or number of draws below 1, a profile without a size.
+            UserError: a size or number of draws below 1, no such profile, or one without a size.
         """
+        if self.profile not in (None, *get_args(Profile)):
+            raise UserError(f"--val-profile {self.profile}: expected balanced or long-tailed")
         if self.draws < 1 or (self.size is not None and self.size < 1):
             raise UserError("--val-size and --draws are whole numbers from 1")
         if self.size is None and self.profile is not None:

@@ -79,6 +79,7 @@ def test_the_spread_of_draws_is_that_of_fresh_validation_images():
         (Validation(0), "whole numbers from 1"),
         (Validation(draws=0), "whole numbers from 1"),
         (Validation(profile="long-tailed"), "--val-profile long-tailed is of the images that --val-size draws"),
+        (Validation(20, "flat"), "--val-profile flat: expected balanced or long-tailed"),  # type: ignore[arg-type]
         (Validation(profile="balanced"), "--val-profile balanced is of the images"),
     ],
 )
