@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.bench.planning import plan
+from lt_bench.bench.choosing.grids import GridFits
 from lt_bench.bench.sources.cache import CacheSource
-from lt_bench.bench.tuning.tune import accepted, check_validation, grid_points
+from lt_bench.bench.suite.units import Watcher
+from lt_bench.bench.tuning.tune import check_validation
 from lt_bench.core.files import write_atomic
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
 from lt_bench.features.locate import find_cache
+from lt_bench.leaderboard.objective.objective import objective_of
 from lt_bench.strategies.registry import find
 
 CACHE = "cifar100_lt-if100-resnet10s2"
@@ -49,28 +51,18 @@ class Points:
     labels: NDArray[np.int64]
     train_counts: NDArray[np.int64]
 
-    def scores(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Macro accuracy (P,) over the classes that these validation images are of; every class counts the same, however few its images."""
-        classes, of = np.unique(self.labels[rows], return_inverse=True)
-        weights = 1 / np.bincount(of)[of] / len(classes)
-        return self.right[:, rows] @ weights
+    def scores(self, rows: NDArray[np.integer], by: str = "macro") -> NDArray[np.float64]:
+        """Validation accuracy (P,) of each point by an objective on these validation images."""
+        K = len(self.train_counts)
+        return self.right[:, rows] @ objective_of(by, tuple(map(str, range(K))), self.train_counts).weights(self.labels[rows], K)
 
 
 def fitted_points(bench: CacheSource, name: str) -> Points:
     """Fit every point of a strategy's grid with seed 0; a strategy without a grid has its one point."""
-    entry, dataset, labels = find(name), bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
-    points = accepted(entry, bench.cache, {}, grid_points(entry, {}))[0] if entry.grid else [{}]
-    planned = [plan(entry, bench.manifest, point, [0])[0] for point in points]
-    right, test = np.zeros((len(points), len(labels)), bool), np.zeros(len(points))
-    place = {run.id: position for position, run in enumerate(planned)}
-    test_labels = bench.split("test").labels.cpu().numpy()
-    for runs, fitted in bench.fitted(planned):
-        for head, run in enumerate(runs):
-            if fitted.is_finite(head):
-                module = fitted.module(head)
-                right[place[run.id]] = bench.measure(module, "val").predictions == labels
-                test[place[run.id]] = np.mean(bench.measure(module, "test").predictions == test_labels)
-    return Points(name, points, right, test, labels, np.array(dataset.train_counts))
+    fits, labels = GridFits.of(find(name), bench, [0]), bench.split("val").labels.cpu().numpy()
+    val, test = (of_seeds[:, 0] for of_seeds in fits.predictions(Watcher()))
+    right = test == bench.split("test").labels.cpu().numpy()
+    return Points(name, list(fits.points), val == labels, right.mean(1), labels, np.array(bench.manifest.dataset.train_counts))
 
 
 def write_points(points: Points, path: Path) -> None:

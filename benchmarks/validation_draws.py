@@ -3,7 +3,7 @@
     python -m benchmarks.validation_draws benchmarks/results/grid-points --draws 200
 
 reads what ``benchmarks.grid_points`` fitted and writes DRAWS.md beside it. Every point is fitted once; a draw chooses by macro accuracy, which weights classes the same however few
-images of them are drawn. The test images choose nothing: they measure what was chosen.
+images of them are drawn, or by shots, which gives the weight of classes without images to those of their group. The test images choose nothing: they measure what was chosen.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from lt_bench.bench.validation import Validation
 from lt_bench.core.files import write_text
 
 SETTINGS = {
-    "all": Validation(),
-    "balanced, 400": Validation(400, "balanced"),
-    "long-tailed, 400": Validation(400, "long-tailed"),
-    "balanced, 100": Validation(100, "balanced"),
+    "all": (Validation(), "macro"),
+    "balanced, 250": (Validation(250, "balanced"), "macro"),
+    "long-tailed, 250": (Validation(250, "long-tailed"), "macro"),
+    "the same, shots": (Validation(250, "long-tailed"), "shots"),
+    "balanced, 100": (Validation(100, "balanced"), "macro"),
 }
+"""Validation images, and the objective that chooses on them."""
 
 
-def chosen(points: Points, validation: Validation, draws: int) -> NDArray[np.float64]:
+def chosen(points: Points, validation: Validation, by: str, draws: int) -> NDArray[np.float64]:
     """(draws,) test accuracies, in per cent, of what each draw chooses; of equal points the first."""
     drawn = Validation(validation.size, validation.profile, 1 if validation.size is None else draws)
     rows = drawn.rows(points.labels, points.train_counts.tolist())
-    return np.array([100 * points.test[np.round(points.scores(of_draw), 9).argmax()] for of_draw in rows])
+    return np.array([100 * points.test[np.round(points.scores(of_draw, by), 9).argmax()] for of_draw in rows])
 
 
 def first_of(accuracies: dict[str, NDArray[np.float64]]) -> dict[str, float]:
@@ -44,7 +46,7 @@ def first_of(accuracies: dict[str, NDArray[np.float64]]) -> dict[str, float]:
 def report(of: list[Points], draws: int) -> str:
     """The table in Markdown."""
     lines = [f"| strategy | points | {' | '.join(SETTINGS)} |", f"|---|--:|{'--:|' * len(SETTINGS)}"]
-    tables = {name: {one.strategy: chosen(one, setting, draws) for one in of} for name, setting in SETTINGS.items()}
+    tables = {name: {one.strategy: chosen(one, *setting, draws) for one in of} for name, setting in SETTINGS.items()}
     shares = {name: first_of(table) for name, table in tables.items()}
     for one in sorted(of, key=lambda one: -float(np.mean(tables["all"][one.strategy]))):
         cells = []
@@ -55,7 +57,7 @@ def report(of: list[Points], draws: int) -> str:
         lines.append(f"| `{one.strategy}` | {len(one.points)} | {' | '.join(cells)} |")
     head = (
         "# What validation buys\n\nMade by `python -m benchmarks.validation_draws`. Test accuracy in per cent of the point that validation chooses, mean ± standard deviation over "
-        f"{draws} draws without\nreplacement, and in how many draws a strategy's choice is the best of the table. One head seed a point; `all` are the {len(of[0].labels):,} validation images, "
+        f"{draws} draws (the first\nwithout, the others with replacement), and in how many draws a strategy's choice is the best of the table. One head seed a point; `all` are the {len(of[0].labels):,} validation images, "
         "up to 20 a class.\n\n"
     )
     return head + "\n".join(lines) + "\n"

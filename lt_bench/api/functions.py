@@ -106,7 +106,7 @@ def tune(
     accelerator: str = "auto",
     objective: str = "macro",
     val_size: int | None = None,
-    val_profile: Profile = "balanced",
+    val_profile: Profile | None = None,
     draws: int = DRAWS,
     **fixed: Any,
 ) -> Tuning:
@@ -120,9 +120,9 @@ def tune(
         results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill.
         accelerator: auto, cpu or gpu.
         val_size: how many validation images decide; by default all.
-        val_profile: of a size: ``balanced``, or ``long-tailed`` as the training images.
+        val_profile: of a size: ``balanced`` (the default), or ``long-tailed`` as the training images.
         draws: how often they are drawn, for the standard error of the choice.
-        objective: ``macro``, ``micro``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
+        objective: ``macro``, ``micro``, ``shots``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.
 
     Raises:
@@ -162,7 +162,7 @@ def choose(
     Args:
         cache: the features.
         strategies: names, dotted paths, classes or entries; by default the stage-1 head as it is and seven others.
-        objective: ``macro``, ``micro``, ``prior=FILE`` or ``cost=FILE``.
+        objective: ``macro``, ``micro``, ``shots``, ``prior=FILE`` or ``cost=FILE``.
         folds: 3 or more.
         seeds: repetitions of every fit, as of ``fit``.
         budget: points of each strategy at most: its own hyper-parameters, then a random sample of its grid.

@@ -40,10 +40,12 @@ NOT_OF_THE_CHOICE = {"id", "environment", "workers", SEAL}
 def objective_in(document: Mapping[str, Any]) -> Objective:
     """The objective of a tuning: what it says, or macro accuracy, by which tunings chose before there were others."""
     identity = document.get("objective", MACRO.identity)
-    values = None if identity["kind"] in ("macro", "micro") else np.array(identity["values"], np.float64)
-    return Objective(
-        identity["kind"], prior=values if identity["kind"] == "prior" else None, costs=values if identity["kind"] == "cost" else None
-    )
+    kind, values = identity["kind"], np.array(identity.get("values", ()))
+    if kind == "shots":
+        return Objective(kind, groups=values)
+    if kind == "prior":
+        return Objective(kind, prior=values.astype(np.float64))
+    return Objective(kind, costs=values.astype(np.float64) if kind == "cost" else None)
 
 
 def tuning_of(document: Mapping[str, Any]) -> Tuning:

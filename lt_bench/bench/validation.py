@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,23 +22,34 @@ class Validation:
 
     Attributes:
         size: how many; None for all.
-        profile: of a size: as many of each class, or in proportion to its training images; a class with fewer images gives all it has, the others more.
+        profile: of a size: as many of each class (the default), or in proportion to its training images; among the classes that have images.
         draws: how often they are drawn. The first decides, and how the choices of the others differ is its standard error.
-            Images of a size are drawn without replacement; of all images, those of each class are resampled with replacement, and the first draw is as they are.
+            The first draw of a size is without replacement. The others are drawn with replacement within classes, since fresh images would not be those of the first again: of a pool that is
+            little larger than the draw, draws without replacement are nearly the same images.
     """
 
     size: int | None = None
-    profile: Profile = "balanced"
+    profile: Profile | None = None
     draws: int = 1
 
+    def __post_init__(self) -> None:
+        if self.size is not None and self.profile is None:
+            object.__setattr__(self, "profile", "balanced")
+
     def check(self) -> None:
-        """Refuse numbers that cannot be.
+        """Refuse what cannot be.
 
         Raises:
-            UserError: a size or number of draws below 1.
+            UserError: a size or number of draws below 1, no such profile, or one without a size.
         """
+        if self.profile not in (None, *get_args(Profile)):
+            raise UserError(f"--val-profile {self.profile}: expected balanced or long-tailed")
         if self.draws < 1 or (self.size is not None and self.size < 1):
             raise UserError("--val-size and --draws are whole numbers from 1")
+        if self.size is None and self.profile is not None:
+            raise UserError(
+                f"--val-profile {self.profile} is of the images that --val-size draws; name their number, or leave it out for all"
+            )
 
     def deciding(self, labels: NDArray[np.integer], train_counts: Sequence[int]) -> NDArray[np.intp]:
         """The rows that decide, those of the first draw. Raises as ``rows``."""
@@ -48,37 +59,35 @@ class Validation:
         """The rows of each draw, of validation labels (N,).
 
         Raises:
-            UserError: there are fewer images than the size.
+            UserError: as ``check``; or so many images of the profile cannot be drawn.
         """
         self.check()
         members = [np.flatnonzero(labels == k) for k in range(len(train_counts))]
-        everything = np.arange(len(labels))
-        generators = [np.random.default_rng([19, draw]) for draw in range(self.draws)]
-        if self.size is None:
-            again = [np.concatenate([rng.choice(rows, len(rows)) for rows in members if len(rows)]) for rng in generators[1:]]
-            return [everything, *again]
         available = np.array([len(rows) for rows in members])
-        if self.size > len(labels):
-            raise UserError(f"--val-size {self.size}: there are {len(labels):,} validation images")
-        parts = _parts(self.size, np.ones(len(members)) if self.profile == "balanced" else np.array(train_counts, np.float64), available)
-        taken = [np.minimum(_whole_numbers(parts, rng), available) for rng in generators]
-        return [
-            np.sort(np.concatenate([rng.choice(rows, n, replace=False) for rows, n in zip(members, wanted, strict=True)]))
-            for rng, wanted in zip(generators, taken, strict=True)
-        ]
+        generators = [np.random.default_rng([19, draw]) for draw in range(self.draws)]
+        parts = available.astype(np.float64) if self.size is None else self._parts(available, train_counts)
+        draws = []
+        for number, rng in enumerate(generators):
+            taken = zip(members, _whole_numbers(parts, rng).tolist(), strict=True)
+            draws.append(np.sort(np.concatenate([rng.choice(rows, n, replace=number > 0) for rows, n in taken if n])))
+        return draws
 
+    def _parts(self, available: NDArray[np.integer], train_counts: Sequence[int]) -> NDArray[np.float64]:
+        """(K,) numbers of images that add up to the size, in proportion to the profile's shares of the classes that have images (K,).
 
-def _parts(size: int, shares: NDArray[np.float64], available: NDArray[np.integer]) -> NDArray[np.float64]:
-    """(K,) adding up to ``size``, in proportion to the shares where there are so many; what classes lack is shared among the others."""
-    parts, full = np.zeros(len(shares)), available == 0
-    while True:
-        open_ = ~full & (shares > 0)
-        parts[full] = available[full]
-        parts[open_] = (size - parts[full].sum()) * shares[open_] / shares[open_].sum() if open_.any() else 0.0
-        over = open_ & (parts > available)
-        if not over.any():
-            return parts
-        full |= over
+        Raises:
+            UserError: a class has too few for that; names the largest size of the profile.
+        """
+        assert self.size is not None
+        wanted = np.ones(len(available)) if self.profile == "balanced" else np.array(train_counts, np.float64)
+        shares = np.where(available > 0, wanted, 0.0) / wanted[available > 0].sum()
+        sizes = np.divide(available, shares, out=np.full(len(shares), np.inf), where=shares > 0)  # at which each class gives all it has
+        if self.size > (largest := int(sizes.min() + 1e-9)):
+            raise UserError(
+                f"--val-size {self.size}: there are {available.sum():,} validation images, and a {self.profile} set of them has at most {largest:,}, "
+                f"where class {sizes.argmin()} gives all of its {available[sizes.argmin()]}; take --val-size {largest}"
+            )
+        return self.size * shares
 
 
 def _whole_numbers(parts: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:

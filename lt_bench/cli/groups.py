@@ -48,7 +48,7 @@ GROUPS = (
     Group("strategy", ("strategy", "strategies", "tuned")),
     Group("data", ("dataset", "data_dir", "imbalance_factor", "train", "train_labels", "val", "val_labels", "test", "test_labels", "head", "class_names", "val_fraction", "decode")),
     Group("features", ("cache", "backbone", "weights", "stage1", "val_seen_by_backbone", "views", "dtype", "head_only")),
-    Group("images", _READING, ("data_dir",), ("run", "tune", "choose")),
+    Group("images", _READING, ("data_dir",), ("run", "tune", "choose", "budgets")),
     Group("fit", ("protocol", "mode", "split", "folds", "budget", "seeds", "seed", "matmul", "accelerator", "devices", "workers", "slurm", "slurm_options", "batch_size", "deterministic")),
     Group("on images and end to end", _ON_IMAGES, ("mode", "protocol"), ("run",)),
     Group("records and files", ("results", "name", "out", "again", "analysis", "best_test_epoch", "half_weights", "onnx", "formats", "columns", "show", "rows", "names", "digits", "interval", "full", "statistics", "tolerance", "wandb", "wandb_project", "logger", "project", "entity", "online", "plots")),

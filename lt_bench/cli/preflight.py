@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lt_bench.bench.options import (
     BenchOptions,
+    BudgetsOptions,
     CheckOptions,
     ChooseOptions,
     ExportOptions,
@@ -38,6 +39,7 @@ from lt_bench.bench.requirements import (
 from lt_bench.bench.sources.find_cache import find_fitting
 from lt_bench.bench.submission import check_submission
 from lt_bench.bench.tuned import chosen
+from lt_bench.bench.validation import Validation
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.launchers import layout
@@ -67,8 +69,9 @@ def run(options: RunOptions) -> None:
 
 
 def tune(options: TuneOptions) -> None:
-    """The seeds, processes and workers, something to choose, the place of the choice, and the cache."""
+    """The seeds, processes and workers, which validation images, something to choose, the place of the choice, and the cache."""
     check_seeds(options.seeds)
+    Validation(options.val_size, options.val_profile, options.draws).check()
     check_workers(options.workers, layout(options.devices).world)
     check_objective(options.objective)
     require_grid(find(options.strategy.name))
@@ -78,6 +81,22 @@ def tune(options: TuneOptions) -> None:
 
 def choose(options: ChooseOptions) -> None:
     """The seeds, strategies and objective, the places of predictions and page, and the cache."""
+    check_seeds(options.seeds)
+    check_objective(options.objective)
+    for name in options.strategies:
+        find(name)
+    _require_place(options.results)
+    _require_place(options.out, "--out")
+    find_fitting(options)
+
+
+def budgets(options: BudgetsOptions) -> None:
+    """The strategies, budget, seeds and objective, the places of predictions and pictures, and the cache."""
+    if not options.strategies:
+        raise UserError("budgets needs strategies whose grids are compared, e.g. --strategies los,crt,ncm")
+    if options.budget is not None and options.budget < 1:
+        raise UserError(f"--budget {options.budget}: expected at least 1 point")
+    require_extra("matplotlib", "plots", "budgets")
     check_seeds(options.seeds)
     check_objective(options.objective)
     for name in options.strategies:

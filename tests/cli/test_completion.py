@@ -53,7 +53,7 @@ def test_every_option_of_every_verb_is_in_the_script(bash_script, cli, monkeypat
     for verb in VERBS:
         options = {
             word
-            for line in cli(verb, "--help-all" if verb in ("run", "tune", "choose") else "--help").out.splitlines()
+            for line in cli(verb, "--help-all" if verb in ("run", "tune", "choose", "budgets") else "--help").out.splitlines()
             for word in line.split()[:2]
         }
         for option in {word.strip(",") for word in options if word.startswith("--")}:

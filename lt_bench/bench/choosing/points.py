@@ -31,12 +31,21 @@ def points_of(entry: Entry, cache: FeatureCache, budget: int) -> list[dict[str, 
     draw = np.random.default_rng(0).permutation(total)[: max(budget - 1, 0)] if total >= budget else np.arange(total)
     grid = list(itertools.product(*entry.grid.values())) if total else []
     taken, _ = accepted(entry, cache, {}, [{}, *(dict(zip(entry.grid, grid[place], strict=True)) for place in np.sort(draw))])
-    cls, _ = entry.class_for(entry.resolve(cache.manifest.dataset.name, cache.manifest.dataset.imbalance_factor, taken[0]))
+    require_blind(entry, cache, taken[0])
+    return distinct(entry, cache, taken)
+
+
+def require_blind(entry: Entry, cache: FeatureCache, point: dict[str, Any]) -> None:
+    """Refuse a strategy that learns from validation images, which are to choose.
+
+    Raises:
+        UserError: it does.
+    """
+    cls, _ = entry.class_for(entry.resolve(cache.manifest.dataset.name, cache.manifest.dataset.imbalance_factor, point))
     if cls.reads_held_out():
         raise UserError(
             f"{entry.public_name} learns from validation images, which choose here; leave it out, `lt-bench run` compares it on test images"
         )
-    return distinct(entry, cache, taken)
 
 
 def distinct(entry: Entry, cache: FeatureCache, points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

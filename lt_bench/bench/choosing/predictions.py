@@ -1,4 +1,4 @@
-"""Files of held-out predictions: sealed, one a strategy. Free of torch."""
+"""Files of predictions that are kept, so that nothing is fitted twice: sealed, one a strategy. Free of torch."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def write_predictions(path: Path, identity: Mapping[str, Any], predictions: NDAr
     return write_text(path, json.dumps(document, indent=1) + "\n")
 
 
-def read_predictions(path: Path) -> NDArray[np.int32]:
-    """The predictions in a kept file, in one dimension.
+def read_predictions(path: Path, again: str = AGAIN) -> NDArray[np.int32]:
+    """The predictions in a kept file, in one dimension; ``again`` says what makes them anew.
 
     Raises:
         UserError: damaged, altered, or of another version.
     """
-    document = read_json_object(path, f"move it away and {AGAIN}")
-    check_version(document, SCHEMA_VERSION, path, "held-out predictions", AGAIN)
-    check_seal(document, path, AGAIN)
+    document = read_json_object(path, f"move it away and {again}")
+    check_version(document, SCHEMA_VERSION, path, "held-out predictions", again)
+    check_seal(document, path, again)
     try:
         return np.frombuffer(zlib.decompress(base64.b64decode(document["predictions"], validate=True)), _TYPE).astype(np.int32)
     except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
-        raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); move it away and {AGAIN}") from None
+        raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); move it away and {again}") from None

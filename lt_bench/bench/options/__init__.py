@@ -9,6 +9,7 @@ from lt_bench.bench.options.deploy import EvaluateOptions, ExportOptions, Predic
 from lt_bench.bench.options.features import ExtractOptions, ImportOptions, PretrainOptions
 from lt_bench.bench.options.fits import (
     BenchOptions,
+    BudgetsOptions,
     CheckOptions,
     ChooseOptions,
     FitOptions,
@@ -24,6 +25,7 @@ __all__ = [
     "Accelerator",
     "Augment",
     "BenchOptions",
+    "BudgetsOptions",
     "CacheOptions",
     "CheckOptions",
     "ChooseOptions",

@@ -17,7 +17,7 @@ class LeaderboardOptions:
         results: directory of run records
         out: where the files are written
         formats: what to write: markdown, csv, latex, html, published (measured beside published), plots (then in the page too)
-        objective: what ranks: macro (mean of class accuracies), micro (share of images), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost); default: macro for an imbalanced test set, else micro
+        objective: what ranks: macro (mean of class accuracies), micro (share of images), shots (macro; a class without images leaves its weight to its group), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost); default: macro for an imbalanced test set, else micro
         test_priors: more columns: accuracies on test sets of these class shares, as prior=; those of the usual long tails stand in CSV and page
         columns: modules of yours that register columns
         show: keys of the columns to show, in their order, e.g. accuracy,many,few,loma (of tables; default: the main ones)

@@ -91,10 +91,10 @@ class TuneOptions(FitOptions):
     Attributes:
         strategy: see `lt-bench list strategies`, or package.module.Class of your own; hyper-parameters that are given leave the grid
         seeds: repetitions that every grid point is fitted with, e.g. 0,1,2 or 0-4
-        objective: what decides: macro (mean of class accuracies), micro (share of images), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost)
+        objective: what decides: macro (mean of class accuracies), micro (share of images), shots (macro; a class without images leaves its weight to its group), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost)
         val_size: how many validation images decide, drawn from those there are (default: all)
-        val_profile: which ones of --val-size: as many of each class, or in proportion to its training images
-        draws: how often they are drawn (all of them: resampled); the first draw decides, the others tell its standard error, no point is fitted again
+        val_profile: which ones of --val-size: balanced (as many of each class, the default) or long-tailed (in proportion to its training images)
+        draws: how often they are drawn; the first decides, the others, with replacement, tell its standard error; no point is fitted again
         workers: processes that share the grid (default: one for each GPU; on the CPU by cores, memory and work)
     """
 
@@ -102,7 +102,7 @@ class TuneOptions(FitOptions):
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     objective: str = "macro"
     val_size: int | None = None
-    val_profile: Literal["balanced", "long-tailed"] = "balanced"
+    val_profile: Literal["balanced", "long-tailed"] | None = None
     draws: int = DRAWS
     workers: int | None = None
 
@@ -113,7 +113,7 @@ class ChooseOptions(CacheOptions):
 
     Attributes:
         strategies: to compare, with hyper-parameters that are chosen for each (default: the stage-1 head as it is, and seven others)
-        objective: what decides, as of `tune`: macro, micro, prior=FILE or cost=FILE
+        objective: what decides, as of `tune`: macro, micro, shots, prior=FILE or cost=FILE
         split: rows that decide: val, or train, where heads are fitted without each fold and without each two, which takes ten times as long with 5 folds (default: val where the backbone has not seen it, else train)
         folds: that the split is divided into, 3 or more; groups stay together
         seeds: repetitions of every fit
@@ -131,6 +131,29 @@ class ChooseOptions(CacheOptions):
     budget: int = 12
     results: Path = Path("results")
     out: Path = Path("choice")
+    accelerator: Accelerator = "auto"
+
+
+@dataclass
+class BudgetsOptions(CacheOptions):
+    """Worth of a tuning budget: every point of strategies' grids, fitted once.
+
+    Attributes:
+        strategies: whose grids are compared, e.g. los,crt,ncm
+        objective: what chooses on validation and is shown on test, as of `tune`: macro, micro, shots, prior=FILE or cost=FILE
+        budget: the largest number of points (at most that of the largest grid, the default)
+        seeds: repetitions of every point
+        results: where predictions are kept, so that the same command goes on after a kill
+        out: where table and picture are written
+        accelerator: device of a fit
+    """
+
+    strategies: list[str] = field(default_factory=list)
+    objective: str = "macro"
+    budget: int | None = None
+    seeds: list[int] = field(default_factory=lambda: [0])
+    results: Path = Path("results")
+    out: Path = Path("budgets")
     accelerator: Accelerator = "auto"
 
 

@@ -36,6 +36,7 @@ from lt_bench.strategies.entry import Entry
 CRITERIA = {
     "macro": "macro accuracy over the classes that have validation images",
     "micro": "accuracy",
+    "shots": "macro accuracy in which classes without validation images leave their weight to their group (many, medium, few)",
     "prior": "class accuracies weighted by a prior",
     "cost": "mean cost",
 }

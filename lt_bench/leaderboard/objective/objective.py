@@ -16,42 +16,56 @@ from lt_bench.core.identity import canonical_json
 from lt_bench.core.names import counted
 from lt_bench.leaderboard.objective.files import read_costs
 from lt_bench.leaderboard.objective.tails import check_prior, named_prior
+from lt_bench.metrics.groups import shot_groups
 
-Kind = Literal["macro", "micro", "prior", "cost"]
+Kind = Literal["macro", "micro", "shots", "prior", "cost"]
 IMBALANCED = 1.5
 """A test set whose largest class has more than this many times the images of its smallest is imbalanced, and the objective then is macro where none is named."""
-_METRICS = {"macro": "macro_accuracy", "micro": "accuracy", "prior": "prior_accuracy", "cost": "mean_cost"}
-_TITLES = {"macro": "Macro", "micro": "Accuracy", "prior": "Prior-weighted", "cost": "Mean cost"}
+_METRICS = {
+    "macro": "macro_accuracy",
+    "micro": "accuracy",
+    "shots": "shot_weighted_accuracy",
+    "prior": "prior_accuracy",
+    "cost": "mean_cost",
+}
+_TITLES = {"macro": "Macro", "micro": "Accuracy", "shots": "Shot-weighted", "prior": "Prior-weighted", "cost": "Mean cost"}
 _WORDS = {
     "macro": "macro accuracy, the mean of the class accuracies",
     "micro": "micro accuracy, the share of images that are right",
+    "shots": "shot-weighted accuracy, macro accuracy in which classes without images leave their weight to their group (many, medium, few)",
     "prior": "class accuracies weighted by a prior",
     "cost": "mean cost over images",
 }
+SHOTS = ("many", "medium", "few")
 
 
 @dataclass(frozen=True, eq=False)
 class Objective:
     """A weighted mean of what each image is worth: ``sum_k w_k mean_{n in class k} v_n``, with weights of the classes that have images, which add up to 1.
 
-    ======  =========================================  ===============================
-    kind    weight w_k of a class                      value v_n of an image
-    ======  =========================================  ===============================
-    macro   the same for every class with images       1 if right, else 0
-    micro   its share of the images                    1 if right, else 0
-    prior   its prior                                  1 if right, else 0
-    cost    its share of the images                    cost of (true, predicted) class
-    ======  =========================================  ===============================
+    ======  =====================================================================  ===============================
+    kind    weight w_k of a class                                                  value v_n of an image
+    ======  =====================================================================  ===============================
+    macro   the same for every class with images                                   1 if right, else 0
+    micro   its share of the images                                                1 if right, else 0
+    shots   classes of its group (many, medium, few) over those with images there  1 if right, else 0
+    prior   its prior                                                              1 if right, else 0
+    cost    its share of the images                                                cost of (true, predicted) class
+    ======  =====================================================================  ===============================
+
+    Under ``shots`` a group without any image leaves its weight to the next in frequency.
 
     Attributes:
-        kind: which of the four.
+        kind: which of the five.
         source: the name of the file of a prior or of costs.
+        groups: (K,) the place in `SHOTS` of each class, of kind shots.
         prior: (K,) adding up to 1, of kind prior.
         costs: (K, K) cost of true class (row) and predicted class (column), of kind cost.
     """
 
     kind: Kind
     source: str = ""
+    groups: NDArray[np.integer] | None = None
     prior: NDArray[np.float64] | None = None
     costs: NDArray[np.float64] | None = None
 
@@ -83,7 +97,7 @@ class Objective:
     @property
     def within_classes(self) -> bool:
         """Whether the number of images of a class leaves its weight as it is, so that another test set is one with other images of each class."""
-        return self.kind in ("macro", "prior")
+        return self.kind in ("macro", "shots", "prior")
 
     @property
     def worst(self) -> float:
@@ -104,7 +118,7 @@ class Objective:
     @property
     def identity(self) -> dict[str, Any]:
         """All that determines its values, as plain JSON."""
-        table = {"prior": self.prior, "cost": self.costs}.get(self.kind)
+        table = {"shots": self.groups, "prior": self.prior, "cost": self.costs}.get(self.kind)
         return {"kind": self.kind} if table is None else {"kind": self.kind, "values": table.tolist()}
 
     @property
@@ -121,6 +135,8 @@ class Objective:
         present = counts > 0
         if self.kind == "macro":
             weights = present.astype(np.float64)
+        elif self.groups is not None:
+            weights = np.where(present, _shares_of_groups(self.groups, present)[self.groups], 0.0)
         elif self.prior is not None:
             weights = np.where(present, self.prior, 0.0)
         else:
@@ -156,11 +172,11 @@ def check_objective(text: str | None) -> None:
     Raises:
         UserError: says what an objective is, or which file is missing.
     """
-    if text is None or text in ("macro", "micro"):
+    if text is None or text in ("macro", "micro", "shots"):
         return
     kind, equals, name = text.partition("=")
     if kind not in ("prior", "cost") or not equals or not name:
-        raise UserError(f"--objective {text}: expected macro, micro, prior=FILE or cost=FILE")
+        raise UserError(f"--objective {text}: expected macro, micro, shots, prior=FILE or cost=FILE")
     if kind == "prior":
         check_prior(name, f"--objective {text}")
     elif not Path(name).is_file():
@@ -173,9 +189,9 @@ def objective_of(
     """The objective that a person named, else the default: macro for an imbalanced test set, micro otherwise (of a balanced one they are the same number).
 
     Args:
-        text: ``macro``, ``micro``, ``prior=FILE``, ``prior=forward:50`` or ``backward:50`` (any imbalance), or ``cost=FILE``; None for the default.
+        text: ``macro``, ``micro``, ``shots``, ``prior=FILE``, ``prior=forward:50`` or ``backward:50`` (any imbalance), or ``cost=FILE``; None for the default.
         class_names: K names, which files may use.
-        train_counts: (K,) training images, whose order long tails follow.
+        train_counts: (K,) training images, by which classes are many, medium or few, and whose order long tails follow.
         counts: (K,) test images; where they are unknown the default is micro.
 
     Raises:
@@ -185,6 +201,9 @@ def objective_of(
     if text is None:
         return MACRO if counts is not None and imbalanced(counts) else MICRO
     kind, _, name = text.partition("=")
+    if kind == "shots":
+        groups = shot_groups(train_counts)
+        return Objective("shots", groups=np.stack([getattr(groups, name) for name in SHOTS]).argmax(0))
     if kind == "prior":
         return Objective("prior", Path(name).name, prior=named_prior(name, class_names, train_counts))
     if kind == "cost":
@@ -211,8 +230,37 @@ def explained(objective: Objective, counts: NDArray[np.integer] | None, split: s
     if imbalanced(counts):
         parts[-1] += f", an imbalanced {split} set" + (" in which large classes decide" if objective.kind == "micro" else "")
     if lacking := len(counts) - len(present):
-        parts.append(
-            f"classes without {split} images, which do not count: {lacking} of {len(counts)}"
-            + (f", {100 * share:.2g} % of the prior" if (share := objective.unknown_share(counts)) else "")
-        )
+        of = f"{lacking} of {len(counts)}"
+        if objective.groups is not None:
+            parts.append(
+                f"classes without {split} images, which leave their weight to their group: {of} ({_images_of_groups(objective.groups, counts)})"
+            )
+        else:
+            share = f", {100 * share:.2g} % of the prior" if (share := objective.unknown_share(counts)) else ""
+            parts.append(f"classes without {split} images, which do not count: {of}{share}")
     return "; ".join(parts)
+
+
+def _heir(place: int, shown: NDArray[np.integer]) -> int:
+    """The group that has the weight of one without images, from the numbers of classes with images (3,): the next in frequency, of two the rarer."""
+    return min(np.flatnonzero(shown).tolist(), key=lambda other: (abs(other - place), -other))
+
+
+def _shares_of_groups(groups: NDArray[np.integer], present: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(3,) weight of a class with images of each group: the group's number of classes, and of those whose heir it is, over its classes with images."""
+    shown = np.bincount(groups[present], minlength=len(SHOTS))
+    weights = np.zeros(len(SHOTS))
+    for place, classes in enumerate(np.bincount(groups, minlength=len(SHOTS)).tolist() if shown.any() else ()):
+        weights[_heir(place, shown)] += classes
+    return weights / np.maximum(shown, 1)
+
+
+def _images_of_groups(groups: NDArray[np.integer], counts: NDArray[np.integer]) -> str:
+    """Which groups lack images of some classes, or of all: ``medium: images of 34 of 35, few: of none of 30, whose weight medium has``."""
+    every, shown = (np.bincount(groups[of], minlength=len(SHOTS)) for of in (slice(None), counts > 0))
+    lines = []
+    for place in np.flatnonzero(shown < every).tolist():
+        some = f"images of {shown[place]} of {every[place]}"
+        none = f"of none of {every[place]}, whose weight {SHOTS[_heir(place, shown)]} has"
+        lines.append(f"{SHOTS[place]}: {some if shown[place] else none}")
+    return ", ".join(lines)

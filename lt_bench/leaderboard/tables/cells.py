@@ -14,7 +14,7 @@ from lt_bench.leaderboard.objective.objective import explained
 from lt_bench.leaderboard.stats.across import missing_seeds
 from lt_bench.leaderboard.stats.findings import findings
 from lt_bench.leaderboard.stats.ranking import statistics_note
-from lt_bench.leaderboard.tables.columns import Column, Value, arranged, column_value, leading
+from lt_bench.leaderboard.tables.columns import Column, Value, arranged, choice_error, column_value, leading
 from lt_bench.results.record import whole_validation
 
 MISSING = "–"  # noqa: RUF001 - an en dash: no value
@@ -172,10 +172,21 @@ def validation_note(rows: list[Row]) -> str:
     texts = [images for row in rows if (images := row.text("validation"))]
     longest = {whole_validation(images): images for images in sorted(texts, key=len)}  # that which counts them, of all images
     said = Counter(longest[whole_validation(images)] for images in texts)
-    errors = (
-        "; the column Choice SE has the standard errors of the choices" if any(row.values("choice_error")[0] >= 0 for row in rows) else ""
+    return (
+        f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{_errors_text(rows)}."
+        if said
+        else ""
     )
-    return f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{errors}." if said else ""
+
+
+def _errors_text(rows: list[Row]) -> str:
+    """`; standard error of the choice 0.21 to 0.86 points`; nothing where no row has one."""
+    parts = []
+    for unit, of_cost in ((" points", False), (" in units of the cost", True)):
+        errors = sorted(error for row in rows if (error := choice_error(row)) >= 0 and (row.text("tuning_objective") == "cost") is of_cost)
+        ends = dict.fromkeys(f"{error:.3g}" if of_cost else f"{error:.2f}" for error in (errors[:1] + errors[-1:]))
+        parts += [" to ".join(ends) + unit] if ends else []
+    return f"; standard error of the choice {' and '.join(parts)}" if parts else ""
 
 
 _LEGEND = (

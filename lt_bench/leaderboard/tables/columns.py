@@ -201,6 +201,11 @@ def _tuning(row: Row) -> str:
     return "tuned on val" + (f" by {by}" if by else "") + ("" if np.isnan(size) else f", {size:.0f} tried")
 
 
+def choice_error(row: Row) -> float:
+    """The standard error of the choice of a tuned row: points of accuracy, or a cost as it is; NaN where it has none."""
+    return float(row.values("choice_error")[0]) * (1 if row.text("tuning_objective") == "cost" else 100)
+
+
 def reproduce(row: Row) -> str:
     """The command of the first seed, its `--seeds` widened to all of the row."""
     words = str(row.text("command")).split(" ")
@@ -312,7 +317,7 @@ for _column in (
     Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),
     Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; defaults chosen by us on val: the strategy's defaults are our choice on validation images; tuned: chosen on validation images of this data set"),
     Column("validation", "Validation", lambda row: row.text("validation"), None, "text", 0, "the validation images that chose the hyper-parameters of a tuned row", main=False),
-    Column("choice_error", "Choice SE", lambda row: float(row.values("choice_error")[0]), None, "number", 4, "standard error of that choice over draws of the validation images, in units of the objective (accuracies are fractions)", main=False),
+    Column("choice_error", "Choice SE", choice_error, None, "number", 2, "standard error of that choice over draws of the validation images: points, or in units of the cost by which it was made", main=False),
     Column("seeds", "Seeds", lambda row: seed_text(row.seeds), None, "text", 0, "seeds of the runs"),
     Column("verified", "Verified", lambda row: "verified" if row.verified else None, None, "text", 0, "verified: every record of the row was repeated by `lt-bench verify`, and its figures came out the same"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),

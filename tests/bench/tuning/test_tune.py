@@ -348,7 +348,10 @@ def test_an_objective_that_was_altered_is_refused(cli, small_cache, tmp_path):
 
 
 def test_an_objective_that_is_none_is_refused_before_anything_is_fitted(cli, small_cache, tmp_path):
-    for objective, said in (("accuracy", "expected macro, micro, prior=FILE or cost=FILE"), ("cost=none.csv", "no such file: none.csv")):
+    for objective, said in (
+        ("accuracy", "expected macro, micro, shots, prior=FILE or cost=FILE"),
+        ("cost=none.csv", "no such file: none.csv"),
+    ):
         done = cli("tune", "--strategy", "tau_norm", "--cache", "small", "--objective", objective)
         assert (done.code, said in done.err) == (2, True), done.err
     assert not (tmp_path / "results").exists()

@@ -105,4 +105,4 @@ def test_the_command_line_says_it(cli, results, tmp_path):
     assert done.code == 0, done.err
     assert {row["objective"] for row in json.loads(done.out)["rows"]} == {"macro"}
     refused = cli("leaderboard", "--results", str(results), "--objective", "median")
-    assert (refused.code, "expected macro, micro, prior=FILE or cost=FILE" in refused.err) == (2, True)
+    assert (refused.code, "expected macro, micro, shots, prior=FILE or cost=FILE" in refused.err) == (2, True)

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from lt_bench.bench.tuned import objective_in
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective, explained, imbalanced, objective_of
 
@@ -118,3 +119,34 @@ def test_long_tails_follow_the_order_of_the_training_images():
     for text in ("prior=forward:0.5", "prior=sideways:50"):
         with pytest.raises(UserError, match=f"--objective {text}"):
             objective_of(text, NAMES, TRAIN)
+
+
+def test_by_shots_the_tail_keeps_its_share_of_the_classes():
+    """Ten classes: 2 many, 3 medium, 5 few, of which two have images; against a mean of means in plain Python."""
+    train = np.array([500, 101, 100, 50, 20, 19, 10, 9, 5, 2])
+    counts = np.array([40, 10, 0, 5, 3, 2, 0, 1, 0, 0])
+    labels = np.repeat(np.arange(10), counts)
+    predicted = np.random.default_rng(3).integers(0, 10, len(labels))
+    predicted[::2] = labels[::2]
+    shots = objective_of("shots", tuple(map(str, range(10))), train)
+    accuracy = {k: float(np.mean(predicted[labels == k] == k)) for k in range(10) if counts[k]}
+    wanted, groups = 0.0, {"many": (0, 1), "medium": (2, 3, 4), "few": (5, 6, 7, 8, 9)}
+    for classes in groups.values():
+        shown = [accuracy[k] for k in classes if k in accuracy]
+        wanted += len(classes) / 10 * sum(shown) / len(shown)
+    assert shots.value(labels, predicted, 10) == pytest.approx(wanted, abs=1e-12)
+    assert abs(wanted - MACRO.value(labels, predicted, 10)) > 0.01
+    assert shots.class_weights(counts).tolist() == pytest.approx([0.1, 0.1, 0, 0.15, 0.15, 0.25, 0, 0.25, 0, 0])
+    said = explained(shots, counts, "validation")
+    assert said.endswith("which leave their weight to their group: 4 of 10 (medium: images of 2 of 3, few: images of 2 of 5)")
+    no_few = np.where(train < 20, 0, counts)
+    assert shots.class_weights(no_few).tolist() == pytest.approx([0.1, 0.1, 0, 0.4, 0.4, 0, 0, 0, 0, 0])
+    assert "few: of none of 5, whose weight medium has" in explained(shots, no_few)
+    few_alone = np.where(train < 20, counts, 0)
+    assert shots.class_weights(few_alone).tolist() == pytest.approx([0, 0, 0, 0, 0, 0.5, 0, 0.5, 0, 0])
+    ends = np.where((train > 100) | (train < 20), counts, 0)
+    assert shots.class_weights(ends).tolist() == pytest.approx([0.1, 0.1, 0, 0, 0, 0.4, 0, 0.4, 0, 0])  # the rarer of two neighbours
+    everything = np.repeat(np.arange(10), 3)
+    assert shots.weights(everything, 10).tolist() == pytest.approx(MACRO.weights(everything, 10).tolist())
+    again = objective_in({"objective": json.loads(json.dumps(shots.identity))})
+    assert (again.digest, again.class_weights(counts).tolist()) == (shots.digest, shots.class_weights(counts).tolist())

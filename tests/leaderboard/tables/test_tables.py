@@ -246,3 +246,17 @@ def test_all_validation_images_are_one_choice_counted_or_not(tmp_path, builder):
     assert "on all 1,972 validation images, none of apple (rows: 3)" in note
     assert "on 400 balanced validation images (rows: 1)" in note
     assert note.count("(rows:") == 2
+
+
+def test_the_standard_errors_of_choices_stand_in_the_note_and_in_points_in_the_file(tmp_path, builder):
+    store = Store(tmp_path / "tuned")
+    for strategy, objective, error in (("los", None, 0.00324), ("crt", "micro", 0.0128), ("ce", "cost", 0.5), ("cb", None, None)):
+        record, arrays = builder.make(strategy, 0, 1.0, kind="tuned")
+        tuning = replace(record.tuning, validation="all 30 validation images", objective=objective, standard_error=error)
+        store.write(replace(record, tuning=tuning), arrays)
+    board = leaderboard(store.directory).boards[0]
+    (note,) = [note for note in notes(board) if note.startswith("Tuned")]
+    assert note.endswith("(rows: 4); standard error of the choice 0.32 to 1.28 points and 0.5 in units of the cost.")
+    (column,) = [column for column in registered() if column.key == "choice_error"]
+    shown = {str(row.text("strategy")): cell.text for row, (cell,) in zip(board.rows, table_cells(board, (column,)), strict=True)}
+    assert shown == {"los": "0.32", "crt": "1.28", "ce": "0.50", "cb": MISSING}

@@ -1,0 +1,125 @@
+"""Predictions of every point of a grid for validation and for test images, kept in a sealed file: what budget curves are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.bench.choosing.points import require_blind
+from lt_bench.bench.choosing.predictions import CHOICES, read_predictions, write_predictions
+from lt_bench.bench.health import signs_of_fit, signs_of_predictions
+from lt_bench.bench.planning import Planned, plan
+from lt_bench.bench.sources.cache import CacheSource
+from lt_bench.bench.suite.shares import ShareOfFits
+from lt_bench.bench.suite.units import Watcher, units_of
+from lt_bench.bench.tuning.tune import accepted, grid_points
+from lt_bench.core.identity import record_id
+from lt_bench.leaderboard.choice.budgets import Points
+from lt_bench.leaderboard.choice.nested import FAILED
+from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.results.health import DIVERGENCE
+from lt_bench.strategies.entry import Entry
+
+AGAIN = "run `lt-bench budgets` again"
+VIEWS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class GridFits:
+    """The fits of every point of a strategy's grid.
+
+    Attributes:
+        entry: the strategy.
+        points: hyper-parameters of each; of a strategy without a grid its own.
+        planned: the runs of each point, one for every seed.
+        bench: the opened cache.
+        path: of the predictions, where they are kept.
+    """
+
+    entry: Entry
+    points: Sequence[dict[str, Any]]
+    planned: Sequence[Sequence[Planned]]
+    bench: CacheSource
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, entry: Entry, bench: CacheSource, seeds: Sequence[int], results: Path | None = None) -> GridFits:
+        """The fits, whose predictions lie in ``results`` under the hash of all that determines them.
+
+        Raises:
+            UserError: the strategy takes no point of its grid here, or learns from validation images.
+        """
+        points = accepted(entry, bench.cache, {}, grid_points(entry, {}) if entry.grid else [{}])[0]
+        require_blind(entry, bench.cache, points[0])
+        fits = cls(entry, points, [plan(entry, bench.manifest, point, seeds) for point in points], bench)
+        return fits if results is None else replace(fits, path=results / CHOICES / f"{entry.public_name}-{record_id(fits.identity)}.json")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that determines the predictions, as plain JSON."""
+        runs = [run for of_point in self.planned for run in of_point]
+        return {
+            "strategy": self.entry.public_name, "code": sorted({run.code.text for run in runs}), "seeds": [run.repetition for run in self.planned[0]],
+            "points": [of_point[0].hyperparameters for of_point in self.planned], "cache_key": self.bench.manifest.key, "views": list(VIEWS),
+        }  # fmt: skip
+
+    @property
+    def are_done(self) -> bool:
+        """Whether the predictions were kept."""
+        return self.path is not None and self.path.is_file()
+
+    def __len__(self) -> int:
+        return sum(map(len, self.planned))
+
+    def predictions(self, watcher: Watcher) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """(P, S, N) of validation and of test images, read where they were kept, else made, and kept; `FAILED` where a fit diverged.
+
+        Raises:
+            UserError: what a fit says; a kept file is damaged or was altered.
+        """
+        sizes = [len(self.bench.split(view)) for view in VIEWS]
+        if self.path is not None and self.are_done:
+            both = read_predictions(self.path, AGAIN).reshape(len(self.points), -1, sum(sizes))
+        else:
+            both = self._fitted_predictions(sum(sizes), watcher)
+            if self.path is not None:
+                write_predictions(self.path, self.identity, both)
+        return both[..., : sizes[0]], both[..., sizes[0] :]
+
+    def worth(self, objective: Objective, watcher: Watcher) -> Points:
+        """The points with the objective of each on validation, which ranks them, and on test, means over seeds."""
+        values = []
+        for view, predictions in zip(VIEWS, self.predictions(watcher), strict=True):
+            labels = self.bench.split(view).labels.cpu().numpy()
+            of_heads = [[self._value(objective, labels, head) for head in point] for point in predictions]
+            values.append(np.mean(of_heads, axis=1))
+        return Points.of(self.entry.public_name, values[0], values[1], lower=objective.lower)
+
+    def _value(self, objective: Objective, labels: NDArray[np.integer], predictions: NDArray[np.integer]) -> float:
+        """The objective of a head; of one that diverged the worst there is."""
+        if predictions[0] == FAILED:
+            return objective.worst
+        return objective.value(labels, predictions, self.bench.manifest.dataset.num_classes)
+
+    def _fitted_predictions(self, images: int, watcher: Watcher) -> NDArray[np.int32]:
+        """Fit every run and predict both views (P, S, images)."""
+        place = {run.id: (p, s) for p, runs in enumerate(self.planned) for s, run in enumerate(runs)}
+        both = np.full((len(self.points), len(self.planned[0]), images), FAILED, np.int32)
+        for unit in units_of(self.bench, [run for runs in self.planned for run in runs]):
+            watcher.begins(0, unit)
+            for runs, fitted in self.bench.fitted(unit.runs, ShareOfFits(partial(watcher.reaches, 0)).of_stack):
+                for head, run in enumerate(runs):
+                    if not fitted.is_finite(head):
+                        continue
+                    measured = {view: self.bench.measure(fitted.module(head), view) for view in VIEWS}
+                    signs = signs_of_fit(fitted, head) | signs_of_predictions({"val": measured["val"]}, fitted)
+                    if DIVERGENCE.isdisjoint(signs):
+                        both[place[run.id]] = np.concatenate([measured[view].predictions for view in VIEWS])
+            watcher.ends(0, unit, len(unit.runs))
+        return both
