@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lt_bench.core.devices import feature_memory
+from lt_bench.core.leftovers import temporary_directory
 from lt_bench.core.processes import current
-from lt_bench.metrics.class_bias import LARGEST, accuracy_with, class_bias, equalising_offsets
+from lt_bench.metrics._batches import row_chunks
+from lt_bench.metrics.class_bias import accuracy_with, class_bias, equalising_offsets
 from lt_bench.metrics.decomposition import FeatureProfile, Profile, decomposed
 from lt_bench.metrics.evaluation import Evaluation
 
@@ -62,24 +67,23 @@ def evaluate(
         classifier: (K, D) directions for the norm and angle decomposition.
         profile: of the features as those directions meet them; made of the first view where it is None.
         dtype: in which the products run.
-        equalise: whether to measure the accuracy at equal class bias too, which holds all logits at once; nothing is measured beyond `LARGEST` of them.
+        equalise: whether to measure the accuracy at equal class bias too, for which all logits are kept, see `kept_logits`.
         offsets: (K,) found on another set, with which the accuracy is measured too.
     """
     n, device = labels.numel(), labels.device
     head = head.to(device=device, dtype=dtype)
     evaluation = Evaluation(train_counts).to(device)
     predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
-    equalise = equalise and 0 < n * len(train_counts) <= LARGEST
-    all_logits = torch.zeros((n, len(train_counts)) if equalise else (0, 0), device=device)
     processes = current()
+    all_logits = kept_logits(n, len(train_counts), device, processes.world) if equalise and n else None
     chunk = (CHUNK_NUMBERS if device.type == "cpu" else GPU_CHUNK_NUMBERS) // max(len(train_counts), views[0].shape[1])
     reach = processes.world * max(1, chunk)
     for start in range(processes.rank, max(n, processes.rank + 1), reach):  # a process that got no sample counts them too
         mine = slice(start, start - processes.rank + reach, processes.world)
         of_views = [head(view[mine].to(dtype, copy=True)) for view in views]  # a head may overwrite what it is given
         logits = of_views[0] if len(of_views) == 1 else torch.stack(of_views).mean(0)
-        if equalise:
-            all_logits[mine] = logits.float()
+        if all_logits is not None:
+            all_logits[mine] = logits.float().to(all_logits.device)
         outcomes = evaluation.update(logits, labels[mine])
         predictions[mine] = outcomes.predictions.int()
         probability[mine] = outcomes.log_likelihood.exp().float()
@@ -91,11 +95,26 @@ def evaluate(
         vectors |= {name: value.cpu().numpy() for name, value in decomposed(classifier.to(device), profile).items()}
     scalars = evaluation.scalars() | {"class_bias": class_bias(predictions, labels, len(train_counts))}
     equal = None
-    if equalise:
-        processes.all_reduce(all_logits)
+    if all_logits is not None:
+        for part in row_chunks(all_logits) if processes.world > 1 else ():
+            all_logits[part] = processes.all_reduce(all_logits[part].to(device)).to(all_logits.device)
         equal, of_bias = _without_bias(all_logits, labels, train_counts, offsets)
         scalars |= of_bias
     return Measured(scalars, vectors, predictions.cpu().numpy(), probability.cpu().numpy(), equal)
+
+
+def kept_logits(n: int, num_classes: int, device: torch.device, processes: int = 1) -> Tensor | None:
+    """Zeros (N, K) for all logits of a set: on the device where a share of its free memory holds them, else in a temporary file, mapped, that goes with them.
+
+    None where the disk of temporary files has no room either.
+    """
+    size = 4 * n * num_classes
+    if size <= feature_memory(device, processes):
+        return torch.zeros(n, num_classes, device=device)
+    with temporary_directory() as folder:  # a file that is mapped stays until nothing maps it
+        if size > shutil.disk_usage(folder).free // processes:
+            return None
+        return torch.from_file(str(Path(folder) / "logits"), shared=True, size=n * num_classes, dtype=torch.float32).view(n, num_classes)
 
 
 def _without_bias(logits: Tensor, labels: Tensor, train_counts: tuple[int, ...], offsets: Tensor | None) -> tuple[Tensor, dict[str, float]]:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +88,16 @@ def test_class_bias_and_accuracy_without_it(test_split, head):
     assert biased.scalars["accuracy_equal_bias"] == pytest.approx(plain.scalars["accuracy_equal_bias"], abs=2 / 42)
     assert biased.scalars["accuracy_equal_bias_val"] == plain.scalars["accuracy"]
     assert "accuracy_equal_bias" not in evaluate(head, (view,), labels, COUNTS).scalars
+
+
+def test_logits_that_memory_does_not_hold_lie_in_a_file_and_give_the_same(test_split, head, monkeypatch):
+    view, labels, offsets = test_split.view("plain"), test_split.labels, torch.arange(6) / 10
+    whole = evaluate(head, (view,), labels, COUNTS, equalise=True, offsets=offsets)
+    monkeypatch.setattr(evaluate_module, "feature_memory", lambda *_: 4 * 42 * 6 - 1)
+    mapped = evaluate(head, (view,), labels, COUNTS, equalise=True, offsets=offsets)
+    assert mapped.scalars == pytest.approx(whole.scalars, nan_ok=True, abs=0)
+    assert torch.equal(mapped.offsets, whole.offsets)
+    monkeypatch.setattr(evaluate_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * 42 * 6 - 1))
+    without = evaluate(head, (view,), labels, COUNTS, equalise=True).scalars
+    assert without["accuracy"] == whole.scalars["accuracy"]
+    assert "accuracy_equal_bias" not in without
