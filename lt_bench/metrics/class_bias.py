@@ -11,7 +11,6 @@ from math import exp
 
 import torch
 from torch import Tensor
-from torch.nn.functional import threshold_
 
 from lt_bench.metrics._batches import row_chunks
 
@@ -109,7 +108,7 @@ class Chunked:
         """Each chunk as exp((z + b - largest) / T), gone with the next; of several, what is next to nothing is nothing: subnormal numbers take thirty times as long."""
         for part, both in self._plus(offsets):
             exponents = both.sub_(largest[part]).div_(temperature)
-            yield exponents.exp_() if len(self.parts) == 1 else threshold_(exponents.clamp_min_(LEAST - 1).exp_(), exp(LEAST), 0.0)
+            yield exponents.exp_() if len(self.parts) == 1 else torch.threshold_(exponents.clamp_min_(LEAST - 1).exp_(), exp(LEAST), 0.0)
 
 
 def _matched(z: Chunked, prior: Tensor, offsets: Tensor, temperature: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lt_bench.engine import evaluate as evaluate_module
-from lt_bench.engine.evaluate import evaluate
+from lt_bench.engine.evaluate import Told, evaluate
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies._lib.tensors import linear_head
 
@@ -101,3 +101,18 @@ def test_logits_that_memory_does_not_hold_lie_in_a_file_and_give_the_same(test_s
     without = evaluate(head, (view,), labels, COUNTS, equalise=True).scalars
     assert without["accuracy"] == whole.scalars["accuracy"]
     assert "accuracy_equal_bias" not in without
+
+
+@pytest.mark.parametrize("chunk", [6 * 5, 1 << 22])
+def test_a_head_is_told_a_prior_against_numpy(test_split, head, chunk, monkeypatch):
+    monkeypatch.setattr(evaluate_module, "CHUNK_NUMBERS", chunk)
+    prior, exchange = np.array([0.5, 0.2, 0.1, 0.1, 0.05, 0.05]), np.array([2.0, 0, -1, 0.5, 0, -2])
+    told = {"ponds": Told(torch.from_numpy(exchange), torch.from_numpy(prior))}
+    keep = test_split.labels != 4  # a class without test images leaves its share to the others
+    features, labels = test_split.view("plain")[keep], test_split.labels[keep]
+    z = features.double().numpy() @ head.weight.double().numpy().T + head.bias.double().numpy()
+    right, y = (z + exchange).argmax(1) == labels.numpy(), labels.numpy()
+    expected = sum(prior[k] * right[y == k].mean() for k in (0, 1, 2, 3, 5)) / 0.95
+    got = evaluate(head, (features,), labels, COUNTS, told=told).scalars
+    assert got["accuracy_told_ponds"] == pytest.approx(expected)
+    assert got["accuracy"] == pytest.approx((z.argmax(1) == y).mean())
