@@ -21,7 +21,7 @@ from lt_bench.core.leftovers import temporary_directory
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.audit import as_arguments
 from lt_bench.features.cache import FeatureCache
-from lt_bench.features.collapse import feature_collapse
+from lt_bench.features.collapse import collapse_of
 from lt_bench.features.from_arrays import Source, checked_split, prepare_arrays, write_prepared
 from lt_bench.features.locate import find_cache
 from lt_bench.features.manifest import read_manifest
@@ -111,8 +111,8 @@ class Cache(FeatureCache):
         return f"Cache({self.manifest.name!r}, {size}, key {self.key}, {str(self.path)!r})"
 
     def collapse(self) -> dict[str, float]:
-        """Within- over between-class scatter of each split, as of ``features.collapse.feature_collapse``: far smaller on train than on unseen images where stage 1 memorised."""
-        return {split: feature_collapse(self, split) for split in ("train", "val", "test") if self.has(split)}
+        """Within- over between-class scatter of each split, as of ``features.class_scatter.scatter_ratio``: far smaller on train than on unseen images where stage 1 memorised."""
+        return collapse_of(self)
 
     def bench(self, accelerator: str = "auto") -> CacheSource:
         """The cache opened for fits; features are loaded once and stay with this object."""

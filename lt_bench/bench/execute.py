@@ -47,6 +47,8 @@ from lt_bench.results.store import EPOCHS, TEST_GROUPS, Store
 from lt_bench.strategies.contract import Strategy
 
 BEST_EPOCH = "test_best_epoch"
+COLLAPSE = "feature_collapse"
+"""Figure of a view that is a fact of its features, and the same in every record of a cache."""
 Callbacks = Callable[[], Sequence[Callback]]
 """Makes the callbacks of a fit."""
 
@@ -102,7 +104,8 @@ def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> Meas
     classifier = None if classifier is None else fitted.of_all_classes(classifier)
     met = None if type(strategy).classifier_input is Strategy.classifier_input else strategy.classifier_input
     val = bench.measure(module, "val", equalise=True) if bench.has("val") else None
-    test = bench.measure(module, "test", classifier, met, equalise=True, offsets=None if val is None else val.offsets)
+    offsets = None if val is None else val.offsets
+    test = bench.measure(module, "test", classifier, met, equalise=True, offsets=offsets, prior_power=strategy.prior_power())
     views = {"test": test, "train": bench.measure(module, "train", classifier, met)}
     if val is not None:
         views["val"] = val
@@ -120,7 +123,8 @@ def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> Meas
     if fitted.trajectory is not None:
         arrays |= fitted.trajectory_arrays(head)
     seconds = time.perf_counter() - started
-    metrics = {view: measured.scalars for view, measured in views.items()}
+    collapse = {view: {COLLAPSE: value} for view, value in bench.collapse.items()}
+    metrics = {view: measured.scalars | collapse.get(view, {}) for view, measured in views.items()}
     if fitted.best_epochs:
         metrics[BEST_EPOCH] = fitted.best_epochs[head]
     health = signs_of(bench, run, fitted, head, {name: views[name] for name in ("train", "test")})

@@ -14,6 +14,7 @@ from lt_bench.core.identity import record_id
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.features.manifest import Manifest
 from lt_bench.results.record import MATMUL, Mode, Protocol, TuningKind
+from lt_bench.strategies import composition
 from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.recipe import NEUTRAL
 from lt_bench.strategies.revisions import Code, code_of
@@ -141,6 +142,8 @@ def plan(
     dataset = manifest.dataset
     official = entry.resolve(dataset.name, dataset.imbalance_factor, setting.recipe)
     resolved = entry.resolve(dataset.name, dataset.imbalance_factor, {**setting.recipe, **given})
+    if entry.is_composition:
+        resolved = composition.with_shares(resolved, dataset.class_names, dataset.train_counts)
     if tuning is None:
         kind = "inferred" if setting.mode == "end-to-end" else default_kind(entry, manifest)  # official settings are of re-training
         tuning = Tuning(kind if resolved == official else "user")

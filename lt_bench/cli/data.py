@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from lt_bench.bench.options import DataOptions, ExtractOptions, ImportOptions, PretrainOptions, reading
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
+
+if TYPE_CHECKING:
+    from lt_bench.features.collapse import Collapse
+    from lt_bench.features.manifest import Manifest
 
 
 def data_verb(options: DataOptions, output: Output) -> None:
@@ -37,6 +44,7 @@ def import_verb(options: ImportOptions, output: Output) -> None:
     """
     from lt_bench.bench.linear_head import fit_and_tell
     from lt_bench.features.audit import summary
+    from lt_bench.features.collapse import collapse_line, collapse_of
     from lt_bench.features.import_arrays import import_features
     from lt_bench.features.manifest import parted
 
@@ -44,7 +52,8 @@ def import_verb(options: ImportOptions, output: Output) -> None:
     manifest = cache.manifest
     samples = f"{sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}"
     output.say(f"wrote {cache.path}: {manifest.name}, key {manifest.key}, {samples}, views {manifest.views}")
-    for line in summary(manifest.audit):
+    collapse = collapse_of(cache)
+    for line in (*summary(manifest.audit), collapse_line(collapse)):
         output.say(line)
     if options.stage1_head is not None:
         output.say(f"fitted a stage-1 head: {parted(manifest.backbone.stage1)[1]}")
@@ -57,7 +66,7 @@ def import_verb(options: ImportOptions, output: Output) -> None:
             if seen
             else "validation counts as unseen by the backbone; --val-seen-by-backbone where it was trained on these rows"
         )
-    output.data({"cache": cache.path, "name": manifest.name, "key": manifest.key, "views": manifest.views, "audit": manifest.audit})
+    output.data(_facts(cache.path, manifest, collapse))
 
 
 def extract_verb(options: ExtractOptions, output: Output) -> None:
@@ -67,11 +76,19 @@ def extract_verb(options: ExtractOptions, output: Output) -> None:
         UserError: as ``bench.from_images.extract_images``.
     """
     from lt_bench.bench.from_images import extract_images
+    from lt_bench.features.cache import FeatureCache
+    from lt_bench.features.collapse import collapse_of
 
     directory, manifest = extract_images(options)
     if is_first_process():
         output.say(f"{directory}: {manifest.name}, key {manifest.key}, {sum(manifest.dataset.train_counts):,} x {manifest.backbone.dim}")
-        output.data({"cache": directory, "name": manifest.name, "key": manifest.key, "views": manifest.views, "audit": manifest.audit})
+        output.data(_facts(directory, manifest, collapse_of(FeatureCache(directory, manifest))))
+
+
+def _facts(directory: Path, manifest: Manifest, collapse: Collapse) -> dict[str, Any]:
+    """A cache that was made, as JSON."""
+    about = {"cache": directory, "name": manifest.name, "key": manifest.key, "views": manifest.views, "audit": manifest.audit}
+    return about | {"collapse": collapse}
 
 
 def pretrain_verb(options: PretrainOptions, output: Output) -> None:

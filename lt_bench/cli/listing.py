@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -18,8 +19,9 @@ from lt_bench.cli.vocabulary import show_slot, slot_facts, slot_rows
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.data.specs import dataset_names, dataset_spec
+from lt_bench.features.collapse import Collapse, collapse_line, collapse_of, collapse_text, known_collapse
 from lt_bench.features.locate import find_cache, known_caches
-from lt_bench.features.manifest import read_manifest
+from lt_bench.features.manifest import Manifest, read_manifest
 from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.hyper import type_name
 from lt_bench.strategies.official import listed
@@ -131,7 +133,8 @@ def _caches() -> list[Row]:
     return [
         {
             "name": one.name, "IF": "" if one.dataset.imbalance_factor is None else f"{one.dataset.imbalance_factor:g}",
-            "N x D": f"{sum(one.dataset.train_counts):,} x {one.backbone.dim}", "views": len(one.views["train"]), "key": one.key,
+            "N x D": f"{sum(one.dataset.train_counts):,} x {one.backbone.dim}", "views": len(one.views["train"]),
+            "collapse": collapse_text(known_collapse(one.key) or {}) or "not measured", "key": one.key,
         }
         for _, one in known_caches()
     ]  # fmt: skip
@@ -177,9 +180,24 @@ def _show_dataset(name: str, output: Output) -> None:
     output.say(f"How to get it: {spec.obtain}\nLicence: {spec.licence}\nHomepage: {spec.homepage}")
 
 
+def _collapse(path: Path, manifest: Manifest) -> Collapse:
+    """The collapse of a cache, measured where it is not kept."""
+    if (known := known_collapse(manifest.key)) is not None:
+        return known
+    from lt_bench.features.cache import FeatureCache
+
+    return collapse_of(FeatureCache(path, manifest))
+
+
+def _cache_facts(name: str) -> Row:
+    manifest = read_manifest(path := find_cache(name))
+    return dataclasses.asdict(manifest) | {"collapse": _collapse(path, manifest)}
+
+
 def _show_cache(name: str, output: Output) -> None:
-    manifest = read_manifest(find_cache(name))
+    manifest = read_manifest(path := find_cache(name))
     output.say(f"{manifest.name} key {manifest.key}\n{manifest.origin}\nviews {manifest.views}\nmade by: {manifest.command}")
+    output.say(collapse_line(_collapse(path, manifest)))
 
 
 def _backbone(name: str) -> Any:
@@ -194,5 +212,5 @@ KINDS: dict[str, Kind] = {
     "slots": Kind(slot_rows, slot_facts, show_slot, uncut=("slot",), left_out=("what it is",)),
     "datasets": Kind(_datasets, lambda name: vars(dataset_spec(name)), _show_dataset),
     "backbones": Kind(_backbones, lambda name: vars(_backbone(name)), lambda name, output: output.console.print(_backbone(name))),
-    "caches": Kind(_caches, lambda name: dataclasses.asdict(read_manifest(find_cache(name))), _show_cache, uncut=("name", "key")),
+    "caches": Kind(_caches, _cache_facts, _show_cache, uncut=("name", "key"), left_out=("collapse",)),
 }

@@ -16,10 +16,10 @@ from lt_bench.bench.tuned import read_tuning, record_or_tuning
 from lt_bench.cli.output import Output
 from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
+from lt_bench.core.kept import KEPT_NAME, read_kept
 from lt_bench.core.seals import archive_holds, read_json_object
 from lt_bench.deploy.files import DESCRIPTION, faults_of
 from lt_bench.features.manifest import MANIFEST_NAME
-from lt_bench.leaderboard.stats.kept import KEPT_NAME, read_kept
 from lt_bench.results.store import SUBMISSION, record_faults
 from lt_bench.results.verified import VERIFIED
 

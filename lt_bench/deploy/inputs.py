@@ -17,12 +17,12 @@ from lt_bench.core.activity import steps
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import counted
+from lt_bench.data.class_files import read_prior
 from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF, BrokenImage, decode
 from lt_bench.data.readers.table_files import PARQUET, PATH_COLUMN, TEXT, Table, require_filled, table_of
 from lt_bench.deploy.classifier import Classifier, Prior, load_classifier
 from lt_bench.features.array_files import ARRAYS, read_arrays, usual_names
 from lt_bench.features.from_arrays import Arrays
-from lt_bench.leaderboard.objective.files import read_prior
 
 Name = TypeVar("Name")
 TABLES = (*TEXT, *PARQUET)

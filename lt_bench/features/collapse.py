@@ -1,32 +1,67 @@
-"""Feature collapse: how narrow classes are beside the distances between their means."""
+"""Feature collapse as a fact of a cache: measured once, and kept by the cache's key. Free of torch until it is measured."""
 
 from __future__ import annotations
 
-import torch
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lt_bench.features.cache import FeatureCache
-from lt_bench.features.moments import chunks
+from lt_bench.core.errors import UserError
+from lt_bench.core.kept import kept_or_computed, read_kept
+from lt_bench.features.locate import home
+
+if TYPE_CHECKING:
+    from lt_bench.features.cache import FeatureCache, FeatureSplit
+
+REVISION = 1
+"""Of the formula; raised where its figures change, so that those of another are never shown."""
+Collapse = dict[str, float]
+"""Within- over between-class scatter of each split, as of ``class_scatter.scatter_ratio``."""
 
 
-@torch.no_grad()
-def feature_collapse(cache: FeatureCache, split: str) -> float:
-    """Within- over between-class scatter of the plain view of a split; 0 is full collapse (Papyan et al., PNAS 2020, NC1, as a ratio of traces).
+def collapse_of(cache: FeatureCache, load: Callable[[str], FeatureSplit] | None = None) -> Collapse:
+    """The collapse of train, val and test, kept for the next call.
 
-    Every class counts the same. Within: the variance around the class mean, summed over dimensions, unbiased. Between: the variance of the class means, less what
-    comes of their few images. So training and test sets of different sizes compare. Classes with one image are left out; NaN with fewer than two others.
+    Args:
+        cache: the features.
+        load: gives a split that is in memory already; read from the cache where it is None.
     """
-    features = cache.split(split, views=("plain",))
-    rows, labels, K = features.view("plain"), features.labels, cache.manifest.dataset.num_classes
-    counts = torch.bincount(labels, minlength=K).double()
-    sums, squares = torch.zeros(K, rows.shape[1], dtype=torch.float64), torch.zeros(K, dtype=torch.float64)
-    for part, values in chunks(rows):
-        sums.index_add_(0, labels[part], values.double())
-        squares.index_add_(0, labels[part], values.double().square().sum(1))
-    several = counts > 1
-    if int(several.sum()) < 2:
-        return float("nan")
-    counts, sums, squares = counts[several], sums[several], squares[several]
-    means = sums / counts.unsqueeze(1)
-    within = (squares - counts * means.square().sum(1)) / (counts - 1)
-    between = means.var(0).sum() - (within / counts).mean()
-    return float(within.mean() / between)
+
+    def measured() -> Collapse:
+        from lt_bench.features.class_scatter import scatter_ratio
+
+        K, splits = cache.manifest.dataset.num_classes, [split for split in ("train", "val", "test") if cache.has(split)]
+        return {split: scatter_ratio(load(split) if load else cache.split(split, views=("plain",)), K) for split in splits}
+
+    return kept_or_computed(_place(cache.key), measured, _to_json, _from_json)
+
+
+def known_collapse(key: str) -> Collapse | None:
+    """The collapse of the cache of this key where it was measured before, else None."""
+    try:
+        return _from_json(read_kept(_place(key)))
+    except (UserError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def collapse_text(collapse: Collapse) -> str:
+    """For people: ``train 0.205, val 1.314, test 1.312``."""
+    return ", ".join(f"{split} {value:.3f}" for split, value in collapse.items())
+
+
+def collapse_line(collapse: Collapse) -> str:
+    """A line on a cache, with what it means."""
+    return f"feature collapse: {collapse_text(collapse)} (scatter within over between classes; 0 is full collapse, far less on train is what stage 1 memorised)"
+
+
+def _place(key: str) -> Path:
+    return home() / "collapse" / f"{key}-{REVISION}-collapse.json"
+
+
+def _to_json(collapse: Collapse) -> dict[str, Any]:
+    return {"collapse": {split: None if math.isnan(value) else value for split, value in collapse.items()}}
+
+
+def _from_json(content: Mapping[str, Any]) -> Collapse:
+    return {split: math.nan if value is None else float(value) for split, value in content["collapse"].items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -11,6 +12,8 @@ from lt_bench.results.record import MATMUL
 from lt_bench.strategies.recipe import RECIPE_FIELDS
 from lt_bench.strategies.slots.vocabulary import COMPOSE, DEFAULTS, TITLES
 
+_SHARES = re.compile(r"\((?:[\d.e+-]+, ){8,}[\d.e+-]+\)")
+"""More numbers than a label has room for, such as the shares of a prior."""
 _FINGERPRINT = re.compile(r"(?:own|edited) ([0-9a-f]{4})")
 
 
@@ -34,12 +37,17 @@ def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
         paths = len({key[1] for key in group}) > 1
         for key, values in zip(group, parsed, strict=True):
             named = [name for name in names if values.get(name, "") != "" or (name in values and name in partial)]
-            details = [f"{name}={values[name]}" for name in named] + ([key[1]] if paths else [])
+            details = [f"{name}={_SHARES.sub(_counted, str(values[name]))}" for name in named] + ([key[1]] if paths else [])
             if MATMUL in values and MATMUL not in names:
                 details.append(f"{MATMUL}={values[MATMUL]}")
             program = f" ({programs[key]})" if key in programs else ""
             labels[key] = base + (f" [{', '.join(details)}]" if details else "") + program
     return labels
+
+
+def _counted(numbers: re.Match[str]) -> str:
+    """How many numbers there are, and digits that tell them from others: ``(100 shares 3f2a9c)``."""
+    return f"({numbers[0].count(',') + 1} shares {hashlib.sha256(numbers[0].encode()).hexdigest()[:6]})"
 
 
 def _programs(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:

@@ -15,11 +15,11 @@ from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.files import require_ours, write_text
+from lt_bench.data.priors import check_prior
 from lt_bench.leaderboard.boards import BoardRows, boards
 from lt_bench.leaderboard.earlier import replace_earlier
 from lt_bench.leaderboard.load import Measured, Runs, from_records, load_records
 from lt_bench.leaderboard.objective.objective import check_objective
-from lt_bench.leaderboard.objective.tails import check_prior
 from lt_bench.leaderboard.page.page import page
 from lt_bench.leaderboard.stats.across import Across, across
 from lt_bench.leaderboard.stats.effects import Effects, effects

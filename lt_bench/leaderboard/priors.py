@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.data.priors import named_prior, tail_prior, usual_imbalances
 from lt_bench.leaderboard.boards import Row
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.load import PER_CLASS
 from lt_bench.leaderboard.objective.objective import Objective
-from lt_bench.leaderboard.objective.tails import named_prior, tail_prior, usual_imbalances
 
 IMBALANCES = (50, 10, 3, 2)
 
@@ -30,6 +30,12 @@ def at_prior(row: Row, text: str) -> Estimate | None:
 def at_usual_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
     """`at_tail` of those that the data set is usually tested on; None of others."""
     return at_tail(row, way, imbalance) if imbalance in usual_imbalances(row.board.dataset) else None
+
+
+def told_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
+    """Accuracy of a row at a long tail that its heads were told, as its records say; None where they do not."""
+    values = row.values(f"test/accuracy_told_{way}_{imbalance}")
+    return None if np.isnan(values).any() else seed_interval(values, row.varies)
 
 
 def at_tail(row: Row, way: str, imbalance: int) -> Estimate | None:

@@ -6,8 +6,13 @@ transport between images and classes (Cuturi, "Sinkhorn Distances", NeurIPS 2013
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import exp
+
 import torch
 from torch import Tensor
+
+from lt_bench.metrics._batches import row_chunks
 
 TEMPERATURES = (1.0, 0.3, 0.1, 0.05)
 """Of the softened assignments, in units of the median margin between the two largest logits of an image, with the offsets so far."""
@@ -17,8 +22,12 @@ STEPS = 100
 """At most, a temperature."""
 ACCELERATION = 1.8
 """Over-relaxation of the fixed point (Thibault et al., "Overrelaxed Sinkhorn-Knopp Algorithm for Regularized Optimal Transport", 2021)."""
-LARGEST = 1 << 26
-"""Logits of a set, N K, up to which offsets are sought: all of them are held in memory at once."""
+HELD = 1 << 26
+"""Softened logits of a set, N K, up to which they are held between steps; those of a larger set are made again at each step, a chunk at a time."""
+
+
+LEAST = -70.0
+"""Logarithm of the softened logits that count as 0 in a set whose softened logits are not held; that of an image's largest is 0."""
 
 
 def class_bias(predictions: Tensor, labels: Tensor, num_classes: int) -> float:
@@ -38,39 +47,81 @@ def equalising_offsets(logits: Tensor, prior: Tensor) -> Tensor:
     """Offsets b (K,) of the logits, with which the shares of predicted classes, arg max of z + b, come near to a prior.
 
     Predictions are softened to softmax((z + b) / T), whose mean over images is brought to the prior by the fixed point
-    b <- b + a T log(prior / mean); T falls in steps, so that the softened shares become those of the predictions. On the order of 40 products (N, K) x (K,).
+    b <- b + a T log(prior / mean); T falls in steps, so that the softened shares become those of the predictions. On the order of 40 products (N, K) x (K,); beyond
+    `HELD` logits as many exponentials, in the memory of a chunk.
 
     Args:
-        logits: z (N, K), N > 0, finite where the prior is positive.
+        logits: z (N, K), N > 0, finite where the prior is positive; they may lie on another device than the prior, and in a mapped file.
         prior: (K,), sums to 1; a class of prior 0 is left as it is.
 
     Returns:
         b, of mean 0 over the classes of positive prior, 0 for the others.
     """
     wanted = prior > 0
-    z, prior = (logits if bool(wanted.all()) else logits[:, wanted]).float(), prior[wanted].float()
+    z = Chunked(logits, wanted)
+    prior = prior[wanted].float()
     offsets = torch.zeros_like(prior)
     if len(prior) < 2:
         return torch.zeros_like(wanted, dtype=torch.float32)
-    kernel = torch.empty_like(z)  # written again at every temperature: memory of this size is slow to get
     for temperature in TEMPERATURES:
-        offsets = _matched(z, prior, offsets, temperature, kernel)
-    result = torch.zeros(len(wanted), device=z.device)
+        offsets = _matched(z, prior, offsets, temperature)
+    result = torch.zeros(len(wanted), device=prior.device)
     result[wanted] = offsets - offsets.mean()
     return result
 
 
-def _matched(z: Tensor, prior: Tensor, offsets: Tensor, temperature: float, kernel: Tensor) -> Tensor:
+class Chunked:
+    """Logits of some classes in chunks of rows; one chunk where all of them may be held.
+
+    Args:
+        logits: (N, K), on any device.
+        wanted: (K,) bool, the classes, on the device of the work.
+    """
+
+    def __init__(self, logits: Tensor, wanted: Tensor) -> None:
+        self.parts = [slice(0, len(logits))] if logits.numel() <= HELD else list(row_chunks(logits))
+        self.logits, self.length, self._device = logits, len(logits), wanted.device
+        self._classes = None if bool(wanted.all()) else wanted.nonzero()[:, 0]
+        self._first = self._of(self.parts[0])
+        self._written = torch.empty_like(self._first)  # written again and again: memory of this size is slow to get
+
+    def _of(self, part: slice) -> Tensor:
+        rows = self.logits[part].to(self._device)
+        return (rows if self._classes is None else rows.index_select(1, self._classes)).float()
+
+    def _plus(self, offsets: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Each chunk (n, K') plus offsets (K',), to be overwritten and gone with the next, and its rows."""
+        for part in self.parts:
+            values = self._first if part.start == 0 else self._of(part)
+            yield part, torch.add(values, offsets, out=self._written[: len(values)])
+
+    def extremes(self, offsets: Tensor) -> tuple[Tensor, float]:
+        """The largest z + b of each image (N, 1), and the median margin to the second largest; where that is 0, the spread of the first chunk, or 1."""
+        largest, margins = [], []
+        for _, both in self._plus(offsets):
+            one = both.max(1, keepdim=True)
+            largest.append(one.values)
+            margins.append(one.values[:, 0] - both.scatter_(1, one.indices, -torch.inf).amax(1))
+        return torch.cat(largest), float(torch.cat(margins).median()) or float(self._first.std()) or 1.0
+
+    def softened(self, offsets: Tensor, largest: Tensor, temperature: float) -> Iterator[Tensor]:
+        """Each chunk as exp((z + b - largest) / T), gone with the next; of several, what is next to nothing is nothing: subnormal numbers take thirty times as long."""
+        for part, both in self._plus(offsets):
+            exponents = both.sub_(largest[part]).div_(temperature)
+            yield exponents.exp_() if len(self.parts) == 1 else torch.threshold_(exponents.clamp_min_(LEAST - 1).exp_(), exp(LEAST), 0.0)
+
+
+def _matched(z: Chunked, prior: Tensor, offsets: Tensor, temperature: float) -> Tensor:
     """Offsets at one temperature, from those of a higher one: Sinkhorn's two products a step on softened assignments that already have them."""
-    largest = torch.add(z, offsets, out=kernel).max(1, keepdim=True)
-    second = kernel.scatter_(1, largest.indices, -torch.inf).amax(1)
-    margin = float((largest.values[:, 0] - second).median())
-    temperature *= margin or float(z.std()) or 1.0
-    kernel.scatter_(1, largest.indices, largest.values).sub_(largest.values).div_(temperature).exp_()
+    largest, unit = z.extremes(offsets)
+    temperature *= unit
+    held = list(z.softened(offsets, largest, temperature)) if len(z.parts) == 1 else None
     log_scale, before, acceleration = torch.zeros_like(prior), float("inf"), ACCELERATION
     for _ in range(STEPS):
-        scale = log_scale.exp()
-        shares = scale * ((kernel @ scale).reciprocal_() @ kernel) / len(z)
+        scale, sums = log_scale.exp(), torch.zeros_like(prior)
+        for kernel in held or z.softened(offsets, largest, temperature):
+            sums += (kernel @ scale).reciprocal_() @ kernel
+        shares = scale * sums / z.length
         distance = float((shares - prior).abs().sum()) / 2
         if distance < CLOSE:
             break
@@ -82,4 +133,5 @@ def _matched(z: Tensor, prior: Tensor, offsets: Tensor, temperature: float, kern
 
 def accuracy_with(logits: Tensor, labels: Tensor, offsets: Tensor) -> float:
     """Accuracy, 0..1, of arg max of logits (N, K) plus offsets (K,) against labels (N,)."""
-    return float(((logits + offsets).argmax(1) == labels).double().mean())
+    right = sum(int(((logits[part].to(offsets.device) + offsets).argmax(1) == labels[part]).sum()) for part in row_chunks(logits))
+    return right / len(labels)

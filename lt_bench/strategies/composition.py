@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import ast
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
+from lt_bench.data.class_files import read_prior
+from lt_bench.data.priors import check_prior, is_tail
 from lt_bench.strategies.hyper import Hyperparameter
 from lt_bench.strategies.recipe import RECIPE_FIELDS, Recipe, stated
-from lt_bench.strategies.slots.vocabulary import ATTRIBUTES, COMPOSE, DEFAULTS, TITLES, canonical, described, entries, entry
+from lt_bench.strategies.slots.vocabulary import (
+    ATTRIBUTES,
+    COMPOSE,
+    DEFAULTS,
+    TITLES,
+    arguments,
+    canonical,
+    described,
+    entries,
+    entry,
+    written_text,
+)
 
 RECIPE = Recipe(lr=0.1, weight_decay=2e-4, batch_size=128, epochs=30)
 DOC = """A composition of entries of the vocabulary, one for each slot that is named.
@@ -101,6 +116,32 @@ def canonical_slots(hyperparameters: dict[str, Any]) -> dict[str, Any]:
             )
     slots = [slot for slot in TITLES if hyperparameters.get(slot)]
     return hyperparameters | {slot: canonical(slot, hyperparameters[slot]) for slot in slots}
+
+
+def with_shares(hyperparameters: dict[str, Any], class_names: Sequence[str], train_counts: Sequence[int]) -> dict[str, Any]:
+    """The hyper-parameters with the shares that the file of a test prior says in its place, so that a run is the same wherever the file lies, and can be repeated without it.
+
+    Raises:
+        UserError: what is named is no prior, the file does not fit the classes, or gives a class with training images nothing.
+    """
+    text = hyperparameters.get("at_inference")
+    if not text:
+        return hyperparameters
+    described, given = arguments("at_inference", text)
+    prior = given.get("prior")
+    if not isinstance(prior, str) or not described.class_path.startswith("lt_bench."):
+        return hyperparameters
+    owner = f"at_inference {described.name}"
+    check_prior(prior, owner)
+    if is_tail(prior):
+        return hyperparameters
+    named = [
+        (name, share) for name, share, count in zip(class_names, read_prior(Path(prior), class_names), train_counts, strict=True) if count
+    ]
+    if nothing := next((name for name, share in named if share == 0), None):
+        raise UserError(f"{owner}: {prior} gives class {nothing!r} no share, so that it could never be predicted; give it a small one")
+    shares = tuple(float(f"{share:.6g}") for _, share in named)
+    return hyperparameters | {"at_inference": written_text(described, given | {"prior": shares})}
 
 
 def compose(**hyperparameters: Any) -> type:

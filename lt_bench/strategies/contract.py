@@ -24,6 +24,7 @@ from lt_bench.core.inference_heads import NormalisedLinear
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.source import FeatureSource
 from lt_bench.strategies._lib.tensors import at_least_float32, linear, linear_head, per_class
+from lt_bench.strategies.assumed_prior import power_of_slots
 from lt_bench.strategies.class_checks import SLOT_ATTRIBUTES, check_class, check_not_a_slot
 from lt_bench.strategies.facts import Batch, Facts
 from lt_bench.strategies.hyper import Hyperparameter, declared_in
@@ -290,6 +291,13 @@ class Strategy(LightningModule):
     def classifier_input(self, features: Tensor) -> Tensor:
         """Features (B, D) as the rows of ``classifier_rows`` meet them, before any normalisation; an adapter changes them."""
         return features
+
+    def prior_power(self) -> float | None:
+        """a of the class shares pi^a, pi the training frequencies, that the logits of the fitted head assume: 1 the training prior, 0 a uniform one; None where that is not known.
+
+        With it the head can be told of another prior rho: z - a log pi + log rho. By default from the slots (``strategies.assumed_prior``).
+        """
+        return power_of_slots(self, Strategy)
 
     def trained_parameters(self) -> int:
         """Number of fitted parameters of one head."""

@@ -60,8 +60,7 @@ class ConvexLA(Convex):
     ``l_i = CE(T(z_i), q_i)``, ``T(z)_c = z_c + tau log pi_c``, q the one-hot target smoothed by epsilon (torch's form), mean over the training samples of the plain
     view, plus ridge / 2 ||W||^2 (the bias is free). tau 0 and epsilon 0.98 are the optimum that ``los`` stops short of. With tau 1 and epsilon 0 it is the objective of ``balanced_softmax`` and ``la_loss`` under weight decay. It is convex, so where SGD gives a point that depends on rate, schedule and
     order, this has one answer. L-BFGS in float64 comes close to it from zero: the record has the norm of the gradient where it ended, and a fit that ended with more than
-    1e-3 is marked as not converged. Features of training
-    images are told apart far better than those of new ones, so the ridge has to regularise as an early end of SGD does by accident: on CIFAR-100-LT validation
+    1e-3 is marked as not converged. Features of training images are told apart far better than those of new ones, so the ridge has to regularise as an early end of SGD does by accident: on CIFAR-100-LT validation
     accuracy falls with a tenth and with ten times the default.
 
     Ours: the loss is that of Menon et al. (ICLR 2021); solving it is new here. Hyper-parameters were chosen on unseen validation images (docs/findings.md).
@@ -73,6 +72,10 @@ class ConvexLA(Convex):
 
     tau: float = hyper(1.0, low=0, high=10, help="strength of the adjustment")
     epsilon: float = hyper(0.0, low=0, high=1, help="smoothing of the target")
+
+    def prior_power(self) -> float | None:
+        """What the adjustment leaves of the training prior; not known of smoothed targets."""
+        return 1 - float(self.tau) if self.epsilon == 0 else None
 
     def sample_losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, of_features: Moments) -> Tensor:
         """Smoothed cross-entropy of adjusted logits."""

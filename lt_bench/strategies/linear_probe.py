@@ -36,6 +36,10 @@ class Logistic(Convex):
         0.0, low=0, high=2, grid=(0.0, 1.0), help="power of the class size by which samples are divided; 1 for class-balanced"
     )
 
+    def prior_power(self) -> float:
+        """What the weights leave of the training prior."""
+        return 1 - float(self.balance)
+
     def sample_losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, of_features: Moments) -> Tensor:
         """Weighted cross-entropy."""
         of_class = class_shares(self.class_counts, self.balance) * self.class_counts.sum() / self.class_counts.clamp_min(1)

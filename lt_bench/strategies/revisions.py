@@ -28,11 +28,11 @@ ROOT = Path(__file__).parent.parent
 SOURCES = Path(__file__).with_name("sources.json")
 _SHARED_FILES = (
     "strategies/_lib/*.py", "strategies/slots/*.py", "engine/*.py", "engine/heads/*.py", "metrics/*.py",
-    *(f"strategies/{name}.py" for name in ("composition", "contract", "facts", "hyper", "noise", "recipe")),
+    *(f"strategies/{name}.py" for name in ("assumed_prior", "composition", "contract", "facts", "hyper", "noise", "recipe")),
     *(f"features/{name}.py" for name in ("cache", "encoding", "samplers", "source")),
     *(f"core/{name}.py" for name in ("inference_heads", "memory_heads", "processes", "seeds", "shortlist_head", "threads")),
     # Features of fits on images: augmentation, normalisation, networks.
-    "data/images/augment.py", "data/specs.py", "engine/pretrain/stage1.py",
+    "data/images/augment.py", "data/priors.py", "data/specs.py", "engine/pretrain/stage1.py",
     *(f"backbones/{name}.py" for name in ("base", "cifar", "imported", "maps", "order", "small", "timm_nets", "torchvision_nets", "transform", "variants")),
 )  # fmt: skip
 _MAKE_NO_NUMBERS = {

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+import lt_bench as lt
 from lt_bench import __version__
 from lt_bench.bench.options import StrategyChoice
 from lt_bench.cli.request import parse
@@ -31,6 +32,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 
 def test_help_and_list_import_no_torch(small_cache):
+    lt.open_cache(small_cache).collapse()  # which a list of that cache measures where it is not known
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "200"}
     done = subprocess.run([sys.executable, "-c", LIGHT], env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -354,7 +356,13 @@ def test_list_shows_what_there_is(cli, small_cache, monkeypatch):
     for word in ("gamma_max", "nwjun/FFDS-Loss", "--strategy.lr", "on cifar10_lt@100"):
         assert word in one
     key = json.loads((small_cache / "manifest.json").read_text())["key"]
-    assert key in cli("list", "caches", "small").out
+    collapse = lt.open_cache(small_cache).collapse()
+    words = f"train {collapse['train']:.3f}, val {collapse['val']:.3f}, test {collapse['test']:.3f}"
+    shown = cli("list", "caches", "small").out
+    assert key in shown
+    assert f"feature collapse: {words} (" in shown
+    assert words in cli("list", "caches").out
+    assert json.loads(cli("list", "caches", "small", "--json").out)["collapse"] == collapse
     assert "115,846" in cli("list", "datasets", "imagenet_lt").out
     assert "64" in cli("list", "backbones", "resnet32").out
 

@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lt_bench.engine import evaluate as evaluate_module
-from lt_bench.engine.evaluate import evaluate
+from lt_bench.engine.evaluate import Told, evaluate
 from lt_bench.features.cache import open_cache
 from lt_bench.strategies._lib.tensors import linear_head
 
@@ -86,3 +88,31 @@ def test_class_bias_and_accuracy_without_it(test_split, head):
     assert biased.scalars["accuracy_equal_bias"] == pytest.approx(plain.scalars["accuracy_equal_bias"], abs=2 / 42)
     assert biased.scalars["accuracy_equal_bias_val"] == plain.scalars["accuracy"]
     assert "accuracy_equal_bias" not in evaluate(head, (view,), labels, COUNTS).scalars
+
+
+def test_logits_that_memory_does_not_hold_lie_in_a_file_and_give_the_same(test_split, head, monkeypatch):
+    view, labels, offsets = test_split.view("plain"), test_split.labels, torch.arange(6) / 10
+    whole = evaluate(head, (view,), labels, COUNTS, equalise=True, offsets=offsets)
+    monkeypatch.setattr(evaluate_module, "feature_memory", lambda *_: 4 * 42 * 6 - 1)
+    mapped = evaluate(head, (view,), labels, COUNTS, equalise=True, offsets=offsets)
+    assert mapped.scalars == pytest.approx(whole.scalars, nan_ok=True, abs=0)
+    assert torch.equal(mapped.offsets, whole.offsets)
+    monkeypatch.setattr(evaluate_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * 42 * 6 - 1))
+    without = evaluate(head, (view,), labels, COUNTS, equalise=True).scalars
+    assert without["accuracy"] == whole.scalars["accuracy"]
+    assert "accuracy_equal_bias" not in without
+
+
+@pytest.mark.parametrize("chunk", [6 * 5, 1 << 22])
+def test_a_head_is_told_a_prior_against_numpy(test_split, head, chunk, monkeypatch):
+    monkeypatch.setattr(evaluate_module, "CHUNK_NUMBERS", chunk)
+    prior, exchange = np.array([0.5, 0.2, 0.1, 0.1, 0.05, 0.05]), np.array([2.0, 0, -1, 0.5, 0, -2])
+    told = {"ponds": Told(torch.from_numpy(exchange), torch.from_numpy(prior))}
+    keep = test_split.labels != 4  # a class without test images leaves its share to the others
+    features, labels = test_split.view("plain")[keep], test_split.labels[keep]
+    z = features.double().numpy() @ head.weight.double().numpy().T + head.bias.double().numpy()
+    right, y = (z + exchange).argmax(1) == labels.numpy(), labels.numpy()
+    expected = sum(prior[k] * right[y == k].mean() for k in (0, 1, 2, 3, 5)) / 0.95
+    got = evaluate(head, (features,), labels, COUNTS, told=told).scalars
+    assert got["accuracy_told_ponds"] == pytest.approx(expected)
+    assert got["accuracy"] == pytest.approx((z.argmax(1) == y).mean())

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lt_bench as lt
 from lt_bench.core.errors import UserError
+from lt_bench.data.priors import usual_imbalances
 from lt_bench.leaderboard.leaderboard import leaderboard
-from lt_bench.leaderboard.objective.tails import usual_imbalances
 from lt_bench.leaderboard.plots.by_prior import places_by_prior
 from lt_bench.leaderboard.tables.columns import column_value, registered
 
@@ -49,3 +50,29 @@ def test_priors_of_files_are_columns_of_every_table(results, tmp_path):
     with pytest.raises(UserError, match="two priors are named prior_ponds"):
         leaderboard(results, test_priors=[str(path), str(tmp_path / "other" / "ponds.csv")])
     assert (usual_imbalances("inat2018"), usual_imbalances("imagenet_lt")) == ((3, 2), (50, 10))
+
+
+def test_told_heads_have_columns_beside_those_that_are_not_told():
+    """joint and logit_adjustment are one head once both are told; tau_norm assumes no prior that is known."""
+    rng = np.random.default_rng(0)
+    counts = (200, 60, 20, 8)
+    means = 0.7 * rng.normal(size=(4, 6))
+    X, y = (
+        np.concatenate(parts)
+        for parts in zip(*((means[k] + rng.normal(size=(n, 6)), np.full(n, k)) for k, n in enumerate(counts)), strict=True)
+    )
+    test_y = np.repeat(np.arange(4), 50)
+    test_X = means[test_y] + rng.normal(size=(200, 6))
+    cache = lt.Cache.from_arrays(X, y, test=(test_X, test_y))
+    runs = [run for name in ("joint", "logit_adjustment", "tau_norm") for run in lt.fit(name, cache)]
+    frame = lt.leaderboard(runs).frame.set_index("strategy")
+    head = cache.head()
+    z = test_X @ head.weight.double().numpy().T + head.bias.double().numpy()
+    rho = 50.0 ** (-np.arange(4)[::-1] / 3)
+    predicted = (z - np.log(np.array(counts) / sum(counts)) + np.log(rho / rho.sum())).argmax(1)
+    expected = 100 * sum(rho[k] / rho.sum() * (predicted[test_y == k] == k).mean() for k in range(4))
+    assert frame.loc["joint", "backward_50_told"] == pytest.approx(expected)
+    assert frame.loc["logit_adjustment", "backward_50_told"] == pytest.approx(expected)
+    assert frame.loc["joint", "backward_50_told"] > frame.loc["joint", "backward_50"] + 5
+    assert np.isnan(frame.loc["tau_norm", "backward_50_told"])
+    assert "forward_3_told" not in frame or frame["forward_3_told"].isna().all()

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
+from lt_bench.metrics import _batches
+from lt_bench.metrics import class_bias as class_bias_module
 from lt_bench.metrics.class_bias import accuracy_with, class_bias, equalising_offsets
 
 
@@ -45,6 +47,22 @@ def test_the_assignment_is_the_best_of_those_with_equal_shares():
     best = torch.from_numpy(columns // each)
     offsets = equalising_offsets(logits, torch.full((classes,), 1 / classes))
     assert float(((logits + offsets).argmax(1) == best).double().mean()) > 0.97
+
+
+@pytest.mark.parametrize("classes", [5, 40])
+def test_a_set_whose_softened_logits_are_not_held_has_the_same_offsets(classes, monkeypatch):
+    draws = torch.Generator().manual_seed(4)
+    logits = (torch.randn(700, classes, generator=draws) + 2 * torch.randn(classes, generator=draws)).half()
+    prior = torch.rand(classes, generator=draws) * (torch.arange(classes) != 1)
+    prior /= prior.sum()
+    labels, whole = torch.arange(700) % classes, equalising_offsets(logits, prior)
+    accuracy = accuracy_with(logits, labels, whole)
+    monkeypatch.setattr(class_bias_module, "HELD", 700 * classes - 1)
+    monkeypatch.setitem(_batches._CHUNK_ELEMENTS, "cpu", 300 * classes)  # chunks of 300, 300 and 100 rows
+    parts = equalising_offsets(logits, prior)
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-4)
+    assert parts[1] == 0
+    assert accuracy_with(logits, labels, whole) == accuracy
 
 
 def test_offsets_of_the_logits_change_nothing():

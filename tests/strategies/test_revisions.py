@@ -176,6 +176,8 @@ def test_the_files_of_the_suite_are_those_of_their_revisions():
 
 MAKE_NO_NUMBERS = {
     "messages and names": ("core/documents.py", "core/errors.py", "core/names.py"),
+    "where logits lie while they are looked at": ("core/devices.py", "core/leftovers.py"),
+    "shares of files, which hyper-parameters hold": ("data/class_files.py",),
     "how processes are started": ("core/launchers.py",),
     "checked reading and writing of files; content is in the key of the cache": ("core/seals.py", "core/tensors.py", "features/manifest.py", "features/write.py"),
     "codes as they are written, which the key of the cache covers": ("features/moments.py",),

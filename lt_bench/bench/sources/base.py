@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lt_bench.bench.planning import Planned, by_strategy
-from lt_bench.engine.evaluate import Measured, evaluate, profile_of
+from lt_bench.data.priors import usual_tails
+from lt_bench.engine.evaluate import Measured, Told, evaluate, profile_of
 from lt_bench.engine.heads.best_epoch import BestTestEpoch
 from lt_bench.engine.heads.fit import Fitted, Hardware
 from lt_bench.engine.heads.stacks import HeadJob, head_bytes, stacks
@@ -71,6 +72,11 @@ class Source(ABC):
         """The group (N,) of each test image, numbered as they come; None where images are independent or their groups are not known."""
         return None
 
+    @functools.cached_property
+    def collapse(self) -> dict[str, float]:
+        """Collapse of the features by split (``features.collapse``), a fact that every record carries; empty where they are of no cache."""
+        return {}
+
     def callbacks_of(self, runs: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]]) -> list[Callback]:
         """The callbacks of the fit of a stack of these runs."""
         ours = list(callbacks())
@@ -121,6 +127,7 @@ class Source(ABC):
         flip: bool = False,
         equalise: bool = False,
         offsets: Tensor | None = None,
+        prior_power: float | None = None,
     ) -> Measured:
         """Evaluate a head on the plain view of a split, or on the average with its flipped view.
 
@@ -132,13 +139,25 @@ class Source(ABC):
             flip: average the logits with those of the flipped view.
             equalise: measure the accuracy at equal class bias too.
             offsets: (K,) of another split that equalise its class shares, to measure the accuracy with them.
+            prior_power: of the prior that the logits assume (``Strategy.prior_power``), to measure the accuracy of the head told of each usual long tail.
         """
         features = self.split(split)
         views = ("plain", "flip") if flip else ("plain",)
         inputs = tuple(features.view(view) for view in views)
         counts = self.manifest.dataset.train_counts
         profile = None if classifier is None else self._profile(split, features, classifier_input)
-        return evaluate(head, inputs, features.labels, counts, classifier=classifier, profile=profile, equalise=equalise, offsets=offsets)
+        told = None if prior_power is None else self._told(prior_power)
+        return evaluate(
+            head, inputs, features.labels, counts, classifier=classifier, profile=profile, equalise=equalise, offsets=offsets, told=told
+        )
+
+    def _told(self, power: float) -> dict[str, Told]:
+        """The usual long tails of the test set, and what telling a head of one adds to its logits: log rho - a log pi."""
+        dataset = self.manifest.dataset
+        counts = torch.tensor(dataset.train_counts, dtype=torch.float64)
+        assumed = power * (counts / counts.sum()).log()
+        tails = {name: torch.from_numpy(tail) for name, tail in usual_tails(dataset.name, counts.numpy()).items()}
+        return {name: Told(torch.where(counts > 0, tail.log() - assumed, 0.0), tail) for name, tail in tails.items()}
 
     def _profile(self, split: str, features: FeatureSplit, met: Callable[[Tensor], Tensor] | None) -> Profile:
         """Feature profile of the plain view; made once for all heads that take the features unchanged."""

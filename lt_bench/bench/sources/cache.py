@@ -17,6 +17,7 @@ from lt_bench.engine.evaluate import Measured
 from lt_bench.engine.heads.fit import Fitted, Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob, pools
 from lt_bench.features.cache import FeatureCache, FeatureSplit
+from lt_bench.features.collapse import collapse_of
 from lt_bench.features.extraction.joined_images import listed_groups
 from lt_bench.strategies._lib.tensors import linear_head
 
@@ -81,6 +82,11 @@ class CacheSource(Source):
             return None
         number: dict[str, int] = {}
         return np.array([number.setdefault(name, len(number)) for name in groups.tolist()], np.int32)
+
+    @functools.cached_property
+    def collapse(self) -> dict[str, float]:
+        """Collapse of the features by split, measured once."""
+        return collapse_of(self.cache, self.split)
 
     @property
     def held_out(self) -> FeatureSplit | None:

@@ -18,6 +18,8 @@ from lt_bench.data.images.image_list import identity as listed_identity
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.repeated import Contents, Images, image_contents
 from lt_bench.features.audit import summary
+from lt_bench.features.cache import FeatureCache
+from lt_bench.features.collapse import collapse_line, collapse_of
 from lt_bench.features.extraction.joined_images import GROUP
 from lt_bench.features.extraction.request import FitHead, Request
 from lt_bench.features.manifest import IMAGES, Manifest, with_head
@@ -70,6 +72,7 @@ def publish(request: Request, store: Resumable, description: Description, head: 
     manifest = store.publish(description, arrays, texts, images, VERB)
     for line in summary(manifest.audit):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+    console.print(collapse_line(collapse_of(FeatureCache(request.out, manifest))), soft_wrap=True, markup=False, highlight=False)
     return manifest
 
 

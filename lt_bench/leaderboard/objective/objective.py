@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
 from lt_bench.core.names import counted
-from lt_bench.leaderboard.objective.files import read_costs
-from lt_bench.leaderboard.objective.tails import check_prior, named_prior
+from lt_bench.data.class_files import read_costs
+from lt_bench.data.priors import check_prior, named_prior
 from lt_bench.metrics.groups import shot_groups
 
 Kind = Literal["macro", "micro", "shots", "prior", "cost"]

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lt_bench.data.priors import usual_imbalances
 from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.objective.tails import usual_imbalances
 from lt_bench.leaderboard.plots.data import chosen
 from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, SMALL, figure, short_name
 from lt_bench.leaderboard.priors import at_tail

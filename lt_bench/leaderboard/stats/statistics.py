@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.kept import kept_or_computed
 from lt_bench.core.provenance import digest
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
@@ -20,7 +21,6 @@ from lt_bench.leaderboard.objective.objective import MACRO, MICRO
 from lt_bench.leaderboard.pairs import Pairs, rounded
 from lt_bench.leaderboard.stats.clustered import design_of, effects_on_shots
 from lt_bench.leaderboard.stats.groups import holm, standings
-from lt_bench.leaderboard.stats.kept import kept_or_computed
 from lt_bench.leaderboard.stats.paired import LEVEL, POWER_FACTOR, compare_all
 from lt_bench.leaderboard.stats.seed_noise import pooled_noise, seed_noise
 from lt_bench.leaderboard.stats.shares import GROUPS, group_intervals, objective_intervals, over_classes, student_intervals

@@ -25,7 +25,7 @@ from lt_bench.core.provenance import fingerprints
 from lt_bench.leaderboard.boards import Interval, Row, seed_text, signs_in
 from lt_bench.leaderboard.intervals import Estimate, ends_text, seed_interval
 from lt_bench.leaderboard.objective.objective import Objective
-from lt_bench.leaderboard.priors import IMBALANCES, at_prior, at_usual_tail, prior_name
+from lt_bench.leaderboard.priors import IMBALANCES, at_prior, at_usual_tail, prior_name, told_tail
 from lt_bench.leaderboard.published.published import Published, nearest, same_backbone
 
 Value = Estimate | float | int | str | None
@@ -161,7 +161,7 @@ def _code(column: Column, modules: list[ModuleType]) -> dict[str, str]:
 
 
 def with_priors(columns: Iterable[Column], priors: Iterable[str]) -> tuple[Column, ...]:
-    """The columns and one more, in every table, for each test prior as of ``objective.tails.named_prior``.
+    """The columns and one more, in every table, for each test prior as of ``data.priors.named_prior``.
 
     Raises:
         UserError: two priors have one name.
@@ -297,6 +297,7 @@ for _column in (
     Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
     Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),
     *(Column(f"{way}_{imbalance}", f"{way.title()} {imbalance}", partial(at_usual_tail, way=way, imbalance=imbalance), "higher", "percent", about=f"accuracy on a test set with a {way} long tail of imbalance {imbalance}, the head not told, %", main=False) for way in ("forward", "backward") for imbalance in IMBALANCES),
+    *(Column(f"{way}_{imbalance}_told", f"{way.title()} {imbalance} told", partial(told_tail, way=way, imbalance=imbalance), "higher", "percent", about=f"the same, the head told of the {way} long tail: z - log of the prior that it assumes + log of this one, where that is known, %", main=False) for way in ("forward", "backward") for imbalance in IMBALANCES),
     Column("gap", "Gap", train_test_gap, None, "percent", 1, "macro accuracy on the plain train view minus on test, points; no best value"),
     Column("class_bias", "Bias", _metric("test/class_bias"), "lower", "percent", 1, "class bias: total variation between the shares of predicted and of true classes on test, points"),
     Column("equal_bias", "At equal bias", _metric("test/accuracy_equal_bias"), "higher", "percent", about="accuracy with offsets of the logits that bring the shares of predicted classes to those of the test set, found without a label, %", main=False),
@@ -312,6 +313,8 @@ for _column in (
     Column("nll", "NLL", _metric("test/nll"), "lower", digits=3, about="mean negative log-likelihood on test, nats", main=False),
     Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False),
     Column("accuracy_best_epoch", "Best test epoch", _metric("test_best_epoch/accuracy"), None, "percent", about="accuracy of the epoch that is best on test: chosen on the test set, for comparison with papers, never the headline", main=False),
+    Column("collapse", "Collapse", _metric("test/feature_collapse"), None, digits=3, about="a fact of the features: scatter within over between classes on test; 0 is full collapse", main=False),
+    Column("collapse_train", "Collapse train", _metric("train/feature_collapse"), None, digits=3, about="the same on the plain train view: far smaller than on test where stage 1 memorised its images", main=False),
     Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), None, "seconds", 1, "a head's part of the seconds of its fit, which it may share with other seeds, settings and strategies; depends on the machine"),
     Column("parameters", "Trained", _count("trained_parameters"), None, "count", 0, "trained parameters", main=False),
     Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),

@@ -92,6 +92,10 @@ class Slot(nn.Module, ABC):
     def prepare(self, class_counts: Tensor) -> None:
         """Make tables per class from ``class_counts`` (K,), float64, and from the parameters; called once, when the strategy is made."""
 
+    def takes_off(self) -> float | None:
+        """Power of the training frequencies that the entry takes off the prior which logits assume (``strategies.assumed_prior``); None where that is not known."""
+        return None
+
     @property
     def leading(self) -> tuple[int, ...]:
         """Leading dimensions of tensors with one entry a head: (H,), or () for one head."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.core.errors import UserError
+from lt_bench.data.priors import check_prior, is_tail, named_prior
 from lt_bench.metrics.class_bias import equalising_offsets
 from lt_bench.metrics.rescaling import rescaling
 from lt_bench.strategies.hyper import hyper
@@ -24,6 +25,10 @@ class Temperature(AtInference):
     needs_held_out = True
     per_class: ClassVar[bool] = False
     shifts: ClassVar[bool] = False
+
+    def takes_off(self) -> float | None:
+        """Nothing, where one factor is all that is learned."""
+        return None if self.per_class or self.shifts else 0.0
 
     def learn(self, logits: Tensor, labels: Tensor) -> None:
         """Scale and shift, of the images of classes with training rows."""
@@ -57,16 +62,21 @@ class VectorScaling(Temperature):
 
 
 class TestPrior(AtInference):
-    """``z_c - log pi_c + log rho_c``, pi the training frequencies and rho those expected at the test: ``pi_c^power`` over their sum, or stated one by one.
+    """``z_c - log pi_c + log rho_c``, pi the training frequencies and rho those expected at the test: ``pi_c^power`` over their sum, or a prior.
 
-    power 0 is the uniform prior, 1 leaves the head as it is, -1 is the long tail reversed. Saerens et al., Neural Computation 2002.
+    power 0 is the uniform prior, 1 leaves the head as it is, -1 is the long tail reversed. A prior is ``forward:50`` or ``backward:50`` (any imbalance), a file as of
+    ``leaderboard --test-priors``, or shares one by one. Saerens et al., Neural Computation 2002.
     """
 
     slot = "at_inference"
     name = "test_prior"
     __test__ = False
     power: float = hyper(0.0, low=-10, high=10, help="of the training frequencies, in the prior of the test")
-    prior: tuple = hyper((), help="shares of the classes with training rows, in their order, in place of a power")
+    prior: tuple | str = hyper((), help="forward:50, backward:50, a file, or shares of the classes with training rows, in place of a power")
+
+    def takes_off(self) -> float | None:
+        """What is missing of the power; not known of a prior that is none."""
+        return None if self.prior else 1 - float(self.power)
 
     def prepare(self, class_counts: Tensor) -> None:
         """The exchange of priors."""
@@ -91,17 +101,28 @@ class MatchPrior(TestPrior):
     name = "match_prior"
     needs_held_out = True
 
+    def takes_off(self) -> float | None:
+        """Not known."""
+        return None
+
     def learn(self, logits: Tensor, labels: Tensor) -> None:
         """The offsets; the labels are not looked at."""
         assign(self, "offset", equalising_offsets(logits, self.stated.to(logits)))
 
 
-def stated_prior(owner: str, class_counts: Tensor, power: float, prior: tuple[float, ...]) -> Tensor:
-    """A prior (K,) that sums to 1, from a power of the training frequencies or shares one by one.
+def stated_prior(owner: str, class_counts: Tensor, power: float, prior: tuple[float, ...] | str) -> Tensor:
+    """A prior (K,) that sums to 1, from a power of the training frequencies, the name of a long tail, or shares one by one.
 
     Raises:
-        UserError: another number of shares than of classes with training rows, or one that is not above 0.
+        UserError: another number of shares than of classes with training rows, one that is not above 0, or a file, whose classes are unknown here.
     """
+    if isinstance(prior, str):
+        check_prior(prior, owner)
+        if not is_tail(prior):
+            raise UserError(
+                f"{owner}: {prior} names classes, which a strategy alone does not know; use it with a cache: lt-bench run, lt.fit"
+            )
+        return torch.from_numpy(named_prior(prior, (), class_counts.cpu().numpy()))
     if not prior:
         shares = class_counts.clamp_min(1) ** torch.as_tensor(power, dtype=torch.float64)
         return shares / shares.sum()

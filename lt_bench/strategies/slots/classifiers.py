@@ -19,6 +19,10 @@ class Classifier(Slot):
 
     slot = "classifier"
 
+    def takes_off(self) -> float | None:
+        """Nothing."""
+        return 0.0
+
     @abstractmethod
     def inputs(self, features: Tensor) -> Tensor:
         """Inputs of the rows (B, D), a function of features (B, D) without trained parameters."""

@@ -48,6 +48,10 @@ class SubtractLogPrior(AtInference):
     name = "log_prior"
     tau: float = hyper(1.0, low=0, high=10, help="strength of the adjustment")
 
+    def takes_off(self) -> float | None:
+        """tau."""
+        return float(self.tau)
+
     def prepare(self, class_counts: Tensor) -> None:
         """The log prior."""
         assign(self, "table", log_prior(class_counts, self.tau))
@@ -63,6 +67,10 @@ class ExchangePrior(AtInference):
     """``z_c - log pi_c + log(1 / K)``: the training prior exchanged for the uniform one. Hong et al., CVPR 2021, eq. 6."""
 
     name = "exchange_prior"
+
+    def takes_off(self) -> float | None:
+        """All of it."""
+        return 1.0
 
     def prepare(self, class_counts: Tensor) -> None:
         """The compensation of each class; a class without samples counts as one."""

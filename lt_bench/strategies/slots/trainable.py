@@ -25,6 +25,10 @@ class Trainable(Slot):
     changes_rows = True
     frozen: ClassVar[bool] = False
 
+    def takes_off(self) -> float | None:
+        """Nothing."""
+        return 0.0
+
     def freeze(self, weight: nn.Parameter, bias: nn.Parameter) -> None:
         """Hold fixed what is not trained."""
         if self.frozen:

@@ -44,6 +44,10 @@ class Identity(Transform):
     name = "identity"
     is_shift = True
 
+    def takes_off(self) -> float | None:
+        """Nothing."""
+        return 0.0
+
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """z."""
         return logits
@@ -54,6 +58,10 @@ class LogCounts(Transform):
 
     name = "log_counts"
     is_shift = True
+
+    def takes_off(self) -> float | None:
+        """All of it."""
+        return 1.0
 
     def prepare(self, class_counts: Tensor) -> None:
         """log n."""
@@ -72,6 +80,10 @@ class LogPrior(Transform):
     name = "log_prior"
     is_shift = True
     tau: float = hyper(1.0, low=0, high=10, help="strength of the prior")
+
+    def takes_off(self) -> float | None:
+        """tau."""
+        return float(self.tau)
 
     def prepare(self, class_counts: Tensor) -> None:
         """The log prior."""

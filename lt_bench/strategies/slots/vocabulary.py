@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,10 @@ DEFAULTS = {"sampler": "instance", "initial_head": "joint"}
 """Slots that are never empty."""
 ATTRIBUTES = {slot: "weighting" if slot == "weight" else slot for slot in TITLES}
 """Attribute of a strategy that holds the entry of a slot; ``weight`` is the head's."""
+
+
+_PLACE = re.compile(r"(?<=[(,=])\s*([^\s,()='\"]*[:/.][^\s,()='\"]*)\s*(?=[,)])")
+"""A parameter with a dot, a colon or a slash: a number, or the name of a long tail or file, which stands without quotes."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def entry(slot: str, text: str) -> Any:
     Raises:
         UserError: not such a text, an unknown entry or parameter, or a value outside its range.
     """
-    described, given = _read_text(slot, text)
+    described, given = arguments(slot, text)
     return object_at(described.class_path)(**given)
 
 
@@ -97,7 +102,7 @@ def described(slot: str, text: str) -> EntryOfSlot:
     Raises:
         UserError: as ``entry``.
     """
-    return _read_text(slot, text)[0]
+    return arguments(slot, text)[0]
 
 
 def canonical(slot: str, text: str) -> str:
@@ -106,7 +111,11 @@ def canonical(slot: str, text: str) -> str:
     Raises:
         UserError: as ``entry``; nothing is imported but the user's own file.
     """
-    described, given = _read_text(slot, text)
+    return written_text(*arguments(slot, text))
+
+
+def written_text(described: EntryOfSlot, given: dict[str, Any]) -> str:
+    """The canonical text of an entry with these parameters."""
     values = {one.attribute: given.get(one.attribute, one.default) for one in described.parameters}
     shown = [
         f"{one.attribute}={values[one.attribute]}"
@@ -119,7 +128,7 @@ def canonical(slot: str, text: str) -> str:
 def _call(slot: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
     """Name and arguments of an entry's text."""
     try:
-        node = ast.parse(text.strip(), mode="eval").body
+        node = ast.parse(_PLACE.sub(_quoted, text.strip()), mode="eval").body
         call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
         values, named = [_value(one) for one in call.args], {one.arg: _value(one.value) for one in call.keywords if one.arg}
         return ast.unparse(call.func), values, named
@@ -127,8 +136,20 @@ def _call(slot: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
         raise UserError(f"{slot} is {text!r}, expected the name of an entry with its parameters, e.g. log_prior(tau=1.0)") from None
 
 
-def _read_text(slot: str, text: str) -> tuple[EntryOfSlot, dict[str, Any]]:
-    """The entry and its parameters by name."""
+def _quoted(match: re.Match[str]) -> str:
+    try:
+        float(match[1])
+    except ValueError:
+        return repr(match[1])
+    return match[0]
+
+
+def arguments(slot: str, text: str) -> tuple[EntryOfSlot, dict[str, Any]]:
+    """The entry that a text names, and the parameters that it gives, by name.
+
+    Raises:
+        UserError: as ``entry``.
+    """
     name, values, named = _call(slot, text)
     if "." not in name and (slot, name) not in entries():
         raise UserError(
@@ -138,7 +159,7 @@ def _read_text(slot: str, text: str) -> tuple[EntryOfSlot, dict[str, Any]]:
     declared = {one.attribute: one for one in described.parameters}
     if len(values) > len(declared):
         raise UserError(f"{slot} {name} takes {', '.join(declared) or 'no parameters'}, got {len(values)} values")
-    given = dict(zip(declared, values, strict=False)) | named
+    given = _by_place(f"{slot} {name}", declared, values) | named
     for parameter, value in given.items():
         if parameter not in declared:
             raise UserError(
@@ -150,6 +171,18 @@ def _read_text(slot: str, text: str) -> tuple[EntryOfSlot, dict[str, Any]]:
         declared[parameter].check(name, value)
         given[parameter] = float(value) if kind is float else value
     return described, given
+
+
+def _by_place(owner: str, declared: dict[str, Hyperparameter], values: list[Any]) -> dict[str, Any]:
+    """Values by name, each of the next parameter; a word or a tuple is passed on by those that take numbers alone."""
+    left, given = list(declared), {}
+    for value in values:
+        if not left:
+            raise UserError(f"{owner}: no parameter is left for {value!r}; give values by name: {', '.join(declared)}")
+        fitting = [name for name in left if not isinstance(value, str | tuple) or _fits(declared[name].type, value)]
+        name = (fitting or left)[0]
+        given[name], left = value, left[left.index(name) + 1 :]
+    return given
 
 
 def _fits(kind: Any, value: Any) -> bool:

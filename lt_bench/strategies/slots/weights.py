@@ -53,6 +53,10 @@ class Inverse(Weighting):
         "weights", help="divide the batch's loss by its sum of weights, or by its number of samples"
     )
 
+    def takes_off(self) -> float | None:
+        """The power."""
+        return float(self.power)
+
     def prepare(self, class_counts: Tensor) -> None:
         """The weights."""
         assign(self, "table", inverse_power_weights(class_counts, self.power))
@@ -102,6 +106,11 @@ class DeferredInverse(Inverse):
 
     name = "deferred_inverse"
     differs_by_epoch = True
+
+    def takes_off(self) -> float | None:
+        """Not known."""
+        return None
+
     deferral: float = hyper(0.8, low=0, high=1, help="from which fraction of the epochs on the weights hold, rounded to an epoch")
 
     def is_late(self, epoch: int) -> Tensor:

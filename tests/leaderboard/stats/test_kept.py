@@ -9,12 +9,13 @@ from operator import itemgetter
 import numpy as np
 import pytest
 
+from lt_bench.core import kept
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.core.kept import KEPT_NAME, kept_or_computed, read_kept
 from lt_bench.core.seals import sealed
 from lt_bench.leaderboard.leaderboard import leaderboard
-from lt_bench.leaderboard.stats import kept, statistics
-from lt_bench.leaderboard.stats.kept import KEPT_NAME, kept_or_computed, read_kept
+from lt_bench.leaderboard.stats import statistics
 from lt_bench.results.store import Store
 
 

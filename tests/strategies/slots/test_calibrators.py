@@ -1,16 +1,19 @@
 """Adjustments at inference that are learned from validation features, or know the prior of the test."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lt_bench.bench.contract.subject import problem, with_empty_class
+from lt_bench.bench.planning import plan
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
 from lt_bench.features.cache import FeatureSplit
+from lt_bench.features.manifest import read_manifest
 from lt_bench.metrics.rescaling import rescaling
 from lt_bench.strategies.registry import find
 
@@ -95,3 +98,41 @@ def test_they_go_with_any_head_that_is_trained_and_with_classes_without_rows(on)
 def test_without_validation_features_it_is_one_line_before_the_fit(on):
     with pytest.raises(UserError, match="compose: at_inference temperature learns from validation images that the backbone has not seen"):
         fitted(on, "temperature")
+
+
+def test_a_test_prior_may_be_named_as_a_column_of_the_board_is(on):
+    val, counts = held_out(on), torch.tensor(COUNTS)
+    logits = untouched(on, val)
+    for way, powers in (("forward", (0, -0.5, -1)), ("backward", (-1, -0.5, 0))):
+        rho = 10.0 ** torch.tensor(powers)  # imbalance^(-r / (K - 1)), the classes in the order of their images
+        for text in (f"test_prior({way}:10)", f"test_prior(prior={way}:10)", f'test_prior("{way}:10")'):
+            found = fitted(on, text).module()(val.view("plain"))
+            torch.testing.assert_close(found, logits - (counts / counts.sum()).log() + (rho / rho.sum()).log(), rtol=1e-5, atol=1e-5)
+    with pytest.raises(UserError, match=r"the imbalance of forward:0\.1 is below 1"):
+        fitted(on, "test_prior(forward:0.1)")
+    empty = fitted(with_empty_class(on, 1), "test_prior(backward:10)").module()(val.view("plain"))
+    whole = fitted(on, "test_prior(backward:10)").module()(val.view("plain"))
+    torch.testing.assert_close(empty[:, [0, 2, 3]], whole, rtol=1e-5, atol=1e-5)
+
+
+def test_a_run_told_a_file_is_that_of_its_shares_wherever_the_file_lies(small_cache, tmp_path):
+    manifest, entry = read_manifest(small_cache), find("compose")
+    names = manifest.dataset.class_names
+
+    def planned(prior):
+        return plan(entry, manifest, {"trainable": "none", "at_inference": f"test_prior({prior})"}, [0])[0]
+
+    shares = (6, 5, 4, 3, 1, 1)
+    by_name, by_number = tmp_path / "ponds.csv", tmp_path / "deep" / "lakes.json"
+    by_name.write_text("class,prior\n" + "".join(f"{name},{share}\n" for name, share in zip(names, shares, strict=True)))
+    by_number.parent.mkdir()
+    by_number.write_text(json.dumps({str(k): 10 * share for k, share in enumerate(shares)}))
+    one, other = planned(by_name), planned(by_number)
+    assert one.id == other.id == planned(f"prior={tuple(share / 20 for share in shares)}").id
+    assert one.id != planned("forward:50").id != planned("forward:10").id
+    assert "0.3, 0.25, 0.2, 0.15, 0.05, 0.05" in one.command
+    by_name.write_text(by_name.read_text().replace(f"{names[2]},4", f"{names[2]},0"))
+    with pytest.raises(UserError, match=f"gives class '{names[2]}' no share"):
+        planned(by_name)
+    with pytest.raises(UserError, match=r"at_inference test_prior: no such file: ponds\.csv"):
+        planned("ponds.csv")

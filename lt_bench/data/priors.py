@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
-from lt_bench.leaderboard.objective.files import read_prior
+from lt_bench.data.class_files import read_prior
 
 _TAIL = re.compile(r"(forward|backward):(\d+(?:\.\d+)?)")
 _USUAL, _OF = (50, 10), {"inat2018": (3, 2)}
@@ -25,12 +25,27 @@ def tail_prior(train_counts: NDArray[np.integer], imbalance: float, *, backward:
     """A long tail (K,) over the classes in the order of their training images: shares in proportion to ``imbalance^(-r / (K - 1))``, adding up to 1.
 
     r = 0 is the class with most training images, or, backward, the one with fewest; classes with equally many stand in label order. Zhang et al., NeurIPS 2022.
+    K counts the classes with training images; the others have no share.
     """
-    K = len(train_counts)
-    places = np.empty(K)
-    places[np.argsort(-train_counts, kind="stable")] = np.arange(K)[::-1] if backward else np.arange(K)
-    shares = imbalance ** (-places / max(K - 1, 1))
+    K, order = int((train_counts > 0).sum()), np.argsort(-train_counts, kind="stable")
+    places = np.arange(K)[::-1] if backward else np.arange(K)
+    shares = np.zeros(len(train_counts))
+    shares[order[:K]] = imbalance ** (-places / max(K - 1, 1))
     return shares / shares.sum()
+
+
+def usual_tails(dataset: str, train_counts: NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
+    """The long tails that a data set is tested on, by name: ``forward_50``."""
+    return {
+        f"{way}_{imbalance}": tail_prior(train_counts, imbalance, backward=way == "backward")
+        for way in ("forward", "backward")
+        for imbalance in usual_imbalances(dataset)
+    }
+
+
+def is_tail(text: str) -> bool:
+    """Whether a text is the name of a long tail, and of no file."""
+    return _TAIL.fullmatch(text) is not None
 
 
 def check_prior(text: str, option: str) -> None:

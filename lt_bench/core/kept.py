@@ -1,4 +1,4 @@
-"""Statistics that are kept between calls, as sealed JSON. They save time and decide nothing: what cannot be read is computed again."""
+"""Figures that are kept between calls, as sealed JSON. They save time and decide nothing: what cannot be read is computed again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.seals import check_seal, read_json_object, sealed
 
-KEPT_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}-statistics\.json")
-AGAIN = "the next `lt-bench leaderboard` makes it anew"
+KEPT_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}-statistics\.json|[0-9a-f]{16}-[0-9]+-collapse\.json")
+AGAIN = "it is made anew where it is asked for"
 T = TypeVar("T")
 
 
@@ -38,7 +38,7 @@ def kept_or_computed(
 
 
 def read_kept(path: Path) -> dict[str, Any]:
-    """The content of a file of kept statistics.
+    """The content of a file of kept figures.
 
     Raises:
         UserError: it is not there, damaged, or not as it was written.
