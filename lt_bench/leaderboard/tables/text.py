@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from lt_bench.core.errors import printable
@@ -79,12 +78,12 @@ def escape(text: str) -> str:
 
 
 def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
-    """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), with `_low` and `_high` where a column has intervals over seeds.
+    """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), ends of intervals over test images in `_low` and `_high`, over seeds in `_seeds_low` and `_seeds_high`.
 
     Where columns are the user's own, `columns_code` has the fingerprint of all their programs.
     """
     own = {f"{column.key} {name}": one for column in columns for name, one in column.code.items()}
-    columns = tuple(replace(column, interval="seeds") for column in columns if column.key not in BOARD_FIELDS)
+    columns = tuple(column for column in columns if column.key not in BOARD_FIELDS)
     rows = [row for ranking in rankings for row in ranking.rows]
     names, lines = flat_cells(rows, columns, lambda value, column: "" if value != value else f"{value * scale(column):.9g}")
     for row, line in zip(rows, lines, strict=True):
