@@ -79,7 +79,7 @@ def compare_all(
             for whole, part in ((variance, found.variance), (scatter, found.scatter)):
                 whole[back], whole[at] = part.T, part
     added = added_variance(np.stack([one.mean(0, dtype=np.float64) for one in outcomes]), design, reach) if reach else np.zeros((R, R))
-    return _student(difference, variance, added, scatter, degrees)
+    return student(difference, variance, added, scatter, degrees)
 
 
 def added_variance(worth: Numbers, design: Design, reach: float) -> Numbers:
@@ -194,7 +194,7 @@ def _squared_distances(first: Columns, second: Columns, parts: Sequence[slice]) 
     return np.maximum(total, 0.0)
 
 
-def _student(difference: Numbers, variance: Numbers, added: Numbers, scatter: Numbers, most_degrees: float) -> PairedTests:
+def student(difference: Numbers, variance: Numbers, added: Numbers, scatter: Numbers, most_degrees: float) -> PairedTests:
     """Student's t tests of differences whose variances have several parts, and something added: ``degrees = variance^2 / scatter`` (Satterthwaite)."""
     error = np.sqrt(np.maximum(variance, 0.0) + added)
     certain, unknown = error == 0.0, np.isinf(error)

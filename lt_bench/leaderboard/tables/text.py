@@ -11,7 +11,7 @@ from lt_bench.core.errors import printable
 from lt_bench.core.names import spreadsheet_text
 from lt_bench.core.provenance import combined
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
-from lt_bench.leaderboard.stats.across import ACROSS, Across
+from lt_bench.leaderboard.stats.across import Across
 from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.tables.cells import flat_cells, legend, notes, scale, table_cells
 from lt_bench.leaderboard.tables.columns import Column, published_citation
@@ -54,9 +54,7 @@ def across_table(result: Across) -> str:
         result.head, [":--", *["--:"] * (len(result.head) - 1)], ([escape(text) for text in line] for line in result.lines)
     )
     missing = "\n".join(f"- {escape(line)}" for line in result.missing)
-    return f"## Across boards\n\n{' '.join(filter(None, (ACROSS, escape(result.duplicates))))}\n\n{table}\n" + (
-        f"\nLeft out:\n\n{missing}\n" if missing else ""
-    )
+    return f"## Across boards\n\n{escape(result.note)}\n\n{table}\n" + (f"\nLeft out:\n\n{missing}\n" if missing else "")
 
 
 def effects_table(result: Effects) -> str:
