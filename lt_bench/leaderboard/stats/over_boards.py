@@ -153,10 +153,11 @@ def _by_class(row: Row) -> tuple[Numbers, NDArray[np.int64]] | None:
             return None
         counts = arrays[0][1].astype(np.int64)
         return np.mean([accuracy for accuracy, _ in arrays], axis=0), counts
-    both = [row.runs.find_arrays(int(position), "test_labels", "test_predictions") for position in row.positions]
-    if any(labels is None or predicted is None for labels, predicted in both):
+    pairs = [row.runs.find_arrays(int(position), "test_labels", "test_predictions") for position in row.positions]
+    known = [(labels, predicted) for labels, predicted in pairs if labels is not None and predicted is not None]
+    if len(known) < len(pairs):
         return None
-    labels, K = both[0][0], len(row.split.class_names)
-    worth = np.mean([row.objective.of_images(labels, predicted) for _, predicted in both], axis=0)
+    labels, K = known[0][0], len(row.split.class_names)
+    worth = np.mean([row.objective.of_images(labels, predicted) for _, predicted in known], axis=0)
     counts = np.bincount(labels, minlength=K)
     return np.bincount(labels, worth, K) / np.maximum(counts, 1), counts

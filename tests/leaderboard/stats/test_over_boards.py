@@ -127,3 +127,19 @@ def test_the_table_of_places_and_that_of_differences_say_what_the_test_says(buil
     alone = leaderboard([record for record, _ in records], statistics=False)
     assert "| los | 1.00 | 4 |" in alone.markdown
     assert "bootstrap" not in alone.markdown
+
+
+def test_costs_are_places_over_boards_too(builder, tmp_path):
+    """Of a cost objective the worth of a class is what its predictions cost."""
+    path = tmp_path / "costs.csv"
+    path.write_text("class,cost\n" + "".join(f"{k},{k + 1}\n" for k in range(10)))
+    records = [
+        replace(builder, cache_key=f"cache-{board}").make(name, 0, skill)
+        for board in range(3)
+        for name, skill in (("joint", 0.0), ("los", 2.0), ("crt", 0.1))
+    ]
+    (result,) = leaderboard(records, objective=f"cost={path}", statistics=False).across
+    assert result.over_boards is not None
+    wanted = [[row.score.mean for row in rows] for rows in result.rows]
+    assert -result.over_boards.means == pytest.approx(np.array(wanted))
+    assert result.labels[0] == "los"
