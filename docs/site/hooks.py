@@ -43,7 +43,7 @@ On 28 November 2026, in print at the width of a column and on screens of 1400 an
 
 * gap, logits, norms and accuracy by size: the label below was longer than its axis, and its end cut off.
 * critical difference and RSD across: letters were laid out narrower than they are printed, and the longest name was cut off (29 November).
-* critical difference over boards: Friedman's test stood on the heading of the bars; it stands below now.
+* critical difference over boards: its bars joined rows that the table of differences tells apart; both now stand on one test (29 November).
 * balance and time, head against tail, places by prior, DynaSmooth, difference by class: nothing.
 * this gallery: figures were 320 pixels wide, too small to read on a screen; they are 620 now.
 * the page: a name of a row showed no focus; bars of many, medium and few were all of one length, and now run between the ends of their column without its outliers; a button stood alone on a line.

@@ -85,8 +85,8 @@ def _rows(table: str) -> list[dict[str, Any]]:
 
 
 def _differences(result: Effects) -> dict[str, Any]:
-    """Differences over boards, in points; half-widths of 95 % intervals, null where there is one board."""
-    names = ("label", "mean", "boards", "classes", "both")
+    """Differences over boards, in points; half-widths of 95 % intervals, null where there is one board; whether a row is told apart from the reference."""
+    names = ("label", "mean", "boards", "classes", "both", "told_apart")
     rows = [{name: getattr(row, name) for name in names} | {"by_board": list(row.by_board)} for row in result.rows]
     return {"against": result.reference, "boards": list(result.boards), "classes": result.classes, "rows": rows}
 

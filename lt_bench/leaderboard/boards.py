@@ -26,8 +26,8 @@ from lt_bench.results.store import TEST_GROUPS
 if TYPE_CHECKING:
     from lt_bench.leaderboard.pairs import Pairs
 
-Interval = Literal["wider", "seeds", "images", "none"]
-"""The source of ±: head seeds, test images, whichever of the two is wider, or none."""
+Interval = Literal["images", "seeds", "none"]
+"""What ± runs over: test images (of boards without statistics, which do not know them, head seeds), head seeds, or nothing."""
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning", "code")
 _WHY = {
@@ -61,7 +61,7 @@ NOTHING_TO_SET = "nothing to set"
 class RowStatistics:
     """A row's share of its board's statistics: standing (None for a control), intervals over test images, or the groups that they come in, of its objective, of its difference to the best row, and of its accuracy on many, medium and few.
 
-    `over_classes` and `behind_classes` are intervals over classes: of its objective, and of its difference to the best row; None where there are none.
+    `over_classes` and `behind_classes` are intervals over classes: of its objective, and of its difference to the best row; None where there are none. `sample` (N,) are the groups of the test images, None where each is on its own.
     """
 
     standing: Standing | None
@@ -70,6 +70,7 @@ class RowStatistics:
     groups: dict[str, tuple[float, float]]
     over_classes: tuple[float, float] | None = None
     behind_classes: tuple[float, float] | None = None
+    sample: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True, order=True)
@@ -220,7 +221,7 @@ class BoardRows:
     resolvable: float | None = None
     pairs: Pairs | None = None
     chosen_from: int | None = None
-    interval: Interval = "wider"
+    interval: Interval = "images"
     test_groups: NDArray[np.integer] | None = None
 
     @property

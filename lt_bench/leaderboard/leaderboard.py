@@ -112,7 +112,7 @@ class Leaderboard:
 
     @property
     def csv(self) -> str:
-        """`leaderboard.csv`: every row of every board, its identity first, and intervals over seeds as `_low` and `_high`."""
+        """`leaderboard.csv`: every row of every board, its identity first, intervals over test images as `_low` and `_high`, over seeds as `_seeds_low` and `_seeds_high`."""
         return csv_table(self.shown, self.selection.columns(self.shown[0], self.columns) if self.selection.show else self.columns)
 
     @property

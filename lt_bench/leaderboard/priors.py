@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lt_bench.data.priors import named_prior, tail_prior, usual_imbalances
 from lt_bench.leaderboard.boards import Row
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
-from lt_bench.leaderboard.load import PER_CLASS
 from lt_bench.leaderboard.objective.objective import Objective
+from lt_bench.leaderboard.over_images import Ends, class_accuracies, of_accuracy
 
 IMBALANCES = (50, 10, 3, 2)
 
@@ -24,7 +23,12 @@ def prior_name(text: str) -> str:
 
 def at_prior(row: Row, text: str) -> Estimate | None:
     """Accuracy of a row at a prior as of ``named_prior``; None where its class accuracies were not stored."""
-    return _weighted(row, named_prior(text, row.split.class_names, row.split.train_counts))
+    return _weighted(row, _named(row, text))
+
+
+def at_prior_over_images(row: Row, text: str) -> Ends:
+    """The interval of `at_prior` over test images."""
+    return of_accuracy(row, _named(row, text))
 
 
 def at_usual_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
@@ -40,21 +44,25 @@ def told_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
 
 def at_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
     """Accuracy of a row at a long tail, forward or backward; None where its class accuracies were not stored."""
-    return _weighted(row, tail_prior(row.split.train_counts, imbalance, backward=way == "backward"))
+    return _weighted(row, _tail(row, way, imbalance))
 
 
-def _weighted(row: Row, prior: NDArray[np.float64]) -> Estimate | None:
+def at_tail_over_images(row: Row, way: str, imbalance: int) -> Ends:
+    """The interval of `at_tail` over test images."""
+    return of_accuracy(row, _tail(row, way, imbalance))
+
+
+def _named(row: Row, text: str) -> Objective:
+    return Objective("prior", prior=named_prior(text, row.split.class_names, row.split.train_counts))
+
+
+def _tail(row: Row, way: str, imbalance: int) -> Objective:
+    return Objective("prior", prior=tail_prior(row.split.train_counts, imbalance, backward=way == "backward"))
+
+
+def _weighted(row: Row, objective: Objective) -> Estimate | None:
     arrays = class_accuracies(row)
     if not arrays:
         return None
-    weights = Objective("prior", prior=prior).class_weights(arrays[0][1].astype(np.int64))
+    weights = objective.class_weights(arrays[0][1].astype(np.int64))
     return seed_interval(np.array([weights[weights > 0] @ accuracy[weights > 0] for accuracy, _ in arrays]), row.varies)
-
-
-def class_accuracies(row: Row) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Accuracy and test images of each class (K,), for each seed; nothing where a seed has none. Read once."""
-    if "class accuracies" not in row.computed:
-        both = [row.runs.find_arrays(int(position), *PER_CLASS) for position in row.positions]
-        arrays = [(accuracy, total) for accuracy, total in both if accuracy is not None and total is not None]
-        row.computed["class accuracies"] = arrays if len(arrays) == len(both) else []
-    return row.computed["class accuracies"]

@@ -24,7 +24,7 @@ class LeaderboardOptions:
         rows: the rows to show, by label, strategy or strategy:tuning, e.g. los,my_head.MyHead:tuned (of tables and figures; default: all)
         names: YAML file of names for rows and columns, with lines such as `los: LOS`
         digits: of percentages and other figures, behind the point
-        interval: what ± in tables runs over: test images or head seeds, whichever moves a figure more (wider), one of them, or nothing; the CSV file has all
+        interval: what ± in tables runs over: test images (figures that are no accuracy then have none), head seeds, or nothing; the CSV file has both
         full: LaTeX with float, caption and label, not the bare tabular
         against: label of the row that others are compared with over boards of one split, whose backbones and classes count as samples (default: joint, in Markdown and the page; named, in the terminal and --json too)
         statistics: rank groups and intervals over test images, from the stored predictions (kept between calls)
@@ -40,7 +40,7 @@ class LeaderboardOptions:
     rows: list[str] = field(default_factory=list)
     names: Path | None = None
     digits: int | None = None
-    interval: Literal["wider", "images", "seeds", "none"] = "wider"
+    interval: Literal["images", "seeds", "none"] = "images"
     full: bool = False
     against: str | None = None
     statistics: bool = True

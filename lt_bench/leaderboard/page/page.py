@@ -17,7 +17,7 @@ from lt_bench.leaderboard.boards import Board, BoardRows, Row
 from lt_bench.leaderboard.intervals import ends_text, objective_text
 from lt_bench.leaderboard.page.by_class import add_classes, add_priors, outer_ends
 from lt_bench.leaderboard.published.published import for_dataset
-from lt_bench.leaderboard.stats.across import ACROSS, Across, across
+from lt_bench.leaderboard.stats.across import Across, across
 from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.stats.ranking import LETTERED
 from lt_bench.leaderboard.stats.shares import GROUPS
@@ -73,8 +73,8 @@ def page(
 
 
 def _across(result: Across) -> dict[str, Any]:
-    """Rows that are on every board: mean place, wins, and for each board place and interval; `slugs` are the boards."""
-    note = " ".join(filter(None, (ACROSS, result.duplicates, "Left out: " + "; ".join(result.missing) if result.missing else "")))
+    """Rows that are on every board: mean place with its interval, wins, and for each board place and interval; `slugs` are the boards."""
+    note = " ".join(filter(None, (result.note, "Left out: " + "; ".join(result.missing) if result.missing else "")))
     lines = [
         [*line[:3], *([place, _interval(row)] for place, row in zip(line[3:], rows, strict=True))]
         for line, rows in zip(result.lines, result.rows, strict=True)

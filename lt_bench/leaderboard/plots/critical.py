@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import friedmanchisquare, studentized_range
 
 from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.plots.style import COLOURS, SMALL, WIDTH, short_name
@@ -45,38 +44,24 @@ def critical_difference(ranking: BoardRows) -> Figure | None:
     return drawing
 
 
-def friedman(places: NDArray[np.float64]) -> tuple[float, float]:
-    """P value of Friedman's test that all rows are alike, and Nemenyi's critical difference of mean places at 5 %.
-
-    The difference is ``q(0.95; R, inf) / sqrt(2) * sqrt(R (R + 1) / (6 B))`` (Demsar, JMLR 2006).
-
-    Args:
-        places: (R, B) of at least 3 rows on at least 2 boards.
-    """
-    R, B = places.shape
-    critical = studentized_range.ppf(0.95, R, np.inf) / np.sqrt(2) * np.sqrt(R * (R + 1) / (6 * B))
-    return float(friedmanchisquare(*places).pvalue), float(critical)
-
-
 def critical_over_boards(result: Across) -> Figure | None:
-    """Critical-difference figure (Demsar 2006) over boards: mean places, and a bar beside each group of rows whose mean places are nearer than Nemenyi's critical difference.
+    """Critical-difference figure (after Demsar 2006) over boards: mean places with their intervals, and a bar beside each group of neighbouring rows no two of which are told apart by ``OverBoards.tests``.
 
-    Rows that are one and the same on every board take part once. None for fewer than three rows.
+    Rows that are one and the same on every board take part once. None for fewer than three rows, and where class accuracies are not stored.
     """
-    once = [row for row, label in enumerate(result.labels) if label not in result.repeated]
-    if len(once) < 3:
+    over, ends = result.over_boards, result.intervals
+    if len(result.once) < 3 or over is None or ends is None:
         return None
-    ranks, labels, mean = result.ranks[once], [result.labels[row] for row in once], result.mean_rank[once]
-    p, critical = friedman(ranks)
+    ends, labels, mean = ends[result.once], [result.labels[row] for row in result.once], result.mean_rank[result.once]
     places = np.arange(len(labels))[::-1]
     drawing = Figure(figsize=(WIDTH, 0.125 * len(labels) + 1.4), layout="constrained")
     axes, bars = drawing.subplots(1, 2, sharey=True, width_ratios=(3, 1))
-    axes.hlines(places, ranks.min(1), ranks.max(1), color=COLOURS[5], linewidth=0.9)
+    axes.hlines(places, ends[:, 0], ends[:, 1], color=COLOURS[5], linewidth=0.9)
     axes.scatter(mean, places, color=COLOURS[0], s=7, zorder=3)
-    axes.set_yticks(places, [f"{label}  {one:.2f}" for label, one in zip(labels, mean, strict=True)], fontsize=SMALL)
+    axes.set_yticks(places, [f"{short_name(label)}  {one:.2f}" for label, one in zip(labels, mean, strict=True)], fontsize=SMALL)
     axes.set_ylim(-0.7, len(labels) - 0.3)
-    axes.set_xlabel(f"mean place (Friedman p = {p:.2g},\ncritical difference {critical:.2f})")
-    _draw_bars(bars, places, equal_runs(np.abs(mean[:, None] - mean) > critical))
+    axes.set_xlabel("mean place")
+    _draw_bars(bars, places, equal_runs(over.different))
     return drawing
 
 

@@ -22,7 +22,10 @@ from lt_bench.leaderboard.plots.style import footnote, look, save
 from lt_bench.leaderboard.stats.across import Across
 
 _CAPTION = "Which rows cannot be told apart over boards: those beside one bar."
-_OVER_BOARDS = "Dot: mean place; line: places on the boards. Bars: rows nearer than Nemenyi's critical difference at 5 % (Demsar 2006), which takes boards for independent."
+_OVER_BOARDS = (
+    "Dot: mean place; line: its 95 % interval, by a bootstrap of boards and classes. Bars: rows no two of which are told apart by their mean difference in the objective, "
+    "boards and classes as crossed samples, Holm-corrected over all pairs of these rows, 5 %."
+)
 _BINNED = "Points: means over seeds and over the classes of a bin, without intervals."
 PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str, str]] = {
     "critical_difference": (

@@ -1,10 +1,11 @@
-"""Across boards: wins and mean rank, on a dense grid only, and the list of what is missing."""
+"""Across boards: wins and mean rank with its interval, on a dense grid only, and the list of what is missing."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from lt_bench.leaderboard.boards import BoardRows, Row, seed_text
 from lt_bench.leaderboard.labels import row_labels
 from lt_bench.leaderboard.stats.findings import distinct, duplicates_note
+from lt_bench.leaderboard.stats.over_boards import OverBoards
 from lt_bench.leaderboard.ties import ranks
 
 ACROSS = "Places among the rows that are on every board, by its objective; accuracies of different boards are never averaged."
+INTERVALS = "In brackets: 95 % interval of the mean rank, by a bootstrap of boards and of classes, which boards of one split share."
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,29 @@ class Across:
     rows: tuple[tuple[Row, ...], ...] = ()
     repeated: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def once(self) -> list[int]:
+        """Rows without those that repeat another on every board."""
+        return [row for row, label in enumerate(self.labels) if label not in self.repeated]
+
+    @cached_property
+    def over_boards(self) -> OverBoards | None:
+        """What is known of `once` with boards and classes as samples; None where class accuracies are not stored."""
+        return OverBoards.of([self.rows[row] for row in self.once])
+
+    @property
+    def intervals(self) -> NDArray[np.float64] | None:
+        """(R, 2) ends of the 95 % interval of each mean place."""
+        if self.over_boards is None:
+            return None
+        stands_for = [self.labels.index(self.repeated.get(label, label)) for label in self.labels]
+        return self.over_boards.mean_places[[self.once.index(row) for row in stands_for]]
+
+    @property
+    def note(self) -> str:
+        """What places and intervals are, and which rows are the same."""
+        return " ".join(filter(None, (ACROSS, "" if self.over_boards is None else INTERVALS, self.duplicates)))
+
     @property
     def duplicates(self) -> str:
         """A note on the rows that are one and the same on every board."""
@@ -48,8 +74,9 @@ class Across:
     @property
     def lines(self) -> list[list[str]]:
         """A line of texts for each row."""
-        numbers = zip(self.labels, self.mean_rank, self.wins, self.ranks, strict=True)
-        return [[label, f"{mean:.2f}", str(wins), *(f"{rank:g}" for rank in places)] for label, mean, wins, places in numbers]
+        ends = [""] * len(self.labels) if self.intervals is None else [f" ({low:.1f} to {high:.1f})" for low, high in self.intervals]
+        numbers = zip(self.labels, self.mean_rank, ends, self.wins, self.ranks, strict=True)
+        return [[label, f"{mean:.2f}{end}", str(wins), *(f"{rank:g}" for rank in places)] for label, mean, end, wins, places in numbers]
 
     @property
     def mean_rank(self) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from scipy.special import stdtrit
 
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import BoardRows, Row
-from lt_bench.leaderboard.stats.across import across
+from lt_bench.leaderboard.stats.across import Across, across
+from lt_bench.leaderboard.stats.over_boards import OverBoards
 
 UNTRAINED = "joint"
 """The row that others are compared with where none is named: the stage-1 head as it is."""
@@ -23,7 +24,7 @@ UNTRAINED = "joint"
 class Effect:
     """Mean difference of a row to the reference over boards, and half-widths of its 95 % intervals: over boards, over classes, over both; infinite for one board.
 
-    `by_board` has the difference on each. In points. `row` is the one of the first board.
+    `told_apart` says whether it differs from the reference by the test over both, corrected over all pairs of rows. `by_board` has the difference on each. In points. `row` is the one of the first board.
     """
 
     row: Row
@@ -32,6 +33,7 @@ class Effect:
     boards: float
     classes: float
     both: float
+    told_apart: bool
     by_board: tuple[float, ...]
 
 
@@ -49,7 +51,7 @@ class Effects:
     @property
     def head(self) -> list[str]:
         """The titles of `lines`."""
-        return ["Strategy", "Mean", "± boards", "± classes", "± both", *self.boards]
+        return ["Strategy", "Mean", "± boards", "± classes", "± both", "Told apart", *self.boards]
 
     @property
     def lines(self) -> list[list[str]]:
@@ -59,7 +61,13 @@ class Effects:
             [f"{half:.{digits}f}" if math.isfinite(half) else "?" for half in (row.boards, row.classes, row.both)] for row in self.rows
         ]
         return [
-            [row.label, f"{row.mean:+.{digits}f}", *half, *(f"{one:+.{digits}f}" for one in row.by_board)]
+            [
+                row.label,
+                f"{row.mean:+.{digits}f}",
+                *half,
+                "yes" if row.told_apart else "no",
+                *(f"{one:+.{digits}f}" for one in row.by_board),
+            ]
             for row, half in zip(self.rows, halves, strict=True)
         ]
 
@@ -69,7 +77,8 @@ class Effects:
         return (
             f"Macro accuracy minus that of {self.reference}, points; half-widths of 95 % intervals with {len(self.boards)} boards, {self.classes} classes, or both as random samples. "
             "Over both is for a claim on other backbones and classes of these kinds. Few boards tell the spread over boards badly, so that the interval over boards alone may be the wider one: it has one degree of freedom fewer than there "
-            "are boards, that over both those of classes too."
+            "are boards, that over both those of classes too. Each interval is for one comparison alone. "
+            f"Told apart: from {self.reference}, by the test over both, Holm-corrected over all pairs of rows, 5 %, as the bars of the critical-difference figure over boards."
         )
 
 
@@ -118,8 +127,11 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
         by_label = dict(zip(result.labels, result.rows, strict=True))
         if against in by_label:
             accuracy = {label: np.stack([_class_accuracy(row) for row in rows]) for label, rows in by_label.items()}
+            told = _told_apart(result, accuracy, against)
             of_rows = [
-                _effect(by_label[label][0], label, 100 * (one - accuracy[against])) for label, one in accuracy.items() if label != against
+                _effect(by_label[label][0], label, 100 * (one - accuracy[against]), label in told)
+                for label, one in accuracy.items()
+                if label != against
             ]
             boards = tuple(f"{row.text('cache_name')} {row.board.cache_key[:8]}" for row in by_label[against])
             K = int(np.isfinite(accuracy[against]).all(0).sum())
@@ -135,9 +147,22 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
     return results
 
 
-def _effect(row: Row, label: str, differences: NDArray[np.float64]) -> Effect:
+def _effect(row: Row, label: str, differences: NDArray[np.float64], told_apart: bool) -> Effect:
     known = differences[:, np.isfinite(differences).all(0)]
-    return Effect(row, label, *random_effects(known), tuple(known.mean(1).tolist()))
+    return Effect(row, label, *random_effects(known), told_apart, tuple(known.mean(1).tolist()))
+
+
+def _told_apart(result: Across, accuracy: Mapping[str, NDArray[np.float64]], against: str) -> set[str]:
+    """The rows that are told apart from one in macro accuracy, by class accuracies (boards, K) of each; rows that are the same on every board stand once among the pairs."""
+    once = [result.labels[row] for row in result.once]
+    worth = np.stack([accuracy[label] for label in once])
+    known = np.isfinite(worth).all((0, 1))
+    R, B, K = len(once), len(result.boards), int(known.sum())
+    if R < 2 or K < 2:
+        return set()
+    over = OverBoards([worth[:, board, known] for board in range(B)], [np.full(K, 1 / K)] * B, [0] * B, [False] * B)
+    differs = dict(zip(once, over.different[once.index(result.repeated.get(against, against))], strict=True))
+    return {label for label in result.labels if differs[result.repeated.get(label, label)]}
 
 
 def _class_accuracy(row: Row) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 The outcome D[s, n] of seed s on test image n is the difference of what the image is worth in two rows (whether it is right, or its cost), times the weight of the image in the
 objective. Both seeds and images are samples, so its sum over images, mean over seeds, has the variance of a two-way random-effects layout (the multi-reader multi-case analysis of
 Dorfman, Berbaum and Metz 1992, and its degrees of freedom after Hillis 2007): that over images of the mean over seeds, in the strata of a `Design`, plus that over seeds where it is more than images'
-own chance makes it. With one line of outcomes and one stratum this is the paired t test over images. The few images of a stratum often all
+own chance makes it, row by row: rows can hang on their seeds very differently. With one line of outcomes and one stratum this is the paired t test over images. The few images of a stratum often all
 agree, and then show no variance; what ``drawn_variance`` adds for them to the interval of a row is added to the variance of a pair, too.
 
 Squared distances of all pairs come from products of matrices; so a board of 500 rows takes seconds.
@@ -70,19 +70,16 @@ def compare_all(
     degrees = design.degrees([group.mean(list(range(group.outcomes.shape[1]))) for group in groups])
     shared = shared_noise([values for group in groups if group.seeds is not None and len(group.seeds) > 1 for values in group.values])
     difference, variance, scatter = (np.zeros((R, R)) for _ in range(3))
+    noises = [group.noise(expected, shared) for group in groups]
     for position, first in enumerate(groups):
-        for second in groups[position:]:
-            found = (
-                _paired(first, second, degrees, shared)
-                if covers_seeds(first.seeds, second.seeds)
-                else _unpaired(first, second, expected, degrees)
-            )
+        for later, second in enumerate(groups[position:], position):
+            found = _apart(first, second, (noises[position], noises[later]), expected, degrees)
             at, back = np.ix_(first.rows, second.rows), np.ix_(second.rows, first.rows)
             difference[back], difference[at] = -found.difference.T, found.difference
             for whole, part in ((variance, found.variance), (scatter, found.scatter)):
                 whole[back], whole[at] = part.T, part
     added = added_variance(np.stack([one.mean(0, dtype=np.float64) for one in outcomes]), design, reach) if reach else np.zeros((R, R))
-    return _student(difference, variance, added, scatter, degrees)
+    return student(difference, variance, added, scatter, degrees)
 
 
 def added_variance(worth: Numbers, design: Design, reach: float) -> Numbers:
@@ -115,29 +112,41 @@ class _Group:
         self.outcomes = np.stack([one[:1] if seeds is None else one for one in outcomes])
         self.values = design.values(self.outcomes)
 
-    def places(self, wanted: list[int]) -> list[int]:
-        """Places of the wanted seeds among the outcomes; those of rows that train nothing are the same for each."""
+    def places(self, wanted: list[int] | None) -> list[int]:
+        """Places of the wanted seeds among the outcomes, None for all; those of rows that train nothing are the same for each."""
+        if wanted is None:
+            return list(range(self.outcomes.shape[1]))
         return [0] * (len(wanted) or 1) if self.seeds is None else [self.seeds.index(seed) for seed in wanted]
 
     def mean(self, places: list[int]) -> Columns:
         """Deviations (rows, N) of the mean over seeds."""
         return self.design.deviations(lambda part: self.outcomes[:, places, part].mean(1, dtype=np.float64))
 
-    def of_seed(self, place: int) -> Columns:
-        """Deviations (rows, N) of one seed."""
-        return self.design.deviations(lambda part: self.outcomes[:, place, part].astype(np.float64))
-
     @property
     def runs_once(self) -> bool:
         """Whether the rows train and have one seed, so that they stand on the noise expected of them."""
         return self.seeds is not None and len(self.seeds) == 1
 
-    def noise(self, expected: SeedNoise | None) -> Numbers:
-        """For each row: the share of its seeds in a variance over them, that variance and its degrees of freedom (3, rows); infinite where it is unknown."""
+    def noise(self, expected: SeedNoise | None, shared: tuple[float, float]) -> Numbers:
+        """For each row: what its seeds add to the variance of a run, the variance of a run over them and its degrees of freedom (3, rows); infinite where it is unknown.
+
+        Few seeds tell the variance badly, so it is drawn toward that of the board (Smyth 2004). What counts for the degrees of freedom is at least images' own chance: seeds that happen to agree are no proof that a row does not hang on them.
+        """
         if self.seeds is None:
             return np.repeat([[0.0], [0.0], [1.0]], len(self.rows), 1)
-        noises = [seed_noise(outcomes, self.design) or expected or SeedNoise(np.inf, 0.0, 1.0) for outcomes in self.outcomes]
-        return np.array([(max(one.variance - one.residual, 0.0), one.variance, one.degrees) for one in noises]).T
+        usual, more = shared
+        result = []
+        for outcomes in self.outcomes:
+            one, variance, degrees = seed_noise(outcomes, self.design), 0.0, 0.0
+            if one is None:
+                one = expected or SeedNoise(np.inf, 0.0, 1.0)
+                variance, degrees = one.variance, one.degrees
+            else:
+                degrees = one.degrees + more
+                variance = (one.degrees * one.variance + more * usual) / degrees
+            over_seeds = max(variance, one.residual)
+            result.append((over_seeds - one.residual, over_seeds, degrees))
+        return np.array(result).T
 
 
 def compared_seeds(first: list[int] | None, second: list[int] | None) -> list[int]:
@@ -152,46 +161,26 @@ def covers_seeds(first: list[int] | None, second: list[int] | None) -> bool:
     return (first is None and second is None) or len(compared_seeds(first, second)) > 1
 
 
-def _paired(first: _Group, second: _Group, degrees: float, shared: tuple[float, float]) -> _Variance:
-    """Rows whose comparison runs over seeds, with the variance over seeds of their differences drawn toward that of the board (Smyth 2004), since few seeds tell it badly."""
-    seeds = compared_seeds(first.seeds, second.seeds)
-    at, other = first.places(seeds), second.places(seeds)
-    S = len(at)
-    by_seed = first.values[:, None, at] - second.values[None, :, other]  # (G, H, S)
-    alike = second is first and at == other
-    mean = first.mean(at)
-    variance = _squared_distances(mean, mean if alike else second.mean(other), first.design.parts)
-    scatter = variance**2 / degrees
-    if S > 1:
-        pairs = [(columns, columns if alike else second.of_seed(two)) for columns, two in zip(map(first.of_seed, at), other, strict=True)]
-        of_seeds = sum(_squared_distances(one, two, first.design.parts) for one, two in pairs)
-        chance = np.maximum(of_seeds - S * variance, 0.0) / (S * (S - 1))
-        usual, more_degrees = shared
-        trained = (first.seeds is not None) + (second.seeds is not None)
-        own = S - 1 + more_degrees
-        over_seeds = ((S - 1) * by_seed.var(2, ddof=1) + more_degrees * trained * usual) / own / S
-        more = over_seeds > chance
-        variance = variance + np.where(more, over_seeds - chance, 0.0)
-        scatter = scatter + np.where(more, over_seeds**2 / own + chance**2 / ((S - 1) * degrees), 0.0)
-    return _Variance(by_seed.mean(2), variance, scatter)
+def _apart(first: _Group, second: _Group, noises: tuple[Numbers, Numbers], expected: SeedNoise | None, degrees: float) -> _Variance:
+    """Differences of two groups of rows, on their common seeds where those cover both, else on all.
 
-
-def _unpaired(first: _Group, second: _Group, expected: SeedNoise | None, degrees: float) -> _Variance:
-    """Rows that share fewer than two seeds: images are paired, seeds are not.
-
-    To the variance over images of the difference of the rows' means over their runs comes, for each row, what its seeds add to the variance of a run, divided by their number. That is
-    positive and unpaired, so it does not count on runs of equal seed being alike.
+    To the variance over images of the difference of the rows' means over runs comes, for each row, what its seeds add to the variance of a run, divided by the number of runs. That is
+    unpaired, so it does not count on runs of equal seed being alike.
     """
-    S, T = first.outcomes.shape[1], second.outcomes.shape[1]
-    variance = _squared_distances(first.mean(list(range(S))), second.mean(list(range(T))), first.design.parts)
+    seeds = compared_seeds(first.seeds, second.seeds) if covers_seeds(first.seeds, second.seeds) else None
+    at, other = (group.places(seeds) for group in (first, second))
+    mean = first.mean(at)
+    variance = _squared_distances(mean, mean if second is first and at == other else second.mean(other), first.design.parts)
     scatter = variance**2 / degrees
-    for group, runs, axis in ((first, S, 1), (second, T, 0)):
-        excess, over_seeds, own = np.expand_dims(group.noise(expected), axis + 1)
+    for noise, runs, axis in ((noises[0], len(at), 1), (noises[1], len(other), 0)):
+        excess, over_seeds, own = np.expand_dims(noise, axis + 1)
         variance = variance + excess / runs
-        scatter = scatter + np.where(excess > 0, (over_seeds / runs) ** 2 / own, 0.0)
-    if expected is not None and expected.variance > expected.residual and first.runs_once and second.runs_once:
-        scatter = scatter + 2 * expected.variance**2 / expected.degrees  # both stand on one estimate: (x + x)^2, not x^2 + x^2
-    return _Variance(first.values.mean(1)[:, None] - second.values.mean(1)[None], variance, scatter)
+        scatter = scatter + (over_seeds / runs) ** 2 / own
+    if expected is not None and first.runs_once and second.runs_once:
+        scatter = (
+            scatter + 2 * max(expected.variance, expected.residual) ** 2 / expected.degrees
+        )  # both stand on one estimate: (x + x)^2, not x^2 + x^2
+    return _Variance(first.values[:, at].mean(1)[:, None] - second.values[:, other].mean(1)[None], variance, scatter)
 
 
 def _squared_distances(first: Columns, second: Columns, parts: Sequence[slice]) -> Numbers:
@@ -205,7 +194,7 @@ def _squared_distances(first: Columns, second: Columns, parts: Sequence[slice]) 
     return np.maximum(total, 0.0)
 
 
-def _student(difference: Numbers, variance: Numbers, added: Numbers, scatter: Numbers, most_degrees: float) -> PairedTests:
+def student(difference: Numbers, variance: Numbers, added: Numbers, scatter: Numbers, most_degrees: float) -> PairedTests:
     """Student's t tests of differences whose variances have several parts, and something added: ``degrees = variance^2 / scatter`` (Satterthwaite)."""
     error = np.sqrt(np.maximum(variance, 0.0) + added)
     certain, unknown = error == 0.0, np.isinf(error)

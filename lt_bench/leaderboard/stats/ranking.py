@@ -27,7 +27,10 @@ def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
         [None, *statistics.behind_classes[1:]],
         strict=True,
     )
-    rows = [replace(row, statistics=RowStatistics(*of_row), computed={}) for row, of_row in zip(ranking.rows, values, strict=True)]
+    rows = [
+        replace(row, statistics=RowStatistics(*of_row, sample=ranking.test_groups), computed={})
+        for row, of_row in zip(ranking.rows, values, strict=True)
+    ]
     return replace(ranking, rows=rows, resolvable=statistics.resolvable, pairs=statistics.pairs)
 
 

@@ -92,10 +92,16 @@ def objective_intervals(
         middle = (least + most) / 2
         around = student_intervals(worth - middle, design, objective.span / 2)
         return [(max(middle + low, least), min(middle + high, most)) for low, high in around]
-    effect = design.effect(worth)
+    return accuracy_intervals(accuracy, counts, objective, design.effect(worth))
+
+
+def accuracy_intervals(accuracy: NDArray[np.float64], counts: NDArray[np.integer], objective: Objective, effect: ArrayLike) -> Ends:
+    """The interval of each row's accuracy that an objective is, from those of the classes (R, K), their test images (K,) and the effect (R,) of a design of groups."""
     if objective.within_classes:
         return _of_classes(accuracy, counts, objective.class_weights(counts), effect)
-    return weighted_interval(worth.mean(1, keepdims=True), counts.sum(keepdims=True), np.ones(1), effect)
+    within = counts > 0
+    share = accuracy[:, within] @ (counts[within] / counts.sum())
+    return weighted_interval(share[:, None], counts.sum(keepdims=True), np.ones(1), effect)
 
 
 def over_classes(accuracy: NDArray[np.float64], weights: NDArray[np.float64]) -> list[tuple[float, float] | None]:

@@ -13,6 +13,7 @@ from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.published.published import Published, for_dataset, nearest, same_backbone
 from lt_bench.leaderboard.tables.cells import MISSING, fixed
+from lt_bench.leaderboard.tables.columns import column_value, registered
 from lt_bench.leaderboard.tables.text import csv_text, escape, markdown_lines
 
 _KINDS = {
@@ -27,7 +28,7 @@ HEAD = ("Strategy", "Measured", "Flip-averaged", "Best test epoch", "Published",
 class Beside:
     """A measured row and the nearest published line of its strategy.
 
-    `measured`, `flipped` and `best_epoch` are accuracies over seeds (fractions; None where not measured): the headline, the average with the mirrored image, the epoch that is best
+    `measured`, `flipped` and `best_epoch` are accuracies, means over seeds with intervals over test images (fractions; None where not measured): the headline, the average with the mirrored image, the epoch that is best
     on test. `difference` is the headline minus the published number, or that of flip-averaged values where the source is; in points. None for numbers of whole networks trained with the method.
     `lowest` and `highest` are the range of all published lines of the strategy at this dataset and imbalance, of any backbone.
     """
@@ -61,11 +62,13 @@ def _beside(ranking: BoardRows) -> list[Beside]:
         all_lines = [
             one.top1 for one in for_dataset(ranking.board.dataset, factor) if one.strategy == line.strategy and one.top1 is not None
         ]
-        measured, flipped = row.estimate("test/accuracy"), _known(row, "test_flip/accuracy")
+        measured, flipped, best_epoch = (_known(row, key) for key in ("accuracy", "accuracy_flip", "accuracy_best_epoch"))
+        if measured is None:
+            continue
         compared = flipped if line.flip_averaged and flipped is not None else measured
         result.append(
             Beside(
-                row, line, measured, flipped, _known(row, "test_best_epoch/accuracy"),
+                row, line, measured, flipped, best_epoch,
                 None if line.end_to_end else 100 * compared.mean - line.top1, min(all_lines), max(all_lines), tuple(what_differs(row, line, flipped is not None)),
             )
         )  # fmt: skip
@@ -190,9 +193,10 @@ def published_csv(rankings: list[BoardRows]) -> str:
     return csv_text(lines)
 
 
-def _known(row: Row, name: str) -> Estimate | None:
-    estimate = row.estimate(name)
-    return None if math.isnan(estimate.mean) else estimate
+def _known(row: Row, key: str) -> Estimate | None:
+    """What a column of the leaderboard shows of a row, with its interval over test images."""
+    value = next(column_value(row, column) for column in registered() if column.key == key)
+    return value if isinstance(value, Estimate) and not math.isnan(value.mean) else None
 
 
 def _stage1_epochs(row: Row) -> int | None:

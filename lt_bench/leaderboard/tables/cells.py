@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lt_bench.leaderboard.boards import BoardRows, Interval, Row
-from lt_bench.leaderboard.intervals import Estimate
+from lt_bench.leaderboard.intervals import Estimate, objective_text
 from lt_bench.leaderboard.objective.objective import explained
 from lt_bench.leaderboard.stats.across import missing_seeds
 from lt_bench.leaderboard.stats.findings import findings
 from lt_bench.leaderboard.stats.ranking import statistics_note
-from lt_bench.leaderboard.tables.columns import Column, Value, arranged, choice_error, column_value, leading
+from lt_bench.leaderboard.tables.columns import Column, Value, arranged, choice_error, column_value, ends_over_images, leading
 from lt_bench.results.record import whole_validation
 
+_OVER_IMAGES, _OVER_SEEDS = ("_low", "_high"), ("_seeds_low", "_seeds_high")
 MISSING = "–"  # noqa: RUF001 - an en dash: no value
 
 
@@ -95,18 +96,24 @@ def rank_groups(ranking: BoardRows) -> dict[int, int]:
 
 
 def flat_cells(rows: list[Row], columns: tuple[Column, ...], convert: Callable[[float, Column], Any]) -> tuple[list[str], list[list[Any]]]:
-    """Names and plain cells: text as it is, numbers (NaN: missing) as `convert` gives them, the ends of intervals in columns of their own."""
-    values = [[column_value(row, column) for column in columns] for row in rows]
-    with_ends = {index for line in values for index, value in enumerate(line) if isinstance(value, Estimate)}
-    names = [column.key + end for index, column in enumerate(columns) for end in (("", "_low", "_high") if index in with_ends else ("",))]
+    """Names and plain cells: text as it is, numbers (NaN: missing) as `convert` gives them, the ends of intervals over test images and over seeds in columns of their own."""
+    by_seeds = [replace(column, interval="seeds") for column in columns]
+    values = [[column_value(row, column) for column in by_seeds] for row in rows]
+    estimated = {index for line in values for index, value in enumerate(line) if isinstance(value, Estimate)}
+    names = [
+        column.key + end
+        for index, column in enumerate(columns)
+        for end in ("", *(_OVER_IMAGES if column.images else ()), *(_OVER_SEEDS if index in estimated else ()))
+    ]
     lines: list[list[Any]] = []
-    for line in values:
+    for row, line in zip(rows, values, strict=True):
         lines.append([])
         for index, (value, column) in enumerate(zip(line, columns, strict=True)):
             lines[-1].append(value if isinstance(value, str) else convert(number(value), column))
-            if index in with_ends:
-                ends = (value.low, value.high) if isinstance(value, Estimate) else (None, None)
-                lines[-1] += [convert(math.nan if end is None else end, column) for end in ends]
+            ends = (ends_over_images(row, column) or (None, None)) if column.images else ()
+            if index in estimated:
+                ends = (*ends, *((value.low, value.high) if isinstance(value, Estimate) else (None, None)))
+            lines[-1] += [convert(math.nan if end is None else end, column) for end in ends]
     return names, lines
 
 
@@ -143,21 +150,26 @@ def with_values(ranking: BoardRows, columns: Iterable[Column]) -> tuple[Column, 
     return tuple(column for column in columns if any(_text(row, column) != MISSING for row in ranking.rows))
 
 
-def interval_note(rows: list[Row], interval: Interval = "wider", over: str = "test images") -> str:
+def interval_note(rows: list[Row], interval: Interval = "images", over: str = "test images") -> str:
     """Note on the meaning of ± in these rows; ``over`` is the sample of their statistics."""
     if interval == "none":
         return ""
-    if interval == "images":
-        return f"±: half of the 95 % interval over {over}, of the objective and of many, medium and few; the head seeds and the backbone stay as they are."
+    if interval == "images" and any(row.statistics is not None for row in rows):
+        return f"±: half of the 95 % interval over {over}, of accuracies and of Gap; other figures have none. The head seeds and the backbone stay as they are{_moved_more(rows)}."
     varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
-    if interval == "wider" and any(row.statistics is not None for row in rows):
-        over_seeds = f" or over seeds ({'; '.join(varied)}), whichever is wider" if varied else ""
-        return (
-            f"±: half of the 95 % interval over {over} (of the objective, many, medium and few){over_seeds}; another backbone is not in it."
-        )
     if not varied:
         return "One run a row: no interval over seeds."
     return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."
+
+
+def _moved_more(rows: list[Row]) -> str:
+    """The rows whose objective has a wider interval over seeds than over images, with half of it."""
+    named = []
+    for row in rows:
+        half, ends = row.score.half, None if row.statistics is None else row.statistics.interval
+        if half is not None and ends is not None and 2 * half > ends[1] - ends[0]:
+            named.append(f"{row.label} ± {objective_text(half, row.objective, 'points').rstrip()}")
+    return f"; seeds move these more (--interval seeds): {', '.join(named)}" if named else ""
 
 
 def chosen_note(ranking: BoardRows) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -24,11 +24,21 @@ from lt_bench.core.names import search_current_folder
 from lt_bench.core.provenance import fingerprints
 from lt_bench.leaderboard.boards import Interval, Row, seed_text, signs_in
 from lt_bench.leaderboard.intervals import Estimate, ends_text, seed_interval
-from lt_bench.leaderboard.objective.objective import Objective
-from lt_bench.leaderboard.priors import IMBALANCES, at_prior, at_usual_tail, prior_name, told_tail
+from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective
+from lt_bench.leaderboard.over_images import Ends, of_accuracy, of_gap, of_objective, of_share, of_shots
+from lt_bench.leaderboard.priors import (
+    IMBALANCES,
+    at_prior,
+    at_prior_over_images,
+    at_tail_over_images,
+    at_usual_tail,
+    prior_name,
+    told_tail,
+)
 from lt_bench.leaderboard.published.published import Published, nearest, same_backbone
 
 Value = Estimate | float | int | str | None
+T = TypeVar("T")
 Style = Literal["percent", "number", "fixed", "seconds", "count", "text"]
 
 
@@ -38,7 +48,7 @@ class Column:
 
     `value` reads a row; fractions stay fractions here (`style="percent"` prints them times 100; "number" has more digits where it is small, "fixed" has not). `main` columns are in every table,
     the others in the CSV file and in the page's details. `code` has the fingerprints of the program of a user's own column, by file: `registered` finds them. `interval` is what the interval
-    of an estimate runs over, which `value` gives over seeds.
+    of an estimate runs over: `value` gives it over seeds, `images` its ends over test images, where they are known.
     """
 
     key: str
@@ -50,7 +60,8 @@ class Column:
     about: str = ""
     main: bool = True
     code: Mapping[str, str] = field(default_factory=dict)
-    interval: Interval = "wider"
+    interval: Interval = "images"
+    images: Callable[[Row], Ends] | None = None
 
     @property
     def program(self) -> str:
@@ -86,35 +97,37 @@ def column_value(row: Row, column: Column) -> Value:
     """
     key = f"{column.key} {column.interval}"
     if key not in row.computed:
-        try:
-            value = column.value(row)
-        except (OSError, *FAILURES_OF_CODE) as error:
-            raise UserError(f"column {column.key!r} of row {row.label}: {described(error)}; mend its function") from error
+        value = _computed(column.value, row, column)
         row.computed[key] = _with_interval(value, row, column) if isinstance(value, Estimate) else value
     return row.computed[key]
 
 
+def ends_over_images(row: Row, column: Column) -> Ends:
+    """Ends of the interval over test images, or their groups, of a column's figure; None where there is none.
+
+    Raises:
+        UserError: the column's code fails on this row.
+    """
+    key = f"{column.key} ends"
+    if key not in row.computed:
+        ends = None if column.images is None or row.statistics is None else _computed(column.images, row, column)
+        row.computed[key] = ends if ends is not None and np.isfinite(ends).all() else None
+    return row.computed[key]
+
+
+def _computed(function: Callable[[Row], T], row: Row, column: Column) -> T:
+    try:
+        return function(row)
+    except (OSError, *FAILURES_OF_CODE) as error:
+        raise UserError(f"column {column.key!r} of row {row.label}: {described(error)}; mend its function") from error
+
+
 def _with_interval(value: Estimate, row: Row, column: Column) -> Estimate:
-    """An estimate over seeds with the interval of the column."""
-    if column.interval == "seeds":
+    """An estimate over seeds with the interval of the column: never one over seeds where others are over images."""
+    if column.interval == "seeds" or (column.interval == "images" and row.statistics is None):
         return value
-    ends = None if column.interval == "none" else _over_images_of(row, column.key)
-    if ends is not None and not np.isfinite(ends).all():
-        ends = None
-    if column.interval == "wider" and (ends is None or (value.half is not None and 2 * value.half > ends[1] - ends[0])):
-        return value
-    return replace(value, low=None, high=None) if ends is None else replace(value, low=ends[0], high=ends[1])
-
-
-def _over_images_of(row: Row, key: str) -> tuple[float, float] | None:
-    """The interval over test images, or their groups, of the objective, many, medium or few; None of others and without statistics."""
-    if row.statistics is None:
-        return None
-    if key != leading(row.objective):
-        return row.statistics.groups.get(key)
-    factor = 100.0 if key == "objective_value" and not row.objective.lower else 1.0
-    low, high = row.statistics.interval
-    return factor * low, factor * high
+    low, high = (ends_over_images(row, column) if column.interval == "images" else None) or (None, None)
+    return replace(value, low=low, high=high)
 
 
 _registered: dict[str, Column] = {}
@@ -173,7 +186,8 @@ def with_priors(columns: Iterable[Column], priors: Iterable[str]) -> tuple[Colum
         if key in added:
             raise UserError(f"--test-priors: two priors are named {key}; name a file otherwise")
         about = f"accuracy on a test set with the class shares of {name}, the head not told, %"
-        added[key] = Column(key, f"At {name}", partial(at_prior, text=text), "higher", "percent", about=about)
+        images = partial(at_prior_over_images, text=text)
+        added[key] = Column(key, f"At {name}", partial(at_prior, text=text), "higher", "percent", about=about, images=images)
     return tuple((by_key | added).values())
 
 
@@ -281,24 +295,24 @@ def _count(name: str) -> Callable[[Row], Value]:
 
 for _column in (
     Column("rank", "Rank", _rank, None, "text", 0, "possible places, then the groups; rows that share a letter cannot be told apart (paired tests, Holm-corrected)"),
-    Column("objective_value", "Objective", _objective, about="the objective of the board: accuracies in %, costs as they are", main=False),
-    Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %"),
+    Column("objective_value", "Objective", _objective, about="the objective of the board: accuracies in %, costs as they are", main=False, images=of_objective),
+    Column("accuracy", "Accuracy", _metric("test/accuracy"), "higher", "percent", about="micro accuracy on the plain test view, last epoch, %", images=partial(of_accuracy, objective=MICRO)),
     Column("over_images", "Over test images", _over_images, None, "text", 0, "95 % interval of the objective over test images, or over the groups that they come in", main=False),
     Column("behind", "Minus best", _behind, None, "text", 0, "95 % paired t interval of the difference to the best row in the objective, over test images or their groups", main=False),
     Column("over_classes", "Over classes", _over_classes, None, "text", 0, "95 % interval of the objective over classes: other classes of their kind would move it so far", main=False),
     Column("behind_over_classes", "Minus best, over classes", _behind_over_classes, None, "text", 0, "95 % paired interval of the difference to the best row in the objective, over classes", main=False),
-    Column("many", "Many", _metric("test/many"), "higher", "percent", about="mean accuracy of classes with more than 100 training images, %"),
-    Column("medium", "Medium", _metric("test/medium"), "higher", "percent", about="mean accuracy of classes with 20 to 100 training images, %"),
-    Column("few", "Few", _metric("test/few"), "higher", "percent", about="mean accuracy of classes with fewer than 20 training images, %"),
+    Column("many", "Many", _metric("test/many"), "higher", "percent", about="mean accuracy of classes with more than 100 training images, %", images=partial(of_shots, name="many")),
+    Column("medium", "Medium", _metric("test/medium"), "higher", "percent", about="mean accuracy of classes with 20 to 100 training images, %", images=partial(of_shots, name="medium")),
+    Column("few", "Few", _metric("test/few"), "higher", "percent", about="mean accuracy of classes with fewer than 20 training images, %", images=partial(of_shots, name="few")),
     Column("many_over_images", "Many over images", _group_over_images("many"), None, "text", 0, "95 % exact binomial interval of Many over test images or their groups, %", main=False),
     Column("medium_over_images", "Medium over images", _group_over_images("medium"), None, "text", 0, "95 % exact binomial interval of Medium over test images or their groups, %", main=False),
     Column("few_over_images", "Few over images", _group_over_images("few"), None, "text", 0, "95 % exact binomial interval of Few over test images or their groups, %", main=False),
     Column("worst_class", "Worst", _metric("test/worst_class"), "higher", "percent", 1, "accuracy of the worst class, %", main=False),
     Column("harmonic_mean", "Harmonic", _metric("test/harmonic_mean"), "higher", "percent", 1, "harmonic mean of the class accuracies, %", main=False),
-    Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False),
-    *(Column(f"{way}_{imbalance}", f"{way.title()} {imbalance}", partial(at_usual_tail, way=way, imbalance=imbalance), "higher", "percent", about=f"accuracy on a test set with a {way} long tail of imbalance {imbalance}, the head not told, %", main=False) for way in ("forward", "backward") for imbalance in IMBALANCES),
+    Column("macro_accuracy", "Macro", _metric("test/macro_accuracy"), "higher", "percent", about="mean of the class accuracies, %", main=False, images=partial(of_accuracy, objective=MACRO)),
+    *(Column(f"{way}_{imbalance}", f"{way.title()} {imbalance}", partial(at_usual_tail, way=way, imbalance=imbalance), "higher", "percent", about=f"accuracy on a test set with a {way} long tail of imbalance {imbalance}, the head not told, %", main=False, images=partial(at_tail_over_images, way=way, imbalance=imbalance)) for way in ("forward", "backward") for imbalance in IMBALANCES),
     *(Column(f"{way}_{imbalance}_told", f"{way.title()} {imbalance} told", partial(told_tail, way=way, imbalance=imbalance), "higher", "percent", about=f"the same, the head told of the {way} long tail: z - log of the prior that it assumes + log of this one, where that is known, %", main=False) for way in ("forward", "backward") for imbalance in IMBALANCES),
-    Column("gap", "Gap", train_test_gap, None, "percent", 1, "macro accuracy on the plain train view minus on test, points; no best value"),
+    Column("gap", "Gap", train_test_gap, None, "percent", 1, "macro accuracy on the plain train view minus on test, points; no best value", images=of_gap),
     Column("class_bias", "Bias", _metric("test/class_bias"), "lower", "percent", 1, "class bias: total variation between the shares of predicted and of true classes on test, points"),
     Column("equal_bias", "At equal bias", _metric("test/accuracy_equal_bias"), "higher", "percent", about="accuracy with offsets of the logits that bring the shares of predicted classes to those of the test set, found without a label, %", main=False),
     Column("equal_bias_val", "At equal bias, val", _metric("test/accuracy_equal_bias_val"), "higher", "percent", about="the same with the offsets of the validation set, %", main=False),
@@ -311,7 +325,7 @@ for _column in (
     Column("rsd_row", "RSD row", _metric("test/rsd_row_mean"), None, digits=3, about="mean over classes of RSD on test, row reading", main=False),
     Column("calibration_error", "ECE", _metric("test/calibration_error"), "lower", "percent", 1, "expected calibration error, 15 bins, points"),
     Column("nll", "NLL", _metric("test/nll"), "lower", digits=3, about="mean negative log-likelihood on test, nats", main=False),
-    Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False),
+    Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False, images=partial(of_share, name="test_flip/accuracy")),
     Column("accuracy_best_epoch", "Best test epoch", _metric("test_best_epoch/accuracy"), None, "percent", about="accuracy of the epoch that is best on test: chosen on the test set, for comparison with papers, never the headline", main=False),
     Column("collapse", "Collapse", _metric("test/feature_collapse"), None, digits=3, about="a fact of the features: scatter within over between classes on test; 0 is full collapse", main=False),
     Column("collapse_train", "Collapse train", _metric("train/feature_collapse"), None, digits=3, about="the same on the plain train view: far smaller than on test where stage 1 memorised its images", main=False),

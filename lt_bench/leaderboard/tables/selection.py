@@ -25,14 +25,14 @@ class Selection:
         rows: labels (`los (tuned)`), strategies (`los`) or strategies with how they were tuned (`los:tuned`); none: all. Rows stay in the order of the board.
         names: what a row or column is called, by label, `STRATEGY:KIND`, strategy or key of the column.
         digits: behind the point, of percentages and other figures; None: as each column has them.
-        interval: what the intervals run over: test images (known for the objective, many, medium and few), head seeds, whichever is wider, or nothing.
+        interval: what the intervals run over: test images (of accuracies under any class shares), head seeds, or nothing.
     """
 
     show: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     digits: int | None = None
-    interval: Interval = "wider"
+    interval: Interval = "images"
 
     def boards(self, rankings: list[BoardRows]) -> list[BoardRows]:
         """The boards with the chosen rows; those that have none of them are left out. Places are among the chosen rows, with tests corrected over all pairs of the board.

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from lt_bench.core.errors import printable
 from lt_bench.core.names import spreadsheet_text
 from lt_bench.core.provenance import combined
 from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
-from lt_bench.leaderboard.stats.across import ACROSS, Across
+from lt_bench.leaderboard.stats.across import Across
 from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.tables.cells import flat_cells, legend, notes, scale, table_cells
 from lt_bench.leaderboard.tables.columns import Column, published_citation
@@ -55,9 +54,7 @@ def across_table(result: Across) -> str:
         result.head, [":--", *["--:"] * (len(result.head) - 1)], ([escape(text) for text in line] for line in result.lines)
     )
     missing = "\n".join(f"- {escape(line)}" for line in result.missing)
-    return f"## Across boards\n\n{' '.join(filter(None, (ACROSS, escape(result.duplicates))))}\n\n{table}\n" + (
-        f"\nLeft out:\n\n{missing}\n" if missing else ""
-    )
+    return f"## Across boards\n\n{escape(result.note)}\n\n{table}\n" + (f"\nLeft out:\n\n{missing}\n" if missing else "")
 
 
 def effects_table(result: Effects) -> str:
@@ -79,12 +76,12 @@ def escape(text: str) -> str:
 
 
 def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
-    """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), with `_low` and `_high` where a column has intervals over seeds.
+    """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), ends of intervals over test images in `_low` and `_high`, over seeds in `_seeds_low` and `_seeds_high`.
 
     Where columns are the user's own, `columns_code` has the fingerprint of all their programs.
     """
     own = {f"{column.key} {name}": one for column in columns for name, one in column.code.items()}
-    columns = tuple(replace(column, interval="seeds") for column in columns if column.key not in BOARD_FIELDS)
+    columns = tuple(column for column in columns if column.key not in BOARD_FIELDS)
     rows = [row for ranking in rankings for row in ranking.rows]
     names, lines = flat_cells(rows, columns, lambda value, column: "" if value != value else f"{value * scale(column):.9g}")
     for row, line in zip(rows, lines, strict=True):

@@ -61,7 +61,8 @@ def test_true_ties_in_macro_accuracy_are_called_different_at_most_as_often_as_st
         numbered = None if seeds == 1 else [list(range(seeds))] * 2
         macro += compared(rows, MACRO, numbered)[2] < 0.05
         micro += compared(rows, MICRO, numbered)[2] < 0.05
-    assert 0.005 < macro / trials < 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+    assert macro / trials < 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+    assert seeds > 1 or macro / trials > 0.005  # three seeds of two rows leave open what seeds do, so that chance seldom passes
     assert micro / trials > 0.5
 
 

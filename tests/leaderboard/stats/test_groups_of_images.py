@@ -74,7 +74,7 @@ def test_notes_say_that_groups_are_the_sample():
     assert "(95 %, over 200 groups of test images within classes)" in statistics_note(
         ranked(boards(from_records(made(FRAMES, TRACKS)), "macro")[0])
     )
-    assert "over 200 groups of test images (of the objective" in interval_note(grouped.rows, over=grouped.over)
+    assert "over 200 groups of test images, of accuracies" in interval_note(grouped.rows, over=grouped.over)
     assert "groups of test images" not in statistics_note(ranked(board(FRAMES)))
 
 

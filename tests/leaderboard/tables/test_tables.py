@@ -17,6 +17,7 @@ from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
+from lt_bench.leaderboard.stats.shares import exact_interval
 from lt_bench.leaderboard.tables import columns as columns_module
 from lt_bench.leaderboard.tables.cells import MISSING, legend, notes, table_cells, value_text
 from lt_bench.leaderboard.tables.columns import Column, register, registered
@@ -96,15 +97,15 @@ def test_files_are_byte_stable_and_right(results, tmp_path, builder):
     assert set(lines) == {*SKILLS, "tau_norm"}
     values = [100 * builder.make("los", seed, 2.5)[0].metrics["test"]["accuracy"] for seed in range(3)]
     assert float(lines["los"]["accuracy"]) == pytest.approx(np.mean(values), abs=1e-6)
-    assert float(lines["los"]["accuracy_low"]) < np.mean(values) < float(lines["los"]["accuracy_high"])
-    assert lines["tau_norm"]["accuracy_low"] == ""
+    assert float(lines["los"]["accuracy_seeds_low"]) < np.mean(values) < float(lines["los"]["accuracy_seeds_high"])
+    for name in ("los", "tau_norm"):
+        ends = [float(lines[name][f"accuracy_{end}"]) / 100 for end in ("low", "high")]
+        assert ends == pytest.approx([float(end) for end in exact_interval(float(lines[name]["accuracy"]) / 100, 200)])
+    assert lines["tau_norm"]["accuracy_seeds_low"] == ""
     assert lines["los"]["command"].endswith("--seeds 0,1,2")
     markdown = first[0].read_text()
     assert f"| los | 1 a | **{np.mean(values):.2f} ±" in markdown
-    assert (
-        "interval over test images (of the objective, many, medium and few) or over seeds (head seeds, one backbone), whichever is wider"
-        in markdown
-    )
+    assert "interval over test images, of accuracies and of Gap; other figures have none" in markdown
     assert "95 % t interval over seeds (head seeds, one backbone)" in leaderboard(results, statistics=False).markdown
 
 
@@ -219,7 +220,7 @@ def test_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("interval", "said"), [("seeds", True), ("wider", False), ("images", False), ("none", False)])
+@pytest.mark.parametrize(("interval", "said"), [("seeds", True), ("images", False), ("none", False)])
 def test_other_test_images_move_figures_by_more_than_said_only_where_seeds_alone_are_said(results, tmp_path, interval, said):
     (board,) = Selection(interval=interval).boards(leaderboard(results, statistics_dir=tmp_path / "cache").boards)
     best = board.rows[0]

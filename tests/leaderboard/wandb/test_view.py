@@ -124,7 +124,8 @@ def test_table_has_the_ends_of_intervals(results, builder):
     names, data = table(found)
     line = dict(zip(names, data[0], strict=True))
     estimate = found.rows[0].estimate("test/accuracy")
-    assert (line["accuracy_low"], line["accuracy_high"]) == (estimate.low, estimate.high)
+    assert (line["accuracy_seeds_low"], line["accuracy_seeds_high"]) == (estimate.low, estimate.high)
+    assert line["accuracy_low"] is None  # without statistics
 
 
 def test_online_without_an_account_is_one_line(results, tmp_path, monkeypatch):

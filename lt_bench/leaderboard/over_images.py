@@ -1,0 +1,75 @@
+"""Intervals of a row's figures over test images, or over the groups that they come in: in closed form, from the accuracy of each class and its number of test images."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.leaderboard.boards import Row
+from lt_bench.leaderboard.load import PER_CLASS
+from lt_bench.leaderboard.objective.objective import MACRO, Objective
+from lt_bench.leaderboard.stats.clustered import Clustered
+from lt_bench.leaderboard.stats.shares import accuracy_intervals, exact_interval
+
+Ends = tuple[float, float] | None
+"""The ends of an interval; None where there is none, as for a row without statistics."""
+
+
+def class_accuracies(row: Row) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Accuracy and test images of each class (K,), for each seed; nothing where a seed has none. Read once."""
+    if "class accuracies" not in row.computed:
+        both = [row.runs.find_arrays(int(position), *PER_CLASS) for position in row.positions]
+        arrays = [(accuracy, total) for accuracy, total in both if accuracy is not None and total is not None]
+        row.computed["class accuracies"] = arrays if len(arrays) == len(both) else []
+    return row.computed["class accuracies"]
+
+
+def of_accuracy(row: Row, objective: Objective) -> Ends:
+    """Of the accuracy that an objective is, mean over seeds; the same as the row's own interval where the board is ranked by it."""
+    if row.statistics is not None and objective.digest == row.objective.digest:
+        return row.statistics.interval
+    arrays = class_accuracies(row)
+    if row.statistics is None or not arrays:
+        return None
+    counts = arrays[0][1].astype(np.int64)
+    accuracy = np.mean([accuracy for accuracy, _ in arrays], axis=0)
+    return accuracy_intervals(accuracy[None], counts, objective, _effect(row, objective))[0]
+
+
+def of_objective(row: Row) -> Ends:
+    """Of the objective as it is shown: of accuracies in %."""
+    if row.statistics is None:
+        return None
+    low, high = row.statistics.interval
+    return (low, high) if row.objective.lower else (100 * low, 100 * high)
+
+
+def of_shots(row: Row, name: str) -> Ends:
+    """Of the accuracy on many, medium or few."""
+    return None if row.statistics is None else row.statistics.groups.get(name)
+
+
+def of_gap(row: Row) -> Ends:
+    """Of macro accuracy on the training images, which stay as they are, minus that on test."""
+    train, test = row.values("train/macro_accuracy").mean(), of_accuracy(row, MACRO)
+    return None if test is None else (train - test[1], train - test[0])
+
+
+def of_share(row: Row, name: str) -> Ends:
+    """Of a share of the test images, whichever they are; None where images come in groups, since which are right is not stored."""
+    arrays = class_accuracies(row)
+    if row.statistics is None or row.statistics.sample is not None or not arrays:
+        return None
+    low, high = exact_interval(row.values(name).mean(), arrays[0][1].sum())
+    return float(low), float(high)
+
+
+def _effect(row: Row, objective: Objective) -> NDArray[np.float64]:
+    """The design effect (1,) of the groups of test images on an accuracy; 1 where each image is on its own."""
+    sample = None if row.statistics is None else row.statistics.sample
+    if sample is None:
+        return np.ones(1)
+    labels = row.runs.array(int(row.positions[0]), "test_labels")
+    if "right" not in row.computed:
+        row.computed["right"] = np.mean([row.runs.array(int(one), "test_predictions") == labels for one in row.positions], axis=0)
+    return Clustered.by_group(objective, labels, len(row.split.class_names), sample).effect(row.computed["right"][None])
