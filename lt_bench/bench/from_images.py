@@ -42,7 +42,7 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
         raise UserError(f"extract needs {' and '.join(lacking)} (docs/backbones.md)")
     require_images(options.dataset, options.data_dir, backbone, options.weights)
     augment, views = augmented(options)
-    data = load_images(options.dataset, options.data_dir, **reading(options))
+    data = load_images(options.dataset, options.data_dir, **reading(options) | {"val_per_class": options.val_per_class})
     name = options.name or _free_name(cache_name(replace(options, backbone=backbone)), data.split_hash)
     out = options.out or home() / "caches" / name
     request = Request(
@@ -112,13 +112,14 @@ def cache_name(options: ExtractOptions) -> str:
         *([f"{options.image_size}px"] if options.image_size else []),
         *([options.augment] if options.augment else []),
         *(["standardised"] if options.standardise else []),
+        *([f"val{options.val_per_class}"] if options.val_per_class else []),
     ]
     return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_"), *inputs])
 
 
 def _command(verb: str, options: WritingOptions, **more: object) -> str:
     """The line that does it again, DIR standing for where the images are."""
-    inputs = {name: getattr(options, name) for name in ("image_size", "augment", "views", "dtype")}
+    inputs = {name: getattr(options, name) for name in ("image_size", "augment", "views", "dtype", "val_per_class")}
     given = {"dataset": options.dataset, **reading(options), **inputs, **more}
     usual = reading(WritingOptions())
     words = ["lt-bench", verb, "--data-dir", "DIR"]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import span
 from lt_bench.leaderboard.objective.objective import Objective
 
 Profile = Literal["balanced", "long-tailed"]
@@ -110,10 +111,12 @@ def standard_error(grid: Sequence[Mapping[str, Any]], choices: Sequence[int]) ->
 
 
 def validation_text(document: Mapping[str, Any]) -> str:
-    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more`, `all 1,972 validation images`."""
+    """The images that chose, in words for tables: `400 long-tailed validation images, 1 to 18 a class, none of apple and 20 more`, `all 1,972 validation images, 12 to 20 a class`."""
     said = document.get("validation", {})
     which = [f"{said['images']:,}", said["profile"]] if said.get("size") else ["all", *([f"{said['images']:,}"] if said else [])]
     text = f"{' '.join(which)} validation images"
+    if counts := [count for count in said.get("class_images", ()) if count]:
+        text += f", {span(min(counts), max(counts))} a class"
     if without := document.get("classes_without_validation"):
         more = f" and {len(without) - 1} more" if len(without) > 1 else ""
         text += f", none of {without[0]}{more}"
