@@ -402,6 +402,9 @@ def test_cifar_pickles(tmp_path):
     assert np.array_equal(train.images, images[train.rows].transpose(0, 3, 1, 2))
     assert train.rows[:10].tolist() == np.flatnonzero(OFFICIAL == 0)[np.random.RandomState(0).permutation(10)].tolist()
     assert set(train.rows).isdisjoint(data.splits["val"].rows)
+    unseen = load_small_images("cifar10_lt", tmp_path, imbalance_factor=5, selection="seed0", val_per_class="all").splits["val"]
+    assert sorted(unseen.rows) == sorted({*range(20, 100)} - {*train.rows.tolist()})  # the first 20 are the test set too
+    assert np.array_equal(unseen.images, images[unseen.rows].transpose(0, 3, 1, 2))
 
 
 def test_a_pickle_that_would_run_something_is_refused(tmp_path):
