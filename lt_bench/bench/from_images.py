@@ -9,14 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lt_bench.backbones.encoders import PROMPT, Prompt
 from lt_bench.bench.linear_head import fit_and_tell
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES, augmented, brings_weights, default_backbone, require_images, stored_type
+from lt_bench.bench.validation import of_classes
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
+from lt_bench.data.images.image_list import FileData
 from lt_bench.data.load import load_images
+from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.specs import dataset_spec
 from lt_bench.features.extraction.extract import extract
 from lt_bench.features.extraction.request import Request
@@ -42,7 +47,7 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
         raise UserError(f"extract needs {' and '.join(lacking)} (docs/backbones.md)")
     require_images(options.dataset, options.data_dir, backbone, options.weights)
     augment, views = augmented(options)
-    data = load_images(options.dataset, options.data_dir, **reading(options))
+    data = load_images(options.dataset, options.data_dir, **reading(options) | {"val_per_class": options.val_per_class})
     name = options.name or _free_name(cache_name(replace(options, backbone=backbone)), data.split_hash)
     out = options.out or home() / "caches" / name
     request = Request(
@@ -86,6 +91,15 @@ def _say_extraction(request: Request) -> None:
     if is_first_process() and not (request.out / MANIFEST_NAME).is_file():
         size = "" if request.image_size is None else f" at {request.image_size} pixels"
         print(f"lt-bench: extracting the features of {request.backbone}{size} into {request.out}", file=sys.stderr)  # noqa: T201
+        if request.data.val_hash:
+            print(f"lt-bench: {_validation(request.data)}", file=sys.stderr)  # noqa: T201
+
+
+def _validation(data: ImageData | FileData) -> str:
+    """What ``--val-per-class`` has chosen."""
+    counts = np.bincount(data.splits["val"].labels, minlength=len(data.class_names)).tolist()
+    without = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
+    return f"{sum(counts):,} validation images{of_classes(counts, without)}: {data.val_source}"
 
 
 def _free_name(name: str, split_hash: str) -> str:
@@ -112,13 +126,14 @@ def cache_name(options: ExtractOptions) -> str:
         *([f"{options.image_size}px"] if options.image_size else []),
         *([options.augment] if options.augment else []),
         *(["standardised"] if options.standardise else []),
+        *([f"val{options.val_per_class}"] if options.val_per_class else []),
     ]
     return "-".join([spec.name, *own, *subset, options.backbone.replace("/", "_"), *inputs])
 
 
 def _command(verb: str, options: WritingOptions, **more: object) -> str:
     """The line that does it again, DIR standing for where the images are."""
-    inputs = {name: getattr(options, name) for name in ("image_size", "augment", "views", "dtype")}
+    inputs = {name: getattr(options, name) for name in ("image_size", "augment", "views", "dtype", "val_per_class")}
     given = {"dataset": options.dataset, **reading(options), **inputs, **more}
     usual = reading(WritingOptions())
     words = ["lt-bench", verb, "--data-dir", "DIR"]

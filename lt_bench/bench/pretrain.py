@@ -98,7 +98,7 @@ def pretrain(
     plan = stage1_recipe(options.recipe).with_epochs(options.epochs).with_fields(options.recipe_fields)
     where, out, device = layout(options.devices), options.out, pick_device(options.accelerator)
     precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
-    data = load_images(options.dataset, options.data_dir, **reading(options))
+    data = load_images(options.dataset, options.data_dir, **reading(options) | {"val_per_class": options.val_per_class})
     workers = default_workers(device, where.devices) if options.workers is None else options.workers
     _check(options.backbone, data, plan, checkpoint_every)
     start = _start(options, data)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.names import span
 from lt_bench.leaderboard.objective.objective import Objective
 
 Profile = Literal["balanced", "long-tailed"]
@@ -110,14 +111,17 @@ def standard_error(grid: Sequence[Mapping[str, Any]], choices: Sequence[int]) ->
 
 
 def validation_text(document: Mapping[str, Any]) -> str:
-    """The images that chose, in words for tables: `400 long-tailed validation images, none of apple and 20 more`, `all 1,972 validation images`."""
+    """The images that chose, in words for tables: `400 long-tailed validation images, 1 to 18 a class, none of apple and 20 more`, `all 1,972 validation images, 12 to 20 a class`."""
     said = document.get("validation", {})
     which = [f"{said['images']:,}", said["profile"]] if said.get("size") else ["all", *([f"{said['images']:,}"] if said else [])]
-    text = f"{' '.join(which)} validation images"
-    if without := document.get("classes_without_validation"):
-        more = f" and {len(without) - 1} more" if len(without) > 1 else ""
-        text += f", none of {without[0]}{more}"
-    return text
+    return f"{' '.join(which)} validation images{of_classes(said.get('class_images', ()), document.get('classes_without_validation', ()))}"
+
+
+def of_classes(counts: Sequence[int], without: Sequence[str]) -> str:
+    """`, 1 to 18 a class, none of apple and 20 more`, of the images of each class where they are known, and the names of classes that have none."""
+    some = [count for count in counts if count]
+    more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+    return (f", {span(min(some), max(some))} a class" if some else "") + (f", none of {without[0]}{more}" if without else "")
 
 
 def error_text(error: float | None, *, percent: bool) -> str:

@@ -47,7 +47,7 @@ _ON_IMAGES = ("precision", "compiled", "recipe", "epochs", "phase1", "checkpoint
 GROUPS = (
     Group("strategy", ("strategy", "strategies", "tuned")),
     Group("data", ("dataset", "data_dir", "imbalance_factor", "train", "train_labels", "val", "val_labels", "test", "test_labels", "head", "class_names", "val_fraction", "decode")),
-    Group("features", ("cache", "backbone", "weights", "stage1", "val_seen_by_backbone", "views", "dtype", "head_only")),
+    Group("features", ("cache", "backbone", "weights", "stage1", "val_per_class", "val_seen_by_backbone", "views", "dtype", "head_only")),
     Group("images", _READING, ("data_dir",), ("run", "tune", "choose", "budgets")),
     Group("fit", ("protocol", "mode", "split", "folds", "budget", "seeds", "seed", "matmul", "accelerator", "devices", "workers", "slurm", "slurm_options", "batch_size", "deterministic")),
     Group("on images and end to end", _ON_IMAGES, ("mode", "protocol"), ("run",)),

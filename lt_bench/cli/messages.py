@@ -41,9 +41,9 @@ def _plain(text: str) -> str:
         r"does not validate against any of the Union subtypes Subtypes: \[(.*), NoneType\] Errors: .* Given value: (.*)", text
     )
     if union:
-        text = f"expected a {union[1]}. Got value: {union[2]}"
+        text = f"expected a {union[1]}. Got value: {union[2]}".replace(", Literal", " or Literal")
     text = re.sub(r"^not of type \w+: ", "", text)
-    text = re.sub(r"Literal\[([^]]*)\]", lambda literal: "one of " + literal[1].replace("'", ""), text)
+    text = re.sub(r"Literal\[([^]]*)\]", lambda literal: ("one of " if "," in literal[1] else "") + literal[1].replace("'", ""), text)
     text = re.sub(r"expected an? (one of )", r"expected \1", text)
     text = re.sub(r"expected an? (\w+)\b", lambda kind: f"expected {_KINDS.get(kind[1]) or kind[0].removeprefix('expected ')}", text)
     return text.replace(". Got value: ", ", got ")

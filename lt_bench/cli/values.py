@@ -6,7 +6,7 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse.typing import register_type
 
@@ -72,9 +72,11 @@ def as_kind(value: Any, kind: Any) -> Any:
 
 def metavar(kind: Any) -> str | None:
     """Placeholder of a value in help; None where the choices are shown."""
-    inner = [one for one in typing.get_args(kind) if one is not type(None)] if isinstance(kind, types.UnionType) else [kind]
+    union = isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
+    inner = [one for one in typing.get_args(kind) if one is not type(None)] if union else [kind]
     names = {int: "N", float: "X", str: "NAME", Path: "PATH", Numbers: "N,N", Words: "A,B"}
-    return names.get(inner[0])
+    words = [word for one in inner[1:] if typing.get_origin(one) is Literal for word in typing.get_args(one)]
+    return "|".join([names[inner[0]], *words]) if inner[0] in names else None
 
 
 def shown(value: Any) -> str:

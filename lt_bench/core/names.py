@@ -26,6 +26,11 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
+def span(first: int, last: int) -> str:
+    """``12 to 40``, or the one number."""
+    return f"{first:,}" if first == last else f"{first:,} to {last:,}"
+
+
 def spreadsheet_text(text: str) -> str:
     """Text of a cell that no spreadsheet takes for a formula: ``=HYPERLINK(...)`` gets an apostrophe before it; numbers and ranges of them stay."""
     text = printable(text)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from lt_bench.core.activity import doing, steps
 from lt_bench.core.errors import UserError
-from lt_bench.core.names import counted
+from lt_bench.core.names import counted, span
 from lt_bench.core.resources import usable_cores
 from lt_bench.data.images.decode import BrokenImage
 from lt_bench.data.images.decode import decode as decoded
@@ -140,7 +140,7 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
         say(f"{counted(untested.size, 'class', 'classes')} without a test image and so without an accuracy: {_classes(data, untested)}")
     groups = shot_groups(counts)
     say(
-        f"{counts.size:,} classes of {_span(counts.max(), counts.min())} training images ({counts.max() / counts.min():.1f} times)",
+        f"{counts.size:,} classes of {span(counts.max(), counts.min())} training images ({counts.max() / counts.min():.1f} times)",
     )
     say(f"many / medium / few (above 100, below 20): {groups.many.sum()} / {groups.medium.sum()} / {groups.few.sum()} classes")
     if spec.num_classes is None:
@@ -218,11 +218,6 @@ def _decode(say: Say, data: FileData, count: int) -> Broken:
         if sizes:
             width, height = (sorted(side) for side in zip(*sizes, strict=True))
             say(
-                f"{split}: {len(sizes)} of {len(images):,} decoded, {_span(width[0], width[-1])} pixels wide, {_span(height[0], height[-1])} high",
+                f"{split}: {len(sizes)} of {len(images):,} decoded, {span(width[0], width[-1])} pixels wide, {span(height[0], height[-1])} high",
             )
     return broken
-
-
-def _span(first: int, last: int) -> str:
-    """``12 to 40``, or the one number."""
-    return f"{first:,}" if first == last else f"{first:,} to {last:,}"

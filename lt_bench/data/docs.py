@@ -14,6 +14,19 @@ Written from `lt_bench/data/specs.py` by `python -m lt_bench.data.docs > docs/da
 `lt-bench data check NAME --data-dir DIR` says what is there, what is missing and where to get it, and decodes a few images (`--decode -1`: all, and compares them across splits, which for your own images is done anyway); `lt-bench extract --dataset NAME --data-dir DIR
 --backbone BACKBONE --weights FILE` makes the cache. Many, medium and few are classes with more than 100, 20 to 100, and fewer than 20 training images. Counts are those at the default imbalance factor."""
 
+_VALIDATION = """## Validation images
+
+Of data with an imbalance factor, validation is `val.parquet` or the folder `val` where there is one, else the first images of each class outside the training subset: 200 (CIFAR-10) or 20 (the others). A class
+that is all trained on has none.
+
+`lt-bench extract --val-per-class all` (and `pretrain`) takes every labelled image that is in neither the training subset nor test, those of the validation file first and then those outside the subset; a
+number takes up to so many of each class. Images of CIFAR whose pixels are in train or in test, or stand twice, are left out, whatever their labels, and counted; image files are told apart by their paths. The larger the
+imbalance factor, the more there are: of CIFAR-100 at 100 39,153 less duplicates, of a source that is itself long-tailed (IF 10) and brings 1,972 beside it 10,693. How many of each class there are the
+extraction says. Training and test images, their order and the split hash stay as they are, so what is measured on test is of the same images; the hash is over train, test and the validation that a data set has by itself.
+The validation images are in the key of the cache (labels, rows and features), in its name (`-valall`) and, as a hash, in `created_with` of its manifest; two caches of one backbone are two boards. Where weights carry the hashes of
+their training images, validation is compared with them: more than one in a thousand that they have seen, and `tune` refuses them all. `tune --val-size 2277` draws from these 10,693 images 23 of
+each class that has any, the most that there are of all ([statistics.md](statistics.md#protocol)); `--val-per-class 50` makes a cache with 4,915, as even as can be. Tuning file and board say how many there were, from how few to how many a class, and which classes had none."""
+
 _OWN = """## Your own images
 
 **Class folders** (`--dataset folder --data-dir DIR`): one folder per class, or `train`, `test` and perhaps `val` with class folders in each. Classes are
@@ -46,7 +59,7 @@ def datasets_page() -> str:
     """The whole page."""
     specs = [dataset_spec(name) for name in dataset_names()]
     benchmarks = [spec for spec in specs if spec.num_classes is not None]
-    return "\n\n".join([_HEAD, _table(benchmarks), *map(_section, benchmarks), _OWN]) + "\n"
+    return "\n\n".join([_HEAD, _table(benchmarks), *map(_section, benchmarks), _VALIDATION, _OWN]) + "\n"
 
 
 def _table(specs: list[DatasetSpec]) -> str:

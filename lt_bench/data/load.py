@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -17,7 +18,8 @@ from lt_bench.data.readers.small_images import ImageData, load_small_images
 from lt_bench.data.readers.tiny_imagenet import read_tiny_imagenet
 from lt_bench.data.reading import Reading, factor_of
 from lt_bench.data.specs import DatasetSpec, dataset_spec
-from lt_bench.data.splits import Selection, rows_outside, select_rows
+from lt_bench.data.splits import Rows, Selection, rows_outside, select_rows
+from lt_bench.data.unseen import PerClass, first_of_each_class, per_class_limit, words
 
 LIST_NAMES = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat2018": "iNaturalist18"}
 
@@ -47,7 +49,7 @@ def load_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) 
         )
     if spec.layout in ("tiny_imagenet", "subset_folders"):
         profile, selection = reading.get("profile", "exponential"), reading.get("selection", "first")
-        return _subset(spec, data_root(spec, root), factor_of(reading, spec), profile, selection)
+        return _subset(spec, data_root(spec, root), factor_of(reading, spec), profile, selection, reading.get("val_per_class"))
     splits, names, source = _given(spec, root, reading)
     counts = class_counts(splits["train"].labels, len(names))
     others = no_images(root) if spec.layout == "folders" else ()
@@ -69,6 +71,8 @@ def missing_files(spec: DatasetSpec, root: Path) -> list[str]:
 
 
 def _check_layout(spec: DatasetSpec, reading: Reading) -> None:
+    if reading.get("val_per_class") is not None and spec.n_max is None:
+        raise UserError(f"--val-per-class is for data of which a subset is drawn, and {spec.name} is not one of them; leave it out")
     for option, layout, what in (
         ("group_column", "table", "a table"),
         ("image_root", "table", "a table"),
@@ -119,8 +123,10 @@ def listed_splits(spec: DatasetSpec, root: Path) -> tuple[dict[str, ImageList], 
     return splits, folder_names(splits["train"], K)
 
 
-def _subset(spec: DatasetSpec, root: Path, factor: float, profile: Profile, selection: Selection) -> FileData:
-    """A long-tailed subset of image files. Validation images are a val folder, else training images outside the subset."""
+def _subset(
+    spec: DatasetSpec, root: Path, factor: float, profile: Profile, selection: Selection, per_class: PerClass | None = None
+) -> FileData:
+    """A long-tailed subset of image files. Validation images are a val folder, else training images outside the subset; both, where their number is given."""
     if spec.layout == "tiny_imagenet":
         train, test, names = read_tiny_imagenet(root, spec.num_classes or 0)
         source, splits = train, {"test": test}
@@ -133,11 +139,26 @@ def _subset(spec: DatasetSpec, root: Path, factor: float, profile: Profile, sele
     counts = class_counts(source.labels, len(names)) if whole else profile_counts(profile, spec.n_max or 0, factor, len(names))
     rows = np.arange(len(source)) if whole else select_rows(source.labels, counts, selection)
     splits["train"] = source.take(rows)
-    origin = "the folder val" if "val" in splits else "training images outside the subset"
-    if "val" not in splits:
+    val = splits.get("val")
+    origin = "training images outside the subset" if val is None else "the folder val"
+    if val is None:
         outside = source.take(rows_outside(source.labels, rows, spec.val_per_class))
         splits |= {"val": outside} if len(outside) else {}
-    return FileData(spec, names, counts, factor, profile, selection, origin if "val" in splits else "none", identity(splits), splits)
+    origin, of_split, of_val = origin if "val" in splits else "none", identity(splits), ""
+    if per_class is not None:
+        splits["val"], origin = _unseen(source, rows, val, per_class)
+        of_val = identity({"val": splits["val"]})
+    return FileData(spec, names, counts, factor, profile, selection, origin, of_split, splits, val_hash=of_val)
+
+
+def _unseen(source: ImageList, used: Rows, val: ImageList | None, per_class: PerClass) -> tuple[ImageList, str]:
+    """Validation images of the val folder and then from outside the subset, class after class, and their origin in words; rows of train are counted on from those of val."""
+    most, outside, ahead = per_class_limit(per_class), source.take(rows_outside(source.labels, used, None)), 0 if val is None else len(val)
+    free = replace(outside, rows=outside.rows + ahead)
+    if val is not None:
+        paths, labels, rows = (*val.paths, *free.paths), np.concatenate([val.labels, free.labels]), np.concatenate([val.rows, free.rows])
+        free = ImageList(source.root, paths, labels, rows)
+    return free.take(first_of_each_class(free.labels, most)), words(most, "train" if val is None else "val and train")
 
 
 def _check_disjoint(name: str, splits: dict[str, ImageList]) -> None:

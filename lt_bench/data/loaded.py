@@ -23,7 +23,9 @@ class LoadedData:
         profile: exponential or step.
         selection: which rows of a class the subset holds; None for data used as they are.
         val_source: origin of the validation images, in words; ``none`` where there are none.
-        split_hash: identity of the rows of all splits.
+        split_hash: identity of the rows of train, of test and of the validation images that the data set has by itself. Those of ``val_per_class`` leave it as it is:
+            what is measured on test stays comparable.
+        val_hash: identity of the validation images that ``val_per_class`` chose; empty where they are those of the data set.
         no_images: paths of files that lie among the images and are none by their names; they are left out.
     """
 
@@ -35,6 +37,7 @@ class LoadedData:
     selection: Selection | None
     val_source: str
     split_hash: str
+    val_hash: str = field(default="", kw_only=True)
     no_images: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property

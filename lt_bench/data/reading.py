@@ -9,6 +9,7 @@ from lt_bench.data.membership import Settled
 from lt_bench.data.profiles import Profile
 from lt_bench.data.specs import DatasetSpec
 from lt_bench.data.splits import Selection
+from lt_bench.data.unseen import PerClass
 
 
 class Reading(TypedDict, total=False):
@@ -26,6 +27,8 @@ class Reading(TypedDict, total=False):
         split_seed: of the split that is drawn for data without one; 0 by default.
         group_column: column of groups (tracks, patients, sites) of which no split shares one with another, for tables.
         group_pattern: the same by a regular expression with one group, searched in CLASS/FILE of each image, for class folders.
+        val_per_class: validation images of a class, of all that are in neither train nor test, for data that take a factor; by default those of a validation file,
+            else the spec's number from outside the subset.
         settled: splits that images and groups have already, where a split is drawn of more images than before.
     """
 
@@ -39,6 +42,7 @@ class Reading(TypedDict, total=False):
     split_seed: int
     group_column: str | None
     group_pattern: str | None
+    val_per_class: PerClass | None
     settled: Settled | None
 
 

@@ -71,8 +71,8 @@ def select_rows(labels: NDArray[np.integer], counts: Sequence[int], selection: S
     return np.concatenate([np.flatnonzero(labels == c)[positions] for c, positions in enumerate(chosen)])
 
 
-def rows_outside(labels: NDArray[np.integer], used: Rows, per_class: int) -> Rows:
-    """Validation rows for data without a validation file: up to ``per_class`` rows of each class outside ``used``, in source order, class after class."""
+def rows_outside(labels: NDArray[np.integer], used: Rows, per_class: int | None) -> Rows:
+    """Validation rows for data without a validation file: up to ``per_class`` rows (None: all) of each class outside ``used``, in source order, class after class."""
     free = np.ones(labels.shape[0], dtype=bool)
     free[used] = False
     return np.concatenate([np.flatnonzero(free & (labels == c))[:per_class] for c in range(int(labels.max()) + 1)])

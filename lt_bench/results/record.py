@@ -137,8 +137,8 @@ class TuningInfo:
 
 
 def whole_validation(said: str) -> str:
-    """A tuning's text on its validation images, without their number where they were all of a cache: earlier files did not count them, or left out the word `all`."""
-    return re.sub(r"^(all )?([\d,]+ )?validation images", "all validation images", said)
+    """A tuning's text on its validation images, without their numbers where they were all of a cache: earlier files did not count them, or left out the word `all`."""
+    return re.sub(r"^(all )?([\d,]+ )?validation images(, [\d,]+( to [\d,]+)? a class)?", "all validation images", said)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,16 @@ def test_it_leaves_weights_log_and_cache(whole):
     assert {path.name for path in whole.weights.parent.iterdir()} == {"plan.json", "log.csv", "weights.safetensors", "cache"}
 
 
+def test_more_validation_images_train_the_same_network(data_dir, whole, tmp_path):
+    more = stage1(**options(data_dir, tmp_path / "more", val_per_class="all"))
+    usual, cache = open_cache(whole.cache), open_cache(more.cache)
+    assert cache.manifest.backbone.weights_hash == usual.manifest.backbone.weights_hash
+    assert len(cache.split("val")) == len(usual.split("val")) + 240 - len(cache.split("train"))
+    assert cache.manifest.independence["seen_by_backbone"] == {"val": 0, "test": 0}
+    with pytest.raises(UserError, match="other validation images than asked for"):
+        stage1(**options(data_dir, whole.weights.parent, val_per_class="all"))
+
+
 def test_what_it_leaves_knows_its_training_images(data_dir, whole, tmp_path):
     data = load_small_images("cifar10_lt", data_dir, imbalance_factor=4)
     hashes = sorted(pixel_hashes(data.splits["train"]).tolist())

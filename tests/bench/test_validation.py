@@ -13,6 +13,7 @@ from lt_bench.bench.validation import Validation, choices_of_draws, error_text, 
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
+from lt_bench.results.record import whole_validation
 from lt_bench.results.store import Store
 
 LABELS, TRAIN = np.repeat([1, 2, 3], 20), (500, 200, 50, 5)  # nothing of class 0
@@ -95,10 +96,15 @@ def test_choices_and_their_standard_error():
     assert standard_error([{"whole": 0.4}, {"whole": 0.5}], [0, 1, 1, 0]) == pytest.approx(np.std([0.4, 0.5, 0.5, 0.4], ddof=1))
     said = {
         "classes_without_validation": ["apple", "bear"],
-        "validation": {"images": 1400, "size": 1400, "profile": "long-tailed", "draws": 9},
+        "validation": {"images": 1400, "size": 1400, "profile": "long-tailed", "draws": 9, "class_images": [0, 0, 1398, 2]},
     }
-    assert validation_text(said) == "1,400 long-tailed validation images, none of apple and 1 more"
-    assert validation_text({"validation": said["validation"] | {"size": None}}) == "all 1,400 validation images"
+    assert validation_text(said) == "1,400 long-tailed validation images, 2 to 1,398 a class, none of apple and 1 more"
+    even = {"images": 40, "size": None, "class_images": [20, 20]}
+    assert validation_text({"validation": even}) == "all 40 validation images, 20 a class"
+    assert {
+        *map(whole_validation, ("validation images", "all 40 validation images, 20 a class", "all 9 validation images, 1 to 8 a class"))
+    } == {"all validation images"}
+    assert whole_validation(validation_text(said)) == validation_text(said)
     assert validation_text({"classes_without_validation": ["apple"]}) == "all validation images, none of apple"
     assert error_text(0.0042, percent=True) == "; standard error of the choice 0.42 points"
     assert (error_text(1.234, percent=False), error_text(None, percent=True)) == ("; standard error of the choice 1.23", "")

@@ -351,6 +351,11 @@ def test_tiny_imagenet(tmp_path, monkeypatch):
     assert data.splits["train"].rows[:6].tolist() == order.tolist()
     assert not set(data.splits["val"].paths) & set(data.splits["train"].paths)
     assert len(data.splits["val"]) == 7
+    fewer = load_images("tiny_imagenet_lt", tmp_path, imbalance_factor=3, selection="seed0", val_per_class=3)
+    assert fewer.splits["val"].labels.tolist() == [1, 1, 1, 2, 2, 2]  # all of the first class is trained on
+    assert set(fewer.splits["val"].paths) < set(data.splits["val"].paths)
+    assert (fewer.splits["train"].paths, fewer.split_hash) == (data.splits["train"].paths, data.split_hash)
+    assert (data.val_hash, bool(fewer.val_hash), fewer.val_source) == ("", True, "up to 3 a class of train outside the subset")
     (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn09\n")
     with pytest.raises(UserError, match="line 1 names class 'n09'"):
         load_images("tiny_imagenet_lt", tmp_path, imbalance_factor=3)
@@ -362,6 +367,22 @@ def test_subset_folders(tmp_path, monkeypatch):
     write_photos(tmp_path, {"train/A": 7, "train/B": 8, "test/A": 1, "test/B": 1})
     assert load_images("ictext_lt", tmp_path, imbalance_factor=3).train_counts == (6, 2)
     assert load_images("ictext_lt", tmp_path, imbalance_factor=18).train_counts == (7, 8)
+    with pytest.raises(UserError, match="every image is in the training subset or in test, so none is left for validation"):
+        load_images("ictext_lt", tmp_path, imbalance_factor=18, val_per_class="all")
+    write_photos(tmp_path, {"val/A": 2, "val/B": 1})
+    data = load_images("ictext_lt", tmp_path, imbalance_factor=3, val_per_class="all")
+    val = data.splits["val"]
+    assert [path.rpartition("/")[0] for path in val.paths] == ["val/A", "val/A", "train/A", "val/B", *["train/B"] * 6]
+    assert val.rows.tolist() == [0, 1, 3 + 6, 2, *(3 + 7 + i for i in range(2, 8))]
+    assert load_images("ictext_lt", tmp_path, imbalance_factor=3).split_hash == data.split_hash
+    assert data.val_source == "all of val and train outside the subset"
+
+
+def test_more_validation_images_need_a_source_of_which_a_subset_is_drawn(root):
+    with pytest.raises(
+        UserError, match="--val-per-class is for data of which a subset is drawn, and table is not one of them; leave it out"
+    ):
+        load_images("table", table(root, ROWS), val_per_class="all")
 
 
 OFFICIAL = np.concatenate([[6, 9, 9, 4, 1, 1, 2, 7, 8, 3], np.repeat(np.arange(10), [10, 8, 9, 9, 9, 10, 9, 9, 9, 8])])
@@ -381,6 +402,9 @@ def test_cifar_pickles(tmp_path):
     assert np.array_equal(train.images, images[train.rows].transpose(0, 3, 1, 2))
     assert train.rows[:10].tolist() == np.flatnonzero(OFFICIAL == 0)[np.random.RandomState(0).permutation(10)].tolist()
     assert set(train.rows).isdisjoint(data.splits["val"].rows)
+    unseen = load_small_images("cifar10_lt", tmp_path, imbalance_factor=5, selection="seed0", val_per_class="all").splits["val"]
+    assert sorted(unseen.rows) == sorted({*range(20, 100)} - {*train.rows.tolist()})  # the first 20 are the test set too
+    assert np.array_equal(unseen.images, images[unseen.rows].transpose(0, 3, 1, 2))
 
 
 def test_a_pickle_that_would_run_something_is_refused(tmp_path):

@@ -99,6 +99,31 @@ def test_validation_images_that_were_trained_on_choose_nothing(weights, data_dir
         check_validation(cache)
 
 
+def test_every_unseen_image_is_compared_with_those_of_the_weights(data_dir, tmp_path):
+    """Weights of the same subset have seen none of them; those of a larger one have, and then they choose nothing."""
+    asked = {
+        "dataset": "cifar10_lt",
+        "data_dir": data_dir,
+        "backbone": "resnet20",
+        "imbalance_factor": 4,
+        "val_per_class": "all",
+        "views": 0,
+    }
+    torch.manual_seed(0)
+    network = build_backbone("resnet20", 10)
+    seen = {}
+    for factor in (4, 2):
+        rows = pixel_hashes(load_small_images("cifar10_lt", data_dir, imbalance_factor=factor).splits["train"])
+        save_weights(network, tmp_path / f"{factor}.safetensors", rows=rows)
+        extract_from(**asked, weights=tmp_path / f"{factor}.safetensors", out=tmp_path / f"c{factor}")
+        seen[factor] = open_cache(tmp_path / f"c{factor}")
+    check_validation(seen[4])
+    assert seen[4].manifest.independence["seen_by_backbone"] == {"val": 0, "test": 0}
+    assert seen[2].manifest.independence["seen_by_backbone"]["val"] > 0
+    with pytest.raises(UserError, match="the backbone was trained on these validation images"):
+        check_validation(seen[2])
+
+
 def test_the_training_of_the_same_split_has_seen_nothing(data_dir):
     data = load_small_images("cifar10_lt", data_dir, imbalance_factor=4)
     rows = pixel_hashes(data.splits["train"])

@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lt_bench.data.priors import tail_prior
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective
-from lt_bench.leaderboard.objective.tails import tail_prior
 from lt_bench.leaderboard.over_images import of_accuracy, of_gap, of_share
 from lt_bench.leaderboard.stats.ranking import ranked
 from lt_bench.leaderboard.stats.shares import exact_interval

@@ -90,11 +90,13 @@ class WritingOptions(InputOptions):
     Attributes:
         views: augmented views of each training image in the cache (default: 8, or 0 without augmentation)
         dtype: stored precision of the cache (default: float16; float32 for your own images)
+        val_per_class: validation images of a class, or all, of those in neither train nor test (default: the data set's validation)
         accelerator: device of a fit
     """
 
     views: int | None = None
     dtype: Dtype | None = None
+    val_per_class: int | Literal["all"] | None = None
     accelerator: Accelerator = "auto"
 
 

@@ -17,6 +17,7 @@ from lt_bench.data.readers.parquet import ImageTable, open_table
 from lt_bench.data.reading import Reading, factor_of
 from lt_bench.data.specs import DatasetSpec, dataset_spec
 from lt_bench.data.splits import Rows, image_rows, rows_outside, select_rows, split_hash
+from lt_bench.data.unseen import PerClass, first_of_each_class, not_among, per_class_limit, words
 
 # The official training files begin with these labels; seed0 is defined on that row order.
 _OFFICIAL_BEGINNING = {"cifar10_lt": (6, 9, 9, 4, 1, 1, 2, 7, 8, 3), "cifar100_lt": (19, 29, 0, 11, 1, 86, 90, 28, 23, 31)}
@@ -78,6 +79,10 @@ def load_small_images(dataset: str, data_dir: str | Path, **reading: Unpack[Read
         rows["val"], source = rows_outside(train.labels, rows["train"], spec.val_per_class), f"rows of {train.path.name} outside the subset"
         tables["val"] = train
     splits = {s: ImageSplit(tables[s].decode(r), tables[s].labels[r], r) for s, r in rows.items() if r.size}
+    hash_of_split, hash_of_val = _identity(splits), ""
+    if (per_class := reading.get("val_per_class")) is not None:
+        splits["val"], source = _unseen(tables, splits, per_class)
+        hash_of_val = _identity({"val": splits["val"]})
     return ImageData(
         spec=spec,
         splits=splits,
@@ -87,8 +92,32 @@ def load_small_images(dataset: str, data_dir: str | Path, **reading: Unpack[Read
         profile=profile,
         selection=selection,
         val_source=source if "val" in splits else "none",
-        split_hash=split_hash({name: image_rows(split.images, split.labels) for name, split in splits.items()}),
+        split_hash=hash_of_split,
+        val_hash=hash_of_val,
     )
+
+
+def _identity(splits: dict[str, ImageSplit]) -> str:
+    return split_hash({name: image_rows(split.images, split.labels) for name, split in splits.items()})
+
+
+def _unseen(tables: dict[str, ImageTable | ArrayTable], splits: dict[str, ImageSplit], per_class: PerClass) -> tuple[ImageSplit, str]:
+    """Validation images from the validation file and then from outside the subset, class after class, and their origin in words; no pixels of train or test, none twice.
+
+    Their rows are those of the validation file; those of the training file are counted on from its last.
+    """
+    most, train, val = per_class_limit(per_class), tables["train"], tables["val"]
+    outside = rows_outside(train.labels, splits["train"].rows, None)
+    parts = [(train, outside, 0)] if val is train else [(val, np.arange(len(val.labels)), 0), (train, outside, len(val.labels))]
+    parts = [(table, rows, first) for table, rows, first in parts if rows.size]
+    labels = np.concatenate([np.zeros(0, np.int64), *(table.labels[rows] for table, rows, _ in parts)])
+    order = first_of_each_class(labels, None)
+    images = np.concatenate([table.decode(rows) for table, rows, _ in parts])[order]
+    fresh = not_among(images, splits["train"].images, splits["test"].images)
+    chosen = fresh[first_of_each_class(labels[order][fresh], most)]
+    rows = np.concatenate([rows + first for _, rows, first in parts])[order]
+    sources = " and ".join(table.path.name for table, _, _ in parts)
+    return ImageSplit(images[chosen], labels[order][chosen], rows[chosen]), words(most, sources, len(order) - len(fresh))
 
 
 def _tables(

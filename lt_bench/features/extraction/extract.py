@@ -99,6 +99,7 @@ def _extract_missing(
         device=request.device.type,
         torch=torch.__version__,
         sums=True,
+        **({"validation": data_hash} if (data_hash := request.data.val_hash) else {}),
         **({} if request.earlier is None else {"earlier": request.earlier.cache.key}),
     )
     store_of = partial(Resumable, request.out, key, plans, loaded.network.dim, request.dtype, shard, standardise=request.standardise)

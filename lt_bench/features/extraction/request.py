@@ -21,7 +21,7 @@ from lt_bench.features.manifest import LISTED, MANIFEST_NAME, BackboneInfo, Data
 from lt_bench.features.resumable import SplitPlan, remove_unfinished
 from lt_bench.features.write import STANDARDISED, Description
 
-HEAD, FITTED = "head", "fitted"  # in ``created_with``
+HEAD, FITTED, VALIDATION = "head", "fitted", "validation"  # in ``created_with``
 DTYPES = ("float16", "float32", "affine8")
 
 
@@ -133,7 +133,9 @@ class Request:
             dtype=self.dtype,
             origin=f"extracted by lt-bench in float32, backbone in eval mode; validation: {data.val_source}, {seen} by the backbone",
             command=self.command,
-            extra={"device": device_name(self.device), **listed, **({HEAD: self.origin_of_head} if self.origin_of_head else {})},
+            extra={
+                "device": device_name(self.device), **listed, **({HEAD: self.origin_of_head} if self.origin_of_head else {}), **({VALIDATION: data.val_hash} if data.val_hash else {}),
+            },
         )  # fmt: skip
 
     def described_fields(self, description: Description) -> dict[str, Any]:
@@ -162,5 +164,7 @@ class Request:
             raise UserError(
                 f"{self.out}: its stage-1 head has another origin than asked for (--stage1-head, --prompt); name another place with --out"
             )
+        if cache.manifest.created_with.get(VALIDATION, "") != self.data.val_hash:
+            raise UserError(f"{self.out}: it holds other validation images than asked for (--val-per-class); name another place with --out")
         remove_unfinished(self.out)
         return cache.manifest

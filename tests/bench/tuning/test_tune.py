@@ -78,7 +78,7 @@ def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache
     found = document(tmp_path / "results")
     done = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0")
     assert done.code == 0
-    line = f"la_loss: tuning {found['id']}, {len(found['grid'])} points on all 25 validation images, none of class 5; standard error of the choice"
+    line = f"la_loss: tuning {found['id']}, {len(found['grid'])} points on all 25 validation images, 5 a class, none of class 5; standard error of the choice"
     assert line in done.out
     assert 0 < found["standard_error"] < 0.2
     assert len(found["choices"]) == found["validation"]["draws"] == 100

@@ -72,6 +72,58 @@ def test_validation_outside_the_subset(folder, tmp_path):
     assert 0 not in data.splits["val"].labels
 
 
+def test_every_image_that_is_in_neither_train_nor_test_validates(folder):
+    """Those of the validation file first, then those outside the subset; train, test and the name of the split stay."""
+    usual = load_small_images("cifar10_lt", folder, imbalance_factor=8)
+    data = load_small_images("cifar10_lt", folder, imbalance_factor=8, val_per_class="all")
+    outside = 240 - sum(data.train_counts)
+    val = data.splits["val"]
+    assert len(val) == 30 + outside
+    assert np.bincount(val.labels).tolist() == [3 + 24 - n for n in data.train_counts]
+    assert val.labels.tolist() == sorted(val.labels)
+    assert val.rows[:4].tolist() == [0, 1, 2, 3]  # all of class 0 is trained on but the file's
+    sources = {split: open_table(folder / "cifar10" / f"{split}.parquet") for split in ("val", "train")}
+    for image, label, row in zip(val.images, val.labels, val.rows, strict=True):
+        source, own = ("val", row) if row < 30 else ("train", row - 30)
+        assert np.array_equal(image, sources[source].decode(np.array([own]))[0])
+        assert label == sources[source].labels[own]
+    for split in ("train", "test"):
+        assert np.array_equal(data.splits[split].rows, usual.splits[split].rows)
+        assert np.array_equal(data.splits[split].images, usual.splits[split].images)
+    assert data.val_source == "all of val.parquet and train.parquet outside the subset"
+    assert (data.split_hash, usual.val_hash) == (usual.split_hash, "")
+    fewer = load_small_images("cifar10_lt", folder, imbalance_factor=8, val_per_class=5)
+    assert np.bincount(fewer.splits["val"].labels).tolist() == [min(5, 27 - n) for n in data.train_counts]
+    assert set(fewer.splits["val"].rows) < set(val.rows)
+    assert len({fewer.val_hash, data.val_hash, ""}) == 3
+
+
+def test_a_class_that_is_all_trained_on_has_no_validation_image(folder, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.parquet").write_bytes((folder / "cifar10" / f"{split}.parquet").read_bytes())
+    data = load_small_images("cifar10_lt", tmp_path, imbalance_factor=8, val_per_class="all")
+    assert np.bincount(data.splits["val"].labels).tolist() == [24 - n for n in data.train_counts]
+    assert 0 not in data.splits["val"].labels
+    assert sorted([*data.splits["train"].rows, *data.splits["val"].rows]) == [*range(240)]
+    for per_class, message in (("all", "none is left for validation"), (0, "--val-per-class is 0, expected a whole number from 1")):
+        with pytest.raises(UserError, match=message):
+            load_small_images("cifar10_lt", tmp_path, imbalance_factor=1 if per_class else 8, val_per_class=per_class)
+
+
+def test_pixels_of_train_and_test_and_repeated_ones_do_not_validate(folder, tmp_path):
+    """A validation file that holds a training image, a test image and one of its own twice, all under another label: each stands once, the first."""
+    tables = {split: open_table(folder / "cifar10" / f"{split}.parquet") for split in ("train", "val", "test")}
+    pixels = tables["val"].decode()
+    pixels[27], pixels[28], pixels[29] = tables["train"].decode(np.array([0]))[0], tables["test"].decode(np.array([0]))[0], pixels[0]
+    write_parquet(tmp_path / "val.parquet", pixels.transpose(0, 2, 3, 1), tables["val"].labels)
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.parquet").write_bytes((folder / "cifar10" / f"{split}.parquet").read_bytes())
+    data = load_small_images("cifar10_lt", tmp_path, imbalance_factor=8, val_per_class="all")
+    assert {27, 28, 29}.isdisjoint(data.splits["val"].rows)
+    assert len(data.splits["val"]) == 27 + 240 - sum(data.train_counts)
+    assert data.val_source.endswith("outside the subset, without 3 whose pixels are in train, in test or there twice")
+
+
 def test_split_hash_tells_subsets_apart(folder):
     hashes = {load_small_images("cifar10_lt", folder, imbalance_factor=f).split_hash for f in (8, 12)}
     assert len(hashes) == 2

@@ -86,6 +86,28 @@ def test_a_second_call_returns_at_once_and_removes_what_a_kill_after_the_last_st
         extract_from(**request_ | {"imbalance_factor": 3}, out=out)
 
 
+def test_more_validation_images_are_another_cache_of_the_same_split(request_, data_dir, tmp_path):
+    """Train and test are bit for bit those of the usual cache, and neither is taken for the other."""
+    usual, more = (tmp_path / name for name in ("usual", "more"))
+    extract_from(**request_, out=usual)
+    extract_from(**request_, val_per_class="all", out=more)
+    one, other = open_cache(usual), open_cache(more)
+    data = load_small_images("cifar10_lt", data_dir, imbalance_factor=4, val_per_class="all")
+    assert torch.equal(other.split("val").labels, torch.from_numpy(data.splits["val"].labels))
+    assert torch.equal(other.split("val").rows, torch.from_numpy(data.splits["val"].rows))
+    assert len(other.split("val")) > len(one.split("val"))
+    assert other.manifest.dataset == one.manifest.dataset
+    assert other.key != one.key
+    for split in ("train", "test"):
+        for view in one.split(split).views:
+            assert torch.equal(one.split(split).view(view), other.split(split).view(view))
+    assert "validation: all of val.parquet and train.parquet outside the subset, unseen by the backbone" in other.manifest.origin
+    for out, asked in ((usual, "all"), (more, None), (more, 4)):
+        with pytest.raises(UserError, match="it holds other validation images than asked for \\(--val-per-class\\); name another place"):
+            extract_from(**request_, val_per_class=asked, out=out)
+    assert extract_from(**request_, val_per_class="all", out=more) == other.manifest
+
+
 def test_wrong_requests(request_, tmp_path):
     with pytest.raises(UserError, match="the weights are of another"):
         extract_from(**request_ | {"backbone": "resnet32"}, out=tmp_path / "cache")
