@@ -16,8 +16,8 @@ from lt_bench.bench.tuned import read_tuning, record_or_tuning
 from lt_bench.cli.output import Output
 from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
-from lt_bench.core.kept import KEPT_NAME, read_kept
 from lt_bench.core.seals import archive_holds, read_json_object
+from lt_bench.core.stored import STORED_NAME, read_stored
 from lt_bench.deploy.files import DESCRIPTION, faults_of
 from lt_bench.features.manifest import MANIFEST_NAME
 from lt_bench.results.store import SUBMISSION, record_faults
@@ -119,7 +119,7 @@ def _kind_of_file(path: Path) -> str | None:
         return HELD_OUT
     if path.suffix in (".json", ".npz") and _RECORD_NAME.fullmatch(path.stem):
         return RECORD if path.with_suffix(".npz").is_file() else record_or_tuning(path) or RECORD
-    if path.suffix == ".json" and KEPT_NAME.fullmatch(path.name):
+    if path.suffix == ".json" and STORED_NAME.fullmatch(path.name):
         return STATISTICS
     if path.suffix == ".ckpt":
         return CHECKPOINT
@@ -182,7 +182,7 @@ def _weights(path: Path) -> list[str]:
 
 
 def _statistics(path: Path) -> list[str]:
-    read_kept(path)
+    read_stored(path)
     return []
 
 

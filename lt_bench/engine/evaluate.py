@@ -104,7 +104,7 @@ def evaluate(
         classifier: (K, D) directions for the norm and angle decomposition.
         profile: of the features as those directions meet them; made of the first view where it is None.
         dtype: in which the products run.
-        equalise: whether to measure the accuracy at equal class bias too, for which all logits are kept, see `room_for_logits`.
+        equalise: whether to measure the accuracy at equal class bias too, for which all logits are kept, see `logits_buffer`.
         offsets: (K,) found on another set, with which the accuracy is measured too.
         told: priors that the head is told, by name, at which its accuracy is measured: each class counts as much as the prior says.
     """
@@ -114,7 +114,7 @@ def evaluate(
     predictions, probability = torch.zeros(n, dtype=torch.int32, device=device), torch.zeros(n, device=device)
     counted = {name: one.counted_on(device, dtype) for name, one in (told or {}).items()}
     processes = current()
-    all_logits = room_for_logits(n, len(train_counts), device, processes.world) if equalise and n else None
+    all_logits = logits_buffer(n, len(train_counts), device, processes.world) if equalise and n else None
     chunk = (CHUNK_NUMBERS if device.type == "cpu" else GPU_CHUNK_NUMBERS) // max(len(train_counts), views[0].shape[1])
     reach = processes.world * max(1, chunk)
     for start in range(processes.rank, max(n, processes.rank + 1), reach):  # a process that got no sample counts them too
@@ -143,7 +143,7 @@ def evaluate(
     return Measured(scalars, vectors, predictions.cpu().numpy(), probability.cpu().numpy(), equal)
 
 
-def room_for_logits(n: int, num_classes: int, device: torch.device, processes: int = 1) -> Tensor | None:
+def logits_buffer(n: int, num_classes: int, device: torch.device, processes: int = 1) -> Tensor | None:
     """Zeros (N, K) for all logits of a set: on the device where a share of its free memory holds them, else in a temporary file, mapped, that goes with them.
 
     None where the disk of temporary files has no room either.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.kept import kept_or_computed, read_kept
+from lt_bench.core.stored import read_stored, stored_or_computed
 from lt_bench.features.locate import home
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def collapse_of(cache: FeatureCache, load: Callable[[str], FeatureSplit] | None 
         K, splits = cache.manifest.dataset.num_classes, [split for split in ("train", "val", "test") if cache.has(split)]
         return {split: scatter_ratio(load(split) if load else cache.split(split, views=("plain",)), K) for split in splits}
 
-    return kept_or_computed(_place(cache.key), measured, _to_json, _from_json)
+    return stored_or_computed(_place(cache.key), measured, _to_json, _from_json)
 
 
 def known_collapse(key: str) -> Collapse | None:
     """The collapse of the cache of this key where it was measured before, else None."""
     try:
-        return _from_json(read_kept(_place(key)))
+        return _from_json(read_stored(_place(key)))
     except (UserError, OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from lt_bench.data.priors import named_prior, tail_prior, usual_imbalances
 from lt_bench.leaderboard.boards import Row
+from lt_bench.leaderboard.class_accuracies import class_accuracies
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.objective.objective import Objective
-from lt_bench.leaderboard.over_images import Ends, class_accuracies, of_accuracy
+from lt_bench.leaderboard.over_images import Ends, of_accuracy
 
 IMBALANCES = (50, 10, 3, 2)
 

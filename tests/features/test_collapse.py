@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lt_bench as lt
-from lt_bench.core.kept import KEPT_NAME
+from lt_bench.core.stored import STORED_NAME
 from lt_bench.features import class_scatter
 from lt_bench.features.collapse import collapse_of, known_collapse
 from lt_bench.features.locate import home
@@ -35,7 +35,7 @@ def test_it_is_measured_once_for_a_key_and_rows_of_one_class_have_none(monkeypat
     found = collapse_of(cache)
     assert np.isnan(found["test"])
     (path,) = (home() / "collapse").glob(f"{cache.key}*")
-    assert KEPT_NAME.fullmatch(path.name)
+    assert STORED_NAME.fullmatch(path.name)
     monkeypatch.setattr(class_scatter, "scatter_ratio", lambda *_: 0.0)
     assert collapse_of(cache) == pytest.approx(found, nan_ok=True, abs=0)
     assert known_collapse(cache.key)["train"] == found["train"]

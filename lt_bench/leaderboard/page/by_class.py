@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.class_accuracies import class_accuracies
 from lt_bench.leaderboard.intervals import Estimate
-from lt_bench.leaderboard.over_images import class_accuracies
 from lt_bench.leaderboard.tables.columns import Column, column_value
 
 _PRIOR = re.compile(r"macro_accuracy|(forward|backward)_[\d.]+|prior_.+")

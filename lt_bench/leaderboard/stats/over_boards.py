@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.leaderboard.boards import Row
-from lt_bench.leaderboard.over_images import class_accuracies
+from lt_bench.leaderboard.class_accuracies import class_accuracies
 from lt_bench.leaderboard.stats.groups import holm
 from lt_bench.leaderboard.stats.paired import LEVEL, PairedTests, student
 from lt_bench.leaderboard.stats.seed_noise import shared_noise

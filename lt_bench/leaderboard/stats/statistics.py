@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.kept import kept_or_computed
 from lt_bench.core.provenance import digest
+from lt_bench.core.stored import stored_or_computed
 from lt_bench.features.locate import home
 from lt_bench.leaderboard.boards import BoardRows, Row, Standing
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO
@@ -62,7 +62,7 @@ def board_statistics(ranking: BoardRows, directory: Path | None = None) -> Board
     if directory is None:
         return compute(ranking)
     path = directory / f"{ranking.fingerprint}-{_program()}-statistics.json"
-    return kept_or_computed(path, lambda: compute(ranking), _to_json, _from_json)
+    return stored_or_computed(path, lambda: compute(ranking), _to_json, _from_json)
 
 
 @cache

@@ -10,9 +10,9 @@ import pytest
 
 from lt_bench.data.priors import tail_prior
 from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.class_accuracies import class_accuracies
 from lt_bench.leaderboard.leaderboard import FORMATS, leaderboard
 from lt_bench.leaderboard.load import from_records, load_records
-from lt_bench.leaderboard.over_images import class_accuracies
 from lt_bench.leaderboard.page.by_class import outer_ends
 from lt_bench.leaderboard.page.page import _links, page
 from lt_bench.leaderboard.plots.draw import PLOTS

@@ -12,8 +12,8 @@ import pytest
 from lt_bench.core import kept
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
-from lt_bench.core.kept import KEPT_NAME, kept_or_computed, read_kept
 from lt_bench.core.seals import sealed
+from lt_bench.core.stored import STORED_NAME, read_stored, stored_or_computed
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.stats import statistics
 from lt_bench.results.store import Store
@@ -36,30 +36,30 @@ def test_flipped_and_cut_files_are_computed_again(results, tmp_path):
     directory, generator = tmp_path / "statistics", np.random.default_rng(0)
     right = shown(results, directory)
     (path,) = directory.iterdir()
-    assert KEPT_NAME.fullmatch(path.name)
+    assert STORED_NAME.fullmatch(path.name)
     content = path.read_bytes()
     for position in generator.integers(len(content) - 1, size=15):
         path.write_bytes(content[:position] + bytes([content[position] ^ int(generator.integers(1, 256))]) + content[position + 1 :])
         with pytest.raises(UserError, match="anew"):
-            read_kept(path)
+            read_stored(path)
         assert shown(results, directory) == right
         assert path.read_bytes() == content
     for damaged in (b"", b"\xff", b"{}\n", b"[" * 100_000, content[:-70]):
         path.write_bytes(damaged)
         assert shown(results, directory) == right
-    assert read_kept(path)
+    assert read_stored(path)
 
 
-def test_kept_text_of_another_shape_is_computed_again(tmp_path):
+def test_stored_text_of_another_shape_is_computed_again(tmp_path):
     path, value_of, absent = tmp_path / "x.json", itemgetter("value"), itemgetter("absent")
     write_text(path, json.dumps(sealed({"of": "another"})))
-    assert kept_or_computed(path, lambda: 3.0, lambda value: {"value": value}, absent) == 3.0
-    assert kept_or_computed(path, lambda: 1.0, lambda value: {"value": value}, value_of) == 3.0
+    assert stored_or_computed(path, lambda: 3.0, lambda value: {"value": value}, absent) == 3.0
+    assert stored_or_computed(path, lambda: 1.0, lambda value: {"value": value}, value_of) == 3.0
 
 
 def test_what_json_cannot_say_is_not_kept(tmp_path):
     for computed in (math.inf.__float__, (1.0).__float__):
-        assert kept_or_computed(tmp_path / "x.json", computed, lambda value: {"value": value}, itemgetter("value")) == computed()
+        assert stored_or_computed(tmp_path / "x.json", computed, lambda value: {"value": value}, itemgetter("value")) == computed()
 
 
 def test_statistics_of_another_program_are_computed_again(results, tmp_path, monkeypatch):

@@ -13,12 +13,12 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.seals import check_seal, read_json_object, sealed
 
-KEPT_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}-statistics\.json|[0-9a-f]{16}-[0-9]+-collapse\.json")
+STORED_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}-statistics\.json|[0-9a-f]{16}-[0-9]+-collapse\.json")
 AGAIN = "it is made anew where it is asked for"
 T = TypeVar("T")
 
 
-def kept_or_computed(
+def stored_or_computed(
     path: Path, compute: Callable[[], T], to_json: Callable[[T], Mapping[str, Any]], from_json: Callable[[Mapping[str, Any]], T]
 ) -> T:
     """The value that is kept in a file, else a computed one, which is kept where that can be.
@@ -30,14 +30,14 @@ def kept_or_computed(
         from_json: the other way.
     """
     with suppress(UserError, *FAILURES_OF_CODE):
-        return from_json(read_kept(path))
+        return from_json(read_stored(path))
     value = compute()
     with suppress(OSError, UserError):  # a full disk, or a folder that is read-only: the next call computes again
         write_text(path, json.dumps(sealed(to_json(value))) + "\n")
     return value
 
 
-def read_kept(path: Path) -> dict[str, Any]:
+def read_stored(path: Path) -> dict[str, Any]:
     """The content of a file of kept figures.
 
     Raises:
