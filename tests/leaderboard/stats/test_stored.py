@@ -9,7 +9,7 @@ from operator import itemgetter
 import numpy as np
 import pytest
 
-from lt_bench.core import kept
+from lt_bench.core import stored
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
 from lt_bench.core.seals import sealed
@@ -95,6 +95,6 @@ def test_a_folder_that_cannot_be_written_is_done_without(results, tmp_path, monk
     def fails(path, text):
         raise OSError(number, "cannot be written")
 
-    monkeypatch.setattr(kept, "write_text", fails)
+    monkeypatch.setattr(stored, "write_text", fails)
     assert shown(results, tmp_path / "statistics") == right
     assert not (tmp_path / "statistics").exists()
