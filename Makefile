@@ -28,6 +28,7 @@ $(READY): pyproject.toml constraints.txt
 leaderboard: $(READY) ## run the shipped suites on the shipped features of three backbones, print the tables, write them to leaderboard/
 	$(BIN)/lt-bench bench shipped --results $(RESULTS)
 	$(BIN)/lt-bench bench stage1_seeds --results $(RESULTS)
+	$(BIN)/lt-bench bench controls --results $(RESULTS)
 	$(BIN)/lt-bench leaderboard --results $(RESULTS) --out leaderboard --against joint
 	@echo "next: source $(BIN)/activate, then lt-bench run ... --results $(RESULTS) puts other heads beside these rows (docs/tutorial.md, docs/own_strategy.md)"
 

@@ -36,7 +36,7 @@ def test_records_are_valid_and_clean() -> None:
 
 
 def test_records_are_those_of_the_suites() -> None:
-    suites = [read_suite(suite_path(name)) for name in ("shipped", "stage1_seeds")]
+    suites = [read_suite(suite_path(name)) for name in ("shipped", "stage1_seeds", "controls")]
     planned = [run for suite in suites for cache in suite_caches(suite)[0] for run in suite_plan(suite, cache, SHIPPED)[0]]
     assert {run.id for run in planned} == {record.id for record in Store(SHIPPED).records()}
     assert len({record.identity.cache_key for record in Store(SHIPPED).records()}) == 3
