@@ -67,7 +67,9 @@ def parsed_as(kind: Any) -> Any:
 def as_kind(value: Any, kind: Any) -> Any:
     """A value that was read by ``parsed_as(kind)`` as that kind."""
     origin = typing.get_origin(kind)
-    return origin(value) if origin in (list, tuple) else value
+    if origin not in (list, tuple):
+        return value
+    return origin(map(Path, value)) if typing.get_args(kind)[0] is Path else origin(value)
 
 
 def metavar(kind: Any) -> str | None:

@@ -3,6 +3,7 @@
 import pytest
 from wandb_files import artifacts, items, messages
 
+from lt_bench.cli.main import main
 from lt_bench.core.errors import UserError
 from lt_bench.deploy.files import DESCRIPTION, FORMAT, TENSORS, publish
 from lt_bench.deploy.wandb_models import push_exports, read_exports
@@ -49,6 +50,16 @@ def test_a_model_is_made_of_its_cache_and_record_and_pushed_once(store, tmp_path
     )
     assert sorted(entry.path for entry in model.manifest.contents) == sorted([DESCRIPTION, TENSORS])
     assert (first.written, again.written) == (again.skipped, [])
+
+
+def test_the_command_pushes_exports_by_their_folders(store, tmp_path, capsys):
+    (record,) = store.records()
+    exports = [str(exported(tmp_path / name, record.id)) for name in ("one", "other")]
+    words = ["wandb", "push", "--results", str(store.directory), "--plots", "false", "--exports"]
+    assert main([*words, ",".join(exports)]) == 0
+    assert "W&B runs written offline" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "none")]) == 2
+    assert "none: not an exported classifier" in capsys.readouterr().err
 
 
 def test_an_export_without_its_record_or_its_bytes_is_one_line(store, tmp_path):
