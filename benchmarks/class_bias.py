@@ -203,7 +203,7 @@ def draw(tables: dict[str, Frame], path: Path) -> None:
         from matplotlib.figure import Figure
 
         drawing = Figure(figsize=(2 * WIDTH, 4.4), layout="constrained")
-        upper, lower = drawing.subfigures(2, 1)
+        upper, lower = (drawing.add_subfigure(place) for place in drawing.add_gridspec(2, 1))
         panels = upper.subplots(1, 2, sharey=True)
         shown = {name: tables[name] for name in DOTTED if name in tables}
         for axes, (key, title, factor) in zip(panels, (("bias", "class bias, points", 100), ("balance", "LoMa balance", 1)), strict=True):  # fmt: skip
@@ -234,6 +234,8 @@ def _forest(axes: Axes, tables: dict[str, Frame]) -> None:
         for place, name in enumerate(order):
             one = found({key: tables[name][key].to_numpy() for key in METRICS})
             height, label = -place - 0.22 * (step - 1), title if place == 0 else None
+            assert one.low is not None
+            assert one.high is not None
             axes.plot([one.low, one.high], [height, height], color=COLOURS[step])
             axes.plot([one.rho], [height], color=COLOURS[step], marker=MARKERS[step], linestyle="", label=label)
     axes.axvline(0, color="#5b6470", linewidth=0.8)

@@ -33,6 +33,8 @@ def signs_of(bench: Source, run: Planned, fitted: Fitted, head: int, measured: M
         measured: the head on ``train`` and ``test``.
     """
     signs = signs_of_fit(fitted, head) | signs_of_predictions(measured, fitted)
+    if run.entry.family == "control":  # which may guess: a random head does by design
+        signs = {name: value for name, value in signs.items() if name not in ("chance", "test_chance")}
     if run.entry.initial_head == "joint" and bench.stage1 is not None and is_guessing(bench.stage1):
         signs["stage1_chance"] = bench.stage1.scalars["macro_accuracy"]
     length = _length(measured["train"])

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lt_bench.data.priors import usual_imbalances
-from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import chosen
 from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, SMALL, figure, short_name
 from lt_bench.leaderboard.priors import at_tail
@@ -19,16 +19,17 @@ _MOST = 24
 
 
 def places_by_prior(ranking: BoardRows) -> Figure | None:
-    """Place of every row from a test set with a backward long tail to one with a forward long tail; lines cross where the order changes.
+    """Place of every row but controls from a test set with a backward long tail to one with a forward long tail; lines cross where the order changes.
 
     Coloured are the rows that have the first place under a prior, then those whose place changes most. Of more than `_MOST` rows those with the best place anywhere,
     in the order that they have among themselves.
     """
     imbalances = usual_imbalances(ranking.board.dataset)
     settings = [*(("backward", one) for one in imbalances), ("uniform", 1), *(("forward", one) for one in reversed(imbalances))]
-    estimates = [[at_tail(row, way, imbalance) for way, imbalance in settings] for row in ranking.rows]
+    rows = [row for row in ranking.rows if not row.control]
+    estimates = [[at_tail(row, way, imbalance) for way, imbalance in settings] for row in rows]
     accuracies = np.array([[np.nan if one is None else one.mean for one in line] for line in estimates])
-    if len(ranking.rows) < 2 or np.isnan(accuracies).any():
+    if len(rows) < 2 or np.isnan(accuracies).any():
         return None
     places = np.stack([np.argsort(np.argsort(-tied(column), kind="stable")) + 1 for column in accuracies.T], axis=1)
     shown = sorted(np.argsort(places.min(1), kind="stable")[:_MOST])
@@ -36,12 +37,12 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
     heights[shown] = np.argsort(np.argsort(places[shown], axis=0), axis=0) + 1
     drawing, (axes,) = figure(height=max(2.0, 0.13 * len(shown) + 0.7))
     coloured = sorted(shown, key=lambda position: (places[position].min() > 1, -np.ptp(places[position])))[: len(COLOURS)]
-    colours = _colours(ranking, coloured)
+    colours = _colours(ranking, rows, coloured)
     for position in shown:
         _line(axes, heights[position], colours.get(position))
     for side, values in ((0, 100 * accuracies[:, 0]), (len(settings) - 1, 100 * accuracies[:, -1])):
         for position in shown:
-            label = f"{values[position]:.1f}" if side == 0 else f"{values[position]:.1f}  {short_name(ranking.rows[position].label)}"
+            label = f"{values[position]:.1f}" if side == 0 else f"{values[position]:.1f}  {short_name(rows[position].label)}"
             colour = COLOURS[colours[position]] if position in colours else "#5b6470"
             offset, align = ((-5, 0), "right") if side == 0 else ((5, 0), "left")
             axes.annotate(
@@ -66,10 +67,10 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
     return drawing
 
 
-def _colours(ranking: BoardRows, coloured: Sequence[int]) -> dict[int, int]:
+def _colours(ranking: BoardRows, rows: Sequence[Row], coloured: Sequence[int]) -> dict[int, int]:
     """Index in `COLOURS` of each row that is coloured: that which the row has in the figures with a line for each row, where it is in them, else a free one."""
     lines = {id(row): index for index, row in enumerate(chosen(ranking)[: len(COLOURS)])}
-    known = {position: lines[id(ranking.rows[position])] for position in coloured if id(ranking.rows[position]) in lines}
+    known = {position: lines[id(rows[position])] for position in coloured if id(rows[position]) in lines}
     free = iter([index for index in range(len(COLOURS)) if index not in known.values()])
     return {position: known[position] if position in known else next(free) for position in coloured}
 
