@@ -350,7 +350,7 @@ def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[in
     labels = row_labels(list(members))
     for key, positions in members.items():
         if runs.columns["family"][positions[0]] == "control":
-            labels[key] += " (control)"
+            labels[key] = labels[key].replace(" (author-tuned)", "") + " (control)"  # who chose its settings stands under Tuning
         if any(isinstance(one, str) and one != PASSED for one in runs.columns["contract"][positions]):
             labels[key] += " (fails lt-bench check)"
         if signs := signs_in(runs, positions):
