@@ -26,29 +26,40 @@ _KIND_STYLE = {
 
 
 def balance_against_accuracy(ranking: BoardRows) -> Figure | None:
-    """LoMa's balance and size (column reading, test) against accuracy, with Spearman's correlation and its interval.
+    """Class bias, LoMa's balance and LoMa's size (column reading, test) against accuracy, with Spearman's correlation and its interval.
 
     The correlation is over the rows with official or inferred settings, duplicates left out: a strategy counts once, however often it was tuned or named.
+    Class bias is left out where records have none.
     """
-    if len(ranking.rows) < 3:
+    rows = _in_sight(ranking)
+    if len(rows) < 3:
         return None
-    drawing, (left, right) = figure(2, 2.2)
-    panels = []
-    once = {id(row) for row in published_settings(ranking)[0]}
-    own = np.array([id(row) in once for row in ranking.rows])
-    for axes, name, title in (
-        (left, "test/loma_column_balance", "LoMa balance (std / |mean|; smaller is more balanced)"),
-        (right, "test/loma_column_mean", "LoMa, mean over classes"),
-    ):
-        x = np.array([row.estimate(name).mean for row in ranking.rows])
-        _scatter(axes, ranking.rows, x, _accuracy(ranking))
-        axes.set_title(spearman(x[own], _accuracy(ranking)[own]).text)
+    measured = {
+        "class bias, points": np.array([100 * row.estimate("test/class_bias").mean for row in rows]),
+        "LoMa balance (std / |mean|; smaller is more balanced)": np.array([row.estimate("test/loma_column_balance").mean for row in rows]),
+        "LoMa, mean over classes": np.array([row.estimate("test/loma_column_mean").mean for row in rows]),
+    }
+    shown = {title: x for title, x in measured.items() if np.isfinite(x).any()}
+    if not shown:
+        return None
+    drawing, panels = figure(len(shown), 2.2)
+    once, accuracy = {id(row) for row in published_settings(ranking)[0]}, _accuracy(rows)
+    own = np.array([id(row) in once for row in rows])
+    for axes, (title, x) in zip(panels, shown.items(), strict=True):
+        _scatter(axes, rows, x, accuracy)
+        axes.set_title(spearman(x[own], accuracy[own]).text)
         axes.set_xlabel(title)
         axes.set_ylabel("test accuracy, %")
         if wide_range(x):
             axes.set_xscale("log")
-        panels.append((axes, x, _accuracy(ranking)))
-    return _finish(drawing, ranking, panels)
+    return _finish(drawing, rows, [(axes, x, accuracy) for axes, x in zip(panels, shown.values(), strict=True)])
+
+
+def _in_sight(ranking: BoardRows) -> list[Row]:
+    """The rows, without controls that have less than half the accuracy of every method: a random head would press all others into a corner."""
+    methods = [row.estimate("test/accuracy").mean for row in ranking.rows if not row.control]
+    least = min(methods, default=0.0) / 2
+    return [row for row in ranking.rows if not row.control or row.estimate("test/accuracy").mean >= least]
 
 
 def rsd_across(ranking: BoardRows) -> Figure | None:
@@ -56,14 +67,16 @@ def rsd_across(ranking: BoardRows) -> Figure | None:
 
     Of more than `_MOST` rows, those with official or inferred settings, best first.
     """
-    own = [row for row in ranking.rows if len(ranking.rows) <= _MOST or row.text("tuning") in ("official", "inferred")][:_MOST]
+    own = [row for row in _in_sight(ranking) if len(ranking.rows) <= _MOST or row.text("tuning") in ("official", "inferred")][:_MOST]
     rows = [(row, vector(row, "test/rsd_column"), vector(row, "test/loma_column")) for row in own]
     drawn = [(row, rsd[np.isfinite(rsd)], loma[np.isfinite(loma)]) for row, rsd, loma in rows if rsd is not None and loma is not None]
     drawn = [item for item in drawn if len(item[1]) and len(item[2])]
     if len(drawn) < 2:
         return None
-    kept = {id(row) for row in distinct([row for row, *_ in drawn])[0]}
+    kept = {id(row) for row in distinct([row for row, *_ in drawn if not row.control])[0]}
     once = [position for position, (row, *_) in enumerate(drawn) if id(row) in kept]
+    if not once:
+        return None
     drawing = Figure(figsize=(WIDTH, max(2.0, 0.125 * len(drawn) + 0.9)), layout="constrained")
     panels = drawing.subplots(1, 2, sharey=True)
     of_classes = {"LoMa": [loma for _, _, loma in drawn], "RSD": [rsd for _, rsd, _ in drawn]}
@@ -86,34 +99,36 @@ def rsd_across(ranking: BoardRows) -> Figure | None:
 
 def head_against_tail(ranking: BoardRows) -> Figure | None:
     """Many-shot against few-shot accuracy (medium-shot where a split has no few-shot class)."""
-    tail = next((name for name in ("few", "medium") if np.isfinite(ranking.rows[0].estimate(f"test/{name}").mean)), None)
-    many = np.array([100 * row.estimate("test/many").mean for row in ranking.rows])
+    rows = _in_sight(ranking)
+    tail = next((name for name in ("few", "medium") if np.isfinite(rows[0].estimate(f"test/{name}").mean)), None)
+    many = np.array([100 * row.estimate("test/many").mean for row in rows])
     if tail is None or not np.isfinite(many).any():
         return None
-    few = np.array([100 * row.estimate(f"test/{tail}").mean for row in ranking.rows])
+    few = np.array([100 * row.estimate(f"test/{tail}").mean for row in rows])
     drawing, (axes,) = figure(height=2.5)
-    _scatter(axes, ranking.rows, many, few)
+    _scatter(axes, rows, many, few)
     axes.set_xlabel("many-shot accuracy, %")
     axes.set_ylabel(f"{tail}-shot accuracy, %")
-    return _finish(drawing, ranking, [(axes, many, few)])
+    return _finish(drawing, rows, [(axes, many, few)])
 
 
 def accuracy_against_time(ranking: BoardRows) -> Figure | None:
     """Accuracy against the seconds one fit took (rows that train nothing stand at the left edge)."""
-    seconds = np.array([float(np.mean(row.values("fit_s"))) for row in ranking.rows])
+    rows = _in_sight(ranking)
+    seconds = np.array([float(np.mean(row.values("fit_s"))) for row in rows])
     if not (seconds > 0).any():
         return None
     drawing, (axes,) = figure(height=2.5)
     axes.set_xscale("log")
     seconds = np.maximum(seconds, seconds[seconds > 0].min())
-    _scatter(axes, ranking.rows, seconds, _accuracy(ranking))
+    _scatter(axes, rows, seconds, _accuracy(rows))
     axes.set_xlabel("seconds of a fit / heads fitted together")
     axes.set_ylabel("test accuracy, %")
-    return _finish(drawing, ranking, [(axes, seconds, _accuracy(ranking))])
+    return _finish(drawing, rows, [(axes, seconds, _accuracy(rows))])
 
 
-def _accuracy(ranking: BoardRows) -> np.ndarray:
-    return np.array([100 * row.estimate("test/accuracy").mean for row in ranking.rows])
+def _accuracy(rows: list[Row]) -> np.ndarray:
+    return np.array([100 * row.estimate("test/accuracy").mean for row in rows])
 
 
 def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
@@ -124,16 +139,16 @@ def _scatter(axes: Axes, rows: list[Row], x: np.ndarray, y: np.ndarray) -> None:
     axes.margins(x=0.1, y=0.08)
 
 
-def _finish(drawing: Figure, ranking: BoardRows, panels: list[tuple[Axes, np.ndarray, np.ndarray]]) -> Figure:
+def _finish(drawing: Figure, rows: list[Row], panels: list[tuple[Axes, np.ndarray, np.ndarray]]) -> Figure:
     """Legend of the kinds, tick labels, and the names of all points: beside them, or numbers with a key below where names have no room."""
-    if len({row.origin for row in ranking.rows}) > 1:
+    if len({row.origin for row in rows}) > 1:
         legend(drawing, drawing.axes[0], len(_KIND_STYLE))
     for axes, x, _ in panels:
         if axes.get_xscale() == "log":
             log_ticks(axes.xaxis, x[np.isfinite(x) & (x > 0)])
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
-    labels = [short_name(row.label) for row in ranking.rows]
+    labels = [short_name(row.label) for row in rows]
     drawing.draw_without_rendering()
     if not all(name_points(axes, list(zip(x, y, labels, strict=True))) for axes, x, y in panels):
         for text in [text for axes, *_ in panels for text in axes.texts]:

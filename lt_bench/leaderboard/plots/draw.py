@@ -24,26 +24,26 @@ from lt_bench.leaderboard.stats.across import Across
 _CAPTION = "Which rows cannot be told apart over boards: those beside one bar."
 _OVER_BOARDS = (
     "Dot: mean place; line: its 95 % interval, by a bootstrap of boards and classes. Bars: rows no two of which are told apart by their mean difference in the objective, "
-    "boards and classes as crossed samples, Holm-corrected over all pairs of these rows, 5 %."
+    "boards and classes as crossed samples, Holm-corrected over all pairs of these rows, 5 %. Rows without a common bar need not differ where one between them does."
 )
 _BINNED = "Points: means over seeds and over the classes of a bin, without intervals."
 PLOTS: dict[str, tuple[Callable[[BoardRows], Figure | None], str, str]] = {
     "critical_difference": (
         critical.critical_difference,
         "Which rows cannot be told apart: those beside one bar.",
-        "Thin: 95 % over test images; thick: 95 % t over seeds. Bars: paired tests over seeds and images, Holm-corrected over all pairs of the board, 5 %.",
+        "Thin: 95 % over test images; thick: 95 % t over seeds. Bars: paired tests over seeds and images, Holm-corrected over all pairs of the board, 5 %. Rows without a common bar need not differ where one between them does.",
     ),
     "accuracy_by_size": (by_class.accuracy_by_size, "Accuracy against class size.", _BINNED),
     "logits_by_size": (by_class.logits_by_size, "LoMa and RSD per class (column reading, test) against class size.", _BINNED),
     "balance_against_accuracy": (
         by_row.balance_against_accuracy,
-        "LoMa balance and size against accuracy, every row. An association between strategies, not a cause.",
+        "Class bias, LoMa balance and LoMa size against accuracy, every row in sight of the methods. An association between strategies, not a cause.",
         "Column reading, on test; means over seeds.",
     ),
     "rsd_across": (
         by_row.rsd_across,
         "Is RSD nearly invariant? LoMa and RSD over classes for every row.",
-        "Dot: median over classes, bar: quartiles; column reading, on test. Variation: std / mean over rows.",
+        "Dot: median over classes, bar: quartiles; column reading, on test. Variation: std / mean over rows, controls left out.",
     ),
     "norms_by_size": (by_class.norms_by_size, "Classifier norm, feature norm and cosine per class.", _BINNED),
     "norms_over_epochs": (

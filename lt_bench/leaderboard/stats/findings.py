@@ -87,16 +87,17 @@ def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, str]]:
 def findings(ranking: BoardRows) -> list[str]:
     """Two sentences for a board of at least five such strategies, otherwise none; a third names duplicates."""
     rows, repeated = published_settings(ranking)
-    read = {name: np.array([row.estimate(f"test/{name}").mean for row in rows]) for name in ("accuracy", *_READ)}
-    if min(int(np.isfinite(values).sum()) for values in read.values()) < _FEWEST:
+    read = {name: np.array([row.estimate(f"test/{name}").mean for row in rows]) for name in ("accuracy", "class_bias", *_READ)}
+    if min(int(np.isfinite(read[name]).sum()) for name in ("accuracy", *_READ)) < _FEWEST:
         return []
-    balance, size = (spearman(read[name], read["accuracy"]).text for name in ("loma_column_balance", "loma_column_mean"))
+    bias, balance, size = (spearman(read[name], read["accuracy"]) for name in ("class_bias", *_READ[:2]))
+    of_bias = f"class bias: {bias.text}; against " if bias.n else ""  # records of some time ago have none
     variations = {
         name: "{:.0f} % (95 %: {:.0f} to {:.0f} %)".format(*(100 * value for value in variation(read[name])))
         for name in ("loma_column_mean", "rsd_column_mean")
     }
     return [
-        f"Test accuracy against LoMa balance (smaller is more balanced): {balance}; against LoMa size: {size}. An association between strategies, not a cause.",
+        f"Test accuracy against {of_bias}LoMa balance (smaller is more balanced): {balance.text}; against LoMa size: {size.text}. An association between strategies, not a cause.",
         f"Over strategies (std / mean), LoMa varies by {variations['loma_column_mean']}, RSD by {variations['rsd_column_mean']}; column reading, which cannot see the bias.",
         *duplicates_note(repeated),
     ]

@@ -27,6 +27,8 @@ from lt_bench.results.store import Store
 from lt_bench.strategies._lib.ffds import frequency_groups
 from tests.leaderboard.builder import Builder
 
+SHIPPED = Path(__file__).resolve().parents[3] / "benchmarks" / "results" / "shipped"
+
 SKILLS = {"los": 0.8, "ce": 0.0, "crt": 0.3, "joint": -0.2}
 
 
@@ -320,3 +322,16 @@ def test_the_difference_plot_keeps_long_names_within_its_edges():
     assert below.x1 <= drawing.bbox.x1
     assert along.y0 >= below.y0
     assert along.y1 <= drawing.bbox.y1
+
+
+def test_a_control_far_below_all_methods_is_out_of_sight():
+    ranking = leaderboard(SHIPPED, statistics=False).boards[0]
+    drawing = by_row.balance_against_accuracy(ranking)
+    assert [axes.get_xlabel().split(",")[0] for axes in drawing.axes] == [
+        "class bias",
+        "LoMa balance (std / |mean|; smaller is more balanced)",
+        "LoMa",
+    ]
+    assert drawing.axes[0].get_title().startswith("Spearman -0.90")
+    seen = {row.label for row in by_row._in_sight(ranking)}
+    assert {row.label for row in ranking.rows} - seen == {"random_head (control)"}

@@ -49,6 +49,7 @@ def test_findings_count_a_strategy_once(builder):
     (found,) = boards(from_records(made))
     first, second = findings(found)
     assert "LoMa size: Spearman -1.00 (no interval), 5 strategies" in first
+    assert "bias" not in first  # records that have none
     assert "RSD by" in second
     (few,) = boards(from_records(made[1:]))
     assert findings(few) == []
