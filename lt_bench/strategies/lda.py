@@ -59,10 +59,6 @@ class LDA(Strategy):
         """S (D, D)."""
         return shrunk(within_covariance(train, self.facts.num_classes, self._sphere, self.balance), self.shrinkage)
 
-    def prior_power(self) -> float:
-        """No prior enters."""
-        return 0.0
-
     def inference_head(self) -> nn.Module:
         """Linear in f."""
         return NormalisedLinear(self.rows, self.offsets) if self._sphere else linear_head(self.rows, self.offsets)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -157,14 +158,13 @@ def test_a_composition_of_the_suites_entries_is_the_suites():
     assert len(entries()) > 40
 
 
-def test_code_costs_little():
-    import time
-
-    entry = find("los")
-    started = time.thread_time()
-    for _ in range(10):
-        code_of(entry, {})
-    assert time.thread_time() - started < 0.05
+def test_code_is_read_once(monkeypatch):
+    entry, reads = find("los"), []
+    code = code_of(entry, {})
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *args, **named: reads.append(self) or opened(self, *args, **named))
+    assert code_of(entry, {}) == code
+    assert reads == []
 
 
 def test_the_files_of_the_suite_are_those_of_their_revisions():

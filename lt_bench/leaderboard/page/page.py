@@ -28,7 +28,7 @@ from lt_bench.leaderboard.tables.columns import Column, leading, published_citat
 _ON_A_PHONE = {"rank", "few"}
 _MOST_COMPARED = 150
 """Rows of a board any two of which are compared on the page."""
-_PLACES = "possible places by the tests (paired over seeds and {over}, Holm-corrected)"
+_PLACES = "possible places by the tests (paired over {over}, each row with its variance over seeds, Holm-corrected)"
 _CODE = re.compile(r"code ([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)")
 _CITED = {"published", "published_difference", "published_source"}
 

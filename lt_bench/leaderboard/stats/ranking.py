@@ -47,7 +47,7 @@ def statistics_note(ranking: BoardRows) -> str:
     )
     seeds_alone = "Other test images would move figures by more than ± says: " if ranking.interval == "seeds" else ""
     notes = [
-        f"Rank: possible places{LETTERED if any(_letters(row) for row in ranking.rows) else ''} (paired over seeds and {ranking.over}, Holm-corrected over all pairs, 5 %).",
+        f"Rank: possible places{LETTERED if any(_letters(row) for row in ranking.rows) else ''} (paired over {ranking.over}, each row with its variance over seeds, Holm-corrected over all pairs, 5 %).",
         f"Bold {objective.title}: place 1 is possible by these tests, underlined: place 1 among the others; in other columns bold is the best mean, underlined the second, and nothing is tested.",
         f"{seeds_alone}{best.label} has {ends_text(best.statistics.interval, objective)} (95 %, over {ranking.over}"
         f"{' within classes' if objective.within_classes else ''}){few}.",

@@ -155,7 +155,7 @@ def interval_note(rows: list[Row], interval: Interval = "images", over: str = "t
     if interval == "none":
         return ""
     if interval == "images" and any(row.statistics is not None for row in rows):
-        return f"±: half of the 95 % interval over {over}, of accuracies and of Gap; other figures have none. The head seeds and the backbone stay as they are{_moved_more(rows)}."
+        return f"±: half of the 95 % interval over {over}, of accuracies and of Gap; other figures have none, nor have told, equal-bias and best-epoch accuracies. The head seeds and the backbone stay as they are{_moved_more(rows)}."
     varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
     if not varied:
         return "One run a row: no interval over seeds."

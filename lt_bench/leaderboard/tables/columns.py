@@ -195,6 +195,11 @@ def _metric(name: str) -> Callable[[Row], Value]:
     return lambda row: row.estimate(name)
 
 
+def _of_cache(name: str) -> Callable[[Row], float]:
+    """A fact of the features, the same for all seeds."""
+    return lambda row: float(row.values(name)[0])
+
+
 def train_test_gap(row: Row) -> Estimate:
     """Macro accuracy on the plain train view minus macro accuracy on test (both macro: the train set is imbalanced)."""
     return seed_interval(row.values("train/macro_accuracy") - row.values("test/macro_accuracy"), row.varies)
@@ -327,8 +332,8 @@ for _column in (
     Column("nll", "NLL", _metric("test/nll"), "lower", digits=3, about="mean negative log-likelihood on test, nats", main=False),
     Column("accuracy_flip", "Flip-averaged", _metric("test_flip/accuracy"), None, "percent", about="accuracy averaged with the flipped view: for comparison with papers, never the headline", main=False, images=partial(of_share, name="test_flip/accuracy")),
     Column("accuracy_best_epoch", "Best test epoch", _metric("test_best_epoch/accuracy"), None, "percent", about="accuracy of the epoch that is best on test: chosen on the test set, for comparison with papers, never the headline", main=False),
-    Column("collapse", "Collapse", _metric("test/feature_collapse"), None, digits=3, about="a fact of the features: scatter within over between classes on test; 0 is full collapse", main=False),
-    Column("collapse_train", "Collapse train", _metric("train/feature_collapse"), None, digits=3, about="the same on the plain train view: far smaller than on test where stage 1 memorised its images", main=False),
+    Column("collapse", "Collapse", _of_cache("test/feature_collapse"), None, digits=3, about="a fact of the features: scatter within over between classes on test; 0 is full collapse", main=False),
+    Column("collapse_train", "Collapse train", _of_cache("train/feature_collapse"), None, digits=3, about="the same on the plain train view: far smaller than on test where stage 1 memorised its images", main=False),
     Column("fit_s", "Fit s", lambda row: float(np.mean(row.values("fit_s"))), None, "seconds", 1, "a head's part of the seconds of its fit, which it may share with other seeds, settings and strategies; depends on the machine"),
     Column("parameters", "Trained", _count("trained_parameters"), None, "count", 0, "trained parameters", main=False),
     Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),

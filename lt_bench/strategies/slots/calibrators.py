@@ -27,8 +27,8 @@ class Temperature(AtInference):
     shifts: ClassVar[bool] = False
 
     def takes_off(self) -> float | None:
-        """Nothing, where one factor is all that is learned."""
-        return None if self.per_class or self.shifts else 0.0
+        """Not known: after a factor the logits are no log-posterior under the shares of training."""
+        return None
 
     def learn(self, logits: Tensor, labels: Tensor) -> None:
         """Scale and shift, of the images of classes with training rows."""

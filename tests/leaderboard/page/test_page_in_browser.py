@@ -122,7 +122,7 @@ def test_what_was_chosen_stands_in_the_address(opened):
     for label in ("compare los", "compare joint"):
         opened.get_by_label(label, exact=True).check()
     assert "los minus joint: " in opened.locator("#compare").inner_text()
-    assert "paired over seeds and test images" in opened.locator("#compare").inner_text()
+    assert "paired over test images" in opened.locator("#compare").inner_text()
     shown = [opened.locator(one).inner_text() for one in ("#measured thead", "#compare", "#measured th[aria-sort]")]
     opened.reload()
     assert [opened.locator(one).inner_text() for one in ("#measured thead", "#compare", "#measured th[aria-sort]")] == shown

@@ -70,7 +70,7 @@ def test_groups_that_one_record_says_are_those_of_the_board(tmp_path):
 
 def test_notes_say_that_groups_are_the_sample():
     grouped = ranked(board(FRAMES, TRACKS))
-    assert f"paired over seeds and {ONCE.num_classes * ONCE.per_class} groups of test images" in statistics_note(grouped)
+    assert f"paired over {ONCE.num_classes * ONCE.per_class} groups of test images" in statistics_note(grouped)
     assert "(95 %, over 200 groups of test images within classes)" in statistics_note(
         ranked(boards(from_records(made(FRAMES, TRACKS)), "macro")[0])
     )

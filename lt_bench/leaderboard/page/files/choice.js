@@ -53,7 +53,7 @@ function difference(board, first, second) {
   const [mean, half, apart] = board.pairs[first.place][second.place - first.place - 1];
   const text = (value) => (board.factor * value).toFixed(board.factor > 1 ? 2 : 4);
   const unit = board.factor > 1 ? " points" : "";
-  const ends = half === null ? "no interval: one seed" : "95 %, paired over seeds and " + board.over + ": " + text(mean - half) + " to " + text(mean + half);
+  const ends = half === null ? "no interval: one seed" : "95 %, paired over " + board.over + ", with the variance over seeds: " + text(mean - half) + " to " + text(mean + half);
   return names + text(mean) + unit + " (" + ends + "); " + (apart ? "told apart" : "not told apart") + " by the tests of the whole board.";
 }
 
