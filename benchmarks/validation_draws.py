@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -63,17 +64,16 @@ def report(of: list[Points], draws: int) -> str:
     return head + "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def write_report(about: str | None, name: str, report: Callable[[list[Points], int], str]) -> None:
+    """Command of a study of validation: read the folder of points that it is given, write the table of a number of draws there, and print it."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("points", type=Path, help="folder of benchmarks.grid_points")
     parser.add_argument("--draws", type=int, default=200)
     options = parser.parse_args()
-    of = [read_points(path) for path in sorted(options.points.glob("*.npz"))]
-    text = report(of, options.draws)
-    write_text(options.points / "DRAWS.md", text)
+    text = report([read_points(path) for path in sorted(options.points.glob("*.npz"))], options.draws)
+    write_text(options.points / name, text)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    write_report(__doc__, "DRAWS.md", report)

@@ -1,4 +1,4 @@
-"""What more validation images buy: the test accuracy of what validation sets of several sizes and profiles choose, from a cache with every unseen image.
+"""Worth of more validation images: the test accuracy of what validation sets of several sizes and profiles choose, from a cache with every unseen image.
 
     python -m benchmarks.validation_sizes benchmarks/results/grid-points-unseen --draws 200
 
@@ -8,15 +8,12 @@ many images as the set, taken with replacement from all that the class has, as f
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.grid_points import Points, read_points
-from lt_bench.core.errors import UserError
-from lt_bench.core.files import write_text
+from benchmarks.grid_points import Points
+from benchmarks.validation_draws import write_report
+from lt_bench.bench.validation import Validation
 from lt_bench.core.names import span
 
 PER_CLASS = (1, 5, 10, 20, 50, None)
@@ -28,29 +25,18 @@ Numbers = NDArray[np.int64]
 
 
 def settings(points: Points) -> dict[str, Numbers]:
-    """The images (K,) of each class of every validation set. Raises as ``long_tailed``."""
+    """The images (K,) of each class of every validation set.
+
+    Raises:
+        UserError: a class has too few for a long tail.
+    """
     there = np.bincount(points.labels, minlength=len(points.train_counts))
     balanced = {
         "all" if most is None else f"up to {most} a class": there if most is None else np.minimum(there, most) for most in PER_CLASS
     }
-    return balanced | {f"long-tailed, {size}": long_tailed(size, points.train_counts, there) for size in LONG_TAILED}
-
-
-def long_tailed(size: int, train_counts: Numbers, there: Numbers) -> Numbers:
-    """The images (K,) of each class of a set that has the training set's proportions, of the classes that have any.
-
-    Raises:
-        UserError: a class has too few.
-    """
-    parts = size * np.where(there > 0, train_counts, 0) / train_counts[there > 0].sum()
-    counts = np.floor(parts).astype(np.int64)
-    counts[np.argsort(counts - parts, kind="stable")[: size - counts.sum()]] += 1
-    if (counts > there).any():
-        c = int((counts > there).argmax())
-        raise UserError(
-            f"{size} long-tailed images: class {c} has {there[c]} of {counts[c]}; make a cache with `lt-bench extract --val-per-class all`"
-        )
-    return counts
+    counts = points.train_counts.tolist()
+    tails = {size: Validation(size, "long-tailed").deciding(points.labels, counts) for size in LONG_TAILED}
+    return balanced | {f"long-tailed, {size}": np.bincount(points.labels[rows], minlength=len(there)) for size, rows in tails.items()}
 
 
 def chosen(points: Points, counts: Numbers, draws: int) -> NDArray[np.float64]:
@@ -82,16 +68,5 @@ def report(of: list[Points], draws: int) -> str:
     return head + "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("points", type=Path, help="folder of benchmarks.grid_points")
-    parser.add_argument("--draws", type=int, default=200)
-    options = parser.parse_args()
-    text = report([read_points(path) for path in sorted(options.points.glob("*.npz"))], options.draws)
-    write_text(options.points / "SIZES.md", text)
-    print(text)
-
-
 if __name__ == "__main__":
-    main()
+    write_report(__doc__, "SIZES.md", report)

@@ -96,7 +96,7 @@ def _say_extraction(request: Request) -> None:
 
 
 def _validation(data: ImageData | FileData) -> str:
-    """What ``--val-per-class`` has chosen."""
+    """The validation images that ``--val-per-class`` chose, in words."""
     counts = np.bincount(data.splits["val"].labels, minlength=len(data.class_names)).tolist()
     without = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
     return f"{sum(counts):,} validation images{of_classes(counts, without)}: {data.val_source}"

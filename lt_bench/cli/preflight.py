@@ -81,13 +81,7 @@ def tune(options: TuneOptions) -> None:
 
 def choose(options: ChooseOptions) -> None:
     """The seeds, strategies and objective, the places of predictions and page, and the cache."""
-    check_seeds(options.seeds)
-    check_objective(options.objective)
-    for name in options.strategies:
-        find(name)
-    _require_place(options.results)
-    _require_place(options.out, "--out")
-    find_fitting(options)
+    _check_strategies(options)
 
 
 def budgets(options: BudgetsOptions) -> None:
@@ -97,6 +91,10 @@ def budgets(options: BudgetsOptions) -> None:
     if options.budget is not None and options.budget < 1:
         raise UserError(f"--budget {options.budget}: expected at least 1 point")
     require_extra("matplotlib", "plots", "budgets")
+    _check_strategies(options)
+
+
+def _check_strategies(options: ChooseOptions | BudgetsOptions) -> None:
     check_seeds(options.seeds)
     check_objective(options.objective)
     for name in options.strategies:

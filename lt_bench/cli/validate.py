@@ -32,7 +32,7 @@ RECORD, TUNING, CACHE, EXPORT, STAGE1, CHECKPOINT, WEIGHTS, STATISTICS, HELD_OUT
     "checkpoint",
     "weights",
     "kept statistics",
-    "held-out predictions",
+    "kept predictions",
     "submission",
 )
 PLAN, LOG = "plan.json", "log.csv"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lt_bench.leaderboard.pairs import Pairs
 
 Interval = Literal["images", "seeds", "none"]
-"""What ± runs over: test images (of boards without statistics, which do not know them, head seeds), head seeds, or nothing."""
+"""The sample of ±: test images (of boards without statistics, which do not know them, head seeds), head seeds, or nothing."""
 BOARD_FIELDS = ("dataset", "split_hash", "cache_key", "protocol", "mode")
 _ROW_FIELDS = ("strategy", "class_path", "hyperparameters", "tuning", "code")
 _WHY = {

@@ -74,7 +74,7 @@ class ConvexLA(Convex):
     epsilon: float = hyper(0.0, low=0, high=1, help="smoothing of the target")
 
     def prior_power(self) -> float | None:
-        """What the adjustment leaves of the training prior; not known of smoothed targets."""
+        """The part of the training prior that the adjustment leaves; not known of smoothed targets."""
         return 1 - float(self.tau) if self.epsilon == 0 else None
 
     def sample_losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, of_features: Moments) -> Tensor:

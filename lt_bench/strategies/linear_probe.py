@@ -37,7 +37,7 @@ class Logistic(Convex):
     )
 
     def prior_power(self) -> float:
-        """What the weights leave of the training prior."""
+        """The part of the training prior that the weights leave."""
         return 1 - float(self.balance)
 
     def sample_losses(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, of_features: Moments) -> Tensor:

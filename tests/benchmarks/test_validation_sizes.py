@@ -1,4 +1,4 @@
-"""What more validation images buy: sets of several sizes and profiles, and the figures of the findings."""
+"""Worth of more validation images: sets of several sizes and profiles, and the figures of the findings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.grid_points import Points, read_points
-from benchmarks.validation_sizes import chosen, long_tailed, settings
+from benchmarks.validation_sizes import chosen, settings
 from lt_bench.core.errors import UserError
 
 FITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "grid-points-unseen"
@@ -27,8 +27,8 @@ def test_sets_have_what_classes_have_and_a_long_tail_is_exact_or_refused():
     assert of["up to 50 a class"].tolist() == [0, 50, 50, 30]
     assert of["all"].tolist() == there.tolist()
     assert of["long-tailed, 250"].tolist() == [0, 225, 23, 2]  # 225.2, 22.5 and 2.3 in proportion
-    with pytest.raises(UserError, match="600 long-tailed images: class 1 has 500 of 541"):
-        long_tailed(600, train, there)
+    with pytest.raises(UserError, match="where class 1 gives all of its 100"):
+        settings(points([0, 100, 100, 30], train))
 
 
 def test_a_set_chooses_on_its_own_images_with_replacement_and_the_test_accuracy_is_that_of_the_choice():

@@ -53,12 +53,12 @@ def test_all_hold(everything, cli):
     assert done.code == 0
     assert (
         done.out
-        == f"{everything}: OK, 1 cache, 1 checkpoint, 1 export, 1 held-out predictions, 1 kept statistics, 2 records, 1 stage 1, 1 tuning, 1 weights\n"
+        == f"{everything}: OK, 1 cache, 1 checkpoint, 1 export, 1 kept predictions, 1 kept statistics, 2 records, 1 stage 1, 1 tuning, 1 weights\n"
     )
     each = cli("validate", "--json", *(str(everything / name) for name in ("results", "caches", "export", "stage1")))
     assert each.code == 0
     assert [(item["kind"], item["faults"]) for item in json.loads(each.out)] == [
-        ("held-out predictions", []), ("record", []), ("record", []), ("tuning", []), ("cache", []), ("export", []), ("stage 1", []), ("checkpoint", []), ("weights", [])
+        ("kept predictions", []), ("record", []), ("record", []), ("tuning", []), ("cache", []), ("export", []), ("stage 1", []), ("checkpoint", []), ("weights", [])
     ]  # fmt: skip
     (record, *_), (arrays, *_) = ([*everything.glob(f"results/*/los-*.{end}")] for end in ("json", "npz"))
     for path in (record, arrays, everything / "stage1" / "last.ckpt", everything / "export" / "classifier.json"):

@@ -37,7 +37,7 @@ def read_predictions(path: Path, again: str = AGAIN) -> NDArray[np.int32]:
         UserError: damaged, altered, or of another version.
     """
     document = read_json_object(path, f"move it away and {again}")
-    check_version(document, SCHEMA_VERSION, path, "held-out predictions", again)
+    check_version(document, SCHEMA_VERSION, path, "kept predictions", again)
     check_seal(document, path, again)
     try:
         return np.frombuffer(zlib.decompress(base64.b64decode(document["predictions"], validate=True)), _TYPE).astype(np.int32)

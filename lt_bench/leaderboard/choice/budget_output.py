@@ -31,7 +31,7 @@ def number(value: float, objective: Objective) -> str:
 
 
 def title(cache: str, objective: Objective) -> str:
-    """What the numbers are, in a line."""
+    """Cache, figure and unit of the numbers, in a line."""
     unit = "" if objective.lower else " %"
     return f"{cache}: expected test {objective.metric.replace('_', ' ')}{unit} of the best on validation of n random points (an analysis: test chooses nothing)"
 
@@ -86,6 +86,17 @@ def budget_csv(of: Sequence[Points], largest: int, objective: Objective) -> str:
 
 
 def budget_data(of: Sequence[Points], largest: int, objective: Objective) -> dict[str, Any]:
-    """The curves as plain JSON values: accuracies as fractions."""
-    curves = [{"strategy": one.strategy, "grid": len(one), "expected_test": [one.expected(n) for n in range(1, largest + 1)]} for one in of]
-    return {"objective": objective.identity, "budgets": list(range(1, largest + 1)), "curves": curves}
+    """The curves as plain JSON values, a value for each budget: accuracies and their deviations as fractions, and how often the choice is the best on test."""
+    budgets = range(1, largest + 1)
+    first = [first_on_test(of, n, lower=objective.lower) for n in budgets]
+    curves = [
+        {
+            "strategy": one.strategy,
+            "grid": len(one),
+            "expected_test": [one.expected(n) for n in budgets],
+            "deviation": [one.deviation(n) for n in budgets],
+            "first_on_test": [shares[place] for shares in first],
+        }
+        for place, one in enumerate(of)
+    ]
+    return {"objective": objective.identity, "budgets": list(budgets), "curves": curves}

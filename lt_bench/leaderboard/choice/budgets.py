@@ -1,4 +1,4 @@
-"""What a tuning budget buys: the expected test figure of the best on validation of n random points of a grid, in closed form over the ranks. NumPy only.
+"""Worth of a tuning budget: the expected test figure of the best on validation of n random points of a grid, in closed form over the ranks. NumPy only.
 
 The test set chooses nothing: points are ranked by validation alone, and the test figures say what such a choice is worth.
 """

@@ -45,7 +45,7 @@ class Across:
 
     @cached_property
     def over_boards(self) -> OverBoards | None:
-        """What is known of `once` with boards and classes as samples; None where class accuracies are not stored."""
+        """Tests and mean places of `once` with boards and classes as samples; None where class accuracies are not stored."""
         return OverBoards.of([self.rows[row] for row in self.once])
 
     @property
@@ -58,7 +58,7 @@ class Across:
 
     @property
     def note(self) -> str:
-        """What places and intervals are, and which rows are the same."""
+        """The meaning of places and intervals, and the rows that are the same."""
         return " ".join(filter(None, (ACROSS, "" if self.over_boards is None else INTERVALS, self.duplicates)))
 
     @property

@@ -22,7 +22,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class OverBoards:
-    """What R rows are worth in each class of B boards.
+    """Worth of R rows in each class of B boards.
 
     Attributes:
         worth: for each board (R, K), of the K classes that count there.
@@ -146,7 +146,7 @@ def _distances(values: Numbers) -> Numbers:
 
 
 def _by_class(row: Row) -> tuple[Numbers, NDArray[np.int64]] | None:
-    """What a row's images are worth in each class (K,), mean over seeds, and its test images; None where it is not stored."""
+    """Mean worth of a row's images in each class (K,), over seeds, and its test images; None where it is not stored."""
     if not row.objective.lower:
         arrays = class_accuracies(row)
         if not arrays:

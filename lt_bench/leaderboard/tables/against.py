@@ -194,7 +194,7 @@ def published_csv(rankings: list[BoardRows]) -> str:
 
 
 def _known(row: Row, key: str) -> Estimate | None:
-    """What a column of the leaderboard shows of a row, with its interval over test images."""
+    """Value of a column of the leaderboard for a row, with its interval over test images."""
     value = next(column_value(row, column) for column in registered() if column.key == key)
     return value if isinstance(value, Estimate) and not math.isnan(value.mean) else None
 

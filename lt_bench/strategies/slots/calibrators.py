@@ -26,10 +26,6 @@ class Temperature(AtInference):
     per_class: ClassVar[bool] = False
     shifts: ClassVar[bool] = False
 
-    def takes_off(self) -> float | None:
-        """Not known: after a factor the logits are no log-posterior under the shares of training."""
-        return None
-
     def learn(self, logits: Tensor, labels: Tensor) -> None:
         """Scale and shift, of the images of classes with training rows."""
         known = labels >= 0
@@ -75,7 +71,7 @@ class TestPrior(AtInference):
     prior: tuple | str = hyper((), help="forward:50, backward:50, a file, or shares of the classes with training rows, in place of a power")
 
     def takes_off(self) -> float | None:
-        """What is missing of the power; not known of a prior that is none."""
+        """The part of the training prior that the power leaves out; not known of a prior that is none."""
         return None if self.prior else 1 - float(self.power)
 
     def prepare(self, class_counts: Tensor) -> None:
@@ -114,8 +110,10 @@ def stated_prior(owner: str, class_counts: Tensor, power: float, prior: tuple[fl
     """A prior (K,) that sums to 1, from a power of the training frequencies, the name of a long tail, or shares one by one.
 
     Raises:
-        UserError: another number of shares than of classes with training rows, one that is not above 0, or a file, whose classes are unknown here.
+        UserError: a power beside a prior, another number of shares than of classes with training rows, one that is not above 0, or a file, whose classes are unknown here.
     """
+    if prior and power:
+        raise UserError(f"{owner}: it has the power {power:g} and a prior, and one of the two says the shares; leave the other out")
     if isinstance(prior, str):
         check_prior(prior, owner)
         if not is_tail(prior):

@@ -48,7 +48,7 @@ def test_a_user_gets_table_and_picture_and_nothing_is_fitted_twice(cli, small_ca
     assert written == {"budgets.csv", "BUDGETS.md", "budgets.svg", "budgets.png", "budgets.pdf"}
 
     held = cli("validate", "results")
-    assert (held.code, "2 held-out predictions" in held.out) == (0, True)
+    assert (held.code, "2 kept predictions" in held.out) == (0, True)
 
     def fits_again(*_):
         raise AssertionError("fitted twice")

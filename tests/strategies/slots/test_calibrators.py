@@ -110,6 +110,8 @@ def test_a_test_prior_may_be_named_as_a_column_of_the_board_is(on):
             torch.testing.assert_close(found, logits - (counts / counts.sum()).log() + (rho / rho.sum()).log(), rtol=1e-5, atol=1e-5)
     with pytest.raises(UserError, match=r"the imbalance of forward:0\.1 is below 1"):
         fitted(on, "test_prior(forward:0.1)")
+    with pytest.raises(UserError, match=r"it has the power 0\.5 and a prior"):
+        fitted(on, "test_prior(0.5, forward:10)")
     empty = fitted(with_empty_class(on, 1), "test_prior(backward:10)").module()(val.view("plain"))
     whole = fitted(on, "test_prior(backward:10)").module()(val.view("plain"))
     torch.testing.assert_close(empty[:, [0, 2, 3]], whole, rtol=1e-5, atol=1e-5)
