@@ -1,8 +1,11 @@
-"""The prior that the logits of a head assume, as a power of the training frequencies."""
+"""The prior that the logits of a head assume, as a power of the training frequencies, and what telling another one gives where the densities are known."""
 
+import numpy as np
 import pytest
 
+import lt_bench as lt
 from lt_bench.bench.contract.subject import problem
+from lt_bench.data.priors import tail_prior
 from lt_bench.strategies.registry import find
 
 ON = problem((30, 12, 4), 6)
@@ -55,3 +58,52 @@ def power(name, **given):
 def test_the_slots_say_it_or_it_is_not_known(name, given, expected):
     found = power(name, **given)
     assert found is None if expected is None else found == pytest.approx(expected)
+
+
+MEANS = np.array([[0, 0], [1.5, 0], [0, 1.5]])
+TAIL = np.array([9000, 3000, 1000])
+
+
+@pytest.fixture(scope="module")
+def gaussians():
+    """Classes of known densities, N(mu, I), whose posterior is linear in the features: mu x - |mu|^2 / 2 + log prior."""
+    rng = np.random.default_rng(0)
+
+    def drawn(counts):
+        labels = np.repeat(np.arange(3), counts)
+        return MEANS[labels] + rng.normal(size=(len(labels), 2)), labels
+
+    with pytest.warns(UserWarning, match="training rows are"):
+        return lt.Cache.from_arrays(*drawn(TAIL), test=drawn((2000, 2000, 2000)))
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("ce", {}),
+        ("crt", {}),
+        ("balanced_softmax", {}),
+        ("la_loss", {"tau": 0.25}),
+        ("pc_softmax", {}),
+        ("grw", {"rho": 0.4}),
+        ("logistic", {"balance": 0.5}),
+        ("logit_adjustment", {"tau": 1.5}),
+        ("compose", {"sampler": "square_root"}),
+        ("compose", {"weight": "inverse(0.5)"}),
+    ],
+)
+def test_fitted_logits_assume_the_prior_that_is_said(name, given, gaussians):
+    taken = {"epochs": 30, "batch_size": 512, "lr": 0.5, "weight_decay": 0.0}
+    trained = {key: value for key, value in taken.items() if find(name).fitting == "sgd"}
+    (run,) = lt.fit(name, gaussians, **trained | given)
+    intercepts = run.logits(np.zeros((1, 2)))[0] + (MEANS**2).sum(1) / 2  # a log pi + constant, where the fit is that of the densities
+    slope = np.polyfit(np.log(TAIL / TAIL.sum()), intercepts, 1)[0]
+    assert slope == pytest.approx(power(name, **given), abs=0.06)
+    test = gaussians.split("test")
+    X, y = test.view("plain").double().numpy(), test.labels.numpy()
+    for imbalance, backward in ((50, False), (50, True)):
+        rho = tail_prior(TAIL, imbalance, backward=backward)
+        bayes = (X @ MEANS.T - (MEANS**2).sum(1) / 2 + np.log(rho)).argmax(1) == y
+        best = sum(rho[k] * bayes[y == k].mean() for k in range(3))
+        told = run.metrics["test"][f"accuracy_told_{'backward' if backward else 'forward'}_{imbalance}"]
+        assert told == pytest.approx(best, abs=0.005)
