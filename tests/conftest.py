@@ -56,6 +56,15 @@ def lt_bench_home(tmp_path_factory):
         os.environ["LT_BENCH_HOME"] = before
 
 
+@pytest.fixture(autouse=True)
+def same_number_of_threads():
+    """No test leaves torch with another number of threads: small products of later ones then take ten times as long."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+    yield
+    if before is not None:
+        assert sys.modules["torch"].get_num_threads() == before, "leaves torch with another number of threads"
+
+
 def small_arrays(seed: int = 0) -> dict:
     """Arrays of a cache: K = 6 classes (the last with one training image, absent from validation), D = 8, three train views, flip, val and a head."""
     import torch

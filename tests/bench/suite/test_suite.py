@@ -394,6 +394,7 @@ def test_a_suite_takes_the_idle_cores_of_itself_and_begins_with_the_longest_pool
             return ((0, unit, []) for unit in units)
 
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)  # a fit gives back the number that it was told
     monkeypatch.setattr("lt_bench.bench.suite.sharing.WORKER_FLOP", 1.0)
     monkeypatch.setattr("lt_bench.bench.suite.units.Workers", Recorder)
     path = suite("{caches: [{cache: small}], strategies: [joint, {name: ce, epochs: 1}, {name: crt, epochs: 3}, ncm], seeds: [0]}")
