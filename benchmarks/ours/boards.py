@@ -59,8 +59,11 @@ BOARDS = (
 OTHERS = (
     Board("cifar100_lt-if100-resnet10s2-s3", "CIFAR-100-LT, strong stage 1, seed 3 (shipped)"),
     Board("cifar100_lt-strong_s2", "CIFAR-100-LT, strong stage 1, seed 2", STAGE1, "features/resnet10s2_strong_s2.weights.safetensors"),
+    Board("cifar100_lt-strong_s4", "CIFAR-100-LT, strong stage 1, seed 4", STAGE1, "features/resnet10s2_strong_s4.weights.safetensors"),
     Board("cifar100_lt-ordinary_s1", "CIFAR-100-LT, ordinary stage 1, seed 1", STAGE1, "features/resnet10s2_ordinary_s1.weights.safetensors"),
     Board("cifar100_lt-ordinary_s2", "CIFAR-100-LT, ordinary stage 1, seed 2", STAGE1, "features/resnet10s2_ordinary_s2.weights.safetensors"),
+    Board("cifar100_lt-ordinary_s3", "CIFAR-100-LT, ordinary stage 1, seed 3", STAGE1, "features/resnet10s2_ordinary_s3.weights.safetensors"),
+    Board("cifar100_lt-ordinary_s4", "CIFAR-100-LT, ordinary stage 1, seed 4", STAGE1, "features/resnet10s2_ordinary_s4.weights.safetensors"),
     Board("cifar100_lt-lite2-128", "CIFAR-100-LT, EfficientNet-Lite2 at 128 pixels", (*TABLE, "--backbone", "efficientnet_lite2"), table="cifar100"),
 )  # fmt: skip
 """Boards that came after the protocol's look at test: further stages 1 (`benchmarks.evidence` trains them), on which its outcome may be repeated, and one of ``benchmarks/suites/foundation.yaml``."""
