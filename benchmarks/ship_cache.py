@@ -59,4 +59,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        sys.exit(f"benchmarks.ship_cache: {error}")
+        sys.stderr.write(f"benchmarks.ship_cache: {error}\n")
+        sys.exit(2)

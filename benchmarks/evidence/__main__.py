@@ -65,4 +65,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        sys.exit(f"benchmarks.evidence: {error}")
+        sys.stderr.write(f"benchmarks.evidence: {error}\n")
+        sys.exit(2)
