@@ -94,12 +94,19 @@ class GridFits:
 
     def worth(self, objective: Objective, watcher: Watcher) -> Points:
         """The points with the objective of each on validation, which ranks them, and on test, means over seeds."""
-        values = []
-        for view, predictions in zip(VIEWS, self.predictions(watcher), strict=True):
-            labels = self.bench.split(view).labels.cpu().numpy()
-            of_heads = [[self._value(objective, labels, head) for head in point] for point in predictions]
-            values.append(np.mean(of_heads, axis=1))
-        return Points.of(self.entry.public_name, values[0], values[1], lower=objective.lower)
+        validation, test = (self._values(objective, view, of) for view, of in zip(VIEWS, self.predictions(watcher), strict=True))
+        return Points.of(self.entry.public_name, validation, test, lower=objective.lower)
+
+    def choice_on_test(self, objective: Objective, watcher: Watcher) -> NDArray[np.int32]:
+        """(S, N) predictions, for the test images, of the point that validation ranks first."""
+        validation, test = self.predictions(watcher)
+        places = np.arange(len(self.points), dtype=np.float64)
+        return test[int(Points.of("", self._values(objective, "val", validation), places, lower=objective.lower).test[0])]
+
+    def _values(self, objective: Objective, view: str, predictions: NDArray[np.integer]) -> NDArray[np.float64]:
+        """(P,) objective of each point on a view, mean over seeds, of predictions (P, S, N)."""
+        labels = self.bench.split(view).labels.cpu().numpy()
+        return np.mean([[self._value(objective, labels, head) for head in point] for point in predictions], axis=1)
 
     def _value(self, objective: Objective, labels: NDArray[np.integer], predictions: NDArray[np.integer]) -> float:
         """The objective of a head; of one that diverged the worst there is."""

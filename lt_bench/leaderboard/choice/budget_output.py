@@ -67,11 +67,12 @@ def budget_table(of: Sequence[Points], largest: int, objective: Objective, cache
     return table
 
 
-def budget_markdown(of: Sequence[Points], largest: int, objective: Objective, cache: str) -> str:
-    """The same in Markdown."""
+def budget_markdown(of: Sequence[Points], largest: int, objective: Objective, cache: str, note: str = "") -> str:
+    """The same in Markdown, with a note below."""
     budgets = shown(largest)
     table = markdown_lines(heads(budgets), ["---", *["--:"] * (len(budgets) + 2)], rows(of, budgets, objective))
-    return f"{MARKDOWN_HEAD}\n\n{escape(title(cache, objective))}\n\n{table}\n"
+    below = f"\n{escape(note)}\n" if note else ""
+    return f"{MARKDOWN_HEAD}\n\n{escape(title(cache, objective))}\n\n{table}\n{below}"
 
 
 def budget_csv(of: Sequence[Points], largest: int, objective: Objective) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -61,6 +62,25 @@ def test_a_user_gets_table_and_picture_and_nothing_is_fitted_twice(cli, small_ca
     kept = next((tmp_path / "results" / "choices").glob("tau_norm-*.json"))
     kept.write_text(kept.read_text().replace('"seeds": [', '"seeds": [9,', 1))
     assert "run `lt-bench budgets` again" in cli(*LINE).err
+
+
+def test_what_test_images_resolve_stands_below_the_table(cli, small_cache, tmp_path):
+    assert cli(*LINE).code == 0
+    text = (tmp_path / "budgets" / "BUDGETS.md").read_text()
+    ahead, low, high = (
+        float(one)
+        for one in re.search(r"is (\S+) points ahead of \S+ on 42 test images .95 % over images: (\S+) to (\S+)\);", text).groups()
+    )
+    cache = lt.open_cache(small_cache)
+    tuned = lt.tune("tau_norm", cache, seeds=0, accelerator="cpu")
+    labels = cache.split("test").labels.numpy()
+    runs = (lt.fit("tau_norm", cache, accelerator="cpu", **tuned.best)[0], lt.fit("joint", cache, accelerator="cpu")[0])
+    apart = np.subtract(*(run.predict(cache.split("test").view("plain").numpy()) == labels for run in runs), dtype=float)
+    of_class = [apart[labels == k] for k in range(6)]
+    assert ahead == pytest.approx(100 * abs(np.mean([of.mean() for of in of_class])), abs=0.006)
+    error = 100 * np.sqrt(sum(of.var(ddof=1) / len(of) for of in of_class)) / 6
+    assert low + high == pytest.approx(2 * ahead, abs=0.02)
+    assert 1.9 * error < (high - low) / 2 < 3.5 * error
 
 
 def test_a_diverged_point_is_the_last(bench, monkeypatch):
