@@ -184,5 +184,5 @@ def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
 def _takes_no_part(row: Row) -> str | None:
     """Why a row is in no comparison over boards wherever it is; None for those that are."""
     if row.control:
-        return "a control, and controls are in no comparison over boards"
+        return "controls are in no comparison over boards"
     return None if row.exact else "float32 products that are less exact (--matmul) are in no comparison over boards"

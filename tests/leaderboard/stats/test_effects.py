@@ -89,7 +89,7 @@ def test_a_row_of_the_users_own_is_compared_over_boards(builder):
         assert {row.label for row in result.rows} == {"joint", "los"}
     (usual,) = leaderboard(records).effects
     assert {row.label for row in usual.rows} == {"los", "my.Head (user) [tau=0.5]"}
-    for label, why in (("my.Head (user) [tau=0.7]", "missing on "), ("val_probe (control)", "a control")):
+    for label, why in (("my.Head (user) [tau=0.7]", "missing on "), ("val_probe (control)", "controls are in no comparison")):
         with pytest.raises(UserError, match=f"--against {re.escape(label)}: {why}.*; there are joint, los, my.Head"):
             _ = leaderboard(records, against=label).effects
 
