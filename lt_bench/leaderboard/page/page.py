@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lt_bench.leaderboard.boards import Board, BoardRows, Row
-from lt_bench.leaderboard.intervals import ends_text, objective_text
+from lt_bench.leaderboard.intervals import ends_text, fixed, objective_text
 from lt_bench.leaderboard.page.by_class import add_classes, add_priors, outer_ends
 from lt_bench.leaderboard.published.published import for_dataset
 from lt_bench.leaderboard.stats.across import Across, across
@@ -22,15 +22,14 @@ from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.stats.ranking import LETTERED
 from lt_bench.leaderboard.stats.shares import GROUPS
 from lt_bench.leaderboard.tables.against import about, beside_table
-from lt_bench.leaderboard.tables.cells import MISSING, Cell, fixed, notes, number, table_cells, usable
-from lt_bench.leaderboard.tables.columns import Column, leading, published_citation
+from lt_bench.leaderboard.tables.cells import MISSING, Cell, notes, number, table_cells, usable
+from lt_bench.leaderboard.tables.columns import PUBLISHED, Column, leading, published_citation
 
 _ON_A_PHONE = {"rank", "few"}
 _MOST_COMPARED = 150
 """Rows of a board any two of which are compared on the page."""
 _PLACES = "possible places by the tests (paired over {over}, each row with its variance over seeds, Holm-corrected)"
 _CODE = re.compile(r"code ([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)")
-_CITED = {"published", "published_difference", "published_source"}
 
 
 def page(
@@ -223,7 +222,7 @@ def _row(row: Row, columns: tuple[Column, ...], cells: list[Cell]) -> dict[str, 
         "seeds": None if score.low is None or score.high is None else [round(score.low, 6), round(score.high, 6)],
         "images": None if images is None else [round(end, 6) for end in images],
         "cells": [
-            _cell(_without_letters(cell) if column.key == "rank" else cell, published_citation(row) if column.key in _CITED else None)
+            _cell(_without_letters(cell) if column.key == "rank" else cell, published_citation(row) if column.key in PUBLISHED else None)
             for column, cell in zip(columns, cells, strict=True)
         ],
         "facts": {name: value for name, value in facts.items() if value},

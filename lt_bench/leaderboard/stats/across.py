@@ -17,6 +17,7 @@ from lt_bench.leaderboard.stats.over_boards import OverBoards
 from lt_bench.leaderboard.ties import ranks
 
 ACROSS = "Places among the rows that are on every board, by its objective; accuracies of different boards are never averaged."
+_ALONE = "the only row on every board, ranked against nobody"
 INTERVALS = "In brackets: 95 % interval of the mean rank, by a bootstrap of boards and of classes, which boards of one split share."
 
 
@@ -25,7 +26,7 @@ class Across:
     """Rows that exist on every board, best mean rank first.
 
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
-    `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `missing` says which rows are left out of the ranking and on which boards their cell is empty or ambiguous; nothing is imputed.
+    `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `left_out` says why a row is not in the ranking: what it is, or on which boards its cell is empty or ambiguous; nothing is imputed.
     `repeated` has the label of each row that is one and the same as another on every board, with that other's: they have one place together, and take none from others.
     """
 
@@ -34,7 +35,7 @@ class Across:
     scores: NDArray[np.float64]
     ranks: NDArray[np.float64]
     wins: NDArray[np.int64]
-    missing: tuple[str, ...]
+    left_out: Mapping[str, str]
     rows: tuple[tuple[Row, ...], ...] = ()
     repeated: Mapping[str, str] = field(default_factory=dict)
 
@@ -47,6 +48,14 @@ class Across:
     def over_boards(self) -> OverBoards | None:
         """Tests and mean places of `once` with boards and classes as samples; None where class accuracies are not stored."""
         return OverBoards.of([self.rows[row] for row in self.once])
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """A line for each set of rows that are left out for the same reason."""
+        alike: dict[str, list[str]] = defaultdict(list)
+        for name, why in self.left_out.items():
+            alike[why].append(name)
+        return tuple(f"{', '.join(names)}: {why}" for why, names in alike.items())
 
     @property
     def intervals(self) -> NDArray[np.float64] | None:
@@ -85,12 +94,12 @@ class Across:
 
 
 def across(rankings: list[BoardRows]) -> list[Across]:
-    """One comparison for each protocol and mode that has at least two boards. Controls and rows with the user's own hyper-parameters or less exact products take no part."""
+    """One comparison for each protocol and mode that has at least two boards. Controls and rows with less exact products take no part."""
     alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
     for board in rankings:
         alike[board.board.protocol, board.board.mode].append(board)
     compared = [_compare(group) for _, group in sorted(alike.items()) if len(group) > 1]
-    return [result for result in compared if len(result.labels) != 1]  # a row alone on all boards is ranked against nobody
+    return [result for result in compared if set(result.left_out.values()) != {_ALONE}]
 
 
 def _compare(rankings: list[BoardRows]) -> Across:
@@ -99,6 +108,7 @@ def _compare(rankings: list[BoardRows]) -> Across:
     tables = [{labels[key]: rows for key, rows in table.items()} for table in by_key]
     names = sorted(set().union(*tables))
     dense = [name for name in names if all(len(table.get(name, ())) == 1 for table in tables)]
+    alone, dense = (dense, []) if len(dense) == 1 else ([], dense)
     scores = np.array([[table[name][0].score.mean for table in tables] for name in dense]).reshape(len(dense), len(tables))
     signs = np.array([[1 if board.objective.lower else -1] for board in rankings])
     repeated = _duplicates(tables, dense)
@@ -115,15 +125,15 @@ def _compare(rankings: list[BoardRows]) -> Across:
         scores[order],
         places[order],
         wins[order],
-        _left_out(rankings, tables, names),
+        dict.fromkeys(alone, _ALONE) | _left_out(rankings, tables, names),
         rows,
         repeated,
     )
 
 
-def _left_out(rankings: list[BoardRows], tables: list[dict[str, list[Row]]], names: list[str]) -> tuple[str, ...]:
-    """A line for each set of boards on which the same rows are missing or have several settings."""
-    alike: dict[str, list[str]] = defaultdict(list)
+def _left_out(rankings: list[BoardRows], tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:
+    """Why rows are not compared, by their labels: they are missing on boards, have several settings there, or are of a kind that takes no part."""
+    reasons = {}
     for name in names:
         where: dict[str, list[str]] = defaultdict(list)
         for board, table in zip(rankings, tables, strict=True):
@@ -132,8 +142,8 @@ def _left_out(rankings: list[BoardRows], tables: list[dict[str, list[Row]]], nam
             elif len(table[name]) > 1:
                 where[f"{len(table[name])} settings, of which the test set chooses none,"].append(board.short)
         if where:
-            alike["; ".join(f"{why} on {' and '.join(boards)}" for why, boards in where.items())].append(name)
-    return tuple(f"{', '.join(of_names)}: {why}" for why, of_names in alike.items())
+            reasons[name] = "; ".join(f"{why} on {' and '.join(boards)}" for why, boards in where.items())
+    return reasons | {row.label: why for board in rankings for row in board.rows if (why := _takes_no_part(row)) is not None}
 
 
 def _duplicates(tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:
@@ -161,10 +171,18 @@ def missing_seeds(ranking: BoardRows) -> list[str]:
 
 
 def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
-    """Rows by program and kind of tuning, whatever their hyper-parameters, without the user's own settings, less exact products and controls."""
+    """Rows by program and kind of tuning, without those that take no part: the user's own settings by what they are, others whatever their hyper-parameters."""
     table: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in ranking.rows:
-        strategy, class_path, _, kind, code = row.key
-        if kind != "user" and row.exact and not row.control:
-            table[strategy, class_path, "{}", "official" if kind == "inferred" else kind, code].append(row)
+        if _takes_no_part(row) is None:
+            strategy, class_path, settings, kind, code = row.key
+            of_kind = (settings, kind) if kind == "user" else ("{}", "official" if kind == "inferred" else kind)
+            table[strategy, class_path, *of_kind, code].append(row)
     return table
+
+
+def _takes_no_part(row: Row) -> str | None:
+    """Why a row is in no comparison over boards wherever it is; None for those that are."""
+    if row.control:
+        return "controls are in no comparison over boards"
+    return None if row.exact else "float32 products that are less exact (--matmul) are in no comparison over boards"

@@ -110,10 +110,10 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
 
     Args:
         rankings: the boards.
-        reference: label of the row that others are compared with.
+        reference: label of the row that others are compared with, over boards or on one of them.
 
     Raises:
-        UserError: the reference that is named is on none of these boards, or there are none.
+        UserError: the reference that is named is not compared over boards, or nothing is.
     """
     alike: dict[tuple[str, ...], list[BoardRows]] = defaultdict(list)
     for ranking in rankings:
@@ -121,10 +121,12 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
         alike[board.dataset, board.split_hash, board.protocol, board.mode].append(ranking)
     several = [group for group in alike.values() if len(group) > 1]
     compared = [result for group in several for result in across(group)]
-    against = reference or UNTRAINED
     results = []
     for result in compared:
         by_label = dict(zip(result.labels, result.rows, strict=True))
+        against = reference or UNTRAINED
+        if against not in by_label:  # on a single board it may be named otherwise, without settings that tell rows of another board apart
+            against = next((label for label, rows in by_label.items() if any(row.label == against for row in rows)), against)
         if against in by_label:
             accuracy = {label: np.stack([_class_accuracy(row) for row in rows]) for label, rows in by_label.items()}
             told = _told_apart(result, accuracy, against)
@@ -139,12 +141,18 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
                 Effects(against, by_label[against][0], boards, K, tuple(sorted(of_rows, key=lambda row: (-row.mean, row.label))))
             )
     if reference is not None and not results:
-        known = sorted({label for result in compared for label in result.labels})
-        nothing = "no two rows are on every board of one split" if several else "no two boards share their images and classes"
-        raise UserError(
-            f"--against {reference}: " + (f"not on every board of one split; there are {', '.join(known)}" if known else nothing)
-        )
+        why = _not_compared(reference, compared) if several else "no two boards share their images and classes"
+        raise UserError(f"--against {reference}: {why}")
     return results
+
+
+def _not_compared(reference: str, compared: Sequence[Across]) -> str:
+    """Why no row can be compared with this one over boards of one split."""
+    known = sorted({label for result in compared for label in result.labels})
+    left_out = next((result.left_out[reference] for result in compared if reference in result.left_out), None)
+    if not known:
+        return "no two rows are on every board of one split" + (f" ({left_out})" if left_out else "")
+    return f"{left_out or 'not on every board of one split'}; there are {', '.join(known)}"
 
 
 def _effect(row: Row, label: str, differences: NDArray[np.float64], told_apart: bool) -> Effect:

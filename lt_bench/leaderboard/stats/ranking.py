@@ -34,35 +34,42 @@ def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
     return replace(ranking, rows=rows, resolvable=statistics.resolvable, pairs=statistics.pairs)
 
 
-def statistics_note(ranking: BoardRows) -> str:
-    """Note on reading ranks and on the smallest difference this test set resolves; empty for a board without statistics."""
+def statistics_note(ranking: BoardRows, *, places: bool = True, figure: bool = True) -> str:
+    """Note on reading ranks and on the smallest difference this test set resolves; empty for a board without statistics. `places` and `figure`: the table shows ranks, and the objective."""
     best = ranking.rows[0]
     if best.statistics is None:
         return ""
-    objective = best.objective
-    few = (
-        f", its few-shot classes {ends_text(best.statistics.groups['few'])} ({_few_images(ranking)})"
-        if "few" in best.statistics.groups
-        else ""
-    )
-    seeds_alone = "Other test images would move figures by more than ± says: " if ranking.interval == "seeds" else ""
-    notes = [
-        f"Rank: possible places{LETTERED if any(_letters(row) for row in ranking.rows) else ''} (paired over {ranking.over}, each row with its variance over seeds, Holm-corrected over all pairs, 5 %).",
-        f"Bold {objective.title}: place 1 is possible by these tests, underlined: place 1 among the others; in other columns bold is the best mean, underlined the second, and nothing is tested.",
-        f"{seeds_alone}{best.label} has {ends_text(best.statistics.interval, objective)} (95 %, over {ranking.over}"
-        f"{' within classes' if objective.within_classes else ''}){few}.",
-        *_one_seed(ranking),
-        *(
-            ["Controls stand below the others, without places: what they reach is no method's merit."]
-            if ranking.ranked < len(ranking.rows)
-            else []
-        ),
-    ]
-    if ranking.resolvable is not None:
+    objective, notes = best.objective, []
+    if places:
+        lettered = LETTERED if any(_letters(row) for row in ranking.rows) else ""
+        notes.append(
+            f"Rank: possible places{lettered} (paired over {ranking.over}, each row with its variance over seeds, Holm-corrected over all pairs, 5 %)."
+        )
+    if figure:
+        notes.append(
+            f"Bold {objective.title}: place 1 is possible by these tests, underlined: place 1 among the others; in other columns bold is the best mean, underlined the second, and nothing is tested."
+        )
+        notes.append(_of_best(ranking, best.statistics))
+    else:
+        notes.append("Bold is the best mean of a column, underlined the second, and nothing is tested.")
+    if places or figure:
+        notes += _one_seed(ranking)
+    if ranking.ranked < len(ranking.rows):
+        notes.append("Controls stand below the others, without places: what they reach is no method's merit.")
+    if ranking.resolvable is not None and (places or figure):
         notes.append(
             f"Smallest difference this test set resolves for a typical pair (80 % power, one comparison): {objective_text(ranking.resolvable, objective, 'points')}."
         )
     return " ".join(notes)
+
+
+def _of_best(ranking: BoardRows, statistics: RowStatistics) -> str:
+    """The interval of the first row, of its objective and of its few-shot classes."""
+    best = ranking.rows[0]
+    few = f", its few-shot classes {ends_text(statistics.groups['few'])} ({_few_images(ranking)})" if "few" in statistics.groups else ""
+    seeds_alone = "Other test images would move figures by more than ± says: " if ranking.interval == "seeds" else ""
+    within = " within classes" if best.objective.within_classes else ""
+    return f"{seeds_alone}{best.label} has {ends_text(statistics.interval, best.objective)} (95 %, over {ranking.over}{within}){few}."
 
 
 def _few_images(ranking: BoardRows) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.intervals import Estimate
 from lt_bench.leaderboard.published.published import Published, for_dataset, nearest, same_backbone
-from lt_bench.leaderboard.tables.cells import MISSING, fixed
+from lt_bench.leaderboard.tables.cells import MISSING
 from lt_bench.leaderboard.tables.columns import column_value, registered
 from lt_bench.leaderboard.tables.text import csv_text, escape, markdown_lines
 
@@ -126,9 +126,9 @@ def _cells(one: Beside) -> list[str]:
     all_sources = f"{one.lowest:.1f}" if one.lowest == one.highest else f"{one.lowest:.1f} to {one.highest:.1f}"
     return [
         one.row.label,
-        _percent(one.measured),
-        MISSING if one.flipped is None else _percent(one.flipped),
-        MISSING if one.best_epoch is None else _percent(one.best_epoch),
+        one.measured.text(100, 2),
+        MISSING if one.flipped is None else one.flipped.text(100, 2),
+        MISSING if one.best_epoch is None else one.best_epoch.text(100, 2),
         f"{line.top1:.1f}{line.mark} {line.backbone}",
         MISSING if one.difference is None else f"{one.difference:+.1f}",
         all_sources,
@@ -202,8 +202,3 @@ def _known(row: Row, key: str) -> Estimate | None:
 def _stage1_epochs(row: Row) -> int | None:
     match = re.search(r"\b(\d+) epochs\b", str(row.text("stage1") or ""))
     return int(match.group(1)) if match else None
-
-
-def _percent(value: Estimate) -> str:
-    text = fixed(100 * value.mean, 2)
-    return text if value.half is None else f"{text} ± {fixed(100 * value.half, 2)}"

@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lt_bench.leaderboard.boards import BoardRows, Interval, Row
-from lt_bench.leaderboard.intervals import Estimate, objective_text
+from lt_bench.leaderboard.intervals import TO, Estimate, fixed, objective_text
 from lt_bench.leaderboard.objective.objective import explained
 from lt_bench.leaderboard.stats.across import missing_seeds
 from lt_bench.leaderboard.stats.findings import findings
 from lt_bench.leaderboard.stats.ranking import statistics_note
-from lt_bench.leaderboard.tables.columns import Column, Value, arranged, choice_error, column_value, ends_over_images, leading
+from lt_bench.leaderboard.tables.columns import Column, Value, absent, arranged, choice_error, column_value, ends_over_images, leading
 from lt_bench.results.record import whole_validation
 
 _OVER_IMAGES, _OVER_SEEDS = ("_low", "_high"), ("_seeds_low", "_seeds_high")
+_LOPSIDED = f", or (low{TO}high), its ends, where one side is over a fifth shorter"
 MISSING = "–"  # noqa: RUF001 - an en dash: no value
 
 
@@ -28,6 +29,12 @@ class Cell:
     value: Value
     text: str
     place: int | None = None
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The text of the figure, and that of its interval: `± 0.40`, `(89.35–99.95)`, or nothing."""
+        mean, _, interval = self.text.partition(" ") if isinstance(self.value, Estimate) else (self.text, "", "")
+        return mean, interval
 
 
 def number(value: Value) -> float:
@@ -43,18 +50,16 @@ def scale(column: Column) -> float:
 
 
 def value_text(value: Value, column: Column) -> str:
-    """The text of a cell: "53.12 ± 0.40" with an interval, "53.12" without."""
+    """The text of a cell: "53.12" without an interval, with one as of `Estimate.text`."""
     if isinstance(value, str):
         return value
-    if value is None or math.isnan(number(value)):
+    if absent(value):
         return MISSING
     if column.style == "count":
         return f"{number(value):,.0f}"
     mean = number(value) * scale(column)
     decimals = _decimals(mean, column)
-    half = value.half if isinstance(value, Estimate) else None
-    text = fixed(mean, decimals)
-    return text if half is None else f"{text} ± {fixed(half * scale(column), decimals)}"
+    return value.text(scale(column), decimals) if isinstance(value, Estimate) else fixed(mean, decimals)
 
 
 def _decimals(value: float, column: Column) -> int:
@@ -62,12 +67,6 @@ def _decimals(value: float, column: Column) -> int:
     if column.style != "number" or value == 0 or abs(value) >= 10.0 ** (1 - column.digits):
         return column.digits
     return min(max(column.digits, 2 - math.floor(math.log10(abs(value)))), 6)
-
-
-def fixed(value: float, decimals: int) -> str:
-    """Fixed decimals without a negative zero."""
-    text = f"{value:.{decimals}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Cell]]:
@@ -150,16 +149,24 @@ def with_values(ranking: BoardRows, columns: Iterable[Column]) -> tuple[Column, 
     return tuple(column for column in columns if any(_text(row, column) != MISSING for row in ranking.rows))
 
 
-def interval_note(rows: list[Row], interval: Interval = "images", over: str = "test images") -> str:
-    """Note on the meaning of ± in these rows; ``over`` is the sample of their statistics."""
+def interval_note(rows: list[Row], columns: Iterable[Column], interval: Interval = "images", over: str = "test images") -> str:
+    """Note on the meaning of ± in these rows and columns, and on intervals that ± would misstate; ``over`` is the sample of their statistics."""
     if interval == "none":
         return ""
     if interval == "images" and any(row.statistics is not None for row in rows):
-        return f"±: half of the 95 % interval over {over}, of accuracies and of Gap; other figures have none, nor have told, equal-bias and best-epoch accuracies. The head seeds and the backbone stay as they are{_moved_more(rows)}."
+        if not (spreads := _spreads(rows, columns)):
+            return ""
+        return f"±: half of the 95 % interval over {over}, of accuracies and of Gap{_LOPSIDED if '(' in spreads else ''}; other figures have none, nor have told, equal-bias and best-epoch accuracies. The head seeds and the backbone stay as they are{_moved_more(rows)}."
     varied = sorted({row.varies for row in rows if row.varies is not None and len(row.positions) > 1})
     if not varied:
         return "One run a row: no interval over seeds."
     return f"±: 95 % t interval over seeds ({'; '.join(varied)}); rows without it have one run or train nothing."
+
+
+def _spreads(rows: list[Row], columns: Iterable[Column]) -> set[str]:
+    """How intervals are written in these columns: `±`, `(` of two ends, or both."""
+    texts = (_text(row, column) for column in columns if column.style != "text" for row in rows)
+    return {text[at + 1] for text in texts if (at := text.find(" ")) >= 0}
 
 
 def _moved_more(rows: list[Row]) -> str:
@@ -223,25 +230,33 @@ def legend(columns: tuple[Column, ...]) -> str:
     return "; ".join(said) + "." if said else ""
 
 
-def notes(ranking: BoardRows, columns: Iterable[Column] = ()) -> list[str]:
-    """Everything a reader of this board's table must know; of columns of the user's own, the program that computes them."""
+def notes(ranking: BoardRows, columns: tuple[Column, ...]) -> list[str]:
+    """Everything a reader of this board's table with these columns must know; of columns of the user's own, the program that computes them."""
     computed = ranking.rows[0].computed
-    if "notes" not in computed:
-        computed["notes"] = [
-            note
-            for note in (
-                f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
-                interval_note(ranking.rows, ranking.interval, ranking.over),
-                chosen_note(ranking),
-                validation_note(ranking.rows),
-                ranking.programs,
-                ranking.health,
-                statistics_note(ranking),
-                *(() if ranking.chosen_from else (*findings(ranking), *missing_seeds(ranking))),
-            )
-            if note
+    keys = {column.key for column in columns}
+    lead = leading(ranking.objective) in keys
+    if "notes on rows" not in computed:
+        computed["notes on rows"] = [
+            [chosen_note(ranking), validation_note(ranking.rows), ranking.programs, ranking.health],
+            [] if ranking.chosen_from else [*findings(ranking), *missing_seeds(ranking)],
         ]
-    return [*computed["notes"], *filter(None, [own_note(columns)])]
+    about, of_strategies = computed["notes on rows"]
+    said = [
+        order_note(ranking, columns) or f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
+        interval_note(ranking.rows, columns, ranking.interval, ranking.over),
+        *about,
+        statistics_note(ranking, places="rank" in keys, figure=lead),
+        *of_strategies,
+        own_note(columns),
+    ]
+    return [note for note in said if note]
+
+
+def order_note(ranking: BoardRows, columns: Iterable[Column]) -> str:
+    """Note on the objective of a table that does not show it; empty where it is shown."""
+    if any(column.key == leading(ranking.objective) for column in columns):
+        return ""
+    return f"Ordered by {ranking.objective.title}, which is not shown: {explained(ranking.objective, ranking.test_counts)}."
 
 
 def own_note(columns: Iterable[Column]) -> str:

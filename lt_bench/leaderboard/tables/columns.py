@@ -9,6 +9,7 @@ and then `lt-bench leaderboard --columns my_package.my_columns`.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -69,6 +70,8 @@ class Column:
         return ", ".join(f"{name} {one}" for name, one in sorted(self.code.items()))
 
 
+PUBLISHED = frozenset({"published", "published_difference", "published_source"})
+"""Columns of published numbers, which have sources."""
 LEADS = {"micro": "accuracy", "macro": "macro_accuracy"}
 
 
@@ -97,20 +100,34 @@ def column_value(row: Row, column: Column) -> Value:
     """
     key = f"{column.key} {column.interval}"
     if key not in row.computed:
-        value = _computed(column.value, row, column)
+        value = _alone(row, column)
         row.computed[key] = _with_interval(value, row, column) if isinstance(value, Estimate) else value
     return row.computed[key]
 
 
+def absent(value: Value) -> bool:
+    """Whether a cell has no value."""
+    return value is None or (not isinstance(value, str) and math.isnan(value.mean if isinstance(value, Estimate) else value))
+
+
+def _alone(row: Row, column: Column) -> Value:
+    """A column's value as its function gives it, whatever its interval runs over."""
+    key = f"{column.key} alone"
+    if key not in row.computed:
+        row.computed[key] = _computed(column.value, row, column)
+    return row.computed[key]
+
+
 def ends_over_images(row: Row, column: Column) -> Ends:
-    """Ends of the interval over test images, or their groups, of a column's figure; None where there is none.
+    """Ends of the interval over test images, or their groups, of a column's figure; None where there is none, and of a figure that is not there.
 
     Raises:
         UserError: the column's code fails on this row.
     """
     key = f"{column.key} ends"
     if key not in row.computed:
-        ends = None if column.images is None or row.statistics is None else _computed(column.images, row, column)
+        known = column.images is not None and row.statistics is not None and not absent(_alone(row, column))
+        ends = _computed(column.images, row, column) if column.images is not None and known else None
         row.computed[key] = ends if ends is not None and np.isfinite(ends).all() else None
     return row.computed[key]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, seed_text
-from lt_bench.leaderboard.tables.cells import MISSING, Cell, chosen_note, interval_note, own_note, table_cells
+from lt_bench.leaderboard.tables.cells import MISSING, Cell, chosen_note, interval_note, order_note, own_note, table_cells
 from lt_bench.leaderboard.tables.columns import Column, leading
 
 COLUMN, PAGE = 234.0, (487.0, 620.0)
@@ -70,7 +70,7 @@ def latex_table(ranking: BoardRows, columns: tuple[Column, ...], full: bool = Fa
     name = "table*" if full and width > COLUMN else "table"
     if name == "table*":
         size, width = _size(lines, columns, PAGE[0])
-    half = [any(" ± " in _text(line[1 + index]) for line in lines) for index in range(len(columns))]
+    half = [any(_parts(line[1 + index])[1] for line in lines) for index in range(len(columns))]
     align = ["l" if column.style == "text" else "r@{}l" if wide else "r" for column, wide in zip(columns, half, strict=True)]
     heads = [_head(escape(column.title), kind) for column, kind in zip(columns, align, strict=True)]
     body = [
@@ -121,7 +121,8 @@ def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     )
     parts = [
         f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seed_text(seeds).replace('-', MISSING)}.",
-        interval_note(ranking.rows, ranking.interval, ranking.over),
+        order_note(ranking, columns),
+        interval_note(ranking.rows, columns, ranking.interval, ranking.over),
         tested,
         chosen_note(ranking),
         own_note(columns),
@@ -135,8 +136,8 @@ def table_width(lines: list[list[str | Cell]], columns: tuple[Column, ...], scal
     for index, column in enumerate(columns, 1):
         cells = [line[index] for line in lines]
         head = _width(column.title, scale)
-        means = max(_width(text.partition(" ± ")[0], scale) * _factor(cell) for cell in cells for text in [_text(cell)])
-        halves = max(_width("±" + text.partition(" ± ")[2], _SMALL) if " ± " in text else 0.0 for text in map(_text, cells))
+        means = max(_width(_parts(cell)[0], scale) * _factor(cell) for cell in cells)
+        halves = max(_width(_interval_text(_parts(cell)[1]), _SMALL) for cell in cells)
         total += max(head, means + halves) + 2 * sep
     return total
 
@@ -170,15 +171,28 @@ def _text(cell: str | Cell) -> str:
     return cell if isinstance(cell, str) else cell.text
 
 
+def _parts(cell: str | Cell) -> tuple[str, str]:
+    return (cell, "") if isinstance(cell, str) else cell.parts
+
+
 def _head(title: str, kind: str) -> str:
     """A heading over its column: over both parts of one that has intervals, over the end of numbers."""
     return rf"\multicolumn{{2}}{{c}}{{{title}}}" if kind == "r@{}l" else title
 
 
 def _cell(cell: Cell, kind: str) -> str:
-    mean, _, half = cell.text.partition(" ± ") if kind == "r@{}l" else (cell.text, "", "")
+    mean, interval = cell.parts
     marked = _MARK.get(cell.place or 0, "{}").format(escape(mean))
-    return marked if kind != "r@{}l" else f"{marked} & " + (rf"{{\tiny$\pm${escape(half)}}}" if half else "")
+    return (
+        marked
+        if kind != "r@{}l"
+        else f"{marked} & " + (rf"{{\tiny{escape(_interval_text(interval)).replace(' ', '~')}}}" if interval else "")
+    )
+
+
+def _interval_text(text: str) -> str:
+    """An interval behind its figure, which ± touches and two ends do not."""
+    return text.replace("± ", "±").replace("(", " (")
 
 
 def _line(cells: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,7 +91,9 @@ class Selection:
         return replace(ranking, rows=rows, pairs=pairs, chosen_from=total, interval=self.interval)
 
     def _of_across(self, result: Across) -> Across:
-        new = {label: self._name(replace(rows[0], label=label)) for label, rows in zip(result.labels, result.rows, strict=True)}
+        named = {label: self._name(replace(rows[0], label=label)) for label, rows in zip(result.labels, result.rows, strict=True)}
+        once = Counter(named.values())
+        new = {label: name if once[name] == 1 else label for label, name in named.items()}  # a name of several settings tells none of them
         return replace(result, labels=tuple(new.values()), repeated={new[one]: new[other] for one, other in result.repeated.items()})
 
     def _of_effects(self, result: Effects) -> Effects:

@@ -27,7 +27,7 @@ def board_table(ranking: BoardRows, columns: tuple[Column, ...], width: int | No
     """One board: a line a row, best value of each column bold, second underlined; only the first columns that fit into ``width`` characters."""
     cells = table_cells(ranking, columns)
     if width is not None and width < _NARROW:
-        cells = [[replace(cell, text=cell.text.partition(" ±")[0]) for cell in line] for line in cells]
+        cells = [[replace(cell, text=cell.parts[0]) for cell in line] for line in cells]
     labels = [row.label for row in ranking.rows]
     shown = (
         _fitting(
@@ -96,9 +96,9 @@ def run_table(records: Iterable[Measured], width: int | None = None) -> Table:
     titles = ["Strategy", "Seed", *(column.title for column in columns)]
     shown = _fitting([list(cells) for cells in zip(*lines, strict=True)], titles, width)
     if shown < len(titles) and len(sections) == 1:
-        return _turned(rankings[0].title, rankings[0].rows[0], lines, titles)
+        return _turned(f"{rankings[0].title}: {rankings[0].rows[0].label}", interval_note(rankings[0].rows, columns), lines, titles)
     rows = [row for board in rankings for row in board.rows]
-    table = _table(rankings[0].title if len(rankings) == 1 else None, interval_note(rows))
+    table = _table(rankings[0].title if len(rankings) == 1 else None, interval_note(rows, columns))
     for position, title in enumerate(titles[:shown]):
         table.add_column(title, justify="right" if position > 1 else "left", no_wrap=True)
     for number, line in enumerate(lines, 1):
@@ -108,9 +108,9 @@ def run_table(records: Iterable[Measured], width: int | None = None) -> Table:
     return table
 
 
-def _turned(title: str, row: Row, lines: list[list[str]], titles: list[str]) -> Table:
+def _turned(title: str, note: str, lines: list[list[str]], titles: list[str]) -> Table:
     """One strategy in a narrow terminal: a line for each metric, a column for each seed and the mean."""
-    table = _table(f"{title}: {row.label}", interval_note([row]))
+    table = _table(title, note)
     table.add_column("")
     for line in lines:
         table.add_column(line[1] if line[1] == "mean" else f"seed {line[1]}", justify="right")

@@ -14,7 +14,7 @@ from lt_bench.leaderboard.boards import BOARD_FIELDS, BoardRows
 from lt_bench.leaderboard.stats.across import Across
 from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.tables.cells import flat_cells, legend, notes, scale, table_cells
-from lt_bench.leaderboard.tables.columns import Column, published_citation
+from lt_bench.leaderboard.tables.columns import PUBLISHED, Column, published_citation
 
 _SPECIAL = str.maketrans({"\\": "\\\\", "|": "\\|", "*": "\\*", "<": "&lt;", ">": "&gt;"})
 _MARK = {1: "**{}**", 2: "<u>{}</u>"}
@@ -30,7 +30,7 @@ def markdown_table(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     ]
     name = escape(str(ranking.rows[0].text("cache_name")))
     identity = f"Split `{ranking.board.split_hash[:16]}`, cache {name} `{ranking.board.cache_key[:16]}`."
-    sources = published_sources(ranking)
+    sources = published_sources(ranking) if any(column.key in PUBLISHED for column in columns) else ""
     parts = [
         f"## {escape(ranking.title)}",
         identity,

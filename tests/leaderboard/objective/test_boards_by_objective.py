@@ -15,6 +15,7 @@ from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.page.page import page
 from lt_bench.leaderboard.tables.cells import notes, table_cells, usable
 from lt_bench.leaderboard.tables.columns import registered
+from lt_bench.leaderboard.tables.selection import Selection
 
 K, D = 10, 32
 COUNTS = np.round(200 * (4 / 200) ** (np.arange(K) / (K - 1))).astype(int)
@@ -47,7 +48,7 @@ def test_an_imbalanced_test_set_is_ranked_by_macro_accuracy_and_it_is_said(resul
     (board,) = made.boards
     counts = np.maximum(1, COUNTS // 3)
     assert (board.objective.kind, board.title.rpartition(", ")[2]) == ("macro", "objective macro")
-    assert f"{counts.min()} to {counts.max()} test images a class, an imbalanced test set" in notes(board)[0]
+    assert f"{counts.min()} to {counts.max()} test images a class, an imbalanced test set" in notes(board, registered())[0]
     macro, micro = ({row.label: row.estimate(f"test/{name}").mean for row in board.rows} for name in ("macro_accuracy", "accuracy"))
     assert order(board) == sorted(macro, key=lambda label: -macro[label])
     (by_images,) = leaderboard(results, objective="micro").boards
@@ -66,6 +67,22 @@ def test_an_imbalanced_test_set_is_ranked_by_macro_accuracy_and_it_is_said(resul
     assert columns[:3] == ["rank", "macro_accuracy", "accuracy"]
     data = json.loads(page(made.boards, registered()).partition('id="data">')[2].partition("</script>")[0])["boards"][0]
     assert (data["lead"], data["rows"][0]["mean"]) == ("macro_accuracy", pytest.approx(macro[order(board)[0]], abs=1e-6))
+
+
+def test_a_table_without_its_objective_says_by_what_it_is_ordered_and_explains_only_what_it_shows(results):
+    shown, other = (
+        leaderboard(results, objective="prior=backward:10", selection=Selection(show))
+        for show in (("rank", "objective_value", "few"), ("few", "class_bias"))
+    )
+    for text in (other.markdown, other.latex):
+        assert "Ordered by Prior-weighted, which is not shown: class accuracies weighted by a prior (backward:10)" in text
+        assert not [word for word in ("Rank:", "Bold Prior-weighted", "Ranked by", "Published (") if word in text]
+    assert "Bold is the best mean of a column" in other.markdown
+    for text in (shown.markdown, shown.latex):
+        assert "Bold Prior-weighted" in text
+        assert "not shown" not in text
+    assert "Rank: possible places" in shown.markdown
+    assert "±:" not in leaderboard(results, selection=Selection(("loma",))).markdown  # no column has an interval
 
 
 def test_priors_and_costs_rank_and_the_best_cost_is_the_lowest(results, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +73,25 @@ def test_boards_of_one_split_are_compared_with_the_named_row(builder):
     alone = [record for record in records if record[0].strategy.name == "joint"] + records[2:4]
     with pytest.raises(UserError, match="no two rows are on every board of one split"):
         _ = leaderboard(alone, against="joint").markdown
+
+
+def test_a_row_of_the_users_own_is_compared_over_boards(builder):
+    """By its label over boards, or by that of a board that has no other setting; and what is left out says why."""
+    records = []
+    for key, taus in (("cache-a", (0.5,)), ("cache-b", (0.5, 0.7))):
+        of_board = replace(builder, cache_key=key)
+        records += [of_board.make(name, seed) for name in ("joint", "los") for seed in (0, 1)]
+        records += [of_board.make("my.Head", seed, 0.5, kind="user", hyperparameters={"tau": tau}) for tau in taus for seed in (0, 1)]
+        records.append(of_board.make("val_probe", 0, 3.0, trains="nothing", family="control"))
+    for label in ("my.Head (user)", "my.Head (user) [tau=0.5]"):
+        (result,) = leaderboard(records, against=label).effects
+        assert result.reference == "my.Head (user) [tau=0.5]"
+        assert {row.label for row in result.rows} == {"joint", "los"}
+    (usual,) = leaderboard(records).effects
+    assert {row.label for row in usual.rows} == {"los", "my.Head (user) [tau=0.5]"}
+    for label, why in (("my.Head (user) [tau=0.7]", "missing on "), ("val_probe (control)", "controls are in no comparison")):
+        with pytest.raises(UserError, match=f"--against {re.escape(label)}: {why}.*; there are joint, los, my.Head"):
+            _ = leaderboard(records, against=label).effects
 
 
 def test_differences_over_boards_take_the_selection(builder):

@@ -13,6 +13,7 @@ from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.stats.ranking import ranked, statistics_note
 from lt_bench.leaderboard.stats.statistics import board_statistics
 from lt_bench.leaderboard.tables.cells import interval_note
+from lt_bench.leaderboard.tables.columns import registered
 from lt_bench.results.store import Store
 from tests.leaderboard.builder import Builder
 
@@ -74,7 +75,7 @@ def test_notes_say_that_groups_are_the_sample():
     assert "(95 %, over 200 groups of test images within classes)" in statistics_note(
         ranked(boards(from_records(made(FRAMES, TRACKS)), "macro")[0])
     )
-    assert "over 200 groups of test images, of accuracies" in interval_note(grouped.rows, over=grouped.over)
+    assert "over 200 groups of test images, of accuracies" in interval_note(grouped.rows, registered(), over=grouped.over)
     assert "groups of test images" not in statistics_note(ranked(board(FRAMES)))
 
 

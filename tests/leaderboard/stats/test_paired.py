@@ -468,6 +468,45 @@ def test_two_programs_are_two_rows_across_boards(builder):
     assert {board for _, _, board in left_out} == set(result.boards)
 
 
+def test_settings_of_the_users_own_are_compared_across_boards(builder):
+    """Matched by what they are: on single boards their labels say no more than tells them apart there."""
+    other = replace(builder, dataset="cifar100_lt", cache_key="cache-b")
+    made = [b.make(name, 0, correct=np.arange(200) < 100)[0] for b in (builder, other) for name in ("ce", "crt")]
+    for b, taus in ((builder, (0.5,)), (other, (0.5, 0.7))):
+        made += [b.make("my.Head", 0, correct=np.arange(200) < 150, kind="user", hyperparameters={"tau": tau})[0] for tau in taus]
+    made.append(builder.make("lws", 0, hyperparameters={"matmul": "high"})[0])
+    found = boards(from_records(made))
+    (result,) = across(found)
+    assert result.labels[0] == "my.Head (user) [tau=0.5]"
+    assert [row.hyperparameters for row in result.rows[0]] == [{"tau": 0.5}] * 2
+    assert list(result.wins) == [2, 0, 0]
+    there = next(board.short for board in found if board.board.dataset == builder.dataset)
+    assert f"my.Head (user) [tau=0.7]: missing on {there}" in result.missing
+    assert "lws [matmul=high]: float32 products that are less exact (--matmul) are in no comparison over boards" in result.missing
+
+
+def test_one_name_of_several_settings_names_none_of_them_across_boards(builder):
+    boards_of = (builder, replace(builder, dataset="cifar100_lt", cache_key="cache-b"))
+    made = [
+        b.make("my.Head", 0, correct=np.arange(200) < 150, kind="user", hyperparameters={"tau": tau})[0]
+        for b in boards_of
+        for tau in (0.5, 0.7)
+    ]
+    (result,) = Selection(names={"my.Head:user": "Ours"}).across(across(boards(from_records(made))))
+    assert result.labels == ("my.Head (user) [tau=0.5]", "my.Head (user) [tau=0.7]")
+    assert result.duplicates.endswith("my.Head (user) [tau=0.7] of my.Head (user) [tau=0.5].")
+
+
+def test_a_row_alone_on_every_board_is_named_beside_those_left_out(builder):
+    other = replace(builder, dataset="cifar100_lt", cache_key="cache-b")
+    made = [b.make("ce", 0)[0] for b in (builder, other)]
+    assert across(boards(from_records(made))) == []
+    (result,) = across(boards(from_records([*made, builder.make("los", 0)[0]])))
+    assert result.labels == ()
+    assert result.left_out["ce"].startswith("the only row on every board")
+    assert result.left_out["los"].startswith("missing on ")
+
+
 def test_duplicates_take_one_place_across_boards(builder):
     hits = {"ce": 100, "lort": 150, "los": 150, "crt": 120}
     made = []

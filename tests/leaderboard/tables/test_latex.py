@@ -29,8 +29,8 @@ PAPER = Selection(("accuracy", "many", "few", "loma"), names={"los": "LOS", "wei
 
 @pytest.fixture(scope="module")
 def board(builder):
-    names = {"los": 2.5, "weight_balancing": 1.0, "logit_adjustment": 0.8, "ce": 0.0}
-    return leaderboard([builder.make(name, seed, skill) for name, skill in names.items() for seed in range(2)], selection=PAPER)
+    names, larger = {"los": 2.5, "weight_balancing": 1.0, "logit_adjustment": 0.8, "ce": 0.0}, replace(builder, per_class=100)
+    return leaderboard([larger.make(name, seed, skill) for name, skill in names.items() for seed in range(2)], selection=PAPER)
 
 
 def compiled(folder, body):
@@ -74,9 +74,9 @@ def test_a_bare_tabular_and_a_float(board):
     full = latex_table(board.shown[0], PAPER.columns(board.shown[0], board.columns), full=True)
     assert full.count(r"\begin{table}") == full.count(r"\end{table}") == full.count(r"\label{tab:") == 1
     (caption,) = re.findall(r"\\caption\{(.*)\}", full)
-    assert "200 test images" in caption
+    assert "1,000 test images" in caption
     assert "interval over test images" in caption
-    assert len(caption) < 600
+    assert len(caption) < 680
 
 
 def test_it_fits_a_column_by_the_widths_of_computer_modern(board):
@@ -141,6 +141,15 @@ def test_tables_compile_in_a_two_column_article_without_an_overfull_box(board, t
     assert list(widths) == list(bare)
     for name, (_, estimated) in zip(bare, estimates, strict=False):
         assert 0.85 * estimated < widths[name] <= estimated <= COLUMN, name
+
+
+def test_an_interval_with_two_ends_stands_small_behind_its_figure(builder):
+    made = [builder.make(name, 0, correct=np.arange(200) < hits) for name, hits in (("los", 200), ("ce", 100))]
+    text = leaderboard(made, selection=Selection(("accuracy", "loma"), digits=1)).latex
+    assert r"los & \textbf{100.0} & {\tiny~(98.2--100.0)} & 4.0" in text
+    assert r"ce & \textbf{50.0} & {\tiny$\pm$7.1} & 4.0" in text
+    assert "(low--high), its ends, where one side is over a fifth shorter" in text
+    assert "low--high" not in leaderboard(made, selection=Selection(("accuracy",), ("ce",))).latex
 
 
 def test_a_column_without_a_value_is_left_out(builder):

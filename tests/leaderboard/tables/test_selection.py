@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from lt_bench.core.errors import UserError
+from lt_bench.leaderboard.intervals import TO
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.pairs import Pairs
 from lt_bench.leaderboard.tables.selection import Selection, read_names
@@ -63,7 +64,7 @@ def test_one_selection_for_every_table(made):
     assert list(rows[0])[-5:] == ["accuracy", "accuracy_low", "accuracy_high", "accuracy_seeds_low", "accuracy_seeds_high"]
     console = Console(width=200, file=io.StringIO())
     board.show(console)
-    mean = f"{100 * np.mean([float(row.metrics['test']['few']) for row, _ in made[:2]]):.1f} ± "
+    mean = f"{100 * np.mean([float(row.metrics['test']['few']) for row, _ in made[:2]]):.1f} ("
     assert all(f"{name}" in console.file.getvalue() for name in ("LOS", "Tail", mean))
     assert "2 of 6 rows" in board.markdown
     assert "2 of 6 rows" in console.file.getvalue()
@@ -84,17 +85,17 @@ def test_places_are_among_the_rows_shown(made):
 
 def test_intervals_over_test_images_or_none(made):
     (row, *_) = leaderboard(made).boards[0].rows
-    half = 50 * (row.statistics.interval[1] - row.statistics.interval[0])
+    low, high = (100 * end for end in row.statistics.interval)
     images = leaderboard(made, selection=Selection(("accuracy", "many", "loma"), ("los",), interval="images"))
-    assert f"{100 * row.estimate('test/accuracy').mean:.2f} ± {half:.2f}" in images.markdown
+    assert f"{100 * row.estimate('test/accuracy').mean:.2f} ({low:.2f}{TO}{high:.2f})" in images.markdown
     assert "interval over test images" in images.markdown
     of_seeds = row.estimate("test/accuracy").half
     both = (Selection(("accuracy",), ("los",)), Selection(("accuracy",), ("los",), interval="seeds"))
     usual, seeds = (leaderboard(made, selection=one).markdown for one in both)
-    assert f" ± {half:.2f}" in usual
+    assert f" ({low:.2f}{TO}{high:.2f})" in usual
     assert f"seeds move these more (--interval seeds): los ± {100 * of_seeds:.2f} points" in usual.replace("\\", "")
     assert f" ± {100 * of_seeds:.2f}" in seeds
-    assert 100 * of_seeds > half  # of two seeds
+    assert 200 * of_seeds > high - low  # of two seeds
     assert " ± " not in leaderboard(made, selection=Selection(("accuracy",), interval="none")).markdown.split("\n- ")[0]
 
 

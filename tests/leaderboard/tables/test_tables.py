@@ -14,7 +14,7 @@ from rich.console import Console
 from lt_bench.core.errors import UserError
 from lt_bench.core.provenance import combined, source_digest
 from lt_bench.leaderboard.boards import boards
-from lt_bench.leaderboard.intervals import Estimate
+from lt_bench.leaderboard.intervals import TO, Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.stats.shares import exact_interval
@@ -50,6 +50,11 @@ def text_of(renderable):
     [
         (Estimate(0.5312, 0.5272, 0.5352, 5), "percent", 2, "53.12 ± 0.40"),
         (Estimate(0.5312, None, None, 1), "percent", 2, "53.12"),
+        (Estimate(1.0, 0.868, 1.0, 5), "percent", 2, f"100.00 (86.80{TO}100.00)"),
+        (Estimate(0.9333, 0.675, 0.9984, 5), "percent", 1, f"93.3 (67.5{TO}99.8)"),
+        (Estimate(0.5, 0.41, 0.575, 5), "percent", 2, "50.00 ± 8.25"),  # 9 and 7.5
+        (Estimate(0.5, 0.4992, 0.5003, 5), "percent", 1, "50.0 ± 0.1"),  # one digit hides it
+        (Estimate(0.5, 0.4992, 0.5003, 5), "percent", 2, f"50.00 (49.92{TO}50.03)"),
         (Estimate(0.0213, 0.0203, 0.0223, 5), "number", 2, "0.0213 ± 0.0010"),
         (Estimate(float("nan"), None, None, 5), "percent", 2, MISSING),
         (None, "text", 0, MISSING),
@@ -82,7 +87,7 @@ def test_bold_accuracies_are_those_that_may_be_the_best(results):
     different[1, 3] = different[3, 1] = True
     changed = replace(found, pairs=replace(pairs, different=different))
     assert [line[0].place for line in table_cells(changed, accuracy)] == [1, 2, 1, None]
-    (note,) = [note for note in notes(found) if note.startswith("Rank:")]
+    (note,) = [note for note in notes(found, registered()) if note.startswith("Rank:")]
     assert "Bold Accuracy: place 1 is possible by these tests" in note
     low, high = found.rows[0].statistics.interval
     assert f"los has {100 * low:.2f} to {100 * high:.2f} (95 %, over test images), its few-shot classes " in note
@@ -104,8 +109,10 @@ def test_files_are_byte_stable_and_right(results, tmp_path, builder):
     assert lines["tau_norm"]["accuracy_seeds_low"] == ""
     assert lines["los"]["command"].endswith("--seeds 0,1,2")
     markdown = first[0].read_text()
-    assert f"| los | 1 a | **{np.mean(values):.2f} ±" in markdown
-    assert "interval over test images, of accuracies and of Gap; other figures have none" in markdown
+    low, high = (float(lines["los"][f"accuracy_{end}"]) for end in ("low", "high"))
+    assert f"| los | 1 a | **{np.mean(values):.2f} ({low:.2f}{TO}{high:.2f})**" in markdown
+    explained = f"(low{TO}high), its ends, where one side is over a fifth shorter; other figures have none"
+    assert f"interval over test images, of accuracies and of Gap, or {explained}" in markdown
     assert "95 % t interval over seeds (head seeds, one backbone)" in leaderboard(results, statistics=False).markdown
 
 
@@ -224,7 +231,7 @@ def test_no_torch():
 def test_other_test_images_move_figures_by_more_than_said_only_where_seeds_alone_are_said(results, tmp_path, interval, said):
     (board,) = Selection(interval=interval).boards(leaderboard(results, statistics_dir=tmp_path / "cache").boards)
     best = board.rows[0]
-    (note,) = [note for note in notes(board) if note.startswith("Rank: ")]
+    (note,) = [note for note in notes(board, registered()) if note.startswith("Rank: ")]
     assert ("would move figures by more than ± says" in note) is said
     low, high = best.statistics.interval
     assert f"{best.label} has {100 * low:.2f} to {100 * high:.2f}" in note
@@ -243,7 +250,7 @@ def test_all_validation_images_are_one_choice_counted_or_not(tmp_path, builder):
     for strategy, text in zip(("los", "crt", "ce", "cb"), (*texts, "400 balanced validation images"), strict=True):
         record, arrays = builder.make(strategy, 0, 1.0, kind="tuned")
         store.write(replace(record, tuning=replace(record.tuning, validation=text)), arrays)
-    (note,) = [note for note in notes(leaderboard(store.directory).boards[0]) if note.startswith("Tuned")]
+    (note,) = [note for note in notes(leaderboard(store.directory).boards[0], registered()) if note.startswith("Tuned")]
     assert "on all 1,972 validation images, none of apple (rows: 3)" in note
     assert "on 400 balanced validation images (rows: 1)" in note
     assert note.count("(rows:") == 2
@@ -256,7 +263,7 @@ def test_the_standard_errors_of_choices_stand_in_the_note_and_in_points_in_the_f
         tuning = replace(record.tuning, validation="all 30 validation images", objective=objective, standard_error=error)
         store.write(replace(record, tuning=tuning), arrays)
     board = leaderboard(store.directory).boards[0]
-    (note,) = [note for note in notes(board) if note.startswith("Tuned")]
+    (note,) = [note for note in notes(board, registered()) if note.startswith("Tuned")]
     assert note.endswith("(rows: 4); standard error of the choice 0.32 to 1.28 points and 0.5 in units of the cost.")
     (column,) = [column for column in registered() if column.key == "choice_error"]
     shown = {str(row.text("strategy")): cell.text for row, (cell,) in zip(board.rows, table_cells(board, (column,)), strict=True)}

@@ -61,16 +61,22 @@ function breakable(text) {
   return text.split("_").flatMap((part, index) => (index ? ["_", make("wbr"), part] : [part]));
 }
 
+// The text of a figure, and that of its interval: " ± 0.40", " (89.35–99.95)" or nothing.
+function parts(text, column) {
+  const end = column.style === "text" ? -1 : text.indexOf(" ");
+  return end < 0 ? [text, ""] : [text.slice(0, end), text.slice(end)];
+}
+
 // The exact figure of a cell, for the pointer.
 function exact(cell, column) {
   if (cell.s || cell.v === undefined) return cell.s || null;
-  const [, half] = cell.t.split(" ± ");
-  return column.title + ": " + (column.style === "percent" ? (100 * cell.v).toFixed(4) : String(cell.v)) + (half ? " ± " + half : "");
+  const [, spread] = parts(cell.t, column);
+  return column.title + ": " + (column.style === "percent" ? (100 * cell.v).toFixed(4) : String(cell.v)) + spread;
 }
 
 function cellNode(row, index, column, board) {
   const cell = row.cells[index];
-  const [value, spread] = cellText(row, index, board).split(" ± ");
+  const [value, spread] = parts(cellText(row, index, board), column);
   const kind = cell.p === 1 ? "best" : cell.p === 2 ? "second" : "";
   const ends = cell.v === undefined ? null : board.bars[column.key];
   const classes = [column.style === "text" ? "text" : "", column.phone || column.key === lead(board) ? "" : "secondary", ends ? "bar" : column.key === lead(board) ? "" : "minor"].join(" ").trim();
@@ -78,7 +84,7 @@ function cellNode(row, index, column, board) {
   const node = make("td", { class: classes || null, title: exact(cell, column), style: ends ? "--share:" + share.toFixed(3) : null });
   if (column.key === "rank" && row.standing && !prior(board)) return node.append(rank(row, board)), node;
   node.append(make("span", { class: kind || null }, value));
-  if (spread) node.append(make("span", { class: "pm" }, " ± " + spread));
+  if (spread) node.append(make("span", { class: "pm" }, spread));
   return node;
 }
 
@@ -189,7 +195,7 @@ function table() {
 // Columns of numbers stand at the right, long texts wrap; a cell is a text, a node, or a text with a smaller one.
 function grid(name, columns, rows) {
   const text = (cell) => (Array.isArray(cell) ? text(cell[0]) : cell instanceof Node ? cell.textContent : cell);
-  const numeric = columns.map((_, index) => index > 0 && rows.every((cells) => /^[+\d.,–†±\s-]*( to [\d.]+)?$/.test(text(cells[index]))));
+  const numeric = columns.map((_, index) => index > 0 && rows.every((cells) => /^[+\d.,–†±()\s-]*( to [\d.]+)?$/.test(text(cells[index]))));
   const long = columns.map((_, index) => index > 0 && rows.some((cells) => text(cells[index]).length > 60));
   const kind = (index) => (numeric[index] ? null : long[index] ? "text wrap" : "text");
   const head = make("tr", {}, ...columns.map((title, index) => make("th", { class: kind(index), scope: "col" }, title)));
