@@ -230,6 +230,7 @@ def notes(ranking: BoardRows, columns: Iterable[Column] = ()) -> list[str]:
         computed["notes"] = [
             note
             for note in (
+                ranking.shared_images,
                 f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
                 interval_note(ranking.rows, ranking.interval, ranking.over),
                 chosen_note(ranking),

@@ -121,6 +121,7 @@ def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     )
     parts = [
         f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seed_text(seeds).replace('-', MISSING)}.",
+        ranking.shared_images,
         interval_note(ranking.rows, ranking.interval, ranking.over),
         tested,
         chosen_note(ranking),

@@ -96,9 +96,10 @@ def run_table(records: Iterable[Measured], width: int | None = None) -> Table:
     titles = ["Strategy", "Seed", *(column.title for column in columns)]
     shown = _fitting([list(cells) for cells in zip(*lines, strict=True)], titles, width)
     if shown < len(titles) and len(sections) == 1:
-        return _turned(rankings[0].title, rankings[0].rows[0], lines, titles)
+        return _turned(rankings[0], lines, titles)
     rows = [row for board in rankings for row in board.rows]
-    table = _table(rankings[0].title if len(rankings) == 1 else None, interval_note(rows))
+    notes_on_all = dict.fromkeys(filter(None, [*(board.shared_images for board in rankings), interval_note(rows)]))
+    table = _table(rankings[0].title if len(rankings) == 1 else None, "\n".join(notes_on_all))
     for position, title in enumerate(titles[:shown]):
         table.add_column(title, justify="right" if position > 1 else "left", no_wrap=True)
     for number, line in enumerate(lines, 1):
@@ -108,9 +109,10 @@ def run_table(records: Iterable[Measured], width: int | None = None) -> Table:
     return table
 
 
-def _turned(title: str, row: Row, lines: list[list[str]], titles: list[str]) -> Table:
+def _turned(ranking: BoardRows, lines: list[list[str]], titles: list[str]) -> Table:
     """One strategy in a narrow terminal: a line for each metric, a column for each seed and the mean."""
-    table = _table(f"{title}: {row.label}", interval_note([row]))
+    (row,) = ranking.rows
+    table = _table(f"{ranking.title}: {row.label}", "\n".join(filter(None, [ranking.shared_images, interval_note([row])])))
     table.add_column("")
     for line in lines:
         table.add_column(line[1] if line[1] == "mean" else f"seed {line[1]}", justify="right")
