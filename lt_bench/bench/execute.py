@@ -28,6 +28,7 @@ from lt_bench.core.processes import current
 from lt_bench.core.seeds import derive_seed
 from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.trajectory import NormTrajectory
+from lt_bench.features.shared import shared_of
 from lt_bench.results.compare import TOLERANCE, compare
 from lt_bench.results.health import Signs
 from lt_bench.results.record import (
@@ -163,7 +164,7 @@ def record_before_fit(bench: Source, run: Planned) -> RunRecord:
             list(dataset.train_counts), sizes["train"], sizes.get("val", 0), sizes["test"], dataset.val_seen_by_backbone,
         ),
         backbone=BackboneInfo(backbone.name, backbone.weights_hash, backbone.dim, backbone.stage1),
-        cache=CacheInfo(manifest.key, manifest.name, manifest.dtype, list(manifest.views["train"])),
+        cache=CacheInfo(manifest.key, manifest.name, manifest.dtype, list(manifest.views["train"]), shared_of(manifest)),
         tuning=tuning_info(run),
         seeds=SeedInfo(
             run.repetition, derive_seed("init", run.repetition), run.repetition, bench.varies(entry)

@@ -42,7 +42,10 @@ def import_verb(options: ImportOptions, output: Output) -> None:
     Raises:
         UserError: as ``features.import_arrays.import_features``.
     """
+    import numpy as np
+
     from lt_bench.bench.linear_head import fit_and_tell
+    from lt_bench.data.split_remarks import lacking_validation
     from lt_bench.features.audit import summary
     from lt_bench.features.collapse import collapse_line, collapse_of
     from lt_bench.features.import_arrays import import_features
@@ -66,6 +69,10 @@ def import_verb(options: ImportOptions, output: Output) -> None:
             if seen
             else "validation counts as unseen by the backbone; --val-seen-by-backbone where it was trained on these rows"
         )
+        dataset = manifest.dataset
+        counts = np.bincount(cache.labels("val").numpy(), minlength=dataset.num_classes)
+        if lacking := lacking_validation(counts, dataset.train_counts, dataset.class_names):
+            output.say(lacking)
     output.data(_facts(cache.path, manifest, collapse))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from lt_bench.bench.options import EvaluateOptions, ExportOptions, PredictOptions, UpdateOptions
 from lt_bench.cli.output import Output
 from lt_bench.core.errors import printable
@@ -51,7 +54,14 @@ def evaluate_verb(options: EvaluateOptions, output: Output) -> None:
     from lt_bench.deploy.evaluate import evaluate
 
     done = evaluate(options)
-    output.say(f"{done['correct']:,} of {done['images']:,} right, accuracy {done['accuracy']:.1%}, macro {done['macro_accuracy']:.1%}")
+    ends = {name: f"{100 * low:.1f} to {100 * high:.1f}" for name, (low, high) in done["intervals"].items()}
+    K, tested = len(done["classes"]), sum(one["images"] > 0 for one in done["classes"])
+    of = "" if tested == K else f" of {counted(tested, 'class', 'classes')} of {K:,}, the others have no input"
+    sample = "images" if done["groups_of_inputs"] is None else f"{counted(done['groups_of_inputs'], 'group')} of images"
+    output.say(
+        f"{done['correct']:,} of {done['images']:,} right, accuracy {done['accuracy']:.1%} ({ends['accuracy']}), "
+        f"macro {done['macro_accuracy']:.1%}{of} ({ends['macro_accuracy']}); 95 % intervals over {sample}"
+    )
     if done["training_images"]:
         output.note(
             f"lt-bench: {done['training_images']:,} of these images trained the classifier, so the figures flatter it; evaluate images that it has not seen"
@@ -61,12 +71,21 @@ def evaluate_verb(options: EvaluateOptions, output: Output) -> None:
         output.note(
             f"lt-bench: left out {counted(sum(unknown.values()), 'input')} of {counted(len(unknown), 'class', 'classes')} that the export does not know, each of which it would get wrong: {named}"
         )
-    groups = [f"{name} {value:.1%}" for name, value in done["groups"].items() if value == value]
+    groups = [f"{name} {value:.1%} ({ends[name]})" for name, value in done["groups"].items() if value == value]
     if groups:
         output.say(f"by training images: {', '.join(groups)}")
-    error = done["calibration_error"]
-    output.say(f"calibration error {error['before']:.2%} before calibration and prior, {error['after']:.2%} after")
+    output.say(_calibration_line(done["calibration_error"]))
     output.data(done)
+
+
+def _calibration_line(error: Mapping[str, Any]) -> str:
+    """Both calibration errors, with the interval of their difference where there is one."""
+    said = f"calibration error {error['before']:.2%} before calibration and prior, {error['after']:.2%} after"
+    if error["difference"] is None or error["before"] == error["after"]:
+        return said
+    low, high = (100 * end for end in error["difference"])
+    told = "" if low > 0 or high < 0 else "; the two cannot be told apart"
+    return f"{said}, difference {100 * (error['after'] - error['before']):+.2f} points ({low:+.2f} to {high:+.2f}{told})"
 
 
 def update_verb(options: UpdateOptions, output: Output) -> None:

@@ -22,6 +22,8 @@ from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.features.collapse import Collapse, collapse_line, collapse_of, collapse_text, known_collapse
 from lt_bench.features.locate import find_cache, known_caches
 from lt_bench.features.manifest import Manifest, read_manifest
+from lt_bench.features.shared import shared_of
+from lt_bench.results.shared_images import shared_words
 from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.hyper import type_name
 from lt_bench.strategies.official import listed
@@ -198,6 +200,8 @@ def _show_cache(name: str, output: Output) -> None:
     manifest = read_manifest(path := find_cache(name))
     output.say(f"{manifest.name} key {manifest.key}\n{manifest.origin}\nviews {manifest.views}\nmade by: {manifest.command}")
     output.say(collapse_line(_collapse(path, manifest)))
+    if shared := shared_words(shared_of(manifest)):
+        output.say(shared)
 
 
 def _backbone(name: str) -> Any:

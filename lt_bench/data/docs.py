@@ -44,7 +44,9 @@ Hugging Face hub, in a column `image` or `img`; such a file is read into memory,
 **Groups.** Frames of one track, slides of one patient, photographs of one site are no independent images: where they stand in train and in test, accuracy is that of
 remembering. `--group-column COLUMN` (tables) and `--group-pattern REGEX` (class folders) keep them together in one split. The pattern has one group in parentheses and is searched
 in `CLASS/FILE`: `--group-pattern '^(.*)_\\d+'` for `stop/00012_03.png`, `--group-pattern '/(patient\\d+)'` where a patient is in several classes. A given split that divides a group is refused. A class
-of which all images are of one group trains, is named, and has no held-out images and so no accuracy. The options belong to the split: give them again wherever the images are named again, but to
+of which all images are of one group trains, is named, and has no held-out images and so no accuracy. Groups stay whole, so few or
+large ones leave shares far from those above, and validation without some classes: `data check` and `extract` say how many images each split has where a share is off by more than half of it and by more than
+chance, and how many classes validation lacks. More and smaller groups mend it, another `--split-seed`, or a split of your own. The options belong to the split: give them again wherever the images are named again, but to
 `update`, which takes them from the export's cache.
 
 Every cache of image files holds `images.csv`, the split and path of each of its rows; put at the root of the images it can be given as a table again.

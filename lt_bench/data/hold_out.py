@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from lt_bench.core.errors import UserError
 
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
 Shares = Mapping[str, float]
+HELD_OUT = "held out"
+"""The first words on the origin of validation images that were drawn here."""
 
 
 def hold_out(
@@ -57,6 +60,12 @@ def hold_out(
 def words(shares: Shares, seed: int, by: str = "images") -> str:
     """``about 20 % test, 10 % val of every class, by hash of the images with seed 0``."""
     return f"about {', '.join(f'{100 * share:g} % {name}' for name, share in shares.items())} of every class, by hash of the {by} with seed {seed}"
+
+
+def shares_in(source: str) -> dict[str, float]:
+    """The shares that ``words`` says, of the origin of a split; none where it was not made here."""
+    said = re.search(r"about (.*?) of every class", source) if source.startswith(HELD_OUT) else None
+    return {name: float(share) / 100 for share, name in re.findall(r"([\d.]+) % (\w+)", said[1])} if said else {}
 
 
 def classes_of_one_group(labels: NDArray[np.integer], groups: NDArray[np.str_]) -> dict[int, str]:

@@ -18,6 +18,8 @@ from lt_bench.core.names import counted
 METHODS = ("em", "black_box")
 CLOSE, STEPS = 1e-7, 10_000
 """Largest change of a share at which EM ends, and its steps at most."""
+FEW_INPUTS, FEW_VALIDATION = 16, 10
+"""Inputs a class below which even counting them by their true classes leaves an equal share uncertain by half of itself; validation images below which a class's look is hardly known."""
 CONDITION = 30.0
 """Of the confusion matrix; above it, black-box estimates multiply the noise of predicted shares by more than this."""
 
@@ -107,8 +109,13 @@ def estimate(calibration: Calibration, logits: Tensor, method: str = "em") -> Pr
         raise UserError("a prior cannot be estimated without inputs")
     unseen = int(((calibration.counts == 0) & (calibration.prior > 0)).sum())
     doubts = [f"classes without a validation image, whose shares are guessed: {unseen}"] if unseen else []
-    if len(logits) < len(calibration.prior):
-        doubts.append(f"{counted(len(logits), 'input')} can say little of the shares of {len(calibration.prior)} classes")
+    few = int(((calibration.counts > 0) & (calibration.counts < FEW_VALIDATION)).sum())
+    doubts += [f"classes with fewer than {FEW_VALIDATION} validation images, whose shares are hardly known: {few}"] if few else []
+    K = int((calibration.prior > 0).sum())
+    if len(logits) < FEW_INPUTS * K:
+        doubts.append(
+            f"{counted(len(logits), 'input')} can say little of the shares of {K:,} classes; {FEW_INPUTS * K:,} or more say something"
+        )
     if method == "em":
         probabilities = calibration.corrected(logits).softmax(1).cpu()
         shares, ended = _by_em(probabilities, calibration.prior)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lt_bench.bench.options import EvaluateOptions
 from lt_bench.core.content import file_hashes
@@ -18,14 +19,14 @@ from lt_bench.core.names import counted, suggestion
 from lt_bench.data.readers.table_files import LABEL_COLUMN, SPLIT_COLUMN, require_filled
 from lt_bench.deploy.classifier import Classifier
 from lt_bench.deploy.inputs import TABLES, Batch, image_paths, image_table, of_features, of_images, opened, read_features, with_prior
-from lt_bench.metrics.calibration import CalibrationError
+from lt_bench.deploy.intervals import Predicted, accuracy_ends, calibration_ends
 from lt_bench.metrics.groups import group_means, nan_mean, shot_groups
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
-    """Accuracies, calibration errors and counts by class, as ``--json`` prints them; macro is over the classes that have inputs.
+    """Accuracies with their 95 % intervals, calibration errors and counts by class, as ``--json`` prints them; macro is over the classes that have inputs.
 
-    ``training_images`` counts the inputs that the head was fitted on, by the contents of their files; None where the export does not know them. ``left_out`` are inputs by class, of classes that the export
+    Intervals are over the inputs, or their groups where a column of a table says them. ``training_images`` counts the inputs that the head was fitted on, by the contents of their files; None where the export does not know them. ``left_out`` are inputs by class, of classes that the export
     does not know.
 
     Raises:
@@ -34,34 +35,38 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     if options.export is None or options.inputs is None:
         raise UserError("evaluate needs an export and labelled inputs: lt-bench evaluate EXPORT FOLDER")
     model = opened(options)
-    K, pairs = len(model.classes), []
-    before, after = CalibrationError(), CalibrationError()
-    batches, trained_on, unknown = _labelled(model, options)
-    for labels, logits in with_prior(model, options, batches):
-        true, probabilities = torch.tensor(labels), model.probabilities(logits)
-        confidence, predicted = probabilities.max(1)
-        after.update(confidence, predicted == true)
-        own, first = logits.double().softmax(1).max(1)
-        before.update(own, first == true)
-        pairs.append(torch.stack([true, predicted]))
-    if not pairs:
+    K, parts = len(model.classes), []
+    labelled = _labelled(model, options)
+    batches, estimate = with_prior(model, options, labelled.batches)
+    for rows, logits in batches:
+        parts.append((torch.tensor(rows), *model.probabilities(logits).max(1), *logits.double().softmax(1).max(1)))
+    if not parts:
         raise UserError(f"{options.inputs}: no input could be read, so there is nothing to evaluate")
-    true, predicted = torch.cat(pairs, 1)
-    images, guessed, right = (torch.bincount(of, minlength=K).numpy() for of in (true, predicted, true[true == predicted]))
+    rows, confidence, predicted, own, first = (torch.cat(several).numpy() for several in zip(*parts, strict=True))
+    true, groups = np.array(labelled.numbers)[rows], None if labelled.groups is None else labelled.groups[rows]
+    images, guessed, right = (np.bincount(of, minlength=K) for of in (true, predicted, true[true == predicted]))
     recall = np.divide(right, images, out=np.full(K, np.nan), where=images > 0)
     counts = model.description.get("provenance", {}).get("train_counts")
+    before, after, once = Predicted(own, first == true), Predicted(confidence, predicted == true), np.ones(len(true), np.intp)
     return {
         "export": str(options.export),
         "images": len(true),
-        "training_images": trained_on,
-        "left_out": dict(unknown),
+        "training_images": labelled.trained_on,
+        "left_out": dict(labelled.unknown),
         "correct": int(right.sum()),
         "accuracy": float(right.sum() / len(true)),
         "macro_accuracy": nan_mean(recall),
         "groups": {} if counts is None else group_means(recall, shot_groups(counts)),
-        "calibration_error": {"before": float(before.compute()), "after": float(after.compute())},
+        "intervals": accuracy_ends(true, predicted, K, counts, groups),
+        "groups_of_inputs": None if groups is None else len(np.unique(groups)),
+        "calibration_error": {
+            "before": before.error(once),
+            "after": after.error(once),
+            "difference": calibration_ends(before, after, groups),
+        },
         "calibrated": model.calibration is not None,
         "prior": None if model.prior is None else model.prior.tolist(),
+        "prior_doubts": [] if estimate is None else list(estimate.doubts),
         "classes": [
             {"class": name, "images": int(n), "correct": int(r), "predicted": int(g)}
             for name, n, r, g in zip(model.classes, images, right, guessed, strict=True)
@@ -105,23 +110,46 @@ class _Known:
         return cls(rows, [known[words[row]] for row in rows], unknown)
 
 
-def _labelled(model: Classifier, options: EvaluateOptions) -> tuple[Iterable[Batch[int]], int | None, Mapping[str, int]]:
-    """Logits with the numbers of their classes; how many of the inputs are training images, None where that is not known; and how many are left out, by class."""
+@dataclass(frozen=True)
+class _Labelled:
+    """Inputs of classes that an export knows, with their logits.
+
+    Attributes:
+        batches: logits, each with its place among these inputs.
+        numbers: (M,) of their classes.
+        groups: (M,) of each; None where they are not said.
+        trained_on: how many of them are training images; None where that is not known.
+        unknown: inputs that are left out, by class.
+    """
+
+    batches: Iterable[Batch[int]]
+    numbers: list[int]
+    groups: NDArray[np.str_] | None
+    trained_on: int | None
+    unknown: Mapping[str, int]
+
+
+def _labelled(model: Classifier, options: EvaluateOptions) -> _Labelled:
+    """The labelled inputs."""
     assert options.inputs is not None
+    of_table = options.inputs.suffix.lower() in TABLES
+    if options.group_column is not None and (model.transform is None or not of_table):
+        raise UserError(f"--group-column names a column of a table of images, and {options.inputs} is none; leave it out")
     if model.transform is None:
         features, arrays = read_features(model, options)
         if "labels" not in arrays or len(arrays["labels"]) != len(features):
             raise UserError(f"{options.inputs}: needs an array 'labels', one a row of 'features'; it has {', '.join(arrays)}")
         known = _Known.of(options, arrays["labels"].tolist(), model.classes)
-        return of_features(model, options, known.numbers, features[known.rows]), None, known.unknown
-    paths, labels = _table(options.inputs) if options.inputs.suffix.lower() in TABLES else _folder(options.inputs)
+        batches = of_features(model, options, range(len(known.rows)), features[known.rows])
+        return _Labelled(batches, known.numbers, None, None, known.unknown)
+    paths, labels, groups = _table(options.inputs, options.group_column) if of_table else (*_folder(options.inputs), None)
     known = _Known.of(options, labels, model.classes)
     paths = [paths[row] for row in known.rows]
-    batches = of_images(model, options, list(zip(known.numbers, paths, strict=True)))
-    files = [path for path in paths if isinstance(path, Path)]
-    if model.seen is None or len(files) < len(paths):
-        return batches, None, known.unknown
-    return batches, int(np.isin(file_hashes(files).view(np.int64), model.seen.numpy()).sum()), known.unknown
+    files, trained_on = [path for path in paths if isinstance(path, Path)], None
+    if model.seen is not None and len(files) == len(paths):
+        trained_on = int(np.isin(file_hashes(files).view(np.int64), model.seen.numpy()).sum())
+    batches = of_images(model, options, list(enumerate(paths)))
+    return _Labelled(batches, known.numbers, None if groups is None else groups[known.rows], trained_on, known.unknown)
 
 
 def _folder(root: Path) -> tuple[list[Path], list[str]]:
@@ -133,8 +161,8 @@ def _folder(root: Path) -> tuple[list[Path], list[str]]:
     return paths, [below[0] for below in parts]
 
 
-def _table(path: Path) -> tuple[Sequence[Path | bytes], list[str]]:
-    """Images and labels of a table with a column ``label``; of splits, the rows of test."""
+def _table(path: Path, group_column: str | None) -> tuple[Sequence[Path | bytes], list[str], NDArray[np.str_] | None]:
+    """Images and labels of a table with a column ``label``, and their groups, if that column is named; of splits, the rows of test."""
     table, images = image_table(path)
     frame = table.frame
     require_filled(path, frame, LABEL_COLUMN)
@@ -144,4 +172,9 @@ def _table(path: Path) -> tuple[Sequence[Path | bytes], list[str]]:
         test = (frame[SPLIT_COLUMN].astype(str).str.strip().str.lower() == "test").to_numpy()
     if not test.any():
         raise UserError(f"{path}: has no rows of split test")
-    return [images[row] for row in np.flatnonzero(test)], [labels[row] for row in np.flatnonzero(test)]
+    rows = np.flatnonzero(test)
+    groups = None
+    if group_column is not None:
+        require_filled(path, frame, group_column)
+        groups = frame[group_column].astype(str).to_numpy(str)[rows]
+    return [images[row] for row in rows], [labels[row] for row in rows], groups

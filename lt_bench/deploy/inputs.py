@@ -15,17 +15,20 @@ from torch import Tensor
 from lt_bench.bench.options import UseOptions
 from lt_bench.core.activity import steps
 from lt_bench.core.devices import pick_device
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, printable
 from lt_bench.core.names import counted
 from lt_bench.data.class_files import read_prior
 from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF, BrokenImage, decode
 from lt_bench.data.readers.table_files import PARQUET, PATH_COLUMN, TEXT, Table, require_filled, table_of
+from lt_bench.deploy.calibration import FEW_VALIDATION, PriorEstimate
 from lt_bench.deploy.classifier import Classifier, Prior, load_classifier
 from lt_bench.features.array_files import ARRAYS, read_arrays, usual_names
 from lt_bench.features.from_arrays import Arrays
 
 Name = TypeVar("Name")
 TABLES = (*TEXT, *PARQUET)
+SHOWN = 5
+"""Estimated shares that are said."""
 Batch = tuple[list[Name], Tensor]
 """Names of the inputs of a batch, and the head's logits (B, K) for them."""
 
@@ -53,16 +56,29 @@ def _stated(words: str, model: Classifier) -> Prior:
     return words if words in ("training", "uniform") else torch.from_numpy(read_prior(Path(words), model.classes))
 
 
-def with_prior(model: Classifier, options: UseOptions, batches: Iterable[Batch[Name]]) -> Iterable[Batch[Name]]:
-    """The batches, after the prior was estimated from them and set, where the options ask for that."""
+def with_prior(
+    model: Classifier, options: UseOptions, batches: Iterable[Batch[Name]]
+) -> tuple[Iterable[Batch[Name]], PriorEstimate | None]:
+    """The batches, after the prior was estimated from them and set, where the options ask for that; the estimate, which is said on standard error."""
     if options.prior != "estimate":
-        return batches
+        return batches, None
     batches = list(batches)
     estimate = model.estimate_from(torch.cat([logits for _, logits in batches]) if batches else torch.empty(0, len(model.classes)))
-    for doubt in estimate.doubts:
-        print(f"lt-bench: estimated prior: {doubt}", file=sys.stderr)  # noqa: T201
+    for line in (_shares_line(model, estimate), *estimate.doubts):
+        print(f"lt-bench: estimated prior: {line}", file=sys.stderr)  # noqa: T201
     model.set_prior(estimate.shares)
-    return batches
+    return batches, estimate
+
+
+def _shares_line(model: Classifier, estimate: PriorEstimate) -> str:
+    """The largest estimated shares, each beside that of training and with the validation images of a class that has few."""
+    counts, trained = model.calibrated().counts.tolist(), model.description.get("provenance", {}).get("train_counts")
+    parts = []
+    for k in estimate.shares.argsort(descending=True, stable=True)[:SHOWN].tolist():
+        beside = [] if trained is None else [f"training {trained[k] / sum(trained):.1%}"]
+        beside += [counted(counts[k], "validation image")] if counts[k] < FEW_VALIDATION else []
+        parts.append(f"{printable(model.classes[k])} {estimate.shares[k]:.1%}" + (f" ({', '.join(beside)})" if beside else ""))
+    return f"the largest shares: {'; '.join(parts)}"
 
 
 def of_images(model: Classifier, options: UseOptions, named: Sequence[tuple[Name, Path | bytes]]) -> Iterator[Batch[Name]]:

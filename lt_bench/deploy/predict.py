@@ -37,7 +37,8 @@ def predict(options: PredictOptions) -> int:
         root = options.inputs if options.inputs.is_dir() else options.inputs.parent
         named = [(spreadsheet_text(path.relative_to(root).as_posix()), path) for path in image_paths(options.inputs)]
         batches = of_images(model, options, named)
-    rows, batches = [], with_prior(model, options, batches)
+    rows: list[list[str]] = []
+    batches, _ = with_prior(model, options, batches)
     decisions = decisions_of(model, options.precision, options.coverage)
     for line in decisions.lines(model.classes):
         print(f"lt-bench: {line}", file=sys.stderr)  # noqa: T201

@@ -261,6 +261,12 @@ class BoardRows:
         )
 
     @property
+    def shared_images(self) -> str:
+        """A line on images that splits of the cache share, as the records say; empty where they share none."""
+        said = [text for row in self.rows for text in row.runs.columns["shared_images"][row.positions] if isinstance(text, str)]
+        return " ".join(dict.fromkeys(said))
+
+    @property
     def task(self) -> str:
         """Dataset and imbalance, for instance `cifar100_lt, IF 100`; of one's own data, which have neither, the name of the cache too: `table plankton-lite0`."""
         dataset, factor, cache = self.board.dataset, self.rows[0].values("imbalance_factor")[0], self.rows[0].text("cache_name")

@@ -26,6 +26,7 @@ from lt_bench.core.seals import SEAL, check_version, digest_of, json_object, sea
 from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.record import AGAIN, SCHEMA_VERSION, RunRecord
 from lt_bench.results.seal import array_digest, check_arrays
+from lt_bench.results.shared_images import shared_words
 from lt_bench.results.store import NOT_DATASETS, RESTORE, TEST_GROUPS, Arrays, read_arrays, record_paths
 from lt_bench.results.verified import REPEATS, read_verified
 
@@ -362,6 +363,7 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "stage1": data["backbone"]["stage1"],
         "cache_key": data["cache"]["key"],
         "cache_name": data["cache"]["name"],
+        "shared_images": shared_words(data["cache"].get("shared") or {}) or None,
         "varies": data["seeds"]["varies"],
         "tuning": data["tuning"]["kind"],
         "tuning_objective": data["tuning"].get("objective"),

@@ -11,6 +11,9 @@ from torchmetrics import Metric
 from lt_bench.core.errors import UserError
 from lt_bench.metrics._batches import in_float64, row_chunks
 
+BINS = 15
+"""Bins of the expected calibration error."""
+
 
 class Outcomes(NamedTuple):
     """One value a sample, (B,) each, on the device of the logits."""
@@ -44,7 +47,7 @@ class CalibrationError(Metric):
     count: Tensor
     gaps: Tensor
 
-    def __init__(self, bins: int = 15) -> None:
+    def __init__(self, bins: int = BINS) -> None:
         super().__init__()
         if bins < 1:
             raise UserError(f"the calibration error needs at least one bin, got bins={bins}")

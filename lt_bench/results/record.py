@@ -114,12 +114,13 @@ class BackboneInfo:
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """The feature cache that was read."""
+    """The feature cache that was read; `shared` are images that its splits share, where they are many (`results.shared_images`)."""
 
     key: Text
     name: Text
     dtype: Text
     views: list[Text]
+    shared: Annotated[dict[str, list[Natural]], {"default": {}}] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,8 @@ class RunRecord:
         fields = _without_nan(dataclasses.asdict(self))
         if self.training.health is None:  # a record of a time before stays as it was
             del fields["training"]["health"]
+        if not self.cache.shared:
+            del fields["cache"]["shared"]
         data = sealed({"schema": SCHEMA_VERSION, "id": self.id} | fields)
         check(data, f"the record of {self.identity.strategy} on {self.dataset.name}, seed {self.identity.seed}")
         return data

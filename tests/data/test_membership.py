@@ -79,12 +79,13 @@ def test_a_class_of_one_group_trains_and_is_named(tmp_path):
     data = load_images("folder", root, group_pattern=r"^(.*)_\d")
     of_classes = {name: {split for path, split in members(data).items() if path.startswith(name)} for name in "acd"}
     assert of_classes == {"a": {"train", "val", "test"}, "c": {"train"}, "d": {"train", "test"}}
-    assert data.remarks == ("1 class trains and is not measured, since all images of it are of one group: 'c'",)
-    assert load_images("folder", root).remarks == ()
+    assert data.remarks[0] == ("1 class trains and is not measured, since all images of it are of one group: 'c'")
+    assert data.remarks[1].startswith("validation has images of 2 of 4 classes, none of 'c', 'd': ")
+    assert "one group" not in " ".join(load_images("folder", root).remarks)
     shutil.move(root / "d" / "001_0.png", tmp_path)
     shutil.move(root / "d" / "001_1.png", tmp_path)
     again = load_images("folder", root, group_pattern=r"^(.*)_\d").remarks
-    assert again == ("2 classes train and are not measured, since all images of each are of one group: 'c', 'd'",)
+    assert again[0] == ("2 classes train and are not measured, since all images of each are of one group: 'c', 'd'")
 
 
 def test_a_table_with_classes_of_one_group(tmp_path):
@@ -94,7 +95,6 @@ def test_a_table_with_classes_of_one_group(tmp_path):
     data = load_images("table", tmp_path / "t.parquet", group_column="track")
     assert [2 in images.labels for images in data.splits.values()].count(True) == 1
     assert 2 in data.splits["train"].labels
-    assert len(data.remarks) == 1
     assert data.remarks[0].endswith("are of one group: '2'")
     frame.assign(track=frame["label"].astype(str)).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(UserError, match="no group can be held out, since each is one that a class trains on"):

@@ -109,6 +109,14 @@ def test_em_is_the_maximum_of_the_likelihood(calibration):
 def test_doubts_are_said(calibration):
     logits, labels, _ = drawn(SHIFTED, 3, 8)
     assert "3 inputs can say little" in " ".join(estimate(calibration, logits).doubts)
+    assert estimate(calibration, drawn(SHIFTED, 80, 8)[0]).doubts == ()
+    assert "79 inputs can say little of the shares of 5 classes; 80 or more" in " ".join(
+        estimate(calibration, drawn(SHIFTED, 79, 8)[0]).doubts
+    )
+    few, of, _ = drawn(TRAIN / TRAIN.sum(), 400, 3)
+    scarce = fit_calibration(few, of, torch.from_numpy(TRAIN))
+    assert 0 < scarce.counts[4] < 10 <= scarce.counts[3]
+    assert estimate(scarce, few).doubts == ("classes with fewer than 10 validation images, whose shares are hardly known: 1",)
     noisy, labels, _ = drawn(HEAD, 2000, 9)
     noisy = noisy[torch.randperm(len(noisy), generator=torch.Generator().manual_seed(0))]
     hopeless = fit_calibration(noisy, labels, torch.from_numpy(TRAIN))

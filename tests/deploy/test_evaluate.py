@@ -6,11 +6,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from scipy.special import softmax
 
 from lt_bench.cli.main import main
 from lt_bench.deploy.classifier import load_classifier
+from lt_bench.leaderboard.stats.shares import exact_interval
 from tests.deploy.test_calibration import exported as calibrated  # noqa: F401
 from tests.deploy.test_export import NAMES, exported, trained  # noqa: F401
 
@@ -166,3 +168,60 @@ def test_classes_that_the_export_does_not_know_are_all_named_or_left_out(exporte
     np.savez(tmp_path / "new.npz", features=features, labels=np.full(len(labels), "heron"))
     assert main(["evaluate", str(out), str(tmp_path / "new.npz"), "--skip-unknown", *CPU]) == 2
     assert "1 label is no class of the export: 'heron'" in capsys.readouterr().err
+
+
+def test_intervals_and_the_classes_that_macro_is_of_are_said(calibrated, tmp_path, capsys):  # noqa: F811
+    out, cache = calibrated
+    split, model = cache.split("test"), load_classifier(out)
+    labels = split.labels.numpy()
+    for name, rows in (("all", labels >= 0), ("one", labels == 2)):
+        np.savez(tmp_path / f"{name}.npz", features=split.view("plain").numpy()[rows], labels=np.array(model.classes)[labels[rows]])
+    found = evaluated(capsys, out, tmp_path / "all.npz")
+    low, high = exact_interval(found["accuracy"], found["images"])
+    assert found["intervals"]["accuracy"] == pytest.approx([float(low), float(high)])
+    for name, said in (("all", ""), ("one", " of 1 class of 6, the others have no input")):
+        found = evaluated(capsys, out, tmp_path / f"{name}.npz")
+        assert main(["evaluate", str(out), str(tmp_path / f"{name}.npz"), *CPU]) == 0
+        first, *_, last = capsys.readouterr().out.splitlines()
+        low, high = (100 * end for end in found["intervals"]["macro_accuracy"])
+        assert f"macro {found['macro_accuracy']:.1%}{said} ({low:.1f} to {high:.1f}); 95 % intervals over images" in first
+        assert f"difference {100 * (found['calibration_error']['after'] - found['calibration_error']['before']):+.2f} points (" in last
+
+
+def test_groups_of_a_table_are_the_sample(exported, labelled, tmp_path, capsys):  # noqa: F811
+    paths = sorted(labelled.rglob("*.png"))
+    listed = [(path.relative_to(tmp_path).as_posix(), path.parent.name, f"track {i // 3}") for i, path in enumerate(paths)]
+    pd.DataFrame(listed, columns=["path", "label", "track"]).to_csv(tmp_path / "t.csv", index=False)
+    alone = evaluated(capsys, exported[0], tmp_path / "t.csv")
+    together = evaluated(capsys, exported[0], tmp_path / "t.csv", "--group-column", "track")
+    assert (alone["groups_of_inputs"], together["groups_of_inputs"]) == (None, 5)
+    assert together["accuracy"] == alone["accuracy"]
+    (low, high), (wide_low, wide_high) = alone["intervals"]["accuracy"], together["intervals"]["accuracy"]
+    assert wide_high - wide_low > high - low
+    assert main(["evaluate", str(exported[0]), str(tmp_path / "t.csv"), "--group-column", "track", *CPU]) == 0
+    assert "95 % intervals over 5 groups of images" in capsys.readouterr().out
+    for where, column, message in (
+        (labelled, "track", "--group-column names a column of a table"),
+        (tmp_path / "t.csv", "site", "no column site"),
+    ):
+        assert main(["evaluate", str(exported[0]), str(where), "--group-column", column, *CPU]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_an_estimated_prior_is_said_beside_training_with_its_doubts(calibrated, tmp_path, capsys):  # noqa: F811
+    out, cache = calibrated
+    split, model = cache.split("test"), load_classifier(out)
+    features, labels = split.view("plain").numpy()[:30], split.labels.numpy()[:30]
+    np.savez(tmp_path / "x.npz", features=features, labels=labels)
+    estimate = model.estimate_prior(torch.from_numpy(features))
+    k = int(estimate.shares.argmax())
+    counts = np.array(cache.manifest.dataset.train_counts)
+    assert any("30 inputs can say little" in doubt for doubt in estimate.doubts)
+    where = [str(out), str(tmp_path / "x.npz"), "--prior", "estimate", *CPU]
+    for command in (["predict", *where, "--out", str(tmp_path / "p.csv")], ["evaluate", *where]):
+        capsys.readouterr()
+        assert main(command) == 0
+        said = capsys.readouterr().err
+        assert f"the largest shares: {model.classes[k]} {estimate.shares[k]:.1%} (training {counts[k] / counts.sum():.1%}" in said
+        assert all(f"lt-bench: estimated prior: {doubt}\n" in said for doubt in estimate.doubts)
+    assert evaluated(capsys, *where[:-2])["prior_doubts"] == list(estimate.doubts)

@@ -59,7 +59,7 @@ class Ground:
         """The rows of a split, or of the one that may choose, in folds; without groups, rows of equal features stay together.
 
         Raises:
-            UserError: the backbone has seen the split, or there is none that it has not seen; groups of another number.
+            UserError: the backbone has seen the split, or there is none that it has not seen; groups of another number, too few rows or groups, or none that can be held out.
         """
         split = usable_split(bench.cache, split)
         rows = bench.split(split)
@@ -71,8 +71,16 @@ class Ground:
         labels, K = rows.labels.cpu().numpy(), bench.manifest.dataset.num_classes
         if (apart := len(np.unique(of))) < folds:
             other = ", or --split train" if split == "val" and _unseen_training(bench.manifest) else ""
-            raise UserError(f"{bench.cache.path}: {apart} rows of {split} that may be apart, for {folds} folds; use fewer --folds{other}")
-        return cls(bench, split, folds_of(labels, of, folds, K, trained=split == "train"))
+            what = "rows" if groups is None else "groups"
+            fewer = "use fewer --folds" if apart >= 3 else f"hold out more {what} for {split}"
+            raise UserError(f"{bench.cache.path}: {split} has {apart} {what} that may be apart, too few for {folds} folds; {fewer}{other}")
+        fold = folds_of(labels, of, folds, K, trained=split == "train")
+        if not (fold != ALWAYS_TRAINS).any():
+            raise UserError(
+                f"{bench.cache.path}: no row of {split} can be held out, since each is of the only {'content' if groups is None else 'group'} of a class, "
+                "which then has none to train on; add images of other groups, or give a cache with validation images"
+            )
+        return cls(bench, split, fold)
 
     @cached_property
     def held_out(self) -> NDArray[np.intp]:

@@ -82,9 +82,11 @@ class EvaluateOptions(UseOptions):
     Attributes:
         inputs: folder of class folders, or a table of path and label; an array file of features and labels for an export without backbone
         skip_unknown: leave out inputs of classes that the export does not know, and say how many
+        group_column: tables: column of what keeps images together (track, patient, site); intervals are then over these groups
     """
 
     skip_unknown: bool = False
+    group_column: str | None = None
 
 
 @dataclass

@@ -18,6 +18,7 @@ from lt_bench.core.names import counted
 from lt_bench.data.hold_out import classes_of_one_group
 from lt_bench.data.images.decode import BrokenImage, decode
 from lt_bench.data.loaded import LoadedData
+from lt_bench.data.split_remarks import split_remarks
 from lt_bench.data.splits import Rows, listed_rows, split_hash
 
 Broken = dict[str, dict[int, str]]
@@ -94,16 +95,30 @@ class FileData(LoadedData):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Remarks on names, and one on the classes of a single group, which have no held-out images."""
+        """Remarks on names, on the classes of a single group, which have no held-out images, and on splits of a person's own images that lack classes or have other shares than were meant."""
+        return (*super().remarks, *self._of_one_group, *self._of_splits)
+
+    @property
+    def _of_splits(self) -> tuple[str, ...]:
+        if self.spec.num_classes is not None:
+            return ()
+        groups = [images.groups for images in self.splits.values() if images.groups is not None]
+        number = np.unique(np.concatenate(groups)).size if groups else None
+        own = "a split of your own (--split-column)" if self.spec.layout == "table" else "a split of your own (folders train, val and test)"
+        labels = {split: images.labels for split, images in self.splits.items()}
+        return split_remarks(labels, self.train_counts, self.class_names, self.val_source, number, own)
+
+    @property
+    def _of_one_group(self) -> tuple[str, ...]:
         groups = [images.groups for images in self.splits.values() if images.groups is not None]
         if not groups:
-            return super().remarks
+            return ()
         labels = np.concatenate([images.labels for images in self.splits.values()])
         single = [self.class_names[label] for label in classes_of_one_group(labels, np.concatenate(groups))]
         first = ", ".join(map(repr, single[:3])) + (", ..." if len(single) > 3 else "")
         classes = counted(len(single), "class trains and is not measured", "classes train and are not measured")
         said = f"{classes}, since all images of {'it' if len(single) == 1 else 'each'} are of one group: {first}"
-        return (*super().remarks, *([said] if single else []))
+        return (said,) if single else ()
 
 
 def sample_name(data: LoadedData, split: str, i: int) -> str:

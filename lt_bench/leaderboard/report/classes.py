@@ -156,7 +156,7 @@ class ClassReport:
         unknown = self.groups_unknown and f" {self.groups_unknown}"
         return (
             f"Objective: {explained(self.board.objective, self.board.test_counts)}. {seeds}Recall with its exact binomial 95 % interval over {self.over}; "
-            f"precision as in this test set, whose class shares it depends on.{sample}{unknown}"
+            f"precision as in this test set, whose class shares it depends on.{sample}{unknown} {self.board.shared_images}".rstrip()
         )
 
     def document(self) -> dict[str, Any]:

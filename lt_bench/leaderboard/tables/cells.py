@@ -242,6 +242,7 @@ def notes(ranking: BoardRows, columns: tuple[Column, ...]) -> list[str]:
         ]
     about, of_strategies = computed["notes on rows"]
     said = [
+        ranking.shared_images,
         order_note(ranking, columns) or f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
         interval_note(ranking.rows, columns, ranking.interval, ranking.over),
         *about,

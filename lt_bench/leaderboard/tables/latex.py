@@ -121,6 +121,7 @@ def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     )
     parts = [
         f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seed_text(seeds).replace('-', MISSING)}.",
+        ranking.shared_images,
         order_note(ranking, columns),
         interval_note(ranking.rows, columns, ranking.interval, ranking.over),
         tested,

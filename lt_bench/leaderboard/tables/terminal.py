@@ -96,9 +96,9 @@ def run_table(records: Iterable[Measured], width: int | None = None) -> Table:
     titles = ["Strategy", "Seed", *(column.title for column in columns)]
     shown = _fitting([list(cells) for cells in zip(*lines, strict=True)], titles, width)
     if shown < len(titles) and len(sections) == 1:
-        return _turned(f"{rankings[0].title}: {rankings[0].rows[0].label}", interval_note(rankings[0].rows, columns), lines, titles)
+        return _turned(rankings[0], columns, lines, titles)
     rows = [row for board in rankings for row in board.rows]
-    table = _table(rankings[0].title if len(rankings) == 1 else None, interval_note(rows, columns))
+    table = _table(rankings[0].title if len(rankings) == 1 else None, _notes(rankings, interval_note(rows, columns)))
     for position, title in enumerate(titles[:shown]):
         table.add_column(title, justify="right" if position > 1 else "left", no_wrap=True)
     for number, line in enumerate(lines, 1):
@@ -108,9 +108,15 @@ def run_table(records: Iterable[Measured], width: int | None = None) -> Table:
     return table
 
 
-def _turned(title: str, note: str, lines: list[list[str]], titles: list[str]) -> Table:
+def _notes(rankings: Iterable[BoardRows], about_intervals: str) -> str:
+    """Notes below a table, a line each: images that splits share, and what ± is."""
+    return "\n".join(dict.fromkeys(filter(None, [*(board.shared_images for board in rankings), about_intervals])))
+
+
+def _turned(ranking: BoardRows, columns: tuple[Column, ...], lines: list[list[str]], titles: list[str]) -> Table:
     """One strategy in a narrow terminal: a line for each metric, a column for each seed and the mean."""
-    table = _table(title, note)
+    (row,) = ranking.rows
+    table = _table(f"{ranking.title}: {row.label}", _notes([ranking], interval_note([row], columns)))
     table.add_column("")
     for line in lines:
         table.add_column(line[1] if line[1] == "mean" else f"seed {line[1]}", justify="right")

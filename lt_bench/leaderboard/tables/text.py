@@ -78,13 +78,14 @@ def escape(text: str) -> str:
 def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
     """All boards in one CSV, told apart by their identity columns; numbers unrounded (9 digits), ends of intervals over test images in `_low` and `_high`, over seeds in `_seeds_low` and `_seeds_high`.
 
-    Where columns are the user's own, `columns_code` has the fingerprint of all their programs.
+    Where columns are the user's own, `columns_code` has the fingerprint of all their programs; where splits of a cache share images, `shared_images` says it.
     """
     own = {f"{column.key} {name}": one for column in columns for name, one in column.code.items()}
     columns = tuple(column for column in columns if column.key not in BOARD_FIELDS)
     rows = [row for ranking in rankings for row in ranking.rows]
     names, lines = flat_cells(rows, columns, lambda value, column: "" if value != value else f"{value * scale(column):.9g}")
-    for row, line in zip(rows, lines, strict=True):
+    shared = [ranking.shared_images for ranking in rankings for _ in ranking.rows]
+    for row, line, share in zip(rows, lines, shared, strict=True):
         identity = [getattr(row.board, name) for name in BOARD_FIELDS]
         line[:0] = [
             *identity,
@@ -96,6 +97,7 @@ def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
             row.text("code"),
             len(row.positions),
             *([combined(own)] if own else []),
+            *([share] if any(shared) else []),
         ]
     head = [
         *BOARD_FIELDS,
@@ -107,6 +109,7 @@ def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
         "code",
         "n",
         *(["columns_code"] if own else []),
+        *(["shared_images"] if any(shared) else []),
         *names,
     ]
     return csv_text([head, *lines])

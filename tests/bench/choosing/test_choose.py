@@ -151,7 +151,9 @@ def test_groups_stay_together_and_seeds_are_averaged(bench, folder):
     groups = np.arange(n) // 3
     fold = Ground.of(bench, "train", 3, groups).fold
     assert all(len(set(fold[groups == one])) == 1 for one in set(groups))
-    with pytest.raises(lt.UserError, match="2 rows of val that may be apart, for 3 folds; use fewer --folds, or --split train"):
+    with pytest.raises(
+        lt.UserError, match="val has 2 groups that may be apart, too few for 3 folds; hold out more groups for val, or --split train"
+    ):
         Ground.of(bench, "val", 3, np.arange(31) % 2)
     with pytest.raises(lt.UserError, match="one for each of the 118 rows of train"):
         Ground.of(bench, "train", 3, groups[1:])
@@ -242,3 +244,8 @@ def test_usual_strategies_without_a_head_are_left_out(make_cache, tmp_path, monk
     document = choose(lt.Cache(bare.path, bare.manifest).bench("cpu"), budget=1, folds=3, split="val")
     assert "joint" in document["left_out"]
     assert [one["strategy"] for one in document["strategies"]] == ["ncm"]
+
+
+def test_where_every_class_is_of_one_group_nothing_can_be_held_out(bench):
+    with pytest.raises(lt.UserError, match="no row of train can be held out, since each is of the only group of a class"):
+        Ground.of(bench, "train", 3, bench.split("train").labels.numpy())
