@@ -19,9 +19,11 @@ from lt_bench.cli.output import Output, plain
 from lt_bench.cli.progress import Display
 from lt_bench.core.files import require_ours, write_text
 from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.shared import validation_shared
 from lt_bench.leaderboard.choice.conclusion import sentences
 from lt_bench.leaderboard.choice.output import choice_csv, choice_page, choice_table
 from lt_bench.leaderboard.objective.objective import explained, objective_of
+from lt_bench.results.shared_images import shared_words
 from lt_bench.strategies.registry import find
 
 SIGNS = {"choice.html": ": choice</title>", "choice.csv": "strategy,points,hyperparameters", "choice.json": '"cache_key":'}
@@ -44,6 +46,8 @@ def choose_verb(options: ChooseOptions, output: Output) -> None:
     groups = groups_of(cache, split, options)
     counts = np.bincount(rows.labels.cpu().numpy(), minlength=cache.manifest.dataset.num_classes)
     output.say(f"chosen by {explained(objective, counts, 'validation' if split == 'val' else 'training')}")
+    if split == "val" and (said := shared_words(validation_shared(cache.manifest))):
+        output.say(said)
     document = choose(
         bench, [find(name) for name in dict.fromkeys(options.strategies)], options.seeds, objective=objective, folds=options.folds, budget=options.budget,
         split=split, groups=groups, results=options.results, watcher=Display(quiet=output.quiet), weights=options.weights,

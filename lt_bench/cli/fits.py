@@ -36,11 +36,13 @@ from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import counted
 from lt_bench.core.processes import join_process_group, leave_process_group
 from lt_bench.engine.heads.fit import Hardware
+from lt_bench.features.shared import validation_shared
 from lt_bench.leaderboard.objective.objective import explained, objective_of
 from lt_bench.leaderboard.tables.terminal import run_table
 from lt_bench.leaderboard.wandb.view import sync_command
 from lt_bench.results.health import unhealthy, warnings_of
 from lt_bench.results.record import RunRecord
+from lt_bench.results.shared_images import shared_words
 from lt_bench.results.statement import submission_of
 from lt_bench.results.store import Store
 from lt_bench.results.verified import VERIFIED
@@ -130,6 +132,8 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     counts = np.array(validation_entry(bench, validation)["class_images"])
     if is_first_process():
         output.say(f"chosen by {explained(objective, counts, 'validation')}")
+        if said := shared_words(validation_shared(cache.manifest)):
+            output.say(said)
     document = tune(
         entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(quiet=output.quiet), objective=objective,
         validation=validation, results=options.results,

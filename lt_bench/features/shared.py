@@ -21,3 +21,8 @@ def shared_of(manifest: Manifest) -> dict[str, list[int]]:
         f"{split} like train": [count, known["compared"][split]] for split, count in known.get("near_identical_to_training", {}).items()
     }
     return {name: [count, of] for name, (count, of) in counts.items() if count > MATTERS[name.split()[1]] * of}
+
+
+def validation_shared(manifest: Manifest) -> dict[str, list[int]]:
+    """What bears on a choice by validation images, of ``shared_of``: those that stand in training too."""
+    return {name: numbers for name, numbers in shared_of(manifest).items() if name.startswith("val")}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lt_bench as lt
+from lt_bench.cli.main import main
 from lt_bench.features.locate import shipped
 from lt_bench.features.manifest import read_manifest
 from lt_bench.features.shared import shared_of
@@ -50,3 +51,25 @@ def test_the_shipped_caches_share_nothing_that_matters():
     manifests = [read_manifest(path.parent) for path in shipped("checkpoints").glob("*/manifest.json")]
     assert manifests
     assert [shared_of(manifest) for manifest in manifests] == [{}] * len(manifests)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_choice_on_validation_that_was_trained_on_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    held = TEST.copy()
+    held[::4] = TRAIN[:25]
+    np.savez("train.npz", features=TRAIN, labels=LABELS)
+    np.savez("held.npz", features=held, labels=OF_TEST)
+    np.savez("test.npz", features=TEST + 0.1, labels=OF_TEST)
+    words = ["--name", "leaky", "--train", "train.npz", "--val", "held.npz", "--test", "test.npz", "--stage1-head", "fit"]
+    assert main(["import-features", *words]) == 0
+    said = "25 of 100 validation images (25.0 %) are also training images. So validation chooses in part by remembering."
+    for command in (
+        ["tune", "--strategy", "logit_adjustment"],
+        ["choose", "--strategies", "ncm,lda", "--seeds", "0"],
+        ["list", "caches", "leaky"],
+    ):
+        capsys.readouterr()
+        assert main([*command, *(() if command[0] == "list" else ("--cache", "leaky", "--accelerator", "cpu"))]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
