@@ -108,6 +108,7 @@ def tune(
     val_size: int | None = None,
     val_profile: Profile | None = None,
     draws: int = DRAWS,
+    budget: int | None = None,
     **fixed: Any,
 ) -> Tuning:
     """Choose a strategy's hyper-parameters on the validation rows of a cache; the test rows are never read.
@@ -121,7 +122,8 @@ def tune(
         accelerator: auto, cpu or gpu.
         val_size: how many validation images decide; by default all.
         val_profile: of a size: ``balanced`` (the default), or ``long-tailed`` as the training images.
-        draws: how often they are drawn, for the standard error of the choice.
+        draws: how often they are drawn, which says how settled the choice is.
+        budget: points to try at most: the strategy's own hyper-parameters, then a random draw of the grid; by default all.
         objective: ``macro``, ``micro``, ``shots``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.
 
@@ -136,6 +138,7 @@ def tune(
     document = tuning.tune(
         entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried, objective=decides,
         validation=Validation(None if val_size is None else _whole("val_size", val_size), val_profile, _whole("draws", draws)), results=None if results is None else Path(results),
+        budget=None if budget is None else _whole("budget", budget),
     )  # fmt: skip
     for line in warnings_of_choice(document):
         warnings.warn(line, stacklevel=2)

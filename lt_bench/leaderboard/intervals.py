@@ -13,6 +13,8 @@ from scipy.special import stdtrit
 from lt_bench.leaderboard.objective.objective import MICRO, Objective
 
 LEVEL = 0.95
+ERROR_IS = "how far apart the points score that draws choose, and not how sure the choice is"
+"""What the standard error of a choice says: it is small too where near-equal points take turns."""
 
 
 @dataclass(frozen=True)
