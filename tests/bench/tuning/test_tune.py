@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+import lt_bench as lt
 from lt_bench.bench.submission import tunings_of
 from lt_bench.bench.tuned import read_tuning, tuning_id, tuning_path
 from lt_bench.bench.tuning.scores import Scorer
@@ -356,3 +357,30 @@ def test_an_objective_that_is_none_is_refused_before_anything_is_fitted(cli, sma
         done = cli("tune", "--strategy", "tau_norm", "--cache", "small", "--objective", objective)
         assert (done.code, said in done.err) == (2, True), done.err
     assert not (tmp_path / "results").exists()
+
+
+def test_what_a_choice_is_worth_is_said(cli, small_cache, copy, tmp_path):
+    """Of five images no grid of 21 points has a single best; images that come in groups are drawn one by one."""
+    labels = open_cache(small_cache).split("val").labels.tolist()
+    rows = "".join(f"{number}.png,val,track {number // 2}\n" for number in range(len(labels)))
+    (copy / "images.csv").write_text(f"path,split,group\n{rows}")
+    line = ("tune", "--strategy", "tau_norm", "--accelerator", "cpu", "--val-size", "5")
+    done = cli(*line, "--cache", str(copy))
+    assert (done.code, done.err) == (0, "")
+    found = document(tmp_path / "results")
+    said = " ".join(done.out.split())
+    best = [point for point in found["grid"] if point["mean"] == found["macro_accuracy"]]
+    assert len(best) > 1
+    assert f"{len(best)} points tie at {100 * found['macro_accuracy']:.2f} %: the first is taken" in said
+    assert (
+        f"chosen in {found['choices'].count(found['choices'][0])} of 100 draws of validation images, in {found['tied']} of them tied"
+        in said
+    )
+    assert "these images do not settle the choice" in said
+    assert f"these images come in {found['validation']['groups']} groups, and draws take them one by one" in said
+    assert found["validation"]["groups"] == 5
+    tuning = lt.tune("tau_norm", lt.open_cache(copy), val_size=5, accelerator="cpu")
+    assert str(tuning).startswith(f"tau_norm: {found['choice']}; {len(best)} points tie")
+    done = cli(*line, "--cache", "small", "--draws", "1", "--results", "once")
+    assert "drawn once, so nothing says how settled the choice is" in done.out
+    assert "in groups" not in done.out
