@@ -118,7 +118,7 @@ def tune(
         cache: the features, with validation rows that the backbone was not trained on.
         seeds: repetitions of every point, as of ``fit``.
         grid: values to try by hyper-parameter; by default the strategy's own grid.
-        results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill.
+        results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill, and fits nothing once it is done.
         accelerator: auto, cpu or gpu.
         val_size: how many validation images decide; by default all.
         val_profile: of a size: ``balanced`` (the default), or ``long-tailed`` as the training images.

@@ -36,7 +36,7 @@ from lt_bench.strategies.revisions import code_of
 SCHEMA_VERSION = 2
 AGAIN = "run `lt-bench tune` again"
 RESTORE = f"restore it from a copy, or move it away and {AGAIN}"
-NOT_OF_THE_CHOICE = {"id", "environment", "workers", SEAL}
+NOT_OF_THE_CHOICE = {"id", "environment", "workers", "inputs", SEAL}
 """Entries of a tuning that its id is not a hash of: they say where and how it was made."""
 
 
@@ -108,6 +108,16 @@ def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None =
 def tuning_path(results: Path, entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> Path:
     """The file of a strategy's tuning on a cache."""
     return results / "tuning" / tuning_name(entry, manifest, fixed)
+
+
+def tuned_before(path: Path, inputs: str) -> dict[str, Any] | None:
+    """The tuning at ``path`` where it was made of the same inputs, whose hash it has; a damaged one is none, and gives way to a new one."""
+    if not path.is_file():
+        return None
+    with suppress(UserError):
+        document = read_tuning(path)
+        return document if document.get("inputs") == inputs else None
+    return None
 
 
 def keep_earlier(path: Path, id: str) -> None:  # noqa: A002

@@ -25,7 +25,7 @@ from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
-from lt_bench.bench.tuned import earlier_tunings, has_diverged, objective_in, openness_of_choice, warnings_of_choice
+from lt_bench.bench.tuned import earlier_tunings, has_diverged, objective_in, openness_of_choice, tuning_path, warnings_of_choice
 from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.bench.tuning.tune import check_validation, tune, validation_entry, write_tuning
 from lt_bench.bench.validation import Validation, error_text, validation_text
@@ -137,12 +137,17 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     counts = np.array(validation_entry(bench, validation)["class_images"])
     if is_first_process():
         output.say(f"chosen by {explained(objective, counts, 'validation')}")
+    before = tuning_path(options.results, entry, cache.manifest, fixed)
+    there = before.read_bytes() if before.is_file() else b""
     document = tune(
         entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(quiet=output.quiet), objective=objective,
         validation=validation, budget=options.budget, results=options.results,
     )  # fmt: skip
     if is_first_process():
-        _show_tuning(document, write_tuning(document, entry, cache.manifest, options.results), options.results, output)
+        path = write_tuning(document, entry, cache.manifest, options.results)
+        _show_tuning(document, path, options.results, output)
+        if path.read_bytes() == there:
+            output.say("tuned before with the same settings, code and versions, and not fitted again; move the file away to fit anew")
     leave_process_group()
 
 

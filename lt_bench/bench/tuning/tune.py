@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lt_bench.bench.options.choices import DRAWS
 from lt_bench.bench.options.recorded import names_groups
@@ -18,16 +17,18 @@ from lt_bench.bench.planning import Planned, plan, strategy_options
 from lt_bench.bench.requirements import check_budget
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
-from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, keep_earlier, tuning_id, tuning_path
+from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, keep_earlier, tuned_before, tuning_id, tuning_path
 from lt_bench.bench.tuning.points import Grid, accepted, edges, grid_points, within_budget
 from lt_bench.bench.tuning.scores import ALL, scores_of, workers_of
-from lt_bench.bench.tuning.stability import check_best, tolerance_of
-from lt_bench.bench.tuning.unfinished import Score, remove_unfinished, unfinished_scores
+from lt_bench.bench.tuning.stability import check_best, fits_again, tolerance_of
+from lt_bench.bench.tuning.unfinished import Score, inputs_of, remove_unfinished, unfinished_scores
 from lt_bench.bench.validation import Validation, choices_of_draws, standard_error, tied_draws
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.core.identity import record_id
+from lt_bench.core.processes import current
 from lt_bench.core.seals import sealed
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.extraction.joined_images import listed_groups
@@ -72,7 +73,7 @@ def tune(
         objective: that decides.
         validation: which images decide, and how often they are drawn.
         budget: most points that are tried: the strategy's own hyper-parameters and a random draw of the grid (`within_budget`); None for the whole grid.
-        results: where scores are kept until ``write_tuning``, so that a tuning that is broken off goes on from them; None for nowhere.
+        results: where scores are kept until ``write_tuning``, so that a tuning that is broken off goes on from them, and where one of the same inputs is not fitted again; None for nowhere.
 
     Returns:
         The document of the tuning: everything that was tried, and what was chosen.
@@ -93,24 +94,38 @@ def tune(
     planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
     workers = workers_of(bench, planned, workers)
     path = None if results is None else tuning_path(results, entry, bench.manifest, fixed)
+    inputs = record_id(inputs_of(bench, planned, objective, validation) | {"budget": budget})
+    if path is not None and (before := current().first_does(lambda: tuned_before(path, inputs))) is not None:
+        return before
     unfinished = None if path is None else unfinished_scores(path, bench, planned, objective, validation)
     watcher = watcher or Watcher()
-    scores = scores_of(bench, planned, objective, workers, watcher, validation=validation, unfinished=unfinished)
-    tried = [
-        tried_point({**fixed, **point}, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)
-    ]
-    if all(map(has_diverged, tried)):
-        raise UserError(f"{entry.public_name}: the fits of every point diverged; try smaller values of lr, or fix one with --strategy.lr")
+    scores = scores_of(bench, planned, objective, workers, watcher, validation=validation, unfinished=unfinished, later=fits_again(planned))
+    tried = _tried([{**fixed, **point} for point in points], planned, scores, objective)
     check_best(bench, tried, planned, objective, workers, watcher, validation, unfinished)
     if validation.draws > 1:
-        by_draw = np.array([np.mean([scores[run.id].draws for run in runs], axis=0) for runs in planned])
-        drawn |= _choices(by_draw, tried, objective)
+        drawn |= _choices([[scores[run.id].draws for run in runs] for runs in planned], tried, objective)
     drawn["at_edge"] = edges([*values, *points], points[best_of(tried, objective)])
-    return sealed(tuning_document(entry, bench, tried, planned, fixed, refused, objective, drawn) | {"workers": workers})
+    return sealed(tuning_document(entry, bench, tried, planned, fixed, refused, objective, drawn) | {"workers": workers, "inputs": inputs})
 
 
-def _choices(by_draw: NDArray[np.float64], tried: Sequence[Mapping[str, Any]], objective: Objective) -> dict[str, Any]:
-    """The point that each draw chooses, of scores (points, draws); how often that of the first only ties; and the standard error."""
+def _tried(
+    points: Sequence[dict[str, Any]], planned: Sequence[Sequence[Planned]], scores: Mapping[str, Score], objective: Objective
+) -> list[dict[str, Any]]:
+    """The points with the scores of their runs.
+
+    Raises:
+        UserError: the fits of all of them diverged.
+    """
+    tried = [tried_point(point, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)]
+    if all(map(has_diverged, tried)):
+        name = planned[0][0].entry.public_name
+        raise UserError(f"{name}: the fits of every point diverged; try smaller values of lr, or fix one with --strategy.lr")
+    return tried
+
+
+def _choices(scores: Sequence[Sequence[Sequence[float]]], tried: Sequence[Mapping[str, Any]], objective: Objective) -> dict[str, Any]:
+    """The point that each draw chooses, of scores (points, seeds, draws); how often that of the first only ties; and the standard error."""
+    by_draw = np.array([np.mean(of_point, axis=0) for of_point in scores])
     allowed = [not has_diverged(point) for point in tried]
     choices = [best_of(tried, objective), *choices_of_draws(by_draw, objective, allowed)[1:]]
     return {"choices": choices, "tied": tied_draws(by_draw, choices, allowed), "standard_error": standard_error(tried, choices)}

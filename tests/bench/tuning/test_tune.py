@@ -15,6 +15,7 @@ from lt_bench.bench.submission import tunings_of
 from lt_bench.bench.tuned import read_tuning, tuning_id, tuning_path
 from lt_bench.bench.tuning.scores import Scorer
 from lt_bench.bench.workers import Death, Workers
+from lt_bench.core.errors import UserError
 from lt_bench.core.seals import sealed
 from lt_bench.features.cache import open_cache
 from lt_bench.leaderboard.objective.objective import MICRO
@@ -384,3 +385,26 @@ def test_what_a_choice_is_worth_is_said(cli, small_cache, copy, tmp_path):
     done = cli(*line, "--cache", "small", "--draws", "1", "--results", "once")
     assert "drawn once, so nothing says how settled the choice is" in done.out
     assert "in groups" not in done.out
+
+
+def test_what_is_tuned_is_not_fitted_again(cli, small_cache, tmp_path, monkeypatch):
+    line = ("tune", "--strategy", "tau_norm", "--cache", "small", "--accelerator", "cpu")
+    assert "fitted again" not in cli(*line).out
+    found, (path,) = document(tmp_path / "results"), (tmp_path / "results" / "tuning").glob("*.json")
+
+    def fitted(*given, **more):
+        raise UserError("fitted again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lt_bench.bench.tuning.tune.scores_of", fitted)
+        again = cli(*line)
+        assert again.code == 0
+        assert "tuned before with the same settings, code and versions, and not fitted again" in again.out
+        assert document(tmp_path / "results") == found
+        assert lt.tune("tau_norm", lt.open_cache(small_cache), results=tmp_path / "results", accelerator="cpu").document == found
+        for other in (("--objective", "micro"), ("--budget", "30"), ("--draws", "9"), ("--val-size", "20"), ("--results", "other")):
+            assert "fitted again" in cli(*line, *other).err
+        path.write_text(path.read_text().replace("0.5", "0.6"))
+        assert "fitted again" in cli(*line).err  # an altered one is no tuning
+    assert cli(*line).code == 0
+    assert document(tmp_path / "results") == found
