@@ -37,9 +37,9 @@ def lines_of_choice(document: Mapping[str, Any], tied: Sequence[int], objective:
 
 
 def _tie(document: Mapping[str, Any], tied: Sequence[int], objective: Objective) -> str:
-    """`3 points tie at 83.33 %: the first is taken, and tau 0.1; tau 0.2 score the same`."""
+    """`3 points tie at 83.33 %: the first is taken; tau 0.1, tau 0.2 score the same`."""
     value = objective_text(document[objective.metric], objective, "%")
-    return f"{len(tied)} points tie at {value}: the first is taken, and {_points(document, tied[1:])} {'score' if len(tied) > 2 else 'scores'} the same"
+    return f"{len(tied)} points tie at {value}: the first is taken; {_points(document, tied[1:])} {'score' if len(tied) > 2 else 'scores'} the same"
 
 
 def _of_draws(document: Mapping[str, Any], share: float) -> str:
@@ -70,7 +70,7 @@ def _of_groups(document: Mapping[str, Any]) -> list[str]:
 def _points(document: Mapping[str, Any], positions: Sequence[int]) -> str:
     named = [_point(document, position) for position in positions[:_NAMED]]
     rest = len(positions) - len(named)
-    return "; ".join(named) + (f" and {rest} more" if rest else "")
+    return ", ".join(named) + (f" and {rest} more" if rest else "")
 
 
 def _point(document: Mapping[str, Any], position: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,7 +83,7 @@ def export(options: ExportOptions) -> Exported:
     if changed := changed_code(record):
         raise UserError(
             f"{options.record}: the code of {record.identity.strategy} is another one now ({changed}), so its head would not be the recorded one; restore that code, "
-            f"or run it again (`{with_results(record.command, options.record.absolute().parents[1])}`) and export the new record"
+            f"or run it again (`{with_results(record.command, os.path.relpath(options.record.absolute().parents[1]))}`) and export the new record"
         )
     cache = cache_of(record, options.cache)
     out = options.out or Path(f"{record.strategy.name}-{record.dataset.name}-{record.id}")

@@ -239,6 +239,8 @@ def test_export_refuses_a_record_of_other_code(folder, tmp_path):
     done = folder(*words)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "the code of my_head.MyHead is another one now (my_head.py)" in done.err
+    assert "or run it again (`lt-bench run --strategy my_head.MyHead " in done.err
+    assert "--results" not in done.err
     assert not (tmp_path / "EXPORT").exists()
     edit(tmp_path, "my_head", *reversed(EDITS["my_head"]))
     assert folder(*words).code == 0

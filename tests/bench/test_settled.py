@@ -35,7 +35,7 @@ def test_points_that_tie_are_said_and_a_tie_is_never_settled():
     tie = {1.0: 0.6, 0.5: 0.6, 0.1: 0.6, 0.01: 0.2}
     said = openness_of_choice(document(tie, choices=[0] * 100, tied=100))
     assert said == [
-        "3 points tie at 60.00 %: the first is taken, and lr 0.5; lr 0.1 score the same",
+        "3 points tie at 60.00 %: the first is taken; lr 0.5, lr 0.1 score the same",
         "chosen in 100 of 100 draws of validation images, in 100 of them tied with others and first in the grid: these images do not settle the choice",
     ]
     once = openness_of_choice(document(tie))
