@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT))  # as the other benchmarks: a checkout will do
 
 from lt_bench.bench.planning import plan  # noqa: E402
 from lt_bench.bench.sources.cache import CacheSource  # noqa: E402
-from lt_bench.bench.tuning.tune import accepted, check_validation, grid_points  # noqa: E402
+from lt_bench.bench.tuning.points import accepted, grid_points  # noqa: E402
+from lt_bench.bench.tuning.tune import check_validation  # noqa: E402
 from lt_bench.core.devices import device_name  # noqa: E402
 from lt_bench.core.environment import environment  # noqa: E402
 from lt_bench.core.errors import UserError  # noqa: E402

@@ -108,6 +108,7 @@ def tune(
     val_size: int | None = None,
     val_profile: Profile | None = None,
     draws: int = DRAWS,
+    budget: int | None = None,
     **fixed: Any,
 ) -> Tuning:
     """Choose a strategy's hyper-parameters on the validation rows of a cache; the test rows are never read.
@@ -117,11 +118,12 @@ def tune(
         cache: the features, with validation rows that the backbone was not trained on.
         seeds: repetitions of every point, as of ``fit``.
         grid: values to try by hyper-parameter; by default the strategy's own grid.
-        results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill.
+        results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill, and fits nothing once it is done.
         accelerator: auto, cpu or gpu.
         val_size: how many validation images decide; by default all.
         val_profile: of a size: ``balanced`` (the default), or ``long-tailed`` as the training images.
-        draws: how often they are drawn, for the standard error of the choice.
+        draws: how often they are drawn, which says how settled the choice is.
+        budget: points to try at most: the strategy's own hyper-parameters, then a random draw of the grid; by default all.
         objective: ``macro``, ``micro``, ``shots``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.
 
@@ -136,6 +138,7 @@ def tune(
     document = tuning.tune(
         entry, cache.bench(accelerator), _seeds(seeds), fixed=_typed(entry, fixed), grid=tried, objective=decides,
         validation=Validation(None if val_size is None else _whole("val_size", val_size), val_profile, _whole("draws", draws)), results=None if results is None else Path(results),
+        budget=None if budget is None else _whole("budget", budget),
     )  # fmt: skip
     for line in warnings_of_choice(document):
         warnings.warn(line, stacklevel=2)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from lt_bench.api.cache import floats
-from lt_bench.bench.tuned import objective_in
+from lt_bench.bench.tuned import objective_in, openness_of_choice
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import Standardised
 from lt_bench.leaderboard.choice.conclusion import sentences
@@ -130,6 +130,10 @@ class Tuning:
             for point in self.document["grid"]
         ]
         return pandas.DataFrame(lines).sort_values(objective.metric, ascending=objective.lower, kind="stable", ignore_index=True)
+
+    def __str__(self) -> str:
+        """What was chosen, and how settled that is."""
+        return "; ".join([f"{self.entry.public_name}: {self.best}", *openness_of_choice(self.document)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import tempfile
 import time
@@ -190,6 +191,8 @@ def tuning_info(run: Planned) -> TuningInfo:
         tuning.objective,
         tuning.validation,
         tuning.standard_error,
+        tuning.alone_best,
+        tuning.whole_grid,
     )
 
 
@@ -344,7 +347,7 @@ def _largest_difference(path: Path, before: RunRecord, again: RunRecord) -> floa
         view, _, name = worst.partition("/")
         figures = f"{before.metrics[view][name]:.6g} is recorded and {again.metrics.get(view, {}).get(name, math.nan):.6g} came out"
         raise UserError(
-            f"does not repeat: {worst} differs most, {figures}; the record stays as it is ({path}), `lt-bench verify` says more, and "
+            f"does not repeat: {worst} differs most, {figures}; the record stays as it is, `lt-bench verify {shlex.quote(str(path))}` says more, and "
             "another --results directory takes the new one"
         )
     return differences[worst]

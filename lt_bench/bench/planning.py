@@ -25,7 +25,7 @@ FIRST_REVISION = "revision 1"
 
 @dataclass(frozen=True)
 class Tuning:
-    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size, seeds and id of the tuning, its objective where that is not macro accuracy, the validation images in words, and the standard error of the choice in units of the objective."""
+    """Origin of the hyper-parameters: ``official``, ``inferred``, ``author-tuned``, ``user`` or ``tuned``; for the last, the split, grid size, seeds and id of the tuning, its objective where that is not macro accuracy, the validation images in words, the standard error of the choice in units of the objective, the share of draws in which it is the best alone, and the points that a budget drew among."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -35,6 +35,8 @@ class Tuning:
     objective: str | None = None
     validation: str | None = None
     standard_error: float | None = None
+    alone_best: float | None = None
+    whole_grid: int | None = None
 
 
 @dataclass(frozen=True)

@@ -136,3 +136,13 @@ def suite_path(name: str) -> Path:
     if name in names:
         return names[name]
     raise UserError(f"no suite {name!r}: no such file, and the shipped ones are {', '.join(names) or 'none'}{suggestion(name, names)}")
+
+
+def check_budget(budget: int | None) -> None:
+    """Refuse a budget of no points.
+
+    Raises:
+        UserError: it is below 1.
+    """
+    if budget is not None and budget < 1:
+        raise UserError(f"--budget {budget}: expected at least 1 point")

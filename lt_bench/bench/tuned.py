@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,9 @@ import numpy as np
 
 from lt_bench.bench.options import RunOptions
 from lt_bench.bench.planning import Tuning, require_grid
+from lt_bench.bench.settled import lines_of_choice, share_alone_best
 from lt_bench.bench.validation import standard_error, validation_text
+from lt_bench.core.commands import results_words, with_results
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_atomic
 from lt_bench.core.identity import canonical_json, record_id
@@ -33,7 +36,7 @@ from lt_bench.strategies.revisions import code_of
 SCHEMA_VERSION = 2
 AGAIN = "run `lt-bench tune` again"
 RESTORE = f"restore it from a copy, or move it away and {AGAIN}"
-NOT_OF_THE_CHOICE = {"id", "environment", "workers", SEAL}
+NOT_OF_THE_CHOICE = {"id", "environment", "workers", "inputs", SEAL}
 """Entries of a tuning that its id is not a hash of: they say where and how it was made."""
 
 
@@ -52,8 +55,10 @@ def tuning_of(document: Mapping[str, Any]) -> Tuning:
     """The part of a record that names the tuning of its hyper-parameters."""
     objective = objective_in(document)
     kind = None if objective.kind == "macro" else objective.kind
-    error = document.get("standard_error")
-    return Tuning("tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], kind, validation_text(document), error)
+    return Tuning(
+        "tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], kind, validation_text(document),
+        document.get("standard_error"), share_alone_best(document), document.get("budget", {}).get("of"),
+    )  # fmt: skip
 
 
 def best_of(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> int:
@@ -65,6 +70,15 @@ def best_of(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> 
 def has_diverged(point: Mapping[str, Any]) -> bool:
     """Whether a fit of a point diverged: its parameters or losses were not finite, or its logits blew up."""
     return not DIVERGENCE.isdisjoint(point.get("health", ()))
+
+
+def openness_of_choice(document: Mapping[str, Any]) -> list[str]:
+    """Lines on how settled the choice is: points that tie with it, and the draws of validation images in which it is chosen."""
+    grid, objective = document["grid"], objective_in(document)
+    best = best_of(grid, objective)
+    able = [position for position, point in enumerate(grid) if point.get("repeats", True) and not has_diverged(point)]
+    tied = [position for position in able if round(grid[position]["mean"], 9) == round(grid[best]["mean"], 9)]
+    return lines_of_choice(document, tied, objective)
 
 
 def warnings_of_choice(document: Mapping[str, Any]) -> list[str]:
@@ -94,6 +108,16 @@ def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None =
 def tuning_path(results: Path, entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> Path:
     """The file of a strategy's tuning on a cache."""
     return results / "tuning" / tuning_name(entry, manifest, fixed)
+
+
+def tuned_before(path: Path, inputs: str) -> dict[str, Any] | None:
+    """The tuning at ``path`` where it was made of the same inputs, whose hash it has; a damaged one is none, and gives way to a new one."""
+    if not path.is_file():
+        return None
+    with suppress(UserError):
+        document = read_tuning(path)
+        return document if document.get("inputs") == inputs else None
+    return None
 
 
 def keep_earlier(path: Path, id: str) -> None:  # noqa: A002
@@ -165,26 +189,31 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
             raise UserError(f"{path}: {fault}, so the file was altered; {RESTORE}")
 
 
-def tuned_choice(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning] | None:
+def tune_command(entry: Entry, cache: str, results: Path) -> str:
+    """The command that tunes a strategy on a cache, where ``--tuned`` with the same results looks for it."""
+    return shlex.join(["lt-bench", "tune", "--strategy", entry.public_name, "--cache", cache, *results_words(results)])
+
+
+def tuned_choice(entry: Entry, manifest: Manifest, results: Path, cache: str = "") -> tuple[dict[str, Any], Tuning] | None:
     """Hyper-parameters that ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
 
-    Those of an ensemble are those of its members that have something to tune.
+    Those of an ensemble are those of its members that have something to tune. ``cache`` is how a command names the cache, by default its name.
 
     Raises:
         UserError: the file of the choice is damaged or was altered, or is of another strategy, cache or code; a member of an ensemble was never tuned.
     """
     if entry.members:
-        return _choices_of_members(entry, manifest, results)
+        return _choices_of_members(entry, manifest, results, cache or manifest.name)
     for place in (results / "tuning", shipped("tuned")):
         path = place / tuning_name(entry, manifest)
         if path.is_file():
             document = read_tuning(path)
-            _require_of(document, entry, manifest, path)
+            _require_of(document, entry, manifest, path, results, cache or manifest.name)
             return dict(document["choice"]), tuning_of(document)
     return None
 
 
-def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tuple[dict[str, Any], Tuning]:
+def _choices_of_members(entry: Entry, manifest: Manifest, results: Path, cache: str) -> tuple[dict[str, Any], Tuning]:
     """The choices of an ensemble's members; its tuning has the points and the seeds of all, and the ids with a plus between them.
 
     Raises:
@@ -193,10 +222,10 @@ def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tupl
     chosen: list[dict[str, Any]] = []
     tunings: dict[str, Tuning] = {}
     for member in entry.members:
-        choice = tuned_choice(member, manifest, results) if member.grid else None
+        choice = tuned_choice(member, manifest, results, cache) if member.grid else None
         if member.grid and choice is None:
             raise UserError(
-                f"{entry.name}: {member.public_name} was not tuned on cache {manifest.name}; run `lt-bench tune --strategy {member.public_name} --cache {manifest.name}` first"
+                f"{entry.name}: {member.public_name} was not tuned on cache {manifest.name}; run `{tune_command(member, cache, results)}` first"
             )
         chosen.append({} if choice is None else choice[0])
         if choice is not None:
@@ -206,7 +235,9 @@ def _choices_of_members(entry: Entry, manifest: Manifest, results: Path) -> tupl
     first = _require_alike(entry, tunings)
     points, ids = sum(one.grid_size or 0 for one in tunings.values()), "+".join(one.tuning_id or "" for one in tunings.values())
     seeds = tuple(sorted({seed for one in tunings.values() for seed in one.seeds or ()}))
-    return ensembles.joined(entry.members, chosen), replace(first, seeds=seeds, grid_size=points, tuning_id=ids, standard_error=None)
+    return ensembles.joined(entry.members, chosen), replace(
+        first, seeds=seeds, grid_size=points, tuning_id=ids, standard_error=None, alone_best=None, whole_grid=None
+    )
 
 
 def _require_alike(entry: Entry, tunings: Mapping[str, Tuning]) -> Tuning:
@@ -230,7 +261,7 @@ def _how(tuning: Tuning) -> str:
     return f"for {tuning.objective or 'macro'}, on {tuning.validation}"
 
 
-def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, path: Path) -> None:
+def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, path: Path, results: Path, cache: str) -> None:
     """Refuse a tuning of something else than its file name says.
 
     Raises:
@@ -242,13 +273,14 @@ def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, p
         "fixed": {},
         "code": code_of(entry, document["choice"]).text,
     }
+    anew = tune_command(entry, cache, results)
     if document.get("code") != wanted["code"] and document.get("strategy") == wanted["strategy"]:
         raise UserError(
-            f"{path}: the code of {entry.public_name} changed since it was tuned (then {document.get('code')}, now {wanted['code']}); {AGAIN}"
+            f"{path}: the code of {entry.public_name} changed since it was tuned (then {document.get('code')}, now {wanted['code']}); run `{with_results(document['command'], results) if 'command' in document else anew}`"
         )
     for name, value in wanted.items():
         if document.get(name) != value:
-            raise UserError(f"{path}: its {name} is {document.get(name)!r}, and here it is {value!r}; {AGAIN}")
+            raise UserError(f"{path}: its {name} is {document.get(name)!r}, and here it is {value!r}; run `{anew}`")
 
 
 def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
@@ -266,10 +298,11 @@ def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tupl
         )
     if not entry.members:
         require_grid(entry)
-    choice = tuned_choice(entry, tuned_on, options.results)
+    cache = options.cache or tuned_on.name
+    choice = tuned_choice(entry, tuned_on, options.results, cache)
     if choice is None:
         raise UserError(
-            f"{entry.public_name} was not tuned on cache {tuned_on.name}; run `lt-bench tune --strategy {entry.public_name} --cache {tuned_on.name}` first"
+            f"{entry.public_name} was not tuned on cache {tuned_on.name}; run `{tune_command(entry, cache, options.results)}` first"
         )
     if given:
         raise UserError(f"--tuned takes the chosen hyper-parameters, and {', '.join(given)} was given too; leave one of them out")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import span
+from lt_bench.leaderboard.intervals import ERROR_IS
 from lt_bench.leaderboard.objective.objective import Objective
 
 Profile = Literal["balanced", "long-tailed"]
@@ -105,6 +106,12 @@ def choices_of_draws(scores: NDArray[np.float64], objective: Objective, allowed:
     return [int(position) for position in np.where(np.array(allowed)[:, None], signed, -np.inf).argmax(0)]
 
 
+def tied_draws(scores: NDArray[np.float64], choices: Sequence[int], allowed: Sequence[bool]) -> int:
+    """The draws, of scores (points, draws), in which the choice of the first draw is chosen and another allowed point scores the same: it is first in the grid there, and no better."""
+    equal = (np.round(scores, 9) == np.round(scores[choices[0]], 9)) & np.array(allowed)[:, None]
+    return int(((np.array(choices) == choices[0]) & (equal.sum(0) > 1)).sum())
+
+
 def standard_error(grid: Sequence[Mapping[str, Any]], choices: Sequence[int]) -> float:
     """Standard deviation over draws of what the chosen points score on all validation images."""
     return statistics.stdev(grid[position]["whole"] for position in choices) if len(choices) > 1 else 0.0
@@ -125,7 +132,7 @@ def of_classes(counts: Sequence[int], without: Sequence[str]) -> str:
 
 
 def error_text(error: float | None, *, percent: bool) -> str:
-    """`; standard error of the choice 0.42 points`; nothing where validation was not drawn more than once."""
+    """The standard error of a choice, with what it is; nothing where validation was not drawn more than once."""
     if error is None:
         return ""
-    return f"; standard error of the choice {100 * error:.2f} points" if percent else f"; standard error of the choice {error:.3g}"
+    return f"; standard error of the choice {f'{100 * error:.2f} points' if percent else f'{error:.3g}'} ({ERROR_IS})"

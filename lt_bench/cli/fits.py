@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,12 @@ from lt_bench.bench.options import BenchOptions, CheckOptions, RunOptions, TuneO
 from lt_bench.bench.options.choices import Wandb, wandb_mode
 from lt_bench.bench.requirements import check_workers, suite_path
 from lt_bench.bench.run import RunOutcome, names_of, run, without_epochs
+from lt_bench.bench.settled import share_text
 from lt_bench.bench.slurm import Jobs
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.run import SuiteOutcome, read_suite, run_suite
-from lt_bench.bench.tuned import earlier_tunings, has_diverged, objective_in, warnings_of_choice
+from lt_bench.bench.tuned import earlier_tunings, has_diverged, objective_in, openness_of_choice, tuning_path, warnings_of_choice
 from lt_bench.bench.tuning.shifts import SHIFT
 from lt_bench.bench.tuning.tune import check_validation, tune, validation_entry, write_tuning
 from lt_bench.bench.validation import Validation, error_text, validation_text
@@ -31,6 +33,7 @@ from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.bench.verify_submission import verify_submission
 from lt_bench.cli.output import Output
 from lt_bench.cli.progress import Display, FitProgress
+from lt_bench.core.commands import results_words, with_results
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import counted
@@ -47,6 +50,9 @@ from lt_bench.results.statement import submission_of
 from lt_bench.results.store import Store
 from lt_bench.results.verified import VERIFIED
 from lt_bench.strategies.registry import find
+
+_SHOWN = 10
+"""Points of a grid in the table of a tuning."""
 
 
 def run_verb(options: RunOptions, output: Output) -> None:
@@ -105,8 +111,9 @@ def _choice_line(record: RunRecord) -> str:
     name, tuning = record.identity.strategy, record.tuning
     grid = find(name).grid
     values = ", ".join(f"{one}={value}" for one, value in record.identity.hyperparameters.items() if one in grid or not grid)
-    images = f"{tuning.validation}{error_text(tuning.standard_error, percent=tuning.objective != 'cost')}"
-    return f"{name}: tuning {tuning.tuning_id}, {tuning.grid_size} points on {images}: {values}"
+    images = f"{tuning.validation}{share_text(tuning.alone_best)}{error_text(tuning.standard_error, percent=tuning.objective != 'cost')}"
+    points = f"{tuning.grid_size} points" if tuning.whole_grid is None else f"{tuning.grid_size} of {tuning.whole_grid} points"
+    return f"{name}: tuning {tuning.tuning_id}, {points} on {images}: {values}"
 
 
 def _show_sync(mode: Wandb, records: Sequence[RunRecord], store: Store, output: Output) -> None:
@@ -134,30 +141,37 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
         output.say(f"chosen by {explained(objective, counts, 'validation')}")
         if said := shared_words(validation_shared(cache.manifest)):
             output.say(said)
+    before = tuning_path(options.results, entry, cache.manifest, fixed)
+    there = before.read_bytes() if before.is_file() else b""
     document = tune(
         entry, bench, options.seeds, fixed=fixed, workers=options.workers, watcher=Display(quiet=output.quiet), objective=objective,
-        validation=validation, results=options.results,
+        validation=validation, budget=options.budget, results=options.results,
     )  # fmt: skip
     if is_first_process():
-        _show_tuning(document, write_tuning(document, entry, cache.manifest, options.results), output)
+        path = write_tuning(document, entry, cache.manifest, options.results)
+        _show_tuning(document, path, options.results, output)
+        if path.read_bytes() == there:
+            output.say("tuned before with the same settings, code and versions, and not fitted again; move the file away to fit anew")
     leave_process_group()
 
 
-def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
-    """The best points of the grid and the choice."""
+def _show_tuning(document: dict[str, Any], path: Path, results: Path, output: Output) -> None:
+    """The best points of the grid, the choice, and how settled it is."""
     objective = objective_in(document)
     factor = 1 if objective.lower else 100
     table = Table(
-        title=f"{document['strategy']} on {document['cache']}: validation {objective.metric.replace('_', ' ')}, {len(document['grid'])} points x seeds {document['seeds']}"
+        title=f"{document['strategy']} on {document['cache']}: validation {objective.metric.replace('_', ' ')}, {_points_text(document)} x seeds {document['seeds']}"
     )
     names = list(document["grid"][0]["hyperparameters"])
     unit = "" if objective.lower else " %"
     for name in [*names, f"mean{unit}", f"per seed{unit}"]:
         table.add_column(name, justify="right")
-    for row in sorted(document["grid"], key=lambda row: row["mean"] * (1 if objective.lower else -1))[:10]:
+    for row in sorted(document["grid"], key=lambda row: row["mean"] * (1 if objective.lower else -1))[:_SHOWN]:
         values = [str(row["hyperparameters"][name]) for name in names]
         table.add_row(*values, f"{factor * row['mean']:.2f}", " ".join(f"{factor * value:.2f}" for value in row[objective.metric]))
     output.say(table)
+    if more := document["grid"][_SHOWN:]:
+        output.say(f"and {counted(len(more), 'point')} more, in the file below")
     for row in document["grid"]:
         if not row.get("repeats", True):
             output.say(
@@ -173,10 +187,19 @@ def _show_tuning(document: dict[str, Any], path: Path, output: Output) -> None:
     if document["at_edge"]:
         output.say(f"the choice lies at the edge of the grid in {', '.join(document['at_edge'])}; a wider grid might choose another")
     output.say(f"chosen on {validation_text(document)}{error_text(document.get('standard_error'), percent=not objective.lower)}")
-    use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else "use it with --tuned"
+    for line in openness_of_choice(document):
+        output.say(line)
+    tuned = " ".join(["--tuned", *map(shlex.quote, results_words(results))])
+    use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else f"use it with {tuned}"
     output.say(f"chosen: {document['choice']}; written to {path}; {use}")
     if earlier := earlier_tunings(path, document["id"]):
         output.say(f"beside it, for records that name them: {counted(len(earlier), 'earlier tuning')}; --tuned takes the newest")
+
+
+def _points_text(document: dict[str, Any]) -> str:
+    """`35 points`, or `12 of 35 points` that a budget drew."""
+    tried = len(document["grid"])
+    return f"{tried} of {document['budget']['of']} points" if "budget" in document else counted(tried, "point")
 
 
 def bench_verb(options: BenchOptions, output: Output) -> None:
@@ -204,7 +227,7 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
         if wrong := unhealthy(outcome.records):
             names = ", ".join(dict.fromkeys(record.identity.strategy for record in wrong))
             output.note(
-                f"lt-bench: {len(wrong)} of {len(outcome.records)} fits look wrong, and `lt-bench leaderboard` marks their rows: {names}"
+                f"lt-bench: {len(wrong)} of {len(outcome.records)} fits look wrong, and `{with_results('lt-bench leaderboard', options.results)}` marks their rows: {names}"
             )
         by = f"; {outcome.fitted} of the runs were shared by {outcome.workers} workers" if shared else ""
         output.say(f"{counted(len(outcome.records), 'record')} of {options.suite} in {options.results}{by}")

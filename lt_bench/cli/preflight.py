@@ -28,6 +28,7 @@ from lt_bench.bench.options import (
 from lt_bench.bench.options.choices import wandb_mode
 from lt_bench.bench.planning import require_grid
 from lt_bench.bench.requirements import (
+    check_budget,
     check_seeds,
     check_workers,
     default_backbone,
@@ -72,6 +73,7 @@ def tune(options: TuneOptions) -> None:
     """The seeds, processes and workers, which validation images, something to choose, the place of the choice, and the cache."""
     check_seeds(options.seeds)
     Validation(options.val_size, options.val_profile, options.draws).check()
+    check_budget(options.budget)
     check_workers(options.workers, layout(options.devices).world)
     check_objective(options.objective)
     require_grid(find(options.strategy.name))
@@ -88,8 +90,7 @@ def budgets(options: BudgetsOptions) -> None:
     """The strategies, budget, seeds and objective, the places of predictions and pictures, and the cache."""
     if not options.strategies:
         raise UserError("budgets needs strategies whose grids are compared, e.g. --strategies los,crt,ncm")
-    if options.budget is not None and options.budget < 1:
-        raise UserError(f"--budget {options.budget}: expected at least 1 point")
+    check_budget(options.budget)
     require_extra("matplotlib", "plots", "budgets")
     _check_strategies(options)
 

@@ -42,12 +42,12 @@ class Display(Watcher):
             self._progress.remove_task(task)
         self._names: list[str] = []
         self._kind = "fits"
-        self._total = self._recorded = self._done = 0
+        self._total = self._recorded = self._done = self._later = 0
         self._running: dict[int, tuple[Unit, float]] = {}
         self._tasks: dict[int, TaskID] = {}
 
     def __enter__(self) -> Display:
-        self._work = Work(self._words, self._total, self._recorded, self._recorded)
+        self._work = Work(self._words, self._total, self._recorded, self._recorded, later=self._later)
         if self._progress.disable:
             self._block.enter_context(showing(self._work))
         self._overall = self._progress.add_task(self._work.counted, total=self._total, completed=self._recorded, left="")
@@ -59,9 +59,9 @@ class Display(Watcher):
         self._progress.stop()
         self._forget()
 
-    def expects(self, bench: CacheSource, total: int, recorded: int, kind: str = "fits") -> None:
-        """Start of a cache with ``total`` runs, ``recorded`` of them recorded before; ``kind`` says what they are."""
-        self._kind = kind
+    def expects(self, bench: CacheSource, total: int, recorded: int, kind: str = "fits", later: int = 0) -> None:
+        """Start of a cache with ``total`` runs, ``recorded`` of them recorded before; ``kind`` says what they are, ``later`` how many follow after them."""
+        self._kind, self._later = kind, later
         self._names.append(bench.manifest.name)
         self._total, self._recorded = self._total + total, self._recorded + recorded
 
@@ -93,7 +93,8 @@ class Display(Watcher):
 
     @property
     def _words(self) -> str:
-        return f"{self._kind}, {self._names[0] if len(self._names) == 1 else f'{len(self._names)} caches'}"
+        then = f", then {self._later} again" if self._later else ""
+        return f"{self._kind}{then}, {self._names[0] if len(self._names) == 1 else f'{len(self._names)} caches'}"
 
     def _update(self) -> None:
         running = list(self._running.values())

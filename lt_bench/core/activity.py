@@ -31,6 +31,7 @@ class Work:
         begun: parts of others that are done, added up.
         began: clock.
         seconds_left: where the things do not take equally long.
+        later: further ones that follow these, at the same pace; only the time left counts them.
     """
 
     what: str
@@ -40,6 +41,7 @@ class Work:
     begun: float = 0.0
     began: float = field(default_factory=monotonic)
     seconds_left: Callable[[], float] | None = None
+    later: int = 0
     _paced: tuple[float, float] = (0.0, 0.0)  # the count when `time` last saw it change, and the clock then
 
     @property
@@ -61,7 +63,7 @@ class Work:
         if here != self._paced[0]:
             self._paced = here, now
         pace = (self._paced[1] - self.began) / here
-        usual = pace * (self.total - self.before - here) - (now - self._paced[1])
+        usual = pace * (self.total + self.later - self.before - here) - (now - self._paced[1])
         return f"{timedelta(seconds=round(max(0.0, usual if self.seconds_left is None else self.seconds_left())))} left"
 
     def line(self, width: int = WIDTH) -> str:

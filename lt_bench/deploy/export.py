@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from lt_bench.bench.options import ExportOptions
 from lt_bench.bench.requirements import brings_weights
 from lt_bench.bench.verify import cache_of, changed_code, refit, unstable
 from lt_bench.core.activity import doing
+from lt_bench.core.commands import with_results
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.inference_heads import Standardised, head_parts
@@ -81,7 +83,7 @@ def export(options: ExportOptions) -> Exported:
     if changed := changed_code(record):
         raise UserError(
             f"{options.record}: the code of {record.identity.strategy} is another one now ({changed}), so its head would not be the recorded one; restore that code, "
-            "or `lt-bench run` it again and export the new record"
+            f"or run it again (`{with_results(record.command, os.path.relpath(options.record.absolute().parents[1]))}`) and export the new record"
         )
     cache = cache_of(record, options.cache)
     out = options.out or Path(f"{record.strategy.name}-{record.dataset.name}-{record.id}")
@@ -92,7 +94,7 @@ def export(options: ExportOptions) -> Exported:
     difference = abs(compare(record, fitted.record)["test/accuracy"])
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{options.record}: the head fitted again differs by {difference:.4f} in test accuracy; see `lt-bench verify {options.record}`"
+            f"{options.record}: the head fitted again differs by {difference:.4f} in test accuracy; see `lt-bench verify {options.record}{f' --cache {options.cache}' if options.cache else ''}`"
             f"{unstable(record)}"
         )
     head = fitted.module.cpu().float().eval().requires_grad_(False)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.activity import steps
+from lt_bench.core.commands import with_results
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
@@ -228,7 +229,7 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
         below = sorted(
             {path.parents[1] for path in Path(where).glob("*/*/*-????????????????.json") if path.parent.name not in NOT_DATASETS}
         )
-        makes = "`lt-bench run --strategy los --dataset cifar100_lt` makes the first"
+        makes = f"`{with_results('lt-bench run --strategy los --dataset cifar100_lt', where)}` makes the first"
         raise UserError(f"{where}: no records; {f'there are some in {below[0]}: --results {below[0]}' if below else makes}")
     flat.sort(key=lambda item: item["id"])
     for first, second in pairwise(flat):
@@ -237,7 +238,7 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
             raise UserError(
                 f"{first['path']} and {second['path']} have the same id, "
                 + (
-                    f"with another {names}; `lt-bench verify` says which one repeats: move the other"
+                    f"with another {names}; `lt-bench verify {first['path']}` says which one repeats: move the other"
                     if names
                     else "and are the same run: move one of them"
                 )
@@ -369,6 +370,8 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "tuning_objective": data["tuning"].get("objective"),
         "validation": data["tuning"].get("validation"),
         "choice_error": data["tuning"].get("standard_error"),
+        "alone_best": data["tuning"].get("alone_best"),
+        "whole_grid": data["tuning"].get("whole_grid"),
         "environment": _environment(data["environment"], memo),
         "command": data["command"],
     }

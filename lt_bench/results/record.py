@@ -125,7 +125,7 @@ class CacheInfo:
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy; `validation` says which images did, `standard_error` that of the choice over draws of them, in units of the objective."""
+    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy; `validation` says which images did, `standard_error` that of the choice over draws of them, in units of the objective; `alone_best` in which share of the draws no other point does as well as the choice; `whole_grid` among how many points a budget drew those that were tried, None where all were."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -135,6 +135,8 @@ class TuningInfo:
     objective: Annotated[str | None, {"default": None}] = None
     validation: Annotated[str | None, {"default": None}] = None
     standard_error: Annotated[float | None, {"default": None, "minimum": 0}] = None
+    alone_best: Annotated[float | None, {"default": None, "minimum": 0, "maximum": 1}] = None
+    whole_grid: Annotated[int | None, {"default": None, "minimum": 1}] = None
 
 
 def whole_validation(said: str) -> str:

@@ -195,7 +195,7 @@ class Store:
         if changed:
             raise UserError(
                 f"{existing}: this run is already recorded with other content ({', '.join(changed[:4])}); records are never overwritten: "
-                "compare with `lt-bench verify`, or write to another --results directory"
+                f"compare with `lt-bench verify {existing}`, or write to another --results directory"
             )
         return stored
 

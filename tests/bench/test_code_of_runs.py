@@ -155,7 +155,7 @@ def test_tune_run_tuned_and_bench_after_an_edit(folder, tmp_path):
     assert refused.code == 2
     assert refused.err.count("\n") == 1
     assert "the code of my_head.MyHead changed since it was tuned" in refused.err
-    assert "run `lt-bench tune` again" in refused.err
+    assert f"run `{before['command']}`" in refused.err
     assert len(records(tmp_path)) == count
     assert folder(*tune).code == 0
     after = json.loads(choice.read_text())
@@ -239,6 +239,8 @@ def test_export_refuses_a_record_of_other_code(folder, tmp_path):
     done = folder(*words)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "the code of my_head.MyHead is another one now (my_head.py)" in done.err
+    assert "or run it again (`lt-bench run --strategy my_head.MyHead " in done.err
+    assert "--results" not in done.err
     assert not (tmp_path / "EXPORT").exists()
     edit(tmp_path, "my_head", *reversed(EDITS["my_head"]))
     assert folder(*words).code == 0

@@ -1,5 +1,7 @@
 import json
 import re
+import shlex
+import shutil
 import statistics
 
 import pytest
@@ -98,7 +100,10 @@ def test_an_edited_tuning_is_refused(manifest, tmp_path, written, what):
 def test_the_tuning_of_something_else_is_refused(manifest, tmp_path, written, name, value):
     written(document_of(manifest, **{name: value}))
     said = "the code of los changed since it was tuned" if name == "code" else f"its {name} is"
-    with pytest.raises(UserError, match=rf"{said} .*{value if name != 'fixed' else ''}.*run `lt-bench tune` again"):
+    with pytest.raises(
+        UserError,
+        match=rf"{said} .*{value if name != 'fixed' else ''}.*run `lt-bench tune --strategy los --cache {manifest.name} --results {tmp_path}`",
+    ):
         tuned_choice(find("los"), manifest, tmp_path)
 
 
@@ -172,3 +177,19 @@ def test_members_that_were_tuned_on_other_images_are_named(manifest, tmp_path):
     )
     with pytest.raises(UserError, match=re.escape(said)):
         tuned_choice(find("ensemble(los+tau_norm)"), manifest, tmp_path)
+
+
+@pytest.mark.parametrize("strategy", ["tau_norm", "ensemble(tau_norm+lda)"])
+def test_following_the_advice_leads_to_the_tuned_run(cli, small_cache, tmp_path, monkeypatch, strategy):
+    """From a cache that only its path leads to, and results that are not in the usual place."""
+    place = shutil.copytree(small_cache, tmp_path / "a place")
+    monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
+    run = ("run", "--strategy", strategy, "--cache", str(place), "--results", "other place", "--accelerator", "cpu", "--tuned")
+    for _ in range(strategy.count("+") + 1):
+        refused = cli(*run)
+        assert refused.code == 2
+        (advice,) = re.findall(r"was not tuned on cache small; run `lt-bench ([^`]*)` first", refused.err)
+        done = cli(*shlex.split(advice))
+        assert done.code == 0
+        assert "use it with --tuned --results 'other place'" in done.out
+    assert cli(*run).code == 0

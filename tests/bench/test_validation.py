@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lt_bench.bench.tuned import objective_in, read_tuning
-from lt_bench.bench.validation import Validation, choices_of_draws, error_text, standard_error, validation_text
+from lt_bench.bench.validation import Validation, choices_of_draws, error_text, standard_error, tied_draws, validation_text
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import open_cache
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
@@ -106,8 +106,18 @@ def test_choices_and_their_standard_error():
     } == {"all validation images"}
     assert whole_validation(validation_text(said)) == validation_text(said)
     assert validation_text({"classes_without_validation": ["apple"]}) == "all validation images, none of apple"
-    assert error_text(0.0042, percent=True) == "; standard error of the choice 0.42 points"
-    assert (error_text(1.234, percent=False), error_text(None, percent=True)) == ("; standard error of the choice 1.23", "")
+    what = " (how far apart the points score that draws choose, and not how sure the choice is)"
+    assert error_text(0.0042, percent=True) == f"; standard error of the choice 0.42 points{what}"
+    assert (error_text(1.234, percent=False), error_text(None, percent=True)) == (f"; standard error of the choice 1.23{what}", "")
+
+
+def test_a_draw_is_tied_where_the_choice_is_only_first_of_equal_points():
+    scores = np.array([[0.5, 0.5, 0.4, 0.5, 0.9], [0.5, 0.3, 0.4, 0.6, 0.1], [0.1, 0.5, 0.9, 0.6, 0.2]])
+    allowed = [True, True, True]
+    choices = choices_of_draws(scores, MACRO, allowed)
+    assert choices == [0, 0, 2, 1, 0]
+    assert tied_draws(scores, choices, allowed) == 2  # the fourth ties between others
+    assert tied_draws(scores, choices, [True, False, True]) == 1
 
 
 def test_a_smaller_validation_decides_and_the_board_says_which(cli, small_cache, tmp_path):
@@ -126,10 +136,15 @@ def test_a_smaller_validation_decides_and_the_board_says_which(cli, small_cache,
     assert cli("leaderboard", "--formats", "markdown").code == 0
     board = (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
     points = 100 * document["standard_error"]
-    assert f"Tuned: chosen on {validation_text(document)} (rows: 1); standard error of the choice {points:.2f} points." in board
+    share = (document["choices"].count(document["choices"][0]) - document["tied"]) / 30
+    assert (
+        f"Tuned: chosen on {validation_text(document)} (rows: 1); the best alone in {100 * share:.0f} % of draws of them; standard error of the choice {points:.2f} points ("
+        in board
+    )
     assert cli("leaderboard", "--formats", "csv").code == 0
     (line,) = csv.DictReader((tmp_path / "leaderboard" / "leaderboard.csv").open())
     assert float(line["choice_error"]) == pytest.approx(points, rel=1e-3)
+    assert float(line["alone_best"]) == pytest.approx(100 * share, abs=0.5)
     (record,) = Store(tmp_path / "results").records()
     assert record.tuning.standard_error == document["standard_error"]
     refused = cli("tune", *options, "--val-size", "100000")

@@ -216,6 +216,9 @@ def test_missing_data_says_what_is_needed_and_what_to_run_next(cli):
     assert "no feature cache of imagenet_lt is here" in done.err
     assert "ImageNet_LT_train.txt" in done.err
     assert "lt-bench extract --dataset imagenet_lt" in done.err
+    again = cli("run", "--strategy", "los", "--dataset", "cifar10_lt", "--imbalance-factor", "25", "--profile", "step")
+    assert "--backbone NAME --imbalance-factor 25 --profile step --weights FILE`" in again.err  # the cache that was asked for
+    assert "--name NAME --imbalance-factor 25 --train" in again.err
     assert "Traceback" not in done.err
 
 

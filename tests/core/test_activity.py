@@ -105,3 +105,11 @@ def test_the_time_left_grows_shorter_within_a_long_step(monkeypatch):
         monkeypatch.setattr(activity, "monotonic", lambda now=now: now)
         said.append(epochs.time)
     assert said == [f"{left} left" for left in ("0:07:30", "0:07:10", "0:06:50", "0:06:40", "0:00:00")]
+
+
+def test_the_time_left_counts_what_follows(monkeypatch):
+    """Ten of twenty done in ten seconds: ten are left, and five of what comes after them."""
+    monkeypatch.setattr(activity, "monotonic", lambda: 10.0)
+    assert Work("fits", total=20, done=10, began=0.0).time == "0:00:10 left"
+    assert Work("fits", total=20, done=10, began=0.0, later=5).time == "0:00:15 left"
+    assert Work("fits", total=20, done=10, began=0.0, later=5).counted == "10 of 20 fits"

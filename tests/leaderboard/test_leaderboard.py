@@ -51,7 +51,7 @@ def test_two_files_of_one_run_are_both_named(made, tmp_path):
         replace(record, metrics=record.metrics | {"train": record.metrics["train"] | {"nll": 9.0}}), made[0][1]
     )
     shutil.copytree(Store(tmp_path / "other").path(other).parent, folder)
-    with pytest.raises(UserError, match="with another train/nll; `lt-bench verify` says which one repeats"):
+    with pytest.raises(UserError, match=r"with another train/nll; `lt-bench verify \S+\.json` says which one repeats"):
         lt.leaderboard(store.directory)
 
 

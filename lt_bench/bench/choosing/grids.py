@@ -18,7 +18,7 @@ from lt_bench.bench.planning import Planned, plan
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.shares import ShareOfFits
 from lt_bench.bench.suite.units import Watcher, units_of
-from lt_bench.bench.tuning.tune import accepted, grid_points
+from lt_bench.bench.tuning.points import accepted, grid_points
 from lt_bench.core.identity import record_id
 from lt_bench.leaderboard.choice.budgets import Points
 from lt_bench.leaderboard.choice.nested import FAILED

@@ -7,9 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from lt_bench.bench.tuning.tune import accepted
+from lt_bench.bench.tuning.points import accepted, drawn_places
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.strategies.entry import Entry
@@ -28,9 +26,10 @@ def points_of(entry: Entry, cache: FeatureCache, budget: int) -> list[dict[str, 
     """
     sizes = [len(values) for values in entry.grid.values()]
     total = math.prod(sizes) if sizes else 0
-    draw = np.random.default_rng(0).permutation(total)[: max(budget - 1, 0)] if total >= budget else np.arange(total)
     grid = list(itertools.product(*entry.grid.values())) if total else []
-    taken, _ = accepted(entry, cache, {}, [{}, *(dict(zip(entry.grid, grid[place], strict=True)) for place in np.sort(draw))])
+    taken, _ = accepted(
+        entry, cache, {}, [{}, *(dict(zip(entry.grid, grid[place], strict=True)) for place in drawn_places(total, budget - 1))]
+    )
     require_blind(entry, cache, taken[0])
     return distinct(entry, cache, taken)
 

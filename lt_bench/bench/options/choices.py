@@ -4,7 +4,7 @@ import os
 from typing import Literal
 
 DRAWS = 100
-"""Draws of validation images by ``tune``, for the standard error of its choice; they take milliseconds, as no point is fitted again."""
+"""Draws of validation images by ``tune``, which say how settled its choice is; they take milliseconds, as no point is fitted again."""
 Wandb = Literal["off", "offline", "online"]
 
 

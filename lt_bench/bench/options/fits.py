@@ -94,7 +94,8 @@ class TuneOptions(FitOptions):
         objective: what decides: macro (mean of class accuracies), micro (share of images), shots (macro; a class without images leaves its weight to its group), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost)
         val_size: how many validation images decide, drawn from those there are (default: all)
         val_profile: which ones of --val-size: balanced (as many of each class, the default) or long-tailed (in proportion to its training images)
-        draws: how often they are drawn; the first decides, the others, with replacement, tell its standard error; no point is fitted again
+        draws: how often they are drawn; the first decides, the others, with replacement, tell how settled that is; no point is fitted again
+        budget: points to try at most: the strategy's own hyper-parameters, then a random draw of its grid (default: all)
         workers: processes that share the grid (default: one for each GPU; on the CPU by cores, memory and work)
     """
 
@@ -104,6 +105,7 @@ class TuneOptions(FitOptions):
     val_size: int | None = None
     val_profile: Literal["balanced", "long-tailed"] | None = None
     draws: int = DRAWS
+    budget: int | None = None
     workers: int | None = None
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lt_bench.bench.options import CacheOptions, ExtractOptions
+from lt_bench.bench.options.images import InputOptions
 from lt_bench.bench.requirements import brings_weights, default_backbone, require_images
 from lt_bench.bench.sources.same_images import as_recorded, of_the_images
 from lt_bench.core.errors import UserError
@@ -136,7 +138,8 @@ def _check_weights(cache: FeatureCache, weights: Path) -> None:
 
 def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
     """Message, one line: the caches of the data set that there are, or what features of its images need, and the next command."""
-    named = f"--dataset {spec.name} --data-dir {options.data_dir or 'DIR'} --backbone {options.backbone or 'NAME'}"
+    named = f"--dataset {spec.name} --data-dir {options.data_dir or 'DIR'} --backbone {options.backbone or 'NAME'}{_inputs_asked(options)}"
+    factor = "" if options.imbalance_factor is None else f" --imbalance-factor {options.imbalance_factor:g}"
     if options.data_dir is not None:
         lacking = [flag for flag, value in (("--backbone NAME", options.backbone), ("--weights FILE", options.weights)) if value is None]
         return (
@@ -150,5 +153,18 @@ def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
     return (
         f"no feature cache of {spec.name} {'with these options' if others else ''} is here{f'; there is {others}' if others else ''}; to make one: {spec.obtain}"
         f"{f' (needed: {files})' if files else ''}, then `lt-bench extract {named} --weights FILE`; or, with embeddings of your own, "
-        f"`lt-bench import-features --dataset {spec.name} --name NAME --train train.npz --test test.npz`"
+        f"`lt-bench import-features --dataset {spec.name} --name NAME{factor} --train train.npz --test test.npz`"
     ).replace("  ", " ")
+
+
+def _inputs_asked(options: CacheOptions) -> str:
+    """Options on subset and images that were given, as a command repeats them: without them it would make another cache than the one that was asked for."""
+    usual = InputOptions()
+    given = {
+        field.name: getattr(options, field.name) for field in dataclasses.fields(InputOptions) if field.name not in ("dataset", "data_dir")
+    }
+    words: list[str] = []
+    for name, value in given.items():
+        if value != getattr(usual, name):
+            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return "".join(f" {shlex.quote(word)}" for word in words)

@@ -20,7 +20,7 @@ from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
 from lt_bench.bench.suite.sharing import workers_for
 from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units, units_of
-from lt_bench.bench.tuned import tuned_choice
+from lt_bench.bench.tuned import tune_command, tuned_choice
 from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
@@ -202,14 +202,12 @@ def suite_plan(suite: Suite, cache: FeatureCache, results: Path) -> tuple[list[P
             chosen = given
             if kind == "tuned" and any(one.grid for one in entry.members or (entry,)) and not given:
                 try:
-                    choice = tuned_choice(entry, cache.manifest, results)
+                    choice = tuned_choice(entry, cache.manifest, results, name)
                 except UserError as error:  # of other code, for example; the others go on
                     missing.append(str(error))
                     continue
                 if choice is None:
-                    missing.append(
-                        f"{entry.public_name}: not tuned on {cache.manifest.name}; run `lt-bench tune --strategy {entry.public_name} --cache {name}`"
-                    )
+                    missing.append(f"{entry.public_name}: not tuned on {cache.manifest.name}; run `{tune_command(entry, name, results)}`")
                     continue
                 chosen, tuning = choice
             for run in plan(entry, cache.manifest, chosen, suite.seeds, tuning, setting):

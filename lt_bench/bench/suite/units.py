@@ -105,8 +105,8 @@ class Watcher:
     def __exit__(self, *exception: object) -> None:
         """End of all progress."""
 
-    def expects(self, bench: CacheSource, total: int, recorded: int, kind: str = "fits") -> None:
-        """Start of a cache with ``total`` runs, ``recorded`` of them recorded before; ``kind`` says what they are."""
+    def expects(self, bench: CacheSource, total: int, recorded: int, kind: str = "fits", later: int = 0) -> None:
+        """Start of a cache with ``total`` runs, ``recorded`` of them recorded before; ``kind`` says what they are, ``later`` how many follow after them."""
 
     def begins(self, worker: int, unit: Unit) -> None:
         """Start of a unit on a worker."""

@@ -87,7 +87,7 @@ def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers:
 
 def scores_of(
     bench: CacheSource, points: Sequence[Sequence[Planned]], objective: Objective, workers: int, watcher: Watcher, *, shifted: bool = False,
-    validation: Validation = ALL, unfinished: UnfinishedScores | None = None,
+    validation: Validation = ALL, unfinished: UnfinishedScores | None = None, later: int = 0,
 ) -> dict[str, Score]:  # fmt: skip
     """The score of every run of every point, by run id.
 
@@ -100,6 +100,7 @@ def scores_of(
         shifted: as of `Scorer`.
         validation: as of `Scorer`.
         unfinished: the scores so far of a tuning that was broken off, which are not fitted again; gets those of every unit that is done.
+        later: fits that follow these, for the time left.
 
     Raises:
         UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
@@ -115,7 +116,7 @@ def scores_of(
     ]  # whole units, so that stacks are those of a tuning in one go
     total = sum(map(len, points))
     kind = "fits of the best again" if shifted else "fits"
-    watcher.expects(bench, total, total - sum(len(unit.runs) for unit in left), kind)
+    watcher.expects(bench, total, total - sum(len(unit.runs) for unit in left), kind, later)
     with watcher:
         for worker, unit, outcome in outcomes_of(
             Scorer(objective, bench if workers == 1 else None, shifted, validation), left, workers, watcher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shlex
 import statistics
@@ -13,21 +12,26 @@ from typing import Any
 import numpy as np
 
 from lt_bench.bench.options.choices import DRAWS
+from lt_bench.bench.options.recorded import names_groups
 from lt_bench.bench.planning import Planned, plan, strategy_options
+from lt_bench.bench.requirements import check_budget
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
-from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, keep_earlier, tuning_id, tuning_path
+from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, keep_earlier, tuned_before, tuning_id, tuning_path
+from lt_bench.bench.tuning.points import Grid, accepted, edges, grid_points, within_budget
 from lt_bench.bench.tuning.scores import ALL, scores_of, workers_of
-from lt_bench.bench.tuning.stability import check_best, tolerance_of
-from lt_bench.bench.tuning.unfinished import Score, remove_unfinished, unfinished_scores
-from lt_bench.bench.validation import Validation, choices_of_draws, standard_error
+from lt_bench.bench.tuning.stability import check_best, fits_again, tolerance_of
+from lt_bench.bench.tuning.unfinished import Score, inputs_of, remove_unfinished, unfinished_scores
+from lt_bench.bench.validation import Validation, choices_of_draws, standard_error, tied_draws
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.core.identity import record_id
+from lt_bench.core.processes import current
 from lt_bench.core.seals import sealed
-from lt_bench.engine.heads.fit import facts_of
 from lt_bench.features.cache import FeatureCache
+from lt_bench.features.extraction.joined_images import listed_groups
 from lt_bench.features.locate import known_as
 from lt_bench.features.manifest import Manifest
 from lt_bench.leaderboard.objective.objective import MACRO, Objective
@@ -41,9 +45,6 @@ CRITERIA = {
     "cost": "mean cost",
 }
 
-Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
-"""Values by hyper-parameter, of which every combination is a point; or the points."""
-
 
 def tune(
     entry: Entry,
@@ -56,6 +57,7 @@ def tune(
     watcher: Watcher | None = None,
     objective: Objective = MACRO,
     validation: Validation = ALL,
+    budget: int | None = None,
     results: Path | None = None,
 ) -> dict[str, Any]:
     """Fit every point of a grid with every seed, and choose by validation the best point that repeats (`stability`). The test set is never loaded.
@@ -70,7 +72,8 @@ def tune(
         watcher: is told how far they are.
         objective: that decides.
         validation: which images decide, and how often they are drawn.
-        results: where scores are kept until ``write_tuning``, so that a tuning that is broken off goes on from them; None for nowhere.
+        budget: most points that are tried: the strategy's own hyper-parameters and a random draw of the grid (`within_budget`); None for the whole grid.
+        results: where scores are kept until ``write_tuning``, so that a tuning that is broken off goes on from them, and where one of the same inputs is not fitted again; None for nowhere.
 
     Returns:
         The document of the tuning: everything that was tried, and what was chosen.
@@ -80,29 +83,52 @@ def tune(
     """
     fixed = fixed or {}
     validation.check()
+    check_budget(budget)
     check_validation(bench.cache)
     points, refused = accepted(entry, bench.cache, fixed, grid_points(entry, fixed, grid))
+    values = points  # of the whole grid, whose edges are those of a draw, too
+    drawn: dict[str, Any] = {"validation": validation_entry(bench, validation)}
+    if budget is not None:
+        points, total = within_budget(entry, bench.cache, fixed, points, budget)
+        drawn["budget"] = {"points": budget, "of": total}
     planned = [plan(entry, bench.manifest, {**fixed, **point}, seeds) for point in points]
     workers = workers_of(bench, planned, workers)
     path = None if results is None else tuning_path(results, entry, bench.manifest, fixed)
+    inputs = record_id(inputs_of(bench, planned, objective, validation) | {"budget": budget})
+    if path is not None and (before := current().first_does(lambda: tuned_before(path, inputs))) is not None:
+        return before
     unfinished = None if path is None else unfinished_scores(path, bench, planned, objective, validation)
     watcher = watcher or Watcher()
-    scores = scores_of(bench, planned, objective, workers, watcher, validation=validation, unfinished=unfinished)
-    tried = [
-        tried_point({**fixed, **point}, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)
-    ]
-    if all(map(has_diverged, tried)):
-        raise UserError(
-            f"{entry.public_name}: the fits of every point of the grid diverged; try smaller values of lr, or fix one with --strategy.lr"
-        )
+    scores = scores_of(bench, planned, objective, workers, watcher, validation=validation, unfinished=unfinished, later=fits_again(planned))
+    tried = _tried([{**fixed, **point} for point in points], planned, scores, objective)
     check_best(bench, tried, planned, objective, workers, watcher, validation, unfinished)
-    drawn: dict[str, Any] = {"validation": validation_entry(bench, validation)}
     if validation.draws > 1:
-        by_draw = np.array([np.mean([scores[run.id].draws for run in runs], axis=0) for runs in planned])
-        others = choices_of_draws(by_draw, objective, [not has_diverged(point) for point in tried])[1:]
-        drawn["choices"] = [best_of(tried, objective), *others]
-        drawn["standard_error"] = standard_error(tried, drawn["choices"])
-    return sealed(tuning_document(entry, bench, points, tried, planned, fixed, refused, objective, drawn) | {"workers": workers})
+        drawn |= _choices([[scores[run.id].draws for run in runs] for runs in planned], tried, objective)
+    drawn["at_edge"] = edges([*values, *points], points[best_of(tried, objective)])
+    return sealed(tuning_document(entry, bench, tried, planned, fixed, refused, objective, drawn) | {"workers": workers, "inputs": inputs})
+
+
+def _tried(
+    points: Sequence[dict[str, Any]], planned: Sequence[Sequence[Planned]], scores: Mapping[str, Score], objective: Objective
+) -> list[dict[str, Any]]:
+    """The points with the scores of their runs.
+
+    Raises:
+        UserError: the fits of all of them diverged.
+    """
+    tried = [tried_point(point, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)]
+    if all(map(has_diverged, tried)):
+        name = planned[0][0].entry.public_name
+        raise UserError(f"{name}: the fits of every point diverged; try smaller values of lr, or fix one with --strategy.lr")
+    return tried
+
+
+def _choices(scores: Sequence[Sequence[Sequence[float]]], tried: Sequence[Mapping[str, Any]], objective: Objective) -> dict[str, Any]:
+    """The point that each draw chooses, of scores (points, seeds, draws); how often that of the first only ties; and the standard error."""
+    by_draw = np.array([np.mean(of_point, axis=0) for of_point in scores])
+    allowed = [not has_diverged(point) for point in tried]
+    choices = [best_of(tried, objective), *choices_of_draws(by_draw, objective, allowed)[1:]]
+    return {"choices": choices, "tied": tied_draws(by_draw, choices, allowed), "standard_error": standard_error(tried, choices)}
 
 
 def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], objective: Objective) -> dict[str, Any]:
@@ -137,46 +163,8 @@ def check_validation(cache: FeatureCache) -> None:
         )
 
 
-def grid_points(entry: Entry, fixed: dict[str, Any], grid: Grid | None = None) -> list[dict[str, Any]]:
-    """The points given, or the Cartesian product of a grid, by default the strategy's, without the fixed hyper-parameters.
-
-    Raises:
-        UserError: nothing is left to choose.
-    """
-    if grid is not None and not isinstance(grid, Mapping):
-        return [dict(point) for point in grid]
-    free = {name: values for name, values in (entry.grid if grid is None else grid).items() if name not in fixed}
-    if not free:
-        raise UserError(f"strategy {entry.name} has nothing to tune" + (" beside what is fixed" if entry.grid else ": it declares no grid"))
-    return [dict(zip(free, values, strict=True)) for values in itertools.product(*free.values())]
-
-
-def accepted(
-    entry: Entry, cache: FeatureCache, fixed: dict[str, Any], points: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The points that the strategy can be built with here, and the others with its reason: settings of a data set may contradict some of a grid.
-
-    Raises:
-        UserError: it takes none of them; the reason is that of the first.
-    """
-    dataset, facts = cache.manifest.dataset, facts_of(cache)
-    taken, refused, first = [], [], None
-    for point in points:
-        try:
-            cls, given = entry.class_for(entry.resolve(dataset.name, dataset.imbalance_factor, {**fixed, **point}))
-            cls(facts, **given)
-        except UserError as error:
-            first = first or error
-            refused.append({"hyperparameters": {**fixed, **point}, "reason": str(error)})
-        else:
-            taken.append(point)
-    if first is not None and not taken:
-        raise first
-    return taken, refused
-
-
 def tuning_document(
-    entry: Entry, bench: CacheSource, points: list[dict[str, Any]], grid: list[dict[str, Any]], planned: Sequence[Sequence[Planned]],
+    entry: Entry, bench: CacheSource, grid: list[dict[str, Any]], planned: Sequence[Sequence[Planned]],
     fixed: dict[str, Any], refused: list[dict[str, Any]], objective: Objective, drawn: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that was tried, what was left out and why, and what was chosen."""
@@ -187,9 +175,9 @@ def tuning_document(
         "schema": SCHEMA_VERSION, "strategy": entry.public_name, "code": planned[best][0].code.text, "cache_key": manifest.key, "cache": manifest.name, "split_hash": manifest.dataset.split_hash,
         "selected_on": "val", "val_seen_by_backbone": manifest.dataset.val_seen_by_backbone, "objective": objective.identity, "criterion": f"{CRITERIA[objective.kind]}, mean over seeds", "stable_to": tolerance_of(bench, objective, Validation(said["size"], said["profile"])), "fixed": fixed, "seeds": seeds, "grid": grid,
         "classes_without_validation": [name for name, images in zip(manifest.dataset.class_names, said["class_images"], strict=True) if not images], **drawn,
-        "choice": grid[best]["hyperparameters"], objective.metric: grid[best]["mean"], "at_edge": edges(points, points[best]),
+        "choice": grid[best]["hyperparameters"], objective.metric: grid[best]["mean"],
         "command": shlex.join(
-            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", known_as(bench.cache.path, manifest), "--seeds", ",".join(map(str, seeds)), *([] if objective.kind == "macro" else ["--objective", objective.text]), *_words_of(said), *strategy_options(fixed)]
+            ["lt-bench", "tune", "--strategy", entry.public_name, "--cache", known_as(bench.cache.path, manifest), "--seeds", ",".join(map(str, seeds)), *([] if objective.kind == "macro" else ["--objective", objective.text]), *_words_of(said), *_words_of_budget(drawn), *strategy_options(fixed)]
         ),
     }  # fmt: skip
     if refused:
@@ -202,10 +190,14 @@ def tuning_document(
 
 
 def validation_entry(bench: CacheSource, validation: Validation) -> dict[str, Any]:
-    """The validation images that decided: as they were asked for, and their numbers, in all and of each class."""
+    """The validation images that decided: as they were asked for, and their numbers, in all and of each class; of images that were split by groups also that of their groups, None where the cache does not list them."""
     dataset, labels = bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
-    counts = np.bincount(labels[validation.deciding(labels, dataset.train_counts)], minlength=dataset.num_classes)
-    return vars(validation) | {"images": int(counts.sum()), "class_images": counts.tolist()}
+    rows = validation.deciding(labels, dataset.train_counts)
+    counts = np.bincount(labels[rows], minlength=dataset.num_classes)
+    said = vars(validation) | {"images": int(counts.sum()), "class_images": counts.tolist()}
+    if (groups := listed_groups(bench.cache, "val")) is not None:
+        return said | {"groups": len(np.unique(groups[rows]))}
+    return said | {"groups": None} if names_groups(bench.manifest.command) else said
 
 
 def _words_of(said: Mapping[str, Any]) -> list[str]:
@@ -214,12 +206,6 @@ def _words_of(said: Mapping[str, Any]) -> list[str]:
     return [*size, *([] if said["draws"] == DRAWS else ["--draws", str(said["draws"])])]
 
 
-def edges(points: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
-    """Hyper-parameters whose chosen value is the smallest or largest of three or more numbers tried: a wider grid might choose another."""
-    at_edge = []
-    for name, value in chosen.items():
-        tried = {point[name] for point in points}
-        numeric = all(isinstance(one, int | float) and not isinstance(one, bool) for one in tried)
-        if numeric and len(tried) > 2 and value in (min(tried), max(tried)):
-            at_edge.append(name)
-    return at_edge
+def _words_of_budget(drawn: Mapping[str, Any]) -> list[str]:
+    """The words of the command line for a budget."""
+    return ["--budget", str(drawn["budget"]["points"])] if "budget" in drawn else []

@@ -91,13 +91,18 @@ def unfinished_scores(
     Raises:
         UserError: as ``UnfinishedScores``.
     """
+    identity = inputs_of(bench, planned, objective, validation)
+    return UnfinishedScores(tuning.with_name(f"{tuning.stem}-{record_id(identity)}{SUFFIX}"), identity)
+
+
+def inputs_of(bench: CacheSource, planned: Sequence[Sequence[Planned]], objective: Objective, validation: Validation) -> dict[str, Any]:
+    """All that determines the scores of a tuning, as plain JSON."""
     versions = environment(device_name(bench.device), bench.hardware.layout.world)
-    identity = {
+    return {
         "runs": [run.id for runs in planned for run in runs], "code": sorted({run.code.text for runs in planned for run in runs}),
         "cache_key": bench.manifest.key, "objective": objective.identity, "validation": dict(vars(validation)),
         **{name: versions[name] for name in ("lt_bench", "torch", "numpy", "device", "devices")},
     }  # fmt: skip
-    return UnfinishedScores(tuning.with_name(f"{tuning.stem}-{record_id(identity)}{SUFFIX}"), identity)
 
 
 def remove_unfinished(tuning: Path) -> None:

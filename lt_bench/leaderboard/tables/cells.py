@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lt_bench.leaderboard.boards import BoardRows, Interval, Row
-from lt_bench.leaderboard.intervals import TO, Estimate, fixed, objective_text
+from lt_bench.leaderboard.intervals import ERROR_IS, TO, Estimate, fixed, objective_text
 from lt_bench.leaderboard.objective.objective import explained
 from lt_bench.leaderboard.stats.across import missing_seeds
 from lt_bench.leaderboard.stats.findings import findings
@@ -192,20 +192,35 @@ def validation_note(rows: list[Row]) -> str:
     longest = {whole_validation(images): images for images in sorted(texts, key=len)}  # that which counts them, of all images
     said = Counter(longest[whole_validation(images)] for images in texts)
     return (
-        f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{_errors_text(rows)}."
+        f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{_shares_text(rows)}{_errors_text(rows)}."
         if said
         else ""
     )
 
 
+def budget_note(rows: list[Row]) -> str:
+    """Note on tuned rows of which some tried more points than others; empty where all tried as many."""
+    tried = sorted(int(size) for row in rows if row.text("tuning") == "tuned" and not math.isnan(size := float(row.values("grid_size")[0])))
+    if not tried or tried[0] == tried[-1]:
+        return ""
+    return f"Tuned over {tried[0]} to {tried[-1]} points: more points are an advantage; `lt-bench tune --budget N` tries at most N of each."
+
+
+def _shares_text(rows: list[Row]) -> str:
+    """`; the best alone in 4 to 51 % of draws of them`; nothing where no row says it."""
+    shares = sorted(share for row in rows if (share := float(row.values("alone_best")[0])) >= 0)
+    ends = dict.fromkeys(f"{100 * share:.0f}" for share in shares[:1] + shares[-1:])
+    return f"; the best alone in {' to '.join(ends)} % of draws of them" if ends else ""
+
+
 def _errors_text(rows: list[Row]) -> str:
-    """`; standard error of the choice 0.21 to 0.86 points`; nothing where no row has one."""
+    """The standard errors of the choices, with what they are; nothing where no row has one."""
     parts = []
     for unit, of_cost in ((" points", False), (" in units of the cost", True)):
         errors = sorted(error for row in rows if (error := choice_error(row)) >= 0 and (row.text("tuning_objective") == "cost") is of_cost)
         ends = dict.fromkeys(f"{error:.3g}" if of_cost else f"{error:.2f}" for error in (errors[:1] + errors[-1:]))
         parts += [" to ".join(ends) + unit] if ends else []
-    return f"; standard error of the choice {' and '.join(parts)}" if parts else ""
+    return f"; standard error of the choice {' and '.join(parts)} ({ERROR_IS})" if parts else ""
 
 
 _LEGEND = (
@@ -237,7 +252,7 @@ def notes(ranking: BoardRows, columns: tuple[Column, ...]) -> list[str]:
     lead = leading(ranking.objective) in keys
     if "notes on rows" not in computed:
         computed["notes on rows"] = [
-            [chosen_note(ranking), validation_note(ranking.rows), ranking.programs, ranking.health],
+            [chosen_note(ranking), validation_note(ranking.rows), budget_note(ranking.rows), ranking.programs, ranking.health],
             [] if ranking.chosen_from else [*findings(ranking), *missing_seeds(ranking)],
         ]
     about, of_strategies = computed["notes on rows"]

@@ -232,9 +232,10 @@ def _tuning(row: Row) -> str:
         return "defaults chosen by us on val"
     if kind != "tuned":
         return kind
-    size = row.values("grid_size")[0]
+    size, whole = row.values("grid_size")[0], row.values("whole_grid")[0]
     by = row.text("tuning_objective")
-    return "tuned on val" + (f" by {by}" if by else "") + ("" if np.isnan(size) else f", {size:.0f} tried")
+    among = "" if np.isnan(whole) or whole == size else f" of {whole:.0f}"
+    return "tuned on val" + (f" by {by}" if by else "") + ("" if np.isnan(size) else f", {size:.0f}{among} tried")
 
 
 def choice_error(row: Row) -> float:
@@ -356,7 +357,8 @@ for _column in (
     Column("epochs", "Epochs", _count("epochs"), None, "count", 0, "epochs of the fit", main=False),
     Column("tuning", "Tuning", _tuning, None, "text", 0, "official: the paper's or official code's values; inferred: not stated there; defaults chosen by us on val: the strategy's defaults are our choice on validation images; tuned: chosen on validation images of this data set"),
     Column("validation", "Validation", lambda row: row.text("validation"), None, "text", 0, "the validation images that chose the hyper-parameters of a tuned row", main=False),
-    Column("choice_error", "Choice SE", choice_error, None, "number", 2, "standard error of that choice over draws of the validation images: points, or in units of the cost by which it was made", main=False),
+    Column("choice_error", "Choice SE", choice_error, None, "number", 2, "standard error of that choice: how far apart the points score that draws of the validation images choose, in points or units of the cost; not how sure the choice is", main=False),
+    Column("alone_best", "Best alone", lambda row: float(row.values("alone_best")[0]), None, "percent", 0, "share of draws of the validation images in which no other point of the grid does as well as the row's", main=False),
     Column("seeds", "Seeds", lambda row: seed_text(row.seeds), None, "text", 0, "seeds of the runs"),
     Column("verified", "Verified", lambda row: "verified" if row.verified else None, None, "text", 0, "verified: every record of the row was repeated by `lt-bench verify`, and its figures came out the same"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),

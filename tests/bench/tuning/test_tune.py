@@ -10,10 +10,12 @@ from typing import ClassVar
 import pytest
 import torch
 
+import lt_bench as lt
 from lt_bench.bench.submission import tunings_of
 from lt_bench.bench.tuned import read_tuning, tuning_id, tuning_path
 from lt_bench.bench.tuning.scores import Scorer
 from lt_bench.bench.workers import Death, Workers
+from lt_bench.core.errors import UserError
 from lt_bench.core.seals import sealed
 from lt_bench.features.cache import open_cache
 from lt_bench.leaderboard.objective.objective import MICRO
@@ -78,7 +80,8 @@ def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache
     found = document(tmp_path / "results")
     done = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0")
     assert done.code == 0
-    line = f"la_loss: tuning {found['id']}, {len(found['grid'])} points on all 25 validation images, 5 a class, none of class 5; standard error of the choice"
+    share = 100 * (found["choices"].count(found["choices"][0]) - found["tied"]) / 100
+    line = f"la_loss: tuning {found['id']}, {len(found['grid'])} points on all 25 validation images, 5 a class, none of class 5; the best alone in {share:.0f} % of draws of them; standard error of the choice"
     assert line in done.out
     assert 0 < found["standard_error"] < 0.2
     assert len(found["choices"]) == found["validation"]["draws"] == 100
@@ -276,7 +279,7 @@ def test_a_diverged_point_is_never_chosen(cli, small_cache, tmp_path):
     assert [point.get("health") for point in found["grid"]] == [["logits_blown_up"], None, ["diverged"]]
     done = cli("tune", "--strategy", "own_of_divergence.Wider", "--cache", "small", *FAST, *grid)
     assert done.code == 2
-    assert "the fits of every point of the grid diverged" in done.err
+    assert "the fits of every point diverged" in done.err
 
 
 def test_a_choice_whose_fit_looks_wrong_is_said(cli, small_cache, tmp_path):
@@ -355,3 +358,53 @@ def test_an_objective_that_is_none_is_refused_before_anything_is_fitted(cli, sma
         done = cli("tune", "--strategy", "tau_norm", "--cache", "small", "--objective", objective)
         assert (done.code, said in done.err) == (2, True), done.err
     assert not (tmp_path / "results").exists()
+
+
+def test_what_a_choice_is_worth_is_said(cli, small_cache, copy, tmp_path):
+    """Of five images no grid of 21 points has a single best; images that come in groups are drawn one by one."""
+    labels = open_cache(small_cache).split("val").labels.tolist()
+    rows = "".join(f"{number}.png,val,track {number // 2}\n" for number in range(len(labels)))
+    (copy / "images.csv").write_text(f"path,split,group\n{rows}")
+    line = ("tune", "--strategy", "tau_norm", "--accelerator", "cpu", "--val-size", "5")
+    done = cli(*line, "--cache", str(copy))
+    assert (done.code, done.err) == (0, "")
+    found = document(tmp_path / "results")
+    said = " ".join(done.out.split())
+    best = [point for point in found["grid"] if point["mean"] == found["macro_accuracy"]]
+    assert len(best) > 1
+    assert f"{len(best)} points tie at {100 * found['macro_accuracy']:.2f} %: the first is taken" in said
+    assert (
+        f"chosen in {found['choices'].count(found['choices'][0])} of 100 draws of validation images, in {found['tied']} of them tied"
+        in said
+    )
+    assert "these images do not settle the choice" in said
+    assert f"these images come in {found['validation']['groups']} groups, and draws take them one by one" in said
+    assert found["validation"]["groups"] == 5
+    tuning = lt.tune("tau_norm", lt.open_cache(copy), val_size=5, accelerator="cpu")
+    assert str(tuning).startswith(f"tau_norm: {found['choice']}; {len(best)} points tie")
+    done = cli(*line, "--cache", "small", "--draws", "1", "--results", "once")
+    assert "drawn once, so nothing says how settled the choice is" in done.out
+    assert "in groups" not in done.out
+
+
+def test_what_is_tuned_is_not_fitted_again(cli, small_cache, tmp_path, monkeypatch):
+    line = ("tune", "--strategy", "tau_norm", "--cache", "small", "--accelerator", "cpu")
+    assert "fitted again" not in cli(*line).out
+    found, (path,) = document(tmp_path / "results"), (tmp_path / "results" / "tuning").glob("*.json")
+
+    def fitted(*given, **more):
+        raise UserError("fitted again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lt_bench.bench.tuning.tune.scores_of", fitted)
+        again = cli(*line)
+        assert again.code == 0
+        assert "tuned before with the same settings, code and versions, and not fitted again" in again.out
+        assert document(tmp_path / "results") == found
+        assert lt.tune("tau_norm", lt.open_cache(small_cache), results=tmp_path / "results", accelerator="cpu").document == found
+        for other in (("--objective", "micro"), ("--budget", "30"), ("--draws", "9"), ("--val-size", "20"), ("--results", "other")):
+            assert "fitted again" in cli(*line, *other).err
+        path.write_text(path.read_text().replace("0.5", "0.6"))
+        assert "fitted again" in cli(*line).err  # an altered one is no tuning
+    assert cli(*line).code == 0
+    assert document(tmp_path / "results") == found

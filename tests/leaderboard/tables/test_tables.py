@@ -14,7 +14,7 @@ from rich.console import Console
 from lt_bench.core.errors import UserError
 from lt_bench.core.provenance import combined, source_digest
 from lt_bench.leaderboard.boards import boards
-from lt_bench.leaderboard.intervals import TO, Estimate
+from lt_bench.leaderboard.intervals import ERROR_IS, TO, Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.stats.shares import exact_interval
@@ -264,7 +264,28 @@ def test_the_standard_errors_of_choices_stand_in_the_note_and_in_points_in_the_f
         store.write(replace(record, tuning=tuning), arrays)
     board = leaderboard(store.directory).boards[0]
     (note,) = [note for note in notes(board, registered()) if note.startswith("Tuned")]
-    assert note.endswith("(rows: 4); standard error of the choice 0.32 to 1.28 points and 0.5 in units of the cost.")
+    assert note.endswith(f"(rows: 4); standard error of the choice 0.32 to 1.28 points and 0.5 in units of the cost ({ERROR_IS}).")
     (column,) = [column for column in registered() if column.key == "choice_error"]
     shown = {str(row.text("strategy")): cell.text for row, (cell,) in zip(board.rows, table_cells(board, (column,)), strict=True)}
     assert shown == {"los": "0.32", "crt": "1.28", "ce": "0.50", "cb": MISSING}
+
+
+def test_rows_tuned_over_unequal_numbers_of_points_are_named(tmp_path, builder):
+    """More points are an advantage; of a budget the points that it drew among are said, too."""
+
+    def board_of(name, sizes):
+        store = Store(tmp_path / name)
+        for strategy, (tried, whole) in sizes.items():
+            record, arrays = builder.make(strategy, 0, 1.0, kind="tuned")
+            store.write(replace(record, tuning=replace(record.tuning, grid_size=tried, whole_grid=whole)), arrays)
+        record, arrays = builder.make("ncm", 0, 1.0, kind="official")
+        store.write(record, arrays)
+        return leaderboard(store.directory).boards[0]
+
+    unequal, equal = board_of("unequal", {"los": (4, None), "crt": (40, None)}), board_of("equal", {"los": (12, 36), "crt": (12, 12)})
+    (note,) = [note for note in notes(unequal, registered()) if "more points" in note]
+    assert note == "Tuned over 4 to 40 points: more points are an advantage; `lt-bench tune --budget N` tries at most N of each."
+    assert not [note for note in notes(equal, registered()) if "more points" in note]
+    (column,) = [column for column in registered() if column.key == "tuning"]
+    shown = {str(row.text("strategy")): cell.text for row, (cell,) in zip(equal.rows, table_cells(equal, (column,)), strict=True)}
+    assert shown == {"los": "tuned on val, 12 of 36 tried", "crt": "tuned on val, 12 tried", "ncm": "official"}
