@@ -224,6 +224,12 @@ def record_paths(directory: Path) -> list[Path]:
         UserError: there is no such directory.
     """
     if not directory.is_dir():
+        several = str(directory).split(",")
+        if len(several) > 1 and all(Path(one).is_dir() for one in several):
+            raise UserError(
+                f"{directory}: one directory of records is read, not {len(several)}; put their records into one: "
+                f"mkdir all && cp -r {' '.join(f'{one}/.' for one in several)} all"
+            )
         raise UserError(f"{directory}: no such directory of records; `lt-bench run --results {directory} ...` makes one")
     places = [directory, *(path.parent for path in directory.glob(f"*/{SUBMISSION}"))]
     paths = (path for place in places for path in place.glob("*/*-????????????????.json"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.core.seals import sealed
 from lt_bench.results import store as store_module
 from lt_bench.results.seal import array_digest
-from lt_bench.results.store import Store, read_record
+from lt_bench.results.store import Store, read_record, record_paths
 from tests.results.edited import rewritten
 
 
@@ -252,3 +253,15 @@ def test_a_wider_grid_with_the_same_choice_is_said_and_nothing_else_changes(stor
     assert path.stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match=r"tuning\.kind"):
         store.retuned(retuned, dataclasses.replace(wider, kind="user"))
+
+
+def test_several_directories_are_refused_with_how_to_join_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        UserError, match=r"mine,theirs: one directory of records is read, not 2; .*: mkdir all && cp -r mine/\. theirs/\. all"
+    ):
+        record_paths(Path("mine,theirs"))
+    with pytest.raises(UserError, match="mine,nowhere: no such directory of records"):
+        record_paths(Path("mine,nowhere"))

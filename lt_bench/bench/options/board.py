@@ -20,7 +20,7 @@ class LeaderboardOptions:
         objective: what ranks: macro (mean of class accuracies), micro (share of images), shots (macro; a class without images leaves its weight to its group), prior=FILE (class accuracies weighted; CSV class,prior, or forward:50, backward:10) or cost=FILE (mean cost; CSV K x K, or class,cost); default: macro for an imbalanced test set, else micro
         test_priors: more columns: accuracies on test sets of these class shares, as prior=; those of the usual long tails stand in CSV and page
         columns: modules of yours that register columns
-        show: keys of the columns to show, in their order, e.g. accuracy,many,few,loma (of tables; default: the main ones)
+        show: keys of the columns to show, in their order, e.g. accuracy,many,few,loma, and test priors as --test-priors has them (of tables; default: the main ones)
         rows: the rows to show, by label, strategy or strategy:tuning, e.g. los,my_head.MyHead:tuned (of tables and figures; default: all)
         names: YAML file of names for rows and columns, with lines such as `los: LOS`
         digits: of percentages and other figures, behind the point

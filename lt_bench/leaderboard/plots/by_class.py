@@ -15,6 +15,7 @@ from lt_bench.leaderboard.plots.style import COLOURS, SMALL, figure, heighten, l
 from lt_bench.leaderboard.stats.clustered import differences_by_class
 
 _NAMED = 40
+_UPRIGHT = 20  # letters of a name on its side that the figure has room for
 _ALONG, _BELOW = 32, 60
 """Characters of a line along an axis of a panel, and below it."""
 
@@ -91,18 +92,18 @@ def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Ro
                 fontsize=SMALL,
                 color="#5b6470",
             )
-    _name_classes(axes, [printable(first.split.class_names[k]) for k in order], mean)
-    heighten(drawing, axes.get_xlabel().count("\n") - 2)
+    heighten(drawing, _name_classes(axes, [printable(first.split.class_names[k]) for k in order], mean))
     sides = (f"accuracy of {short_name(first.label)}", f"minus {short_name(second.label)}, points")
     axes.set_ylabel("\n".join(part for side in sides for part in textwrap.wrap(side, _ALONG)))
     axes.grid(axis="x", visible=False)
     return drawing
 
 
-def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> None:
-    """Names of the classes below the axis; of more than `_NAMED` only those of the largest values on either side, in two lines."""
-    label = ["classes, largest first"]
+def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> int:
+    """Names of the classes below the axis; of more than `_NAMED` only those of the largest values on either side, in two lines. The lines of text by which they are higher than the figure has room for."""
+    label, more = ["classes, largest first"], -2
     if len(names) <= _NAMED:
+        more += -(-max(0, max(map(len, names)) - _UPRIGHT) // 3)  # three letters on their side are as high as a line
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=SMALL if len(names) <= 30 else 5)
     else:
         known = np.flatnonzero(np.isfinite(values))
@@ -113,6 +114,7 @@ def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> None:
         ):
             label += [f"{title}: {', '.join(f'{names[k]} {values[k]:+.0f}' for k in places)}"] if places else []
     axes.set_xlabel("\n".join(part for line in label for part in textwrap.wrap(line, _BELOW)), fontsize=SMALL)
+    return more + axes.get_xlabel().count("\n")
 
 
 def _pair(ranking: BoardRows) -> tuple[Row, Row] | None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lt_bench.data.priors import usual_imbalances
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.plots.data import chosen
-from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, SMALL, figure, short_name
+from lt_bench.leaderboard.plots.style import COLOURS, MARKERS, SMALL, figure, name_in_lines
 from lt_bench.leaderboard.priors import at_tail
 from lt_bench.leaderboard.ties import tied
 
@@ -35,14 +35,16 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
     shown = sorted(np.argsort(places.min(1), kind="stable")[:_MOST])
     heights = np.full_like(places, len(shown))
     heights[shown] = np.argsort(np.argsort(places[shown], axis=0), axis=0) + 1
-    drawing, (axes,) = figure(height=max(2.0, 0.13 * len(shown) + 0.7))
+    names = {position: name_in_lines(rows[position].label) for position in shown}
+    lines = max(name.count("\n") + 1 for name in names.values())
+    drawing, (axes,) = figure(height=max(2.0, 0.13 * lines * len(shown) + 0.7))
     coloured = sorted(shown, key=lambda position: (places[position].min() > 1, -np.ptp(places[position])))[: len(COLOURS)]
     colours = _colours(ranking, rows, coloured)
     for position in shown:
         _line(axes, heights[position], colours.get(position))
     for side, values in ((0, 100 * accuracies[:, 0]), (len(settings) - 1, 100 * accuracies[:, -1])):
         for position in shown:
-            label = f"{values[position]:.1f}" if side == 0 else f"{values[position]:.1f}  {short_name(rows[position].label)}"
+            label = f"{values[position]:.1f}" if side == 0 else f"{values[position]:.1f}  {names[position]}"
             colour = COLOURS[colours[position]] if position in colours else "#5b6470"
             offset, align = ((-5, 0), "right") if side == 0 else ((5, 0), "left")
             axes.annotate(

@@ -11,7 +11,19 @@ from matplotlib.transforms import Bbox
 
 from lt_bench.leaderboard.boards import NOTHING_TO_SET, BoardRows, Row
 from lt_bench.leaderboard.plots.data import vector
-from lt_bench.leaderboard.plots.style import COLOURS, KEY, SMALL, WIDTH, figure, legend, log_ticks, short_name, wide_range
+from lt_bench.leaderboard.plots.style import (
+    COLOURS,
+    KEY,
+    SMALL,
+    WIDTH,
+    figure,
+    legend,
+    log_ticks,
+    name_in_lines,
+    places_by_lines,
+    short_name,
+    wide_range,
+)
 from lt_bench.leaderboard.stats.findings import distinct, published_settings, spearman
 
 _MOST = 60
@@ -77,10 +89,11 @@ def rsd_across(ranking: BoardRows) -> Figure | None:
     once = [position for position, (row, *_) in enumerate(drawn) if id(row) in kept]
     if not once:
         return None
-    drawing = Figure(figsize=(WIDTH, max(2.0, 0.125 * len(drawn) + 0.9)), layout="constrained")
+    names = [name_in_lines(row.label) for row, *_ in drawn]
+    places, height = places_by_lines(names)
+    drawing = Figure(figsize=(WIDTH, max(2.0, 0.125 * height + 0.9)), layout="constrained")
     panels = drawing.subplots(1, 2, sharey=True)
     of_classes = {"LoMa": [loma for _, _, loma in drawn], "RSD": [rsd for _, rsd, _ in drawn]}
-    places = np.arange(len(drawn))[::-1]
     for axes, (title, of_rows) in zip(panels, of_classes.items(), strict=True):
         quartiles = np.array([np.quantile(values, [0.25, 0.5, 0.75]) for values in of_rows])
         axes.hlines(places, quartiles[:, 0], quartiles[:, 2], color=COLOURS[5], linewidth=2)
@@ -92,8 +105,8 @@ def rsd_across(ranking: BoardRows) -> Figure | None:
             log_ticks(axes.xaxis, quartiles[:, 1], narrow=True)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(3))
-    panels[0].set_yticks(places, [short_name(row.label) for row, *_ in drawn], fontsize=SMALL)
-    panels[0].set_ylim(-0.7, len(drawn) - 0.3)
+    panels[0].set_yticks(places, names, fontsize=SMALL)
+    panels[0].set_ylim(-0.7, height - 0.3)
     return drawing
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lt_bench.leaderboard.boards import BoardRows
-from lt_bench.leaderboard.plots.style import COLOURS, SMALL, WIDTH, short_name
+from lt_bench.leaderboard.plots.style import COLOURS, SMALL, WIDTH, name_in_lines, places_by_lines
 from lt_bench.leaderboard.stats.across import Across
 from lt_bench.leaderboard.stats.groups import equal_runs
 
@@ -21,24 +21,23 @@ def critical_difference(ranking: BoardRows) -> Figure | None:
     if ranking.pairs is None or ranking.ranked < 2:
         return None
     rows, factor = ranking.rows[: ranking.ranked], 1.0 if ranking.objective.lower else 100.0
-    places = np.arange(len(rows))[::-1]
-    drawing = Figure(figsize=(WIDTH, 0.125 * len(rows) + 1.1), layout="constrained")
+    scores = [row.score for row in rows]
+    names = [
+        f"{name_in_lines(row.label)}  {factor * score.mean:.{4 if factor == 1 else 1}f}" for row, score in zip(rows, scores, strict=True)
+    ]
+    places, height = places_by_lines(names)
+    drawing = Figure(figsize=(WIDTH, 0.125 * height + 1.1), layout="constrained")
     axes, bars = drawing.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     images = factor * np.array([row.statistics.interval for row in rows if row.statistics is not None])
     axes.hlines(places, images[:, 0], images[:, 1], color=COLOURS[5], linewidth=0.9)
-    scores = [row.score for row in rows]
     for place, score in zip(places, scores, strict=True):
         if score.low is not None and score.high is not None:
             axes.hlines(place, factor * score.low, factor * score.high, color=COLOURS[0], linewidth=2.2)
     axes.scatter([factor * score.mean for score in scores], places, color=COLOURS[0], s=7, zorder=3)
-    axes.set_yticks(
-        places,
-        [f"{short_name(row.label)}  {factor * score.mean:.{4 if factor == 1 else 1}f}" for row, score in zip(rows, scores, strict=True)],
-        fontsize=SMALL,
-    )
+    axes.set_yticks(places, names, fontsize=SMALL)
     margin = 0.08 * np.ptp(images)
     axes.set_xlim(images.min() - margin, images.max() + margin)  # intervals of two seeds can be wider than everything
-    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.set_ylim(-0.7, height - 0.3)
     axes.set_xlabel(ranking.objective.title + ("" if factor == 1 else ", %"))
     _draw_bars(bars, places, equal_runs(ranking.pairs.different[: len(rows), : len(rows)]))
     return drawing
@@ -53,19 +52,20 @@ def critical_over_boards(result: Across) -> Figure | None:
     if len(result.once) < 3 or over is None or ends is None:
         return None
     ends, labels, mean = ends[result.once], [result.labels[row] for row in result.once], result.mean_rank[result.once]
-    places = np.arange(len(labels))[::-1]
-    drawing = Figure(figsize=(WIDTH, 0.125 * len(labels) + 1.4), layout="constrained")
+    names = [f"{name_in_lines(label)}  {one:.2f}" for label, one in zip(labels, mean, strict=True)]
+    places, height = places_by_lines(names)
+    drawing = Figure(figsize=(WIDTH, 0.125 * height + 1.4), layout="constrained")
     axes, bars = drawing.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     axes.hlines(places, ends[:, 0], ends[:, 1], color=COLOURS[5], linewidth=0.9)
     axes.scatter(mean, places, color=COLOURS[0], s=7, zorder=3)
-    axes.set_yticks(places, [f"{short_name(label)}  {one:.2f}" for label, one in zip(labels, mean, strict=True)], fontsize=SMALL)
-    axes.set_ylim(-0.7, len(labels) - 0.3)
+    axes.set_yticks(places, names, fontsize=SMALL)
+    axes.set_ylim(-0.7, height - 0.3)
     axes.set_xlabel("mean place")
     _draw_bars(bars, places, equal_runs(over.different))
     return drawing
 
 
-def _draw_bars(bars: Axes, places: NDArray[np.intp], groups: list[range]) -> None:
+def _draw_bars(bars: Axes, places: NDArray[np.float64], groups: list[range]) -> None:
     """A bar beside each group of rows."""
     for position, group in enumerate(groups):
         bars.plot(

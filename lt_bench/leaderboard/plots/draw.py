@@ -16,7 +16,7 @@ from lt_bench.core.activity import steps
 from lt_bench.core.documents import parse_json
 from lt_bench.core.files import write_text
 from lt_bench.core.names import counted
-from lt_bench.leaderboard.boards import BoardRows, seed_text
+from lt_bench.leaderboard.boards import BoardRows, seeds_text
 from lt_bench.leaderboard.plots import by_class, by_prior, by_row, critical, over_epochs, special
 from lt_bench.leaderboard.plots.style import footnote, look, save
 from lt_bench.leaderboard.stats.across import Across
@@ -162,5 +162,4 @@ def _about(ranking: BoardRows) -> str:
     """Data, backbone, test images and seeds, as every figure says them."""
     n = "" if ranking.test_counts is None else f", {ranking.test_counts.sum():,} test images"
     n += "" if ranking.test_groups is None else f" in {counted(len(np.unique(ranking.test_groups)), 'group')}, which intervals are over"
-    seeds = seed_text(max((row.seeds for row in ranking.rows), key=len))
-    return f"{ranking.task}, {ranking.rows[0].text('backbone')}{n}, seeds {seeds}."
+    return f"{ranking.task}, {ranking.rows[0].text('backbone')}{n}, seeds {seeds_text(ranking.rows)}."

@@ -31,6 +31,7 @@ KEY = "key"
 SMALL = 6.0
 """Points of the smallest type of a figure."""
 _WRAP = 70  # characters of SMALL type in WIDTH
+_BESIDE = 34  # characters of SMALL type that leave room for a panel
 _LINE = 0.14  # inches of a line of a legend
 _SPACE_OF_A_UNIT = re.compile(r"(?<=\d) (?=%)")  # where a footnote breaks no line
 _SETTINGS: dict[Any, Any] = {
@@ -119,6 +120,18 @@ def wide_range(values: NDArray[np.floating]) -> bool:
 def short_name(label: str) -> str:
     """The label of a row in a figure, which has no room for the sign of an unhealthy fit: the table has it."""
     return re.sub(r"\(unhealthy: [^)]*\)", "(unhealthy)", label)
+
+
+def name_in_lines(label: str) -> str:
+    """The name of a row beside a panel, in lines that leave room for it: labels of the user's own settings can be wider than the figure."""
+    return "\n".join(textwrap.wrap(short_name(label), _BESIDE, break_on_hyphens=False))
+
+
+def places_by_lines(names: list[str]) -> tuple[NDArray[np.float64], int]:
+    """Places of rows from above to below on an axis on which each is as high as the lines of its name, and the height of all."""
+    lines = np.array([name.count("\n") + 1 for name in names])
+    total = int(lines.sum())
+    return total - np.cumsum(lines) + (lines - 1) / 2, total
 
 
 def footnote(drawing: Figure, text: str) -> None:

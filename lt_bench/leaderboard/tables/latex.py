@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from lt_bench.core.errors import printable
-from lt_bench.leaderboard.boards import BoardRows, seed_text
+from lt_bench.leaderboard.boards import BoardRows, seeds_text
 from lt_bench.leaderboard.tables.cells import MISSING, Cell, chosen_note, interval_note, order_note, own_note, table_cells
 from lt_bench.leaderboard.tables.columns import Column, leading
 
@@ -113,14 +113,13 @@ def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
     """The caption: data, backbone, test images and seeds, what ± and the marks mean."""
     first, lead = ranking.rows[0], next((column.title for column in columns if column.key == leading(ranking.objective)), "")
     images = "" if ranking.test_counts is None else f", {ranking.test_counts.sum():,} test images"
-    seeds = max((row.seeds for row in ranking.rows), key=len)
     tested = (
         f"Bold {lead}: not told apart from the best (paired tests, Holm-corrected, 5 %); underlined: nor from the best of the others; elsewhere bold is the best mean, underlined the second."
         if ranking.pairs is not None and lead
         else "Bold: the best mean; underlined: the second."
     )
     parts = [
-        f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seed_text(seeds).replace('-', MISSING)}.",
+        f"{ranking.task}, {first.text('backbone')}, protocol {ranking.board.protocol}{images}; seeds {seeds_text(ranking.rows).replace('-', MISSING)}.",
         ranking.shared_images,
         order_note(ranking, columns),
         interval_note(ranking.rows, columns, ranking.interval, ranking.over),

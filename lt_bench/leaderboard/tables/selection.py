@@ -11,6 +11,7 @@ from lt_bench.core.documents import parse_yaml
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import suggestion
 from lt_bench.leaderboard.boards import BoardRows, Interval, Row
+from lt_bench.leaderboard.priors import prior_name
 from lt_bench.leaderboard.stats.across import Across
 from lt_bench.leaderboard.stats.effects import Effects
 from lt_bench.leaderboard.stats.groups import standings
@@ -22,7 +23,7 @@ class Selection:
     """Rows, columns and their looks.
 
     Attributes:
-        show: keys or titles of columns, in their order; none: as each table has them.
+        show: keys or titles of columns, or test priors (`vets.csv`, `forward:25`), in their order; none: as each table has them.
         rows: labels (`los (tuned)`), strategies (`los`) or strategies with how they were tuned (`los:tuned`); none: all. Rows stay in the order of the board.
         names: what a row or column is called, by label, `STRATEGY:KIND`, strategy or key of the column.
         digits: behind the point, of percentages and other figures; None: as each column has them.
@@ -68,10 +69,12 @@ class Selection:
         """
         by_key = {column.key: column for column in (*columns, *arranged(columns, ranking.objective))}
         by_name = {column.title.lower(): column for column in by_key.values()} | by_key
+        wanted = [by_key[key] for key in default] if not self.show else []
         for name in self.show:
-            if name not in by_name and name.lower() not in by_name:
+            known = next((by_name[one] for one in (name, name.lower(), prior_name(name)) if one in by_name), None)
+            if known is None:
                 raise UserError(f"no column {name!r}{suggestion(name, by_key) or '; there are ' + ', '.join(by_key)}")
-        wanted = [by_name.get(name) or by_name[name.lower()] for name in self.show] or [by_key[key] for key in default]
+            wanted.append(known)
         return tuple(map(self._looks, wanted or arranged(columns, ranking.objective)))
 
     def _of_board(self, ranking: BoardRows) -> BoardRows:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from lt_bench.leaderboard.plots import by_class, by_prior, by_row, critical, spe
 from lt_bench.leaderboard.plots.critical import critical_over_boards
 from lt_bench.leaderboard.plots.data import MOST, binned, chosen, series, vector
 from lt_bench.leaderboard.plots.draw import PLOTS, draw_across, draw_board
-from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, footnote, look, save, short_name
+from lt_bench.leaderboard.plots.style import KEY, WIDTH, figure, footnote, look, places_by_lines, save, short_name
 from lt_bench.leaderboard.stats.across import across
 from lt_bench.leaderboard.stats.groups import equal_runs
 from lt_bench.leaderboard.tables.selection import Selection
@@ -89,6 +90,26 @@ def test_long_names_are_not_cut_off(tmp_path):
         save(drawing, tmp_path / "names")
     ink = (np.asarray(Image.open(tmp_path / "names.png").convert("L")) < 200).any(axis=0)
     assert not ink[:5].any()
+
+
+def test_names_wider_than_a_figure_leave_room_for_its_panels(builder, tmp_path):
+    """Labels of several settings of the user's own, and of classes; matplotlib warns where a panel has no room."""
+    made = [builder.make("los", 0), builder.make("joint", 0, -0.2)]
+    settings = [{"gamma": gamma, "learning_rate": 1e-4 * gamma, "weight_decay": 5e-4 * gamma} for gamma in (0.5, 1.5)]
+    made += [builder.make("temp_head.TempHead", 0, 0.3, kind="user", hyperparameters=one) for one in settings]
+    for record, _ in made:
+        record.dataset.class_names[:] = [f"{name}, and how else it is called in the field" for name in record.dataset.class_names]
+    (ranking,) = leaderboard(made).boards
+    assert max(len(row.label) for row in ranking.rows) > 70
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = draw_board(ranking, tmp_path)
+    assert {plot.name for plot in drawn} >= {"critical_difference", "rsd_across", "places_by_prior", "difference_by_class"}
+
+
+def test_places_of_rows_are_as_high_as_their_names():
+    places, height = places_by_lines(["a", "b\nb", "c"])
+    assert (list(places), height) == ([3.0, 1.5, 0.0], 4)
 
 
 def test_a_footnote_keeps_a_number_and_its_unit_on_one_line():

@@ -143,6 +143,13 @@ def test_tables_compile_in_a_two_column_article_without_an_overfull_box(board, t
         assert 0.85 * estimated < widths[name] <= estimated <= COLUMN, name
 
 
+def test_the_caption_says_where_rows_have_fewer_seeds(builder):
+    made = [builder.make("los", seed) for seed in range(3)]
+    assert "seeds 0--2." in leaderboard(made).latex
+    assert "seeds 0--2 (1 to 3 a row)." in leaderboard([*made, builder.make("joint", 0)]).latex
+    assert "seeds 0--3 (3 a row)." in leaderboard([*made, *(builder.make("ce", seed) for seed in (1, 2, 3))]).latex
+
+
 def test_an_interval_with_two_ends_stands_small_behind_its_figure(builder):
     made = [builder.make(name, 0, correct=np.arange(200) < hits) for name, hits in (("los", 200), ("ce", 100))]
     text = leaderboard(made, selection=Selection(("accuracy", "loma"), digits=1)).latex

@@ -78,6 +78,17 @@ def test_columns_by_key_and_by_title(made):
     assert by_key == by_title
 
 
+def test_a_test_prior_is_a_column_by_its_name(made, tmp_path):
+    path = tmp_path / "vets.csv"
+    path.write_text("class,prior\n" + "".join(f"class {k},{k + 1}\n" for k in range(10)))
+    tables = [
+        leaderboard(made, test_priors=[str(path), "forward:7"], selection=Selection(show=show)).markdown
+        for show in (("vets", "forward:7"), (str(path), "forward_7"), ("prior_vets", "at forward:7"))
+    ]
+    assert "| Strategy | At vets.csv | At forward:7 |" in tables[0]
+    assert len(set(tables)) == 1
+
+
 def test_places_are_among_the_rows_shown(made):
     (ranking,) = leaderboard(made, selection=Selection(rows=("crt", "ce"))).shown
     assert [(row.statistics.standing.first, row.statistics.standing.last) for row in ranking.rows] == [(1, 1), (2, 2)]
