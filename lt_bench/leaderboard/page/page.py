@@ -103,6 +103,7 @@ def _board(ranking: BoardRows, columns: tuple[Column, ...], plots: Sequence[tupl
         "setting": ranking.title.removeprefix(f"{ranking.task}, "),
         "chips": _chips(ranking),
         "stage1": first.text("stage1"),
+        "ranked": ranking.ranked,
         "summary": _summary(ranking),
         "notes": [note.replace(LETTERED, "") for note in notes(ranking, columns)],
         "scale": outer_ends(ends),

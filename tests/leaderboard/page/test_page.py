@@ -60,6 +60,13 @@ def test_the_page_holds_what_the_records_say(results, tmp_path):
     assert leaderboard(results).write(tmp_path / "again", ["html"])[0].read_bytes() == path.read_bytes()
 
 
+def test_controls_are_not_among_the_ranked(builder):
+    made = [builder.make(name, 0, skill) for name, skill in (("los", 1.0), ("ce", 0.0))]
+    made.append(builder.make("random_head", 0, -2.0, trains="nothing", family="control"))
+    (board,) = read_data(page(leaderboard(made).boards, registered()))["boards"]
+    assert (board["ranked"], len(board["rows"])) == (2, 3)
+
+
 def test_nothing_is_fetched(builder, tmp_path, monkeypatch):
     some = {name: PLOTS[name] for name in ("accuracy_by_size", "head_against_tail")}  # tests/leaderboard/plots draws every one
     monkeypatch.setattr("lt_bench.leaderboard.plots.draw.PLOTS", some)

@@ -27,7 +27,7 @@ function boardIndex() {
   const lines = data.boards.map((board) => {
     const first = board.rows.filter((row) => row.standing && row.standing.first === 1).length;
     const places = common.map((label) => (placed.get(board.slug) || new Map()).get(label) || MISSING);
-    return [[opening(board, board.short), board.under], board.rows[0].label, bestOf(board), first ? first + " of " + board.rows.length : String(board.rows.length), ...places];
+    return [[opening(board, board.short), board.under], board.rows[0].label, bestOf(board), first ? first + " of " + board.ranked : String(board.ranked), ...places];
   });
   const note = "Best row with its 95 % interval over test images, or the groups that they come in (over seeds without statistics)" + (common.length ? "; then places among the rows that are on every board." : ".");
   byId("boards").replaceChildren(make("h2", {}, data.boards.length + " boards"), make("p", { class: "soft" }, note), grid("Boards", ["Board", "Best row", "Best", "May be the best", ...common], lines));
