@@ -16,10 +16,8 @@ _NAMED = 2  # others named one by one
 
 
 def share_alone_best(document: Mapping[str, Any]) -> float | None:
-    """Share of the draws in which the choice is the best and no other point scores the same; None where validation was drawn once. Earlier files did not count ties."""
-    if len(choices := document.get("choices", ())) < 2:
-        return None
-    return (choices.count(choices[0]) - document.get("tied", 0)) / len(choices)
+    """Share of the draws in which the choice is the best and no other point scores the same; None where validation was drawn once, or where the file does not say which draws tie."""
+    return _share(document) if len(document.get("choices", ())) > 1 and "tied" in document else None
 
 
 def share_text(share: float | None) -> str:
@@ -30,10 +28,14 @@ def share_text(share: float | None) -> str:
 def lines_of_choice(document: Mapping[str, Any], tied: Sequence[int], objective: Objective) -> list[str]:
     """What a reader must know before taking the choice for settled; ``tied`` are the positions of the points that score the same as it, itself first."""
     lines = [_tie(document, tied, objective)] if len(tied) > 1 else []
-    share = share_alone_best(document)
-    if share is None:
+    if len(document.get("choices", ())) < 2:
         return [*lines, "validation images were drawn once, so nothing says how settled the choice is"]
-    return [*lines, _of_draws(document, share), *_of_groups(document)]
+    return [*lines, _of_draws(document), *_of_groups(document)]
+
+
+def _share(document: Mapping[str, Any]) -> float:
+    choices = document["choices"]
+    return (choices.count(choices[0]) - document.get("tied", 0)) / len(choices)
 
 
 def _tie(document: Mapping[str, Any], tied: Sequence[int], objective: Objective) -> str:
@@ -42,7 +44,7 @@ def _tie(document: Mapping[str, Any], tied: Sequence[int], objective: Objective)
     return f"{len(tied)} points tie at {value}: the first is taken; {_points(document, tied[1:])} {'score' if len(tied) > 2 else 'scores'} the same"
 
 
-def _of_draws(document: Mapping[str, Any], share: float) -> str:
+def _of_draws(document: Mapping[str, Any]) -> str:
     """`chosen in 51 of 100 draws of validation images; lr 0.5 in 49: they do not settle it`."""
     choices = document["choices"]
     number = Counter(choices)
@@ -52,7 +54,7 @@ def _of_draws(document: Mapping[str, Any], share: float) -> str:
     if rest := most[_NAMED:]:
         others.append(f"{counted(len(rest), 'other point')} in {sum(times for _, times in rest)}")
     ties = f", in {tied} of them tied with others and first in the grid" if (tied := document.get("tied")) else ""
-    verdict = "" if share >= SETTLED else ": these images do not settle the choice"
+    verdict = "" if _share(document) >= SETTLED else ": these images do not settle the choice"
     return f"chosen in {chosen} of {len(choices)} draws of validation images{ties}{'; ' if others else ''}{', '.join(others)}{verdict}"
 
 
@@ -74,6 +76,7 @@ def _points(document: Mapping[str, Any], positions: Sequence[int]) -> str:
 
 
 def _point(document: Mapping[str, Any], position: int) -> str:
-    """The hyper-parameters in which a point differs from the choice: `lr 0.5 weight_decay 0.02`."""
+    """The hyper-parameters in which a point differs from the choice: `lr 0.5 weight_decay 0.02`; points that a user gives may lack some."""
     choice, point = document["choice"], document["grid"][position]["hyperparameters"]
-    return " ".join(f"{name} {value}" for name, value in point.items() if value != choice[name])
+    differs = [f"{name} {value}" for name, value in point.items() if name not in choice or value != choice[name]]
+    return " ".join([*differs, *(f"no {name}" for name in choice if name not in point)])

@@ -57,14 +57,19 @@ def tuning_of(document: Mapping[str, Any]) -> Tuning:
     kind = None if objective.kind == "macro" else objective.kind
     return Tuning(
         "tuned", "val", len(document["grid"]), tuple(document["seeds"]), document["id"], kind, validation_text(document),
-        document.get("standard_error"), share_alone_best(document), document.get("budget", {}).get("of"),
+        document.get("standard_error"), share_alone_best(document), points_drawn_among(document),
     )  # fmt: skip
 
 
 def best_of(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> int:
     """Position of the point of a grid that is chosen: the best one (`ranked_points`) none of whose fits diverged, and that is not known to end elsewhere from a start that differs by rounding."""
     order = ranked_points(grid, objective)
-    return next(position for position in order if grid[position].get("repeats", True) and not has_diverged(grid[position]))
+    return next(position for position in order if may_be_chosen(grid[position]))
+
+
+def may_be_chosen(point: Mapping[str, Any]) -> bool:
+    """Whether no fit of a point diverged, and it is not known to end elsewhere from a start that differs by rounding."""
+    return point.get("repeats", True) and not has_diverged(point)
 
 
 def has_diverged(point: Mapping[str, Any]) -> bool:
@@ -72,11 +77,17 @@ def has_diverged(point: Mapping[str, Any]) -> bool:
     return not DIVERGENCE.isdisjoint(point.get("health", ()))
 
 
+def points_drawn_among(document: Mapping[str, Any]) -> int | None:
+    """Points that a budget drew from; None where all were tried."""
+    whole = document.get("budget", {}).get("of", 0)
+    return whole if whole > len(document["grid"]) else None
+
+
 def openness_of_choice(document: Mapping[str, Any]) -> list[str]:
     """Lines on how settled the choice is: points that tie with it, and the draws of validation images in which it is chosen."""
     grid, objective = document["grid"], objective_in(document)
     best = best_of(grid, objective)
-    able = [position for position, point in enumerate(grid) if point.get("repeats", True) and not has_diverged(point)]
+    able = [position for position, point in enumerate(grid) if may_be_chosen(point)]
     tied = [position for position in able if round(grid[position]["mean"], 9) == round(grid[best]["mean"], 9)]
     return lines_of_choice(document, tied, objective)
 

@@ -3,7 +3,9 @@
 import pytest
 
 from lt_bench.bench.settled import share_alone_best, share_text
-from lt_bench.bench.tuned import openness_of_choice
+from lt_bench.bench.tuned import openness_of_choice, points_drawn_among
+from lt_bench.bench.tuning.tune import _choices
+from lt_bench.leaderboard.objective.objective import MACRO
 
 
 def document(scores, **more):
@@ -51,8 +53,29 @@ def test_images_of_groups_that_draws_take_apart(groups, said):
     assert lines[1].startswith(f"{said}, and draws take them one by one: images of a group are alike")
 
 
+def test_points_may_lack_hyperparameters_of_each_other():
+    given = document(TWO, choices=[0] * 60 + [1] * 40, tied=0)
+    given["grid"][1]["hyperparameters"] = {"lr": 1.0, "epsilon": 0.5}
+    assert "; lr" not in openness_of_choice(given)[0]
+    assert "; epsilon 0.5 no decay in 40:" in openness_of_choice(given)[0]
+
+
+def test_draws_leave_out_points_that_do_not_repeat():
+    tried = [dict(point, whole=point["mean"]) for point in document({1.0: 0.6, 0.5: 0.55})["grid"]]
+    scores = [[[0.6] * 100], [[0.55] * 100]]
+    assert _choices(scores, tried, MACRO)["choices"] == [0] * 100
+    tried[0]["repeats"] = False
+    assert _choices(scores, tried, MACRO) == {"choices": [1] * 100, "tied": 0, "standard_error": 0.0}
+
+
 def test_the_share_of_draws_without_a_tie():
     assert share_alone_best(document(TWO, choices=[0] * 51 + [1] * 49, tied=1)) == 0.5
-    assert share_alone_best(document(TWO, choices=[0] * 3 + [1])) == 0.75  # before ties were counted
+    assert share_alone_best(document(TWO, choices=[0] * 3 + [1])) is None  # it does not say which draws tie
     assert share_alone_best(document(TWO)) is None
     assert (share_text(0.504), share_text(None)) == ("; the best alone in 50 % of draws of them", "")
+
+
+def test_a_budget_that_covers_the_grid_drew_nothing():
+    assert points_drawn_among(document(TWO)) is None
+    assert points_drawn_among(document(TWO, budget={"points": 9, "of": 4})) is None
+    assert points_drawn_among(document(TWO, budget={"points": 4, "of": 9})) == 9

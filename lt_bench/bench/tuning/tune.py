@@ -17,7 +17,7 @@ from lt_bench.bench.planning import Planned, plan, strategy_options
 from lt_bench.bench.requirements import check_budget
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
-from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, keep_earlier, tuned_before, tuning_id, tuning_path
+from lt_bench.bench.tuned import SCHEMA_VERSION, best_of, has_diverged, keep_earlier, may_be_chosen, tuned_before, tuning_id, tuning_path
 from lt_bench.bench.tuning.points import Grid, accepted, edges, grid_points, within_budget
 from lt_bench.bench.tuning.scores import ALL, scores_of, workers_of
 from lt_bench.bench.tuning.stability import check_best, fits_again, tolerance_of
@@ -126,7 +126,7 @@ def _tried(
 def _choices(scores: Sequence[Sequence[Sequence[float]]], tried: Sequence[Mapping[str, Any]], objective: Objective) -> dict[str, Any]:
     """The point that each draw chooses, of scores (points, seeds, draws); how often that of the first only ties; and the standard error."""
     by_draw = np.array([np.mean(of_point, axis=0) for of_point in scores])
-    allowed = [not has_diverged(point) for point in tried]
+    allowed = [may_be_chosen(point) for point in tried]
     choices = [best_of(tried, objective), *choices_of_draws(by_draw, objective, allowed)[1:]]
     return {"choices": choices, "tied": tied_draws(by_draw, choices, allowed), "standard_error": standard_error(tried, choices)}
 

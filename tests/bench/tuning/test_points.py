@@ -47,7 +47,7 @@ def test_points_that_are_refused_or_fixed_do_not_use_up_a_budget(small_cache):
     assert of in (6, 7)  # 3 rates x 2 that are not refused, and the strategy's own where it is none of them
 
 
-def test_the_draw_is_that_of_choose(small_cache):
+def test_places_are_drawn_by_one_rule(small_cache):
     cache = open_cache(small_cache)
     grid = grid_points(find("los"), {})
     assert points_of(find("los"), cache, 6)[1:] == [grid[place] for place in drawn_places(len(grid), 5)]
