@@ -171,7 +171,7 @@ def test_lack_of_memory_within_a_page_of_advice_is_its_own_line(cli, monkeypatch
 @pytest.mark.parametrize(
     ("limit", "words"),
     [
-        (1000, ("import-features", "--name", "new", "--train", "train.npz", "--test", "train.npz")),
+        (900, ("import-features", "--name", "new", "--train", "train.npz", "--test", "train.npz")),
         (1000, ("run", "--strategy", "ce", "--cache", "small", "--results", "new")),
         (60, ("leaderboard", "--results", "results", "--out", "new")),
         (150, ("leaderboard", "--results", "results", "--out", "new")),
