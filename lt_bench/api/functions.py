@@ -26,6 +26,7 @@ from lt_bench.bench.options.choices import DRAWS
 from lt_bench.bench.tuned import tuned_choice, tuning_of, warnings_of_choice
 from lt_bench.bench.tuning import tune as tuning
 from lt_bench.bench.validation import Profile, Validation
+from lt_bench.core.commands import RESULTS
 from lt_bench.core.errors import UserError
 from lt_bench.core.inference_heads import Standardised
 from lt_bench.engine.arithmetic import Matmul
@@ -75,7 +76,7 @@ def fit(
         UserError: an unknown strategy or hyper-parameter, a cache that the strategy cannot use, a fit that diverged.
     """
     entry = entry_of(strategy)
-    given, chosen = _chosen(entry, cache, tuned, _typed(entry, hyperparameters), Path(results or "results"))
+    given, chosen = _chosen(entry, cache, tuned, _typed(entry, hyperparameters), Path(results or RESULTS))
     if best_test_epoch and entry.fitting != "sgd":
         raise UserError(f"best_test_epoch: there are no epochs in {entry.name}; leave it out")
     name = cache.manifest.name if cache._temporary is not None else known_as(cache.path, cache.manifest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from lt_bench.bench.contract.check import contract_of
 from lt_bench.bench.health import signs_of
 from lt_bench.bench.planning import Planned, by_strategy
 from lt_bench.bench.sources.base import Source
+from lt_bench.core.commands import word
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
@@ -347,7 +347,7 @@ def _largest_difference(path: Path, before: RunRecord, again: RunRecord) -> floa
         view, _, name = worst.partition("/")
         figures = f"{before.metrics[view][name]:.6g} is recorded and {again.metrics.get(view, {}).get(name, math.nan):.6g} came out"
         raise UserError(
-            f"does not repeat: {worst} differs most, {figures}; the record stays as it is, `lt-bench verify {shlex.quote(str(path))}` says more, and "
+            f"does not repeat: {worst} differs most, {figures}; the record stays as it is, `lt-bench verify {word(path)}` says more, and "
             "another --results directory takes the new one"
         )
     return differences[worst]

@@ -16,6 +16,7 @@ from lt_bench.bench.linear_head import fit_and_tell
 from lt_bench.bench.options import ExtractOptions, PretrainOptions, WritingOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES, augmented, brings_weights, default_backbone, require_images, stored_type
 from lt_bench.bench.validation import of_classes
+from lt_bench.core.commands import text
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
@@ -120,7 +121,7 @@ def cache_name(options: ExtractOptions) -> str:
     if spec.num_classes is None and options.data_dir is not None:  # two folders of one name are two data sets
         whole = options.data_dir.resolve()
         own = [whole.stem, hashlib.sha256(str(whole).encode()).hexdigest()[:6]]
-    subset = [] if factor is None else [f"if{factor:g}"]
+    subset = [] if factor is None else [f"if{text(factor)}"]
     subset += [value for value, usual in ((options.profile, "exponential"), (options.selection, "first")) if value not in (None, usual)]
     inputs = [
         *([f"{options.image_size}px"] if options.image_size else []),
@@ -141,5 +142,5 @@ def _command(verb: str, options: WritingOptions, **more: object) -> str:
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
         elif value is not None and value is not False and (name not in usual or value != usual[name]):
-            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [f"--{name.replace('_', '-')}", text(value)]
     return shlex.join(words)

@@ -184,6 +184,7 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
         best = document["grid"][best_of(document["grid"], objective)]
         faults = {
             "its id is not that of its content": document["id"] != tuning_id(document),
+            "its command is none of `lt-bench tune`": not document["command"].startswith("lt-bench tune "),
             "it was not selected on validation": document["selected_on"] != "val" or document["val_seen_by_backbone"] is not False,
             "a mean is not that of its scores": means != [point["mean"] for point in document["grid"]],
             "a point has not a score for each seed": {len(of_seeds) for of_seeds in scores} != {len(document["seeds"])},
@@ -287,7 +288,7 @@ def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, p
     anew = tune_command(entry, cache, results)
     if document.get("code") != wanted["code"] and document.get("strategy") == wanted["strategy"]:
         raise UserError(
-            f"{path}: the code of {entry.public_name} changed since it was tuned (then {document.get('code')}, now {wanted['code']}); run `{with_results(document['command'], results) if 'command' in document else anew}`"
+            f"{path}: the code of {entry.public_name} changed since it was tuned (then {document.get('code')}, now {wanted['code']}); run `{with_results(document['command'], results)}`"
         )
     for name, value in wanted.items():
         if document.get(name) != value:

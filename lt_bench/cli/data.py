@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lt_bench.bench.options import DataOptions, ExtractOptions, ImportOptions, PretrainOptions, reading
 from lt_bench.cli.output import Output
+from lt_bench.core.commands import word
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 
@@ -109,6 +110,6 @@ def pretrain_verb(options: PretrainOptions, output: Output) -> None:
     done = pretrain_images(options)
     if is_first_process():
         output.say(
-            f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {done.cache}"
+            f"weights {done.weights}, log {done.log}, cache {done.cache} (key {done.manifest.key}); use it with --cache {word(done.cache)}"
         )
         output.data({"weights": done.weights, "log": done.log, "cache": done.cache, "key": done.manifest.key})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ from lt_bench.bench.verify import check_repeats, verify
 from lt_bench.bench.verify_submission import verify_submission
 from lt_bench.cli.output import Output
 from lt_bench.cli.progress import Display, FitProgress
-from lt_bench.core.commands import results_words, with_results
+from lt_bench.core.commands import with_results
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import counted
@@ -189,7 +188,7 @@ def _show_tuning(document: dict[str, Any], path: Path, results: Path, output: Ou
     output.say(f"chosen on {validation_text(document)}{error_text(document.get('standard_error'), percent=not objective.lower)}")
     for line in openness_of_choice(document):
         output.say(line)
-    tuned = " ".join(["--tuned", *map(shlex.quote, results_words(results))])
+    tuned = with_results("--tuned", results)
     use = "some hyper-parameters were fixed by hand, so --tuned does not take it" if document["fixed"] else f"use it with {tuned}"
     output.say(f"chosen: {document['choice']}; written to {path}; {use}")
     if earlier := earlier_tunings(path, document["id"]):

@@ -15,6 +15,7 @@ from lt_bench.bench.options import PullOptions, PushOptions
 from lt_bench.cli.output import Output
 from lt_bench.cli.validate import CACHE, RECORD, TUNING, faults_at, items_at
 from lt_bench.core.activity import doing, steps
+from lt_bench.core.commands import word
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.files import write_atomic
@@ -57,7 +58,7 @@ def push_verb(options: PushOptions, output: Output) -> None:
         with doing(f"sending {len(new)} files to {options.to}"):
             if operations:
                 api.create_commit(repo, operations, commit_message="lt-bench push", repo_type="dataset", revision=revision)
-    output.say(f"{len(files)} files in {options.to}, {len(new)} of them new; `lt-bench pull {options.to}` brings them elsewhere")
+    output.say(f"{len(files)} files in {options.to}, {len(new)} of them new; `lt-bench pull {word(options.to)}` brings them elsewhere")
 
 
 def pull_verb(options: PullOptions, output: Output) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lt_bench.core.commands import word
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
@@ -60,7 +61,7 @@ def check_version(content: Mapping[str, Any], current: int, path: Path | str, ki
     """
     version = content.get("schema")
     if version == 1 < current:
-        raise UserError(f"{path}: {kind} of schema 1, this version reads {current}; `lt-bench migrate {path}` brings it up to date")
+        raise UserError(f"{path}: {kind} of schema 1, this version reads {current}; `lt-bench migrate {word(path)}` brings it up to date")
     if version != current:
         raise UserError(
             f"{path}: schema is {version!r}, this version reads {current}; use the version of lt-bench that wrote it, or move it away and {again}"

@@ -15,6 +15,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lt_bench.core.activity import doing, steps
+from lt_bench.core.commands import text
 from lt_bench.core.errors import UserError
 from lt_bench.core.names import counted, span
 from lt_bench.core.resources import usable_cores
@@ -196,11 +197,7 @@ def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
         **chosen,
         **network,
     }
-    words = [
-        word
-        for name, value in options.items()
-        for word in (f"--{name.replace('_', '-')}", f"{value:g}" if name == "imbalance_factor" else str(value))
-    ]
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", text(value))]
     return shlex.join(["lt-bench", "run", *words])
 
 

@@ -8,6 +8,7 @@ from typing import Unpack
 
 import numpy as np
 
+from lt_bench.core.commands import word
 from lt_bench.core.errors import UserError
 from lt_bench.data.images.image_list import FileData, ImageList, check_rows, identity, require_present
 from lt_bench.data.profiles import Profile, profile_counts
@@ -45,7 +46,7 @@ def load_images(dataset: str, data_dir: str | Path, **reading: Unpack[Reading]) 
         raise UserError(f"{spec.name} has its own class counts and takes no imbalance factor; leave it out")
     if spec.needs and len(missing_files(spec, data_root(spec, root))) == len(spec.needs):
         raise UserError(
-            f"{root}: nothing of {spec.name} is there; `lt-bench data check {spec.name} --data-dir {root}` says what it needs and where to get it"
+            f"{root}: nothing of {spec.name} is there; `lt-bench data check {spec.name} --data-dir {word(root)}` says what it needs and where to get it"
         )
     if spec.layout in ("tiny_imagenet", "subset_folders"):
         profile, selection = reading.get("profile", "exponential"), reading.get("selection", "first")

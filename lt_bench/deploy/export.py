@@ -19,7 +19,7 @@ from lt_bench.bench.options import ExportOptions
 from lt_bench.bench.requirements import brings_weights
 from lt_bench.bench.verify import cache_of, changed_code, refit, unstable
 from lt_bench.core.activity import doing
-from lt_bench.core.commands import with_results
+from lt_bench.core.commands import with_results, word
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import give_usual_mode, put_on_disk
 from lt_bench.core.inference_heads import Standardised, head_parts
@@ -94,7 +94,7 @@ def export(options: ExportOptions) -> Exported:
     difference = abs(compare(record, fitted.record)["test/accuracy"])
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{options.record}: the head fitted again differs by {difference:.4f} in test accuracy; see `lt-bench verify {options.record}{f' --cache {options.cache}' if options.cache else ''}`"
+            f"{options.record}: the head fitted again differs by {difference:.4f} in test accuracy; see `lt-bench verify {word(options.record)}{f' --cache {word(options.cache)}' if options.cache else ''}`"
             f"{unstable(record)}"
         )
     head = fitted.module.cpu().float().eval().requires_grad_(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,10 +80,10 @@ def import_features(
 
 def _command(name: str, dataset: str, files: Mapping[str, Path | None], switches: Mapping[str, bool], stage1_head: str | None) -> str:
     """The command that the manifest records, files without their folders."""
-    words = ["lt-bench import-features", f"--name {name} --dataset {dataset}"]
-    words += [f"--{one} {path.name}" for one, path in files.items() if path]
-    words += [f"--{one} true" for one, on in switches.items() if on]
-    return " ".join([*words, "--stage1-head fit"] if stage1_head else words)
+    words = ["lt-bench", "import-features", "--name", name, "--dataset", dataset]
+    words += [word for one, path in files.items() if path for word in (f"--{one}", path.name)]
+    words += [word for one, on in switches.items() if on for word in (f"--{one}", "true")]
+    return shlex.join([*words, "--stage1-head", "fit"] if stage1_head else words)
 
 
 def _read_split(split: str, path: Path, labels: Path | None) -> Arrays:

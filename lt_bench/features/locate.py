@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from lt_bench.core.commands import word
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import suggestion, word_after
@@ -68,7 +69,7 @@ def find_cache(name: str) -> Path:
         UserError: there is none, several keys begin so, it is an address of the hub, or the one in the folder of this name is damaged; lists those there are.
     """
     if name.startswith("hf://"):
-        raise UserError(f"{name} is on the hub; `lt-bench pull {name}` brings its caches and says their names")
+        raise UserError(f"{name} is on the hub; `lt-bench pull {word(name)}` brings its caches and says their names")
     if (Path(name) / MANIFEST_NAME).is_file() or "/" in name:
         return Path(name)
     for directory in _known_directories():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lt_bench.core.commands import word
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.seals import check_seal, sealed
@@ -188,7 +189,9 @@ def read_manifest(directory: Path) -> Manifest:
         raise UserError(f"{path}: damaged manifest ({error}); make the cache again") from None
     version = document.get("format") if isinstance(document, dict) else None
     if version == 1:
-        raise UserError(f"{path}: cache format 1, this version reads {FORMAT_VERSION}; `lt-bench migrate {directory}` brings it up to date")
+        raise UserError(
+            f"{path}: cache format 1, this version reads {FORMAT_VERSION}; `lt-bench migrate {word(directory)}` brings it up to date"
+        )
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: cache format {version!r}, this version reads {FORMAT_VERSION}; make the cache again")
     manifest = manifest_of(document, path)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.activity import steps
-from lt_bench.core.commands import with_results
+from lt_bench.core.commands import with_results, word
 from lt_bench.core.documents import parse_json
 from lt_bench.core.errors import UserError
 from lt_bench.core.identity import canonical_json
@@ -230,7 +230,7 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
             {path.parents[1] for path in Path(where).glob("*/*/*-????????????????.json") if path.parent.name not in NOT_DATASETS}
         )
         makes = f"`{with_results('lt-bench run --strategy los --dataset cifar100_lt', where)}` makes the first"
-        raise UserError(f"{where}: no records; {f'there are some in {below[0]}: --results {below[0]}' if below else makes}")
+        raise UserError(f"{where}: no records; {f'there are some in {below[0]}: --results {word(below[0])}' if below else makes}")
     flat.sort(key=lambda item: item["id"])
     for first, second in pairwise(flat):
         if first["id"] == second["id"]:
@@ -238,7 +238,7 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
             raise UserError(
                 f"{first['path']} and {second['path']} have the same id, "
                 + (
-                    f"with another {names}; `lt-bench verify {first['path']}` says which one repeats: move the other"
+                    f"with another {names}; `lt-bench verify {word(first['path'])}` says which one repeats: move the other"
                     if names
                     else "and are the same run: move one of them"
                 )
@@ -291,7 +291,7 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
     if data.get(SEAL) != (seal or seal_of(data)):
         raise UserError(
             f"{path}: altered after it was written (its seal does not hold); {RESTORE}; "
-            f"`lt-bench validate {path.parent.parent}` names all that do not hold"
+            f"`lt-bench validate {word(path.parent.parent)}` names all that do not hold"
         )
     return data
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.arrays import read_npz
+from lt_bench.core.commands import with_results, word
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_atomic
 from lt_bench.core.identity import canonical_json
@@ -137,7 +138,7 @@ class Store:
         path = self._find(id)
         if path is None:
             raise UserError(
-                f"{self.directory}: no record with id {id}; `lt-bench leaderboard --results {self.directory}` lists what is there"
+                f"{self.directory}: no record with id {id}; `{with_results('lt-bench leaderboard', self.directory)}` lists what is there"
             )
         return read_record(path)
 
@@ -195,7 +196,7 @@ class Store:
         if changed:
             raise UserError(
                 f"{existing}: this run is already recorded with other content ({', '.join(changed[:4])}); records are never overwritten: "
-                f"compare with `lt-bench verify {existing}`, or write to another --results directory"
+                f"compare with `lt-bench verify {word(existing)}`, or write to another --results directory"
             )
         return stored
 
@@ -224,16 +225,25 @@ def record_paths(directory: Path) -> list[Path]:
         UserError: there is no such directory.
     """
     if not directory.is_dir():
-        several = str(directory).split(",")
-        if len(several) > 1 and all(Path(one).is_dir() for one in several):
-            raise UserError(
-                f"{directory}: one directory of records is read, not {len(several)}; put their records into one: "
-                f"mkdir all && cp -r {' '.join(f'{one}/.' for one in several)} all"
-            )
-        raise UserError(f"{directory}: no such directory of records; `lt-bench run --results {directory} ...` makes one")
+        raise UserError(f"{directory}: {_why_none(str(directory))}")
     places = [directory, *(path.parent for path in directory.glob(f"*/{SUBMISSION}"))]
     paths = (path for place in places for path in place.glob("*/*-????????????????.json"))
     return sorted(path for path in paths if path.parent.name not in NOT_DATASETS and path.is_file())
+
+
+def _why_none(name: str) -> str:
+    """What is wrong with the name of a directory that is not there, and what helps."""
+    parts = [part.strip() for part in name.split(",")]
+    named = [part for part in parts if part]
+    if len(parts) == 1 or not named or not all(Path(part).is_dir() for part in named):
+        return f"no such directory of records; `{with_results('lt-bench run', name)} ...` makes one"
+    empty = "" if len(named) == len(parts) else "a name beside a comma is empty, and "
+    if len(named) == 1:
+        return f"{empty}one directory of records is read; name {named[0]} alone"
+    return (
+        f"{empty}one directory of records is read, not {len(named)}; name one of them (a submission that lies in it is read with it), "
+        "and give runs that belong into one table the same --results"
+    )
 
 
 def read_record(path: Path) -> RunRecord:

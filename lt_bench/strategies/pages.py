@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
+from lt_bench.core.commands import word
 from lt_bench.strategies.entry import Entry
 from lt_bench.strategies.hyper import type_name
 from lt_bench.strategies.official import listed
@@ -64,7 +64,7 @@ def page(entry: Entry) -> str:
         if composition
         else "[Slots](../slots.md) cannot say it: it is a class with methods of its own."
     )
-    command = _console(f"lt-bench run --strategy {shlex.quote(entry.name)} --dataset cifar100_lt")
+    command = _console(f"lt-bench run --strategy {word(entry.name)} --dataset cifar100_lt")
     return "\n\n".join([f"# {entry.name}", _markdown(entry.doc), "\n".join(facts), table, command, said]) + "\n"
 
 

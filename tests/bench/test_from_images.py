@@ -10,8 +10,8 @@ from small_image_files import write_cifar10
 
 from lt_bench.backbones.registry import build_backbone
 from lt_bench.backbones.weights import save_weights
-from lt_bench.bench.from_images import _command
-from lt_bench.bench.options import PretrainOptions
+from lt_bench.bench.from_images import _command, cache_name
+from lt_bench.bench.options import ExtractOptions, PretrainOptions
 from lt_bench.features.cache import open_cache
 
 
@@ -22,6 +22,17 @@ def test_the_command_names_what_differs_from_the_usual():
     assert words[-5:] == ["--recipe", "fast", "--precision", "bf16", "--half-weights"]
     assert "--epochs" not in words
     assert "--compiled" not in words
+
+
+def test_an_imbalance_factor_is_named_with_all_its_digits():
+    """Another number is another cache."""
+    names = []
+    for factor in (33.3333, 33.3333333):
+        options = ExtractOptions(dataset="cifar100_lt", backbone="resnet20", imbalance_factor=factor)
+        words = shlex.split(_command("extract", options))
+        assert words[words.index("--imbalance-factor") + 1] == str(factor)
+        names.append(cache_name(options))
+    assert names == ["cifar100_lt-if33.3333-resnet20", "cifar100_lt-if33.3333333-resnet20"]
 
 
 @pytest.mark.usefixtures("light_resnet20")

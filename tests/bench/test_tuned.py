@@ -27,7 +27,8 @@ def document_of(manifest, **changes):
     document = {
         "schema": SCHEMA_VERSION, "strategy": "los", "code": "revision 1", "cache_key": manifest.key, "cache": manifest.name, "split_hash": "5" * 16,
         "selected_on": "val", "val_seen_by_backbone": False, "criterion": "macro accuracy", "fixed": {}, "seeds": [0, 1], "grid": grid,
-        "choice": {"epsilon": 0.5}, "macro_accuracy": grid[1]["mean"], "environment": {"device": "cpu"}, "workers": 1, **changes,
+        "choice": {"epsilon": 0.5}, "macro_accuracy": grid[1]["mean"], "environment": {"device": "cpu"}, "workers": 1,
+        "command": f"lt-bench tune --strategy los --cache {manifest.name} --seeds 0,1", **changes,
     }  # fmt: skip
     return document | {"id": tuning_id(document)}
 
@@ -72,6 +73,7 @@ EDITS = {
     "the worst point": {"choice": {"epsilon": 0.98}, "macro_accuracy": 0.29},
     "the second of equal points": {"choice": {"epsilon": 0.9}},
     "another accuracy": {"macro_accuracy": 0.99},
+    "another command": {"command": "lt-bench run --strategy los"},
     "chosen on test": {"selected_on": "test"},
     "seen validation": {"val_seen_by_backbone": True},
     "another seed": {"seeds": [0, 1, 2]},
@@ -100,9 +102,10 @@ def test_an_edited_tuning_is_refused(manifest, tmp_path, written, what):
 def test_the_tuning_of_something_else_is_refused(manifest, tmp_path, written, name, value):
     written(document_of(manifest, **{name: value}))
     said = "the code of los changed since it was tuned" if name == "code" else f"its {name} is"
+    again = " --seeds 0,1" if name == "code" else ""  # the recorded command, where it was of this strategy and cache
     with pytest.raises(
         UserError,
-        match=rf"{said} .*{value if name != 'fixed' else ''}.*run `lt-bench tune --strategy los --cache {manifest.name} --results {tmp_path}`",
+        match=rf"{said} .*{value if name != 'fixed' else ''}.*run `lt-bench tune --strategy los --cache {manifest.name}{again} --results {tmp_path}`",
     ):
         tuned_choice(find("los"), manifest, tmp_path)
 
@@ -120,6 +123,14 @@ def test_a_sealed_tuning_without_its_parts_is_named(tmp_path):
     path = tmp_path / "los.json"
     path.write_text(json.dumps(sealed({"schema": 2, "choice": {}, "grid": []})))
     with pytest.raises(UserError, match="damaged tuning"):
+        read_tuning(path)
+
+
+def test_a_tuning_without_its_command_is_damaged(manifest, written):
+    document = document_of(manifest)
+    del document["command"]
+    path = written(document | {"id": tuning_id(document)})
+    with pytest.raises(UserError, match=r"damaged tuning \(KeyError\('command'\)\)"):
         read_tuning(path)
 
 

@@ -1,5 +1,8 @@
 import csv
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -314,7 +317,7 @@ def test_what_a_user_can_get_wrong(exported, trained, tmp_path, capsys, monkeypa
     assert (tmp_path / "full" / "classifier.pt2").read_text() == "of my own"
 
 
-def test_an_export_says_what_its_own_head_measured(exported, trained, tmp_path, monkeypatch):
+def test_an_export_says_what_its_own_head_measured(exported, trained, tmp_path, monkeypatch, capsys):
     """On other hardware a fit may be another one by some images."""
     record = exported[1]
     real = exporting.refit
@@ -331,7 +334,12 @@ def test_an_export_says_what_its_own_head_measured(exported, trained, tmp_path, 
     said = json.loads((tmp_path / "out" / "classifier.json").read_text())["provenance"]["test"]
     assert said == {name: recorded[name] + 0.001 for name in ("accuracy", "macro_accuracy")}
     monkeypatch.setattr(exporting, "refit", lambda record, cache: shifted(record, cache, 0.01))
-    assert main([*words[:-1], str(tmp_path / "other")]) == 2
+    capsys.readouterr()
+    places = [shutil.copytree(place, tmp_path / name) for place, name in ((record.parent, "my records"), (trained[0] / "cache", "a cache"))]
+    named = [str(places[0] / record.name), "--cache", str(places[1])]
+    assert main(["export", "--record", *named, *words[5:-1], str(tmp_path / "other")]) == 2
+    (advice,) = re.findall("see `([^`]*)`", capsys.readouterr().err)
+    assert shlex.split(advice) == ["lt-bench", "verify", *named]
 
 
 def test_the_words_that_made_a_cache_export_verify_and_update_it(exported, trained, tmp_path, monkeypatch):

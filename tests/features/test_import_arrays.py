@@ -1,6 +1,7 @@
 """``lt-bench import-features``: arrays in files become a cache, or a line that names what is wrong."""
 
 import re
+import shlex
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +58,16 @@ def line(folder, data, suffix=".npz", name="mine", **more):
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("LT_BENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+def test_the_recorded_command_has_a_file_with_a_space_as_one_word(cli, data, home, tmp_path):
+    place = tmp_path / "first draft.npz"
+    words = [word if word != str(tmp_path / "train.npz") else str(place) for word in line(tmp_path, data)]
+    (tmp_path / "train.npz").rename(place)
+    assert cli(*words).code == 0
+    command = shlex.split(open_cache(home / "caches" / "mine").manifest.command)
+    assert command[:6] == ["lt-bench", "import-features", "--name", "mine", "--dataset", "embeddings"]
+    assert command[command.index("--train") + 1] == "first draft.npz"
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".parquet", ".pt", ".pth"])

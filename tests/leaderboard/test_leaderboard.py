@@ -38,7 +38,7 @@ def test_a_run_given_twice_counts_once(made):
 
 
 def test_two_files_of_one_run_are_both_named(made, tmp_path):
-    store = Store(tmp_path / "results")
+    store = Store(tmp_path / "my results")
     record = store.write(*made[0])
     path, folder = store.path(record), store.directory / "embeddings"
     shutil.copytree(path.parent, folder)
@@ -51,7 +51,7 @@ def test_two_files_of_one_run_are_both_named(made, tmp_path):
         replace(record, metrics=record.metrics | {"train": record.metrics["train"] | {"nll": 9.0}}), made[0][1]
     )
     shutil.copytree(Store(tmp_path / "other").path(other).parent, folder)
-    with pytest.raises(UserError, match=r"with another train/nll; `lt-bench verify \S+\.json` says which one repeats"):
+    with pytest.raises(UserError, match=r"with another train/nll; `lt-bench verify '\S+/my results/\S+\.json'` says which one repeats"):
         lt.leaderboard(store.directory)
 
 

@@ -108,6 +108,7 @@ def test_tuned_members_make_a_tuned_ensemble(manifest, tmp_path):
     document = {
         "schema": 2, "strategy": "los", "code": code_of(find("los"), {}).text, "cache_key": manifest.key, "cache": manifest.name, "fixed": {},
         "selected_on": "val", "val_seen_by_backbone": False, "seeds": [0], "grid": [point], "choice": point["hyperparameters"], "macro_accuracy": 0.4,
+        "command": "lt-bench tune --strategy los --cache small",
     }  # fmt: skip
     document["id"] = tuning_id(document)
     path = tmp_path / "tuning" / tuning_name(find("los"), manifest)

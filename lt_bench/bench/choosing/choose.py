@@ -18,6 +18,7 @@ from lt_bench.bench.planning import plan, strategy_options
 from lt_bench.bench.requirements import brings_weights, check_seeds
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.suite.units import Watcher
+from lt_bench.core.commands import RESULTS
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.extraction.joined_images import listed_groups
@@ -86,7 +87,7 @@ def choose(
         "groups_unknown": listing_groups(bench.cache) if groups is None else None,
     }  # fmt: skip
     entry = next(one.entry for one in fits if one.entry.public_name == outcome["take"]["strategy"])
-    command = _command(entry, outcome["take"]["hyperparameters"], bench.cache, seeds[0], results or Path("results"), weights)
+    command = _command(entry, outcome["take"]["hyperparameters"], bench.cache, seeds[0], results or RESULTS, weights)
     return {**asked, **outcome, "command": command}
 
 

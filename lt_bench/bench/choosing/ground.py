@@ -70,10 +70,9 @@ class Ground:
         of = row_hashes(rows.view("plain").cpu().numpy()) if groups is None else np.asarray(groups)
         labels, K = rows.labels.cpu().numpy(), bench.manifest.dataset.num_classes
         if (apart := len(np.unique(of))) < folds:
-            other = ", or --split train" if split == "val" and _unseen_training(bench.manifest) else ""
             what = "rows" if groups is None else "groups"
-            fewer = "use fewer --folds" if apart >= 3 else f"hold out more {what} for {split}"
-            raise UserError(f"{bench.cache.path}: {split} has {apart} {what} that may be apart, too few for {folds} folds; {fewer}{other}")
+            helps = _what_helps(bench.manifest, split, what, apart)
+            raise UserError(f"{bench.cache.path}: {split} has {apart} {what} that may be apart, too few for {folds} folds; {helps}")
         fold = folds_of(labels, of, folds, K, trained=split == "train")
         if not (fold != ALWAYS_TRAINS).any():
             raise UserError(
@@ -195,6 +194,16 @@ def usable_split(cache: FeatureCache, wanted: Split | None = None) -> Split:
 def is_fitted(manifest: Manifest) -> bool:
     """Whether the stage-1 head of a cache is logistic regression on its training rows."""
     return WORDS in manifest.backbone.stage1
+
+
+def _what_helps(manifest: Manifest, split: Split, what: str, apart: int) -> str:
+    """What helps where a split has fewer rows or groups than folds; a choice needs three."""
+    of_others = " of other groups" if what == "groups" else ""
+    more = f"hold out more {what} for val" if split == "val" else f"add training images{of_others}"
+    helps = "use fewer --folds" if apart >= 3 else more
+    if split == "val":
+        return helps + (", or --split train" if _unseen_training(manifest) else "")
+    return helps + (", or leave --split train out to choose on val" if _unseen_validation(manifest) else "")
 
 
 def _unseen_validation(manifest: Manifest) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lt_bench.bench.options import ImageOptions
 from lt_bench.bench.options.recorded import names_groups, options_in
+from lt_bench.core.commands import word
 from lt_bench.core.errors import UserError
 from lt_bench.data.membership import column_groups, pattern_groups
 from lt_bench.data.readers.table_files import LABEL_COLUMN, PATH_COLUMN, Table, require_column, table_of, table_of_splits
@@ -58,7 +59,7 @@ def listing_groups(cache: FeatureCache) -> str | None:
     recorded = options_in(command, ImageOptions)
     pattern, column = recorded.group_pattern, recorded.group_column
     named = ["--group-pattern", pattern] if column is None else ["--group-column", column, "--data-dir", "TABLE"]
-    again = f"{command.split(' && ')[0]} --name {shlex.quote(f'{cache.manifest.name}-groups')}"
+    again = f"{command.split(' && ')[0]} --name {word(f'{cache.manifest.name}-groups')}"
     return f"say `{shlex.join(map(str, named))}`" + (f", or extract again: {again}" if command.startswith("lt-bench extract") else "")
 
 

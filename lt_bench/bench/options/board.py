@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from lt_bench.bench.options.fits import StrategyChoice
+from lt_bench.core.commands import RESULTS
 
 
 @dataclass
@@ -30,7 +31,7 @@ class LeaderboardOptions:
         statistics: rank groups and intervals over test images, from the stored predictions (kept between calls)
     """
 
-    results: Path = Path("results")
+    results: Path = RESULTS
     out: Path = Path("leaderboard")
     formats: list[str] = field(default_factory=lambda: ["markdown", "csv", "latex", "html", "published"])
     objective: str | None = None
@@ -65,7 +66,7 @@ class ReportOptions:
     without_strategy: ClassVar[bool] = True
     records: list[Path] = field(default_factory=list)
     strategy: StrategyChoice = field(default_factory=StrategyChoice)
-    results: Path = Path("results")
+    results: Path = RESULTS
     objective: str | None = None
     data_dir: Path | None = None
     group_column: str | None = None
@@ -115,7 +116,7 @@ class WandbOptions:
 
     positional: ClassVar[tuple[str, ...]] = ("action",)
     action: str = ""
-    results: Path = Path("results")
+    results: Path = RESULTS
     project: str = "lt-bench"
     entity: str | None = None
     online: bool = False

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from lt_bench.bench.options.choices import Accelerator
 from lt_bench.bench.options.images import ImageOptions
+from lt_bench.core.commands import RESULTS
 
 
 @dataclass
@@ -121,7 +122,7 @@ class UpdateOptions:
     image_root: Path | None = None
     weights: Path | None = None
     cache: str | None = None
-    results: Path = Path("results")
+    results: Path = RESULTS
     out: Path | None = None
     objective: str | None = None
     accelerator: Accelerator = "auto"

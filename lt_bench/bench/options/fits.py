@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from lt_bench.bench.options.choices import DRAWS, Accelerator, Precision, Wandb
 from lt_bench.bench.options.images import CacheOptions
+from lt_bench.core.commands import RESULTS
 from lt_bench.engine.arithmetic import Matmul
 
 
@@ -29,7 +30,7 @@ class FitOptions(CacheOptions):
         devices: processes of one fit (DDP); gloo on CPU
     """
 
-    results: Path = Path("results")
+    results: Path = RESULTS
     accelerator: Accelerator = "auto"
     devices: int = 1
 
@@ -131,7 +132,7 @@ class ChooseOptions(CacheOptions):
     folds: int = 5
     seeds: list[int] = field(default_factory=lambda: [0])
     budget: int = 12
-    results: Path = Path("results")
+    results: Path = RESULTS
     out: Path = Path("choice")
     accelerator: Accelerator = "auto"
 
@@ -154,7 +155,7 @@ class BudgetsOptions(CacheOptions):
     objective: str = "macro"
     budget: int | None = None
     seeds: list[int] = field(default_factory=lambda: [0])
-    results: Path = Path("results")
+    results: Path = RESULTS
     out: Path = Path("budgets")
     accelerator: Accelerator = "auto"
 
@@ -179,7 +180,7 @@ class BenchOptions:
 
     positional: ClassVar[tuple[str, ...]] = ("suite",)
     suite: str = ""
-    results: Path = Path("results")
+    results: Path = RESULTS
     accelerator: Accelerator = "auto"
     workers: int | None = None
     slurm: str | None = None

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from lt_bench.core.commands import RESULTS
+
 
 @dataclass
 class ListOptions:
@@ -80,7 +82,7 @@ class PullOptions:
 
     positional: ClassVar[tuple[str, ...]] = ("source",)
     source: str = ""
-    results: Path = Path("results")
+    results: Path = RESULTS
 
 
 @dataclass

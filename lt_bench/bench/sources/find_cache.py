@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from lt_bench.bench.options import CacheOptions, ExtractOptions
 from lt_bench.bench.options.images import InputOptions
 from lt_bench.bench.requirements import brings_weights, default_backbone, require_images
 from lt_bench.bench.sources.same_images import as_recorded, of_the_images
+from lt_bench.core.commands import text, word
 from lt_bench.core.errors import UserError
 from lt_bench.core.launchers import is_first_process
 from lt_bench.data.specs import DatasetSpec, dataset_spec
@@ -106,7 +106,7 @@ def _check(path: Path, manifest: Manifest, options: CacheOptions) -> None:
     if options.dataset and info.name != options.dataset:
         raise UserError(f"{path}: a cache of {info.name}, and --dataset is {options.dataset}; name the right cache or data set")
     if options.imbalance_factor is not None and info.imbalance_factor != options.imbalance_factor:
-        raise UserError(f"{path}: imbalance factor {info.imbalance_factor}, and --imbalance-factor is {options.imbalance_factor:g}")
+        raise UserError(f"{path}: imbalance factor {info.imbalance_factor}, and --imbalance-factor is {text(options.imbalance_factor)}")
     if options.backbone is not None and manifest.backbone.name != options.backbone:
         raise UserError(f"{path}: features of {manifest.backbone.name}, and --backbone is {options.backbone}")
     if not _fits_subset(manifest, options):
@@ -138,8 +138,8 @@ def _check_weights(cache: FeatureCache, weights: Path) -> None:
 
 def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
     """Message, one line: the caches of the data set that there are, or what features of its images need, and the next command."""
-    named = f"--dataset {spec.name} --data-dir {options.data_dir or 'DIR'} --backbone {options.backbone or 'NAME'}{_inputs_asked(options)}"
-    factor = "" if options.imbalance_factor is None else f" --imbalance-factor {options.imbalance_factor:g}"
+    named = f"--dataset {spec.name} --data-dir {word(options.data_dir or 'DIR')} --backbone {word(options.backbone or 'NAME')}{_inputs_asked(options)}"
+    factor = "" if options.imbalance_factor is None else f" --imbalance-factor {text(options.imbalance_factor)}"
     if options.data_dir is not None:
         lacking = [flag for flag, value in (("--backbone NAME", options.backbone), ("--weights FILE", options.weights)) if value is None]
         return (
@@ -163,8 +163,4 @@ def _inputs_asked(options: CacheOptions) -> str:
     given = {
         field.name: getattr(options, field.name) for field in dataclasses.fields(InputOptions) if field.name not in ("dataset", "data_dir")
     }
-    words: list[str] = []
-    for name, value in given.items():
-        if value != getattr(usual, name):
-            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
-    return "".join(f" {shlex.quote(word)}" for word in words)
+    return "".join(f" --{name.replace('_', '-')} {word(value)}" for name, value in given.items() if value != getattr(usual, name))

@@ -12,6 +12,7 @@ from lt_bench.bench.options import RunOptions, reading
 from lt_bench.bench.planning import Setting
 from lt_bench.bench.sources.end_to_end import EndToEndSource, check_end_to_end, check_trains_head, read_phase1
 from lt_bench.bench.sources.images import PixelSource
+from lt_bench.core.commands import text
 from lt_bench.core.errors import UserError
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
@@ -169,7 +170,7 @@ def _data_words(options: RunOptions) -> tuple[str, ...]:
     """Command-line words that name images and backbone; DIR stands for the images' folder."""
     words = ["--data-dir", "DIR", "--backbone", str(options.backbone)]
     if options.imbalance_factor is not None:
-        words += ["--imbalance-factor", f"{options.imbalance_factor:g}"]
+        words += ["--imbalance-factor", text(options.imbalance_factor)]
     words += ["--profile", options.profile] if options.profile not in (None, "exponential") else []
     return (*words, *(["--selection", options.selection] if options.selection not in (None, "first") else []))
 

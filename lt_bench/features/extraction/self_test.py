@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from lt_bench.backbones.loading import Loaded
+from lt_bench.core.commands import word
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
 
@@ -44,6 +45,6 @@ def self_test(cache: FeatureCache, loaded: Loaded) -> str | None:
     if abs(miss) > LARGEST_MISS:
         raise UserError(
             f"{told}, more than {LARGEST_MISS:g}; the weights, the images or their preparation are others than stated. "
-            f"The cache is kept: if the checkpoint is a run of your own, go on with --cache {cache.path}"
+            f"The cache is kept: if the checkpoint is a run of your own, go on with --cache {word(cache.path)}"
         )
     return told

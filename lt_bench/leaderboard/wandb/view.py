@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.activity import steps
+from lt_bench.core.commands import word
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.leftovers import temporary_directory
@@ -193,7 +193,7 @@ def table(ranking: BoardRows) -> tuple[list[str | int], list[Any]]:
 
 def sync_command(directory: Path) -> str:
     """The command that sends the offline runs below a directory."""
-    return f"wandb sync {shlex.quote(str(directory / 'wandb'))}/offline-run-*"
+    return f"wandb sync {word(directory / 'wandb')}/offline-run-*"
 
 
 def caches_of(board: BoardRows) -> list[str]:

@@ -155,6 +155,12 @@ def test_groups_stay_together_and_seeds_are_averaged(bench, folder):
         lt.UserError, match="val has 2 groups that may be apart, too few for 3 folds; hold out more groups for val, or --split train"
     ):
         Ground.of(bench, "val", 3, np.arange(31) % 2)
+    with pytest.raises(lt.UserError, match="val has 4 groups that may be apart, too few for 5 folds; use fewer --folds, or --split train"):
+        Ground.of(bench, "val", 5, np.arange(31) % 4)
+    more = "add training images of other groups, or leave --split train out to choose on val"
+    for apart, folds, helps in ((2, 3, more), (4, 5, "use fewer --folds, or leave --split train out to choose on val")):
+        with pytest.raises(lt.UserError, match=f"train has {apart} groups that may be apart, too few for {folds} folds; {helps}$"):
+            Ground.of(bench, "train", folds, np.arange(n) % apart)
     with pytest.raises(lt.UserError, match="one for each of the 118 rows of train"):
         Ground.of(bench, "train", 3, groups[1:])
     guess, by_group = (

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -176,6 +178,20 @@ def test_what_is_missing_is_named_and_nothing_else(cli, photos, home, verb):
     assert "--weights FILE" in done.err.partition(";")[0]
     assert "--backbone NAME" not in done.err
     assert done.err.count("\n") == 1
+
+
+def test_the_advice_makes_the_cache_that_was_asked_for(cli, home, tmp_path):
+    """A place with a space is one word, and an imbalance factor has all its digits."""
+    place = tmp_path / "my photos"
+    place.mkdir()
+    asked = ["--dataset", "cifar100_lt", "--data-dir", str(place), "--backbone", "resnet20", "--imbalance-factor", "33.3333333"]
+    done = cli("run", "--strategy", "crt", *asked)
+    assert done.code == 2
+    (advice,) = re.findall("`([^`]*)`", done.err)
+    assert shlex.split(advice) == ["lt-bench", "pretrain", *asked, "--out", "OUT"]
+    done = cli("run", "--strategy", "crt", *asked[:2], *asked[-2:])
+    assert done.code == 2
+    assert done.err.count("--imbalance-factor 33.3333333 ") == 2  # to extract, and to import
 
 
 def test_images_beside_a_cache_are_read_as_it_was_split(make_cache, tmp_path, home):
