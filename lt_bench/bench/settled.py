@@ -21,8 +21,8 @@ def share_alone_best(document: Mapping[str, Any]) -> float | None:
 
 
 def share_text(share: float | None) -> str:
-    """`; the best alone in 51 % of draws of them`; nothing where validation was not drawn more than once."""
-    return "" if share is None else f"; the best alone in {100 * share:.0f} % of draws of them"
+    """`; chosen alone in 51 % of redrawn validation sets`; nothing where validation was not drawn more than once."""
+    return "" if share is None else f"; chosen alone in {100 * share:.0f} % of redrawn validation sets"
 
 
 def lines_of_choice(document: Mapping[str, Any], tied: Sequence[int], objective: Objective) -> list[str]:

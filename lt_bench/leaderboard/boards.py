@@ -396,7 +396,8 @@ def signs_in(runs: Runs, positions: Iterable[int]) -> list[str]:
 
 
 def seeds_text(rows: Sequence[Row]) -> str:
-    """The seeds of rows: `0-2` where all have them, else `0-2 (1 to 3 a row)`."""
+    """The seeds of rows: `0-2` where all have them, else `0-2 (1 to 3 a row)`; rows that train nothing, which need one only, count where no other row is."""
+    rows = [row for row in rows if row.varies is not None] or rows
     union = sorted({seed for row in rows for seed in row.seeds})
     least, most = (f(len(row.seeds) for row in rows) for f in (min, max))
     if least == len(union):

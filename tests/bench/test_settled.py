@@ -72,7 +72,7 @@ def test_the_share_of_draws_without_a_tie():
     assert share_alone_best(document(TWO, choices=[0] * 51 + [1] * 49, tied=1)) == 0.5
     assert share_alone_best(document(TWO, choices=[0] * 3 + [1])) is None  # it does not say which draws tie
     assert share_alone_best(document(TWO)) is None
-    assert (share_text(0.504), share_text(None)) == ("; the best alone in 50 % of draws of them", "")
+    assert (share_text(0.504), share_text(None)) == ("; chosen alone in 50 % of redrawn validation sets", "")
 
 
 def test_a_budget_that_covers_the_grid_drew_nothing():

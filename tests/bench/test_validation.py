@@ -106,7 +106,7 @@ def test_choices_and_their_standard_error():
     } == {"all validation images"}
     assert whole_validation(validation_text(said)) == validation_text(said)
     assert validation_text({"classes_without_validation": ["apple"]}) == "all validation images, none of apple"
-    what = " (how far apart the points score that draws choose, and not how sure the choice is)"
+    what = " (spread of the scores of the points that draws choose; not how sure the choice is)"
     assert error_text(0.0042, percent=True) == f"; standard error of the choice 0.42 points{what}"
     assert (error_text(1.234, percent=False), error_text(None, percent=True)) == (f"; standard error of the choice 1.23{what}", "")
 
@@ -138,7 +138,7 @@ def test_a_smaller_validation_decides_and_the_board_says_which(cli, small_cache,
     points = 100 * document["standard_error"]
     share = (document["choices"].count(document["choices"][0]) - document["tied"]) / 30
     assert (
-        f"Tuned: chosen on {validation_text(document)} (rows: 1); the best alone in {100 * share:.0f} % of draws of them; standard error of the choice {points:.2f} points ("
+        f"Tuned: chosen on {validation_text(document)} (rows: 1); chosen alone in {100 * share:.0f} % of redrawn validation sets; standard error of the choice {points:.2f} points ("
         in board
     )
     assert cli("leaderboard", "--formats", "csv").code == 0

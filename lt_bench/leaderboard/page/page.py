@@ -236,9 +236,9 @@ def _without_letters(cell: Cell) -> Cell:
 
 
 def _cell(cell: Cell, source: str | None) -> dict[str, Any]:
-    """Text, value for sorting, place, and what is said on hover: of these, what there is."""
-    value = number(cell.value)
-    data = {"t": cell.text, "v": None if math.isnan(value) else float(f"{value:.9g}"), "p": cell.place, "s": source}
+    """Text of the figure and of its interval, value for sorting, place, and what is said on hover: of these, what there is."""
+    value, (figure, interval) = number(cell.value), cell.parts
+    data = {"t": figure, "i": interval or None, "v": None if math.isnan(value) else float(f"{value:.9g}"), "p": cell.place, "s": source}
     return {name: one for name, one in data.items() if one is not None}
 
 

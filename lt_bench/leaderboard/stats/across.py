@@ -16,8 +16,12 @@ from lt_bench.leaderboard.stats.findings import distinct, duplicates_note
 from lt_bench.leaderboard.stats.over_boards import OverBoards
 from lt_bench.leaderboard.ties import ranks
 
+_NOBODY = "No two rows are on every board."
 ACROSS = "Places among the rows that are on every board, by its objective; accuracies of different boards are never averaged."
 _ALONE = "the only row on every board, ranked against nobody"
+_CONTROL = "controls are in no comparison over boards"
+_INEXACT = "float32 products that are less exact (--matmul) are in no comparison over boards"
+_ANYWHERE = {_ALONE, _CONTROL, _INEXACT}  # reasons that no further run takes away
 INTERVALS = "In brackets: 95 % interval of the mean rank, by a bootstrap of boards and of classes, which boards of one split share."
 
 
@@ -67,7 +71,9 @@ class Across:
 
     @property
     def note(self) -> str:
-        """The meaning of places and intervals, and the rows that are the same."""
+        """The meaning of places and intervals, and the rows that are the same; that there are none where no rows are compared."""
+        if not self.labels:
+            return _NOBODY
         return " ".join(filter(None, (ACROSS, "" if self.over_boards is None else INTERVALS, self.duplicates)))
 
     @property
@@ -94,12 +100,12 @@ class Across:
 
 
 def across(rankings: list[BoardRows]) -> list[Across]:
-    """One comparison for each protocol and mode that has at least two boards. Controls and rows with less exact products take no part."""
+    """One comparison for each protocol and mode that has at least two boards, without those that compare nothing and could not. Controls and rows with less exact products take no part."""
     alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
     for board in rankings:
         alike[board.board.protocol, board.board.mode].append(board)
     compared = [_compare(group) for _, group in sorted(alike.items()) if len(group) > 1]
-    return [result for result in compared if set(result.left_out.values()) != {_ALONE}]
+    return [result for result in compared if result.labels or not _ANYWHERE.issuperset(result.left_out.values())]
 
 
 def _compare(rankings: list[BoardRows]) -> Across:
@@ -184,5 +190,5 @@ def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
 def _takes_no_part(row: Row) -> str | None:
     """Why a row is in no comparison over boards wherever it is; None for those that are."""
     if row.control:
-        return "controls are in no comparison over boards"
-    return None if row.exact else "float32 products that are less exact (--matmul) are in no comparison over boards"
+        return _CONTROL
+    return None if row.exact else _INEXACT

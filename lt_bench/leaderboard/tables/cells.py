@@ -16,6 +16,7 @@ from lt_bench.leaderboard.stats.findings import findings
 from lt_bench.leaderboard.stats.ranking import statistics_note
 from lt_bench.leaderboard.tables.columns import Column, Value, absent, arranged, choice_error, column_value, ends_over_images, leading
 from lt_bench.results.record import whole_validation
+from lt_bench.strategies.ensembles import ENSEMBLE
 
 _OVER_IMAGES, _OVER_SEEDS = ("_low", "_high"), ("_seeds_low", "_seeds_high")
 _LOPSIDED = f", or (low{TO}high), its ends, where one side is over a fifth shorter"
@@ -165,8 +166,8 @@ def interval_note(rows: list[Row], columns: Iterable[Column], interval: Interval
 
 def _spreads(rows: list[Row], columns: Iterable[Column]) -> set[str]:
     """How intervals are written in these columns: `±`, `(` of two ends, or both."""
-    texts = (_text(row, column) for column in columns if column.style != "text" for row in rows)
-    return {text[at + 1] for text in texts if (at := text.find(" ")) >= 0}
+    cells = (Cell(column_value(row, column), _text(row, column)) for column in columns if column.style != "text" for row in rows)
+    return {interval[0] for cell in cells if (interval := cell.parts[1])}
 
 
 def _moved_more(rows: list[Row]) -> str:
@@ -186,31 +187,39 @@ def chosen_note(ranking: BoardRows) -> str:
     return f"{len(ranking.rows)} of {ranking.chosen_from} rows: places are among these, tests corrected over all pairs of the board."
 
 
-def validation_note(rows: list[Row]) -> str:
-    """Note on the validation images that chose hyper-parameters; empty where no row says it."""
+def validation_note(rows: list[Row], *, sure: bool = True) -> str:
+    """Note on the validation images that chose hyper-parameters, and, ``sure``, on how sure the choices are; empty where no row says it."""
     texts = [images for row in rows if (images := row.text("validation"))]
     longest = {whole_validation(images): images for images in sorted(texts, key=len)}  # that which counts them, of all images
     said = Counter(longest[whole_validation(images)] for images in texts)
-    return (
-        f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{_shares_text(rows)}{_errors_text(rows)}."
-        if said
-        else ""
-    )
+    if not said:
+        return ""
+    how_sure = _shares_text(rows) + _errors_text(rows) if sure else ""
+    return f"Tuned: chosen on {', on '.join(f'{images} (rows: {count})' for images, count in said.items())}{how_sure}."
 
 
-def budget_note(rows: list[Row]) -> str:
-    """Note on tuned rows of which some tried more points than others; empty where all tried as many."""
-    tried = sorted(int(size) for row in rows if row.text("tuning") == "tuned" and not math.isnan(size := float(row.values("grid_size")[0])))
+def budget_note(rows: list[Row], *, advice: bool = True) -> str:
+    """Note on tuned rows of which some tried more points than others, with ``advice`` on how to mend it; empty where all tried as many.
+
+    Ensembles are not counted: their points are those of all their members.
+    """
+    sizes = [float(row.values("grid_size")[0]) for row in rows if row.text("tuning") == "tuned" and not _is_ensemble(row)]
+    tried = sorted(int(size) for size in sizes if not math.isnan(size))
     if not tried or tried[0] == tried[-1]:
         return ""
-    return f"Tuned over {tried[0]} to {tried[-1]} points: more points are an advantage; `lt-bench tune --budget N` tries at most N of each."
+    mend = "; `lt-bench tune --budget N` tries at most N of each" if advice else ""
+    return f"Tuned over {tried[0]} to {tried[-1]} points: more points are an advantage{mend}."
+
+
+def _is_ensemble(row: Row) -> bool:
+    return str(row.text("strategy")).startswith(f"{ENSEMBLE}(")
 
 
 def _shares_text(rows: list[Row]) -> str:
-    """`; the best alone in 4 to 51 % of draws of them`; nothing where no row says it."""
+    """`; chosen alone in 4 to 51 % of redrawn validation sets`; nothing where no row says it."""
     shares = sorted(share for row in rows if (share := float(row.values("alone_best")[0])) >= 0)
     ends = dict.fromkeys(f"{100 * share:.0f}" for share in shares[:1] + shares[-1:])
-    return f"; the best alone in {' to '.join(ends)} % of draws of them" if ends else ""
+    return f"; chosen alone in {' to '.join(ends)} % of redrawn validation sets" if ends else ""
 
 
 def _errors_text(rows: list[Row]) -> str:

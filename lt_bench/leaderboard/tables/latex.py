@@ -7,7 +7,17 @@ from typing import NamedTuple
 
 from lt_bench.core.errors import printable
 from lt_bench.leaderboard.boards import BoardRows, seeds_text
-from lt_bench.leaderboard.tables.cells import MISSING, Cell, chosen_note, interval_note, order_note, own_note, table_cells
+from lt_bench.leaderboard.tables.cells import (
+    MISSING,
+    Cell,
+    budget_note,
+    chosen_note,
+    interval_note,
+    order_note,
+    own_note,
+    table_cells,
+    validation_note,
+)
 from lt_bench.leaderboard.tables.columns import Column, leading
 
 COLUMN, PAGE = 234.0, (487.0, 620.0)
@@ -110,7 +120,7 @@ def notes_on_size(document: str) -> list[str]:
 
 
 def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
-    """The caption: data, backbone, test images and seeds, what ± and the marks mean."""
+    """The caption: data, backbone, test images and seeds, what ± and the marks mean, what chose hyper-parameters and whether among as many points."""
     first, lead = ranking.rows[0], next((column.title for column in columns if column.key == leading(ranking.objective)), "")
     images = "" if ranking.test_counts is None else f", {ranking.test_counts.sum():,} test images"
     tested = (
@@ -125,6 +135,8 @@ def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
         interval_note(ranking.rows, columns, ranking.interval, ranking.over),
         tested,
         chosen_note(ranking),
+        validation_note(ranking.rows, sure=False),
+        budget_note(ranking.rows, advice=False),
         own_note(columns),
     ]
     return " ".join(filter(None, parts))

@@ -49,12 +49,11 @@ def published_sources(ranking: BoardRows) -> str:
 
 
 def across_table(result: Across) -> str:
-    """Wins and mean rank of one protocol and mode as a Markdown section, with the missing cells by name."""
-    table = markdown_lines(
-        result.head, [":--", *["--:"] * (len(result.head) - 1)], ([escape(text) for text in line] for line in result.lines)
-    )
-    missing = "\n".join(f"- {escape(line)}" for line in result.missing)
-    return f"## Across boards\n\n{escape(result.note)}\n\n{table}\n" + (f"\nLeft out:\n\n{missing}\n" if missing else "")
+    """Wins and mean rank of one protocol and mode as a Markdown section, with the missing cells by name; without a table where no rows are compared."""
+    lines = [[escape(text) for text in line] for line in result.lines]
+    table = [markdown_lines(result.head, [":--", *["--:"] * (len(result.head) - 1)], lines)] if lines else []
+    missing = ["Left out:", "\n".join(f"- {escape(line)}" for line in result.missing)] if result.missing else []
+    return "\n\n".join(["## Across boards", escape(result.note), *table, *missing]) + "\n"
 
 
 def effects_table(result: Effects) -> str:
@@ -84,7 +83,7 @@ def csv_table(rankings: list[BoardRows], columns: tuple[Column, ...]) -> str:
     columns = tuple(column for column in columns if column.key not in BOARD_FIELDS)
     rows = [row for ranking in rankings for row in ranking.rows]
     names, lines = flat_cells(rows, columns, lambda value, column: "" if value != value else f"{value * scale(column):.9g}")
-    shared = [ranking.shared_images for ranking in rankings for _ in ranking.rows]
+    shared = [images for ranking in rankings for images in [ranking.shared_images] * len(ranking.rows)]
     for row, line, share in zip(rows, lines, shared, strict=True):
         identity = [getattr(row.board, name) for name in BOARD_FIELDS]
         line[:0] = [

@@ -81,7 +81,7 @@ def test_a_point_of_the_grid_is_what_run_measures_on_validation(cli, small_cache
     done = cli("run", "--strategy", "la_loss", "--cache", "small", "--tuned", "--seeds", "2,0")
     assert done.code == 0
     share = 100 * (found["choices"].count(found["choices"][0]) - found["tied"]) / 100
-    line = f"la_loss: tuning {found['id']}, {len(found['grid'])} points on all 25 validation images, 5 a class, none of class 5; the best alone in {share:.0f} % of draws of them; standard error of the choice"
+    line = f"la_loss: tuning {found['id']}, {len(found['grid'])} points on all 25 validation images, 5 a class, none of class 5; chosen alone in {share:.0f} % of redrawn validation sets; standard error of the choice"
     assert line in done.out
     assert 0 < found["standard_error"] < 0.2
     assert len(found["choices"]) == found["validation"]["draws"] == 100

@@ -16,7 +16,7 @@ from lt_bench.leaderboard.load import from_records, load_records
 from lt_bench.leaderboard.page.by_class import outer_ends
 from lt_bench.leaderboard.page.page import _links, page
 from lt_bench.leaderboard.plots.draw import PLOTS
-from lt_bench.leaderboard.tables.columns import registered
+from lt_bench.leaderboard.tables.columns import Column, registered
 from lt_bench.results.store import Store
 
 
@@ -159,3 +159,14 @@ def test_a_class_without_test_images_has_no_accuracy(builder):
     (board,) = read_data(page(leaderboard([(record, arrays)], statistics=False).boards, registered()))["boards"]
     assert np.frombuffer(base64.b64decode(board["rows"][0]["classes"]), "<u2")[3] == 65_535
     assert board["classes"]["test"][3] == 0
+
+
+def test_a_figure_and_its_interval_are_apart_and_a_text_is_whole(results):
+    own = Column("mine", "Mine", lambda row: "not run")
+    (board, *_) = read_data(page(leaderboard(results).boards, (*registered(), own)))["boards"]
+    keys = [column["key"] for column in board["columns"]]
+    for row in board["rows"]:
+        accuracy, mine = row["cells"][keys.index("accuracy")], row["cells"][keys.index("mine")]
+        assert re.fullmatch(r"\d+\.\d\d", accuracy["t"])
+        assert accuracy["i"][0] in "±("
+        assert (mine["t"], "i" in mine) == ("not run", False)

@@ -24,6 +24,7 @@ from lt_bench.leaderboard.stats.ranking import ranked, statistics_note
 from lt_bench.leaderboard.stats.seed_noise import SeedNoise, pooled_noise, seed_noise, shared_noise
 from lt_bench.leaderboard.stats.statistics import board_statistics
 from lt_bench.leaderboard.tables.selection import Selection
+from lt_bench.leaderboard.tables.text import across_table
 from lt_bench.results.store import Store
 
 
@@ -505,6 +506,15 @@ def test_a_row_alone_on_every_board_is_named_beside_those_left_out(builder):
     assert result.labels == ()
     assert result.left_out["ce"].startswith("the only row on every board")
     assert result.left_out["los"].startswith("missing on ")
+    assert across_table(result).startswith("## Across boards\n\nNo two rows are on every board.\n\nLeft out:\n\n- ")
+    assert "| Strategy" not in across_table(result)
+
+
+@pytest.mark.parametrize("more", [{"family": "control"}, {"hyperparameters": {"matmul": "medium"}}])
+def test_no_section_where_one_row_is_common_and_the_others_take_no_part(builder, more):
+    other = replace(builder, dataset="cifar100_lt", cache_key="cache-b")
+    made = [b.make(name, 0, **given)[0] for b in (builder, other) for name, given in (("ce", {}), ("val_probe", more))]
+    assert across(boards(from_records(made))) == []
 
 
 def test_duplicates_take_one_place_across_boards(builder):

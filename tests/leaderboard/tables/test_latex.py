@@ -146,7 +146,7 @@ def test_tables_compile_in_a_two_column_article_without_an_overfull_box(board, t
 def test_the_caption_says_where_rows_have_fewer_seeds(builder):
     made = [builder.make("los", seed) for seed in range(3)]
     assert "seeds 0--2." in leaderboard(made).latex
-    assert "seeds 0--2 (1 to 3 a row)." in leaderboard([*made, builder.make("joint", 0)]).latex
+    assert "seeds 0--2 (1 to 3 a row)." in leaderboard([*made, builder.make("crt", 0)]).latex
     assert "seeds 0--3 (3 a row)." in leaderboard([*made, *(builder.make("ce", seed) for seed in (1, 2, 3))]).latex
 
 
@@ -170,3 +170,28 @@ def test_a_column_without_a_value_is_left_out(builder):
 
 def test_escape():
     assert escape("a_b & 5% ± – $x$") == r"a\_b \& 5\% $\pm$ -- \$x\$"  # noqa: RUF001
+
+
+def test_rows_that_train_nothing_lack_no_seeds(builder):
+    """They have one by design."""
+    trained, untrained = [builder.make("los", seed) for seed in range(3)], builder.make("joint", 0, trains="nothing")
+    assert "seeds 0--2." in leaderboard([*trained, untrained]).latex
+    assert "seeds 0." in leaderboard([untrained]).latex
+
+
+def test_the_caption_says_what_chose_and_that_budgets_were_unequal(builder):
+    def caption(*sizes):
+        made = []
+        for name, size in zip(("los", "crt"), sizes, strict=True):
+            record, arrays = builder.make(name, 0, kind="tuned")
+            tuning = replace(record.tuning, grid_size=size, validation="all 100 validation images", standard_error=0.01, alone_best=0.5)
+            made.append((replace(record, tuning=tuning), arrays))
+        board = leaderboard(made)
+        return latex_table(board.shown[0], board.columns[:2], full=True)
+
+    unequal, equal = caption(4, 40), caption(12, 12)
+    assert "Tuned: chosen on all 100 validation images (rows: 2). Tuned over 4 to 40 points: more points are an advantage." in unequal
+    assert "Tuned: chosen on all 100 validation images (rows: 2)." in equal
+    assert "Tuned over" not in equal
+    assert "standard error" not in unequal
+    assert "`" not in unequal

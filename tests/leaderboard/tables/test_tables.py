@@ -13,17 +13,17 @@ from rich.console import Console
 
 from lt_bench.core.errors import UserError
 from lt_bench.core.provenance import combined, source_digest
-from lt_bench.leaderboard.boards import boards
+from lt_bench.leaderboard.boards import BoardRows, boards
 from lt_bench.leaderboard.intervals import ERROR_IS, TO, Estimate
 from lt_bench.leaderboard.leaderboard import leaderboard
 from lt_bench.leaderboard.load import from_records
 from lt_bench.leaderboard.stats.shares import exact_interval
 from lt_bench.leaderboard.tables import columns as columns_module
-from lt_bench.leaderboard.tables.cells import MISSING, legend, notes, table_cells, value_text
+from lt_bench.leaderboard.tables.cells import MISSING, budget_note, interval_note, legend, notes, table_cells, validation_note, value_text
 from lt_bench.leaderboard.tables.columns import Column, register, registered
 from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.leaderboard.tables.terminal import run_table
-from lt_bench.leaderboard.tables.text import escape
+from lt_bench.leaderboard.tables.text import csv_table, escape
 from lt_bench.results.store import Store
 
 SKILLS = {"los": 2.5, "balanced_softmax": 0.3, "ce": 0.0}
@@ -264,6 +264,7 @@ def test_the_standard_errors_of_choices_stand_in_the_note_and_in_points_in_the_f
         store.write(replace(record, tuning=tuning), arrays)
     board = leaderboard(store.directory).boards[0]
     (note,) = [note for note in notes(board, registered()) if note.startswith("Tuned")]
+    assert ERROR_IS == "spread of the scores of the points that draws choose; not how sure the choice is"
     assert note.endswith(f"(rows: 4); standard error of the choice 0.32 to 1.28 points and 0.5 in units of the cost ({ERROR_IS}).")
     (column,) = [column for column in registered() if column.key == "choice_error"]
     shown = {str(row.text("strategy")): cell.text for row, (cell,) in zip(board.rows, table_cells(board, (column,)), strict=True)}
@@ -289,3 +290,55 @@ def test_rows_tuned_over_unequal_numbers_of_points_are_named(tmp_path, builder):
     (column,) = [column for column in registered() if column.key == "tuning"]
     shown = {str(row.text("strategy")): cell.text for row, (cell,) in zip(equal.rows, table_cells(equal, (column,)), strict=True)}
     assert shown == {"los": "tuned on val, 12 of 36 tried", "crt": "tuned on val, 12 tried", "ncm": "official"}
+
+
+def test_the_points_of_an_ensemble_are_no_unequal_budget(builder):
+    """They are those of all its members, which no budget makes fewer."""
+    made = []
+    for strategy, size in (("los", 12), ("crt", 12), ("ensemble(los+crt)", 24)):
+        record, arrays = builder.make(strategy, 0, 1.0, kind="tuned", family="ensemble" if "+" in strategy else "label softening")
+        made.append((replace(record, tuning=replace(record.tuning, grid_size=size)), arrays))
+    assert not [note for note in notes(leaderboard(made).boards[0], registered()) if "more points" in note]
+    (other,) = boards(from_records([*(record for record, _ in made), _with_points(builder, "ce", 30)]))
+    assert budget_note(other.rows).startswith("Tuned over 12 to 30 points")
+
+
+def test_the_note_says_how_often_the_choices_are_chosen_alone(builder):
+    def note(*shares):
+        made = []
+        for strategy, share in zip(("los", "crt", "ce"), shares, strict=False):
+            record, _ = builder.make(strategy, 0, 1.0, kind="tuned")
+            made.append(replace(record, tuning=replace(record.tuning, validation="all 30 validation images", alone_best=share)))
+        return validation_note(boards(from_records(made))[0].rows)
+
+    assert (
+        note(0.44, 0.82, None)
+        == "Tuned: chosen on all 30 validation images (rows: 3); chosen alone in 44 to 82 % of redrawn validation sets."
+    )
+    assert note(0.44) == "Tuned: chosen on all 30 validation images (rows: 1); chosen alone in 44 % of redrawn validation sets."
+
+
+@pytest.mark.parametrize("text", ["not run", "none "])
+def test_a_text_in_a_column_of_numbers_is_no_interval(builder, text):
+    """Of a user's own column, which may say so where it has no number."""
+    own = Column("mine", "Mine", lambda row: text)
+    board = leaderboard([builder.make(name, 0, skill) for name, skill in (("los", 1.0), ("ce", 0.0))]).boards[0]
+    assert interval_note(board.rows, (own,)) == ""
+    (accuracy,) = (column for column in registered() if column.key == "accuracy")
+    assert interval_note(board.rows, (own, accuracy)).startswith("±: half of the 95 % interval")
+    assert [cell.parts for (cell,) in table_cells(board, (own,))] == [(text, "")] * 2
+
+
+def test_shared_images_are_read_once_a_board(builder, monkeypatch):
+    """Each reading goes through all runs of the board."""
+    asked = []
+    monkeypatch.setattr(BoardRows, "shared_images", property(lambda board: asked.append(board) or "shared"))
+    rankings = boards(from_records([builder.make(name, 0)[0] for name in SKILLS]))
+    lines = list(csv.DictReader(io.StringIO(csv_table(rankings, registered()))))
+    assert [line["shared_images"] for line in lines] == ["shared"] * 3
+    assert len(asked) == 1
+
+
+def _with_points(builder, strategy, size):
+    record, _ = builder.make(strategy, 0, 1.0, kind="tuned")
+    return replace(record, tuning=replace(record.tuning, grid_size=size))

@@ -61,29 +61,27 @@ function breakable(text) {
   return text.split("_").flatMap((part, index) => (index ? ["_", make("wbr"), part] : [part]));
 }
 
-// The text of a figure, and that of its interval: " ± 0.40", " (89.35–99.95)" or nothing.
-function parts(text, column) {
-  const end = column.style === "text" ? -1 : text.indexOf(" ");
-  return end < 0 ? [text, ""] : [text.slice(0, end), text.slice(end)];
+// The interval of a figure, to stand behind it: " ± 0.40", " (89.35–99.95)" or nothing.
+function spreadOf(cell) {
+  return cell.i ? " " + cell.i : "";
 }
 
 // The exact figure of a cell, for the pointer.
 function exact(cell, column) {
   if (cell.s || cell.v === undefined) return cell.s || null;
-  const [, spread] = parts(cell.t, column);
-  return column.title + ": " + (column.style === "percent" ? (100 * cell.v).toFixed(4) : String(cell.v)) + spread;
+  return column.title + ": " + (column.style === "percent" ? (100 * cell.v).toFixed(4) : String(cell.v)) + spreadOf(cell);
 }
 
 function cellNode(row, index, column, board) {
   const cell = row.cells[index];
-  const [value, spread] = parts(cellText(row, index, board), column);
+  const spread = spreadOf(cell);
   const kind = cell.p === 1 ? "best" : cell.p === 2 ? "second" : "";
   const ends = cell.v === undefined ? null : board.bars[column.key];
   const classes = [column.style === "text" ? "text" : "", column.phone || column.key === lead(board) ? "" : "secondary", ends ? "bar" : column.key === lead(board) ? "" : "minor"].join(" ").trim();
   const share = ends ? Math.min(1, Math.max(0.03, (cell.v - ends[0]) / (ends[1] - ends[0] || 1))) : 0;
   const node = make("td", { class: classes || null, title: exact(cell, column), style: ends ? "--share:" + share.toFixed(3) : null });
   if (column.key === "rank" && row.standing && !prior(board)) return node.append(rank(row, board)), node;
-  node.append(make("span", { class: kind || null }, value));
+  node.append(make("span", { class: kind || null }, cellText(row, index, board)));
   if (spread) node.append(make("span", { class: "pm" }, spread));
   return node;
 }
@@ -94,7 +92,8 @@ function detail(row, board, width) {
   if (command >= 0) inside.append(make("h3", {}, "Reproduce"), commandLine(row.cells[command].t));
   const measured = make("dl", { class: "facts" });
   board.columns.forEach((column, index) => {
-    if (index !== command && row.cells[index].t !== MISSING) measured.append(fact(column.title, row.cells[index].t, row.cells[index].t.length > 80, column.about));
+    const text = row.cells[index].t + spreadOf(row.cells[index]);
+    if (index !== command && text !== MISSING) measured.append(fact(column.title, text, text.length > 80, column.about));
   });
   const facts = make("dl", { class: "facts" });
   for (const [name, value] of Object.entries(row.facts)) facts.append(fact(name, value, value.length > 44));
@@ -205,7 +204,7 @@ function grid(name, columns, rows) {
 }
 
 function plain(title, note, columns, rows) {
-  return [make("h2", {}, title), make("p", { class: "soft" }, note), grid(title, columns, rows)];
+  return [make("h2", {}, title), make("p", { class: "soft" }, note), ...(rows.length ? [grid(title, columns, rows)] : [])];
 }
 
 // Several panels side by side need the whole width.
