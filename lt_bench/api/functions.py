@@ -32,8 +32,10 @@ from lt_bench.core.inference_heads import Standardised
 from lt_bench.engine.arithmetic import Matmul
 from lt_bench.features.locate import known_as
 from lt_bench.features.manifest import Manifest
+from lt_bench.features.shared import validation_shared
 from lt_bench.leaderboard.objective.objective import objective_of
 from lt_bench.results.health import warnings_of
+from lt_bench.results.shared_images import shared_words
 from lt_bench.results.store import Store
 from lt_bench.strategies.contract import Strategy
 from lt_bench.strategies.entry import Entry
@@ -141,7 +143,7 @@ def tune(
         validation=Validation(None if val_size is None else _whole("val_size", val_size), val_profile, _whole("draws", draws)), results=None if results is None else Path(results),
         budget=None if budget is None else _whole("budget", budget),
     )  # fmt: skip
-    for line in warnings_of_choice(document):
+    for line in (*_shared_validation(cache), *warnings_of_choice(document)):
         warnings.warn(line, stacklevel=2)
     if results is not None:
         tuning.write_tuning(document, entry, cache.manifest, Path(results))
@@ -183,7 +185,15 @@ def choose(
         cache.bench(accelerator), [entry_of(one) for one in strategies], _seeds(seeds), objective=decides, folds=_whole("folds", folds),
         budget=_whole("budget", budget), split=split, groups=None if groups is None else np.asarray(groups), results=None if results is None else Path(results),
     )  # fmt: skip
+    for line in _shared_validation(cache) if document["split"] == "val" else ():
+        warnings.warn(line, stacklevel=2)
     return Choice(document, decides)
+
+
+def _shared_validation(cache: Cache) -> list[str]:
+    """A line on validation images that were trained on, where a choice by them is in part by remembering."""
+    said = shared_words(validation_shared(cache.manifest))
+    return [said] if said else []
 
 
 def evaluate(head: Run | nn.Module, cache: Cache, split: str = "test", *, accelerator: str = "auto") -> dict[str, float]:

@@ -47,7 +47,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     images, guessed, right = (np.bincount(of, minlength=K) for of in (true, predicted, true[true == predicted]))
     recall = np.divide(right, images, out=np.full(K, np.nan), where=images > 0)
     counts = model.description.get("provenance", {}).get("train_counts")
-    before, after, once = Predicted(own, first == true), Predicted(confidence, predicted == true), np.ones(len(true), np.intp)
+    before, after = Predicted(own, first == true), Predicted(confidence, predicted == true)
     return {
         "export": str(options.export),
         "images": len(true),
@@ -60,8 +60,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         "intervals": accuracy_ends(true, predicted, K, counts, groups),
         "groups_of_inputs": None if groups is None else len(np.unique(groups)),
         "calibration_error": {
-            "before": before.error(once),
-            "after": after.error(once),
+            "before": before.error,
+            "after": after.error,
             "difference": calibration_ends(before, after, groups),
         },
         "calibrated": model.calibration is not None,

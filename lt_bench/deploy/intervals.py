@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,10 +56,15 @@ class Predicted:
     confidence: NDArray[np.float64]
     correct: NDArray[np.bool_]
 
-    def error(self, times: NDArray[np.integer]) -> float:
-        """Expected calibration error (``metrics.calibration``) of a sample that has each input so many times (N,)."""
-        of_bin = (np.ceil(self.confidence * BINS).astype(np.intp) - 1).clip(0, BINS - 1)
-        return float(np.abs(np.bincount(of_bin, times * (self.correct - self.confidence), BINS)).sum() / times.sum())
+    @property
+    def bins(self) -> NDArray[np.intp]:
+        """The bin (N,) of each confidence."""
+        return (np.ceil(self.confidence * BINS).astype(np.intp) - 1).clip(0, BINS - 1)
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error (``metrics.calibration``)."""
+        return float(np.abs(np.bincount(self.bins, self.correct - self.confidence, BINS)).sum() / len(self.correct))
 
 
 def calibration_ends(before: Predicted, after: Predicted, groups: NDArray | None) -> Ends | None:
@@ -69,8 +74,24 @@ def calibration_ends(before: Predicted, after: Predicted, groups: NDArray | None
     units, rng = int(unit.max()) + 1, np.random.default_rng(0)
     if units < 2:
         return None
-    draws = [np.bincount(rng.integers(0, units, units), minlength=units)[unit] for _ in range(DRAWS)]
-    half = ndtri(0.975) * np.std([after.error(times) - before.error(times) for times in draws], ddof=1)
-    once = np.ones(N, np.intp)
-    difference = after.error(once) - before.error(once)
+    drawn = _drawn_differences(before, after, unit, (np.bincount(rng.integers(0, units, units), minlength=units) for _ in range(DRAWS)))
+    half = ndtri(0.975) * np.std(drawn, ddof=1)
+    difference = after.error - before.error
     return float(difference - half), float(difference + half)
+
+
+def _drawn_differences(before: Predicted, after: Predicted, unit: NDArray[np.intp], draws: Iterable[NDArray[np.intp]]) -> list[float]:
+    """Calibration error after minus before of samples that have each unit so many times (units,), of inputs in units (N,).
+
+    Inputs are put into bins once: a sample is the product of its times with the sums of each unit and bin, of which most are empty.
+    """
+    from scipy.sparse import csr_array  # a tenth of a second that other commands do not need
+
+    units, bins = int(unit.max()) + 1, (before.bins, BINS + after.bins)
+    gaps = np.concatenate([one.correct - one.confidence for one in (before, after)])
+    of_unit = csr_array((gaps, (np.tile(unit, 2), np.concatenate(bins))), shape=(units, 2 * BINS)).T
+    sizes, differences = np.bincount(unit), []
+    for times in draws:
+        first, second = np.abs(of_unit @ times).reshape(2, BINS).sum(1)
+        differences.append(float((second - first) / (sizes @ times)))
+    return differences

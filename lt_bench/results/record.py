@@ -125,7 +125,7 @@ class CacheInfo:
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy; `validation` says which images did, `standard_error` that of the choice over draws of them, in units of the objective; `alone_best` in which share of the draws no other point does as well as the choice; `whole_grid` among how many points a budget drew those that were tried, None where all were."""
+    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy; `validation` says which images did, `standard_error` that of the choice over draws of them, in units of the objective; `alone_best` in which share of the redrawn validation sets no other point does as well as the choice; `whole_grid` among how many points a budget drew those that were tried, None where all were."""
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None

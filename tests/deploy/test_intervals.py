@@ -1,9 +1,12 @@
 """Intervals of an evaluation against exact ones, and against samples drawn from a known truth."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
+from lt_bench.deploy import intervals
 from lt_bench.deploy.intervals import Predicted, accuracy_ends, calibration_ends
 from lt_bench.leaderboard.stats.shares import exact_interval
 from lt_bench.metrics.calibration import CalibrationError
@@ -43,10 +46,29 @@ def test_groups_of_equal_inputs_leave_as_many_as_there_are_groups():
 def test_the_error_is_that_of_the_metric():
     one, metric = drawn(500, 0.1, 1), CalibrationError()
     metric.update(torch.from_numpy(one.confidence), torch.from_numpy(one.correct))
-    assert one.error(np.ones(500, int)) == pytest.approx(float(metric.compute()))
-    times = rng.integers(0, 3, 500)
-    several = Predicted(np.repeat(one.confidence, times), np.repeat(one.correct, times))
-    assert one.error(times) == pytest.approx(several.error(np.ones(len(several.correct), int)))
+    assert one.error == pytest.approx(float(metric.compute()))
+
+
+@pytest.mark.parametrize("inputs_of_a_group", [1, 4])
+def test_a_drawn_sample_has_each_group_as_often_as_it_was_drawn(inputs_of_a_group):
+    unit = rng.permutation(np.arange(400) // inputs_of_a_group)
+    after = drawn(400, 0.0, 1)
+    before = Predicted(np.clip(after.confidence + 0.15, 0, 1), rng.random(400) < 0.6)
+    draws = rng.integers(0, 4, (5, 400 // inputs_of_a_group))
+    for difference, times in zip(intervals._drawn_differences(before, after, unit, draws), draws, strict=True):
+        several = [Predicted(*(np.repeat(values, times[unit]) for values in (one.confidence, one.correct))) for one in (before, after)]
+        assert difference == pytest.approx(several[1].error - several[0].error, abs=1e-12)
+
+
+def test_no_two_drawn_samples_are_held_at_once():
+    N = 20_000
+    before, after = drawn(N, 0.1, 1), drawn(N, 0.0, 2)
+    calibration_ends(before, after, None)  # what is imported at first use is not counted
+    tracemalloc.start()
+    calibration_ends(before, after, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 25 * 8 * N  # of 200 samples
 
 
 def test_the_difference_of_two_calibration_errors_has_the_spread_of_fresh_samples():
@@ -54,8 +76,7 @@ def test_the_difference_of_two_calibration_errors_has_the_spread_of_fresh_sample
         after = drawn(2000, 0.0, seed)
         return Predicted(np.clip(after.confidence + 0.15, 0, 1), after.correct), after
 
-    once = np.ones(2000, int)
-    differences = [after.error(once) - before.error(once) for before, after in map(pair, range(200))]
+    differences = [after.error - before.error for before, after in map(pair, range(200))]
     low, high = calibration_ends(*pair(1000), None)
     assert high < 0
     assert (high - low) / 2 == pytest.approx(1.96 * np.std(differences), rel=0.25)

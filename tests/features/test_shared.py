@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -68,8 +69,28 @@ def test_a_choice_on_validation_that_was_trained_on_says_so(tmp_path, capsys, mo
     for command in (
         ["tune", "--strategy", "logit_adjustment"],
         ["choose", "--strategies", "ncm,lda", "--seeds", "0"],
+        ["budgets", "--strategies", "ncm,lda"],
         ["list", "caches", "leaky"],
     ):
         capsys.readouterr()
         assert main([*command, *(() if command[0] == "list" else ("--cache", "leaky", "--accelerator", "cpu"))]) == 0
         assert said in " ".join(capsys.readouterr().out.split())
+    assert said in (tmp_path / "budgets" / "BUDGETS.md").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:(?!Splits are)")
+def test_a_choice_in_python_on_validation_that_was_trained_on_is_a_warning():
+    held = TEST.copy()
+    held[::4] = TRAIN[:25]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        leaky, clean = (
+            lt.Cache.from_arrays(TRAIN, LABELS, val=(val, OF_TEST), test=(TEST + 0.1, OF_TEST), head="fit") for val in (held, TEST - 0.1)
+        )
+    said = r"25 of 100 validation images \(25.0 %\) are also training images"
+    for choose in (lambda cache: lt.tune("logit_adjustment", cache, seeds=0), lambda cache: lt.choose(cache, ["ncm"], folds=3)):
+        with pytest.warns(UserWarning, match=said):
+            choose(leaky)
+        with warnings.catch_warnings(record=True) as heard:
+            choose(clean)
+        assert not any("Splits are" in str(one.message) for one in heard)

@@ -14,8 +14,10 @@ from lt_bench.bench.sources.end_to_end import EndToEndSource, check_end_to_end, 
 from lt_bench.bench.sources.images import PixelSource
 from lt_bench.core.commands import text
 from lt_bench.core.errors import UserError
+from lt_bench.data.hashes import pixel_hashes
 from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
+from lt_bench.data.repeated import repeated
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
 from lt_bench.engine.pretrain.stage1 import Precision
@@ -163,7 +165,14 @@ def _manifest(
     views: dict[str, tuple[str, ...]] = {split: ("plain", *more.get(split, ())) for split in data.splits}
     arrays = {f"{name}/labels": ArrayInfo((len(split),), "int64", ()) for name, split in data.splits.items()}
     name = f"images of {data.spec.name} through {backbone.name}"
-    return Manifest(name, dataset, backbone, transform, DTYPES[precision], views, arrays)
+    return Manifest(name, dataset, backbone, transform, DTYPES[precision], views, arrays, audit=_repeats(data))
+
+
+def _repeats(data: ImageData) -> dict[str, Any]:
+    """Images of the same pixels, as the audit of a cache counts them: what a record says of images that splits share."""
+    labels = {name: split.labels for name, split in data.splits.items()}
+    found = repeated({name: pixel_hashes(split) for name, split in data.splits.items()}, labels)
+    return {"rows": found.sizes, "repeated_rows": found.counts}
 
 
 def _data_words(options: RunOptions) -> tuple[str, ...]:

@@ -131,10 +131,17 @@ def draw_across(results: Iterable[Across], directory: Path) -> list[Drawn]:
         for result in results:
             if (drawing := critical.critical_over_boards(result)) is not None:
                 board = result.rows[0][0].board
-                footnote(drawing, f"{len(result.boards)} boards, protocol {board.protocol}. {_OVER_BOARDS}")
+                footnote(drawing, f"{len(result.boards)} boards, protocol {board.protocol}. {_OVER_BOARDS}{_leaky(result)}")
                 svg, png, pdf = save(drawing, directory / f"boards-{board.protocol}-{board.mode}" / "critical_difference")
                 drawn.append(Drawn("critical_difference", svg, png, pdf, _CAPTION))
     return drawn
+
+
+def _leaky(result: Across) -> str:
+    """On how many boards splits share images, in words; empty where on none."""
+    columns = zip(*result.rows, strict=True)
+    leaky = sum(any(isinstance(text, str) for row in rows for text in row.runs.columns["shared_images"][row.positions]) for rows in columns)
+    return f" On {leaky} of the boards splits share images, as their own tables say." if leaky else ""
 
 
 def _drawn(name: str, *paths: Path) -> Drawn:
@@ -159,7 +166,7 @@ def _draw(ranking: BoardRows, folder: Path) -> list[Drawn]:
 
 
 def _about(ranking: BoardRows) -> str:
-    """Data, backbone, test images and seeds, as every figure says them."""
+    """Data, backbone, test images and seeds, and images that splits share, as every figure says them."""
     n = "" if ranking.test_counts is None else f", {ranking.test_counts.sum():,} test images"
     n += "" if ranking.test_groups is None else f" in {counted(len(np.unique(ranking.test_groups)), 'group')}, which intervals are over"
-    return f"{ranking.task}, {ranking.rows[0].text('backbone')}{n}, seeds {seeds_text(ranking.rows)}."
+    return f"{ranking.task}, {ranking.rows[0].text('backbone')}{n}, seeds {seeds_text(ranking.rows)}. {ranking.shared_images}".rstrip()

@@ -31,6 +31,7 @@ from lt_bench.leaderboard.tables.text import csv_text
 from lt_bench.leaderboard.wandb.artifacts import artifact_of, cache_artifact, record_artifact, use_artifact
 from lt_bench.leaderboard.wandb.ledger import Destination, Ledger
 from lt_bench.results.record import RunRecord
+from lt_bench.results.shared_images import shared_words
 from lt_bench.results.store import Store
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def run_config(record: RunRecord) -> dict[str, Any]:
         "backbone": record.backbone.name,
         "varies": record.seeds.varies,
         "command": record.command,
+        **_shared(shared_words(record.cache.shared)),
     }
 
 
@@ -166,7 +168,7 @@ def _write_board(ranking: BoardRows, id: str, to: Destination, plots: bool, cach
     """A board as a W&B run: its table, its plots, and the table as an artifact made of the board's caches."""
     import wandb
 
-    config = asdict(ranking.board) | {"board": ranking.board.slug}
+    config = asdict(ranking.board) | {"board": ranking.board.slug} | _shared(ranking.shared_images)
     run = start(to, id, f"leaderboard/{ranking.title}", "leaderboard", "leaderboard", config, ["leaderboard"])
     names, data = table(ranking)
     run.log({"leaderboard": wandb.Table(columns=names, data=data)})
@@ -199,6 +201,11 @@ def sync_command(directory: Path) -> str:
 def caches_of(board: BoardRows) -> list[str]:
     """Keys of the caches of a board."""
     return sorted({str(row.runs.columns["cache_key"][position]) for row in board.rows for position in row.positions})
+
+
+def _shared(said: str) -> dict[str, str]:
+    """The line on images that splits share, for a run's configuration; nothing where they share none."""
+    return {"shared_images": said} if said else {}
 
 
 def _cut(group: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from lt_bench.bench.suite.units import Watcher
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
+from lt_bench.features.manifest import IMAGES, MANIFEST_NAME, read_manifest
 from lt_bench.leaderboard.choice.nested import FAILED
 from lt_bench.leaderboard.objective.objective import MACRO
 from lt_bench.strategies.registry import find
@@ -81,6 +84,41 @@ def test_what_test_images_resolve_stands_below_the_table(cli, small_cache, tmp_p
     error = 100 * np.sqrt(sum(of.var(ddof=1) / len(of) for of in of_class)) / 6
     assert low + high == pytest.approx(2 * ahead, abs=0.02)
     assert 1.9 * error < (high - low) / 2 < 3.5 * error
+
+
+def test_the_first_two_are_compared_over_groups_where_the_cache_lists_them(cli, small_cache, tmp_path):
+    grouped = shutil.copytree(small_cache, tmp_path / "grouped")
+    manifest = replace(read_manifest(grouped), command="lt-bench extract --data-dir DIR --group-column track")
+    (grouped / MANIFEST_NAME).write_text(manifest.to_json())
+
+    def line(*groups):
+        if groups:
+            (grouped / IMAGES).write_text(
+                "\n".join(["split,path,label,content,group", *(f"test,{n}.png,0,{n},{g}" for n, g in enumerate(groups))])
+            )
+        return json.loads(cli(*LINE, "--cache", str(grouped), "--json").out)["first_two"]
+
+    def ends(text):
+        return [float(one) for one in re.search(r": (\S+) to ([^),]+)[),]", text).groups()]
+
+    unlisted, alone, threes = line(), line(*range(42)), line(*(n // 3 for n in range(42)))
+    assert "(95 % over images: " in unlisted
+    assert ", too narrow: they come in groups, which the cache does not list)" in unlisted
+    assert "on 42 test images (95 % over 42 groups of them: " in alone
+    assert ends(alone) == pytest.approx(ends(unlisted), abs=0.011)
+    assert "on 42 test images (95 % over 14 groups of them: " in threes
+    assert ends(threes) != pytest.approx(ends(unlisted), abs=0.5)
+    assert "too narrow" not in alone + threes
+
+
+def test_two_of_several_are_picked_on_these_images_and_two_of_two_are_not(cli, small_cache):
+    said = {
+        strategies: json.loads(cli(*LINE, "--strategies", strategies, "--json").out)["first_two"]
+        for strategies in ("joint", "tau_norm,joint", "tau_norm,joint,ncm")
+    }
+    assert said["joint"] is None
+    assert "picked" not in said["tau_norm,joint"]
+    assert "), both picked on these images, which flatters; the table is" in said["tau_norm,joint,ncm"]
 
 
 def test_a_diverged_point_is_the_last(bench, monkeypatch):

@@ -18,6 +18,7 @@ from lt_bench.cli.output import Output
 from lt_bench.core.errors import UserError
 from lt_bench.data.hashes import pixel_hashes
 from lt_bench.data.images.augment import CropViews, padded
+from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import load_small_images
 from lt_bench.engine.heads.fit import Hardware, facts_of, fit_heads
 from lt_bench.engine.heads.stacks import HeadJob
@@ -25,6 +26,7 @@ from lt_bench.engine.image_source import ImageSource, prepare
 from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
 from lt_bench.features.cache import open_cache
 from lt_bench.features.extraction.sources import view_draws
+from lt_bench.features.shared import shared_of
 from lt_bench.results.compare import compare
 from lt_bench.results.store import Store
 from lt_bench.strategies.registry import find
@@ -137,6 +139,21 @@ def test_records_say_the_protocol_and_repeat(options, protocol, tmp_path):
     save_weights(fresh_network("resnet20", 10, 4), tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="other images or weights"):
         verify(VerifyOptions(path, data_dir=made.data_dir, weights=tmp_path / "other.safetensors"))
+
+
+def test_records_say_which_test_images_were_trained_on(options, whole, monkeypatch):
+    def leaky(*words, **reading):
+        data = load_images(*words, **reading)
+        test = data.splits["test"]
+        images = test.images.copy()
+        images[:5] = data.splits["train"].images[:5]
+        return dataclasses.replace(data, splits={**data.splits, "test": dataclasses.replace(test, images=images)})
+
+    assert image_bench(find("los"), options())[0].manifest.audit["repeated_rows"]["test in train"] == 0
+    monkeypatch.setattr("lt_bench.bench.sources.image_options.load_images", leaky)
+    (record,) = run(options("joint", {}))
+    assert record.cache.shared == {"test in train": [5, 40]}
+    assert shared_of(image_bench(find("ldam_drw"), whole())[0].manifest) == record.cache.shared
 
 
 def test_end_to_end_is_recorded_and_repeats(whole):

@@ -147,6 +147,22 @@ def test_critical_difference_over_boards(builder, tmp_path):
     assert written.svg.parent.name == "boards-clean-head"
 
 
+def test_figures_say_that_splits_share_images(builder, tmp_path, monkeypatch):
+    below = []
+    monkeypatch.setattr("lt_bench.leaderboard.plots.draw.footnote", lambda _, text: below.append(text))
+    monkeypatch.setattr("lt_bench.leaderboard.plots.draw.PLOTS", {"head_against_tail": PLOTS["head_against_tail"]})
+    made = [replace(builder, cache_key=key).make(name, 0, skill) for key in ("clean", "leaky") for name, skill in SKILLS.items()]
+    for record, _ in made[len(SKILLS) :]:
+        record.cache.shared["test in train"] = [30, 200]
+    of_boards = boards(from_records(made))
+    for ranking in of_boards:
+        draw_board(ranking, tmp_path / ranking.board.slug)
+    draw_across(across(of_boards), tmp_path)
+    said = "seeds 0. Splits are not independent: 30 of 200 test images (15.0 %) are also training images. So accuracies are"
+    assert [said in text for text in below] == [ranking.rows[0].text("cache_key") == "leaky" for ranking in of_boards] + [False]
+    assert below[-1].endswith("On 1 of the boards splits share images, as their own tables say.")
+
+
 def test_a_label_is_no_longer_than_its_axis(found):
     with look():
         drawing = by_class.norms_by_size(found)

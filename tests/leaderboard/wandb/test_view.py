@@ -19,7 +19,7 @@ from lt_bench.leaderboard.load import load_records
 from lt_bench.leaderboard.plots.draw import PLOTS
 from lt_bench.leaderboard.wandb import dashboard as wandb_dashboard
 from lt_bench.leaderboard.wandb.ledger import LEDGER, Destination
-from lt_bench.leaderboard.wandb.view import _cut, push, table
+from lt_bench.leaderboard.wandb.view import _cut, push, run_config, table
 from lt_bench.results.store import Store
 
 
@@ -61,6 +61,19 @@ def test_what_is_pushed_can_be_read_back_and_is_pushed_once(results, tmp_path):
     assert sorted(again.skipped) == sorted(first.written)
     assert len(list(to.glob("wandb/offline-run-*"))) == 3
     assert set(json.loads((to / LEDGER).read_text())) == {f"offline:/p/{name}" for name in first.written}
+
+
+def test_a_run_and_its_board_say_that_splits_share_images(tmp_path, builder):
+    record, arrays = builder.make("los", 0)
+    assert "shared_images" not in run_config(record)
+    record.cache.shared["test in train"] = [30, 200]
+    Store(tmp_path / "leaky").write(record, arrays)
+    push(tmp_path / "leaky", Destination(directory=tmp_path / "here"), plots=False)
+    files = list(tmp_path.glob("here/wandb/offline-run-*/*.wandb"))
+    runs = [message.run for file in files for message in messages(file) if message.WhichOneof("record_type") == "run"]
+    said = [items(run.config.update)["shared_images"] for run in runs]
+    assert len(said) == 2
+    assert all(text.startswith("Splits are not independent: 30 of 200 test images (15.0 %) are also training images.") for text in said)
 
 
 def test_a_board_has_its_table_and_its_plots(results, tmp_path, monkeypatch):
