@@ -132,7 +132,7 @@ class Tuning:
         return pandas.DataFrame(lines).sort_values(objective.metric, ascending=objective.lower, kind="stable", ignore_index=True)
 
     def __str__(self) -> str:
-        """What was chosen, and how settled that is."""
+        """The choice, and how settled it is."""
         return "; ".join([f"{self.entry.public_name}: {self.best}", *openness_of_choice(self.document)])
 
 

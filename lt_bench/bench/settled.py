@@ -26,7 +26,7 @@ def share_text(share: float | None) -> str:
 
 
 def lines_of_choice(document: Mapping[str, Any], tied: Sequence[int], objective: Objective) -> list[str]:
-    """What a reader must know before taking the choice for settled; ``tied`` are the positions of the points that score the same as it, itself first."""
+    """Remarks for a reader who would take the choice for settled; ``tied`` are the positions of the points that score the same as it, itself first."""
     lines = [_tie(document, tied, objective)] if len(tied) > 1 else []
     if len(document.get("choices", ())) < 2:
         return [*lines, "validation images were drawn once, so nothing says how settled the choice is"]

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO
 from lt_bench.leaderboard.stats.clustered import design_of, effects_on_shots
 from lt_bench.leaderboard.stats.shares import group_intervals, objective_intervals
-from lt_bench.metrics.calibration import BINS
+from lt_bench.metrics.calibration import BINS, CalibrationError, bins_of
 from lt_bench.metrics.groups import shot_groups
 
 DRAWS = 200
@@ -59,12 +60,14 @@ class Predicted:
     @property
     def bins(self) -> NDArray[np.intp]:
         """The bin (N,) of each confidence."""
-        return (np.ceil(self.confidence * BINS).astype(np.intp) - 1).clip(0, BINS - 1)
+        return bins_of(torch.from_numpy(self.confidence)).numpy()
 
     @property
     def error(self) -> float:
-        """Expected calibration error (``metrics.calibration``)."""
-        return float(np.abs(np.bincount(self.bins, self.correct - self.confidence, BINS)).sum() / len(self.correct))
+        """Expected calibration error."""
+        error = CalibrationError()
+        error.update(torch.from_numpy(self.confidence), torch.from_numpy(self.correct))
+        return float(error.compute())
 
 
 def calibration_ends(before: Predicted, after: Predicted, groups: NDArray | None) -> Ends | None:

@@ -24,5 +24,5 @@ def shared_of(manifest: Manifest) -> dict[str, list[int]]:
 
 
 def validation_shared(manifest: Manifest) -> dict[str, list[int]]:
-    """What bears on a choice by validation images, of ``shared_of``: those that stand in training too."""
+    """Validation images that stand in training too, of ``shared_of``: those that bear on a choice."""
     return {name: numbers for name, numbers in shared_of(manifest).items() if name.startswith("val")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.errors import UserError
-from lt_bench.core.names import counted, span
+from lt_bench.core.names import counted
 from lt_bench.leaderboard.intervals import Estimate, seed_interval
 from lt_bench.leaderboard.labels import classes_of, row_labels
 from lt_bench.leaderboard.load import Runs, Split, from_records
@@ -393,19 +393,3 @@ def _test_groups(runs: Runs, board: Board, positions: Iterable[int]) -> NDArray[
 def signs_in(runs: Runs, positions: Iterable[int]) -> list[str]:
     """The signs of all of these fits that one of them went wrong (`results.health`); none for records of a time before such signs."""
     return sorted({sign for text in runs.columns["health"][list(positions)] if isinstance(text, str) for sign in text.split()})
-
-
-def seeds_text(rows: Sequence[Row]) -> str:
-    """The seeds of rows: `0-2` where all have them, else `0-2 (1 to 3 a row)`; rows that train nothing, which need one only, count where no other row is."""
-    rows = [row for row in rows if row.varies is not None] or rows
-    union = sorted({seed for row in rows for seed in row.seeds})
-    least, most = (f(len(row.seeds) for row in rows) for f in (min, max))
-    if least == len(union):
-        return seed_text(union)
-    return f"{seed_text(union)} ({span(least, most)} a row)"
-
-
-def seed_text(seeds: list[int]) -> str:
-    """`0-4` where they follow each other, else `0,2,5`."""
-    consecutive = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
-    return f"{seeds[0]}-{seeds[-1]}" if consecutive and len(seeds) > 1 else ",".join(map(str, seeds))

@@ -15,7 +15,7 @@ from lt_bench.leaderboard.objective.objective import MICRO, Objective
 LEVEL = 0.95
 TO = "–"  # noqa: RUF001 - an en dash: from to
 ERROR_IS = "spread of the scores of the points that draws choose; not how sure the choice is"
-"""What the standard error of a choice says: it is small too where near-equal points take turns."""
+"""Meaning of the standard error of a choice: it is small too where near-equal points take turns."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ def sample_outcomes(logits: Tensor, labels: Tensor) -> Outcomes:
     return Outcomes(predictions, 1 / total, own - largest - total.log())
 
 
+def bins_of(confidence: Tensor, bins: int = BINS) -> Tensor:
+    """The bin (B,) of each confidence (B,), 0..1: bin b holds (b / M, (b + 1) / M], the first also 0."""
+    return (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
+
+
 class CalibrationError(Metric):
     """Expected calibration error (Naeini et al. 2015; Guo et al. 2017): sum over bins of (n_b / N) |accuracy_b - mean confidence_b|.
 
@@ -57,8 +62,7 @@ class CalibrationError(Metric):
 
     def update(self, confidence: Tensor, correct: Tensor) -> None:
         """Add the confidence (B,) of each prediction, 0..1, and whether it was correct (B,)."""
-        index = (confidence * self.bins).ceil().long().sub(1).clamp(0, self.bins - 1)
-        self.gaps = self.gaps.scatter_add(0, index, correct.double() - confidence.double())
+        self.gaps = self.gaps.scatter_add(0, bins_of(confidence, self.bins), correct.double() - confidence.double())
         self.count = self.count + len(confidence)
 
     def compute(self) -> Tensor:

@@ -232,7 +232,7 @@ def record_paths(directory: Path) -> list[Path]:
 
 
 def _why_none(name: str) -> str:
-    """What is wrong with the name of a directory that is not there, and what helps."""
+    """The fault in the name of a directory that is not there, and advice."""
     parts = [part.strip() for part in name.split(",")]
     named = [part for part in parts if part]
     if len(parts) == 1 or not named or not all(Path(part).is_dir() for part in named):

@@ -1,4 +1,4 @@
-"""What is said on how settled the choice of a tuning is."""
+"""Remarks on how settled the choice of a tuning is."""
 
 import pytest
 

@@ -197,7 +197,7 @@ def is_fitted(manifest: Manifest) -> bool:
 
 
 def _what_helps(manifest: Manifest, split: Split, what: str, apart: int) -> str:
-    """What helps where a split has fewer rows or groups than folds; a choice needs three."""
+    """Advice where a split has fewer rows or groups than folds; a choice needs three."""
     of_others = " of other groups" if what == "groups" else ""
     more = f"hold out more {what} for val" if split == "val" else f"add training images{of_others}"
     helps = "use fewer --folds" if apart >= 3 else more

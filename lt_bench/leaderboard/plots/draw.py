@@ -16,9 +16,10 @@ from lt_bench.core.activity import steps
 from lt_bench.core.documents import parse_json
 from lt_bench.core.files import write_text
 from lt_bench.core.names import counted
-from lt_bench.leaderboard.boards import BoardRows, seeds_text
+from lt_bench.leaderboard.boards import BoardRows
 from lt_bench.leaderboard.plots import by_class, by_prior, by_row, critical, over_epochs, special
 from lt_bench.leaderboard.plots.style import footnote, look, save
+from lt_bench.leaderboard.seeds import seeds_text
 from lt_bench.leaderboard.stats.across import Across
 
 _CAPTION = "Which rows cannot be told apart over boards: those beside one bar."

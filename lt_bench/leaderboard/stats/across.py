@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.leaderboard.boards import BoardRows, Row, seed_text
+from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.labels import row_labels
+from lt_bench.leaderboard.seeds import seed_text
 from lt_bench.leaderboard.stats.findings import distinct, duplicates_note
 from lt_bench.leaderboard.stats.over_boards import OverBoards
 from lt_bench.leaderboard.ties import ranks
@@ -138,7 +139,7 @@ def _compare(rankings: list[BoardRows]) -> Across:
 
 
 def _left_out(rankings: list[BoardRows], tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:
-    """Why rows are not compared, by their labels: they are missing on boards, have several settings there, or are of a kind that takes no part."""
+    """Reasons for which rows are not compared, by their labels: they are missing on boards, have several settings there, or are of a kind that takes no part."""
     reasons = {}
     for name in names:
         where: dict[str, list[str]] = defaultdict(list)
@@ -188,7 +189,7 @@ def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
 
 
 def _takes_no_part(row: Row) -> str | None:
-    """Why a row is in no comparison over boards wherever it is; None for those that are."""
+    """The reason for which a row is in no comparison over boards wherever it is; None for those that are."""
     if row.control:
         return _CONTROL
     return None if row.exact else _INEXACT

@@ -147,7 +147,7 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
 
 
 def _not_compared(reference: str, compared: Sequence[Across]) -> str:
-    """Why no row can be compared with this one over boards of one split."""
+    """The reason for which no row can be compared with this one over boards of one split."""
     known = sorted({label for result in compared for label in result.labels})
     left_out = next((result.left_out[reference] for result in compared if reference in result.left_out), None)
     if not known:

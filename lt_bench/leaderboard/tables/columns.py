@@ -23,7 +23,7 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.lean_import import import_torchmetrics_whole
 from lt_bench.core.names import search_current_folder
 from lt_bench.core.provenance import fingerprints
-from lt_bench.leaderboard.boards import Interval, Row, seed_text, signs_in
+from lt_bench.leaderboard.boards import Interval, Row, signs_in
 from lt_bench.leaderboard.intervals import Estimate, ends_text, seed_interval
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective
 from lt_bench.leaderboard.over_images import Ends, of_accuracy, of_gap, of_objective, of_share, of_shots
@@ -37,6 +37,7 @@ from lt_bench.leaderboard.priors import (
     told_tail,
 )
 from lt_bench.leaderboard.published.published import Published, nearest, same_backbone
+from lt_bench.leaderboard.seeds import seed_text
 
 Value = Estimate | float | int | str | None
 T = TypeVar("T")

@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from lt_bench.core.errors import printable
-from lt_bench.leaderboard.boards import BoardRows, seeds_text
+from lt_bench.leaderboard.boards import BoardRows
+from lt_bench.leaderboard.seeds import seeds_text
 from lt_bench.leaderboard.tables.cells import (
     MISSING,
     Cell,
