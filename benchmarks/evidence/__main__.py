@@ -57,8 +57,8 @@ def main() -> None:
         from benchmarks.evidence.given import take
 
         print(take(by_name[taken], Path(path).expanduser(), home, options.data_dir.resolve()))
-    else:
-        work(QUEUE, home, options.data_dir.resolve())
+    elif failed := work(QUEUE, home, options.data_dir.resolve()):
+        sys.exit(f"failed, and tried again by the next call: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

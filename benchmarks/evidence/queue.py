@@ -30,28 +30,40 @@ def command(training: Training, number: int, home: Path, data: Path) -> list[str
     return [word.format(data=data, home=home, folder=folder, results=results) for word in training.commands[number].split()]
 
 
-def work(queue: Sequence[Training], home: Path, data: Path) -> None:
-    """Work the queue off in a folder, in which no other works. A training that fails keeps no other from running, and is tried again by the next call."""
+def work(queue: Sequence[Training], home: Path, data: Path) -> list[str]:
+    """Work the queue off in a folder, in which no other works, and print a line when a training begins and ends; the names of those that failed.
+
+    A training that fails keeps no other from running, and is tried again by the next call.
+
+    Raises:
+        UserError: no such folder of images; a queue that works in ``home`` already.
+    """
+    if not data.is_dir():
+        raise UserError(f"{data}: no such folder; name the folder of the images with --data-dir")
+    failed = []
     home.mkdir(parents=True, exist_ok=True)
     with (home / RUNNING).open("a+") as lock:  # trainings inherit it: it is held as long as one lives
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{home}: a queue works here already; --status says at what") from None
-        for training in queue:
+        for position, training in enumerate(queue, 1):
             if (home / f"{training.name}.done").exists():
                 continue
+            place, output = f"{position} of {len(queue)}, {training.name}", home / f"{training.name}.log"
+            print(f"{place}: begins, output in {output}", flush=True)
             lock.truncate(0)
             lock.write(training.name)
             lock.flush()
             began = time.monotonic()
             code = _run(training, home, data, lock.fileno())
-            (home / f"{training.name}.failed").unlink(missing_ok=True)
-            write_text(
-                home / f"{training.name}.{'failed' if code else 'done'}",
-                f"{time.monotonic() - began:.0f} s since the last start, exit code {code}\n",
-            )
+            output.with_suffix(".failed").unlink(missing_ok=True)
+            state, said = "failed" if code else "done", f"{time.monotonic() - began:.0f} s since the last start, exit code {code}"
+            write_text(output.with_suffix(f".{state}"), f"{said}\n")
+            print(f"{place}: {state}, {said}", *_last_line(output) if code else (), sep="\n    ", flush=True)
+            failed += [training.name] * bool(code)
         lock.truncate(0)
+    return failed
 
 
 def _run(training: Training, home: Path, data: Path, lock: int) -> int:
@@ -105,6 +117,11 @@ def running(home: Path) -> str | None:
             return lock.read() or "begins"
 
 
+def _last_line(path: Path) -> list[str]:
+    """The last line that is whole, where a file has one."""
+    return path.read_text(errors="replace").split("\n")[-2:-1]
+
+
 def status(queue: Sequence[Training], home: Path) -> list[str]:
     """A line on the queue, then one for each training: place, name, state, and the last line of its log of epochs, else of its output."""
     now = running(home)
@@ -113,6 +130,6 @@ def status(queue: Sequence[Training], home: Path) -> list[str]:
         output = home / f"{training.name}.log"
         states = {"runs": now == training.name} | {name: output.with_suffix(f".{end}").exists() for name, end in (("done", "done"), ("failed", "failed"), ("begun", "log"))}  # fmt: skip
         said = next(iter(sorted((home / training.name).glob("**/log.csv"))), output)
-        last = said.read_text(errors="replace").split("\n")[-2:-1] if said.is_file() else []
+        last = _last_line(said) if said.is_file() else []
         lines.append(f"{position:3} {training.name:18} {next((name for name, is_so in states.items() if is_so), 'waits'):6} {' '.join(last)[:100]}".rstrip())  # fmt: skip
     return lines

@@ -56,7 +56,7 @@ def started(tmp_path, queue):
     """The queue in a process of its own."""
     lines = (
         "from pathlib import Path; from benchmarks.evidence import queue as module; from benchmarks.evidence.trainings import Training",
-        f"module.PROGRAM, module.NICE = {module.PROGRAM!r}, 1; module.work([Training(*one) for one in {[(one.name, one.commands) for one in queue]!r}], Path({str(tmp_path / 'home')!r}), Path('data'))",
+        f"module.PROGRAM, module.NICE = {module.PROGRAM!r}, 1; module.work([Training(*one) for one in {[(one.name, one.commands) for one in queue]!r}], Path({str(tmp_path / 'home')!r}), Path({str(tmp_path)!r}))",
     )
     return subprocess.Popen([sys.executable, "-c", "\n".join(lines)], env=os.environ | {"PYTHONPATH": str(ROOT)})
 
@@ -73,7 +73,7 @@ def epochs(tmp_path):
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_the_queue_is_paused_killed_and_gone_on_with(tmp_path, queue):
+def test_the_queue_is_paused_killed_and_gone_on_with(tmp_path, queue, capsys):
     home = tmp_path / "home"
     worker = started(tmp_path, queue)
     try:
@@ -94,12 +94,20 @@ def test_the_queue_is_paused_killed_and_gone_on_with(tmp_path, queue):
     assert "no queue works" in lines[0]
     assert [line.split()[:3] for line in lines[1:]] == [["1", "short", "done"], ["2", "wrong", "failed"], ["3", "long", "begun"]]
     (home / "PAUSE").unlink()
-    work(queue, home, tmp_path)
+    assert work(queue, home, tmp_path) == ["wrong"]
+    said = capsys.readouterr().out
+    assert [line.split(",")[:2] for line in said.splitlines()] == [["2 of 3", " wrong: begins"], ["2 of 3", " wrong: failed"], ["3 of 3", " long: begins"], ["3 of 3", " long: done"]]  # fmt: skip
     steps, jobs, priorities = zip(*(line.split(",") for line in epochs(tmp_path)), strict=True)
     assert list(steps) == [str(step) for step in range(40)]  # none twice, none left out
     assert len(set(jobs[:before])) == len(set(jobs[before:])) == 1
     assert set(priorities) == {"1"}
     assert [line.split()[2] for line in status(queue, home)[1:]] == ["done", "failed", "done"]
+
+
+def test_no_training_begins_without_the_images(tmp_path, queue):
+    with pytest.raises(UserError, match="nowhere: no such folder; name the folder of the images with --data-dir"):
+        work(queue, tmp_path / "home", tmp_path / "nowhere")
+    assert not (tmp_path / "home").exists()
 
 
 def test_every_command_of_the_queue_is_one_of_the_suite(tmp_path):
