@@ -26,7 +26,7 @@ from lt_bench.leaderboard.stats.effects import Effects, effects
 from lt_bench.leaderboard.stats.ranking import ranked
 from lt_bench.leaderboard.tables.against import published_csv, published_markdown
 from lt_bench.leaderboard.tables.cells import usable, with_values
-from lt_bench.leaderboard.tables.columns import Column, leading, registered, with_priors
+from lt_bench.leaderboard.tables.columns import Column, arranged, leading, registered, with_priors
 from lt_bench.leaderboard.tables.latex import NEEDS, latex_table
 from lt_bench.leaderboard.tables.selection import Selection
 from lt_bench.leaderboard.tables.terminal import board_table, differences_table
@@ -103,6 +103,12 @@ class Leaderboard:
         for ranking in rankings:
             self.selection.columns(ranking, self.columns)
         return rankings
+
+    @property
+    def unknown_names(self) -> list[str]:
+        """A line for each name of the selection that stands for no row and no column."""
+        columns = [column for ranking in self.boards for column in (*self.columns, *arranged(self.columns, ranking.objective))]
+        return self.selection.unknown_names(self.boards, across(self.boards), columns) if self.selection.names else []
 
     @property
     def markdown(self) -> str:

@@ -362,6 +362,7 @@ def _flatten(data: Mapping[str, Any], memo: dict[Any, Any]) -> dict[str, Any]:
         "dataset": data["dataset"]["name"],
         "backbone": data["backbone"]["name"],
         "stage1": data["backbone"]["stage1"],
+        "weights_hash": data["backbone"]["weights_hash"],
         "cache_key": data["cache"]["key"],
         "cache_name": data["cache"]["name"],
         "shared_images": shared_words(data["cache"].get("shared") or {}) or None,

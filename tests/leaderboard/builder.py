@@ -58,6 +58,7 @@ class Builder:
     protocol: Any = "clean"
     mode: Any = "head"
     backbone: str = "resnet34"
+    weights: str = ""  # of each cache its own where none are named
     shared: float = 1.0  # spread of the difficulty of a test image, common to all strategies
     seed_spread: float = 0.0  # spread of a whole run's skill between seeds
     truth: dict[str, float] = field(default_factory=dict)
@@ -108,7 +109,7 @@ class Builder:
                 name=self.dataset, imbalance_factor=self.imbalance, selection="seed0", split_hash=f"split-{self.dataset}", num_classes=self.num_classes,
                 class_names=[f"class {k}" for k in range(self.num_classes)], train_counts=self.counts, n_train=sum(self.counts), n_val=100, n_test=len(labels), val_seen_by_backbone=False,
             ),
-            backbone=BackboneInfo(self.backbone, "weights", 64, "fast"),
+            backbone=BackboneInfo(self.backbone, self.weights or f"weights of {self.cache_key}", 64, "fast"),
             cache=CacheInfo(self.cache_key, "a cache", "float16", ["plain"]),
             tuning=TuningInfo(kind, "val", 12, [100], "t1") if kind == "tuned" else TuningInfo(kind),
             seeds=SeedInfo(seed, seed, seed, None if trains_nothing else varies),

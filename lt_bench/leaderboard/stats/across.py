@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,6 +33,7 @@ class Across:
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
     `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `left_out` says why a row is not in the ranking: what it is, or on which boards its cell is empty or ambiguous; nothing is imputed.
     `repeated` has the label of each row that is one and the same as another on every board, with that other's: they have one place together, and take none from others.
+    `one_backbone` is a note on boards that differ in no backbone.
     """
 
     boards: tuple[str, ...]
@@ -43,6 +44,7 @@ class Across:
     left_out: Mapping[str, str]
     rows: tuple[tuple[Row, ...], ...] = ()
     repeated: Mapping[str, str] = field(default_factory=dict)
+    one_backbone: str = ""
 
     @cached_property
     def once(self) -> list[int]:
@@ -75,7 +77,7 @@ class Across:
         """The meaning of places and intervals, and the rows that are the same; that there are none where no rows are compared."""
         if not self.labels:
             return _NOBODY
-        return " ".join(filter(None, (ACROSS, "" if self.over_boards is None else INTERVALS, self.duplicates)))
+        return " ".join(filter(None, (ACROSS, "" if self.over_boards is None else INTERVALS, self.duplicates, self.one_backbone)))
 
     @property
     def duplicates(self) -> str:
@@ -135,6 +137,19 @@ def _compare(rankings: list[BoardRows]) -> Across:
         dict.fromkeys(alone, _ALONE) | _left_out(rankings, tables, names),
         rows,
         repeated,
+        one_backbone(rankings),
+    )
+
+
+def one_backbone(rankings: Sequence[BoardRows]) -> str:
+    """A note on boards of one split whose features come from the same weights: they are one sample of backbones and count as several; empty where every board has weights of its own."""
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for ranking in rankings:
+        alike[ranking.board.dataset, ranking.board.split_hash, str(ranking.rows[0].text("weights_hash"))].append(ranking.short)
+    return " ".join(
+        f"{' and '.join(boards)} are caches of one backbone (weights {weights[:8]}) and count as {len(boards)} boards: intervals and tests over boards are too sure of other backbones."
+        for (*_, weights), boards in alike.items()
+        if len(boards) > 1
     )
 
 

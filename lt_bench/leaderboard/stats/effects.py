@@ -39,7 +39,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first; `boards` are the names and keys of their caches, `row` is the reference on the first."""
+    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first; `boards` are the names and keys of their caches, `row` is the reference on the first, `one_backbone` a note on boards that differ in no backbone."""
 
     reference: str
     row: Row
@@ -47,6 +47,7 @@ class Effects:
     classes: int
     rows: tuple[Effect, ...]
     digits: int = 2
+    one_backbone: str = ""
 
     @property
     def head(self) -> list[str]:
@@ -79,6 +80,7 @@ class Effects:
             "Over both is for a claim on other backbones and classes of these kinds. Few boards tell the spread over boards badly, so that the interval over boards alone may be the wider one: it has one degree of freedom fewer than there "
             "are boards, that over both those of classes too. Each interval is for one comparison alone. "
             f"Told apart: from {self.reference}, in macro accuracy, by the test over both, Holm-corrected over all pairs of rows, 5 %; the bars of the critical-difference figure over boards have the same test of the boards' objective."
+            + (f" {self.one_backbone}" if self.one_backbone else "")
         )
 
 
@@ -137,9 +139,8 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
             ]
             boards = tuple(f"{row.text('cache_name')} {row.board.cache_key[:8]}" for row in by_label[against])
             K = int(np.isfinite(accuracy[against]).all(0).sum())
-            results.append(
-                Effects(against, by_label[against][0], boards, K, tuple(sorted(of_rows, key=lambda row: (-row.mean, row.label))))
-            )
+            largest_first = tuple(sorted(of_rows, key=lambda row: (-row.mean, row.label)))
+            results.append(Effects(against, by_label[against][0], boards, K, largest_first, one_backbone=result.one_backbone))
     if reference is not None and not results:
         why = _not_compared(reference, compared) if several else "no two boards share their images and classes"
         raise UserError(f"--against {reference}: {why}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,6 +76,13 @@ class Selection:
                 raise UserError(f"no column {name!r}{suggestion(name, by_key) or '; there are ' + ', '.join(by_key)}")
             wanted.append(known)
         return tuple(map(self._looks, wanted or arranged(columns, ranking.objective)))
+
+    def unknown_names(self, rankings: Iterable[BoardRows], results: Iterable[Across], columns: Iterable[Column]) -> list[str]:
+        """A line for each of `names` that no row of the boards, no row of the comparisons across them and no column has."""
+        known = dict.fromkeys(column.key for column in columns) | {label: None for result in results for label in result.labels}
+        for row in (row for ranking in rankings for row in ranking.rows):
+            known |= dict.fromkeys((row.label, str(row.text("strategy")), _spec(row)))
+        return [f"no row or column is called {name!r}{suggestion(name, known)}" for name in self.names if name not in known]
 
     def _of_board(self, ranking: BoardRows) -> BoardRows:
         at = sorted({place for spec in self.rows for place in _fitting(spec, ranking.rows)}) if self.rows else range(len(ranking.rows))

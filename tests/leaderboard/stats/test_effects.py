@@ -75,6 +75,20 @@ def test_boards_of_one_split_are_compared_with_the_named_row(builder):
         _ = leaderboard(alone, against="joint").markdown
 
 
+@pytest.mark.parametrize(("weights", "said"), [(("0123456789", "0123456789", "x"), True), (("x", "y", "z"), False)])
+def test_caches_of_one_backbone_are_no_two_backbones(builder, weights, said):
+    records = []
+    for key, of_cache in zip(("cache-a", "cache-b", "cache-c"), weights, strict=True):
+        of_board = replace(builder, cache_key=key, weights=of_cache)
+        records += [of_board.make(name, 0, skill) for name, skill in (("joint", 0.0), ("los", 0.4))]
+    board = leaderboard(records, against="joint")
+    notes = [board.effects[0].note, *(result.note for result in board.across)]
+    assert len(notes) == 2
+    for note in notes:
+        assert bool(re.search(r"cache-a and .*cache-b are caches of one backbone \(weights 01234567\) and count as 2 boards", note)) == said
+    assert ("caches of one backbone" in board.markdown) == said
+
+
 def test_a_row_of_the_users_own_is_compared_over_boards(builder):
     """By its label over boards, or by that of a board that has no other setting; and what is left out says why."""
     records = []

@@ -122,6 +122,21 @@ def test_names_come_from_a_file(tmp_path):
         read_names(tmp_path / "none.yaml")
 
 
+def test_a_name_that_stands_for_nothing_is_said(made):
+    names = {
+        "los": "LOS",
+        "my_head.MyHead:tuned": "Mine",
+        "ce": "CE",
+        "few": "Tail",
+        "rank": "Place",
+        "lso": "LOS",
+        "crt:official": "cRT",
+        "zzzz": "Z",
+    }
+    said = leaderboard(made, selection=Selection(names=names, rows=("los",))).unknown_names
+    assert said == ["no row or column is called 'lso' (did you mean 'los'?)", "no row or column is called 'zzzz'"]
+
+
 def test_pairs_come_back_as_they_were():
     full = np.array([[0, 0.5, -0.25], [-0.5, 0, 0.125], [0.25, -0.125, 0]])
     pairs = Pairs(full, np.array([[0, np.inf, 1], [np.inf, 0, 2], [1, 2, 0]]), np.abs(full) > 0.2)
