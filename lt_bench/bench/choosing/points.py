@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
 from typing import Any
 
-from lt_bench.bench.tuning.points import accepted, drawn_places
+from lt_bench.bench.tuning.points import accepted, grid_points, within_budget
 from lt_bench.core.errors import UserError
 from lt_bench.features.cache import FeatureCache
 from lt_bench.strategies.entry import Entry
@@ -19,19 +16,18 @@ BUDGET = 12
 
 
 def points_of(entry: Entry, cache: FeatureCache, budget: int) -> list[dict[str, Any]]:
-    """Hyper-parameters of at most ``budget`` points: the strategy's own for this data set first, then points of its grid, all of them or a random sample.
+    """Hyper-parameters of at most ``budget`` points, those that ``tune`` tries with this budget: the strategy's own for this data set first, as ``{}``, then a random draw of the others of its grid.
 
     Raises:
         UserError: the strategy cannot be built on this cache at all, or learns from validation images.
     """
-    sizes = [len(values) for values in entry.grid.values()]
-    total = math.prod(sizes) if sizes else 0
-    grid = list(itertools.product(*entry.grid.values())) if total else []
-    taken, _ = accepted(
-        entry, cache, {}, [{}, *(dict(zip(entry.grid, grid[place], strict=True)) for place in drawn_places(total, budget - 1))]
-    )
+    taken, _ = accepted(entry, cache, {}, [{}, *(grid_points(entry, {}) if entry.grid else [])])
+    if of_grid := [point for point in taken if point]:
+        taken, _ = within_budget(entry, cache, {}, of_grid, budget)
     require_blind(entry, cache, taken[0])
-    return distinct(entry, cache, taken)
+    dataset = cache.manifest.dataset
+    own, *whole = (entry.resolve(dataset.name, dataset.imbalance_factor, point) for point in ({}, *taken))
+    return [{} if one == own else point for point, one in zip(taken, whole, strict=True)]
 
 
 def require_blind(entry: Entry, cache: FeatureCache, point: dict[str, Any]) -> None:
@@ -45,16 +41,3 @@ def require_blind(entry: Entry, cache: FeatureCache, point: dict[str, Any]) -> N
         raise UserError(
             f"{entry.public_name} learns from validation images, which choose here; leave it out, `lt-bench run` compares it on test images"
         )
-
-
-def distinct(entry: Entry, cache: FeatureCache, points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Points with all their hyper-parameters told apart, the first of equal ones; as what they change of the strategy's own."""
-    dataset = cache.manifest.dataset
-    resolved: list[dict[str, Any]] = []
-    different = []
-    for point in points:
-        whole = entry.resolve(dataset.name, dataset.imbalance_factor, point)
-        if whole not in resolved:
-            resolved.append(whole)
-            different.append(point)
-    return different

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import lt_bench as lt
-from lt_bench.bench.choosing.points import points_of
+from lt_bench.bench.choosing.points import USUAL, points_of
 from lt_bench.bench.tuned import read_tuning
 from lt_bench.bench.tuning.points import accepted, drawn_places, grid_points, within_budget
 from lt_bench.features.cache import open_cache
@@ -47,11 +47,25 @@ def test_points_that_are_refused_or_fixed_do_not_use_up_a_budget(small_cache):
     assert of in (6, 7)  # 3 rates x 2 that are not refused, and the strategy's own where it is none of them
 
 
-def test_places_are_drawn_by_one_rule(small_cache):
+@pytest.mark.parametrize("budget", [1, 6, 10_000])
+@pytest.mark.parametrize("name", [*USUAL, "d_ffds", "tau_norm", "weight_balancing"])
+def test_choose_tries_the_points_that_tune_tries(name, budget, small_cache):
     cache = open_cache(small_cache)
-    grid = grid_points(find("los"), {})
-    assert points_of(find("los"), cache, 6)[1:] == [grid[place] for place in drawn_places(len(grid), 5)]
+    entry, dataset = find(name), cache.manifest.dataset
+    chosen_among = points_of(entry, cache, budget)
+    assert chosen_among[0] == {}
+    if not entry.grid:
+        assert chosen_among == [{}]
+    else:
+        by_tune, _ = tried(name, cache, budget)
+        assert [entry.resolve(dataset.name, dataset.imbalance_factor, point) for point in chosen_among] == [
+            entry.resolve(dataset.name, dataset.imbalance_factor, point) for point in by_tune
+        ]
+
+
+def test_places_are_drawn_in_their_order():
     assert drawn_places(3, 9).tolist() == [0, 1, 2]
+    assert sorted(set(drawn_places(30, 9).tolist())) == drawn_places(30, 9).tolist()
 
 
 def test_a_budget_stands_in_the_tuning_its_command_the_record_and_the_board(cli, small_cache, tmp_path):
