@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import grid_points
 from benchmarks.grid_points import fitted_points, read_points, write_points
 from benchmarks.tuning_budgets import ranked
 from benchmarks.validation_draws import SETTINGS, chosen, first_of
@@ -15,7 +19,8 @@ from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import open_cache
 from lt_bench.leaderboard.choice.budgets import first_on_test
 
-FITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "grid-points"
+ROOT = Path(__file__).resolve().parents[2]
+FITTED = ROOT / "benchmarks" / "results" / "grid-points"
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +54,29 @@ def test_points_are_those_of_the_cache(small_cache, tmp_path):
     everything = np.arange(len(points.labels))
     of_classes = [points.right[:, points.labels == k].mean(1) for k in np.unique(points.labels)]
     assert points.scores(everything) == pytest.approx(np.mean(of_classes, 0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("folder", "module", "name"),
+    [
+        ("grid-points", "tuning_budgets", "BUDGETS.md"),
+        ("grid-points", "validation_draws", "DRAWS.md"),
+        ("grid-points-unseen", "validation_sizes", "SIZES.md"),
+    ],
+)
+def test_the_commands_give_the_tables_in_git(tmp_path, folder, module, name):
+    """Of the points in git, each as the command of its docstring."""
+    shutil.copytree(FITTED.parent / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.md"))
+    subprocess.run([sys.executable, "-m", f"benchmarks.{module}", str(tmp_path / folder)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert (tmp_path / folder / name).read_text() == (FITTED.parent / folder / name).read_text()
+
+
+def test_points_are_fitted_once(small_cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "sys.argv", ["grid_points.py", "--cache", str(small_cache), "--strategies", "joint,tau_norm", "--out", str(tmp_path)]
+    )
+    grid_points.main()
+    assert [line.split(" points")[0] for line in capsys.readouterr().out.splitlines()] == ["joint: 1", "tau_norm: 21"]
+    grid_points.main()
+    assert capsys.readouterr().out == ""

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from benchmarks.ours import judge, page, protocol
+from benchmarks.ours import judge, page, protocol, random_features
 from benchmarks.ours.boards import BOARDS
 from benchmarks.ours.rivals import OURS, POINTS, RIVALS, points
 from lt_bench.strategies.registry import find
@@ -74,3 +75,21 @@ def test_the_page_in_git_is_that_of_its_tables(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((results / name).read_bytes())
     page.write_page(tmp_path)
     assert (tmp_path / "README.md").read_text() == (results / "README.md").read_text()
+
+
+def test_random_features_are_a_line_for_each_width(small_cache, monkeypatch, capsys):
+    monkeypatch.setattr(random_features, "FEATURES", 64)
+    random_features.main(small_cache)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "features",
+        *(f"64 random features, sigma {sigma}" for sigma in random_features.WIDTHS),
+    ]
+    assert all(0 < float(line.split(": ")[1].split()[0]) <= 100 for line in lines)
+
+
+def test_random_features_stand_for_a_gaussian_kernel():
+    features = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    mapped, of = random_features.fourier(8, 0.7, 0)(features), torch.nn.functional.normalize(features, dim=1)
+    kernel = torch.exp(-(torch.cdist(of, of) ** 2) / (2 * 0.7**2))
+    assert (mapped @ mapped.T).numpy() == pytest.approx(kernel.numpy(), abs=0.08)  # of 2,048 features: 3 / sqrt(2,048)
