@@ -45,13 +45,17 @@ def read(path: str) -> dict[str, Any]:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if document is not None and not isinstance(document, dict):
         raise UserError(f"{path}: expected options and values, found a {type(document).__name__}")
-    return document or {}
+    if not document:
+        raise UserError(f"{path}: holds no options; leave --config out, or see what it may hold with --print_config")
+    return document
 
 
 def _named(document: dict[Any, Any]) -> dict[str, Any]:
     config = {str(key).replace("-", "_"): value for key, value in document.items() if value is not None}
     if "strategy" in config:
-        strategy = config["strategy"] if isinstance(config["strategy"], dict) else {"name": str(config["strategy"])}
+        strategy = config["strategy"]
+        if not isinstance(strategy, dict):
+            strategy = {"name": ",".join(map(str, strategy)) if isinstance(strategy, list) else str(strategy)}
         config["strategy"] = {str(key).replace("-", "_"): value for key, value in strategy.items() if value is not None}
     if isinstance(recipe := config.get("recipe"), dict):  # its numbers, and as `name` which one it is
         numbers = {str(key).replace("-", "_"): value for key, value in recipe.items() if value is not None}

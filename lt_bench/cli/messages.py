@@ -24,7 +24,7 @@ def one_line(message: str, verb: str, options: Iterable[str], refused: Mapping[s
         option, hint = option.partition("=")[0], f"`lt-bench {verb} --help` lists them"
         if not option.startswith("-"):
             return f"{verb}: {option!r} belongs to no option; {hint}"
-        why = f", since {refused[option]}" if option in refused else suggestion(option, options)
+        why = f", since {refused[option]}" if option in refused else suggestion(option, (one for one in options if one != "--help"))
         return f"{verb}: unknown option {option}{why}; {hint}"
     value = re.search(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
     if value:

@@ -18,7 +18,9 @@ from lt_bench.bench.options import (
     ExportOptions,
     ExtractOptions,
     ImportOptions,
+    LeaderboardOptions,
     PretrainOptions,
+    ReportOptions,
     RunOptions,
     TuneOptions,
     UpdateOptions,
@@ -44,6 +46,7 @@ from lt_bench.bench.validation import Validation
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
 from lt_bench.core.launchers import layout
+from lt_bench.data.profiles import check_imbalance_factor
 from lt_bench.deploy.files import read_description
 from lt_bench.features.manifest import read_manifest
 from lt_bench.leaderboard.objective.objective import check_objective
@@ -125,7 +128,9 @@ def check(options: CheckOptions) -> None:
 
 
 def import_features(options: ImportOptions) -> None:
-    """The files."""
+    """The files and the imbalance factor."""
+    if options.imbalance_factor is not None:
+        check_imbalance_factor(options.imbalance_factor)
     if not options.name or options.train is None or options.test is None:
         raise UserError("import-features needs --name, --train and --test")
     for field in dataclasses.fields(options):
@@ -187,6 +192,15 @@ def update(options: UpdateOptions) -> None:
     require_weights(read_description(options.export)["backbone"]["name"], options.weights)
 
 
+def board(options: LeaderboardOptions | ReportOptions) -> None:
+    """Leaderboard and report: the place of their files.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    _require_place(options.out, "--out")
+
+
 def _require_use(options: UseOptions, usage: str) -> None:
     if options.export is None or options.inputs is None:
         raise UserError(usage)
@@ -214,4 +228,5 @@ def _require_place(directory: Path, option: str = "--results") -> None:
     place = next(one for one in (directory, *directory.absolute().parents) if one.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         why = os.strerror(errno.EACCES if place.is_dir() else errno.ENOTDIR)
-        raise UserError(f"{directory}: results cannot be written there ({why}); choose another place with {option}")
+        what = "results" if option == "--results" else "files"
+        raise UserError(f"{directory}: {what} cannot be written there ({why}); choose another place with {option}")

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from jsonargparse.typing import register_type
 
 _RANGE = re.compile(r"(\d+)-(\d+)")
+_LONGEST = 10_000
+"""Numbers that a range may have: more are a slip of the finger, and would fill memory."""
 
 
 class Numbers(list[int]):
@@ -47,6 +49,8 @@ def _range(item: Any) -> range | tuple[int]:
         first, last = int(ends[1]), int(ends[2])
         if last < first:
             raise ValueError(f"expected a range such as 0-4, got {item}")
+        if last - first >= _LONGEST:
+            raise ValueError(f"expected a range of at most {_LONGEST:,} numbers, got {item}")
         return range(first, last + 1)
     if isinstance(item, bool) or (not isinstance(item, int) and not re.fullmatch(r"[+-]?\d+", str(item))):
         raise ValueError(f"expected a whole number, got {item}")

@@ -67,8 +67,10 @@ VERBS: dict[str, Verb] = {
         preflight="budgets",
     ),
     "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb", preflight="bench"),
-    "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True),
-    "report": Verb("one row of a board class by class, with confusions and images", "ReportOptions", "report:report_verb", json=True),
+    "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True, preflight="board"),
+    "report": Verb(
+        "one row of a board class by class, with confusions and images", "ReportOptions", "report:report_verb", json=True, preflight="board"
+    ),
     "diff": Verb(
         "two records: in which of data, choices, code, versions, hardware they differ", "DiffOptions", "records:diff_verb", json=True
     ),

@@ -10,6 +10,16 @@ from lt_bench.core.errors import UserError
 Profile = Literal["exponential", "step"]
 
 
+def check_imbalance_factor(value: float) -> None:
+    """Refuse a number that is no IF = n_max / n_min.
+
+    Raises:
+        UserError: it is below 1 or not finite.
+    """
+    if not (math.isfinite(value) and value >= 1):
+        raise UserError(f"imbalance factor is {value:g}, expected a number of at least 1")
+
+
 def profile_counts(profile: Profile, n_max: int, imbalance_factor: float, num_classes: int) -> tuple[int, ...]:
     """Images per class, class 0 first (the head), in the label order of the data set.
 
@@ -25,8 +35,7 @@ def profile_counts(profile: Profile, n_max: int, imbalance_factor: float, num_cl
     Raises:
         UserError: an argument is out of range, or a class would be left empty.
     """
-    if not (math.isfinite(imbalance_factor) and imbalance_factor >= 1):
-        raise UserError(f"imbalance factor is {imbalance_factor:g}, expected a number of at least 1")
+    check_imbalance_factor(imbalance_factor)
     if num_classes < 2 or n_max < 1:
         raise UserError(f"a long-tailed profile needs 2 classes and 1 image at least, got {num_classes} classes and n_max {n_max}")
     if profile == "exponential":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,11 +98,14 @@ class _Known:
         """
         words = [label if isinstance(label, str) else str(label) for label in labels]
         known = {name: k for k, name in enumerate(classes)}
-        if words and not any(word in known for word in words) and all(word.isdecimal() for word in words):
+        numbers = bool(words) and not any(word in known for word in words) and all(re.fullmatch(r"-?\d+", word) for word in words)
+        if numbers:
             known = {str(k): k for k in range(len(classes))}
         unknown = dict(Counter(word for word in words if word not in known).most_common())
         if unknown and (not options.skip_unknown or unknown.keys() >= set(words)):
-            named = ", ".join(f"{word!r} ({counted(count, 'input')}){suggestion(word, known)}" for word, count in unknown.items())
+            hints = {word: "" if numbers else suggestion(word, known) for word in unknown}
+            named = ", ".join(f"{word!r} ({counted(count, 'input')}){hints[word]}" for word, count in unknown.items())
+            named += f"; numbers of classes are 0 to {len(classes) - 1}" if numbers else ""
             less = "" if unknown.keys() >= set(words) else ", or leave their inputs out with --skip-unknown"
             raise UserError(
                 f"{options.inputs}: {counted(len(unknown), 'label is', 'labels are')} no class of the export: {named}; rename them{less}"

@@ -15,6 +15,7 @@ from torch import Tensor
 from lt_bench.core.content import row_hashes
 from lt_bench.core.errors import UserError
 from lt_bench.data.hold_out import hold_out
+from lt_bench.data.profiles import check_imbalance_factor
 from lt_bench.data.specs import dataset_spec
 from lt_bench.data.splits import listed_rows, split_hash
 from lt_bench.features.cache import FeatureCache, FeatureSplit, FitHead, FittedHead
@@ -60,6 +61,11 @@ class Source:
     relabel: bool = False
     drop_empty: bool = False
     standardise: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UserError where the imbalance factor is none."""
+        if self.imbalance_factor is not None:
+            check_imbalance_factor(self.imbalance_factor)
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ class BoardRows:
     """A board with its rows, the best mean of the objective on test first; controls come after all others and have no places.
 
     `test_counts` (K,) are the test images of each class, None where no run has its predictions; `test_groups` (N,) their groups, which then are the sample of all statistics; `resolvable` is the smallest resolvable difference and `pairs` what is known of
-    every two rows, where statistics were made. `chosen_from` is the number of rows of the board where only some are here, `interval` what the intervals of its tables run over.
+    every two rows, where statistics were made. `chosen_from` is the number of rows of the board where only some are here, `best` the label of the board's best row where that is not among them, `interval` what the intervals of its tables run over.
     """
 
     board: Board
@@ -221,6 +221,7 @@ class BoardRows:
     resolvable: float | None = None
     pairs: Pairs | None = None
     chosen_from: int | None = None
+    best: str = ""
     interval: Interval = "images"
     test_groups: NDArray[np.integer] | None = None
 
@@ -320,7 +321,8 @@ def boards(runs: Runs, objective: str | None = None) -> list[BoardRows]:
         members[board][row].append(int(position))
     named = {board: columns["cache_name"][next(iter(rows.values()))[0]] for board, rows in members.items()}
     ordered = sorted(members, key=lambda board: (board.dataset, board.split_hash, named[board], board))
-    return [_board_rows(runs, board, members[board], objective) for board in ordered]
+    every = dict.fromkeys(row for rows in members.values() for row in rows)
+    return [_board_rows(runs, board, members[board], every, objective) for board in ordered]
 
 
 def row_of(record: RunRecord) -> Row:
@@ -352,8 +354,10 @@ def one_board(runs: Runs, objective: str | None = None, **chosen: str) -> BoardR
     return fitting[0]
 
 
-def _board_rows(runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]], named: str | None) -> BoardRows:
-    labels = row_labels(list(members))
+def _board_rows(
+    runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]], every: Iterable[tuple[Any, ...]], named: str | None
+) -> BoardRows:
+    labels = row_labels(list(members), every)
     for key, positions in members.items():
         if runs.columns["family"][positions[0]] == "control":
             labels[key] = labels[key].replace(" (author-tuned)", "") + " (control)"  # who chose its settings stands under Tuning

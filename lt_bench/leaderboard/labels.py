@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from lt_bench.results.record import MATMUL
@@ -17,13 +18,13 @@ _SHARES = re.compile(r"\((?:[\d.e+-]+, ){8,}[\d.e+-]+\)")
 _FINGERPRINT = re.compile(r"(?:own|edited) ([0-9a-f]{4})")
 
 
-def row_labels(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+def row_labels(keys: list[tuple[Any, ...]], beside: Iterable[tuple[Any, ...]] = ()) -> dict[tuple[Any, ...], str]:
     """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart.
 
     Less exact products are always said, and of a single composition its slots; a slot that is left empty is named only beside a row that has no such slot.
-    Where rows of one strategy are of several programs, each says which: `my_head.MyHead (code 3f2a)`.
+    Where rows of one strategy, with those ``beside`` the board, are of several programs, each says which: `my_head.MyHead (code 3f2a)`.
     """
-    programs = _programs(keys)
+    programs = _programs(keys, [*keys, *beside])
     same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for key in keys:
         same[key[0], key[3]].append(key)
@@ -50,10 +51,10 @@ def _counted(numbers: re.Match[str]) -> str:
     return f"({numbers[0].count(',') + 1} shares {hashlib.sha256(numbers[0].encode()).hexdigest()[:6]})"
 
 
-def _programs(keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
-    """The program of each row whose strategy, of that class, has several on the board: the first digits of a fingerprint, or the revision."""
+def _programs(keys: list[tuple[Any, ...]], among: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """The program of each row whose strategy, of that class, has several among rows: the first digits of a fingerprint, or the revision."""
     codes: dict[tuple[Any, ...], set[str]] = defaultdict(set)
-    for key in keys:
+    for key in among:
         codes[classes_of(key)].add(key[4])
     return {key: _short(key[4], codes[classes_of(key)]) for key in keys if len(codes[classes_of(key)]) > 1}
 

@@ -109,6 +109,17 @@ BAD = {
         ("import-features", "--name", "x", "--train", "good.npz", "--test", "good.npz", "--out", "/dev/null/cache"),
         "/dev/null/cache: cannot write the cache",
     ),
+    "leaderboard, no place": (
+        ("leaderboard", "--out", "list.yaml"),
+        "list.yaml: files cannot be written there .Not a directory.; choose another place with --out",
+    ),
+    "endless seeds": ((*RUN, "--seeds", "0-1000000000"), "--seeds: expected a range of at most 10,000 numbers, got 0-1000000000"),
+    "no option of report": (("report", "--cache", "small"), "report: unknown option --cache; `lt-bench report --help`"),
+    "empty YAML": ((*RUN, "--config", "empty.yaml"), "empty.yaml: holds no options; leave --config out"),
+    "imbalance factor": (
+        ("import-features", "--name", "x", "--train", "good.npz", "--test", "good.npz", "--imbalance-factor", "-3"),
+        "imbalance factor is -3, expected a number of at least 1",
+    ),
     "no config": ((*RUN, "--config", "nowhere.yaml"), "nowhere.yaml: cannot be read"),
     "config without file": ((*RUN, "--config"), "--config needs a YAML file"),
     "bad YAML": ((*RUN, "--config", "bad.yaml"), "bad.yaml: not YAML"),
@@ -119,7 +130,7 @@ BAD = {
         r"unknown option --strategy.epsilom \(did you mean '--strategy.epsilon'\?\)",
     ),
     "value in YAML": ((*RUN, "--config", "value.yaml"), "--strategy.epsilon: expected a number, got much"),
-    "strategy in YAML": (("run", "--config", "list_strategy.yaml"), "unknown strategy"),
+    "strategy in YAML": (("run", "--config", "list_strategy.yaml"), "unknown strategy 'lo'"),
     "list what": (("list", "strategys"), r"cannot list 'strategys' \(did you mean 'strategies'\?\)"),
     "list one": (("list", "strategies", "lo"), "unknown strategy 'lo'"),
     "list data set": (("list", "datasets", "cifar"), "cifar"),
@@ -159,7 +170,8 @@ def files(tmp_path_factory):
         "option.yaml": "sedes: [0]",
         "hyper.yaml": "strategy: {name: los, epsilom: 0.5}",
         "value.yaml": "strategy: {name: los, epsilon: much}",
-        "list_strategy.yaml": "strategy: [los]",
+        "list_strategy.yaml": "strategy: [joint, lo]",
+        "empty.yaml": "# nothing yet\n",
         "two.txt": "one\ntwo\n",
     }
     for name, text in texts.items():
@@ -399,7 +411,10 @@ def test_a_file_in_the_way_is_one_line(cli, tmp_path, builder):
     Store(tmp_path / "results").write(*builder.make("ce", 0))
     (tmp_path / "taken").write_text("mine")
     done = cli("leaderboard", "--out", "taken")
-    assert (done.code, done.err) == (2, "lt-bench: taken: File exists\n")
+    assert (done.code, done.err) == (
+        2,
+        "lt-bench: taken: files cannot be written there (Not a directory); choose another place with --out\n",
+    )
     assert (tmp_path / "taken").read_text() == "mine"
 
 

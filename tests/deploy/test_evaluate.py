@@ -165,6 +165,10 @@ def test_classes_that_the_export_does_not_know_are_all_named_or_left_out(exporte
     np.savez(tmp_path / "all.npz", features=features, labels=np.where(new, "heron", names[labels]))
     known, everything = (evaluated(capsys, out, tmp_path / f"{name}.npz", "--skip-unknown") for name in ("known", "all"))
     assert everything == known | {"left_out": {"heron": int(new.sum())}}
+    np.savez(tmp_path / "numbers.npz", features=features, labels=np.where(new, -1, labels))
+    assert main(["evaluate", str(out), str(tmp_path / "numbers.npz"), *CPU]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"1 label is no class of the export: '-1' ({new.sum()} inputs); numbers of classes are 0 to {len(names) - 1}; rename" in line
     np.savez(tmp_path / "new.npz", features=features, labels=np.full(len(labels), "heron"))
     assert main(["evaluate", str(out), str(tmp_path / "new.npz"), "--skip-unknown", *CPU]) == 2
     assert "1 label is no class of the export: 'heron'" in capsys.readouterr().err

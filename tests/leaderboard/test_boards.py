@@ -142,6 +142,20 @@ def test_official_and_inferred_settings_of_one_strategy_have_two_labels(builder)
     assert {row.label for row in ranking.rows} == {"los", "los (inferred)"}
 
 
+def test_programs_of_two_boards_are_told_apart_on_each(builder):
+    mine = {"class_path": "my_head.MyHead", "kind": "user"}
+    made = [
+        replace(builder, cache_key=key).make(name, 0, code=code, **more)
+        for key, own in (("cache-a", "own e184aa"), ("cache-b", "own 2acabb"))
+        for name, code, more in (("my_head.MyHead", own, mine), ("los", "1", {}))
+    ]
+    found = {
+        ranking.board.cache_key: {row.label for row in ranking.rows} for ranking in boards(from_records([record for record, _ in made]))
+    }
+    assert found["cache-a"] == {"los", "my_head.MyHead (user) (code e184)"}
+    assert found["cache-b"] == {"los", "my_head.MyHead (user) (code 2aca)"}
+
+
 def test_one_name_from_two_classes_is_two_rows(builder):
     made = [
         builder.make("los", 0),

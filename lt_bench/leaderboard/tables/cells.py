@@ -184,7 +184,8 @@ def chosen_note(ranking: BoardRows) -> str:
     """Note on rows that are not here; empty where all are."""
     if ranking.chosen_from is None:
         return ""
-    return f"{len(ranking.rows)} of {ranking.chosen_from} rows: places are among these, tests corrected over all pairs of the board."
+    minus = f", and Minus best is minus {ranking.best}, the best row of the board" if ranking.best else ""
+    return f"{len(ranking.rows)} of {ranking.chosen_from} rows: places are among these, tests corrected over all pairs of the board{minus}."
 
 
 def validation_note(rows: list[Row], *, sure: bool = True) -> str:

@@ -98,7 +98,8 @@ class Selection:
             ]
         rows = [replace(row, label=self._name(row), computed={}) for row in chosen]
         total = len(ranking.rows) if len(at) < len(ranking.rows) else None
-        return replace(ranking, rows=rows, pairs=pairs, chosen_from=total, interval=self.interval)
+        best = self._name(ranking.rows[0]) if at and 0 not in at else ""
+        return replace(ranking, rows=rows, pairs=pairs, chosen_from=total, best=best, interval=self.interval)
 
     def _of_across(self, result: Across) -> Across:
         named = {label: self._name(replace(rows[0], label=label)) for label, rows in zip(result.labels, result.rows, strict=True)}

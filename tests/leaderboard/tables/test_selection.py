@@ -71,6 +71,14 @@ def test_one_selection_for_every_table(made):
     assert len(board.boards[0].rows) == 6
 
 
+def test_the_row_that_differences_are_from_is_named_where_it_is_not_shown(made):
+    best = leaderboard(made).boards[0].rows[0].label
+    hidden, shown = (leaderboard(made, selection=Selection(rows=rows)).markdown for rows in (("crt", "ce"), (best, "ce")))
+    assert best == "los"
+    assert "Minus best is minus los, the best row of the board." in hidden
+    assert "Minus best is minus" not in shown
+
+
 def test_columns_by_key_and_by_title(made):
     by_key, by_title = (
         leaderboard(made, selection=Selection(show=show)).markdown for show in (("macro_accuracy", "few"), ("Macro", "FEW"))
