@@ -23,6 +23,7 @@ KINDS = {
     "cifar100_lt-strong_s1": "strong, seed 1",
     "cifar100_lt-strong_s2": "strong, seed 2",
     "cifar100_lt-if100-resnet10s2-s3": "strong, seed 3",
+    "cifar100_lt-strong_s4": "strong, seed 4",
     "cifar100_lt-ordinary_s0": "ordinary, seed 0",
     "cifar100_lt-ordinary_s1": "ordinary, seed 1",
     "cifar100_lt-ordinary_s2": "ordinary, seed 2",
