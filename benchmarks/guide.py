@@ -2,7 +2,7 @@
 
     python -m benchmarks.guide TABLES OUT [--held-back 500]
 
-TABLES is a folder of Parquet files with columns `image` and `label` and the class names in their metadata (those of plankton, for the guide). All images but those held back, drawn with seed 0, go to
+TABLES is a folder of Parquet files with columns `image` (encoded bytes) and `label` and the class names in their metadata; for the guide, the 30,335 images of 121 classes of a public plankton competition. OUT is an empty folder, or none yet. All images but those held back, drawn with seed 0, go to
 OUT/photos, the others to OUT/later, one folder for each class. Then the commands of the guide's first block run in OUT as they stand there, so their strategy is to be that which `choose` takes. Before `update`
 the images of `later` join `photos`. What the commands print is in OUT/guide.log. No image leaves OUT.
 """
@@ -19,14 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as parquet
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "own_data.md"
 
 
 def make_folders(tables: Path, out: Path, held_back: int) -> None:
-    """Write the images of all tables to ``photos`` and ``later``, named by table and row, so that a second call writes the same."""
-    import pyarrow.parquet as parquet
-
+    """Write the images of all tables to ``photos`` and ``later``, named by table and row: the same from the same tables."""
     files = [(path, parquet.ParquetFile(path)) for path in sorted(tables.glob("*.parquet"))]
     total = sum(file.metadata.num_rows for _, file in files)
     later = set(np.random.default_rng(0).permutation(total)[:held_back].tolist())
@@ -65,14 +64,15 @@ def run_all(out: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Make the folders where there are none, and run the commands."""
+    """Make the folders, and run the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--held-back", type=int, default=500)
     options = parser.parse_args()
-    if not (options.out / "photos").is_dir():
-        make_folders(options.tables, options.out, options.held_back)
+    if options.out.is_dir() and any(options.out.iterdir()):
+        parser.error(f"{options.out}: not empty; `update` moves images, so the commands run once in a folder")
+    make_folders(options.tables, options.out, options.held_back)
     with (options.out / "guide.log").open("a", encoding="utf-8") as log:
         for text in run_all(options.out):
             print(text, flush=True)

@@ -61,7 +61,8 @@ def work(queue: Sequence[Training], home: Path, data: Path) -> list[str]:
             state, said = "failed" if code else "done", f"{time.monotonic() - began:.0f} s since the last start, exit code {code}"
             write_text(output.with_suffix(f".{state}"), f"{said}\n")
             print(f"{place}: {state}, {said}", *_last_line(output) if code else (), sep="\n    ", flush=True)
-            failed += [training.name] * bool(code)
+            if code:
+                failed.append(training.name)
         lock.truncate(0)
     return failed
 

@@ -71,7 +71,7 @@ def check_repeats(options: VerifyOptions, record: RunRecord, differences: dict[s
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= options.tolerance:
         raise DifferentError(
-            f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g} (of figures above 1: of the figure), more than {options.tolerance:g}"
+            f"{options.record}: does not repeat: {worst} differs by {differences[worst]:.3g} (relative where the figure is above 1), more than {options.tolerance:g}"
             f"{likely_causes(record)}"
         )
 

@@ -52,8 +52,8 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
     if options.statistics and (note := groups_note(board.shown)):
         output.say(note)
     output.written(options.out, written)
-    for note in board.unknown_names:
-        output.say(f"{options.names}: {note}")
+    if unknown := board.unknown_names:
+        output.say(f"{options.names}: no row or column here is called {', '.join(unknown)}")
     tables = [path for path in written if path.name == "leaderboard.tex"]
     for note in notes_on_size("".join(path.read_text(encoding="utf-8") for path in tables)):
         output.say(f"leaderboard.tex: a table is {note}")

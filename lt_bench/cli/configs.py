@@ -46,7 +46,7 @@ def read(path: str) -> dict[str, Any]:
     if document is not None and not isinstance(document, dict):
         raise UserError(f"{path}: expected options and values, found a {type(document).__name__}")
     if not document:
-        raise UserError(f"{path}: holds no options; leave --config out, or see what it may hold with --print_config")
+        raise UserError(f"{path}: holds no options; leave it out, or see what it may hold with --print_config")
     return document
 
 
@@ -55,7 +55,8 @@ def _named(document: dict[Any, Any]) -> dict[str, Any]:
     if "strategy" in config:
         strategy = config["strategy"]
         if not isinstance(strategy, dict):
-            strategy = {"name": ",".join(map(str, strategy)) if isinstance(strategy, list) else str(strategy)}
+            several = isinstance(strategy, list) and all(isinstance(name, str) for name in strategy)
+            strategy = {"name": ",".join(strategy) if several else str(strategy)}
         config["strategy"] = {str(key).replace("-", "_"): value for key, value in strategy.items() if value is not None}
     if isinstance(recipe := config.get("recipe"), dict):  # its numbers, and as `name` which one it is
         numbers = {str(key).replace("-", "_"): value for key, value in recipe.items() if value is not None}

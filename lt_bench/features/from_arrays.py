@@ -63,7 +63,11 @@ class Source:
     standardise: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UserError where the imbalance factor is none."""
+        """Refuse an imbalance factor that is not finite or below 1.
+
+        Raises:
+            UserError: it is.
+        """
         if self.imbalance_factor is not None:
             check_imbalance_factor(self.imbalance_factor)
 

@@ -321,8 +321,10 @@ def boards(runs: Runs, objective: str | None = None) -> list[BoardRows]:
         members[board][row].append(int(position))
     named = {board: columns["cache_name"][next(iter(rows.values()))[0]] for board, rows in members.items()}
     ordered = sorted(members, key=lambda board: (board.dataset, board.split_hash, named[board], board))
-    every = dict.fromkeys(row for rows in members.values() for row in rows)
-    return [_board_rows(runs, board, members[board], every, objective) for board in ordered]
+    of_split: dict[tuple[str, str], dict[tuple[Any, ...], None]] = defaultdict(dict)
+    for board, rows in members.items():
+        of_split[board.dataset, board.split_hash].update(dict.fromkeys(rows))
+    return [_board_rows(runs, board, members[board], of_split[board.dataset, board.split_hash], objective) for board in ordered]
 
 
 def row_of(record: RunRecord) -> Row:
@@ -355,9 +357,9 @@ def one_board(runs: Runs, objective: str | None = None, **chosen: str) -> BoardR
 
 
 def _board_rows(
-    runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]], every: Iterable[tuple[Any, ...]], named: str | None
+    runs: Runs, board: Board, members: dict[tuple[Any, ...], list[int]], of_split: Iterable[tuple[Any, ...]], named: str | None
 ) -> BoardRows:
-    labels = row_labels(list(members), every)
+    labels = row_labels(list(members), of_split)
     for key, positions in members.items():
         if runs.columns["family"][positions[0]] == "control":
             labels[key] = labels[key].replace(" (author-tuned)", "") + " (control)"  # who chose its settings stands under Tuning

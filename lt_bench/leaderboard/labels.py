@@ -22,7 +22,7 @@ def row_labels(keys: list[tuple[Any, ...]], beside: Iterable[tuple[Any, ...]] = 
     """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart.
 
     Less exact products are always said, and of a single composition its slots; a slot that is left empty is named only beside a row that has no such slot.
-    Where rows of one strategy, with those ``beside`` the board, are of several programs, each says which: `my_head.MyHead (code 3f2a)`.
+    Where rows of one strategy, with those ``beside`` the board (of the other boards of its split), are of several programs, each says which: `my_head.MyHead (code 3f2a)`.
     """
     programs = _programs(keys, [*keys, *beside])
     same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)

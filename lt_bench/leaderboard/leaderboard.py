@@ -106,7 +106,7 @@ class Leaderboard:
 
     @property
     def unknown_names(self) -> list[str]:
-        """A line for each name of the selection that stands for no row and no column."""
+        """Names of the selection that stand for no row and no column, with what may be meant."""
         columns = [column for ranking in self.boards for column in (*self.columns, *arranged(self.columns, ranking.objective))]
         return self.selection.unknown_names(self.boards, across(self.boards), columns) if self.selection.names else []
 

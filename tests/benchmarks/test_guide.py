@@ -60,3 +60,13 @@ def test_a_command_that_fails_ends_the_guide(tmp_path, monkeypatch):
     monkeypatch.setattr(guide.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, 2, stdout="no such place\n"))
     with pytest.raises(SystemExit, match="lt-bench data check folder --data-dir photos` ended with code 2"):
         list(guide.run_all(tmp_path))
+
+
+def test_a_folder_of_an_earlier_call_is_refused(tables, tmp_path, monkeypatch, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "guide.log").touch()
+    monkeypatch.setattr("sys.argv", ["guide.py", str(tables), str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="2"):
+        guide.main()
+    assert "not empty" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["guide.log"]

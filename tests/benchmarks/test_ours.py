@@ -92,4 +92,4 @@ def test_random_features_stand_for_a_gaussian_kernel():
     features = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
     mapped, of = random_features.fourier(8, 0.7, 0)(features), torch.nn.functional.normalize(features, dim=1)
     kernel = torch.exp(-(torch.cdist(of, of) ** 2) / (2 * 0.7**2))
-    assert (mapped @ mapped.T).numpy() == pytest.approx(kernel.numpy(), abs=0.08)  # of 2,048 features: 3 / sqrt(2,048)
+    assert (mapped @ mapped.T).numpy() == pytest.approx(kernel.numpy(), abs=0.09)  # of 2,048 features: 4 / sqrt(2,048)

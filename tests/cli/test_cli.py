@@ -113,9 +113,13 @@ BAD = {
         ("leaderboard", "--out", "list.yaml"),
         "list.yaml: files cannot be written there .Not a directory.; choose another place with --out",
     ),
+    "report, no place": (
+        ("report", "--strategy", "ce", "--out", "list.yaml"),
+        "list.yaml: files cannot be written there .Not a directory.; choose another place with --out",
+    ),
     "endless seeds": ((*RUN, "--seeds", "0-1000000000"), "--seeds: expected a range of at most 10,000 numbers, got 0-1000000000"),
     "no option of report": (("report", "--cache", "small"), "report: unknown option --cache; `lt-bench report --help`"),
-    "empty YAML": ((*RUN, "--config", "empty.yaml"), "empty.yaml: holds no options; leave --config out"),
+    "empty YAML": ((*RUN, "--config", "empty.yaml"), "empty.yaml: holds no options; leave it out"),
     "imbalance factor": (
         ("import-features", "--name", "x", "--train", "good.npz", "--test", "good.npz", "--imbalance-factor", "-3"),
         "imbalance factor is -3, expected a number of at least 1",

@@ -169,6 +169,7 @@ def test_classes_that_the_export_does_not_know_are_all_named_or_left_out(exporte
     assert main(["evaluate", str(out), str(tmp_path / "numbers.npz"), *CPU]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"1 label is no class of the export: '-1' ({new.sum()} inputs); numbers of classes are 0 to {len(names) - 1}; rename" in line
+    assert evaluated(capsys, out, tmp_path / "numbers.npz", "--skip-unknown") == known | {"left_out": {"-1": int(new.sum())}}
     np.savez(tmp_path / "new.npz", features=features, labels=np.full(len(labels), "heron"))
     assert main(["evaluate", str(out), str(tmp_path / "new.npz"), "--skip-unknown", *CPU]) == 2
     assert "1 label is no class of the export: 'heron'" in capsys.readouterr().err

@@ -33,7 +33,7 @@ class Across:
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
     `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `left_out` says why a row is not in the ranking: what it is, or on which boards its cell is empty or ambiguous; nothing is imputed.
     `repeated` has the label of each row that is one and the same as another on every board, with that other's: they have one place together, and take none from others.
-    `one_backbone` is a note on boards that differ in no backbone.
+    `one_backbone` is a note on boards whose features come from the same weights.
     """
 
     boards: tuple[str, ...]
@@ -145,9 +145,11 @@ def one_backbone(rankings: Sequence[BoardRows]) -> str:
     """A note on boards of one split whose features come from the same weights: they are one sample of backbones and count as several; empty where every board has weights of its own."""
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for ranking in rankings:
-        alike[ranking.board.dataset, ranking.board.split_hash, str(ranking.rows[0].text("weights_hash"))].append(ranking.short)
+        weights = ranking.rows[0].text("weights_hash")
+        if weights and ranking.board.mode == "head":  # elsewhere each run trained a network of its own
+            alike[ranking.board.dataset, ranking.board.split_hash, weights].append(ranking.short)
     return " ".join(
-        f"{' and '.join(boards)} are caches of one backbone (weights {weights[:8]}) and count as {len(boards)} boards: intervals and tests over boards are too sure of other backbones."
+        f"{' and '.join(boards)} are caches of one backbone (weights {weights[:8]}) and count as {len(boards)} boards: intervals and tests over boards are too narrow for other backbones."
         for (*_, weights), boards in alike.items()
         if len(boards) > 1
     )

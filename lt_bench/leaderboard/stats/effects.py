@@ -39,7 +39,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first; `boards` are the names and keys of their caches, `row` is the reference on the first, `one_backbone` a note on boards that differ in no backbone."""
+    """Differences to a reference on boards that share their images and classes and differ in their backbones, the largest first; `boards` are the names and keys of their caches, `row` is the reference on the first, `one_backbone` a note on boards whose features come from the same weights."""
 
     reference: str
     row: Row

@@ -184,8 +184,13 @@ def chosen_note(ranking: BoardRows) -> str:
     """Note on rows that are not here; empty where all are."""
     if ranking.chosen_from is None:
         return ""
-    minus = f", and Minus best is minus {ranking.best}, the best row of the board" if ranking.best else ""
-    return f"{len(ranking.rows)} of {ranking.chosen_from} rows: places are among these, tests corrected over all pairs of the board{minus}."
+    return f"{len(ranking.rows)} of {ranking.chosen_from} rows: places are among these, tests corrected over all pairs of the board."
+
+
+def reference_note(ranking: BoardRows, columns: Iterable[Column]) -> str:
+    """Note on the row that differences to the best row are from, where a column has them and the row is not here; empty otherwise."""
+    titles = [column.title for column in columns if column.key in ("behind", "behind_over_classes")]
+    return f"{' and '.join(titles)}: from {ranking.best}, the best row of the board, which is not shown." if titles and ranking.best else ""
 
 
 def validation_note(rows: list[Row], *, sure: bool = True) -> str:
@@ -270,6 +275,7 @@ def notes(ranking: BoardRows, columns: tuple[Column, ...]) -> list[str]:
         ranking.shared_images,
         order_note(ranking, columns) or f"Ranked by {explained(ranking.objective, ranking.test_counts)}.",
         interval_note(ranking.rows, columns, ranking.interval, ranking.over),
+        reference_note(ranking, columns),
         *about,
         statistics_note(ranking, places="rank" in keys, figure=lead),
         *of_strategies,

@@ -16,6 +16,7 @@ from lt_bench.leaderboard.tables.cells import (
     interval_note,
     order_note,
     own_note,
+    reference_note,
     table_cells,
     validation_note,
 )
@@ -134,6 +135,7 @@ def caption(ranking: BoardRows, columns: tuple[Column, ...]) -> str:
         ranking.shared_images,
         order_note(ranking, columns),
         interval_note(ranking.rows, columns, ranking.interval, ranking.over),
+        reference_note(ranking, columns),
         tested,
         chosen_note(ranking),
         validation_note(ranking.rows, sure=False),

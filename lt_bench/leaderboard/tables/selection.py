@@ -78,11 +78,11 @@ class Selection:
         return tuple(map(self._looks, wanted or arranged(columns, ranking.objective)))
 
     def unknown_names(self, rankings: Iterable[BoardRows], results: Iterable[Across], columns: Iterable[Column]) -> list[str]:
-        """A line for each of `names` that no row of the boards, no row of the comparisons across them and no column has."""
+        """Those of `names` that stand for no row of the boards, no row of the comparisons across them and no column, with what may be meant."""
         known = dict.fromkeys(column.key for column in columns) | {label: None for result in results for label in result.labels}
         for row in (row for ranking in rankings for row in ranking.rows):
             known |= dict.fromkeys((row.label, str(row.text("strategy")), _spec(row)))
-        return [f"no row or column is called {name!r}{suggestion(name, known)}" for name in self.names if name not in known]
+        return [f"{name}{suggestion(name, known)}" for name in self.names if name not in known]
 
     def _of_board(self, ranking: BoardRows) -> BoardRows:
         at = sorted({place for spec in self.rows for place in _fitting(spec, ranking.rows)}) if self.rows else range(len(ranking.rows))
@@ -98,7 +98,7 @@ class Selection:
             ]
         rows = [replace(row, label=self._name(row), computed={}) for row in chosen]
         total = len(ranking.rows) if len(at) < len(ranking.rows) else None
-        best = self._name(ranking.rows[0]) if at and 0 not in at else ""
+        best = self._name(ranking.rows[0]) if ranking.pairs is not None and at and 0 not in at else ""
         return replace(ranking, rows=rows, pairs=pairs, chosen_from=total, best=best, interval=self.interval)
 
     def _of_across(self, result: Across) -> Across:

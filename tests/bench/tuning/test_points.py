@@ -63,6 +63,17 @@ def test_choose_tries_the_points_that_tune_tries(name, budget, small_cache):
         ]
 
 
+@pytest.mark.parametrize("name", ["tau_norm", "lda"])
+def test_choose_tries_the_points_of_a_file_of_tune(name, small_cache):
+    cache = open_cache(small_cache)
+    entry, dataset = find(name), cache.manifest.dataset
+    tried_by_tune = [
+        row["hyperparameters"] for row in lt.tune(name, lt.open_cache(small_cache), budget=6, accelerator="cpu").document["grid"]
+    ]
+    by_choose = [entry.resolve(dataset.name, dataset.imbalance_factor, point) for point in points_of(entry, cache, 6)]
+    assert by_choose == [entry.resolve(dataset.name, dataset.imbalance_factor, point) for point in tried_by_tune]
+
+
 def test_places_are_drawn_in_their_order():
     assert drawn_places(3, 9).tolist() == [0, 1, 2]
     assert sorted(set(drawn_places(30, 9).tolist())) == drawn_places(30, 9).tolist()

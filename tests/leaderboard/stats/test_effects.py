@@ -89,6 +89,15 @@ def test_caches_of_one_backbone_are_no_two_backbones(builder, weights, said):
     assert ("caches of one backbone" in board.markdown) == said
 
 
+def test_networks_that_were_trained_with_the_method_are_each_their_own(builder):
+    records = [
+        replace(builder, cache_key=key, mode="end-to-end", weights="fresh resnet32").make(name, 0, skill)
+        for key in ("cache-a", "cache-b")
+        for name, skill in (("joint", 0.0), ("los", 0.4))
+    ]
+    assert "caches of one backbone" not in leaderboard(records, against="joint").markdown
+
+
 def test_a_row_of_the_users_own_is_compared_over_boards(builder):
     """By its label over boards, or by that of a board that has no other setting; and what is left out says why."""
     records = []
