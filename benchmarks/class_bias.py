@@ -187,7 +187,7 @@ def common(tables: dict[str, Frame]) -> str:
 
 TITLES = {
     "cifar100_lt-if100-resnet10s2": "CIFAR-100-LT, strong, seed 0", "cifar100_lt-if100-resnet10s2-s1": "CIFAR-100-LT, strong, seed 1",
-    "cifar100_lt-if100-resnet10s2-s3": "CIFAR-100-LT, strong, seed 3", "cifar100_lt-ordinary_s1": "CIFAR-100-LT, ordinary, seed 1",
+    "cifar100_lt-if100-resnet10s2-s3": "CIFAR-100-LT, strong, seed 3", "cifar100_lt-strong_s4": "CIFAR-100-LT, strong, seed 4", "cifar100_lt-ordinary_s1": "CIFAR-100-LT, ordinary, seed 1",
     "cifar100_lt-ordinary_s2": "CIFAR-100-LT, ordinary, seed 2", "cifar10_lt-strong_s0": "CIFAR-10-LT, strong", "cifar100_lt-lite0-128": "CIFAR-100-LT, EfficientNet-Lite0",
     "cifar100_lt-lite2-128": "CIFAR-100-LT, EfficientNet-Lite2", "plankton-lite0-128": "plankton, EfficientNet-Lite0",
 }  # fmt: skip

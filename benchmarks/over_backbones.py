@@ -22,10 +22,10 @@ STRONG = (
 )  # fmt: skip
 BOARDS = (*STRONG, "cifar100_lt-ordinary_s0", "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2")
 WITH_FOUNDATION = (*BOARDS, "cifar100_lt-lite0-128")
-SHIPPED = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-if100-resnet10s2-s1", "cifar100_lt-if100-resnet10s2-s3")
+WHOLE = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-if100-resnet10s2-s1", "cifar100_lt-if100-resnet10s2-s3", "cifar100_lt-strong_s4")
 EVERY_STRATEGY = {
-    "Own settings of every strategy, three strong boards": SHIPPED,
-    "Own settings of every strategy, the same and two ordinary ones": (*SHIPPED, "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2"),
+    "Own settings of every strategy, four strong boards": WHOLE,
+    "Own settings of every strategy, the same and two ordinary ones": (*WHOLE, "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2"),
 }
 """Boards on which every strategy has run."""
 AGAINST = "logit_adjustment"
