@@ -17,18 +17,8 @@ from lt_bench.leaderboard.load import load_records
 Frame = Any  # a pandas.DataFrame, whose hints call each selection a series or a frame
 OUT = Path(__file__).resolve().parents[1] / "results" / "evidence" / "runs.parquet"
 _LEFT_OUT = {
-    "path",
-    "environment",
-    "paper",
-    "inferred",
-    "tuning_id",
-    "num_classes",
-    "selected_on",
-    "weights_hash",
-    "steps",
-    "batch_size",
-    "evaluate_s",
-}
+    "path", "environment", "paper", "inferred", "tuning_id", "num_classes", "selected_on", "weights_hash", "steps", "batch_size", "evaluate_s",
+}  # fmt: skip
 
 
 def frame_of(directories: Iterable[Path]) -> Frame:

@@ -1,4 +1,4 @@
-"""How settled the choice of a tuning is, in words: of how many draws of validation images it is the choice, which points they choose else, and which tie. Free of torch."""
+"""Remarks on how settled the choice of a tuning is: of how many draws of validation images it is the choice, which points they choose else, and which tie. Free of torch."""
 
 from __future__ import annotations
 

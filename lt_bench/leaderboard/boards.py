@@ -20,6 +20,7 @@ from lt_bench.leaderboard.labels import classes_of, row_labels
 from lt_bench.leaderboard.load import Runs, Split, from_records
 from lt_bench.leaderboard.objective.objective import Objective, objective_of
 from lt_bench.leaderboard.ties import tied
+from lt_bench.results.health import signs_in
 from lt_bench.results.record import MATMUL, PASSED, RunRecord
 from lt_bench.results.store import TEST_GROUPS
 
@@ -254,7 +255,7 @@ class BoardRows:
     @property
     def health(self) -> str:
         """A line on rows with fits that look wrong; empty where there are none."""
-        wrong = sum(bool(signs_in(row.runs, row.positions)) for row in self.rows)
+        wrong = sum(bool(signs_in(row.runs.columns["health"][row.positions])) for row in self.rows)
         return (
             f"unhealthy: a fit of the row looks wrong, by the signs named ({wrong} of {len(self.rows)} rows; docs/records.md)."
             if wrong
@@ -365,7 +366,7 @@ def _board_rows(
             labels[key] = labels[key].replace(" (author-tuned)", "") + " (control)"  # who chose its settings stands under Tuning
         if any(isinstance(one, str) and one != PASSED for one in runs.columns["contract"][positions]):
             labels[key] += " (fails lt-bench check)"
-        if signs := signs_in(runs, positions):
+        if signs := signs_in(runs.columns["health"][positions]):
             labels[key] += f" (unhealthy: {', '.join(signs)})"
     split = runs.splits[board.cache_key]
     shown = runs.find_array(next(iter(members.values()))[0], "test_labels")
@@ -394,8 +395,3 @@ def _test_groups(runs: Runs, board: Board, positions: Iterable[int]) -> NDArray[
             "move those away whose groups are wrong, and run again"
         )
     return runs.array(next(iter(holders.values())), TEST_GROUPS) if holders else None
-
-
-def signs_in(runs: Runs, positions: Iterable[int]) -> list[str]:
-    """The signs of all of these fits that one of them went wrong (`results.health`); none for records of a time before such signs."""
-    return sorted({sign for text in runs.columns["health"][list(positions)] if isinstance(text, str) for sign in text.split()})

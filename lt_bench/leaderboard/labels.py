@@ -47,7 +47,7 @@ def row_labels(keys: list[tuple[Any, ...]], beside: Iterable[tuple[Any, ...]] = 
 
 
 def _counted(numbers: re.Match[str]) -> str:
-    """How many numbers there are, and digits that tell them from others: ``(100 shares 3f2a9c)``."""
+    """The number of shares, and digits that tell them from others: ``(100 shares 3f2a9c)``."""
     return f"({numbers[0].count(',') + 1} shares {hashlib.sha256(numbers[0].encode()).hexdigest()[:6]})"
 
 

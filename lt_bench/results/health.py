@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from lt_bench.results.record import Figure, RunRecord
 
@@ -50,3 +51,8 @@ def warnings_of(records: Iterable[RunRecord]) -> list[str]:
         f"the fit looks wrong: {words(of[0].training.health or {})}"
         for (strategy, kind, *_), of in alike.items()
     ]
+
+
+def signs_in(texts: Iterable[Any]) -> list[str]:
+    """The signs that several fits show, of a text of signs for each; none for records of a time before such signs, which have no text."""
+    return sorted({sign for text in texts if isinstance(text, str) for sign in text.split()})

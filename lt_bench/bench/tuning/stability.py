@@ -30,7 +30,7 @@ def tolerance_of(bench: CacheSource, objective: Objective, validation: Validatio
 
 
 def fits_again(planned: Sequence[Sequence[Planned]]) -> int:
-    """How many fits `check_best` repeats, of the runs of each point, where one of the best repeats at once."""
+    """Number of fits that `check_best` repeats, of the runs of each point, where one of the best repeats at once."""
     return 0 if planned[0][0].entry.fitting != "sgd" else min(_AT_ONCE, len(planned)) * len(planned[0])
 
 

@@ -256,7 +256,7 @@ def _shares_of_groups(groups: NDArray[np.integer], present: NDArray[np.bool_]) -
 
 
 def _images_of_groups(groups: NDArray[np.integer], counts: NDArray[np.integer]) -> str:
-    """Which groups lack images of some classes, or of all: ``medium: images of 34 of 35, few: of none of 30, whose weight medium has``."""
+    """Groups that lack images of some classes, or of all: ``medium: images of 34 of 35, few: of none of 30, whose weight medium has``."""
     every, shown = (np.bincount(groups[of], minlength=len(SHOTS)) for of in (slice(None), counts > 0))
     lines = []
     for place in np.flatnonzero(shown < every).tolist():

@@ -165,7 +165,7 @@ def interval_note(rows: list[Row], columns: Iterable[Column], interval: Interval
 
 
 def _spreads(rows: list[Row], columns: Iterable[Column]) -> set[str]:
-    """How intervals are written in these columns: `±`, `(` of two ends, or both."""
+    """Notation of intervals in these columns: `±`, `(` of two ends, or both."""
     cells = (Cell(column_value(row, column), _text(row, column)) for column in columns if column.style != "text" for row in rows)
     return {interval[0] for cell in cells if (interval := cell.parts[1])}
 

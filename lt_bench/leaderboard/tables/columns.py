@@ -23,7 +23,7 @@ from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
 from lt_bench.core.lean_import import import_torchmetrics_whole
 from lt_bench.core.names import search_current_folder
 from lt_bench.core.provenance import fingerprints
-from lt_bench.leaderboard.boards import Interval, Row, signs_in
+from lt_bench.leaderboard.boards import Interval, Row
 from lt_bench.leaderboard.intervals import Estimate, ends_text, seed_interval
 from lt_bench.leaderboard.objective.objective import MACRO, MICRO, Objective
 from lt_bench.leaderboard.over_images import Ends, of_accuracy, of_gap, of_objective, of_share, of_shots
@@ -38,6 +38,7 @@ from lt_bench.leaderboard.priors import (
 )
 from lt_bench.leaderboard.published.published import Published, nearest, same_backbone
 from lt_bench.leaderboard.seeds import seed_text
+from lt_bench.results.health import signs_in
 
 Value = Estimate | float | int | str | None
 T = TypeVar("T")
@@ -363,7 +364,7 @@ for _column in (
     Column("seeds", "Seeds", lambda row: seed_text(row.seeds), None, "text", 0, "seeds of the runs"),
     Column("verified", "Verified", lambda row: "verified" if row.verified else None, None, "text", 0, "verified: every record of the row was repeated by `lt-bench verify`, and its figures came out the same"),
     Column("varies", "Interval over", lambda row: row.varies if len(row.positions) > 1 else None, None, "text", 0, "what the seeds vary", main=False),
-    Column("health", "Health", lambda row: ", ".join(signs_in(row.runs, row.positions)) or None, None, "text", 0, "signs that a fit of the row went wrong; none for healthy ones", main=False),
+    Column("health", "Health", lambda row: ", ".join(signs_in(row.runs.columns["health"][row.positions])) or None, None, "text", 0, "signs that a fit of the row went wrong; none for healthy ones", main=False),
     Column("protocol", "Protocol", lambda row: row.board.protocol, None, "text", 0, "clean: frozen cached features; images-eval, images-train: freshly augmented images through the backbone in eval or training mode", main=False),
     Column("published", "Published", _published_text, None, "text", 0, "published accuracy of the nearest setting and its backbone, not our measurement; end-to-end: the whole network was trained with the method; † read on an index page"),
     Column("published_difference", "Δ", _published_difference, None, "percent", 1, "measured minus published, points; only where the number was found in its source, of the same backbone and a frozen one; other settings may differ (see measured beside published)"),
