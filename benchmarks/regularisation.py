@@ -27,6 +27,7 @@ KINDS = {
     "cifar100_lt-ordinary_s0": "ordinary, seed 0",
     "cifar100_lt-ordinary_s1": "ordinary, seed 1",
     "cifar100_lt-ordinary_s2": "ordinary, seed 2",
+    "cifar100_lt-ordinary_s3": "ordinary, seed 3",
     "r32_ldam_s0": "ResNet-32",
 }
 OFFICIAL = {"epsilon": 0.98, "epochs": 20, "lr": 5e-4}
