@@ -2,7 +2,7 @@
 
     python -m benchmarks.class_bias benchmarks/results/evidence/runs.parquet --out benchmarks/results/evidence
 
-reads the runs of `benchmarks.evidence --rows` and writes CLASS_BIAS.md and class_bias.png. Units are strategies with official or inferred settings, mean over head seeds, each once; controls take no part in
+reads the runs of `benchmarks.evidence --rows` and writes CLASS_BIAS.md and class_bias.png. Units are strategies with official or inferred settings, mean over head seeds, each once, ensembles of others left out; controls take no part in
 correlations and are shown beside them. A partial rank correlation is that of the ranks without what a third rank explains of both. Accuracy is the share of right test images, to which class bias and accuracy at
 equal bias belong; where classes of the test set are of different sizes macro accuracy has a table of its own. LoMa has two readings, of a class's
 logit over images (columns) and of an image's logits over classes (rows).
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ METRICS = {
     "row_balance": "test/loma_row_balance", "size": "test/loma_column_mean", "rsd": "test/rsd_column_mean",
 }  # fmt: skip
 RANKED = {"bias": "class bias", "balance": "LoMa balance", "row_balance": "LoMa balance, row reading", "size": "LoMa size", "rsd": "RSD"}
+DRAWS = 1000
 MANY = 30
 """Strategies of a board that is drawn."""
 EVEN = 1e-3
@@ -43,18 +45,24 @@ NORMED = ("joint", "d_ffds", "ffds", "crt", "cb", "ce", "cb_focal", "balanced_so
 
 
 def heads(rows: Frame, cache: str) -> Frame:
-    """A line for each strategy of a board with official or inferred settings, and for each setting of a control, mean over seeds; those whose figures are all the same once."""
-    known = rows[(rows["cache_key"] == cache) & (rows["mode"] == "head") & (rows["protocol"] == "clean")]
+    """A line for each strategy of a board with official or inferred settings, and for each setting of a control, mean over seeds.
+
+    Ensembles are left out, as they are made of the other strategies; of strategies whose figures are the same, by what they share of head seeds, the first stands.
+    """
+    known = rows[(rows["cache_key"] == cache) & (rows["mode"] == "head") & (rows["protocol"] == "clean") & (rows["family"] != "ensemble")]
     control = known["family"] == "control"
     own = known[known["tuning"].isin(["official", "inferred"]) | control]
-    by_setting = own.groupby(["strategy", "hyperparameters", "code", "tuning", "family"], sort=False)
+    setting = ["strategy", "hyperparameters", "code"]
+    by_setting = own.groupby([*setting, "tuning", "family"], sort=False)
     table = by_setting[list(METRICS.values())].mean().rename(columns={name: key for key, name in METRICS.items()}).astype(float)
     table["norms"] = [_spread(one) for one in by_setting["weight_norm"].first()]
     table = table.reset_index()
-    newest = own.groupby(["strategy", "hyperparameters", "code"])["finished"].max().rename("finished").reset_index()
+    newest = own.groupby(setting)["finished"].max().rename("finished").reset_index()
     table = table.merge(newest).sort_values("finished")  # of several programs of a strategy the last that was run
-    table = table[(table["family"] == "control") | ~table.duplicated(["strategy"], keep="last")]
-    same = pd.DataFrame({name: tied(table[name].to_numpy()) for name in METRICS}).duplicated().to_numpy()
+    table = table[(table["family"] == "control") | ~table.duplicated(["strategy"], keep="last")].reset_index(drop=True)
+    first_seed = own.sort_values("seed").groupby(setting, as_index=False).first()  # which all strategies have
+    of_seed = table[setting].merge(first_seed, on=setting, how="left")
+    same = pd.DataFrame({name: tied(of_seed[name].to_numpy(np.float64)) for name in METRICS.values()}).duplicated().to_numpy()
     return table[~same].reset_index(drop=True)
 
 
@@ -68,9 +76,34 @@ def partial(x: Numbers, y: Numbers, given: Numbers) -> Correlation:
     both = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
     a, b, c = (ranks(one[both]) for one in (x, y, given))
     xy, xz, yz = (float(np.corrcoef(*pair)[0, 1]) for pair in ((a, b), (a, c), (b, c)))
-    rho, n = (xy - xz * yz) / math.sqrt((1 - xz**2) * (1 - yz**2)), int(both.sum())
+    unexplained, n = (1 - xz**2) * (1 - yz**2), int(both.sum())
+    if not unexplained > 0:  # the third explains one of them whole
+        return Correlation(math.nan, None, None, n)
+    rho = (xy - xz * yz) / math.sqrt(unexplained)
     half = 1.96 * math.sqrt((1 + rho**2 / 2) / (n - 4))
     return Correlation(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half), n)
+
+
+def over_families(table: Frame, found: Callable[[dict[str, Numbers]], Correlation]) -> tuple[float, float]:
+    """The 95 % interval of a correlation by a bootstrap of the families of the strategies: strategies of one family are no independent witnesses."""
+    families = [one for _, one in table.groupby("family")]
+    random = np.random.default_rng(0)
+    values = []
+    for _ in range(DRAWS):
+        drawn = pd.concat([families[place] for place in random.integers(0, len(families), len(families))])
+        values.append(found({key: drawn[key].to_numpy() for key in METRICS}).rho)
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def balance_given_bias(of: dict[str, Numbers]) -> Correlation:
+    """LoMa's balance with accuracy, given class bias."""
+    return partial(of["balance"], of["accuracy"], of["bias"])
+
+
+def rsd_at_equal_bias(of: dict[str, Numbers]) -> Correlation:
+    """RSD with accuracy at equal bias."""
+    return spearman(of["rsd"], of["equal"])
 
 
 def _text(one: Correlation) -> str:
@@ -96,7 +129,7 @@ def correlations(methods: Frame, accuracy: str) -> list[str]:
 
 
 def overview(tables: dict[str, Frame]) -> str:
-    """A line for each board with ``MANY`` strategies."""
+    """Two tables with a line for each board with ``MANY`` strategies: correlations, and two of them with intervals over families."""
     lines = [
         "## All boards with so many strategies",
         "",
@@ -105,13 +138,25 @@ def overview(tables: dict[str, Frame]) -> str:
         "| board | strategies | class bias | LoMa balance | balance given bias | row balance given bias | size given bias | balance | RSD |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
+    clustered = [
+        "",
+        f"The same with 95 % intervals over families of strategies, which share their ideas and often their figures ({DRAWS} bootstrap draws of families):",
+        "",
+        "| board | families | balance given bias | RSD with accuracy at equal bias |",
+        "|---|--:|--:|--:|",
+    ]
     for name, methods in _many(tables).items():
         of = {key: methods[key].to_numpy() for key in METRICS}
         plain = [spearman(of[key], of["accuracy"]) for key in ("bias", "balance")]
-        given = [partial(of[key], of["accuracy"], of["bias"]) for key in ("balance", "row_balance", "size")]
-        equal = [spearman(of[key], of["equal"]) for key in ("balance", "rsd")]
+        given = [balance_given_bias(of), *(partial(of[key], of["accuracy"], of["bias"]) for key in ("row_balance", "size"))]
+        equal = [spearman(of["balance"], of["equal"]), rsd_at_equal_bias(of)]
         lines.append(f"| {name} | {len(methods)} | {' | '.join(map(_text, [*plain, *given, *equal]))} |")
-    return "\n".join([*lines, ""])
+        wide = [
+            "{:+.2f} ({:+.2f} to {:+.2f})".format(found(of).rho, *over_families(methods, found))
+            for found in (balance_given_bias, rsd_at_equal_bias)
+        ]
+        clustered.append(f"| {name} | {methods['family'].nunique()} | {' | '.join(wide)} |")
+    return "\n".join([*lines, *clustered, ""])
 
 
 def _many(tables: dict[str, Frame]) -> dict[str, Frame]:
@@ -228,7 +273,7 @@ def _forest(axes: Axes, tables: dict[str, Frame]) -> None:
         {
             "class bias": lambda of: spearman(of["bias"], of["accuracy"]),
             "LoMa balance": lambda of: spearman(of["balance"], of["accuracy"]),
-            "LoMa balance given class bias": lambda of: partial(of["balance"], of["accuracy"], of["bias"]),
+            "LoMa balance given class bias": balance_given_bias,
         }.items()
     ):
         for place, name in enumerate(order):

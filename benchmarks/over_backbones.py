@@ -15,13 +15,21 @@ import numpy as np
 
 from benchmarks.evidence.rows import Frame, read_rows
 from lt_bench.core.files import write_text
-from lt_bench.leaderboard.stats.effects import random_effects
+from lt_bench.leaderboard.stats.effects import chance_of_none, random_effects
+from lt_bench.leaderboard.stats.groups import holm
 
 STRONG = (
     "cifar100_lt-if100-resnet10s2", "cifar100_lt-strong_s1", "cifar100_lt-strong_s2", "cifar100_lt-if100-resnet10s2-s3", "cifar100_lt-strong_s4",
 )  # fmt: skip
-BOARDS = (*STRONG, "cifar100_lt-ordinary_s0", "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2", "cifar100_lt-ordinary_s3")
+ORDINARY = ("cifar100_lt-ordinary_s0", "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2", "cifar100_lt-ordinary_s3")
+BOARDS = (*STRONG, *ORDINARY)
 WITH_FOUNDATION = (*BOARDS, "cifar100_lt-lite0-128")
+SETS = {
+    f"{len(STRONG)} strong boards": STRONG,
+    f"{len(ORDINARY)} ordinary boards": ORDINARY,
+    f"{len(BOARDS)} boards of ResNet-10": BOARDS,
+    f"{len(WITH_FOUNDATION)} boards, one of EfficientNet-Lite0": WITH_FOUNDATION,
+}
 WHOLE = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-if100-resnet10s2-s1", "cifar100_lt-if100-resnet10s2-s3", "cifar100_lt-strong_s4")
 EVERY_STRATEGY = {
     "Own settings of every strategy, four strong boards": WHOLE,
@@ -35,8 +43,10 @@ BUDGET = 24
 """Points of a grid, at most: budgets are equal only within the protocol of `benchmarks.ours`."""
 HEAD = (
     "# Differences that survive backbones and classes\n\nMade by `python -m benchmarks.over_backbones`. Test accuracy minus that of `logit_adjustment` with settings of the same kind, points; CIFAR-100-LT IF 100; ResNet-10 "
-    "with the recipe `fast`, and features of EfficientNet-Lite0 on the last board of ten. Tuned: over at most 24 points.\n±: half-widths of 95 % intervals with boards, classes, or both as random samples.\n"
+    "with the recipe `fast`, and features of EfficientNet-Lite0 where a title says so. Tuned: over at most 24 points.\n±: half-widths of 95 % intervals with boards, classes, or both as random samples, each for one comparison alone. "
+    "Told apart: by the test over both, Holm-corrected over the rows of the table, 5 %. Boards of several kinds are no random sample of one: a mean over them depends on how many there are of each.\n"
 )
+LEVEL = 0.05
 
 
 def accuracies(rows: Frame, boards: tuple[str, ...], kind: str) -> dict[str, np.ndarray]:
@@ -61,37 +71,44 @@ def accuracies(rows: Frame, boards: tuple[str, ...], kind: str) -> dict[str, np.
     return result
 
 
+def told_apart(differences: dict[str, np.ndarray]) -> set[str]:
+    """The strategies whose mean difference (B, K) is not zero by the test over boards and classes, Holm-corrected over all that differ anywhere."""
+    p = {name: chance for name, one in differences.items() if not math.isnan(chance := chance_of_none(one))}
+    return {name for name, corrected in zip(p, holm(np.array(list(p.values()))), strict=True) if corrected < LEVEL}
+
+
 def table(of: dict[str, np.ndarray], boards: tuple[str, ...], against: str = AGAINST) -> list[str]:
     """Lines of a Markdown table, the largest mean difference first."""
-    effects = {name: (*random_effects(one - of[against]), (one - of[against]).mean(1)) for name, one in of.items() if name != against}
-    lines = [f"| strategy | mean | ± boards | ± classes | ± both | {' | '.join(boards)} |", "|---|" + "--:|" * (4 + len(boards))]
+    differences = {name: one - of[against] for name, one in of.items() if name != against}
+    apart = told_apart(differences)
+    effects = {name: (*random_effects(one), one.mean(1)) for name, one in differences.items()}
+    lines = [
+        f"| strategy | mean | ± boards | ± classes | ± both | told apart | {' | '.join(boards)} |",
+        "|---|" + "--:|" * 4 + ":-:|" + "--:|" * len(boards),
+    ]
     for name, (mean, *halves, by_board) in sorted(effects.items(), key=lambda one: -one[1][0]):
         cells = [f"{half:.2f}" if math.isfinite(half) else "?" for half in halves]
+        cells.append("yes" if name in apart else "no")
         lines.append(f"| `{name}` | {mean:+.2f} | {' | '.join(cells)} | {' | '.join(f'{one:+.2f}' for one in by_board)} |")
     return lines
 
 
 def report(rows: Frame) -> str:
-    """The tables in Markdown, of tuned and of own settings, over the strong boards, with the ordinary one, and with another network's."""
+    """The tables in Markdown, of tuned and of own settings, over boards of each kind and of several."""
     parts = [HEAD]
     for kind in ("tuned", "own"):
-        for boards in (STRONG, BOARDS, WITH_FOUNDATION):
+        for title, boards in SETS.items():
             of = accuracies(rows, boards, kind)
             if AGAINST in of and len(of) > 1:
-                parts += [
-                    f"## {'Tuned on validation' if kind == 'tuned' else 'Own settings'}, {len(boards)} boards",
-                    "",
-                    *table(of, boards),
-                    "",
-                ]
+                parts += [f"## {'Tuned on validation' if kind == 'tuned' else 'Own settings'}, {title}", "", *table(of, boards), ""]
     for title, boards in EVERY_STRATEGY.items():
         of = accuracies(rows, boards, "own")
         if AGAINST in of:
             parts += [f"## {title}", "", *table(of, boards), ""]
-    for boards in (STRONG, BOARDS):
+    for title, boards in list(SETS.items())[:-1]:
         of = {name: one for name, one in accuracies(rows, boards, "tuned").items() if name in (RIVAL, *OURS)}
         if RIVAL in of and len(of) > 1:
-            parts += [f"## Strategies of ours minus `{RIVAL}`, tuned, {len(boards)} boards", "", *table(of, boards, RIVAL), ""]
+            parts += [f"## Strategies of ours minus `{RIVAL}`, tuned, {title}", "", *table(of, boards, RIVAL), ""]
     return "\n".join(parts)
 
 

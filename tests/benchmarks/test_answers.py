@@ -33,6 +33,7 @@ def test_a_partial_correlation_takes_out_what_a_third_explains():
 def test_each_strategy_counts_once_and_the_last_program_of_it():
     line = {
         "cache_key": "a",
+        "seed": 0,
         "mode": "head",
         "protocol": "clean",
         "family": "x",
@@ -121,3 +122,34 @@ def test_differences_over_backbones_are_random_effects_of_class_accuracies(runs)
     mean, boards, classes, both = over_backbones.random_effects(tuned["los"] - tuned["logit_adjustment"])
     assert f"| `los` | {mean:+.2f} | {boards:.2f} | {classes:.2f} | {both:.2f} |" in "\n".join(lines)
     assert abs(mean) < both  # not told apart
+
+
+def test_strategies_with_the_same_figures_count_once_and_ensembles_not_at_all(runs):
+    for name, table in class_bias.tables_of(runs).items():
+        strategies = set(table["strategy"])
+        assert not {"los", "lort"} <= strategies, name  # one loss, fitted over different numbers of head seeds
+        assert not any(one.startswith("ensemble(") for one in strategies), name
+
+
+def test_intervals_over_families_are_wider_where_strategies_of_a_family_agree():
+    rng = np.random.default_rng(0)
+    of_family = np.repeat(rng.normal(size=(8, 2)), 8, axis=0) + 0.01 * rng.normal(size=(64, 2))
+    table = pd.DataFrame(dict.fromkeys(class_bias.METRICS, 0.0), index=range(64)).assign(
+        family=np.repeat(np.arange(8), 8), rsd=of_family[:, 0], equal=of_family[:, 1]
+    )
+    alone = class_bias.spearman(of_family[:, 0], of_family[:, 1])
+    low, high = class_bias.over_families(table, class_bias.rsd_at_equal_bias)
+    assert alone.low is not None
+    assert alone.high is not None
+    assert high - low > 1.5 * (alone.high - alone.low)
+    assert low < alone.rho < high
+
+
+def test_told_apart_is_corrected_for_the_rows_of_the_table():
+    rng = np.random.default_rng(1)
+    noise = {f"tie {place}": rng.normal(size=(4, 50)) for place in range(200)}
+    true = {"better": 3 + rng.normal(size=(4, 50))}
+    assert over_backbones.told_apart(true | noise) == {"better"}
+    alone = {name for name, one in noise.items() if over_backbones.told_apart({name: one})}
+    assert alone  # without correction some of two hundred ties would be
+    assert over_backbones.told_apart({"the same": np.zeros((4, 50)), **true}) == {"better"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from lt_bench.core.errors import UserError
 from lt_bench.leaderboard.boards import BoardRows, Row
@@ -85,22 +85,39 @@ class Effects:
 
 
 def random_effects(differences: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """Mean of differences (B, K) of boards and classes, and half-widths of its 95 % intervals over boards, over classes, and over both.
+    """Mean of differences (B, K) of boards and classes, and half-widths of its 95 % intervals over boards, over classes, and over both (`_over_both`). Infinite where there is one board or class."""
+    of_boards, of_classes = _parts(differences)
+    return float(differences.mean()), _half(*of_boards), _half(*of_classes), _half(*_over_both(differences))
 
-    Over both it is the crossed layout with random boards and classes: ``variance = (MS_b + MS_k - MS_e) / (B K)``, no part of it below that of boards or classes alone, with degrees of freedom by
-    Satterthwaite over its parts (Dorfman, Berbaum and Metz 1992; as `paired`). Infinite where there is one board or class.
+
+def chance_of_none(differences: NDArray[np.float64]) -> float:
+    """Two-sided p-value of a mean of zero of differences (B, K), with boards and classes as random samples; NaN where there is one board or class, or no difference at all."""
+    variance, degrees = _over_both(differences)
+    if not 0 < variance < math.inf:
+        return math.nan
+    return 2 * float(stdtr(degrees, -abs(float(differences.mean())) / math.sqrt(variance)))
+
+
+def _parts(differences: NDArray[np.float64]) -> list[tuple[float, int]]:
+    """Variance of the mean and its degrees of freedom, over boards and over classes."""
+    means = (differences.mean(1), differences.mean(0))
+    return [(float(one.var(ddof=1)) / len(one), len(one) - 1) if len(one) > 1 else (math.inf, 1) for one in means]
+
+
+def _over_both(differences: NDArray[np.float64]) -> tuple[float, float]:
+    """Variance of the mean and its degrees of freedom in the crossed layout of random boards and classes.
+
+    ``variance = (MS_b + MS_k - MS_e) / (B K)``, no part of it below that of boards or classes alone, with degrees of freedom by Satterthwaite over its parts (Dorfman, Berbaum and Metz 1992; as `paired`).
     """
     B, K = differences.shape
-    mean, of_boards, of_classes = float(differences.mean()), differences.mean(1), differences.mean(0)
-    parts = [(float(one.var(ddof=1)) / len(one), len(one) - 1) if len(one) > 1 else (math.inf, 1) for one in (of_boards, of_classes)]
-    (boards, b), (classes, k) = parts
+    (boards, b), (classes, k) = _parts(differences)
     if B < 2 or K < 2:
-        return mean, _half(boards, b), _half(classes, k), math.inf
-    rest = differences - of_boards[:, None] - of_classes[None] + mean
+        return math.inf, 1.0
+    rest = differences - differences.mean(1)[:, None] - differences.mean(0)[None] + differences.mean()
     chance = float((rest**2).sum()) / ((B - 1) * (K - 1)) / (B * K)
     variance = max(boards + classes - chance, boards, classes)
     scatter = boards**2 / b + classes**2 / k
-    return mean, _half(boards, b), _half(classes, k), _half(variance, variance**2 / scatter if scatter else 1.0)
+    return variance, variance**2 / scatter if scatter else 1.0
 
 
 def _half(variance: float, degrees: float) -> float:
