@@ -59,8 +59,8 @@ class TowerBackbone(Wrapped):
         network: from images to features (B, D).
         dim: D.
         num_classes: K.
-        compared: whether the features are compared with those of a text tower. They are brought to length sqrt(D) then: the cosine decides, and the dimensions are of
-            the size that the recipes' learning rates are for.
+        compared: whether the features are compared with those of a text tower, by the cosine. They are then scaled to length sqrt(D), so that dimensions have
+            the size that the recipes' learning rates are made for.
     """
 
     def __init__(self, network: nn.Module, dim: int, num_classes: int, compared: bool) -> None:
@@ -74,14 +74,14 @@ class TowerBackbone(Wrapped):
 
 
 def tower_backbone(network: nn.Module, size: int, num_classes: int, compared: bool) -> TowerBackbone:
-    """A tower whose D is found by an image of ``size`` pixels."""
+    """A tower as a backbone in eval mode; its output on one image of ``size`` pixels tells D."""
     with torch.inference_mode():
         dim = network.eval()(torch.zeros(1, 3, size, size)).shape[1]
     return TowerBackbone(network, dim, num_classes, compared).eval()
 
 
 def text_head(texts: Tensor, scale: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The classifier (K, D) and (K,) on features of length sqrt(D) with the logits of the towers: scale times the cosine with the texts (K, D), plus bias."""
+    """Weight (K, D) and bias (K,) that give the logits of the towers on features of length sqrt(D): scale times the cosine with the texts (K, D), plus bias."""
     weight = F.normalize(texts.float(), dim=1) * scale.float() / math.sqrt(texts.shape[1])
     return weight.contiguous(), torch.zeros(len(texts)) if bias is None else bias.detach().float().reshape(1).repeat(len(texts))
 

@@ -15,7 +15,7 @@ TOLERANCE = 1e-4
 
 
 class _Follower(nn.Module):
-    """The second half of a BatchNorm of timm's: dropout of blocks, and an activation."""
+    """The second half of timm's BatchNorm layers: dropout of blocks, and an activation."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -46,9 +46,9 @@ def folded(network: Backbone, size: int) -> Backbone:
 
 
 def _pairs(network: Backbone, example: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Convolutions and the BatchNorm that takes their output, each of which is used once."""
+    """Pairs of a convolution and the BatchNorm on its output, both used only once."""
     convolutions: dict[int, nn.Conv2d] = {}
-    outputs: list[Tensor] = []  # alive, so that no address is used twice
+    outputs: list[Tensor] = []  # kept alive, so that Python gives no id twice
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def after(module: nn.Module, _inputs: tuple, output: Tensor) -> None:

@@ -89,9 +89,9 @@ def read_import(key_map: KeyMap, path: Path, dataset: str, train_counts: Sequenc
     Args:
         key_map: the layout.
         path: the file.
-        dataset: which data set it is to be used on: some scales and label orders hang on it.
+        dataset: data set to use the checkpoint on, which decides some scales and label orders.
         train_counts: (K,) training images per class, for label orders by frequency.
-        expert: only this one of several.
+        expert: number of the only expert to read, from 0; None: all.
 
     Raises:
         UserError: nothing was published, the file is not laid out so, or there is no such expert.
@@ -114,7 +114,7 @@ def read_import(key_map: KeyMap, path: Path, dataset: str, train_counts: Sequenc
 
 
 def _gather(key_map: KeyMap, content: object, path: Path) -> dict[str, Tensor]:
-    """All tensors of the parts of a checkpoint, each without the prefixes of data-parallel training, under the prefix of the map."""
+    """Tensors of the checkpoint's parts under the map's prefixes, without the prefix of data-parallel training."""
     gathered: dict[str, Tensor] = {}
     for prefix, places in key_map.state.items():
         optional = places.endswith("?")
@@ -181,7 +181,7 @@ def _fitting(key_map: KeyMap, state: Mapping[str, Tensor], path: Path) -> str:
 
 
 def encoder_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    """Names, as others publish them, and shapes of an encoder's tensors."""
+    """Shapes of an encoder's tensors, by the names of published files."""
     with torch.device("meta"):
         network = build_backbone(name, 1)
     prefix = network.encoder_prefix

@@ -90,7 +90,7 @@ def load_backbone(
     network = build_backbone(spec.name, num_classes)
     head = fill(network, state, str(weights))
     if of_hub and dataset != IMAGENET:
-        head = None  # a classifier of ImageNet's classes, however many the data set has
+        head = None  # its classes are ImageNet's, even where the data set has as many
     notes = () if head is not None else (f"{weights}: no classifier for the {num_classes} classes of the data set there",)
     rows = None if of_hub else read_training_rows(Path(weights))
     return Loaded(network.eval(), Recipe(spec.name), head, weights_hash(state), notes=notes, rows=rows)

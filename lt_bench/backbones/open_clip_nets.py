@@ -110,7 +110,7 @@ def _size(name: str, model: Any) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's remarks on fresh weights."""
+    """Silence warnings within the block, such as the library's remarks on fresh weights."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -33,7 +33,7 @@ class BackboneSpec:
         summary: one line for ``lt-bench list backbones``.
         builder: ``module:function`` that builds the network from its name and the number of classes.
         transform: image transform of its pretrained weights, in the words of a manifest; empty if the data set decides.
-        package: of the index, which brings the pretrained weights; empty if they come from elsewhere.
+        package: package of the package index with the pretrained weights; empty if they come from elsewhere.
     """
 
     name: str
@@ -55,7 +55,7 @@ def _lite(number: int, size: int, resize: int) -> BackboneSpec:
 
 PACKAGED = (_lite(0, 224, 256), _lite(1, 240, 272), _lite(2, 260, 292))
 DEFAULT_BACKBONE = PACKAGED[0].name
-"""Of a person's own images, where none is named."""
+"""Backbone for a user's own images where none is named."""
 
 _OWN = (
     *(
@@ -115,7 +115,7 @@ def backbone_spec(name: str) -> BackboneSpec:
 
 
 def require_package(name: str) -> None:
-    """Refuse a backbone that is here but for the package with its weights, or timm, which has its network.
+    """Check that the package with a backbone's weights is installed, and timm, which has its network.
 
     Raises:
         UserError: names the extra.

@@ -32,7 +32,7 @@ class Transform:
         crop: side of the square that is cut out of the centre; None cuts nothing.
         square: whether black borders are added first.
         interpolation: bilinear, bicubic or lanczos, with antialiasing.
-        fit: what ``resize`` is of: the shorter side; both sides (``squash``, which keeps no proportions); or the longer side, with borders of the mean colour up to
+        fit: side that ``resize`` sets: the shorter side; both sides (``squash``, which keeps no proportions); or the longer side, with borders of the mean colour up to
             the crop (``border``), as timm's ``crop_mode`` says.
         down: whether the corner of the crop is rounded down, as transformers does; else to the nearest even pixel, as torchvision does.
         size: side of the square input if neither resize nor crop gives it; other images are resized to it.

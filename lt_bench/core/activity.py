@@ -15,23 +15,23 @@ from lt_bench.core.errors import printable
 
 T = TypeVar("T")
 EVERY, OFTEN = 10.0, 0.5
-"""Seconds between lines, and between those on a terminal."""
+"""Seconds between two lines, and between two updates of the line on a terminal."""
 WIDTH = 79
 
 
 @dataclass(eq=False)
 class Work:
-    """Something that takes long.
+    """A long task whose progress is shown.
 
     Attributes:
-        what: the things that are counted, or what is done.
-        total: how many there are; None: nobody knows.
-        done: those that are done.
-        before: those of them that were done before it began.
-        begun: parts of others that are done, added up.
-        began: clock.
-        seconds_left: where the things do not take equally long.
-        later: further ones that follow these, at the same pace; only the time left counts them.
+        what: the items that are counted (``records read``), or the task itself, in words.
+        total: number of items; None where it is not known.
+        done: number of items that are done.
+        before: number of items that were done before the task began, part of ``done``.
+        begun: finished parts of items in progress, added up.
+        began: start of the task, seconds of the monotonic clock.
+        seconds_left: estimates the time left where items do not take equally long; None: by the pace so far.
+        later: further items that follow at the same pace; only the time left counts them.
     """
 
     what: str
@@ -53,7 +53,7 @@ class Work:
 
     @property
     def time(self) -> str:
-        """The time left at the pace of what is done, which grows shorter until more is done; where there is no total, the time spent."""
+        """The time left at the pace so far, counted down between items; empty before any progress; without a total, the time spent."""
         now = monotonic()
         if self.total is None:
             return str(timedelta(seconds=round(now - self.began)))
@@ -67,14 +67,14 @@ class Work:
         return f"{timedelta(seconds=round(max(0.0, usual if self.seconds_left is None else self.seconds_left())))} left"
 
     def line(self, width: int = WIDTH) -> str:
-        """The work in one line, of which the time is never cut."""
+        """The progress in one line; where it is longer than ``width``, the text is cut, never the time."""
         text, time = printable(self.counted), f", {self.time}".removesuffix(", ")
         space = max(1, width - len(time))
         return (text if len(text) <= space else f"{text[: space - 1]}…") + time
 
 
 class _Shown:
-    """The line of what is done now, written by a thread that the first long work starts."""
+    """The progress line of the latest task, written by a thread that the first task starts."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.terminal = stream, stream.isatty()
@@ -132,7 +132,7 @@ def shown(stream: TextIO) -> Iterator[None]:
 
 @contextmanager
 def doing(what: str, total: int | None = None, before: int = 0) -> Iterator[Work]:
-    """Show what is done within the block, and since when; of a total, which may change, as `steps` where the block counts `done` on from ``before``."""
+    """Show a task within the block, with the time spent; with a ``total``, as `steps` does: the block then counts ``Work.done`` up from ``before``."""
     work = Work(what, total, before, before)
     with showing(work):
         yield work
@@ -149,7 +149,7 @@ def steps(items: Iterable[T], what: str) -> Iterator[T]:
 
 @contextmanager
 def showing(work: Work) -> Iterator[None]:
-    """Show a work within the block, which counts what is done."""
+    """Show the progress of a task within the block; the block counts ``work.done`` itself."""
     screen = _shown
     if screen is None:
         yield

@@ -55,18 +55,18 @@ def _constant(value: Any) -> str:
 
 
 class InMemory:
-    """Texts of objects, with all that they refer to.
+    """Objects as text, with all objects that they refer to.
 
     Args:
-        has_file: whether a module of this name is known by a file; of objects from there only the name is said, and the module is noted in ``modules``.
-        is_others: whether a module of this name is neither the user's nor of interest (Python's, torch's, the suite's).
+        has_file: whether a module of this name has a source file; its objects are named, not described, and the module is noted in ``modules``.
+        is_others: whether a module of this name is code of others (Python, torch, the suite), whose objects are named, not described.
     """
 
     def __init__(self, has_file: Callable[[str], bool], is_others: Callable[[str], bool]) -> None:
         self.modules: set[str] = set()
         self._has_file, self._is_others = has_file, is_others
         self._seen: dict[int, int] = {}
-        self._alive: list[Any] = []  # so that no id is given twice
+        self._alive: list[Any] = []  # kept alive, so that Python gives no id twice
 
     def has(self, value: Any) -> bool:
         """Whether a class, function or object was described already, by itself or within another."""
@@ -123,7 +123,7 @@ class InMemory:
         return f"{{{', '.join(f'{self.text(name)}: {self.text(one)}' for name, one in values.items())}}}"
 
     def _outside(self, module: str, name: str = "") -> str | None:
-        """The name of what is known otherwise; None for what is to be described."""
+        """The name of an object from code of others or from a module with a file; None for an object to describe."""
         if not self._is_others(module):
             if not self._has_file(module):
                 return None

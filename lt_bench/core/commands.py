@@ -1,4 +1,4 @@
-"""Words that commands in messages repeat, so that what they advise does what was asked for."""
+"""Options of a command as words for the commands that messages advise, so that these do what was asked for."""
 
 from __future__ import annotations
 

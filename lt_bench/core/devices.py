@@ -27,8 +27,8 @@ def feature_memory(device: torch.device, processes: int = 1) -> int:
     """Bytes that features may take on a device: a share of its free memory.
 
     Args:
-        device: where they are to lie.
-        processes: how many on this node load them; they share its memory, while every GPU is one process's own.
+        device: device that is to hold the features.
+        processes: processes of this node that load features; they share its CPU memory, while each GPU belongs to one process.
     """
     if device.type == "cuda":
         return int(FEATURES_SHARE * torch.cuda.mem_get_info(device)[0])

@@ -1,4 +1,4 @@
-"""The end of a process that has torch in it."""
+"""Fast exit of a process that has imported torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def exit_at_once() -> Iterator[None]:
-    """End the process that the block is all of right after its exit handlers.
+    """End the process right after its exit handlers; the block has to be all that the process does.
 
-    What would come after them is the C++ libraries taking themselves apart: for torch and torchvision seconds in the allocator, after every command and for
-    every Ctrl-C. Handlers that are registered within the block, W&B's and multiprocessing's among them, run before.
+    After the handlers, the destructors of C++ libraries would run: those of torch and torchvision spend seconds in the allocator, after every command and
+    every Ctrl-C. Handlers that are registered within the block, W&B's and multiprocessing's among them, run before the exit.
     """
-    codes = [1]  # of an error that nobody caught
+    codes = [1]  # exit code of an uncaught error
 
     def leave() -> None:
         for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""Packages that a plain install leaves out, each behind an extra of pip."""
+"""Optional packages, each installed by an extra of pip."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from lt_bench.core.errors import UserError
 
 
 def require_extra(package: str, extra: str, what: str) -> None:
-    """Refuse what needs a package that is not installed.
+    """Check that an optional package is installed.
 
     Args:
-        package: that is imported.
-        extra: of lt-bench that brings it.
-        what: needs it, the beginning of the message.
+        package: name of the package, as it is imported.
+        extra: extra of lt-bench that installs the package.
+        what: user of the package, the beginning of the message.
 
     Raises:
         UserError: the package is not there.

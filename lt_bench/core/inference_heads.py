@@ -62,7 +62,7 @@ def on_sphere(features: Tensor, squash: bool = False) -> Tensor:
 
 
 def signed_power(features: Tensor, power: float) -> Tensor:
-    """``sign(h) |h|^power`` of each number; as they are for 1."""
+    """``sign(h) |h|^power`` of each number; the features themselves for power 1."""
     return features if power == 1 else features.sign() * features.abs() ** power
 
 
@@ -127,7 +127,7 @@ class LinearAndCosine(nn.Module):
 
 
 class Standardised(nn.Module):
-    """A head of standardised features as one of raw features: ``head((h - mean) / divisor)``.
+    """A head fitted on standardised features, made to take raw features: ``head((h - mean) / divisor)``.
 
     Args:
         head: of standardised features.
@@ -150,11 +150,11 @@ class Standardised(nn.Module):
 
 
 class AllClasses(nn.Module):
-    """A head of another kind, its logits (B, K') put at their places among all K classes.
+    """A head of K' classes as a head of all K classes, with a logit of minus infinity for the others.
 
     Args:
-        head: of some classes, those with training rows.
-        numbers: of those (K',).
+        head: head of the classes with training rows, from features (B, D) to logits (B, K').
+        numbers: (K',) numbers of these classes among all K.
         num_classes: K.
     """
 

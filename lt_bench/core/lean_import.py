@@ -16,7 +16,7 @@ _imports_alone = False
 def import_torchmetrics_alone() -> None:
     """Let the first import of TorchMetrics in this process take ``ON_THE_SIDE`` for not installed; nothing is imported yet.
 
-    Lightning imports TorchMetrics. For processes that are lt-bench's own, such as commands and their workers: who imports the package may want those metrics.
+    Lightning imports TorchMetrics. Only for lt-bench's own processes, such as commands and their workers: a program that imports the package may want those metrics.
     """
     global _imports_alone
     if "torchmetrics" not in sys.modules and not imports_torchmetrics_alone():
@@ -25,7 +25,7 @@ def import_torchmetrics_alone() -> None:
 
 
 def import_torchmetrics_whole() -> None:
-    """Take that back before code of the user's own is imported, which may use any metric; nothing where TorchMetrics is imported already."""
+    """Undo `import_torchmetrics_alone` before user code is imported, which may use any metric; no effect once TorchMetrics is imported."""
     global _imports_alone
     if "torchmetrics" not in sys.modules:
         sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, _Finder)]
@@ -38,7 +38,7 @@ def imports_torchmetrics_alone() -> bool:
 
 
 class _Finder:
-    """Finds TorchMetrics, once, where it would be found anyway."""
+    """Finder for the first import of TorchMetrics: the usual module, executed without ``ON_THE_SIDE``."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "torchmetrics":
@@ -52,7 +52,7 @@ class _Finder:
 
 
 def _execute(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-    from unittest import mock  # asyncio comes with it, which the help of a command needs not
+    from unittest import mock  # imports asyncio, which the help of a command does not need
 
     from lightning_utilities.core import imports
 

@@ -31,7 +31,7 @@ class Processes:
         world: how many there are.
         local: how many there are on this node.
         device: of this process.
-        channel: over which they exchange Python objects; None is the default process group. Tensors always go over that.
+        channel: process group for the exchange of Python objects; None: the default group, which tensors always use.
     """
 
     rank: int = 0
@@ -46,13 +46,13 @@ class Processes:
         return self.rank == 0
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
-        """The tensor, which becomes the sum over all processes, in place."""
+        """Sum a tensor over all processes, in place, and return it."""
         if self.world > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def broadcast(self, tensor: Tensor) -> Tensor:
-        """The tensor, which becomes that of the first process, in place."""
+        """Overwrite a tensor with that of the first process, in place, and return it."""
         if self.world > 1:
             distributed.broadcast(tensor, 0)
         return tensor
@@ -62,7 +62,7 @@ class Processes:
         return tensor if self.world == 1 else tensor[(slice(None),) * (dim % tensor.dim()) + (slice(self.rank, None, self.world),)]
 
     def gathered(self, tensor: Tensor, total: int, dim: int = 0) -> Tensor:
-        """The whole of which each process holds ``mine``: ``total`` entries along ``dim``; gradients flow back to each process's entries."""
+        """Inverse of `mine`: the ``total`` entries of all processes along ``dim``; gradients flow back to each process's own entries."""
         if self.world == 1:
             return tensor
         from torch.distributed.nn.functional import all_gather  # only with several processes
@@ -76,15 +76,15 @@ class Processes:
         return range(n * self.rank // self.world, n * (self.rank + 1) // self.world)
 
     def first_does(self, do: Callable[[], T]) -> T:
-        """The result of the first process's call, in every process; a UserError of it ends all of them."""
+        """Call ``do`` in the first process and return its result in every process; a UserError of the call ends all processes."""
         return self._outcomes(do if self.is_first else None)[0]
 
     def all_do(self, do: Callable[[], T]) -> list[T]:
-        """The results of every process's call, by rank; a UserError of one ends all of them."""
+        """Call ``do`` in every process and return all results, by rank; a UserError of one call ends all processes."""
         return self._outcomes(do)
 
     def each_does(self, do: Callable[[], T]) -> T:
-        """This process's own result, which no other gets; a UserError of one ends all of them."""
+        """Call ``do`` in every process and return this process's own result; a UserError of one call ends all processes."""
         results: list[T] = []
         self.all_do(lambda: results.append(do()))
         return results[0]
@@ -120,12 +120,12 @@ def current(device: torch.device = CPU, local: int = 1, *, own_channel: bool = F
     Args:
         device: of this process.
         local: processes on this node.
-        own_channel: over gloo, where the default group may be NCCL's alone; all processes then have to call this.
+        own_channel: open a gloo group for Python objects, since the default group may be NCCL's alone; all processes then have to call this.
     """
     if not _in_group():
         return Processes(device=device)
     channel = distributed.new_group(backend="gloo", timeout=PATIENCE) if own_channel else None
-    assert not isinstance(channel, int)  # of processes that are not in the group
+    assert not isinstance(channel, int)  # an int stands for processes outside the group
     return Processes(distributed.get_rank(), distributed.get_world_size(), local, device, channel)
 
 

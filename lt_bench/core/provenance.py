@@ -75,7 +75,7 @@ def source_digest(text: str | bytes) -> str:
     """16 hex digits of Python source without docstrings, comments and layout; the same under every version of Python.
 
     Raises:
-        SyntaxError: it is none.
+        SyntaxError: the text is not Python.
     """
     return _tree_digest(ast.parse(text))
 
@@ -87,7 +87,7 @@ def _tree_digest(tree: ast.Module) -> str:
 
 
 def _write(value: Any, words: list[str], in_text: bool = False) -> None:
-    """Write a syntax tree as words, without strings that stand for themselves, and without empty parts of f-strings, which Python 3.12 adds."""
+    """Write a syntax tree as words, without docstrings and other bare strings, and without the empty parts of f-strings that Python 3.12 adds."""
     if isinstance(value, ast.AST):
         words.append(f"{type(value).__name__}(")
         for name in value._fields:
@@ -115,7 +115,7 @@ def _is_empty(node: Any) -> bool:
 
 
 def _from_function(memory: InMemory, one: Any) -> str:
-    """A class or function that a function made: the values that it was given, too."""
+    """Text of a class or function that another function made, which holds the values of its closure too; a source file does not."""
     alone = InMemory(has_file=lambda module: module != one.__module__ and _has_file(module), is_others=memory._is_others)
     text = alone.text(one)
     memory.modules |= alone.modules
@@ -140,7 +140,7 @@ def _is_library(module: str) -> bool:
 
 
 def _is_others(module: str, packages: set[str]) -> bool:
-    """Whether a module is neither of the packages of the given classes, nor outside of Python's installation."""
+    """Whether a module is code of others: a library, or installed and outside of ``packages``, those of the given classes."""
     if module in _MAIN:
         return False
     if _is_library(module):
@@ -236,10 +236,10 @@ def _imported(imports: list[ast.Import | ast.ImportFrom], package: str) -> Itera
 
 
 def check_module(module: types.ModuleType | None, path: Path) -> Source:
-    """A file of source; refused where that is not what was imported: what runs would be called by the name of what does not.
+    """Read a source file, and refuse a file that is not what was imported, since its fingerprint would name other code than runs.
 
     Args:
-        module: as it was imported, None where it was not.
+        module: the imported module; None where it was not imported.
         path: the file.
 
     Raises:
@@ -288,7 +288,7 @@ def _source(path: Path, mtime: int, size: int) -> Source:
 
 def _check_loaded(module: types.ModuleType, file: Source, path: Path) -> None:
     """Compare a module in memory with its file."""
-    if not isinstance(module.__loader__, importlib.machinery.SourceFileLoader):  # pytest's rewrites what it loads
+    if not isinstance(module.__loader__, importlib.machinery.SourceFileLoader):  # pytest's loader rewrites modules
         return
     for function in _functions(module):
         qualname = function.__code__.co_qualname
@@ -330,7 +330,7 @@ def _check_constants(body: list[ast.stmt], values: Any, rebound: set[str], path:
         except (ValueError, TypeError):
             continue
         value = values.get(name)
-        # Of another type is what Python or a decorator made of it (a member of an enumeration); not there is what was deleted, or a private name of a class.
+        # Python or a decorator may change the type (a member of an enumeration); deleted names and private names of a class are absent.
         if name in values and type(said) in _CONSTANTS and type(value) in _CONSTANTS and repr(value) != repr(said):
             raise UserError(
                 f"{prefix}{name} is {value!r} in memory and {said!r} in {path}; make it a hyper-parameter, or start Python again"

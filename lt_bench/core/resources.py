@@ -37,7 +37,7 @@ def _available() -> int:
 
 
 def _groups(controller: str) -> Iterator[tuple[Path, tuple[str, str]]]:
-    """Folders of this process's control group for ``cpu`` or ``memory`` and those around it, each of which binds, and what limit and use of memory are called there."""
+    """Folders of this process's control group for ``cpu`` or ``memory`` and of its parents, all of whose limits apply, with the names of the files for limit and use of memory."""
     with suppress(OSError):
         for line in PROCESS.read_text(encoding="ascii").splitlines():
             _, controllers, name = line.split(":", 2)

@@ -30,11 +30,11 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_seal(content: Mapping[str, Any], path: Path | str, again: str) -> None:
-    """Refuse what is not as it was written.
+    """Refuse a file that was altered after it was written.
 
     Args:
         content: the parsed file, with its seal.
-        path: of the file, or what it is of.
+        path: path or description of the file, the beginning of the message.
         again: what makes the file anew, the end of the message.
 
     Raises:

@@ -21,13 +21,13 @@ T = TypeVar("T")
 def stored_or_computed(
     path: Path, compute: Callable[[], T], to_json: Callable[[T], Mapping[str, Any]], from_json: Callable[[Mapping[str, Any]], T]
 ) -> T:
-    """The value that is kept in a file, else a computed one, which is kept where that can be.
+    """Read a value from a file, or compute it and write the file where that is possible.
 
     Args:
-        path: of the file, whose name holds all that the value hangs on.
-        compute: the value anew.
-        to_json: a value as an object of JSON; one with NaN or an infinity is not kept.
-        from_json: the other way.
+        path: path of the file, whose name holds all that the value depends on.
+        compute: computes the value.
+        to_json: turns a value into a JSON object; a value with NaN or infinity is not written.
+        from_json: inverse of ``to_json``.
     """
     with suppress(UserError, *FAILURES_OF_CODE):
         return from_json(read_stored(path))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 FLOP_PER_THREAD = 2e8
-"""Below, a step of 16 heads took three times as long on two threads of a busy machine: its small operations wait for the other core."""
+"""Operations of a product that are worth one thread: with fewer, a step of 16 heads took three times as long on two threads of a busy machine."""
 
 
 def threads_worth(flop: float) -> int:

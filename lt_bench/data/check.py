@@ -57,8 +57,8 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
         dataset: its name.
         data_dir: where its images are; None shows what is needed.
         say: shows a line or a table.
-        decode: images of each split to decode, evenly over the split; -1 for all. Repeated and near-identical images are looked for among all images where they
-            are small, are the user's own and ``decode`` is not 0, or ``decode`` is below 0: it reads every file.
+        decode: images of each split to decode, evenly over the split; -1 for all. Repeated and near-identical images are looked for in
+            small images, in a user's own unless ``decode`` is 0, and in all others where ``decode`` is below 0; this reads every file.
         reading: see ``Reading``.
 
     Raises:
@@ -66,7 +66,7 @@ def check_dataset(dataset: str, data_dir: Path | None, say: Say, *, decode: int 
     """
     spec = dataset_spec(dataset)
     say(f"{spec.name}: {spec.title}, {spec.summary}")
-    if spec.num_classes is not None:  # else it is the user's own
+    if spec.num_classes is not None:  # a benchmark, whose number of classes is fixed
         for name in ("obtain", "homepage", "licence", "evaluation"):
             say(f"{name.replace('obtain', 'get it')}: {getattr(spec, name)}")
     if data_dir is None:
@@ -171,7 +171,7 @@ def _show_repeated(say: Say, data: ImageData | FileData) -> dict[str, Any]:
 
 def _show_near(say: Say, data: ImageData | FileData) -> Near:
     """Show near-identical and one-coloured images; finds broken ones too."""
-    from lt_bench.data.near import near_images  # and with it torch, which what is refused before does without
+    from lt_bench.data.near import near_images  # imports torch, which the refusals before do not need
 
     workers = min(16, usable_cores()) if sum(map(len, data.splits.values())) > FEW else 0
     with doing("looking for near-identical images"):
@@ -187,7 +187,7 @@ def _classes(data: ImageData | FileData, order: np.ndarray, most: int = 3) -> st
 
 def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
     """The next command, with every option that was checked."""
-    own = data.spec.num_classes is None  # for which there is a backbone that brings its weights
+    own = data.spec.num_classes is None  # the default backbone for such data brings its weights
     chosen = {name: value for name, value in reading.items() if value is not None and value != DEFAULTS.get(name)}
     network = {} if own else {"backbone": "NAME", "weights": "FILE"}
     options = {

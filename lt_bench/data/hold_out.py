@@ -63,13 +63,13 @@ def words(shares: Shares, seed: int, by: str = "images") -> str:
 
 
 def shares_in(source: str) -> dict[str, float]:
-    """The shares that ``words`` says, of the origin of a split; none where it was not made here."""
+    """The shares that ``words`` wrote into the origin of a split; empty where the split was not drawn here."""
     said = re.search(r"about (.*?) of every class", source) if source.startswith(HELD_OUT) else None
     return {name: float(share) / 100 for share, name in re.findall(r"([\d.]+) % (\w+)", said[1])} if said else {}
 
 
 def classes_of_one_group(labels: NDArray[np.integer], groups: NDArray[np.str_]) -> dict[int, str]:
-    """The labels of which all rows are of one group, and that group: such a class trains, and no row of it is held out."""
+    """Labels whose rows all belong to one group, and the group: such a class trains, and no row of it is held out."""
     names, group = np.unique(groups, return_inverse=True)
     pairs = np.unique(np.stack([labels, group], axis=1), axis=0)
     present, first, count = np.unique(pairs[:, 0], return_index=True, return_counts=True)

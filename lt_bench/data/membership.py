@@ -1,4 +1,4 @@
-"""By what a row belongs to a split that is made: the content of its image, or the group (track, patient, site) that it is of. Free of torch."""
+"""Keys by which a drawn split assigns images: the content of the image, or its group (track, patient, site). Free of torch."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settled:
-    """Splits that are known already: of contents (see ``contents``) and of groups, which come first."""
+    """Known splits of image contents (see ``contents``) and of groups; the split of a group takes precedence."""
 
     contents: Mapping[str, str]
     groups: Mapping[str, str]
 
     def of_groups(self, images: ImageList, groups: Sequence[str]) -> dict[str, str]:
-        """The split of each group (N,) of images; a new group that has a known image goes where that is."""
+        """The splits of known groups, from the group (N,) of each image; a new group with a known image takes the split of that image."""
         by_content = {group: self.contents[one] for one, group in zip(contents(images), groups, strict=True) if one in self.contents}
         return by_content | {group: self.groups[group] for group in groups if group in self.groups}
 
@@ -62,7 +62,7 @@ class Groups:
 
 
 def groups_of_two_splits(groups: Mapping[str, NDArray[np.str_]]) -> tuple[str, str, list[str]] | None:
-    """The first two splits that share groups, and those; None where no two do."""
+    """The first two splits that share groups, and the shared groups; None where no two splits share one."""
     for first, second in combinations([split for split in ("train", "val", "test") if split in groups], 2):
         if (shared := np.intersect1d(groups[first], groups[second])).size:
             return first, second, shared.tolist()
@@ -70,10 +70,10 @@ def groups_of_two_splits(groups: Mapping[str, NDArray[np.str_]]) -> tuple[str, s
 
 
 def pattern_groups(pattern: str, paths: Sequence[str], source: Path) -> Groups:
-    """Groups by what the one group of a regular expression catches in each path.
+    """Groups of images by the text that the capturing group of a regular expression matches in each path.
 
     Raises:
-        UserError: not a regular expression with one group, or paths that it is not found in.
+        UserError: not a regular expression with one capturing group, or paths without a match.
     """
     try:
         expression = re.compile(pattern)
@@ -109,18 +109,18 @@ def column_groups(table: Path, frame: pd.DataFrame, column: str) -> Groups:
 def drawn_split(
     images: ImageList, shares: Shares, seed: int, names: Sequence[str], groups: Groups | None = None, settled: Settled | None = None
 ) -> tuple[dict[str, Rows], str]:
-    """Rows of a split that is made, and how it was, in words.
+    """Draw held-out splits: the rows of every split, and the rule in words.
 
     Args:
         images: the images to split.
         shares: share of each held-out split.
         seed: of the split.
         names: (K,) class names, for messages.
-        groups: of ``images``; without, each image is by its own content, so that equal ones stay together.
-        settled: splits that contents have already; their groups stay with them.
+        groups: groups of ``images``; None: each image is assigned by its content, so that copies stay together.
+        settled: known splits of contents, and of groups where images have them.
 
     Raises:
-        UserError: nothing can be held out, since each group is one that a class trains on; or a file that cannot be read.
+        UserError: nothing can be held out, since some class trains on each group; or a file cannot be read.
     """
     if groups is None:
         return hold_out(images.labels, shares, contents(images), seed, settled and settled.contents), words(shares, seed)
@@ -136,7 +136,7 @@ def drawn_split(
 
 
 def contents(images: ImageList) -> list[str]:
-    """Content (N,) of encoded images or files, as text: what has the same bytes has the same."""
+    """Hash (N,) of the bytes of each encoded image or file, as text."""
     if images.encoded is not None:
         return list(images.paths)
     return [f"{value:016x}" for value in file_hashes([images.root / path for path in images.paths])]

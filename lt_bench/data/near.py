@@ -17,17 +17,17 @@ from lt_bench.data.readers.small_images import ImageData, ImageSplit
 Looks = NDArray[np.float32]
 SIDE = 8
 CLOSE, RATIO, NEIGHBOUR = 0.25, 0.15, 50
-"""Near are two images whose squared distance is below CLOSE and below RATIO of that to the NEIGHBOUR-th nearest: what is close for its data set.
+"""Two images are near-identical if their squared distance is below CLOSE, and below RATIO times that to the NEIGHBOUR-th nearest, which adapts to the data set.
 
 Chosen by count on frames of traffic signs (tracks), CIFAR-100 and plankton (no tracks), see docs/own_data.md.
 """
 DARK = 0.02
 EVEN = float(np.log(DARK)) + 1e-4
-"""Look of a channel in which all pixels are the same."""
+"""Bound on log(DARK + spread) of a channel, up to which all its pixels are the same."""
 MOST = 100_000
 MANY = 0.1
 EDGE = 0.8
-"""Share of an image's edge above which what is black or white is its background."""
+"""Share of black or white pixels on an image's edge from which they count as its background."""
 _CHUNK = 1 << 24  # distances at a time
 
 
@@ -55,7 +55,7 @@ class Near:
 
     @property
     def grouped(self) -> bool:
-        """Whether there are so many that the images seem to come in groups."""
+        """Whether near-identical images are so many that the images seem to come in groups."""
         return any(count > MANY * self.compared[split] for split, count in self.images.items())
 
     def record(self) -> dict[str, Any]:
@@ -125,9 +125,9 @@ def near_images(data: ImageData | FileData, workers: int = 0) -> Near:
 
 
 def near_rows(held: NDArray[np.floating], train: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of ``held`` (M, D) that are near a row of ``train`` (N, D), and its number. Rows that hold NaN are near to none.
+    """Positions (n,) of the rows of ``held`` (M, D) that are near a row of ``train`` (N, D), and the position (n,) of the nearest training row.
 
-    A row is near by ``CLOSE`` and ``RATIO``; with fewer than 2 ``NEIGHBOUR`` training rows, the neighbour that it is compared with is that at half their number.
+    Near is by ``CLOSE`` and ``RATIO``; with fewer than 2 ``NEIGHBOUR`` training rows, half their number takes the place of ``NEIGHBOUR``. Rows with NaN are near to none.
     """
     train_rows = np.flatnonzero(np.isfinite(train).all(1))
     train = train[train_rows].astype(np.float32)
@@ -139,7 +139,7 @@ def near_rows(held: NDArray[np.floating], train: NDArray[np.floating]) -> tuple[
         part = held[start : start + step].astype(np.float32)
         length = np.square(part).sum(1)
         alike = np.concatenate([part, np.ones((len(part), 1), np.float32)], axis=1) @ table
-        close = np.flatnonzero(length - alike.max(1) < CLOSE)  # no NaN is
+        close = np.flatnonzero(length - alike.max(1) < CLOSE)  # a comparison with NaN fails
         alike, length = alike[close], length[close]
         usual = length - np.partition(alike, -1 - k, axis=1)[:, -1 - k]
         closest = alike.argmax(1)
@@ -175,7 +175,7 @@ def looks_of(images: ImageSplit | ImageList, rows: NDArray[np.integer], workers:
 
 
 def _seen(picture: Image.Image) -> tuple[NDArray[np.float32], bool, str]:
-    """An image as 8x8 pixels, whether it is clipped, and no reason why it could not be decoded."""
+    """An image as 8x8 pixels (8, 8, 3), whether it is clipped, and an empty reason, since it was decoded."""
     pixels = np.asarray(picture)
     at_end = np.stack([pixels == 0, pixels == 255])  # (2, H, W, 3)
     edge = np.concatenate([at_end[:, 0], at_end[:, -1], at_end[:, :, 0], at_end[:, :, -1]], axis=1).mean(1)
@@ -184,7 +184,7 @@ def _seen(picture: Image.Image) -> tuple[NDArray[np.float32], bool, str]:
 
 
 class _Pictures(Dataset[tuple[NDArray[np.float32], bool, str]]):
-    """Images as ``_seen``; NaN and the reason for one that cannot be decoded."""
+    """Images as ``_seen`` returns them; NaN and the reason for an image that cannot be decoded."""
 
     def __init__(self, images: ImageList, rows: NDArray[np.integer]) -> None:
         self.images, self.rows = images, rows

@@ -67,15 +67,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Rows that stand more than once, by kind.
+    """Rows of repeated content, by kind.
 
-    ``train``, ``val``, ``test`` are rows that repeat an earlier one of their split; ``test in train``, ``val in train``, ``test in val`` those that are also in the other.
+    ``train``, ``val``, ``test``: rows that repeat an earlier row of their split; ``test in train``, ``val in train``, ``test in val``: rows whose content is in the other split too.
 
     Attributes:
-        counts: of rows.
-        relabelled: how many of them have another label than the row that they are compared with, the first of that content.
-        pairs: the first few, those of two labels before the others.
-        sizes: rows of each split.
+        counts: number of rows of each kind.
+        relabelled: number of these rows whose label differs from that of the first row of the same content.
+        pairs: the first few pairs of each kind, those with two labels first.
+        sizes: number of rows of each split.
     """
 
     counts: dict[str, int]
@@ -84,11 +84,11 @@ class Repeats:
     sizes: dict[str, int]
 
     def facts(self, what: str, name: Name, classes: Sequence[str]) -> list[tuple[str, list[str]]]:
-        """A line for each kind that there is, with its first pairs in words; test rows among the training rows come first, and loudly.
+        """A line for each kind that occurs, with its first pairs in words; test rows that are in training come first, marked OVERLAP.
 
         Args:
-            what: of what they are: rows, images.
-            name: of each.
+            what: noun for the rows: ``rows``, ``images``.
+            name: names a row by its split and position.
             classes: (K,) names.
         """
         kinds = [kind for kind in ("test in train", "val in train", "test in val", "train", "val", "test") if self.counts.get(kind)]
@@ -113,11 +113,11 @@ class Repeats:
 
 
 def repeated(hashes: Contents, labels: Mapping[str, NDArray[np.integer]]) -> Repeats:
-    """The rows that stand more than once.
+    """Find rows of equal content, within splits and across them.
 
     Args:
-        hashes: of the content of each row, by split.
-        labels: of each row, by split.
+        hashes: hash (N,) of the content of each row, by split.
+        labels: label (N,) of each row, by split.
     """
     unique = {split: np.unique(rows, return_index=True) for split, rows in hashes.items()}
     across = combinations([split for split in _LATER if split in hashes], 2)
@@ -134,7 +134,7 @@ def repeated(hashes: Contents, labels: Mapping[str, NDArray[np.integer]]) -> Rep
 
 
 def _first_of(rows: NDArray[Any], values: NDArray[Any], positions: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Position (N,) at which each row's content first stands among others, of which ``values`` are the sorted different ones; -1 where it does not."""
+    """First position (N,) of each row's content in a split with the sorted unique contents ``values``, first at ``positions``; -1 where it is absent."""
     if not values.size:
         return np.full(rows.size, -1)
     at = np.searchsorted(values, rows).clip(max=values.size - 1)

@@ -1,4 +1,4 @@
-"""Remarks on splits that cannot say what they are asked: classes without validation images, shares far from those that were meant. Free of torch."""
+"""Remarks on unsuitable splits: classes without validation images, and sizes far from the shares asked for. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lt_bench.core.names import counted
 from lt_bench.data.hold_out import HELD_OUT, shares_in
 
 FAR, CHANCE = 0.5, 3.0
-"""A share is far off by more than this part of it, where that is also more standard errors than chance leaves to images that are drawn one by one."""
+"""The size of a split is far off by more than FAR times the share asked for, if that exceeds CHANCE standard errors of images drawn one by one."""
 NAMED = 3
 
 
@@ -35,7 +35,7 @@ def lacking_validation(counts: NDArray[np.integer], train_counts: Sequence[int],
 
 
 def far_shares(sizes: Mapping[str, int], val_source: str, groups: int | None) -> str:
-    """A line on splits that were made and have another share than was meant; empty where there are none.
+    """A line on drawn splits whose size is far from the share asked for; empty where there are none.
 
     Args:
         sizes: images of each split.
@@ -57,10 +57,10 @@ def split_remarks(
     labels: Mapping[str, NDArray[np.integer]], train_counts: Sequence[int], class_names: Sequence[str], val_source: str,
     groups: int | None, own: str,
 ) -> tuple[str, ...]:  # fmt: skip
-    """Both remarks, the last with what can be done.
+    """The remarks of `lacking_validation` and `far_shares` that apply; the last ends with advice.
 
     Args:
-        labels: of each split.
+        labels: (N,) labels of each split.
         train_counts: (K,).
         class_names: K names.
         val_source: how validation came about, in words.

@@ -12,7 +12,7 @@ from lt_bench.core.errors import UserError
 from lt_bench.data.splits import Rows
 
 PerClass = int | Literal["all"]
-"""Validation images of a class: so many where there are as many, or all."""
+"""Validation images of a class: at most this number, or all."""
 
 
 def per_class_limit(per_class: PerClass) -> int | None:
@@ -40,7 +40,7 @@ def first_of_each_class(labels: NDArray[np.integer], most: int | None) -> Rows:
 
 
 def not_among(images: NDArray[np.uint8], *others: NDArray[np.uint8]) -> Rows:
-    """Positions of the images (N, 3, H, W) whose pixels are none of the others', the first of those that are equal."""
+    """Positions of the images (N, 3, H, W) whose pixels equal no image of ``others``; of equal images, the first."""
     hashes = row_hashes(images)
     first = np.zeros(hashes.size, dtype=bool)
     first[np.unique(hashes, return_index=True)[1]] = True

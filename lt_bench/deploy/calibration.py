@@ -17,11 +17,11 @@ from lt_bench.core.names import counted
 
 METHODS = ("em", "black_box")
 CLOSE, STEPS = 1e-7, 10_000
-"""Largest change of a share at which EM ends, and its steps at most."""
+"""EM ends when every share changes by less than CLOSE, or after STEPS steps."""
 FEW_INPUTS, FEW_VALIDATION = 16, 10
-"""Inputs a class below which even counting them by their true classes leaves an equal share uncertain by half of itself; validation images below which a class's look is hardly known."""
+"""Fewest inputs a class (with fewer, even counts of their true classes leave an equal share uncertain by half of itself), and fewest validation images of a class (with fewer, its look is hardly known)."""
 CONDITION = 30.0
-"""Of the confusion matrix; above it, black-box estimates multiply the noise of predicted shares by more than this."""
+"""Condition number of the confusion matrix above which a black-box estimate is doubted, since it may multiply the noise of predicted shares by more than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Calibration:
         return torch.bincount(self.labels, minlength=len(self.prior))
 
     def parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Plain values and tensors of which ``calibration_from`` makes it again."""
+        """Plain values and tensors from which ``calibration_from`` rebuilds the calibration."""
         tensors = {"labels": self.labels.int(), "predictions": self.predictions.int()}
         return {
             "images": len(self.labels),
@@ -92,7 +92,7 @@ def exchanged(logits: Tensor, assumed: Tensor, prior: Tensor) -> Tensor:
 
 
 def estimate(calibration: Calibration, logits: Tensor, method: str = "em") -> PriorEstimate:
-    """Shares of the classes among unlabelled inputs, whose images are taken to look within a class as those of validation do.
+    """Shares of the classes among unlabelled inputs, assuming that images of a class look as they do in validation.
 
     Args:
         calibration: of the head.
@@ -143,7 +143,10 @@ def _by_em(probabilities: Tensor, assumed: Tensor) -> tuple[Tensor, bool]:
 
 
 def _by_confusions(calibration: Calibration, predictions: Tensor) -> tuple[Tensor, float]:
-    """Shares q of least squares of C q = predicted shares, C of validation by columns of true classes, and its condition. Classes without validation images keep theirs."""
+    """Least-squares solution q (K,) of C q = predicted shares, with the confusions C on validation (columns: true classes), and the condition number of C.
+
+    Classes without validation images keep their assumed share.
+    """
     K, counts = len(calibration.prior), calibration.counts
     known = (counts > 0).numpy()
     pairs = torch.bincount(calibration.predictions * K + calibration.labels, minlength=K * K).reshape(K, K).double()

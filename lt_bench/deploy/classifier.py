@@ -29,7 +29,7 @@ from lt_bench.deploy.files import AGAIN, HEAD_PROGRAM, TENSORS, file_of, read_de
 
 TOP = 5
 SEEN = "seen.train"
-"""Tensor of an export: the contents of its training images."""
+"""Name of the tensor with the hashes of the training images' files."""
 
 UNCALIBRATED = "this export is not calibrated: export it again from a cache with validation images that the backbone has not seen"
 
@@ -172,7 +172,7 @@ class Classifier(nn.Module):
         """Shares of the classes in unlabelled inputs, with reasons to doubt them; ``set_prior(estimate.shares)`` puts them to use. See ``calibration.estimate``.
 
         Raises:
-            UserError: as ``calibration.estimate``; or the export is not calibrated, whose estimate could be of any size off.
+            UserError: as ``calibration.estimate``; or the export is not calibrated: an estimate could be off by any amount.
         """
         with torch.inference_mode():
             logits = [self(some) for some in _batches(inputs, batch_size)]
@@ -244,7 +244,7 @@ def _batches(inputs: Images, size: int) -> Iterator[Any]:
 
 
 def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without that."""
+    """The tensors whose names begin with ``prefix``, by their names without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

@@ -13,12 +13,12 @@ from lt_bench.core.errors import UserError
 from lt_bench.deploy.classifier import Classifier
 
 FEWEST = 10
-"""Validation images predicted to be of a class, below which there is no threshold for it."""
+"""Fewest validation images predicted as a class for which the class has a threshold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """Confidence (K,) from which a prediction of each class is to be believed, infinite where no confidence suffices; and the classes with too few images to say (K,)."""
+    """Confidence (K,) from which predictions of each class are decided, infinite where none suffices; and a mask (K,) of the classes with too few validation images."""
 
     confidence: Tensor
     too_few: Tensor
@@ -31,19 +31,19 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False)
 class ClassSets:
-    """Least probability (K,) with which each class is in the set of an input; and the classes with too few images (K,), which are in every set."""
+    """Least probability (K,) with which each class is in the set of an input; and a mask (K,) of the classes with too few images, which are in every set."""
 
     least: Tensor
     too_few: Tensor
 
     def sets(self, probabilities: Tensor) -> Tensor:
-        """Whether each class is in the set of each input, (B, K) bool, of probabilities (B, K)."""
+        """Whether each class is in the set of each input, (B, K) bool, from probabilities (B, K)."""
         return probabilities >= self.least
 
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """Columns beside a table of predictions: whether each is to be believed, and the classes that may be meant."""
+    """Columns beside a table of predictions: whether a prediction is decided, and the set of possible classes."""
 
     thresholds: Thresholds | None
     sets: ClassSets | None
@@ -65,7 +65,7 @@ class Decisions:
         return cells
 
     def lines(self, classes: Sequence[str]) -> list[str]:
-        """The classes that validation says too little of, a line for each reason."""
+        """The classes without a threshold or a set of their own, a line for each reason."""
         said: list[tuple[Tensor, str]] = []
         if self.thresholds is not None:
             few, never = self.thresholds.too_few, self.thresholds.confidence.isinf() & ~self.thresholds.too_few
@@ -125,7 +125,7 @@ def thresholds(model: Classifier, precision: float) -> Thresholds:
 
 
 def class_sets(model: Classifier, coverage: float) -> ClassSets:
-    """Conformal sets by class: of new images of each class, at least the share ``coverage`` has it in the set, whatever the shares of the classes.
+    """Conformal sets by class: the sets of at least the share ``coverage`` of the new images of each class contain the class, whatever the class shares.
 
     The least probability of a class is the floor((n + 1) (1 - coverage))-th smallest of its n validation images (Vovk, ACML 2012). The few numbers of the calibration
     are fitted on the same images, which the guarantee does not count. For probabilities of the prior that the model has now.

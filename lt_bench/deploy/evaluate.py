@@ -80,9 +80,9 @@ class _Known:
     """Inputs of classes that an export knows.
 
     Attributes:
-        rows: (M,) of all inputs.
+        rows: (M,) positions among all inputs.
         numbers: (M,) of their classes.
-        unknown: inputs of each class that it does not know, the most first.
+        unknown: number of inputs of each unknown class, the largest first.
     """
 
     rows: list[int]
@@ -94,7 +94,7 @@ class _Known:
         """Sort inputs with labels into known and unknown classes: labels are names of classes, or their numbers where no label is a name.
 
         Raises:
-            UserError: there are others, and they are not to be left out; or there are only others.
+            UserError: some classes are unknown and ``skip_unknown`` is not set, or all are unknown.
         """
         words = [label if isinstance(label, str) else str(label) for label in labels]
         known = {name: k for k, name in enumerate(classes)}
@@ -121,9 +121,9 @@ class _Labelled:
     Attributes:
         batches: logits, each with its place among these inputs.
         numbers: (M,) of their classes.
-        groups: (M,) of each; None where they are not said.
+        groups: (M,) group of each input; None where no column names the groups.
         trained_on: how many of them are training images; None where that is not known.
-        unknown: inputs that are left out, by class.
+        unknown: number of inputs that are left out, by class.
     """
 
     batches: Iterable[Batch[int]]
@@ -166,7 +166,7 @@ def _folder(root: Path) -> tuple[list[Path], list[str]]:
 
 
 def _table(path: Path, group_column: str | None) -> tuple[Sequence[Path | bytes], list[str], NDArray[np.str_] | None]:
-    """Images and labels of a table with a column ``label``, and their groups, if that column is named; of splits, the rows of test."""
+    """Images and labels of a table with a column ``label``, and their groups where ``group_column`` names them; only test rows where the table has splits."""
     table, images = image_table(path)
     frame = table.frame
     require_filled(path, frame, LABEL_COLUMN)

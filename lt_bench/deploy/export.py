@@ -51,10 +51,10 @@ class Exported:
 
     Attributes:
         directory: of the export.
-        classes: how many it knows.
+        classes: number of classes K.
         backbone: its network; None where it is the head alone, which takes features.
-        difference: of the test accuracy of the head fitted again from the record's.
-        program: whether its head is a program, which is loaded only where its user says that it may.
+        difference: absolute difference of test accuracy between the head fitted again and the record.
+        program: whether the head is a program, which `load_classifier` runs only with ``trust_program``.
         calibrated_on: validation images that its probabilities were calibrated on; 0 where the cache has none that the backbone has not seen.
     """
 
@@ -180,7 +180,7 @@ def _tensors(head: dict[str, Tensor], loaded: Loaded | None) -> dict[str, Tensor
 
 
 def _seen(cache: FeatureCache, loaded: Loaded | None) -> dict[str, Tensor]:
-    """Contents of the training images, by which `evaluate` knows them."""
+    """Hashes (N,) of the training images' files, by which `evaluate` recognises them; none without a backbone, or where the cache does not list them."""
     contents = None if loaded is None else contents_of_training(cache)
     return {} if contents is None else {SEEN: torch.from_numpy(contents)}
 

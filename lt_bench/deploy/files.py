@@ -29,7 +29,7 @@ DESCRIPTION, TENSORS, PROGRAM, HEAD_PROGRAM, ONNX = (
 )
 NEXT = f".{DESCRIPTION}.next"
 REPLACED = "replaced"
-"""Field of the description to come: files of the earlier export, which go."""
+"""Field of the next description: files of the earlier export, which will be removed."""
 READ = (TENSORS, HEAD_PROGRAM)
 """Files that ``load_classifier`` reads; the others are whole classifiers of their own."""
 AGAIN = "export it again"
@@ -87,7 +87,7 @@ def file_of(directory: Path, description: Mapping[str, Any], what: str) -> Path:
 
 
 def faults_of(directory: Path) -> list[str]:
-    """One line for each file of an export that does not hold."""
+    """One line for each missing or damaged file of an export."""
     try:
         description = read_description(directory)
     except UserError as error:
@@ -148,12 +148,12 @@ def publish(directory: Path, staging: Path, description: Mapping[str, Any]) -> N
     put_on_disk(directory)
     write_text(directory / DESCRIPTION, text)
     put_on_disk(directory)
-    for name in (*sorted(earlier - set(names.values())), NEXT):  # the list of what goes is the last to go
+    for name in (*sorted(earlier - set(names.values())), NEXT):  # the list of files to remove is removed last
         (directory / name).unlink(missing_ok=True)
 
 
 def _names(directory: Path) -> set[str]:
-    """Names of the files of an earlier export: those it lists, and those that one that was killed put there."""
+    """Names of the files of an earlier export: those that it lists, and those of a killed export."""
     killed = _files_of_killed(directory)
     if not (directory / DESCRIPTION).exists():
         return killed
@@ -164,7 +164,7 @@ def _names(directory: Path) -> set[str]:
 
 
 def _files_of_killed(directory: Path) -> set[str]:
-    """Names of the files that an export that was killed put there or was to remove, where they have the digests that its description to come lists."""
+    """Names of the files that a killed export wrote or was to remove, as far as they have the digests in its next description."""
     try:
         description = _read(directory / NEXT)
     except UserError:  # no export was killed, or nothing is known of it
@@ -174,7 +174,7 @@ def _files_of_killed(directory: Path) -> set[str]:
 
 
 def _free_name(directory: Path, what: str, digest: str) -> str:
-    """The usual name of a file; one by content where it is taken and ``load_classifier`` of the old export, until the new description is written, reads it."""
+    """The usual name of a file; a name with its digest where a file of that name exists, which ``load_classifier`` reads until the new description is written."""
     return f"{Path(what).stem}-{digest[:8]}{Path(what).suffix}" if what in READ and (directory / what).exists() else what
 
 

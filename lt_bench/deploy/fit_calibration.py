@@ -14,9 +14,9 @@ from lt_bench.features.cache import FeatureCache
 from lt_bench.metrics.rescaling import rescaling
 
 SCALES = (0.05, 20.0)
-"""Least and largest scale of logits: images that are all classified correctly would ask for an infinite one."""
+"""Bounds on the scale of logits, which images that are all classified correctly would make infinite."""
 MOST_LOGITS = 1 << 25
-"""Of validation that an export keeps, 128 MiB."""
+"""Largest number of validation logits that an export keeps, 128 MiB."""
 ROWS = 4096
 Numbers = NDArray[np.float64]
 

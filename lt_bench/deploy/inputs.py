@@ -28,7 +28,7 @@ from lt_bench.features.from_arrays import Arrays
 Name = TypeVar("Name")
 TABLES = (*TEXT, *PARQUET)
 SHOWN = 5
-"""Estimated shares that are said."""
+"""Number of estimated shares in a message."""
 Batch = tuple[list[Name], Tensor]
 """Names of the inputs of a batch, and the head's logits (B, K) for them."""
 
@@ -59,7 +59,7 @@ def _stated(words: str, model: Classifier) -> Prior:
 def with_prior(
     model: Classifier, options: UseOptions, batches: Iterable[Batch[Name]]
 ) -> tuple[Iterable[Batch[Name]], PriorEstimate | None]:
-    """The batches, after the prior was estimated from them and set, where the options ask for that; the estimate, which is said on standard error."""
+    """The batches, and the prior estimated from them where the options ask for an estimate, which is set in the model and reported on standard error; else None."""
     if options.prior != "estimate":
         return batches, None
     batches = list(batches)
@@ -71,7 +71,7 @@ def with_prior(
 
 
 def _shares_line(model: Classifier, estimate: PriorEstimate) -> str:
-    """The largest estimated shares, each beside that of training and with the validation images of a class that has few."""
+    """The largest estimated shares, each with the share in training, and with the number of validation images where a class has few."""
     counts, trained = model.calibrated().counts.tolist(), model.description.get("provenance", {}).get("train_counts")
     parts = []
     for k in estimate.shares.argsort(descending=True, stable=True)[:SHOWN].tolist():

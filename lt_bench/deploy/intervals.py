@@ -31,10 +31,10 @@ def accuracy_ends(
 
     Args:
         labels: (N,) true classes.
-        predicted: (N,).
+        predicted: (N,) predicted classes.
         num_classes: K.
         train_counts: (K,).
-        groups: (N,) of the inputs, which then are the sample; None where each is on its own.
+        groups: (N,) group of each input; groups are then the sampling units. None: each input is a unit.
     """
     worth = (labels == predicted).astype(np.float64)[None]
     images = np.bincount(labels, minlength=num_classes)
@@ -71,7 +71,7 @@ class Predicted:
 
 
 def calibration_ends(before: Predicted, after: Predicted, groups: NDArray | None) -> Ends | None:
-    """95 % interval of the calibration error after minus before, by its spread over samples drawn from the inputs, or their groups (Efron 1979); None of a single one."""
+    """95 % interval of the calibration error after minus before, by its spread over samples drawn from the inputs, or their groups (Efron 1979); None for a single input or group."""
     N = len(before.correct)
     unit = np.arange(N) if groups is None else np.unique(groups, return_inverse=True)[1]
     units, rng = int(unit.max()) + 1, np.random.default_rng(0)
@@ -84,9 +84,9 @@ def calibration_ends(before: Predicted, after: Predicted, groups: NDArray | None
 
 
 def _drawn_differences(before: Predicted, after: Predicted, unit: NDArray[np.intp], draws: Iterable[NDArray[np.intp]]) -> list[float]:
-    """Calibration error after minus before of samples that have each unit so many times (units,), of inputs in units (N,).
+    """Calibration error after minus before of each resample; a draw (units,) counts how often it has each unit, and ``unit`` (N,) is the unit of each input.
 
-    Inputs are put into bins once: a sample is the product of its times with the sums of each unit and bin, of which most are empty.
+    Inputs are put into bins once: an error comes from the product of a draw with the sums of each unit and bin, most of which are empty.
     """
     from scipy.sparse import csr_array  # a tenth of a second that other commands do not need
 

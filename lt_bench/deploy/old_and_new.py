@@ -29,7 +29,7 @@ class Comparison:
     Attributes:
         images: which they are, in words.
         count: how many.
-        unnamed: those among them of classes that the earlier classifier does not know, and so gets wrong.
+        unnamed: number of images of classes that the earlier classifier does not know, and so gets wrong.
         earlier, new: the objective of each.
         difference: new minus earlier.
         low, high: 95 % interval of the difference over test images, which are paired; over groups where the cache was split by groups.
@@ -45,7 +45,7 @@ class Comparison:
     high: float
 
     def line(self, objective: str) -> str:
-        """In a line."""
+        """The comparison in one line."""
         factor, unit = (1, "") if objective.startswith("cost") else (100, " %")
         extra = f" ({self.unnamed:,} of classes that the earlier classifier does not know)" if self.unnamed else ""
         return (

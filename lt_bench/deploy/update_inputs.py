@@ -59,7 +59,7 @@ def cache_of(description: Mapping[str, Any], options: UpdateOptions) -> FeatureC
 
 
 def require_strategy(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions, say: Say) -> None:
-    """Check all that a fit needs besides features, before images go through the backbone for long; says so where the code of the strategy is another one now.
+    """Check all that a fit needs besides features, before the long extraction, and report where the strategy's code has changed since the export.
 
     Raises:
         UserError: the strategy is not here, results cannot be written, or the new export would take the place of the earlier one.
@@ -84,10 +84,10 @@ def planned_on(description: Mapping[str, Any], cache: FeatureCache) -> list[Plan
 
 
 def readable(data: FileData, earlier: Earlier, changes: Changes, options: UpdateOptions, say: Say) -> tuple[FileData, Earlier, Changes]:
-    """The images, with what is known of them, without new ones that cannot be decoded.
+    """Leave new images that cannot be decoded out of the data, the positions in the earlier cache and the changes.
 
     Raises:
-        UserError: there are some, and they are not to be left out; or a class has no training image left.
+        UserError: there are such images and ``skip_broken`` is not set; or a class has no training image left.
     """
     new = {split: np.flatnonzero(positions < 0) for split, positions in earlier.positions.items()}
     workers = default_workers(pick_device("cpu")) if options.workers is None else options.workers

@@ -12,10 +12,10 @@ Matmul = Literal["highest", "high", "medium"]
 
 
 def checked(matmul: Matmul) -> Matmul:
-    """The precision, if there is such a one.
+    """Check the name of a precision of float32 products, and return it.
 
     Raises:
-        UserError: there is not.
+        UserError: no such precision.
     """
     if matmul not in get_args(Matmul):
         raise UserError(f"matmul {matmul!r} is not one of {', '.join(get_args(Matmul))}")
@@ -28,7 +28,7 @@ def computing(matmul: Matmul) -> Iterator[None]:
 
     ``high`` is TF32 and ``medium`` bfloat16 where the device has units for them (CUDA; CPUs with AMX or AVX-512 BF16), with sums still in float32; else
     they stay as they are. Numbers under 1e-38 are zero on a CPU: a fit that has learnt its samples is full of them, and slow without this
-    (``benchmarks/speed/denormals.py``). Threads that torch has started before keep their way with such numbers.
+    (``benchmarks/speed/denormals.py``). Threads that torch started before the block keep their own treatment of such numbers.
     """
     import torch  # options name the precisions without it
 

@@ -1,4 +1,4 @@
-"""The first epoch of a compiled network, which may take minutes before its first step is done: it is said, and a signal ends it."""
+"""Watch over the first epoch of a compiled network, whose first step may take minutes: messages say so, and a signal ends the process."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class WatchCompilation(Callback):
         self.begin()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Everything is compiled after an epoch."""
+        """Stop watching: after an epoch everything is compiled."""
         self.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """No more to watch."""
+        """Stop watching a fit that ended with an exception."""
         self.end()
 
     def begin(self) -> None:
-        """Watch from a thread; where this is not the main thread, which alone hears of signals, nothing is watched."""
+        """Start the watching thread; only from the main thread, which alone can set the wakeup of signals."""
         if self._pipe is not None or self._over.is_set() or threading.current_thread() is not threading.main_thread():
             return
         self._pipe = os.pipe()

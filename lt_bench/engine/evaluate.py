@@ -34,7 +34,7 @@ class Measured:
         vectors: per-class values (K,) by name.
         predictions: (N,) int32, the arg max.
         true_probability: (N,) float32, softmax(z)_y.
-        offsets: (K,) that equalise its class shares, where they were asked for.
+        offsets: (K,) added to the logits, bring the shares of predicted classes to the true ones; None where not asked for.
     """
 
     scalars: dict[str, float]
@@ -46,18 +46,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class Told:
-    """A prior that a head is told.
+    """A prior over the classes that a head is told.
 
     Attributes:
-        exchange: (K,) added to the logits.
-        prior: (K,) the prior, which weighs the classes.
+        exchange: (K,) correction for the prior, added to the logits.
+        prior: (K,) the prior, by which the accuracy weights the classes.
     """
 
     exchange: Tensor
     prior: Tensor
 
     def counted_on(self, device: torch.device, dtype: torch.dtype) -> RightWhenTold:
-        """A count of what is right, on a device."""
+        """A counter of correct predictions under the prior, on a device."""
         return RightWhenTold(
             self.exchange.to(device, dtype), self.prior.to(device), torch.zeros(len(self.prior), dtype=torch.int64, device=device)
         )
@@ -65,7 +65,7 @@ class Told:
 
 @dataclass(frozen=True)
 class RightWhenTold(Told):
-    """The images of each class (K,) that a head is right on when it is told a prior, of this process's share."""
+    """Number (K,) of correct predictions of each class when the head is told the prior, in this process's share."""
 
     right: Tensor
 
@@ -74,7 +74,7 @@ class RightWhenTold(Told):
         self.right.scatter_add_(0, labels, ((logits + self.exchange).argmax(1) == labels).long())
 
     def accuracy(self, labels: Tensor) -> float:
-        """Accuracy at the prior of all images, whose labels (N,) every process has; classes without images are left out."""
+        """Accuracy over the images of all processes with classes weighted by the prior, without classes that have no image; ``labels`` (N,) are those of all images."""
         right, total = current().all_reduce(self.right), torch.bincount(labels, minlength=len(self.prior))
         weights = torch.where(total > 0, self.prior, 0.0)
         return float((weights * right / total.clamp_min(1)).sum() / weights.sum())
@@ -102,11 +102,11 @@ def evaluate(
         labels: (N,).
         train_counts: (K,) training images per class, for many, medium and few.
         classifier: (K, D) directions for the norm and angle decomposition.
-        profile: of the features as those directions meet them; made of the first view where it is None.
+        profile: profile of the features that the directions multiply; None: computed from the first view.
         dtype: in which the products run.
         equalise: whether to measure the accuracy at equal class bias too, for which all logits are kept, see `logits_buffer`.
-        offsets: (K,) found on another set, with which the accuracy is measured too.
-        told: priors that the head is told, by name, at which its accuracy is measured: each class counts as much as the prior says.
+        offsets: (K,) offsets of the logits from another set; the accuracy with them is measured too.
+        told: priors by name; for each, the accuracy of the head that is told the prior is measured, classes weighted by it.
     """
     n, device = labels.numel(), labels.device
     head = head.to(device=device, dtype=dtype)
@@ -117,9 +117,9 @@ def evaluate(
     all_logits = logits_buffer(n, len(train_counts), device, processes.world) if equalise and n else None
     chunk = (CHUNK_NUMBERS if device.type == "cpu" else GPU_CHUNK_NUMBERS) // max(len(train_counts), views[0].shape[1])
     reach = processes.world * max(1, chunk)
-    for start in range(processes.rank, max(n, processes.rank + 1), reach):  # a process that got no sample counts them too
+    for start in range(processes.rank, max(n, processes.rank + 1), reach):  # at least one batch, empty where a process has no sample
         mine = slice(start, start - processes.rank + reach, processes.world)
-        of_views = [head(view[mine].to(dtype, copy=True)) for view in views]  # a head may overwrite what it is given
+        of_views = [head(view[mine].to(dtype, copy=True)) for view in views]  # copied, since a head may overwrite its input
         logits = of_views[0] if len(of_views) == 1 else torch.stack(of_views).mean(0)
         if all_logits is not None:
             all_logits[mine] = logits.float().to(all_logits.device)
@@ -144,7 +144,7 @@ def evaluate(
 
 
 def logits_buffer(n: int, num_classes: int, device: torch.device, processes: int = 1) -> Tensor | None:
-    """Zeros (N, K) for all logits of a set: on the device where a share of its free memory holds them, else in a temporary file, mapped, that goes with them.
+    """Zeros (N, K) for all logits of a set: on the device where a share of its free memory holds them, else mapped to a temporary file, which ends with the tensor.
 
     None where the disk of temporary files has no room either.
     """
@@ -178,17 +178,17 @@ def _without_bias(logits: Tensor, labels: Tensor, train_counts: tuple[int, ...],
 def profile_of(
     features: Tensor, labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32, met: Callable[[Tensor], Tensor] | None = None
 ) -> Profile:
-    """Lengths and directions of features (N, D) by class, all of them on every process.
+    """Lengths and directions of features (N, D) by class; every process computes the whole.
 
     Args:
         features: (N, D).
         labels: (N,).
         num_classes: K.
-        dtype: that a head meets them in.
-        met: what becomes of features (B, D) before a classifier's rows meet them; nothing where it is None.
+        dtype: in which a head takes the features.
+        met: transform of features (B, D) before the classifier's rows multiply them; None: no transform.
     """
     profile = FeatureProfile(num_classes, features.shape[1]).to(labels.device)
-    profile.sync_on_compute = False  # nothing was shared out
+    profile.sync_on_compute = False  # every process has all rows
     for rows, own in zip(features.split(1 << 14), labels.split(1 << 14), strict=True):
         rows = rows.to(device=labels.device, dtype=dtype)
         profile.update(rows if met is None else met(rows), own)

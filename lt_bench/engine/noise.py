@@ -30,6 +30,6 @@ class SeededNoise(Callback):
 
 @contextmanager
 def generators_restored(device: torch.device) -> Iterator[None]:
-    """A block after which the global generators of CPU and ``device`` are where they were: a caller's own draws do not depend on what was fitted."""
+    """Restore the global generators of CPU and ``device`` after the block, so that a caller's own draws do not depend on the fits."""
     with torch.random.fork_rng(devices=[] if device.type != "cuda" else [device]):
         yield

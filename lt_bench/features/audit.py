@@ -1,4 +1,4 @@
-"""An audit of features before they become a cache: what would make numbers wrong is refused, what may is said and kept in the manifest.
+"""An audit of features before they become a cache: faults that make numbers wrong are refused, doubtful facts are reported and kept in the manifest.
 
 Everything is measured by chunks of rows; no copy of the features is made.
 """
@@ -23,11 +23,11 @@ from lt_bench.features.near import near_rows
 
 SPLITS = ("train", "val", "test")
 LARGEST_ERROR = {"float16": 0.01, "float32": 0.01, "affine8": 0.05}
-"""Error of a stored dimension, as a share of how widely it usually varies, above which it is refused. 8 bits cost an ordinary dimension one or two hundredths by themselves."""
+"""Error of a stored dimension, as a share of its usual width (``moments.width``), above which the type is refused. 8 bits alone cost an ordinary dimension 0.01 to 0.02."""
 SURELY = 2.0
-"""Times ``LARGEST_ERROR`` beyond which some rows speak for all."""
+"""Factor on ``LARGEST_ERROR`` beyond which a sample of rows is enough to refuse a type."""
 NORMS = (2.0, 200.0)
-"""Mean lengths of features between which the recipes' learning rates are at home."""
+"""Range of mean feature lengths that the recipes' learning rates are made for."""
 UNIT = 0.01
 UNEVEN, OFFSET = 100.0, 10.0
 SHOWN = 10
@@ -43,8 +43,8 @@ def require_precision(
         errors: (D,) of the stored arrays by name, as ``encoding.round_trip`` measures them; ``<split>/features`` is over all views of a split.
         arrays: by name, before they were standardised or coded.
         of_train: moments of the plain training features, before they were standardised.
-        standard: the same where features are standardised before they are stored.
-        verb: that has the options, where it may not be the one that is running.
+        standard: moments that features are standardised by before they are stored; None where they are not.
+        verb: verb whose options the messages name; empty where that is the running one.
 
     Returns:
         The type, and the largest error with its array and dimension.
@@ -76,7 +76,7 @@ def require_precision_of_some(dtype: str, features: Tensor, verb: str) -> None:
     Args:
         dtype: float16, float32 or affine8.
         features: (n, D) float32, rows at even distances over the training rows, all finite.
-        verb: that has the options.
+        verb: verb whose options the message names.
 
     Raises:
         UserError: says how many dimensions are changed, by how much, and the options that mend it.
@@ -103,7 +103,7 @@ def option(words: str, verb: str) -> str:
 
 
 def as_arguments(text: str) -> str:
-    """A message or note with the options of ``import-features`` as the arguments of a call: ``--dtype float32`` is ``dtype="float32"``."""
+    """A message with the options of ``import-features`` replaced by the arguments of a call: ``--dtype float32`` is ``dtype="float32"``."""
     text = re.sub(r"--dtype (\w+)", r'dtype="\1"', text)
     return re.sub(r"--(standardise|relabel|drop-empty)", lambda option: f"{option[1].replace('-', '_')}=True", text)
 
@@ -125,7 +125,7 @@ def audit(
         class_names: K names.
         precision: what ``require_precision`` returned.
         standardised: whether the cache holds the features standardised.
-        verb: that has the options, where it may not be the one that is running.
+        verb: verb whose options the messages name; empty where that is the running one.
         images: behind the rows, where they are known; else the rows themselves are compared.
 
     Raises:
@@ -257,7 +257,7 @@ def _row_hashes(rows: Tensor) -> Hashes:
 
 
 def _others(hashes: Contents, split: str) -> Tensor:
-    """Positions in a split of what is not in training too."""
+    """Positions (n,) of the rows of a split whose content is not in training."""
     return torch.from_numpy(np.flatnonzero(~np.isin(hashes[split], hashes["train"])))
 
 

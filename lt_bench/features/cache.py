@@ -28,10 +28,10 @@ class Head:
     bias: Tensor
 
     def __post_init__(self) -> None:
-        """Refuse what are no tensors of a linear layer.
+        """Check that weight and bias are tensors with the dimensions of a linear layer.
 
         Raises:
-            UserError: says what to pass.
+            UserError: one of them is not; says what to pass.
         """
         for name, dims, shape in (("weight", 2, "(K, D)"), ("bias", 1, "(K,)")):
             value = getattr(self, name)
@@ -120,7 +120,7 @@ class FeatureSplit:
 
 
 FitHead = Callable[[FeatureSplit, FeatureSplit | None, int], FittedHead]
-"""Fits a head on training rows, with the rows that may choose its ridge, of so many classes."""
+"""Fits a head: takes training features, validation features that may choose its ridge (or None), and the number of classes K."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class FeatureCache:
         return Head(weight, bias)
 
     def standardisation(self) -> tuple[Tensor, Tensor] | None:
-        """Mean and divisor (D,), float64, that raw features are standardised by to be like those of the cache; None where it holds them as they were given."""
+        """Mean and divisor (D,), float64, by which the cache's features were standardised; None where they are as they were given."""
         if MEAN not in self.manifest.arrays:
             return None
         mean, divisor = (self.stored(name) for name in (MEAN, DIVISOR))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lt_bench.features.cache import FeatureCache, FeatureSplit
 
 REVISION = 1
-"""Of the formula; raised where its figures change, so that those of another are never shown."""
+"""Revision of the formula, raised when its figures change, so that those of another revision are never shown."""
 Collapse = dict[str, float]
 """Within- over between-class scatter of each split, as of ``class_scatter.scatter_ratio``."""
 
@@ -25,7 +25,7 @@ def collapse_of(cache: FeatureCache, load: Callable[[str], FeatureSplit] | None 
 
     Args:
         cache: the features.
-        load: gives a split that is in memory already; read from the cache where it is None.
+        load: returns a split by name, e.g. one in memory; None: splits are read from the cache.
     """
 
     def measured() -> Collapse:

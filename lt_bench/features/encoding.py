@@ -51,7 +51,7 @@ def encode(dtype: str, name: str, features: Tensor, standard: Moments | None = N
 
 
 def round_trip(name: str, features: Tensor, stored: Mapping[str, Tensor], standard: Moments | None = None) -> Tensor:
-    """Error (D,) of stored features, float64: ``moments.typical`` of the differences from what they were stored of."""
+    """Error (D,) of stored features, float64: ``moments.typical`` of their differences from ``features``, standardised where moments are given."""
     if stored[name].dtype == features.dtype and standard is None:
         return torch.zeros(features.shape[1], dtype=torch.float64)
     coding = [stored[f"{name}.{part}"] for part in ("scale", "offset")] if f"{name}.scale" in stored else []

@@ -105,7 +105,7 @@ def known_as(path: Path, manifest: Manifest) -> str:
 
 
 def fitting_caches(dataset: str, imbalance_factor: float | None = None, backbone: str | None = None) -> list[tuple[Path, Manifest]]:
-    """Known caches of a data set, and of an imbalance factor and backbone where these are given; of several of one architecture that come with the suite the first."""
+    """Known caches of a data set, and of an imbalance factor and backbone where these are given; of several shipped caches of one factor and backbone, the first."""
     fitting = [
         (path, manifest)
         for path, manifest in known_caches()

@@ -95,7 +95,7 @@ def moments(features: Tensor) -> Moments:
 def width(features: Tensor) -> Tensor:
     """The usual width of the values of each dimension, (D,) float64: ``typical`` of their distances from the median.
 
-    Other than a standard deviation it is not stretched by a few far rows, which would hide that all others are rounded away. The median is that of at most ``SAMPLE`` rows.
+    Unlike a standard deviation, a few far rows do not stretch it, which would hide that all other rows are rounded away. The median is that of at most ``SAMPLE`` rows.
     """
     at = torch.linspace(0, len(features) - 1, min(SAMPLE, len(features))).long()
     centre = features[at].float().median(0).values

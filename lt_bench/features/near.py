@@ -12,11 +12,11 @@ from lt_bench.features.moments import chunks
 MOST = 500_000_000
 """Distances that are measured; where there are more, rows of the split are taken at even distances: all of CIFAR, 4,300 of ImageNet-LT."""
 RATIO, NEIGHBOUR = 0.01, 50
-"""All but equal are two rows whose squared distance is below this share of that to a usual neighbour: the 50th, or that at half the rows of the nearest one's class."""
+"""Two rows are all but equal if their squared distance is below RATIO times that to a usual neighbour: the NEIGHBOUR-th nearest, or that at half the size of the nearest row's class."""
 CHANCE = 1e-5
 """Largest chance that one of the ``NEIGHBOUR`` nearest of independent rows is so near."""
 DIRECTIONS = 64
-"""Random directions in which distances are measured; a squared one is right to 18 %."""
+"""Random directions that features are projected to; a squared distance is then right to 18 %."""
 RESOLVED = 1e-5
 """Squared distances below this share of a row's squared length are lost in float32."""
 _CHUNK = 1 << 24  # distances at a time

@@ -108,12 +108,12 @@ def write_stored(place: Path, description: Description, stored: Mapping[str, Ten
 
 
 def new_place(directory: Path) -> Path:
-    """The directory that a new cache is to be, links resolved: its name takes the place of nothing but an empty folder.
+    """The directory for a new cache, links resolved; only an empty folder may exist there.
 
     Raises:
-        UserError: there is something already.
+        UserError: a file, or a folder that is not empty, exists there.
     """
-    place = Path(os.path.realpath(directory))  # other than Path.resolve it takes a circle of links as it is
+    place = Path(os.path.realpath(directory))  # unlike Path.resolve, accepts a circle of links
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UserError(f"{directory}: exists already; name a new place or an empty folder")
     return place
@@ -141,7 +141,7 @@ def publish(staging: Path, directory: Path, description: Description, parts: Map
         audit=description.audit, independence=description.independence,
     )  # fmt: skip
     (staging / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
-    for path in staging.glob(".*"):  # of a process that was killed here
+    for path in staging.glob(".*"):  # temporary files of a killed process
         path.unlink()
     for path in list(staging.iterdir()):
         give_usual_mode(path)

@@ -1,4 +1,4 @@
-"""Class bias: how far the classes that a head predicts are from those that there are, and what accuracy is without it.
+"""Class bias: the distance between the shares of predicted and true classes, and the accuracy without it.
 
 Both need the class shares of a set and no label of any of its images. Their formulas are ours; offsets that equalise shares are the dual variables of the optimal
 transport between images and classes (Cuturi, "Sinkhorn Distances", NeurIPS 2013).
@@ -15,19 +15,19 @@ from torch import Tensor
 from lt_bench.metrics._batches import row_chunks
 
 TEMPERATURES = (1.0, 0.3, 0.1, 0.05)
-"""Of the softened assignments, in units of the median margin between the two largest logits of an image, with the offsets so far."""
+"""Temperatures of the softened assignments, in units of the median margin between an image's two largest logits under the present offsets."""
 CLOSE = 4e-3
 """Total variation between softened shares and the prior at which a temperature is done."""
 STEPS = 100
-"""At most, a temperature."""
+"""Largest number of steps at one temperature."""
 ACCELERATION = 1.8
 """Over-relaxation of the fixed point (Thibault et al., "Overrelaxed Sinkhorn-Knopp Algorithm for Regularized Optimal Transport", 2021)."""
 HELD = 1 << 26
-"""Softened logits of a set, N K, up to which they are held between steps; those of a larger set are made again at each step, a chunk at a time."""
+"""Number of softened logits, N K, up to which they are held between steps; a larger set is softened again at each step, a chunk at a time."""
 
 
 LEAST = -70.0
-"""Logarithm of the softened logits that count as 0 in a set whose softened logits are not held; that of an image's largest is 0."""
+"""Logarithm below which softened logits count as 0 in a set that is not held; the logarithm of an image's largest is 0."""
 
 
 def class_bias(predictions: Tensor, labels: Tensor, num_classes: int) -> float:
@@ -90,7 +90,7 @@ class Chunked:
         return (rows if self._classes is None else rows.index_select(1, self._classes)).float()
 
     def _plus(self, offsets: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Each chunk (n, K') plus offsets (K',), to be overwritten and gone with the next, and its rows."""
+        """The rows of each chunk, and its logits (n, K') plus offsets (K',), in a buffer that the next chunk overwrites."""
         for part in self.parts:
             values = self._first if part.start == 0 else self._of(part)
             yield part, torch.add(values, offsets, out=self._written[: len(values)])
@@ -105,14 +105,14 @@ class Chunked:
         return torch.cat(largest), float(torch.cat(margins).median()) or float(self._first.std()) or 1.0
 
     def softened(self, offsets: Tensor, largest: Tensor, temperature: float) -> Iterator[Tensor]:
-        """Each chunk as exp((z + b - largest) / T), gone with the next; of several, what is next to nothing is nothing: subnormal numbers take thirty times as long."""
+        """Each chunk as exp((z + b - largest) / T), overwritten by the next; of several chunks, values below exp(LEAST) become 0: subnormal numbers take thirty times as long."""
         for part, both in self._plus(offsets):
             exponents = both.sub_(largest[part]).div_(temperature)
             yield exponents.exp_() if len(self.parts) == 1 else torch.threshold_(exponents.clamp_min_(LEAST - 1).exp_(), exp(LEAST), 0.0)
 
 
 def _matched(z: Chunked, prior: Tensor, offsets: Tensor, temperature: float) -> Tensor:
-    """Offsets at one temperature, from those of a higher one: Sinkhorn's two products a step on softened assignments that already have them."""
+    """Offsets at one temperature, starting from those at a higher one: two products of Sinkhorn's a step, on assignments softened with the starting offsets."""
     largest, unit = z.extremes(offsets)
     temperature *= unit
     held = list(z.softened(offsets, largest, temperature)) if len(z.parts) == 1 else None

@@ -50,7 +50,7 @@ class Evaluation(nn.Module):
 
     @torch.no_grad()
     def update(self, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> Outcomes:
-        """Add a batch; returns what the softmax says of each of its samples, for whoever keeps predictions.
+        """Add a batch, and return the softmax outcomes of its samples, for callers that keep predictions.
 
         Args:
             logits: (B, K), any floating dtype, B may be 0.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ITERATIONS = 200
-"""Of L-BFGS, at most."""
+"""Largest number of iterations of L-BFGS."""
 RIDGE = 1e-4
 """Penalty on shifts, half its square, so that the shift of a class without labels is finite."""
 
@@ -20,7 +20,7 @@ def rescaling(logits: Tensor, labels: Tensor, *, per_class: bool, shift: bool) -
         logits: z (N, K), finite.
         labels: (N,).
         per_class: a scale for each class (vector scaling; Guo et al., ICML 2017), or one for all: 1 / temperature.
-        shift: whether there is one; with one scale for all that is bias-corrected temperature scaling (Alexandari et al., ICML 2020).
+        shift: whether to fit a shift; with one scale for all, this is bias-corrected temperature scaling (Alexandari et al., ICML 2020).
 
     Returns:
         s and t (K,), t of mean 0.

@@ -1,4 +1,4 @@
-"""In what two records differ: data, choices, code, versions, hardware. Free of torch."""
+"""Differences of two records: data, choices, code, versions, hardware. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from lt_bench.results.record import RunRecord
 
 VERSIONS = ("lt_bench", "commit", "dirty", "python", "torch", "lightning", "torchmetrics", "numpy")
-"""Fields of the environment that say which software ran; the others say on what."""
+"""Fields of the environment that describe the software; the others describe the hardware."""
 KINDS = ("data", "choices", "code", "versions", "hardware")
 Pair = tuple[Any, Any]
 
@@ -30,7 +30,7 @@ class Differences:
 
     @property
     def kinds(self) -> list[str]:
-        """In which of ``KINDS`` they differ."""
+        """The ``KINDS`` in which the two records differ."""
         return [kind for kind in KINDS if self.fields[kind]]
 
     @property
@@ -41,7 +41,7 @@ class Differences:
 
 
 def differences(one: RunRecord, other: RunRecord) -> Differences:
-    """In what two records differ, whatever they are of."""
+    """Compare two records, which may be of any strategies and data sets."""
     facts = [_facts(record) for record in (one, other)]
     fields = {kind: _differing(facts[0][kind], facts[1][kind]) for kind in KINDS}
     metrics = [_flat(record.metrics, separator="/") for record in (one, other)]

@@ -54,5 +54,5 @@ def warnings_of(records: Iterable[RunRecord]) -> list[str]:
 
 
 def signs_in(texts: Iterable[Any]) -> list[str]:
-    """The signs that several fits show, of a text of signs for each; none for records of a time before such signs, which have no text."""
+    """The signs in the texts of several fits, sorted, each once; older records have no text and add none."""
     return sorted({sign for text in texts if isinstance(text, str) for sign in text.split()})

@@ -125,7 +125,15 @@ class CacheInfo:
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """Origin of the hyper-parameters, and what chose them; `objective` is the kind of that by which validation chose, None for macro accuracy; `validation` says which images did, `standard_error` that of the choice over draws of them, in units of the objective; `alone_best` in which share of the redrawn validation sets no other point does as well as the choice; `whole_grid` among how many points a budget drew those that were tried, None where all were."""
+    """Origin of the hyper-parameters, and how validation chose them.
+
+    Attributes:
+        objective: kind of the objective that validation chose by; None for macro accuracy.
+        validation: the validation images of the choice, in words.
+        standard_error: standard error of the choice over draws of the validation images, in units of the objective.
+        alone_best: share of the redrawn validation sets on which no other point does as well as the choice.
+        whole_grid: number of points from which a budget drew those that were tried; None where all were tried.
+    """
 
     kind: TuningKind
     selected_on: Literal["val"] | None = None
@@ -140,7 +148,7 @@ class TuningInfo:
 
 
 def whole_validation(said: str) -> str:
-    """A tuning's text on its validation images, without their numbers where they were all of a cache: earlier files did not count them, or left out the word `all`."""
+    """A tuning's text on its validation images, without numbers where they were all images of a cache: earlier files have no numbers, or lack the word `all`."""
     return re.sub(r"^(all )?([\d,]+ )?validation images(, [\d,]+( to [\d,]+)? a class)?", "all validation images", said)
 
 

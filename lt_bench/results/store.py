@@ -43,7 +43,7 @@ RESTORE = f"restore it from a copy, or move it away and {AGAIN}"
 # Folders beside those of the datasets: what `lt-bench tune` chose, what `lt-bench choose` predicted, and the CSV logs of fits.
 NOT_DATASETS = {"tuning", "choices", "logs"}
 SUBMISSION = "submission.json"
-"""The statement of a submission, which makes a folder of records one."""
+"""File of a submission's statement; a folder of records with this file is a submission."""
 
 
 class Store:

@@ -66,7 +66,7 @@ class AugmentedBatches:
         self._loader = DataLoader(
             dataset, batch_sampler=self._chunks, num_workers=workers, collate_fn=collate, prefetch_factor=4 if workers else None,
             persistent_workers=workers > 0, pin_memory=pinned,
-            generator=torch.Generator(),  # else it takes a number from the global one, from which dropout draws, in its first epoch alone
+            generator=torch.Generator(),  # without its own, the loader draws from dropout's global generator, in its first epoch alone
         )  # fmt: skip
 
     def epoch(self, batches: Sequence[Sequence[Item]]) -> Iterator[list[Tensor]]:

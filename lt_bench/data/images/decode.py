@@ -22,7 +22,7 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif"
 )
 _BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 DARKEST = 1 << 12
-"""A 16-bit image whose largest value is below holds 12 bits or fewer: its high bytes would be 16 levels."""
+"""Smallest maximum of a 16-bit image that is reduced to its high bytes; below, the image holds 12 bits or fewer, and 16 levels would be left."""
 ROUNDING = 1e-3
 
 

@@ -94,7 +94,7 @@ def _completed(
     group_pattern: str | None,
     settled: Settled | None,
 ) -> tuple[dict[str, ImageList], str]:
-    """Splits in which a val folder without a test folder became the test set, and missing validation images are held out of train; and where those are from."""
+    """Complete the splits: without a test folder, val becomes the test set, and missing validation images are held out of train; with their origin in words."""
     groups = None if group_pattern is None else _groups_apart(splits, group_pattern)
     is_test = "test" not in splits
     if is_test:
@@ -109,7 +109,7 @@ def _completed(
 
 
 def _groups_apart(splits: dict[str, ImageList], pattern: str) -> Groups:
-    """Groups of the training images; no other split has one of them. The splits get theirs."""
+    """Set the groups of all splits, refuse a group that two splits share, and return the groups of the training images."""
     paths = {split: [path.partition("/")[2] for path in images.paths] for split, images in splits.items()}
     groups = pattern_groups(pattern, [path for below in paths.values() for path in below], splits["train"].root)
     ends = np.cumsum([len(below) for below in paths.values()])
@@ -147,7 +147,7 @@ def _read(root: Path, folder: str, classes: tuple[str, ...], split: str) -> Imag
 
 
 def _as_well(names: list[str]) -> str:
-    """The other folders of which the same is to be said."""
+    """Part of a message that names further folders with the same fault."""
     return f" (so with {', '.join(map(repr, names[1:4]))}{', ...' if len(names) > 4 else ''})" if len(names) > 1 else ""
 
 

@@ -115,16 +115,16 @@ def _files_of_splits(folder: Path) -> dict[str, list[Path]]:
 
 
 def _split_of(path: Path) -> str:
-    """The split that a file is a table of by its name; empty where it is none."""
+    """The split that the name of a table's file says; empty for any other file."""
     match = _PART.fullmatch(path.stem) if path.suffix.lower() in (*TEXT, *PARQUET) and path.is_file() else None
     return "" if match is None else SPLIT_NAMES[match[1].lower()]
 
 
 def require_column(path: Path, frame: pd.DataFrame, name: str, option: str = "") -> None:
-    """A column is there.
+    """Refuse a table without a column.
 
     Raises:
-        UserError: names those that there are, and the option where one names the column.
+        UserError: names the columns of the table, and the option that names the column, where there is one.
     """
     if name not in frame.columns:
         advice = f"; name it with --{option}-column" if option else ""
@@ -132,10 +132,10 @@ def require_column(path: Path, frame: pd.DataFrame, name: str, option: str = "")
 
 
 def require_filled(path: Path, frame: pd.DataFrame, name: str, option: str = "") -> None:
-    """A column is there and has no empty cell.
+    """Refuse a table without a column, or with an empty cell in it.
 
     Raises:
-        UserError: names the first empty line, or as ``require_column``.
+        UserError: names the line of the first empty cell, or as ``require_column``.
     """
     require_column(path, frame, name, option)
     empty = np.flatnonzero(frame[name].isna())

@@ -93,13 +93,13 @@ class Fitted:
     Attributes:
         strategy: as it was fitted; ``head`` gives single heads of it.
         jobs: of its heads.
-        seconds: wall-clock seconds of the fit, all heads together; its part, where strategies were fitted side by side.
+        seconds: wall-clock seconds of the fit, all heads together; this stack's part where stacks were fitted side by side.
         history: per head, one ``{"epoch", "loss", "lr"}`` an epoch, or the one row that an iterative solver leaves; else empty.
         steps: optimizer steps.
         threads: CPU threads of the products.
         best_epochs: per head, the figures of ``engine.heads.best_epoch``; empty where they were not asked for.
-        callbacks: what the caller sent along.
-        train_counts: training rows of all classes (K,); the strategy knows those that have any.
+        callbacks: callbacks that the caller passed.
+        train_counts: (K,) training rows of all classes; ``strategy`` has only the classes with training rows.
         initial: the trained parameters as they were before the first step, in the order of the strategy's; none where there are no steps.
     """
 
@@ -190,7 +190,7 @@ def fit_heads(
 ) -> list[Fitted]:
     """Fit the stacks of a pool, side by side where they can share their batches.
 
-    The seconds of a fit are those of its own losses and updates, and an equal part of what all share; on a GPU, which is not waited for, of little else.
+    Seconds of a fit are those of its own losses and updates, and an equal part of the time for all. A GPU runs asynchronously: there the equal part is nearly all.
 
     Args:
         pool: stacks of jobs, as ``engine.heads.stacks.stacks`` and ``pools`` make them; a single head is ``[[job]]``.
@@ -199,7 +199,7 @@ def fit_heads(
         hardware: accelerator and number of processes.
         callbacks: for each stack, further Lightning callbacks; they are called with its strategy as the module.
         dtype: of the parameters and products.
-        resume: the checkpoint of a fit of one stack that was broken off; a ``Checkpoint`` among the callbacks writes it.
+        resume: checkpoint of an interrupted fit of one stack; a ``Checkpoint`` among the callbacks writes it.
         held_out: validation features that the backbone has not seen, for adjustments at inference that learn from them.
     """
     callbacks = callbacks or [()] * len(pool)
@@ -222,7 +222,7 @@ Stack = tuple[Strategy, Sequence[HeadJob], Sequence[Callback]]
 
 
 def _fit_group(group: Sequence[Stack], train: FeatureSource, hardware: Hardware, resume: Path | None) -> list[Fitted]:
-    """Fit stacks on the same batches, or one in its own way."""
+    """Fit stacks on shared batches, or one stack that is solved, an ensemble, or trains itself."""
     strategy, jobs, callbacks = group[0]
     started = time.perf_counter()
     if strategy.fitting != "sgd":
@@ -301,13 +301,13 @@ def run_trainer(
 
 @contextmanager
 def ending_as_interrupt() -> Iterator[None]:
-    """Lightning ends an interrupted fit with ``sys.exit`` and leaves SIGINT ignored; callers see a KeyboardInterrupt, and the next one works too."""
+    """Raise KeyboardInterrupt for an interrupted fit and restore the handler of SIGINT: Lightning calls ``sys.exit`` and leaves SIGINT ignored."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as error:
         if not isinstance(error.__context__, KeyboardInterrupt):
-            raise  # of a process that another's error ended
+            raise  # another process failed and ended this one
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
 

@@ -1,4 +1,4 @@
-"""The gradient of one batch for a stack of heads: written down for linear heads and cross-entropy, autograd's for whatever else a strategy does."""
+"""The gradient of one batch for a stack of heads: in closed form for linear heads and cross-entropy, by autograd for the rest of a strategy."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def trains_head(strategy: Strategy) -> bool:
 class Gradients:
     """Sets ``.grad`` of every trained parameter of a strategy to the gradient of the global batch's objective, the same on all processes.
 
-    A slot that a stackable strategy leaves as it is has its gradient written down: that of linear logits is a product, that of cross-entropy is softmax - q.
-    Autograd sees only the slots that were overridden, and everything of a strategy that is no stack. The gradient of a linear head lies in buffers that stay.
+    Slots that a stackable strategy does not override have gradients in closed form: a product for linear logits, softmax - q for cross-entropy.
+    Autograd sees only the overridden slots, and all of a strategy that is no stack. Gradients of a linear head lie in buffers that every step reuses.
 
     Args:
         strategy: on its device already.
@@ -55,9 +55,9 @@ class Gradients:
         self._shifts, self._modulates, self._weighs = overrides.shifts, overrides.modulates, overrides.weighs
         self._further = overrides.further
         own = overrides.own_loss or (strategy.class_weight is not None and strategy.class_weight.requires_grad)
-        # Into a network that is trained too, autograd goes all the way; and a modulation may read its features.
+        # A modulation may read the features; autograd then has to reach a network that is trained too.
         self.written_down = stacked and not own and not (network and self._modulates)
-        # Lengths that are trained are left to autograd.
+        # Row lengths that are trained are left to autograd.
         classifier = () if strategy.classifier is None else tuple(strategy.classifier.parameters())
         self._directions = overrides.directions and strategy.weight.requires_grad and not classifier
         self.linear = stacked and overrides.linear and not network and (self._directions or trains_head(strategy))
@@ -100,7 +100,7 @@ class Gradients:
     def _through_directions(self, share: Share) -> tuple[Tensor, Tensor]:
         """Gradients of a head with rows w of a given length: z = (s / ||w||) w.x, so the part of the gradient along w is removed.
 
-        The rows themselves are neither normalised nor copied; what is scaled has a number for each sample in place of each dimension.
+        The rows are neither normalised nor copied; the scale multiplies logits and their gradients (H, B, K), not rows (H, K, D).
         """
         strategy, weight, classifier = self._strategy, self._strategy.weight, self._strategy.classifier
         assert classifier is not None
@@ -121,7 +121,7 @@ class Gradients:
     def residual(self, logits: Tensor, share: Share) -> tuple[Tensor, Tensor, list[Tensor | None]]:
         """This process's share of the objective (H,) of linear logits (H, B, K), its gradient for the logits, and gradients of other trained parameters.
 
-        The gradient lies in the place of the logits where nothing else looks at them.
+        The gradient overwrites the logits where nothing reads these afterwards.
         """
         objective, terms = self._terms(logits, share)
         residual, *direct = terms.gradients((logits, *self._trained))
@@ -129,16 +129,16 @@ class Gradients:
         return objective, residual, direct
 
     def place(self, of_weight: Tensor, of_bias: Tensor) -> None:
-        """Let the gradients of weight and bias lie in these tensors, which a shared product writes before ``add``."""
+        """Use these tensors for the gradients of weight and bias; a shared product fills them before ``add``."""
         self._buffers = {self._strategy.weight: of_weight, self._strategy.bias: of_bias}
 
     @property
     def beside_head(self) -> list[Tensor]:
-        """Gradients of what is trained beside weight and bias."""
+        """Gradients of the trained parameters without a buffer, those beside weight and bias."""
         return [p.grad for p in self._trained if p not in self._buffers and p.grad is not None]
 
     def _terms(self, logits: Tensor, share: Share) -> tuple[Tensor, Terms]:
-        """The objective (H,) without the regulariser, and what is to be differentiated; gradients for the logits that are known already lie in it."""
+        """The objective (H,) without the regulariser, and the terms to differentiate, with the gradients for the logits that are known."""
         strategy, terms, world = self._strategy, Terms(), share.processes.world
         if self.linear and not (self.written_down and self._shifts and not self._further):
             logits.requires_grad_()
@@ -210,7 +210,7 @@ class Gradients:
         return of_sample if of_class is None else of_class if of_sample is None else of_sample * of_class
 
     def add(self, gradients: Sequence[Tensor | None]) -> None:
-        """Autograd's part, to what is written already. The fused optimizer reads a gradient in the order of its parameter, so it has to lie in that order."""
+        """Set ``.grad``: autograd's gradients, added to the buffers where there are any. The fused optimizer needs a gradient in its parameter's memory layout."""
         for parameter, gradient in zip(self._trained, gradients, strict=True):
             buffer = self._buffers.get(parameter)
             if buffer is not None:

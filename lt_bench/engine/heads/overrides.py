@@ -17,7 +17,7 @@ HOOKS = tuple(name for name in dir(LightningModule) if name.startswith("on_") an
 
 
 class Overrides:
-    """The overrides of a class of strategies.
+    """Facts about a class of strategies that follow from the methods it overrides.
 
     Args:
         of: the class of the strategy.
@@ -29,16 +29,16 @@ class Overrides:
         weighs: ``sample_weight`` does something.
         needs_logits: logits are read after the softmax, so they must not be overwritten.
         further: there is a term beside the sum of losses.
-        own_loss: the loss is no function of cross-entropy that autograd could be spared of.
+        own_loss: the loss is not a function of cross-entropy with a gradient in closed form, so autograd differentiates it.
         directions: logits are made of the weight's rows brought to one length.
         linear: logits are linear in the features, by weight and bias or by those directions.
         pools: logits are a product of the features as they are with weight and bias and the step is the contract's, so that heads of several such
             strategies can be one product.
         plain: nothing but a linear head under cross-entropy happens in a step.
-        captured: a step can be captured as a CUDA graph, by ``capturable`` or for being plain.
-        redraws: batches are drawn by the strategy itself.
-        augments: samples are mixed or made by the strategy.
-        reads_rows: row numbers are looked at.
+        captured: a step can be captured as a CUDA graph: ``capturable`` says so or, where that is None, the step is plain.
+        redraws: the strategy draws batches itself.
+        augments: the strategy mixes or makes samples.
+        reads_rows: an overridden method may read row numbers.
         differs_by_epoch: something else than the learning rate may change between epochs.
     """
 

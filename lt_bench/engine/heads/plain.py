@@ -1,4 +1,4 @@
-"""The plain fit: a strategy under Lightning's Trainer as anybody's would train it, on the batches that the engine draws. The definition of every other fit."""
+"""The plain fit: a strategy as an ordinary LightningModule under a Trainer, on the batches that the engine draws. It defines what all other fits compute."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def epoch_order(strategy: Strategy, train: FeatureSource, orders: tuple[int, ...
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's advice that does not hold here."""
+    """Silence, within the block, Lightning's advice that does not apply here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # indices come from memory
         warnings.filterwarnings("ignore", ".*broadcast_buffers.*")  # its successor has other semantics and is not in every torch we support

@@ -22,7 +22,7 @@ from lt_bench.strategies.contract import Batch, Strategy
 
 
 def may_be_pooled(strategy: Strategy) -> bool:
-    """Whether heads of the strategy can share a product with those of others: they are one of the features with weight and bias, both of which are fitted."""
+    """Whether heads of the strategy can share a product with those of others: their logits are the features times weight plus bias, and both are trained."""
     return Overrides(type(strategy)).pools and trains_head(strategy)
 
 
@@ -50,7 +50,7 @@ class Member:
         self.initial = [p.detach().clone() for p in strategy.parameters() if p.requires_grad]
 
     def begin_epoch(self, epoch: int) -> None:
-        """The learning rate of the epoch, and what the strategy changes."""
+        """Set the learning rate of the epoch, and let the strategy prepare it."""
         self.optimizer.scale(self.strategy.recipe.factor(epoch))
         self.loss_sum.zero_()
         self.steps_of_epoch = 0
@@ -80,7 +80,7 @@ class Member:
         return float(self.loss_sum.mean() / self.steps_of_epoch)
 
     def end_epoch(self, epoch: int, processes: Processes) -> None:
-        """Merge what processes gathered, let the strategy use it, and note the mean loss, with one synchronisation."""
+        """Sum the statistics of all processes, let the strategy use them, and note the mean loss, with one synchronisation."""
         for tensor in self.strategy.statistics():
             processes.all_reduce(tensor)
         with torch.no_grad():
@@ -112,7 +112,7 @@ class SharedProduct:
         return torch.bmm(self.weight.view(S, M * K, D), features.transpose(1, 2)).view(S, M, K, -1).add_(self.bias.unsqueeze(-1))
 
     def differentiate(self, logits: Tensor, residuals: Sequence[Tensor], features: Tensor) -> None:
-        """Write the gradients of weights and biases, given those of each strategy's logits (S, B, K), with which the logits are overwritten."""
+        """Write the gradients of weights and biases, given ``residuals``, the gradients (S, B, K) of each strategy's logits, which overwrite the logits."""
         S, M, K, D = self.weight.shape
         for own, residual in zip(logits.unbind(1), residuals, strict=True):
             columns = residual.transpose(1, 2)
@@ -254,7 +254,7 @@ class HeadFit(LightningModule):
                 member.seconds += time.perf_counter() - started
 
     def _complete(self, beside: Sequence[list[Tensor | None]], product: SharedProduct) -> None:
-        """Add what gradients have beside the products, and the shares of all processes."""
+        """Add the gradients from outside the shared products, and sum all gradients over processes."""
         for member, direct in zip(self.members, beside, strict=True):
             member.gradients.add(direct)
         if self._processes.world > 1:
@@ -267,9 +267,9 @@ class ForMember(Callback):
     """A callback of one member, called by the Trainer with the member's strategy as the module.
 
     Args:
-        callback: of the caller.
-        member: of which it is.
-        number: of the member, so that states of equal callbacks stay apart.
+        callback: callback from the caller.
+        member: member that the callback belongs to.
+        number: number of the member, which tells the states of equal callbacks apart.
     """
 
     def __init__(self, callback: Callback, member: Member, number: int) -> None:
@@ -277,7 +277,7 @@ class ForMember(Callback):
 
     @property
     def state_key(self) -> str:
-        """Under which a checkpoint holds the callback's state."""
+        """Key of the callback's state in a checkpoint."""
         return state_key(self.callback, self._number)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -309,7 +309,7 @@ class ForMember(Callback):
         self.callback.on_train_end(trainer, self.member.strategy)
 
     def state_dict(self) -> dict[str, Any]:
-        """The callback's."""
+        """State of the callback."""
         return self.callback.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from torch import Tensor
 
 Capture = Callable[[Callable[[int], None]], Callable[[int], None]]
-"""Makes a captured step of a step that takes the batch size."""
+"""Captures a step, a function of the batch size, and returns the captured one."""
 
 
 class Replay:
-    """A captured step that reads its batch from a place that stays.
+    """A captured step that reads its batch from a fixed tensor, into which every call copies its rows.
 
     Args:
-        capture: makes it.
+        capture: captures the step.
         step: takes the batch, rows (S, B).
-        like: rows (S, *), as the batches will be.
+        like: rows (S, *) of the batches' type, on their device.
         batch_size: the largest B.
     """
 

@@ -30,7 +30,7 @@ class HeadSGD(SGD):
         parameters: stacked parameters, first dimension H; of any shape where ``heads`` is None.
         recipe: the rates, one value or H of them.
         heads: H, None for a strategy that is no stack.
-        relative_rates: of the parameters that do not learn at the recipe's rate, the factor, a number or (H, 1).
+        relative_rates: factor on the recipe's rate, a number or (H, 1), of each parameter that learns at another rate.
         network: parameters that are no stack, of a network that is fitted with its one head, at the rates of that head.
         captured: keep learning rates on the device, where a captured step reads them.
     """
@@ -117,7 +117,7 @@ class HeadSGD(SGD):
 def _members(
     trained: list[Tensor], recipe: Recipe, heads: int | None, relative: Mapping[Tensor, float | Tensor], network: tuple[Tensor, ...]
 ) -> dict[Rates, list[tuple[Tensor, Run]]]:
-    """By rates, the parts of the parameters that learn at them."""
+    """Parts of the parameters, grouped by learning rate, momentum and weight decay."""
     rates: list[Rates] = list(zip(*(recipe.per_head(name, heads or 1) for name in ("lr", "momentum", "weight_decay")), strict=True))
     groups: dict[Rates, dict[Tensor, list[int]]] = defaultdict(lambda: defaultdict(list))
     for parameter in trained:

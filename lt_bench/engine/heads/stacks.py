@@ -48,7 +48,7 @@ def stacks(jobs: Sequence[HeadJob], heads: int) -> list[list[HeadJob]]:
 
 
 def is_stacked(entry: Entry) -> bool:
-    """Whether heads of the strategy are fitted as stacks, be they of one head; not where a plain Trainer has to fit them."""
+    """Whether heads of the strategy are fitted as stacks, also single ones; False where it is not stackable, or a solver or a plain Trainer fits it."""
     return entry.stackable and entry.fitting == "sgd" and not Overrides(entry.load()).own_training
 
 

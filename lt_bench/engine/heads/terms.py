@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Terms:
-    """A sum of which the gradient is asked for: tensors with the gradient that is known for each, and gradients that need no more work."""
+    """Terms of a sum to differentiate: tensors with the known gradient of the sum, from which autograd goes on, and gradients that are final."""
 
     def __init__(self) -> None:
         self._outputs: list[Tensor] = []
@@ -17,20 +17,20 @@ class Terms:
         self._known: dict[Tensor, Tensor] = {}
 
     def add(self, output: Tensor, weight: Tensor | None = None) -> None:
-        """``output`` counts with ``weight``, or is itself a term."""
+        """Add a tensor with the gradient ``weight`` of the sum, or a scalar term; ignored where it requires no gradient."""
         if output.requires_grad:
             self._outputs.append(output)
             self._weights.append(weight)
 
     def known(self, tensor: Tensor, gradient: Tensor) -> None:
-        """``tensor`` has this gradient: the answer where it is asked for, the start of a way back where it was computed."""
+        """State the gradient of the sum for ``tensor``: final for a leaf; from a computed tensor, autograd goes on."""
         if tensor.grad_fn is None:
             self._known[tensor] = gradient
         else:
             self.add(tensor, gradient)
 
     def slope(self, objective: Tensor, losses: Tensor, others: Sequence[Tensor]) -> Tensor:
-        """The gradient of ``objective`` for ``losses``; those for ``others`` are kept."""
+        """The gradient of ``objective`` for ``losses``; gradients for ``others`` are stored as final."""
         slope, *rest = torch.autograd.grad(objective, (losses, *others), allow_unused=True)
         self._known |= {other: gradient for other, gradient in zip(others, rest, strict=True) if gradient is not None}
         return torch.zeros_like(losses) if slope is None else slope
@@ -48,7 +48,7 @@ class Terms:
 
 
 def total(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """The sum of two gradients, of which any may be none."""
+    """The sum of two gradients, either of which may be None; None for two."""
     if one is None or other is None:
         return other if one is None else one
     return one + other

@@ -21,7 +21,7 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Earlier:
-    """An earlier cache, and by split the position (N,) there of each image, -1 for one that it does not have."""
+    """An earlier cache, and by split the position (N,) of each image in it; -1 for an image that it lacks."""
 
     cache: FeatureCache
     positions: Mapping[str, Positions]
@@ -40,7 +40,7 @@ class Earlier:
         return {view: (values.double() * divisor + mean).float() for view, values in stored.items()}
 
     def require(self, description: Description, plans: Mapping[str, SplitPlan]) -> None:
-        """Refuse features that are to be of another kind than those of the cache.
+        """Check that the new features come from the same weights, transform and views as those of the cache.
 
         Raises:
             UserError: another backbone, transform or views.
@@ -84,12 +84,12 @@ class Fresh:
         )
 
     def runs(self, split: str, shards: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """First and end of the images of each shard among these."""
+        """First and end of each shard as positions among the fresh images."""
         ends = [np.searchsorted(self.positions[split], shard) for shard in shards]
         return [(int(first), int(last)) for first, last in ends]
 
     def shard(self, split: str, start: int, stop: int, pieces: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Features (stop - start, D) by view of a shard, of which ``pieces`` are those that went through the backbone."""
+        """Features (stop - start, D) by view of a shard: ``pieces`` from the backbone, and those of the earlier cache."""
         extracted = {view: torch.cat([piece[view] for piece in pieces]) for view in self.views[split]} if pieces else {}
         if self.earlier is None:
             return extracted

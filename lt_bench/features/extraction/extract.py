@@ -128,7 +128,7 @@ def _extract_missing(
 
 
 def _for_inference(request: Request, network: Backbone, size: int) -> Backbone:
-    """The network on its device; for image files on a processor with its BatchNorms folded in, which EfficientNet-Lite runs 1.4 to 1.8 times as fast with."""
+    """The network on its device; for image files on a CPU with its BatchNorms folded, which makes EfficientNet-Lite 1.4 to 1.8 times as fast."""
     if request.device.type == "cpu" and isinstance(request.data, FileData):
         network = folded(network, size)
     return network.to(memory_format=torch.channels_last).to(request.device)
@@ -140,7 +140,7 @@ def _compared(request: Request, loaded: Loaded, inputs: Inputs, console: Console
     Near-identical images across the splits of a person's own images are named, after a look that finds broken ones too.
 
     Raises:
-        UserError: test images are among them; or images are broken, and are not to be left out or leave too little.
+        UserError: the weights were trained on test images; or images are broken, and are not to be left out or leave too little.
     """
     near = None
     if request.data.spec.num_classes is None:  # of benchmarks, whose splits are given, `data check --decode -1` says it
@@ -187,7 +187,7 @@ def _share(missing: Mapping[str, Sequence[Run]], processes: Processes) -> dict[s
 def _features(
     forward: _Forward, source: Source, split: str, plan: SplitPlan, shards: Sequence[Run], batch: int, pace: Pace
 ) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
-    """Features of every batch of the shards, which count the images of the source, by view; while the device works on one batch, the next is fetched."""
+    """Features by view of every batch of the shards, runs of positions in the source; the next batch is fetched while the device works on one."""
     flip = "flip" in plan.views
     views = [view for view in plan.views if view != "flip"]
     n = max(1, batch // len(plan.views))

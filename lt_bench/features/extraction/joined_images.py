@@ -70,7 +70,7 @@ class CachedImages:
         """The images that a cache lists.
 
         Raises:
-            UserError: it does not list its images with their contents, or others than it has features of.
+            UserError: the cache lists no images with their contents, or another number than it has features of.
         """
         path = cache.path / IMAGES
         images, counts = defaultdict(list), dict.fromkeys(cache.manifest.views, 0)
@@ -94,7 +94,7 @@ class CachedImages:
 
     @cached_property
     def settled(self) -> Settled:
-        """The split of each content, of one that several splits have its first, and of each group."""
+        """The split of each content (the first, where several splits have it) and of each group."""
         groups = {one.group: one.split for listed in self.images.values() for one in listed if one.group is not None}
         return Settled({content: listed[0].split for content, listed in self.images.items()}, groups)
 
@@ -108,10 +108,10 @@ class CachedImages:
         ]
 
     def joined(self, data: FileData) -> tuple[FileData, Earlier, Changes]:
-        """The data, each earlier image in the split that it was in; where the features of each lie in the cache; and what is different.
+        """The data with each earlier image in its earlier split, the positions of the images in the cache, and the changes.
 
-        An image is known by its content, and within a group that the cache has by its group; of several of one content, by its path. A copy of an earlier image goes where that is,
-        and in another group where the group is.
+        An image is matched by its content, among several of one content by its path, and in a group of the cache within that group only. A copy of an earlier image joins the split
+        of that image; a copy in another group of the cache, the split of the group.
 
         Raises:
             UserError: a class has no training image left, nothing is left to test on, or a group has images in two splits.
@@ -164,13 +164,13 @@ def listed_paths(cache: FeatureCache, split: str) -> list[str]:
     """Paths (N,) of the images of a split, as the cache lists them; SHA-256 of those that are encoded in a table.
 
     Raises:
-        UserError: it lists none, or others than it has features of.
+        UserError: the cache lists no images, or another number than it has features of.
     """
     return [str(path) for path in _column(cache, split, "path")]
 
 
 def _column(cache: FeatureCache, split: str, name: str) -> list[str | None]:
-    """A column of the list of images, of those of a split; None where it has no such column."""
+    """Cells (N,) of a column of the list of images, for the images of a split; each is None where the list has no such column."""
     try:
         with (cache.path / IMAGES).open(encoding="utf-8", newline="") as file:
             cells = [row.get(name) for row in csv.DictReader(file) if row["split"] == split]
@@ -202,12 +202,12 @@ def _concatenated(lists: Sequence[ImageList]) -> ImageList:
 
 
 def _numbered(images: ImageList, moved: bool) -> ImageList:
-    """The images with numbers of their own where those of several folders met; encoded ones are known by their rows of the table."""
+    """The images with new row numbers where images of several folders were mixed; encoded images keep their rows of the table."""
     return replace(images, rows=np.arange(len(images))) if moved and images.encoded is None else images
 
 
 def _checked(data: FileData, splits: dict[str, ImageList], cache: FeatureCache) -> FileData:
-    """The data with these splits."""
+    """The data with these splits, refused without a training image of each class, a test image, or with a group in two splits."""
     counts = np.bincount(splits["train"].labels if "train" in splits else [], minlength=len(data.class_names))
     if 0 in counts:
         name = data.class_names[int(counts.argmin())]

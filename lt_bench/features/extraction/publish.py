@@ -27,7 +27,7 @@ from lt_bench.features.resumable import Resumable
 from lt_bench.features.write import Description
 
 SKIPPED = "skipped"
-VERB = "extract"  # has the options that the audit names; `run` and `pretrain` extract too
+VERB = "extract"  # the verb whose options the audit names, also when `run` or `pretrain` extracts
 
 
 def publish(request: Request, store: Resumable, description: Description, head: tuple[Tensor, Tensor] | None, console: Console) -> Manifest:
@@ -77,7 +77,7 @@ def publish(request: Request, store: Resumable, description: Description, head: 
 
 
 def _short_name(data: ImageData | FileData, readable: Mapping[str, ImageList], split: str, i: int) -> str:
-    """Sample i of what is in the cache, as ``images.csv`` names it, or its number where images lie in memory."""
+    """Name of the cache's sample i: as in ``images.csv``, or its number where images are in memory."""
     return readable[split].short_name(i) if readable else sample_name(data, split, i)
 
 
@@ -94,7 +94,7 @@ def _fitted(fit_head: FitHead, store: Resumable, description: Description, conso
 
 
 def _without(description: Description, readable: dict, skipped: Sequence[str]) -> Description:
-    """The description of what is left without broken images."""
+    """The description with the counts, split hash and origin of the images that are not broken."""
     dataset = description.dataset
     for split, images in readable.items():
         if not len(images):

@@ -144,9 +144,9 @@ class Request:
         return described_fields(description.dataset, description.backbone, description.transform, description.dtype, views)
 
     def existing(self, description: Description) -> Manifest | None:
-        """The manifest of the cache that is at ``out`` already; what an extraction left that was killed once it had put the cache there is removed.
+        """The manifest of the cache at ``out``, None where there is none; unfinished files that a killed extraction left beside the cache are removed.
 
-        Where broken images were left out, the cache is known by what was listed. Validation images count as seen by the backbone where the request or the cache
+        Where broken images were left out, the cache is compared by the images that were listed. Validation images count as seen by the backbone where the request or the cache
         says so: the comparison with the images of the weights comes after this.
 
         Raises:
