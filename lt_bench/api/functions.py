@@ -123,9 +123,9 @@ def tune(
         grid: values to try by hyper-parameter; by default the strategy's own grid.
         results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill, and fits nothing once it is done.
         accelerator: auto, cpu or gpu.
-        val_size: how many validation images decide; by default all.
-        val_profile: of a size: ``balanced`` (the default), or ``long-tailed`` as the training images.
-        draws: how often they are drawn, which says how settled the choice is.
+        val_size: number of validation images that decide; by default all.
+        val_profile: with ``val_size``: ``balanced`` (the default), or ``long-tailed`` as the training images.
+        draws: number of draws of validation images, which show how settled the choice is.
         budget: points to try at most: the strategy's own hyper-parameters, then a random draw of the grid; by default all.
         objective: ``macro``, ``micro``, ``shots``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.
@@ -172,9 +172,9 @@ def choose(
         folds: 3 or more.
         seeds: repetitions of every fit, as of ``fit``.
         budget: points of each strategy at most: its own hyper-parameters, then a random sample of its grid.
-        split: ``val``, or ``train`` in folds, without which heads are fitted; by default validation where the backbone has not seen it, else training.
-        groups: the track, patient or site (N,) of each row of the split; rows of one stay in one fold. By default those that the cache was split by, else rows of equal features.
-        results: a directory where predictions are kept, so that the same call goes on after a kill.
+        split: ``val``, or ``train``, where heads are fitted without the folds that they predict; by default ``val`` where the backbone has not seen it, else ``train``.
+        groups: (N,) track, patient or site of each row of the split; a group stays in one fold. By default the groups that the cache was split by, else rows of equal features.
+        results: directory that stores predictions, from which the same call resumes after a kill.
         accelerator: auto, cpu or gpu.
 
     Raises:

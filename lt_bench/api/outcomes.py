@@ -32,7 +32,7 @@ class Run:
     """A head that was fitted and measured.
 
     Attributes:
-        record: everything that is known about it, what ``lt-bench run`` writes.
+        record: the run's record, as ``lt-bench run`` writes it.
         head: a plain module from features (B, D) to logits (B, K), on the device of the fit.
         arrays: what is stored beside a record: test predictions (N,), vectors (K,) by ``view/name``.
         standardisation: mean and divisor (D,) by which the cache standardised the features that the head takes; None where it did not.

@@ -87,7 +87,7 @@ def fit_and_measure(
 
 
 def complete_trajectory(bench: Source, fitted: Fitted) -> None:
-    """Measure the trajectory of a fit that took no steps: no Trainer has told it that a fit began."""
+    """Measure the norms of a fit without steps once, since no Trainer calls its trajectory."""
     if fitted.trajectory is not None and not fitted.steps:
         fitted.trajectory.reset()
         fitted.trajectory.measure(fitted.strategy, 0, bench.split("train"))

@@ -88,7 +88,7 @@ def _prompt(options: ExtractOptions, class_names: tuple[str, ...]) -> Prompt | N
 
 
 def _say_extraction(request: Request) -> None:
-    """One line on what is extracted, where it is not there yet."""
+    """Print what is extracted and where to, unless the cache exists already."""
     if is_first_process() and not (request.out / MANIFEST_NAME).is_file():
         size = "" if request.image_size is None else f" at {request.image_size} pixels"
         print(f"lt-bench: extracting the features of {request.backbone}{size} into {request.out}", file=sys.stderr)  # noqa: T201

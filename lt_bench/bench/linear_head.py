@@ -38,10 +38,10 @@ USUAL_CLOSE, USUAL_FINE = 46, 15
 def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int, work: Work | None = None) -> FittedHead:
     """The head that minimises cross-entropy on the plain view of the training rows plus a ridge on its weight.
 
-    The strength of the ridge falls through ``RIDGES`` for as long as that makes the cross-entropy on validation smaller, classes weighted there as in training, since
-    a stage-1 head knows their frequencies. Without validation, that is the cross-entropy on held-out folds of the training rows. Every solution starts from the
-    last one; those on the way are of float32 products, the last one is of float64. Softmax leaves a number that is common to all biases free; the biases of the
-    classes with rows have mean zero, as those of scikit-learn, so that strategies which such a number moves do not hang on the path of the solver.
+    The ridge falls through ``RIDGES`` as long as the cross-entropy on validation decreases; classes are weighted there as in training, since a stage-1 head knows
+    their frequencies. Without validation, held-out folds of the training rows take its place. Every solution starts from the previous one; intermediate solutions
+    use float32 products, the last one float64. Softmax does not determine a constant that is added to all biases: the biases of classes with rows have mean zero,
+    as in scikit-learn, so that strategies which depend on the constant do not depend on the solver's path.
 
     Args:
         train: the training rows.
@@ -207,7 +207,7 @@ class _Pace:
 
 
 class _Solver:
-    """L-BFGS on some rows under one ridge, with sums in float64; it goes on where it stopped, with what it knows of the curvature.
+    """L-BFGS on some rows under one ridge, with sums in float64; a second ``solve`` continues from the first, with its curvature history.
 
     The coordinates are those in which the ridge and a bound of the curvature are spheres: along principal components, each class by its mean p (1 - p).
     """

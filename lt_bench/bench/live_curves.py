@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LiveCurves:
-    """The W&B runs of what is fitted within the block, by record id; those that no record ends fail with the block.
+    """W&B runs of the fits within a ``with`` block, by record id; a run whose record is not written before the block ends is marked as failed.
 
     Args:
         to: where to; None for nowhere.

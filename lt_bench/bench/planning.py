@@ -48,7 +48,7 @@ class Setting:
         mode: ``head``, or ``end-to-end``.
         words: of the command line, beside those of ``clean`` on a cache.
         recipe: hyper-parameters of the optimisation where it is not the strategy's own.
-        identity: what else makes a run another one, by name.
+        identity: further fields, by name, that distinguish runs.
         matmul: how exact float32 products are (``engine.arithmetic``).
         cache: how a command names the cache (``features.locate.known_as``); empty for its name.
     """

@@ -167,8 +167,8 @@ def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -
 def _rows(data: Images, start: Loaded | None, workers: int, last: Path, files: int | None, readable: bool) -> Hashes:
     """Hashes of the images that the network has seen when it is trained: those of training, and those that its first weights had seen.
 
-    The checkpoint to go on from has them, and they hold where no file was changed since: then none is decoded. Else images of val and test are decoded too,
-    which are not until the network is trained, unless all are known to be ``readable``; those of train are in the first epoch.
+    A checkpoint to resume from contains the hashes; they are taken from it, without decoding images, unless an image file has changed since. Otherwise images of
+    val and test are decoded as a check, unless all are known to be ``readable``: training would read them only after the last epoch.
 
     Raises:
         UserError: the checkpoint is damaged, an image of val or test is broken, or the test set is among the images that the first weights had seen.

@@ -46,7 +46,7 @@ def require_images(dataset: str, data_dir: Path | None, backbone: str | None, we
 
 
 def require_weights(backbone: str | None, weights: Path | None) -> None:
-    """Weights that are named are a file that is there, unless they are the hub's, or those of a package that takes a tag or a folder.
+    """Require that the given weights are an existing file, unless they are on the hub or belong to a package that takes a tag or a folder.
 
     Raises:
         UserError: no such file, with where these weights are published.
@@ -57,7 +57,7 @@ def require_weights(backbone: str | None, weights: Path | None) -> None:
 
 
 def default_backbone(dataset: str, data_dir: Path | None, backbone: str | None, weights: Path | None) -> str:
-    """The backbone that is named, else the one with its weights at hand for a person's own images; empty where there is none."""
+    """The named backbone, else the default for images of the user's own, which needs no weights file; empty where neither applies."""
     if backbone or weights is not None or data_dir is None or not dataset:
         return backbone or ""
     return DEFAULT_BACKBONE if dataset_spec(dataset).num_classes is None else ""
@@ -97,7 +97,7 @@ def _require_backbone(name: str) -> None:
 
 
 def require_file(path: Path | None, otherwise: str) -> None:
-    """A file that is named is there; ``otherwise`` is what is said where it is not.
+    """Require that a given file exists; ``otherwise`` is the message where it does not.
 
     Raises:
         UserError: it is not.

@@ -26,10 +26,10 @@ class Jobs:
     """Settings of the submitted jobs.
 
     Attributes:
-        partition: of the cluster.
-        folder: of scripts and logs.
-        at_once: how many jobs run at a time, where that is limited.
-        accelerator: of each; a GPU is asked for where it is ``gpu``.
+        partition: partition of the cluster.
+        folder: directory of scripts and logs.
+        at_once: maximal number of jobs that run at a time; None for no limit.
+        accelerator: accelerator of each job; with ``gpu`` a job requests a GPU.
         more: parameters of submitit, NAME=VALUE.
     """
 

@@ -104,7 +104,7 @@ def _require_same_program(out: Path, statement: Statement, earlier: Mapping[str,
     """Refuse a folder of another strategy or program; `statement_of` has compared them where there are earlier records.
 
     Raises:
-        UserError: it is another one.
+        UserError: the folder is of another strategy or program.
     """
     if out.exists() and not earlier:
         before = read_statement(out)
@@ -120,7 +120,7 @@ def sources_of(statement: Statement, place: Callable[[str], Path | None] | None 
         place: the file of a name; by default where Python finds it.
 
     Raises:
-        UserError: one is not there, not a file of Python, or not what it was.
+        UserError: a file is missing, is no Python file, or was changed since.
     """
     search_current_folder()
     files = {}
@@ -201,7 +201,7 @@ def _write(out: Path, files: Mapping[str, Path], statement: Statement) -> None:
 
 
 def submission_faults(folder: Path) -> list[str]:
-    """One line for each fault of a submission: of its records and tunings, its source, its statement, and what was verified of it."""
+    """One line for each fault of a submission: of its records, tunings, source, statement and verifications."""
     paths = record_paths(folder)
     if faults := [fault for path in paths for fault in record_faults(path)] or _tuning_faults(folder):
         return faults

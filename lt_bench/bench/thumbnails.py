@@ -63,7 +63,7 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
 
 
 def _extracted(images: ImageList, cache: Path, manifest: Manifest) -> ImageList:
-    """The images of which a cache has features, in its order: broken ones were left out of it."""
+    """The images that a cache has features of, in its order, without the broken images that extraction left out."""
     from lt_bench.features.cache import FeatureCache  # and with it torch
     from lt_bench.features.extraction.joined_images import listed_paths
 

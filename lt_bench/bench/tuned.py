@@ -41,7 +41,7 @@ NOT_OF_THE_CHOICE = {"id", "environment", "workers", "inputs", SEAL}
 
 
 def objective_in(document: Mapping[str, Any]) -> Objective:
-    """The objective of a tuning: what it says, or macro accuracy, by which tunings chose before there were others."""
+    """The objective that a tuning states; macro accuracy for early tunings, which state none."""
     identity = document.get("objective", MACRO.identity)
     kind, values = identity["kind"], np.array(identity.get("values", ()))
     if kind == "shots":
@@ -62,7 +62,7 @@ def tuning_of(document: Mapping[str, Any]) -> Tuning:
 
 
 def best_of(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> int:
-    """Position of the point of a grid that is chosen: the best one (`ranked_points`) none of whose fits diverged, and that is not known to end elsewhere from a start that differs by rounding."""
+    """Position of the chosen point of a grid: the first of `ranked_points` that `may_be_chosen`."""
     order = ranked_points(grid, objective)
     return next(position for position in order if may_be_chosen(grid[position]))
 
@@ -111,7 +111,7 @@ def tuning_id(document: Mapping[str, Any]) -> str:
 
 
 def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> str:
-    """File name of a strategy's tuning on a cache; one with hyper-parameters fixed by hand has another name, and ``--tuned`` never takes it."""
+    """File name of a strategy's tuning on a cache; a tuning with hyper-parameters fixed by hand gets another name, which ``--tuned`` never reads."""
     suffix = f"-fixed-{record_id(fixed)}" if fixed else ""
     return f"{entry.public_name}-{manifest.key}{suffix}.json"
 
@@ -299,7 +299,7 @@ def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tupl
     """The hyper-parameters that were given, or those that `tune` chose.
 
     Raises:
-        UserError: there are no tuned ones, or given ones too.
+        UserError: ``--tuned`` without a cache, without a tuning, or together with given hyper-parameters.
     """
     given = options.strategy.hyperparameters
     if not options.tuned:

@@ -23,11 +23,11 @@ class Validation:
     """The validation images that decide.
 
     Attributes:
-        size: how many; None for all.
-        profile: of a size: as many of each class (the default), or in proportion to its training images; among the classes that have images.
-        draws: how often they are drawn. The first decides, and how the choices of the others differ is its standard error.
-            The first draw of a size is without replacement. The others are drawn with replacement within classes, since fresh images would not be those of the first again: of a pool that is
-            little larger than the draw, draws without replacement are nearly the same images.
+        size: number of images; None for all.
+        profile: class shares of the ``size`` images: equal (the default), or in proportion to training images; among classes with validation images.
+        draws: number of draws. The first decides; the others give the standard error of its choice.
+            The first draw is without replacement. The others are with replacement within classes, as fresh images would differ from the first: without replacement, draws from a pool that
+            is little larger than ``size`` contain nearly the same images.
     """
 
     size: int | None = None
@@ -107,7 +107,7 @@ def choices_of_draws(scores: NDArray[np.float64], objective: Objective, allowed:
 
 
 def tied_draws(scores: NDArray[np.float64], choices: Sequence[int], allowed: Sequence[bool]) -> int:
-    """The draws, of scores (points, draws), in which the choice of the first draw is chosen and another allowed point scores the same: it is first in the grid there, and no better."""
+    """Number of draws in which the first draw's choice is chosen only as the first of tied points in the grid, from scores (points, draws)."""
     equal = (np.round(scores, 9) == np.round(scores[choices[0]], 9)) & np.array(allowed)[:, None]
     return int(((np.array(choices) == choices[0]) & (equal.sum(0) > 1)).sum())
 

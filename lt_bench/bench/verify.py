@@ -28,9 +28,9 @@ from lt_bench.strategies.revisions import Code, code_of
 def verify(options: VerifyOptions, callbacks: Callbacks = tuple) -> tuple[RunRecord, dict[str, float]]:
     """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
 
-    The fit is one process and one head, however many the record's were: then sums of float32 come in another order, and figures differ in their last digits. So what is
-    compared with the tolerance is the difference relative to the recorded figure, where that is above 1 in magnitude (logits, norms), and the absolute one
-    elsewhere (accuracies, probabilities, of which none may differ).
+    One process fits one head, however many were fitted together for the record: float32 sums are then taken in another order, and figures differ in their last digits.
+    So the tolerance applies to relative differences of figures above 1 in magnitude (logits, norms), and to absolute differences of all others: the default one
+    lets no accuracy differ.
 
     Returns:
         The record, and the difference of every metric by ``view/name`` (``compare``).

@@ -1,4 +1,4 @@
-"""Running every record of a submission again, from the source that it carries: this imports that source."""
+"""Repetition of every record of a submission from the source in its folder, which is imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lt_bench.strategies.revisions import code_of
 def verify_submission(
     folder: Path, options: VerifyOptions, callbacks: Callbacks = tuple
 ) -> Iterator[tuple[RunRecord, Verification | UserError]]:
-    """Repeat the record named, or all of a submission, and write what repeats to its ``verified.json``; one that comes out otherwise is taken out of it.
+    """Repeat the named record, or all records of a submission; ``verified.json`` gains the records that repeat and loses those that differ.
 
     Yields:
         Each record, and how it repeats, or why it does not.

@@ -81,7 +81,7 @@ class Workers(Generic[U, R]):
                 process.join()
 
     def outcomes(self, units: Sequence[U]) -> Iterator[tuple[int, U, R | Death]]:
-        """The number of the worker, the unit and what ``do`` returned for it, in the order in which they are done; ``Death`` for a unit of which ``ATTEMPTS`` workers died."""
+        """Yield number of the worker, unit and result of ``do``, in the order in which units finish; ``Death`` for a unit over which ``ATTEMPTS`` workers died."""
         queue, deaths = deque(enumerate(units)), Counter[int]()
         free, busy = deque(range(len(self._environments))), dict[Connection, tuple[int, int, U]]()
         while queue or busy:
@@ -139,7 +139,7 @@ class Workers(Generic[U, R]):
 
 
 def _serve(connection: Connection, torchmetrics_alone: bool) -> None:
-    """The life of a worker; what it does is sent first, so that this process imports no torch before it is told how. TorchMetrics is imported as in its parent."""
+    """Run a worker. It receives ``do`` through the connection, so that torch is imported only after the choice of how TorchMetrics is imported, which is the parent's."""
     if torchmetrics_alone:
         import_torchmetrics_alone()
     with exit_at_once():

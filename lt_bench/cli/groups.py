@@ -56,7 +56,7 @@ GROUPS = (
 
 
 def group_of(name: str, verb: str = "") -> Group:
-    """The group of an option; one that is in none has its own title."""
+    """The group of an option; an option outside all groups goes to a group titled ``what``."""
     if (verb, name) == ("predict", "precision"):  # of decisions, not of arithmetic
         return Group("what", (name,))
     return next((group for group in GROUPS if name in group.names), Group("what", (name,)))

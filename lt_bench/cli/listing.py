@@ -38,10 +38,10 @@ class Kind:
     """A kind of thing that can be listed.
 
     Attributes:
-        rows: one for each thing, by column; the table's and the JSON's.
-        facts: of one thing, by its name, for JSON.
-        show: one thing in full, for people.
-        uncut: columns that no width of the terminal may cut: what stands there is typed again.
+        rows: function that gives one row for each item, by column, for table and JSON.
+        facts: function that gives one item, by name, in full for JSON.
+        show: function that prints one item in full.
+        uncut: columns that are never cut to the width of the terminal, since users type their content.
         left_out: columns that a narrow terminal has no room for.
     """
 

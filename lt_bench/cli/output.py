@@ -26,8 +26,8 @@ class Output:
     """Output streams of a verb.
 
     Attributes:
-        json: one JSON document goes to standard output, and nothing else; what is for people is left out.
-        quiet: nothing is written but errors (and the JSON).
+        json: write one JSON document to standard output, and no text for people.
+        quiet: write nothing but errors (and the JSON).
         stream: standard output, as it was before anything was redirected.
     """
 

@@ -127,7 +127,7 @@ def _add(
 
 
 def _dashed(name: str) -> str:
-    """An option as it is written: dashes, but in the names of hyper-parameters, which are those of Python."""
+    """The spelling of an option on the line: with dashes, except in names of hyper-parameters, which are Python's."""
     return name if "." in name else name.replace("_", "-")
 
 
@@ -143,7 +143,7 @@ def _titled(parser: ArgumentParser, entry: Entry | None) -> dict[str, Any]:
 
 
 def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, text: str) -> None:
-    """``--strategy NAME`` and, once it is known, ``--strategy.OPTION`` for each of its hyper-parameters; one that is not given is not in what is parsed."""
+    """Add ``--strategy NAME`` and, for a known strategy, ``--strategy.OPTION`` for each hyper-parameter; options not given are absent from the result."""
     name, text = "" if entry is None else entry.public_name, f"{text}; then --help explains its hyper-parameters"
     target.add_argument("--strategy.name", type=str, default=name, help=text, metavar="NAME")
     if entry is None:
@@ -164,7 +164,7 @@ def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, te
 
 
 def _add_recipe_fields(group: Any) -> None:
-    """``--recipe.FIELD`` for each number of a stage-1 recipe; one that is not given is not in what is parsed."""
+    """Add ``--recipe.FIELD`` for each number of a stage-1 recipe; options not given are absent from the result."""
     from lt_bench.engine.pretrain.recipes import FIELDS, Stage1Recipe
 
     texts = explained(Recipe.__doc__) | explained(Stage1Recipe.__doc__) | {"decay": "factor of the rate at each milestone"}

@@ -43,7 +43,7 @@ _WEIGHTS = {".safetensors", ".pt", ".pth"}
 
 @dataclass(frozen=True)
 class Item:
-    """A file or folder of a kind, with a line for each thing that is wrong with it."""
+    """A checked file or folder, its kind, and a line for each fault."""
 
     path: Path
     kind: str

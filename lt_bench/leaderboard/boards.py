@@ -164,7 +164,7 @@ class Row:
 
     @property
     def exact(self) -> bool:
-        """Whether float32 products were those of float32 while it was fitted (`run --matmul`)."""
+        """Whether the row was fitted with exact float32 products (`run --matmul highest`)."""
         return MATMUL not in self.hyperparameters
 
     @property

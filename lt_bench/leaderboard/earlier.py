@@ -1,4 +1,4 @@
-"""Files of boards that an earlier leaderboard had and this one has not, removed: only those that were listed when they were written, and stand as they were."""
+"""Removal of files that an earlier leaderboard wrote and the present one did not: only files that are listed with their digest and unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIST = "files.json"
 
 
 def replace_earlier(directory: Path, written: Mapping[str, Sequence[Path]]) -> None:
-    """Note what was written, and remove what an earlier call noted of the same formats and this one has not written.
+    """List the files written now, and remove files of the same formats that an earlier call listed and this one did not write.
 
     A file that was changed since, or that no list of ours names, stays.
 

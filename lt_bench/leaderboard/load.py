@@ -258,7 +258,7 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """The first fields in which two lines of one run differ, but for where, how and how fast it was fitted; empty where there are none."""
+    """The first four fields in which two records of one run differ, apart from place, environment, command and times; empty where there are none."""
     names = [name for name in {**first, **second} if name not in _OF_THE_FIT and repr(first.get(name)) != repr(second.get(name))]
     return ", ".join(names[:4])
 

@@ -55,7 +55,7 @@ NEARLY = 0.83
 
 
 def check_class(cls: type, base: type, abstract: bool) -> None:
-    """Refuse a class that cannot mean what it says.
+    """Refuse a class without a name, or with misspelt, misplaced or ineffective declarations.
 
     Raises:
         UserError: in one line, what to change.
@@ -91,7 +91,7 @@ def is_entry(value: Any) -> bool:
 
 
 def _check_hyperparameter(where: str, attribute: str, name: str, base: type, *, takes_batches: bool) -> None:
-    """Refuse names that mean something else already; those of the recipe are free where no batches are taken."""
+    """Refuse a hyper-parameter whose name is taken by a slot, an attribute of the base or, where batches are taken, a field of the recipe."""
     if attribute in (*METHODS, *SLOT_ATTRIBUTES):
         raise UserError(
             f'{where}: a hyper-parameter called {attribute} would hide the slot {attribute}; call the attribute otherwise and keep its name with hyper(..., name="{attribute}")'

@@ -104,7 +104,7 @@ def written(slot: str, source: str, declared: dict[str, Hyperparameter]) -> str:
 
 
 def canonical_slots(hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """The hyper-parameters with one text for one entry in every slot, so that equal compositions have one identity.
+    """Replace the text of every slot by its canonical form, so that equal compositions have one identity.
 
     Raises:
         UserError: an unknown entry or parameter, a value outside its range, or an entry that needs a strategy of its own.

@@ -293,7 +293,7 @@ class Strategy(LightningModule):
         return features
 
     def prior_power(self) -> float | None:
-        """a of the class shares pi^a, pi the training frequencies, that the logits of the fitted head assume: 1 the training prior, 0 a uniform one; None where that is not known.
+        """Power a of the prior that the fitted head's logits assume, class shares proportional to pi^a with pi the training frequencies: 1 for the training prior, 0 for a uniform one; None where unknown.
 
         With it the head can be told of another prior rho: z - a log pi + log rho. By default from the slots (``strategies.assumed_prior``).
         """
@@ -457,7 +457,7 @@ class Strategy(LightningModule):
         return self.training_data.labels[rows % len(self.training_data)]
 
     def _check_classifier(self, classifier: Classifier) -> None:
-        """Refuse what changes the length of rows that the classifier brings to one length: it would be lost in the fitted head.
+        """Refuse entries that change the rows beside a classifier that normalises them: the change would be lost in the fitted head.
 
         Raises:
             UserError: names both entries.

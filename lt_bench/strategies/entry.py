@@ -220,6 +220,6 @@ def compose_entry() -> Entry:
 
 
 def inherited(facts: dict[str, Any], changed: Collection[str]) -> dict[str, Any]:
-    """Facts of a base that hold for a subclass: it is official nowhere, and settings say nothing of hyper-parameters whose default it changes."""
+    """Facts that a subclass inherits from its base: without ``official``, and without settings of hyper-parameters whose default the subclass changes."""
     settings = {dataset: {k: v for k, v in values.items() if k not in changed} for dataset, values in facts["settings"].items()}
     return facts | {"official": (), "settings": {dataset: values for dataset, values in settings.items() if values}}

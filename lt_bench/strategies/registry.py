@@ -147,7 +147,7 @@ def _facts_of(cls: type) -> dict[str, Any]:
 
 
 def _path_of(value: Any) -> str:
-    """Dotted path of a class, or of that of an instance with the values that it has."""
+    """Dotted path of a class; for an instance, that of its class with its values."""
     cls = value if isinstance(value, type) else type(value)
     path = f"{cls.__module__}.{cls.__qualname__}"
     values = {} if isinstance(value, type) else getattr(value, "arguments", None) or vars(value)

@@ -46,8 +46,8 @@ class Code:
     """The program of a run.
 
     Attributes:
-        text: what the identity of a record has: ``revision 1``, or ``own 0123456789abcdef, revision 1``.
-        parts: fingerprints of what is not the suite's at that revision, by file.
+        text: code in the identity of a record: ``revision 1``, or ``own 0123456789abcdef, revision 1``.
+        parts: fingerprints, by file, of code of the user's own and of edited files of the suite.
     """
 
     text: str
@@ -58,7 +58,7 @@ def code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
     """The program that fits a strategy with these hyper-parameters.
 
     Raises:
-        UserError: a file was edited after it had been imported, so that what runs is not what it says.
+        UserError: a file was edited after its import, so the code that runs is not that of the file.
     """
     if entry.members:
         codes = [code_of(member, own) for member, own in zip(entry.members, ensembles.parts(entry.members, hyperparameters), strict=True)]

@@ -13,8 +13,8 @@ def folds_of(
 ) -> NDArray[np.int64]:
     """The fold (N,) of each row, 0 to folds - 1.
 
-    Classes are dealt out from the smallest to the largest. Each group of the class goes, the largest first and others in a random order, to the fold that has fewest rows of the
-    class, and of those to the one with fewest rows. Rows of a group that belong to other classes go with it.
+    Classes are assigned from the smallest to the largest. Each group of the class, the largest first and equal ones in a random order, goes to the fold with the fewest rows of the
+    class, and among equal folds to the one with the fewest rows. A group goes as a whole, with its rows of other classes.
 
     Args:
         labels: (N,).

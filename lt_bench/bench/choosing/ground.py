@@ -32,7 +32,7 @@ class Part:
     Attributes:
         left_out: the folds, none of validation, on which no head is fitted.
         rows: places of the predicted rows among those that are held out.
-        outer: for each, the fold that a choice has to do without where it uses the prediction.
+        outer: for each predicted row, the fold beside its own that the heads did not train on; its own fold where that alone is left out.
     """
 
     left_out: tuple[int, ...]
@@ -59,7 +59,7 @@ class Ground:
         """The rows of a split, or of the one that may choose, in folds; without groups, rows of equal features stay together.
 
         Raises:
-            UserError: the backbone has seen the split, or there is none that it has not seen; groups of another number, too few rows or groups, or none that can be held out.
+            UserError: the backbone has seen the split, or every split; fewer than 3 folds; the number of groups is not that of the rows; there are fewer rows or groups than folds, or none can be held out.
         """
         split = usable_split(bench.cache, split)
         rows = bench.split(split)
@@ -173,7 +173,7 @@ def usable_split(cache: FeatureCache, wanted: Split | None = None) -> Split:
     """The split that may choose: validation where the backbone has not seen it, else training where it has not.
 
     Raises:
-        UserError: there is none, or the backbone has seen the one that is wanted; says what to give.
+        UserError: the backbone has seen every split, or the wanted one; the message says what to give instead.
     """
     manifest = cache.manifest
     usable: dict[Split, bool] = {"val": _unseen_validation(manifest), "train": _unseen_training(manifest)}

@@ -31,7 +31,7 @@ def write_predictions(path: Path, identity: Mapping[str, Any], predictions: NDAr
 
 
 def read_predictions(path: Path, again: str = AGAIN) -> NDArray[np.int32]:
-    """The predictions in a kept file, in one dimension; ``again`` says what makes them anew.
+    """The predictions in a stored file, flattened; ``again`` names the command that computes them anew.
 
     Raises:
         UserError: damaged, altered, or of another version.

@@ -91,7 +91,7 @@ def problem(counts: Sequence[int] = COUNTS, dim: int = DIM) -> Problem:
 
 
 def with_empty_class(on: Problem, number: int) -> Problem:
-    """The training data where class ``number`` has no rows and those from it on are numbered one higher; its row of the stage-1 head is a long one."""
+    """The problem with an empty class inserted as ``number``: later classes move up by one, and the stage-1 head has a long row for the empty class."""
     counts, head = list(on.facts.class_counts), on.facts.head
     counts.insert(number, 0)
     assert head is not None

@@ -45,7 +45,7 @@ class Phase1:
 
     Attributes:
         network: on the CPU.
-        epochs: how many it was trained for, where it is a checkpoint of training; 0 for bare weights.
+        epochs: number of epochs trained, from a checkpoint of training; 0 for bare weights.
         hash: of the weights.
         rows: hashes of the images that it was trained on, where they are known.
     """
@@ -117,7 +117,7 @@ class EndToEndSource(PixelSource):
                 raise UserError(f"{run.entry.public_name}: training diverged, {name} is not finite; use a smaller lr")
 
     def _save(self, head: torch.nn.Module, path: Path) -> None:
-        """The network, with the head for its classifier where that is a linear layer: features of it can be extracted."""
+        """Save the network, with the head as its classifier where the head is a linear layer, so that features can be extracted from the file."""
         if isinstance(head, torch.nn.Linear):
             bias = torch.zeros(head.out_features) if head.bias is None else head.bias
             put_head(self.network, (head.weight, bias))
@@ -134,7 +134,7 @@ def check_end_to_end(entry: Entry) -> None:
     """Refuse a strategy that has no loss to train a network with.
 
     Raises:
-        UserError: it fits nothing by batches, draws its batches from features, or holds the classifier fixed.
+        UserError: the strategy is not fitted by batches, or has a training step of its own, written for frozen features.
     """
     if entry.fitting != "sgd":
         raise UserError(f"{entry.name} fits nothing by batches, so it cannot train a network; choose a strategy that is trained")

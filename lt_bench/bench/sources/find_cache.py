@@ -158,7 +158,7 @@ def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
 
 
 def _inputs_asked(options: CacheOptions) -> str:
-    """Options on subset and images that were given, as a command repeats them: without them it would make another cache than the one that was asked for."""
+    """The given options on subset and images, as words of a command, so that the suggested command makes the cache that was asked for."""
     usual = InputOptions()
     given = {
         field.name: getattr(options, field.name) for field in dataclasses.fields(InputOptions) if field.name not in ("dataset", "data_dir")

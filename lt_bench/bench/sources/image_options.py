@@ -155,7 +155,7 @@ def _check_phase1(plan: Stage1Recipe | None, path: Path | None, epochs: int) -> 
 def _manifest(
     options: RunOptions, data: ImageData, backbone: BackboneInfo, transform: dict[str, str], precision: Precision, seen: Seen
 ) -> Manifest:
-    """Manifest that a cache of these features would have; the training views are fresh ones, and there are no arrays."""
+    """Manifest that a cache of these features would have, with ``fresh`` training views and labels as its only arrays."""
     profile = "" if data.profile == "exponential" else f" ({data.profile} profile)"
     factor = None if data.imbalance_factor is None else float(data.imbalance_factor)
     dataset = DatasetInfo(

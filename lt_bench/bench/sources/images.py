@@ -62,7 +62,7 @@ class PixelSource(Source):
         self.network = self.network.to(memory_format=torch.channels_last).to(self.device)
 
     def split(self, name: str) -> FeatureSplit:
-        """Features of a split under the backbone as it now is, made once after each change of it."""
+        """Features of a split under the current backbone, computed once after each change of the backbone."""
         if name not in self._measured:
             source = self._as_it_is(name, ("plain", "flip") if name == "test" else ("plain",))
             block = torch.cat([source.view(view) for view in source.views])

@@ -17,7 +17,7 @@ Options = TypeVar("Options", bound=ImageOptions)
 
 
 def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
-    """Whether the features are those of the images under ``--data-dir``, broken ones left out or not; also where none are named.
+    """Whether the features are those of the images under ``--data-dir``, with or without broken images; True without ``--data-dir``.
 
     Small images are decoded for this, which takes seconds; files are listed, and read where a split of one's own images is made by their content.
 
@@ -31,7 +31,7 @@ def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
 
 
 def as_recorded(manifest: Manifest, options: Options) -> Options:
-    """The options, with those of reading that they leave as they are usually as the command of the cache has them."""
+    """The options, where reading options left at their defaults take the values of the cache's command."""
     recorded, usual = options_in(manifest.command, ImageOptions), ImageOptions()
     left = {name: getattr(recorded, name) for name in _OF_FILES if getattr(options, name) == getattr(usual, name)}
     return dataclasses.replace(options, **left)

@@ -67,7 +67,7 @@ class SuiteOutcome:
     """Outcome of a suite.
 
     Attributes:
-        records: of everything that it asks for and that is recorded.
+        records: all records that the suite asks for and that exist.
         failures: a line for every run that failed, and for every strategy that should run tuned and was not tuned.
         absent: why caches cannot be had, by their names.
         fitted: runs that were not recorded before.

@@ -27,10 +27,10 @@ class Work:
     """Cost of a pool of a suite.
 
     Attributes:
-        flop: of the products of all its steps.
-        product: of one head in one step.
-        features: bytes.
-        solves: whether some are fitted without steps, of which nothing is known before.
+        flop: floating-point operations of the products of all steps.
+        product: operations of the product of one head in one step.
+        features: bytes of the features.
+        solves: whether some heads are fitted by a solver, whose cost is unknown beforehand.
     """
 
     flop: float

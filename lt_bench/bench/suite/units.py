@@ -129,9 +129,9 @@ def fit_units(units: Sequence[Unit], workers: int, fitter: Fitter, watcher: Watc
     Args:
         units: the pools.
         workers: processes that share them.
-        fitter: does one; it travels to the workers.
-        watcher: is told how far they are.
-        slurm: how the units are submitted as jobs instead.
+        fitter: fits a unit; it is sent to the workers, pickled.
+        watcher: receives the progress.
+        slurm: settings of jobs, to submit the units to SLURM instead.
     """
     failures: dict[Unit, list[str]] = {}
     apart: list[Unit] = []
@@ -160,10 +160,10 @@ def _by_itself(unit: Unit, store: Store) -> list[Unit]:
 
 
 def outcomes_of(do: Callable[[Unit], R], units: Sequence[Unit], workers: int, watcher: Watcher) -> Iterator[tuple[int, Unit, R | Death]]:
-    """The number of the worker, the unit and what ``do`` returned for it, in the order in which they are done; one worker is this process."""
+    """Yield number of the worker, unit and result of ``do``, in the order in which units finish; a single worker is this process."""
     if workers > 1:
-        caches = list(dict.fromkeys(unit.cache for unit in units))  # one after the other, as a worker keeps the features of one
-        # The longest first, so that none is left for the end, when the others have nothing to do; how long a solver takes is not known.
+        caches = list(dict.fromkeys(unit.cache for unit in units))  # cache by cache, as a worker keeps the features of one cache
+        # Longest first, so that no long unit runs alone at the end; units with solvers, whose time is not known, come first.
         longest_first = sorted(units, key=lambda unit: (caches.index(unit.cache), not unit.work.solves, -unit.work.flop))
         with Workers(do, environments(workers, Hardware(units[0].accelerator)), watcher.begins, watcher.again, watcher.reaches) as running:
             yield from running.outcomes(longest_first)

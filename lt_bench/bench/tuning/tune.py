@@ -69,11 +69,11 @@ def tune(
         fixed: hyper-parameters that leave the grid.
         grid: values to try by hyper-parameter, or the points themselves; by default the strategy's own.
         workers: processes that share the points, None for as many as pay. They import the main module anew, which not every script or notebook can stand.
-        watcher: is told how far they are.
-        objective: that decides.
-        validation: which images decide, and how often they are drawn.
-        budget: most points that are tried: the strategy's own hyper-parameters and a random draw of the grid (`within_budget`); None for the whole grid.
-        results: where scores are kept until ``write_tuning``, so that a tuning that is broken off goes on from them, and where one of the same inputs is not fitted again; None for nowhere.
+        watcher: receives the progress.
+        objective: by which points are ranked.
+        validation: the validation images that decide, and the number of their draws.
+        budget: maximal number of points: the strategy's own hyper-parameters and a random draw of the grid (`within_budget`); None for the whole grid.
+        results: directory that keeps scores until ``write_tuning``, from which an interrupted tuning resumes, and whose tuning of the same inputs is returned as it is; None for nowhere.
 
     Returns:
         The document of the tuning: everything that was tried, and what was chosen.
@@ -132,7 +132,7 @@ def _choices(scores: Sequence[Sequence[Sequence[float]]], tried: Sequence[Mappin
 
 
 def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], objective: Objective) -> dict[str, Any]:
-    """A point of the grid as the document has it; ``health`` has the signs of its fits that one went wrong, where there are any."""
+    """A point of the grid as stored in the document; ``health`` lists the signs of wrong fits, if there are any."""
     values = [score.value for score in scores]
     signs = sorted({sign for score in scores for sign in score.signs})
     point = {"hyperparameters": hyperparameters, objective.metric: values, "mean": statistics.fmean(values)}
@@ -167,7 +167,7 @@ def tuning_document(
     entry: Entry, bench: CacheSource, grid: list[dict[str, Any]], planned: Sequence[Sequence[Planned]],
     fixed: dict[str, Any], refused: list[dict[str, Any]], objective: Objective, drawn: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Everything that was tried, what was left out and why, and what was chosen."""
+    """The document of a tuning: the points tried, the points left out with the reason, and the choice."""
     manifest = bench.manifest
     best, seeds = best_of(grid, objective), [run.repetition for run in planned[0]]
     said = drawn["validation"]

@@ -1,4 +1,4 @@
-"""Conclusions of a nested choice: what to take, what to expect of it, what cannot be told apart from it, and which classes would decide. NumPy only."""
+"""Conclusions of a nested choice: the strategy to take, its expected figure, strategies that cannot be told apart from it, and classes whose images would decide. NumPy only."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def conclusion(choice: NestedChoice, on: HeldOut) -> dict[str, Any]:
 
 
 def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
-    """The conclusion in words: what to take, what to expect, what cannot be told apart, what would decide."""
+    """The conclusion in sentences: strategy to take, expected figure, strategies not told apart, classes that would decide."""
     take, held = document["take"], document["held_out"]
     settings = ", ".join(f"{name} {value}" for name, value in take["hyperparameters"].items())
     lines = [f"Take {take['strategy']}{f' with {settings}' if settings else ' as it is'}."]
@@ -145,7 +145,7 @@ def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[di
 
 
 def _differences(tuned: Sequence[Tuned], on: HeldOut) -> list[dict[str, Any]]:
-    """Of each strategy, how far the first is ahead of it, with interval and p, and whether that is more than chance; nothing for the first itself."""
+    """For each strategy the lead of the first over it, with interval, p-value and whether the two are told apart; empty for the first itself."""
     if len(tuned) < 2:
         return [{}]
     design = on.design(on.objective)

@@ -120,7 +120,7 @@ def _tuned(
     objective: Objective,
     without: int | None = None,
 ) -> Tuned:
-    """A strategy on the rows of all folds, or of all but one, by heads that this one had no part in."""
+    """Tune a strategy on all folds, or on all but fold ``without``, with heads that were fitted without that fold."""
     rows = np.flatnonzero(fold != (-1 if without is None else without))
     own = one.of_own_fold(fold) if without is None else one.without(without)
     sign, by_fold = -1 if objective.lower else 1, np.zeros(int(fold.max()) + 1, np.int64)

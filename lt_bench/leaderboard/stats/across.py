@@ -31,8 +31,8 @@ class Across:
     """Rows that exist on every board, best mean rank first.
 
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
-    `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `left_out` says why a row is not in the ranking: what it is, or on which boards its cell is empty or ambiguous; nothing is imputed.
-    `repeated` has the label of each row that is one and the same as another on every board, with that other's: they have one place together, and take none from others.
+    `rows` has, for each label, its row on each board. `wins` counts first places. `left_out` gives the reason why a row is not ranked: its kind, or the boards on which its cell is empty or ambiguous; nothing is imputed.
+    `repeated` maps the label of a row that equals another on every board to that other's label: the two share one place.
     `one_backbone` is a note on boards whose features come from the same weights.
     """
 

@@ -128,7 +128,7 @@ class _Group:
         return self.seeds is not None and len(self.seeds) == 1
 
     def noise(self, expected: SeedNoise | None, shared: tuple[float, float]) -> Numbers:
-        """For each row: what its seeds add to the variance of a run, the variance of a run over them and its degrees of freedom (3, rows); infinite where it is unknown.
+        """For each row (3, rows): the variance that seeds add to a run beyond the images' own chance, the variance of a run over seeds, and its degrees of freedom; variances are infinite where unknown.
 
         Few seeds tell the variance badly, so it is drawn toward that of the board (Smyth 2004). What counts for the degrees of freedom is at least images' own chance: seeds that happen to agree are no proof that a row does not hang on them.
         """

@@ -54,8 +54,8 @@ def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
 def shared_noise(values: list[NDArray[np.float64]]) -> tuple[float, float]:
     """Variance over seeds that the rows of a board have in common, and the degrees of freedom that it adds to those of each.
 
-    Variances of rows scatter by chance, with ``2 / degrees`` of their squared mean, and because rows differ. What is left without chance says how much a row has in common with the others:
-    ``2 / rest`` degrees of freedom (Smyth 2004), at most `KNOWN` of those of all rows but two: few seeds may not show that some rows differ. None where there are no more rows than two.
+    Variances of rows scatter by chance, with ``2 / degrees`` of their squared mean, and because rows differ. The rest of the scatter, without chance, says how far a row may rely on the others:
+    ``2 / rest`` degrees of freedom (Smyth 2004), at most `KNOWN` times those of all rows but the two with most, since few seeds may not show that some rows differ. Both are 0 for fewer than three rows.
 
     Args:
         values: the objective of each row with several seeds, (S,) each.

@@ -150,7 +150,7 @@ def drawn_variance(worth: NDArray[np.float64], design: Design, reach: float = 1.
 
 
 def overall_variance(mean: NDArray[np.float64], square: NDArray[np.float64], effective: float, reach: float) -> NDArray[np.float64]:
-    """Variance of what an image is worth, of all images and two more, one that wins and one that loses `reach`, from the means of it and of its square."""
+    """Variance of the worth of an image over all images and two added ones, worth `reach` and `-reach`, from the means of the worth and of its square."""
     return (effective * square + DRAWN * reach**2 - (effective * mean) ** 2 / (effective + DRAWN)) / (effective + DRAWN)
 
 

@@ -86,7 +86,7 @@ def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Ce
 
 
 def rank_groups(ranking: BoardRows) -> dict[int, int]:
-    """Position -> 1 for ranked rows that no other is better than, 2 for those that none of the others is better than, by the tests; none without statistics."""
+    """Position -> 1 for ranked rows that no row beats by the tests, 2 for rows that only rows of place 1 beat; empty without statistics."""
     if ranking.pairs is None:
         return {}
     better = ranking.pairs.better(lower=ranking.objective.lower)[: ranking.ranked, : ranking.ranked]

@@ -45,8 +45,8 @@ def log_mean_potential(rows: Tensor) -> Tensor:
 class _AdaptedCosines(torch.autograd.Function):
     """Written gradient with two passes over features (H, B, D) forwards and one back, where autograd needs about ten.
 
-    What gamma and beta get of the products w.f = (gamma * w).h + w.beta comes from what the rows get, and of the norms from two sums over the samples:
-    ||f||^2 = gamma^2.h^2 + 2 (gamma * beta).h + ||beta||^2.
+    The gradients of gamma and beta through the products w.f = (gamma * w).h + w.beta follow from that of the rows; those through the norms follow from two sums
+    over the samples, as ||f||^2 = gamma^2.h^2 + 2 (gamma * beta).h + ||beta||^2.
     """
 
     @staticmethod

@@ -100,7 +100,7 @@ class ClampedCrossEntropy:
         self.true = self._log_true.exp()
 
     def is_of(self, logits: Tensor, labels: Tensor) -> bool:
-        """Whether it was made of this memory, and none of it has been written to since."""
+        """Whether the object was made from these tensors, and none of them has been written to since."""
         same = self._of[0].is_set_to(logits) and self._of[1].is_set_to(labels)
         return same and self._writes is not None and self._writes == _writes(logits, labels)
 

@@ -36,9 +36,9 @@ class Slot(nn.Module, ABC):
 
     Attributes:
         slot: name of the slot.
-        changes_rows: whether the entry makes of the fitted rows others, which a classifier that normalises them would undo.
-        name: of the entry, as ``lt-bench list slots`` and ``--strategy compose`` have it; one of the user's own is known by its dotted path.
-        stackable: whether an entry of the user's own is written for stacks of heads too; compositions with one that is not are fitted head by head.
+        changes_rows: whether the entry changes the fitted rows or their scale, which is not possible beside a classifier that normalises rows.
+        name: name of the entry in ``lt-bench list slots`` and ``--strategy compose``; an entry of the user's own goes by its dotted path.
+        stackable: whether an entry of the user's own also supports stacks of heads; otherwise compositions with it are fitted head by head.
     """
 
     slot: ClassVar[str] = ""
