@@ -1,4 +1,4 @@
-"""Whether a fit went wrong: the signs that its course, its parameters and its predictions show. The rules are in docs/records.md.
+"""Signs that a fit went wrong, in its losses, parameters and predictions. The rules are in docs/records.md.
 
 All signs are read from results that exist anyway; only the stage-1 head takes an extra pass over the training features, once for each cache.
 """
@@ -29,8 +29,8 @@ def signs_of(bench: Source, run: Planned, fitted: Fitted, head: int, measured: M
         bench: the source of features.
         run: the planned run.
         fitted: the stack.
-        head: its number in the stack.
-        measured: the head on ``train`` and ``test``.
+        head: position of the head in the stack.
+        measured: results of the head on ``train`` and ``test``.
     """
     signs = signs_of_fit(fitted, head) | signs_of_predictions(measured, fitted)
     if run.entry.family == "control":  # which may guess: a random head does by design
@@ -81,7 +81,7 @@ def signs_of_predictions(measured: Mapping[str, Measured], fitted: Fitted) -> Si
 
 
 def is_guessing(measured: Measured) -> bool:
-    """Whether a head is no better than guessing: its macro accuracy not better than a class drawn at random, its accuracy not than the largest class."""
+    """Whether a head is no better than guessing: its macro accuracy no better than a random class, and its accuracy no better than the largest class."""
     counts = measured.vectors["class_total"]
     counts = counts[counts > 0]
     K, n = len(counts), int(counts.sum())
@@ -105,6 +105,6 @@ def _has_own_rate(run: Planned) -> bool:
 
 
 def _length(train: Measured) -> float | None:
-    """Mean length of the training features, where the analysis of the classifier has measured it."""
+    """Mean norm of the training features; None where the analysis of the classifier did not measure it."""
     norms, counts = train.vectors.get("feature_norm"), train.vectors["class_total"]
     return None if norms is None else float((norms[counts > 0] * counts[counts > 0]).sum() / counts.sum())

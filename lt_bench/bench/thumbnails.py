@@ -72,7 +72,7 @@ def _extracted(images: ImageList, cache: Path, manifest: Manifest) -> ImageList:
 
 
 def _wrong(report: ClassReport, number: int) -> Iterable[int]:
-    """Misclassified images of a class, of every class that they were taken for one before a second."""
+    """Misclassified images of a class, at most `EACH`, in turns over the predicted classes: one of each before a second of any."""
     wrong = np.flatnonzero((report.labels == number) & (report.predictions[0] != number))
     seen: dict[int, int] = {}
     turn = [seen.__setitem__(p, seen.get(p, -1) + 1) or seen[p] for p in report.predictions[0][wrong].tolist()]

@@ -36,7 +36,7 @@ class Share(float):
 
 
 class Telling(ABC):
-    """Base of what does units and calls ``tell`` with the share of the unit that is done; whoever has it done sets who is told."""
+    """Base class of callables that do a unit and call ``tell`` with the share of it that is done; the caller sets ``tell``."""
 
     tell: Callable[[float], None] = staticmethod(lambda share: None)
 
@@ -46,11 +46,11 @@ class Telling(ABC):
 
 
 class Workers(Generic[U, R]):
-    """A context manager: processes that call ``do`` on units, each in an environment of its own, and are gone when the block is left.
+    """Context manager of worker processes that call ``do`` on units, each with its own environment variables; leaving the block ends them.
 
     Args:
-        do: called in a worker; it and the units travel pickled.
-        environments: one for each worker, variables that are set before it imports anything.
+        do: called in a worker; sent there pickled, as the units are.
+        environments: variables of each worker, set before it imports anything.
         begins: called here, with the number of a worker, when it is given a unit.
         again: called here when a worker died over a unit that is done again, with the unit and how it died.
         reaches: called here with the number of a worker and the share of its unit that is done, as ``Telling`` tells it.
@@ -178,7 +178,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A process started meanwhile never hears Ctrl-C, which the terminal sends to all: its parent ends it."""
+    """Make processes that start within the block ignore Ctrl-C, which the terminal sends to all; their parent ends them."""
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -52,7 +52,7 @@ def _counted(numbers: re.Match[str]) -> str:
 
 
 def _programs(keys: list[tuple[Any, ...]], among: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
-    """The program of each row whose strategy, of that class, has several among rows: the first digits of a fingerprint, or the revision."""
+    """The program of each row whose strategy and class have several programs ``among`` all rows: the first digits of a fingerprint, or the revision."""
     codes: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for key in among:
         codes[classes_of(key)].add(key[4])
@@ -80,7 +80,7 @@ def _differing(parsed: list[dict[str, Any]]) -> list[str]:
 
 
 def _named_slots(values: dict[str, Any]) -> list[str]:
-    """Slots of a composition that are not left as they are."""
+    """Slots of a composition that are filled, and not with their default."""
     return [slot for slot in TITLES if values.get(slot, "") not in ("", DEFAULTS.get(slot))]
 
 

@@ -53,11 +53,11 @@ def choose(
 
     Args:
         bench: the opened cache.
-        entries: the strategies; by default `USUAL`, without those that the cache has no head for.
+        entries: the strategies; by default those of `USUAL` that the cache supports.
         seeds: repetitions of every point.
-        objective: that decides.
-        folds: their number, 3 or more.
-        budget: points of each strategy at most, its own hyper-parameters first.
+        objective: by which strategies and hyper-parameters are chosen.
+        folds: number of folds, 3 or more.
+        budget: maximal number of points of each strategy, its own hyper-parameters first.
         split: val or train; by default the one that may choose.
         groups: (N,) group of each row of the split; a group stays in one fold. By default the groups that the cache was split by.
         results: directory that stores predictions, from which the same fits are read again; None for nowhere.
@@ -65,10 +65,10 @@ def choose(
         weights: file of the backbone's weights, for the export command.
 
     Returns:
-        The outcome, see `leaderboard.choice.conclusion`, with what it was asked for.
+        The outcome (see `leaderboard.choice.conclusion`) together with the arguments of the choice.
 
     Raises:
-        UserError: nothing may choose, a strategy cannot be used here, or of every point of all strategies a fit diverged.
+        UserError: the backbone has seen all rows that could choose, a strategy cannot be used here, or every point of every strategy has a diverged fit.
     """
     check_seeds(seeds)
     split = usable_split(bench.cache, split)
@@ -95,7 +95,7 @@ def _candidates(bench: CacheSource, fits: Sequence[Fits], watcher: Watcher) -> t
     """Each strategy with its points without a diverged fit, and the reason why strategies without such a point are left out.
 
     Raises:
-        UserError: none is left.
+        UserError: no strategy is left.
     """
     watcher.expects(bench, sum(map(len, fits)), sum(len(one) for one in fits if one.are_done))
     with watcher:
@@ -109,7 +109,7 @@ def _points(entries: Sequence[Entry], cache: FeatureCache, budget: int) -> tuple
     """The points of each strategy, and the reason why strategies of `USUAL` are left out that the cache does not support.
 
     Raises:
-        UserError: no points, or a strategy that was asked for cannot be used.
+        UserError: the budget is below 1, or a strategy that was asked for cannot be used.
     """
     if budget < 1:
         raise UserError(f"budget is {budget}, expected at least 1 point of each strategy")
@@ -125,7 +125,7 @@ def _points(entries: Sequence[Entry], cache: FeatureCache, budget: int) -> tuple
 
 
 def _command(entry: Entry, chosen: dict[str, Any], cache: FeatureCache, seed: int, results: Path, weights: Path | None) -> str:
-    """The commands that fit, record and export what was chosen."""
+    """The command line that fits, records and exports the chosen strategy."""
     manifest = cache.manifest
     (run, *_) = plan(entry, manifest, chosen, [seed])
     place = ["--cache", known_as(cache.path, manifest)]

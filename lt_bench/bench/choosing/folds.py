@@ -18,12 +18,12 @@ def folds_of(
 
     Args:
         labels: (N,).
-        groups: (N,) anything by which rows of one group are equal.
-        folds: their number.
+        groups: (N,) a name or number of each row's group.
+        folds: number of folds.
         num_classes: K.
-        trained: whether heads are fitted on the other folds: a class that would have rows in one fold alone then is never held out (`ALWAYS_TRAINS`), nor
-            what shares a group with it.
-        seed: of the order.
+        trained: whether heads are fitted on the other folds. A class with all its rows in one fold is then never held out (`ALWAYS_TRAINS`), nor
+            are the other rows of its groups.
+        seed: of the random order.
     """
     _, group = np.unique(groups, return_inverse=True)
     there = int(group.max()) + 1

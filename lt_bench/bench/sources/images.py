@@ -73,7 +73,7 @@ class PixelSource(Source):
     def fitted(
         self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
     ) -> Iterator[tuple[list[Planned], Fitted]]:
-        """Fit the planned runs; where BatchNorm drifts, one by one, as it drifts along the batches of a repetition."""
+        """Fit the planned runs; one by one under ``images-train``, where BatchNorm drifts along the batches of a repetition."""
         if not self.drifting:
             for runs, jobs in self.stacked(planned):
                 yield runs, self.fit(jobs, "frozen", self.callbacks_of(runs, callbacks))

@@ -1,4 +1,4 @@
-"""Whether a cache is of the images that were named beside it. Free of torch."""
+"""Check that a cache was extracted from the images that a command names. Free of torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
     Small images are decoded for this, which takes seconds; files are listed, and read where a split of one's own images is made by their content.
 
     Raises:
-        UserError: there are no such images, or something is wrong with them.
+        UserError: there are no such images, or they cannot be read.
     """
     if options.data_dir is None:
         return True
@@ -38,7 +38,7 @@ def as_recorded(manifest: Manifest, options: Options) -> Options:
 
 
 def _read_as(manifest: Manifest, options: ImageOptions) -> ImageOptions:
-    """The options, with what they leave open as it is in the cache."""
+    """The options, where an imbalance factor, selection or profile that is not given takes the cache's."""
     info = manifest.dataset
     (selection, profile), factor = info.subset, info.imbalance_factor
     drawn = {} if selection == "given" else {"selection": options.selection or selection, "profile": options.profile or profile}

@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """Unit of work of a worker: one pool on one cache. Stacks do not depend on the workers, so neither do the results; `process` is the one that planned it."""
+    """Unit of work of a worker: one pool on one cache. Stacks do not depend on the workers, so neither do the results; `process` is the id of the process that planned the unit."""
 
     cache: Path
     accelerator: str
@@ -41,10 +41,10 @@ class Unit:
         return CacheSource(open_cache(self.cache), Hardware(self.accelerator, self.devices))
 
     def check_code(self) -> None:
-        """Refuse, in another process than that of the plan, code that was edited since.
+        """Refuse code that was edited since the unit was planned; checked only in other processes than the planning one.
 
         Raises:
-            UserError: names the strategy.
+            UserError: the message names the strategy.
         """
         if os.getpid() == self.process:
             return
@@ -66,14 +66,14 @@ def units_of(bench: CacheSource, missing: Sequence[Planned], accelerator: str | 
     Args:
         bench: the opened cache.
         missing: the runs.
-        accelerator: of the processes that fit them, where it is not that of the bench: jobs of SLURM may have other devices.
+        accelerator: accelerator of the processes that fit the runs; None for that of the bench. Jobs of SLURM may have other devices.
     """
     accelerator, devices = accelerator or bench.hardware.accelerator, bench.hardware.devices
     return [Unit(bench.cache.path, accelerator, devices, tuple(runs), work_of(bench, runs)) for runs in bench.units(missing)]
 
 
 class Fitter(Telling):
-    """Fits and records units; it keeps the features of one cache, that of the unit before.
+    """Fits and records units; keeps the features of the previous unit's cache in memory.
 
     Args:
         results: directory of the records.
@@ -85,7 +85,7 @@ class Fitter(Telling):
         self._bench: CacheSource | None = None
 
     def __call__(self, unit: Unit) -> list[str]:
-        """One line for every run that failed."""
+        """Fit and record a unit; one line for every run that failed."""
         try:
             unit.check_code()
             if self._bench is None or self._bench.cache.path != unit.cache:
@@ -124,7 +124,7 @@ class Watcher:
 def fit_units(units: Sequence[Unit], workers: int, fitter: Fitter, watcher: Watcher, slurm: Jobs | None = None) -> list[str]:
     """Do all units; one line for every run that failed, in the order of the units.
 
-    Where a unit was the death of its workers, its strategies are done one by one, so that only that at fault is lost.
+    The strategies of a unit whose workers died are fitted one by one, so that only the failing one is lost.
 
     Args:
         units: the pools.

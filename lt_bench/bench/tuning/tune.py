@@ -111,10 +111,10 @@ def tune(
 def _tried(
     points: Sequence[dict[str, Any]], planned: Sequence[Sequence[Planned]], scores: Mapping[str, Score], objective: Objective
 ) -> list[dict[str, Any]]:
-    """The points with the scores of their runs.
+    """The points of the document, with the scores of their runs.
 
     Raises:
-        UserError: the fits of all of them diverged.
+        UserError: every point has a diverged fit.
     """
     tried = [tried_point(point, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)]
     if all(map(has_diverged, tried)):
@@ -124,7 +124,7 @@ def _tried(
 
 
 def _choices(scores: Sequence[Sequence[Sequence[float]]], tried: Sequence[Mapping[str, Any]], objective: Objective) -> dict[str, Any]:
-    """The point that each draw chooses, of scores (points, seeds, draws); how often that of the first only ties; and the standard error."""
+    """From scores (points, seeds, draws): the point that each draw chooses, the number of draws in which the first draw's choice only ties, and the standard error."""
     by_draw = np.array([np.mean(of_point, axis=0) for of_point in scores])
     allowed = [may_be_chosen(point) for point in tried]
     choices = [best_of(tried, objective), *choices_of_draws(by_draw, objective, allowed)[1:]]
@@ -141,7 +141,7 @@ def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], object
 
 
 def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:
-    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``, and remove what was kept of it meanwhile.
+    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``, and remove the scores kept for it.
 
     Another tuning there, of another objective or grid, moves to ``STRATEGY-CACHEKEY-ID.json`` beside it.
     """
@@ -153,7 +153,11 @@ def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, res
 
 
 def check_validation(cache: FeatureCache) -> None:
-    """Refuse a cache without validation features, or with ones of images that stage 1 was trained on."""
+    """Refuse a cache without validation features, or whose backbone was trained on the validation images.
+
+    Raises:
+        UserError: the message says which.
+    """
     if not cache.has("val"):
         raise UserError(f"{cache.path}: this cache has no validation split, and the test set chooses nothing; make a cache with one")
     if cache.manifest.dataset.val_seen_by_backbone:
@@ -190,7 +194,7 @@ def tuning_document(
 
 
 def validation_entry(bench: CacheSource, validation: Validation) -> dict[str, Any]:
-    """The validation images that decided: as they were asked for, and their numbers, in all and of each class; of images that were split by groups also that of their groups, None where the cache does not list them."""
+    """The validation images that decided, for the document: the request, and the number of images in all and of each class; for images split by groups also the number of groups, None where the cache does not list them."""
     dataset, labels = bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
     rows = validation.deciding(labels, dataset.train_counts)
     counts = np.bincount(labels[rows], minlength=dataset.num_classes)
@@ -201,11 +205,11 @@ def validation_entry(bench: CacheSource, validation: Validation) -> dict[str, An
 
 
 def _words_of(said: Mapping[str, Any]) -> list[str]:
-    """The words of the command line for a validation other than that of its defaults."""
+    """The command-line options of a validation, without defaults."""
     size = [] if said["size"] is None else ["--val-size", str(said["size"]), "--val-profile", said["profile"]]
     return [*size, *([] if said["draws"] == DRAWS else ["--draws", str(said["draws"])])]
 
 
 def _words_of_budget(drawn: Mapping[str, Any]) -> list[str]:
-    """The words of the command line for a budget."""
+    """The command-line options of a budget."""
     return ["--budget", str(drawn["budget"]["points"])] if "budget" in drawn else []
