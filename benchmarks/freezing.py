@@ -95,7 +95,7 @@ def estimate(records: Sequence[RunRecord], column: Column) -> Estimate:
 
 
 def page(options: argparse.Namespace, rows: dict[tuple[str, str], list[RunRecord]]) -> str:
-    """The table in Markdown, with what it was measured on."""
+    """The table in Markdown, with the environment it was measured in."""
     first = next(iter(rows.values()))[0]
     by_protocol = {protocol: records[0] for (_, protocol), records in rows.items()}
     lines = [

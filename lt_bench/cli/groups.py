@@ -23,7 +23,7 @@ class Group:
     verbs: tuple[str, ...] = ()
 
     def hidden(self, verb: str, given: Iterable[str]) -> bool:
-        """Whether the help of a verb leaves it out, where these options were given."""
+        """Whether the help of a verb leaves the group out, given the options on the line."""
         return verb in self.verbs and not set(self.shown_with) & set(given)
 
 

@@ -104,7 +104,7 @@ def _add(
     shows: Any = dataclasses.MISSING,
     within: str = "",
 ) -> None:
-    """An option; ``shows`` is the default that its help tells of, where that is another than the parser's, and ``within`` the range in words."""
+    """Add an option; ``shows`` is the default in its help where it differs from the parser's, ``within`` the range in words."""
     parsed = parsed_as(kind)
     told = shown(default if shows is dataclasses.MISSING else shows)
     notes = "; ".join(filter(None, (within, told and f"default: {told}")))
@@ -132,7 +132,7 @@ def _dashed(name: str) -> str:
 
 
 def _titled(parser: ArgumentParser, entry: Entry | None) -> dict[str, Any]:
-    """The groups of a parser by title, in the order of the help; those that stay empty are not shown."""
+    """The groups of a parser by title, in the order of the help, which leaves out empty groups."""
     groups: dict[str, Any] = {}
     for group in GROUPS:
         groups[group.title] = parser.add_argument_group(group.title)
@@ -176,7 +176,7 @@ def _add_recipe_fields(group: Any) -> None:
 
 
 def _add_common(parser: ArgumentParser, verb: Verb, *, help_all: bool) -> None:
-    """Add the options that every verb has; one that is not given is not in the parsed options."""
+    """Add the options that every verb has; options not given are absent from the result."""
     parser.add_argument("--config", action="config", help="YAML file of options; of several, the later wins", metavar="FILE")
     next(one for one in parser._actions if "--print_config" in one.option_strings).help = "print the options as YAML and stop"
     group = parser.add_argument_group("messages")

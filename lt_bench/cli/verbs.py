@@ -15,7 +15,7 @@ class Verb:
     """A verb.
 
     Attributes:
-        summary: its line of help.
+        summary: one line for the help.
         options: the name of its class in ``bench.options``.
         action: ``module:function`` within the package; takes the options and an ``Output``.
         interrupted: message after Ctrl-C, on what an interrupted run leaves.

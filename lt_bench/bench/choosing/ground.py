@@ -59,7 +59,7 @@ class Ground:
         """Divide a split into folds, by default the split that may choose; without groups, rows of equal features stay together.
 
         Raises:
-            UserError: the backbone has seen the split, or every split; fewer than 3 folds; the number of groups is not that of the rows; there are fewer rows or groups than folds, or none can be held out.
+            UserError: the backbone has seen the split, or every split; fewer than 3 folds; ``groups`` is not as long as the split; there are fewer rows or groups than folds, or none can be held out.
         """
         split = usable_split(bench.cache, split)
         rows = bench.split(split)
@@ -152,7 +152,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class _Rest(FeatureCache):
-    """A cache in memory with the training rows that no fold of a part holds out."""
+    """A cache in memory with the training rows that a part does not leave out."""
 
     train: FeatureSplit
     stage1: Head | None

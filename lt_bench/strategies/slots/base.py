@@ -70,7 +70,7 @@ class Slot(nn.Module, ABC):
         return self if instance is None else instance.__dict__["_modules"][self.slot]
 
     def bound(self, strategy: Owner) -> Slot:
-        """A copy for one instance of a strategy, with its values, or those of its hyper-parameters to which arguments refer by name.
+        """Copy the entry for one instance of a strategy; an argument that names a hyper-parameter takes the strategy's value of it.
 
         Raises:
             UserError: a value outside the declared range.
@@ -93,7 +93,7 @@ class Slot(nn.Module, ABC):
         """Make tables per class from ``class_counts`` (K,), float64, and from the parameters; called once, when the strategy is made."""
 
     def takes_off(self) -> float | None:
-        """Power of the training frequencies that the entry takes off the prior which logits assume (``strategies.assumed_prior``); None where that is not known."""
+        """Power of the training frequencies that the entry removes from the prior that logits assume (``strategies.assumed_prior``); None where unknown."""
         return None
 
     @property
