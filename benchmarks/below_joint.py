@@ -42,7 +42,7 @@ def below_joint(table: Path) -> list[Below]:
 
 
 def reasons_of(directory: Path) -> dict[str, str]:
-    """The reason for each strategy."""
+    """Read the reason of each strategy from a YAML file."""
     return yaml.safe_load((directory / "reasons.yaml").read_text(encoding="utf-8"))
 
 

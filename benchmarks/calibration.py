@@ -28,7 +28,7 @@ COLUMNS = ("head", "calibrated", "prior set", "EM", "TV", "black-box", "TV")
 
 
 def with_shares(labels: Tensor, shares: Tensor) -> Tensor:
-    """Row numbers (N,) of images drawn with replacement within each class, whose shares are those given, of the classes that have images."""
+    """Row numbers (N,) of images that are drawn with replacement within classes, so that class shares are ``shares`` (K,), restricted to classes with images."""
     draws, rows = np.random.default_rng(0), []
     shares = torch.where(torch.bincount(labels, minlength=len(shares)) > 0, shares, 0)
     ends = (shares.cumsum(0) / shares.sum() * len(labels)).round().long().tolist()
@@ -46,7 +46,7 @@ def error(probabilities: Tensor, labels: Tensor) -> float:
 
 
 def figures(model: Classifier, logits: Tensor, labels: Tensor) -> list[float]:
-    """The columns, for logits (N, K) of images with the labels (N,)."""
+    """One row of the table, for logits (N, K) and labels (N,): the values of `COLUMNS`, in %."""
     true = torch.bincount(labels, minlength=len(model.classes)).double() / len(labels)
     model.set_prior(None)
     row = [error(logits.double().softmax(1), labels), error(model.probabilities(logits), labels)]

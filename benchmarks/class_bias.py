@@ -45,9 +45,9 @@ NORMED = ("joint", "d_ffds", "ffds", "crt", "cb", "ce", "cb_focal", "balanced_so
 
 
 def heads(rows: Frame, cache: str) -> Frame:
-    """A line for each strategy of a board with official or inferred settings, and for each setting of a control, mean over seeds.
+    """One row for each strategy of a board with official or inferred settings, and for each setting of a control, means over seeds.
 
-    Ensembles are left out, as they are made of the other strategies; of strategies whose figures are the same, by what they share of head seeds, the first stands.
+    Ensembles are left out, as they consist of other strategies. Strategies with the same figures at head seed 0 are kept once.
     """
     known = rows[(rows["cache_key"] == cache) & (rows["mode"] == "head") & (rows["protocol"] == "clean") & (rows["family"] != "ensemble")]
     control = known["family"] == "control"
@@ -58,21 +58,21 @@ def heads(rows: Frame, cache: str) -> Frame:
     table["norms"] = [_spread(one) for one in by_setting["weight_norm"].first()]
     table = table.reset_index()
     newest = own.groupby(setting)["finished"].max().rename("finished").reset_index()
-    table = table.merge(newest).sort_values("finished")  # of several programs of a strategy the last that was run
+    table = table.merge(newest).sort_values("finished")  # of several programs of a strategy, the one run last
     table = table[(table["family"] == "control") | ~table.duplicated(["strategy"], keep="last")].reset_index(drop=True)
-    first_seed = own.sort_values("seed").groupby(setting, as_index=False).first()  # which all strategies have
+    first_seed = own.sort_values("seed").groupby(setting, as_index=False).first()  # head seed 0, which every strategy has
     of_seed = table[setting].merge(first_seed, on=setting, how="left")
     same = pd.DataFrame({name: tied(of_seed[name].to_numpy(np.float64)) for name in METRICS.values()}).duplicated().to_numpy()
     return table[~same].reset_index(drop=True)
 
 
 def _spread(norms: Numbers | None) -> float:
-    """Standard deviation over mean of the norms of a head's rows."""
+    """Standard deviation divided by the mean of the row norms (K,) of a head; NaN where they are missing or not finite."""
     return math.nan if norms is None or not np.isfinite(norms).all() else float(np.std(norms) / np.mean(norms))
 
 
 def partial(x: Numbers, y: Numbers, given: Numbers) -> Correlation:
-    """Rank correlation of x and y given a third, with its 95 % interval (Fisher; one point fewer, as one variable is taken out)."""
+    """Partial rank correlation of x and y given a third variable, each (n,), with its 95 % interval (Fisher, with one point fewer for that variable)."""
     both = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
     a, b, c = (ranks(one[both]) for one in (x, y, given))
     xy, xz, yz = (float(np.corrcoef(*pair)[0, 1]) for pair in ((a, b), (a, c), (b, c)))
@@ -111,7 +111,7 @@ def _text(one: Correlation) -> str:
 
 
 def correlations(methods: Frame, accuracy: str) -> list[str]:
-    """Rank correlations of all figures with an accuracy, alone, given class bias (class bias: given LoMa's balance), and with accuracy at equal bias."""
+    """Rank correlations of each figure with an accuracy, plain and given class bias (for class bias itself: given LoMa's balance), and with accuracy at equal bias."""
     of = {key: methods[key].to_numpy() for key in METRICS}
     lines = [
         f"| | with {METRICS[accuracy].removeprefix('test/').replace('_', ' ')}, 95 % | given class bias | with accuracy at equal bias |",
@@ -160,7 +160,7 @@ def overview(tables: dict[str, Frame]) -> str:
 
 
 def _many(tables: dict[str, Frame]) -> dict[str, Frame]:
-    """The strategies of the boards that have ``MANY``."""
+    """The tables, without controls, of the boards with at least ``MANY`` strategies."""
     methods = {name: table[table["family"] != "control"] for name, table in tables.items()}
     return {name: table for name, table in methods.items() if len(table) >= MANY}
 
@@ -201,7 +201,7 @@ def _norms(heads: Frame) -> str:
 
 
 def tuned_norms(rows: Frame) -> str:
-    """Evenness of the row norms of the heads that were tuned on each cache."""
+    """Relative spread of the row norms of tuned heads, for each cache."""
     lines = ["## Row norms of tuned heads", "", "Standard deviation / mean over classes, mean over head seeds.", ""]
     tuned = rows[(rows["tuning"] == "tuned") & (rows["mode"] == "head") & rows["strategy"].isin(NORMED)].sort_values("finished")
     for name, heads in tuned.groupby("cache_name", sort=False):
@@ -215,7 +215,7 @@ def tuned_norms(rows: Frame) -> str:
 
 
 def common(tables: dict[str, Frame]) -> str:
-    """LoMa balance given class bias on every board, over the strategies of the board with the fewest: whether boards differ, or what has run on them."""
+    """LoMa balance given class bias on every board, over the strategies of the board with the fewest, so that boards do not differ by the strategies that were run."""
     methods = {name: table[table["family"] != "control"] for name, table in tables.items()}
     names = min((set(table["strategy"]) for table in methods.values()), key=len)
     lines = [
@@ -241,7 +241,7 @@ DOTTED = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-ordinary_s1", "cifar10_lt
 
 
 def draw(tables: dict[str, Frame], path: Path) -> None:
-    """Accuracy against class bias and against LoMa's balance on one board of each kind, crosses are controls; and the rank correlations of balance on all boards with ``MANY`` strategies."""
+    """Draw accuracy against class bias and LoMa's balance on one board of each kind, with crosses for controls, above rank correlations on all boards with ``MANY`` strategies."""
     from lt_bench.leaderboard.plots.style import COLOURS, WIDTH, look
 
     with look():
@@ -265,7 +265,7 @@ def draw(tables: dict[str, Frame], path: Path) -> None:
 
 
 def _forest(axes: Axes, tables: dict[str, Frame]) -> None:
-    """Rank correlations with accuracy and their intervals, a line for each board."""
+    """Draw rank correlations with accuracy and their intervals, a line for each board."""
     from lt_bench.leaderboard.plots.style import COLOURS, MARKERS
 
     order = [name for name in TITLES if name in tables]
@@ -290,7 +290,7 @@ def _forest(axes: Axes, tables: dict[str, Frame]) -> None:
 
 
 def tables_of(rows: Frame, fewest: int = 8) -> dict[str, Frame]:
-    """The tables of the boards with at least so many strategies, by the names of their caches."""
+    """The tables of the boards with at least that many strategies, by name of the cache."""
     names = rows.drop_duplicates("cache_key").set_index("cache_key")["cache_name"]
     tables = {str(name): heads(rows, str(key)) for key, name in names.items()}
     return {name: table for name, table in tables.items() if (table["family"] != "control").sum() >= fewest}

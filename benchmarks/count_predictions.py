@@ -18,9 +18,9 @@ import numpy as np
 
 
 def labels_of(path: Path, class_names: list[str]) -> dict[str, str]:
-    """The class of each test input by its name in the table of predictions."""
+    """The true class of each test input, by the input's name in the table of predictions."""
     if path.suffix == ".npz":
-        labels = np.load(path)["labels"].tolist()  # of a cache with --relabel or --drop-empty they are the names
+        labels = np.load(path)["labels"].tolist()  # for a cache with --relabel or --drop-empty, labels are names
         return {str(row): str(label) if str(label) in class_names else class_names[label] for row, label in enumerate(labels)}
     with path.open(encoding="utf-8", newline="") as file:
         return {row["path"]: row["label"] for row in csv.DictReader(file) if row["split"] == "test"}
@@ -32,7 +32,7 @@ def plain(cell: str) -> str:
 
 
 def counted(predictions: Path, labels: dict[str, str]) -> tuple[int, int]:
-    """Right predictions, and test inputs that have one."""
+    """Number of right predictions, and number of test inputs with a prediction."""
     right = seen = 0
     with predictions.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

@@ -95,7 +95,7 @@ def estimate(records: Sequence[RunRecord], column: Column) -> Estimate:
 
 
 def page(options: argparse.Namespace, rows: dict[tuple[str, str], list[RunRecord]]) -> str:
-    """The table in Markdown, with what it was measured on."""
+    """The table in Markdown, with the environment it was measured in."""
     first = next(iter(rows.values()))[0]
     by_protocol = {protocol: records[0] for (_, protocol), records in rows.items()}
     lines = [
@@ -124,7 +124,7 @@ def page(options: argparse.Namespace, rows: dict[tuple[str, str], list[RunRecord
 def _cell(found: Estimate, column: Column) -> str:
     if np.isnan(found.mean):
         return "-"
-    interval = found.half is not None and column.digits > 1  # seconds of one stack are those of each of its heads
+    interval = found.half is not None and column.digits > 1  # heads of a stack have equal seconds, so no spread
     return f"{found.mean:.{column.digits}f}" + (f" ± {found.half:.{column.digits}f}" if interval else "")
 
 

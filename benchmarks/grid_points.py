@@ -37,11 +37,11 @@ class Points:
 
     Attributes:
         strategy: its name.
-        points: hyper-parameters of each of P points, those that are not defaults.
-        right: (P, N) whether a point gets each validation image right; a diverged fit never does.
+        points: hyper-parameters of each of P points, without defaults.
+        right: (P, N) whether the point predicts each validation image correctly; False where its fit diverged.
         test: (P,) test accuracy, a fraction.
-        labels: (N,) of the validation images.
-        train_counts: (K,) training images.
+        labels: (N,) labels of the validation images.
+        train_counts: (K,) numbers of training images.
     """
 
     strategy: str
@@ -52,7 +52,7 @@ class Points:
     train_counts: NDArray[np.int64]
 
     def scores(self, rows: NDArray[np.integer], by: str = "macro") -> NDArray[np.float64]:
-        """Validation accuracy (P,) of each point by an objective on these validation images."""
+        """Objective (P,) of each point on the validation images ``rows``."""
         K = len(self.train_counts)
         return self.right[:, rows] @ objective_of(by, tuple(map(str, range(K))), self.train_counts).weights(self.labels[rows], K)
 
@@ -66,7 +66,7 @@ def fitted_points(bench: CacheSource, name: str) -> Points:
 
 
 def write_points(points: Points, path: Path) -> None:
-    """One file, a bit for each validation image."""
+    """Write points to one file, with one bit for each point and validation image."""
     arrays = {
         "right": np.packbits(points.right, axis=1),
         "test": points.test,
@@ -79,7 +79,7 @@ def write_points(points: Points, path: Path) -> None:
 
 
 def read_points(path: Path) -> Points:
-    """The points that `write_points` wrote."""
+    """Read points that `write_points` wrote."""
     with np.load(path) as arrays:
         labels = arrays["labels"].astype(np.int64)
         right = np.unpackbits(arrays["right"], axis=1, count=len(labels)).astype(bool)
@@ -87,7 +87,7 @@ def read_points(path: Path) -> Points:
 
 
 def main() -> None:
-    """Fit what is not there yet."""
+    """Fit the grids whose files do not exist yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", default=CACHE, help="name or folder of a cache with validation images that its backbone has not seen")
     parser.add_argument("--strategies", required=True, help="names, comma-separated")

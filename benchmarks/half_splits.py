@@ -51,7 +51,7 @@ class Choice:
 
 
 def half_of(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Half of the images of every class at random (N,); of an odd number the odd one falls to either half."""
+    """Random mask (N,) of half of the images of every class; the odd image of a class falls to either half at random."""
     generator = np.random.default_rng(seed)
     mask = np.zeros(labels.size, dtype=bool)
     for label in np.unique(labels):
@@ -61,7 +61,7 @@ def half_of(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 
 
 def macro(correct: NDArray[np.float64], labels: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Macro accuracy (P,) of each of P points over the classes that ``mask`` (N,) has images of; ``correct`` is (P, N), a share of seeds."""
+    """Macro accuracy (P,) of each of P points on the images of ``mask`` (N,), over classes with images there; ``correct`` (P, N) is the share of seeds that are right."""
     classes, index = np.unique(labels[mask], return_inverse=True)
     sums = np.zeros((classes.size, correct.shape[0]))
     np.add.at(sums, index, correct[:, mask].T)
@@ -71,7 +71,7 @@ def macro(correct: NDArray[np.float64], labels: NDArray[np.int64], mask: NDArray
 def choices(
     strategy: str, points: list[dict[str, Any]], correct: NDArray[np.float64], labels: NDArray[np.int64], halves: int
 ) -> list[Choice]:
-    """Both ways of every split; the first of equal points wins, as in tuning."""
+    """The choices of every split, from either half; the first of equal points wins, as in tuning."""
     found = []
     for seed in range(halves):
         mask = half_of(labels, seed)
@@ -84,7 +84,7 @@ def choices(
 
 
 def correct_on_validation(bench: CacheSource, name: str, seeds: list[int]) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
-    """The points of a strategy's grid, and per point and validation image the share of seeds that are right (P, N); a diverged fit is never right."""
+    """The points of a strategy's grid, and the share (P, N) of seeds that are right for each point and validation image; a diverged fit counts as wrong."""
     entry, labels = find(name), bench.split("val").labels.cpu().numpy()
     points, _ = accepted(entry, bench.cache, {}, grid_points(entry, {}))
     planned = [plan(entry, bench.cache.manifest, point, seeds) for point in points]
@@ -100,7 +100,7 @@ def correct_on_validation(bench: CacheSource, name: str, seeds: list[int]) -> tu
 
 
 def rows_of(found: dict[str, list[Choice]], baseline: str) -> list[tuple[str, ...]]:
-    """A row per strategy: mean of all halves, difference from the baseline on the same halves, in how many splits it is ahead, and the usual choice."""
+    """One row for each strategy: mean over halves, difference from the baseline on the same halves with its range, number of splits in which the strategy is ahead, and most frequent choice."""
     per_split = {
         name: [statistics.fmean(pair.measured for pair in made if pair.halves == seed) for seed in sorted({one.halves for one in made})]
         for name, made in found.items()

@@ -38,7 +38,7 @@ class Line:
 
 
 def measured(options: argparse.Namespace) -> tuple[list[Line], dict[str, Any]]:
-    """A line for each record, and the environment they were made in."""
+    """A line for each record, and the environment of the fits."""
     cache, seeds, lines, environment = open_cache(find_cache(options.cache)), [int(seed) for seed in options.seeds.split(",")], [], {}
     entries = [entry for entry in map(find, strategy_names()) if entry.fitting == "sgd"]
     for matmul in options.precisions.split(","):

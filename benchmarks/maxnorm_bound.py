@@ -30,7 +30,7 @@ THRESHOLDS = (0.0, 0.1, 0.3, 0.6, 1.0)
 
 
 def accuracy(bench: CacheSource, head: nn.Module) -> str:
-    """Macro accuracy and that of many, medium and few on validation, per cent; a group that is not there is left out."""
+    """Macro accuracy, and accuracies of many, medium and few, on validation in per cent; groups without images are left out."""
     found = bench.measure(head, "val").scalars
     groups = [f"{100 * found[name]:.1f}" for name in ("many", "medium", "few") if found[name] == found[name]]
     return f"{100 * found['macro_accuracy']:.2f} ({' / '.join(groups)})"

@@ -50,7 +50,7 @@ LEVEL = 0.05
 
 
 def accuracies(rows: Frame, boards: tuple[str, ...], kind: str) -> dict[str, np.ndarray]:
-    """(B, K) class accuracies in per cent of each strategy with settings of a kind (`own`, `tuned`) that is on all boards, mean over seeds; of tuned ones those of the largest grid within the budget, then the newest."""
+    """Class accuracies (B, K) in per cent, mean over seeds, of each strategy with settings of a kind (`own`, `tuned`) on all boards. Of several tunings the one with the largest grid within the budget counts, then the newest."""
     kinds = ("tuned",) if kind == "tuned" else ("official", "inferred", "author-tuned")
     known = rows[rows["tuning"].isin(kinds) & (rows["family"] != "control") & (rows["strategy"] != "compose") & (rows["mode"] == "head")]
     known = known.assign(grid_size=known["grid_size"].fillna(0))

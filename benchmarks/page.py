@@ -30,7 +30,7 @@ _SORT = """() => {
 
 
 def times(browser: Browser, page: str) -> tuple[float, float, float]:
-    """Milliseconds until the scripts have made and laid out the rows, those of the processor of the page's thread until what is below is there too, and of one sort with its layout."""
+    """Three times in milliseconds: until the scripts have built and laid out the rows, processor time of the page's thread until the rest is built too, and one sort with its layout."""
     opened = browser.new_page(viewport={"width": 1440, "height": 900})
     session = opened.context.new_cdp_session(opened)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})

@@ -43,7 +43,7 @@ SHOWN = [
 
 
 def classes_of(rows: Frame, strategy: str, wanted: dict[str, float]) -> np.ndarray | None:
-    """(K,) class accuracies in per cent of a setting, mean over seeds; None where it has not run."""
+    """Class accuracies (K,) in per cent of a setting, mean over seeds; None where the setting was not run."""
     of = rows[rows["strategy"] == strategy]
     fits = [all(json.loads(text).get(name) == value for name, value in wanted.items()) for text in of["hyperparameters"]]
     chosen = of[np.array(fits, bool)]
@@ -60,13 +60,13 @@ def _classes(rows: Frame, strategy: str, wanted: dict[str, float]) -> np.ndarray
 
 
 def _effect(difference: np.ndarray) -> str:
-    """Mean of a difference (K,) over classes with its 95 % interval over them."""
+    """Mean of a difference (K,) with its 95 % interval over classes, as text."""
     mean, _, half, _ = random_effects(difference[None])
     return f"{mean:+.2f} ± {half:.2f}"
 
 
 def _gains(boards: list[Frame], strategy: str, setting: dict[str, float]) -> np.ndarray:
-    """(B, K) class accuracies of a setting minus those of the stage-1 head, of each board."""
+    """Class accuracies (B, K) of a setting minus those of the stage-1 head, on each board."""
     return np.stack([_classes(of, strategy, setting) - _classes(of, "joint", {}) for of in boards])
 
 

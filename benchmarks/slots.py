@@ -50,7 +50,7 @@ class Study:
     labels: NDArray[np.int64]
 
     def contrast(self, weights: Weights) -> tuple[float, float, float]:
-        """A weighted sum of compositions (weights of the three axes), in points, with half-widths of its 95 % intervals over seeds and over images."""
+        """A weighted sum of the compositions' accuracies, ``weights`` (targets, transforms, samplers), in points, with half-widths of its 95 % intervals over seeds and over images."""
         each = 100 * np.tensordot(weights, self.correct, axes=3)  # (seeds, images)
         by_seed, by_image = each.mean(1), each.mean(0)
         n = len(self.seeds)
@@ -60,10 +60,10 @@ class Study:
 
 
 def study(runs: Runs) -> Study:
-    """The design of the compositions among the records.
+    """The full design of the compositions among the records.
 
     Raises:
-        UserError: a combination or a seed is missing, or something else differs.
+        UserError: a reference level, a combination or a seed is missing.
     """
     given = [json.loads(text) for text in runs.columns["hyperparameters"]]
     rows = [position for position, name in enumerate(runs.columns["strategy"]) if name == "compose"]
@@ -88,20 +88,20 @@ def study(runs: Runs) -> Study:
 
 
 def weights_of(shape: tuple[int, ...], chosen: dict[int, Weights]) -> Weights:
-    """Weights (targets, transforms, samplers): those of the chosen axes, means over the others."""
+    """Weights (targets, transforms, samplers): the given ones on the chosen axes, equal ones on the others."""
     parts = [chosen.get(axis, np.full(size, 1 / size)) for axis, size in enumerate(shape)]
     return np.einsum("i,j,k->ijk", *parts)
 
 
 def difference(size: int, level: int) -> Weights:
-    """A level minus the first."""
+    """Weights (size,) of a level minus the first level."""
     weights = np.zeros(size)
     weights[level], weights[0] = 1, -1
     return weights
 
 
 def shares(cells: NDArray[np.float64]) -> dict[str, float]:
-    """Shares of the sum of squares of the cell means: main effects, pairs, all three."""
+    """Shares of main effects, pairs and the triple interaction in the sum of squares of the cell means."""
     centred = cells - cells.mean()
     effects: dict[tuple[int, ...], NDArray[np.float64]] = {}
     for order in (1, 2, 3):
@@ -121,7 +121,7 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def effects(of: Study) -> Iterator[list[str]]:
-    """Main effects, a line a level."""
+    """Main effects, one line for each level of each axis."""
     shape = tuple(map(len, of.levels))
     for axis, names in enumerate(of.levels):
         for level, name in enumerate(names):
@@ -139,7 +139,7 @@ def effects(of: Study) -> Iterator[list[str]]:
 
 
 def interactions(of: Study) -> list[list[str]]:
-    """Pairs of levels: what both do together beyond the sum of what each does, with the other's first level; largest first."""
+    """Interactions of pairs of levels: the effect of both beyond the sum of each one's effect beside the other's first level; largest first."""
     shape, rows = tuple(map(len, of.levels)), []
     for first, second in itertools.combinations(range(3), 2):
         for a, b in itertools.product(range(1, shape[first]), range(1, shape[second])):

@@ -21,7 +21,7 @@ SEEDS = range(3)
 
 
 def report(cache: lt.Cache, strategies: Sequence[str] = UNTOLD, seeds: Sequence[int] = SEEDS) -> str:
-    """A table for each tail, the best head that is not told first."""
+    """The tables in Markdown, one for each tail, with the best head that is not told the tail first."""
     untold = [run for name in strategies for run in lt.fit(name, cache, seeds=seeds)]
     lines = [
         f"# Told the test prior, {cache.manifest.name}\n",

@@ -27,7 +27,7 @@ STEPS = 300
 
 
 def unit_length(rows: np.ndarray) -> np.ndarray:
-    """Rows over their Euclidean norm."""
+    """Rows divided by their Euclidean norm."""
     return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
 
 

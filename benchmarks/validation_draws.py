@@ -31,14 +31,14 @@ SETTINGS = {
 
 
 def chosen(points: Points, validation: Validation, by: str, draws: int) -> NDArray[np.float64]:
-    """(draws,) test accuracies, in per cent, of what each draw chooses; of equal points the first."""
+    """Test accuracies (draws,) in per cent of the point that each draw chooses, the first of equal ones."""
     drawn = Validation(validation.size, validation.profile, 1 if validation.size is None else draws)
     rows = drawn.rows(points.labels, points.train_counts.tolist())
     return np.array([100 * points.test[np.round(points.scores(of_draw, by), 9).argmax()] for of_draw in rows])
 
 
 def first_of(accuracies: dict[str, NDArray[np.float64]]) -> dict[str, float]:
-    """Share of draws in which each strategy's choice is the best on test; draws are paired, ties are shared."""
+    """Share of draws in which each strategy's choice is the best on test; draws are paired over strategies, and ties are shared."""
     values = np.stack(list(accuracies.values()))
     best = values == values.max(0)
     return dict(zip(accuracies, (best / best.sum(0)).mean(1), strict=True))
@@ -65,7 +65,7 @@ def report(of: list[Points], draws: int) -> str:
 
 
 def write_report(about: str | None, name: str, report: Callable[[list[Points], int], str]) -> None:
-    """Command of a study of validation: read the folder of points that it is given, write the table of a number of draws there, and print it."""
+    """Run the command of a validation study: read the points in the given folder, write the report over the given number of draws there, and print it."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("points", type=Path, help="folder of benchmarks.grid_points")
     parser.add_argument("--draws", type=int, default=200)

@@ -25,10 +25,10 @@ Numbers = NDArray[np.int64]
 
 
 def settings(points: Points) -> dict[str, Numbers]:
-    """The images (K,) of each class of every validation set.
+    """Numbers of images (K,) of each class, for every validation set by name.
 
     Raises:
-        UserError: a class has too few for a long tail.
+        UserError: a class has too few images for a long tail.
     """
     there = np.bincount(points.labels, minlength=len(points.train_counts))
     balanced = {
@@ -40,7 +40,7 @@ def settings(points: Points) -> dict[str, Numbers]:
 
 
 def chosen(points: Points, counts: Numbers, draws: int) -> NDArray[np.float64]:
-    """(draws,) test accuracies, in per cent, of what validation sets with these images of each class choose; of equal points the first."""
+    """Test accuracies (draws,) in per cent of the point that each validation set with ``counts`` (K,) images chooses, the first of equal ones."""
     members = [np.flatnonzero(points.labels == c) for c in range(len(counts))]
     accuracies = np.empty(draws)
     for draw in range(draws):

@@ -61,22 +61,22 @@ class Cache(FeatureCache):
         drop_empty: bool = False,
         standardise: bool = False,
     ) -> Cache:
-        """A cache of features in memory, NumPy's or torch's. What their audit notices is warned of, and stands in ``manifest.audit``.
+        """Make a cache from feature arrays of NumPy or torch. Findings of the audit are raised as warnings, and kept in ``manifest.audit``.
 
         Args:
             X: training features (N, D), or V views of them (V, N, D), the plain one first.
             y: training labels (N,), integers 0..K-1.
-            test: features and labels to measure on.
-            val: features and labels to choose on; rows that the backbone was not trained on.
+            test: features (N, D) or (V, N, D) and labels (N,) to measure on.
+            val: features and labels to choose on, shaped as those of ``test``; rows that the backbone was not trained on.
             head: the stage-1 head that strategies start from. ``fit``: logistic regression on the training rows, solved to its optimum; its ridge is chosen on validation where there is one that the backbone has not seen, else on parts of the training rows. A pair: weight (K, D) and bias (K,) of the backbone's own classifier. None: there is none.
-            name: of the cache.
+            name: name of the cache.
             class_names: K names in label order.
-            backbone: that made the features.
-            val_seen_by_backbone: whether that network was trained on the validation rows, which then choose nothing.
+            backbone: name of the network that made the features.
+            val_seen_by_backbone: whether that network was trained on the validation rows; these then choose nothing.
             dtype: stored precision.
-            directory: where the cache shall stay; by default it lies in a temporary directory, and is gone with the object.
-            relabel: number the labels that have rows 0..K-1; each keeps its name, or itself as its name.
-            drop_empty: the same for classes with training rows, without rows of others.
+            directory: directory of the cache; by default a temporary one, which is removed with the object.
+            relabel: renumber the labels that occur to 0..K-1; each class keeps its name, or its old label as its name.
+            drop_empty: renumber the labels that occur in training, and leave out the rows of other classes.
             standardise: store every dimension with mean 0 and spread 1 over the training rows; a run's ``predict`` takes features as they are given here.
 
         Raises:
@@ -105,7 +105,7 @@ class Cache(FeatureCache):
         return cls(cache.path, cache.manifest, _temporary=temporary)
 
     def __repr__(self) -> str:
-        """Name, size, key and place; the manifest has the rest."""
+        """Name, size, key and path of the cache."""
         info = self.manifest.dataset
         size = f"{sum(info.train_counts):,} x {self.manifest.backbone.dim}, K = {info.num_classes:,}"
         return f"Cache({self.manifest.name!r}, {size}, key {self.key}, {str(self.path)!r})"
@@ -125,17 +125,17 @@ def open_cache(name_or_path: str | Path) -> Cache:
     """The feature cache in a directory, or of this name or key (or its first digits) in ``$LT_BENCH_HOME/caches`` or among the shipped ones (``lt-bench list caches``).
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: there is no such cache, or it is damaged.
     """
     path = Path(name_or_path) if isinstance(name_or_path, Path) else find_cache(name_or_path)
     return Cache(path, read_manifest(path))
 
 
 def _head_arrays(head: Any) -> dict[str, Any] | None:
-    """``weight`` and ``bias`` of a pair; None for what is none."""
+    """``weight`` and ``bias`` of a pair; None for anything else."""
     return {"weight": floats(head[0]), "bias": floats(head[1])} if isinstance(head, tuple | list) else None
 
 
 def floats(array: ArrayLike | Tensor) -> Tensor:
-    """NumPy's numbers or torch's as a tensor of float32."""
+    """Convert an array of NumPy or torch to a float32 tensor."""
     return torch.as_tensor(array if isinstance(array, Tensor) else np.asarray(array)).detach().float()

@@ -70,9 +70,9 @@ def fit(
         results: also write the records into this directory, for ``lt-bench leaderboard``.
         analysis: also follow classifier norm, feature norm and cosine per class over the epochs, in ``arrays``.
         best_test_epoch: also test after every epoch, and report the best under that name.
-        matmul: how exact float32 products are; another run in records.
+        matmul: precision of float32 products; other precisions are other runs in records.
         accelerator: auto, cpu or gpu.
-        **hyperparameters: those that are not the strategy's own for this data set, the recipe's (``lr``, ``epochs``, ...) among them.
+        **hyperparameters: values that replace the strategy's own for this data set, fields of the recipe (``lr``, ``epochs``, ...) included.
 
     Raises:
         UserError: an unknown strategy or hyper-parameter, a cache that the strategy cannot use, a fit that diverged.
@@ -121,11 +121,11 @@ def tune(
         cache: the features, with validation rows that the backbone was not trained on.
         seeds: repetitions of every point, as of ``fit``.
         grid: values to try by hyper-parameter; by default the strategy's own grid.
-        results: also write what was tried into this directory, where ``lt-bench run --tuned`` finds it; the same call goes on there after a kill, and fits nothing once it is done.
+        results: also write the tuning into this directory, where ``lt-bench run --tuned`` finds it; the same call resumes there after a kill, and fits nothing once the tuning is complete.
         accelerator: auto, cpu or gpu.
-        val_size: how many validation images decide; by default all.
-        val_profile: of a size: ``balanced`` (the default), or ``long-tailed`` as the training images.
-        draws: how often they are drawn, which says how settled the choice is.
+        val_size: number of validation images that decide; by default all.
+        val_profile: with ``val_size``: ``balanced`` (the default), or ``long-tailed`` as the training images.
+        draws: number of draws of validation images, which show how settled the choice is.
         budget: points to try at most: the strategy's own hyper-parameters, then a random draw of the grid; by default all.
         objective: ``macro``, ``micro``, ``shots``, ``prior=FILE``, ``prior=forward:50`` or ``cost=FILE``, on validation.
         **fixed: hyper-parameters that are not to be chosen.
@@ -172,9 +172,9 @@ def choose(
         folds: 3 or more.
         seeds: repetitions of every fit, as of ``fit``.
         budget: points of each strategy at most: its own hyper-parameters, then a random sample of its grid.
-        split: ``val``, or ``train`` in folds, without which heads are fitted; by default validation where the backbone has not seen it, else training.
-        groups: the track, patient or site (N,) of each row of the split; rows of one stay in one fold. By default those that the cache was split by, else rows of equal features.
-        results: a directory where predictions are kept, so that the same call goes on after a kill.
+        split: ``val``, or ``train``, where heads are fitted without the folds that they predict; by default ``val`` where the backbone has not seen it, else ``train``.
+        groups: (N,) track, patient or site of each row of the split; a group stays in one fold. By default the groups that the cache was split by, else rows of equal features.
+        results: directory that stores predictions, from which the same call resumes after a kill.
         accelerator: auto, cpu or gpu.
 
     Raises:
@@ -191,7 +191,7 @@ def choose(
 
 
 def _shared_validation(cache: Cache) -> list[str]:
-    """A line on validation images that were trained on, where a choice by them is in part by remembering."""
+    """A line on validation images that are also training images, whose choice partly rewards remembering; none where there are none."""
     said = shared_words(validation_shared(cache.manifest))
     return [said] if said else []
 
@@ -233,7 +233,7 @@ def _require_shapes(head: nn.Module, features: Tensor, manifest: Manifest) -> No
 
 
 def _head_for(run: Run, cache: Cache) -> nn.Module:
-    """The head of a run as one of the features that a cache holds."""
+    """The head of a run for the features of a cache, preceded by the run's standardisation where the cache is not standardised."""
     here, there = cache.standardisation(), run.standardisation
     if here is None:
         return run.head if there is None else Standardised(run.head, *there)
@@ -245,10 +245,10 @@ def _head_for(run: Run, cache: Cache) -> nn.Module:
 
 
 def entry_of(strategy: AnyStrategy) -> Entry:
-    """The registry's entry of a strategy, however it is named.
+    """The registry's entry of a strategy, given as name, dotted path, class or entry.
 
     Raises:
-        UserError: no such strategy, or a class that is none.
+        UserError: there is no such strategy, or the class is no strategy.
     """
     if isinstance(strategy, Entry):
         return strategy
@@ -258,7 +258,7 @@ def entry_of(strategy: AnyStrategy) -> Entry:
 def _chosen(
     entry: Entry, cache: Cache, tuned: Tuning | bool, given: dict[str, Any], results: Path
 ) -> tuple[dict[str, Any], planning.Tuning | None]:
-    """The hyper-parameters, and how they were chosen where that is not the strategy's own doing or the user's."""
+    """The hyper-parameters to fit with, and their tuning; None in place of a tuning for defaults and values of the user's own."""
     if tuned is False:
         return given, None
     if given:
@@ -285,7 +285,7 @@ def _recorded(measured: MeasuredHead, store: Store | None) -> MeasuredHead:
 
 
 def _typed(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters as the strategy's types, NumPy's numbers as Python's."""
+    """Convert hyper-parameters to the strategy's types, and NumPy's numbers to Python's."""
     return typed(
         entry, {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}, "hyper-parameters"
     )
@@ -299,10 +299,10 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
 
 
 def _whole(name: str, number: SupportsIndex) -> int:
-    """A whole number, Python's, NumPy's or torch's, as Python's.
+    """Convert a whole number of Python, NumPy or torch to an int.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is no whole number.
     """
     try:
         return operator.index(number)

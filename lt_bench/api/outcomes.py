@@ -32,7 +32,7 @@ class Run:
     """A head that was fitted and measured.
 
     Attributes:
-        record: everything that is known about it, what ``lt-bench run`` writes.
+        record: the run's record, as ``lt-bench run`` writes it.
         head: a plain module from features (B, D) to logits (B, K), on the device of the fit.
         arrays: what is stored beside a record: test predictions (N,), vectors (K,) by ``view/name``.
         standardisation: mean and divisor (D,) by which the cache standardised the features that the head takes; None where it did not.
@@ -107,7 +107,7 @@ class Tuning:
 
     Attributes:
         entry: of the strategy.
-        document: everything that was tried, what ``lt-bench tune`` writes.
+        document: all points tried with their scores, as ``lt-bench tune`` writes them.
     """
 
     entry: Entry
@@ -141,8 +141,8 @@ class Choice:
     """A strategy and hyper-parameters that rows unseen by the backbone chose.
 
     Attributes:
-        document: the outcome, what ``lt-bench choose`` writes as ``choice.json``.
-        objective: that decided.
+        document: the outcome, as ``lt-bench choose`` writes it to ``choice.json``.
+        objective: by which the strategies were compared.
     """
 
     document: Mapping[str, Any]
@@ -155,7 +155,7 @@ class Choice:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Its hyper-parameters; those that are not named are the strategy's own."""
+        """Hyper-parameters of the strategy to take; those not listed keep the strategy's own values."""
         return dict(self.document["take"]["hyperparameters"])
 
     @property

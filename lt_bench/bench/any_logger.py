@@ -34,7 +34,7 @@ def require_logger(name: str) -> None:
 
 
 def logger_of(name: str, record: RunRecord, store: Store, project: str) -> Logger:
-    """The logger of one record; a class of the user's own is given those of the arguments below that its constructor takes.
+    """The logger of one record; a class of the user's own gets the project, run and folder arguments that its constructor accepts.
 
     Raises:
         UserError: as ``require_logger``; or the logger cannot be made (no server, no account).

@@ -1,4 +1,4 @@
-"""Records that look like runs to come and are of another program: they are told of, and never used for them. Free of torch."""
+"""Remarks on planned runs whose records were made by other code; such records are never reused. Free of torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lt_bench.results.store import Store
 
 
 def changed_code(planned: Sequence[Planned], store: Store) -> list[str]:
-    """A line for every strategy whose runs are recorded, but of other code: they are fitted anew.
+    """One line for every strategy with planned runs that are recorded under other code and so are fitted anew.
 
     Args:
-        planned: the runs that are not recorded.
+        planned: the runs without a record of their own code.
         store: the records.
     """
     codes = {_but_code(run.identity): run.code.text for run in planned}
@@ -30,5 +30,5 @@ def changed_code(planned: Sequence[Planned], store: Store) -> list[str]:
 
 
 def _but_code(identity: dict[str, Any]) -> str:
-    """The identity of a run, whatever its seed and its code."""
+    """The identity of a run, without its seed and its code."""
     return canonical_json({name: value for name, value in identity.items() if name not in ("code", "seed")})

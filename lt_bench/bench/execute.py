@@ -75,10 +75,10 @@ class MeasuredHead:
 def fit_and_measure(
     bench: Source, planned: Sequence[Planned], callbacks: Callbacks = tuple, *, analysis: bool = False
 ) -> Iterator[MeasuredHead]:
-    """Fit runs, each stack with callbacks of its own, and measure every head, which is recorded nowhere.
+    """Fit runs, each stack with callbacks of its own, and measure every head, without recording it.
 
     Raises:
-        UserError: a fit diverged, or whatever a strategy refuses.
+        UserError: a fit diverged, or a strategy refuses the data or its hyper-parameters.
     """
     for runs, fitted in bench.fitted(planned, (lambda: [*callbacks(), NormTrajectory()]) if analysis else callbacks):
         complete_trajectory(bench, fitted)
@@ -87,17 +87,17 @@ def fit_and_measure(
 
 
 def complete_trajectory(bench: Source, fitted: Fitted) -> None:
-    """Measure the trajectory of a fit that took no steps: no Trainer has told it that a fit began."""
+    """Measure the norms of a fit without steps once, since no Trainer calls its trajectory."""
     if fitted.trajectory is not None and not fitted.steps:
         fitted.trajectory.reset()
         fitted.trajectory.measure(fitted.strategy, 0, bench.split("train"))
 
 
 def measure_head(bench: Source, run: Planned, fitted: Fitted, head: int) -> MeasuredHead:
-    """Measure a head of a fitted stack on test, flipped test, the plain train view and validation; its record and arrays, those of a course too.
+    """Measure a head of a fitted stack on test, flipped test, the plain train view and validation, and make its record and arrays, those of its trajectory included.
 
     Raises:
-        UserError: its fit diverged.
+        UserError: the fit of the head diverged.
     """
     started = time.perf_counter()
     fitted.check_finite(head)
@@ -150,7 +150,7 @@ def record_of(
 
 
 def record_before_fit(bench: Source, run: Planned) -> RunRecord:
-    """The record of a run as it is before the fit: its identity and sources, and nothing measured."""
+    """The record of a run before its fit: identity and sources, without measurements."""
     manifest, entry = bench.manifest, run.entry
     dataset, backbone = manifest.dataset, manifest.backbone
     sizes = {split: manifest.arrays[f"{split}/labels"].shape[0] for split in manifest.views}
@@ -197,7 +197,7 @@ def tuning_info(run: Planned) -> TuningInfo:
 
 
 def broken_contracts(runs: Sequence[Planned]) -> list[str]:
-    """A line for every strategy among these that is the user's own and fails the quick checks."""
+    """One line for every strategy of the user's own that fails the quick checks of ``lt-bench check``."""
     problems = {run.entry.public_name: contract_of(run.entry, run.hyperparameters) for run in runs}
     return [
         f"{name} fails `lt-bench check`, so its rows are marked; {said}" for name, said in problems.items() if said not in (None, PASSED)
@@ -214,7 +214,7 @@ def execute(
     repeats: dict[str, float] | None = None,
     callbacks: Callbacks = tuple,
 ) -> list[str]:
-    """Fit, measure and record what is not recorded yet; a failing strategy or seed does not end the others.
+    """Fit, measure and record the runs that are not recorded yet; a failing strategy or seed does not stop the others.
 
     Args:
         bench: the opened cache.
@@ -222,14 +222,14 @@ def execute(
         store: where records go; only the first process writes.
         done: called with every record, also with those that were there before.
         analysis: also store the ``NormTrajectory`` of each fit.
-        repeats: where given, recorded runs are fitted again and compared; gets the largest difference of each that repeats, by id.
+        repeats: if given, recorded runs are fitted again and compared, and the largest difference of each run that repeats is stored here by id.
         callbacks: makes further callbacks of each fit.
 
     Returns:
         One line for every run that failed; failures are never stored.
 
     Raises:
-        UserError: the store cannot be written, holds a damaged record, or one without the course or the best test epoch that are asked for.
+        UserError: the store cannot be written, or holds a record that is damaged or lacks the trajectory or best test epoch asked for.
     """
     failures = []
     left = unrecorded(bench, planned, store, done if repeats is None else lambda _: None, analysis=analysis)
@@ -318,7 +318,7 @@ def _record_each(
     done: Callable[[RunRecord], None],
     repeats: dict[str, float] | None,
 ) -> Iterator[tuple[Planned, str]]:
-    """Record the heads of a stack; yields those that cannot be measured, or do not repeat, and why."""
+    """Record the heads of a stack; yields the runs that cannot be measured or do not repeat, each with the reason."""
     for head, run in enumerate(runs):
         try:
             measured = measure_head(bench, run, fitted, head)
@@ -336,10 +336,10 @@ def _record_each(
 
 
 def _largest_difference(path: Path, before: RunRecord, again: RunRecord) -> float:
-    """Largest difference of a fit from what is recorded of the same run.
+    """Largest difference between the metrics of a repeated fit and those of its record.
 
     Raises:
-        UserError: it does not repeat.
+        UserError: the difference is above `TOLERANCE`.
     """
     differences = compare(before, again)
     worst = max(differences, key=lambda name: differences[name])

@@ -65,7 +65,7 @@ def extract_images(options: ExtractOptions) -> tuple[Path, Manifest]:
 
 
 def pretrain_images(options: PretrainOptions) -> Pretrained:
-    """Train stage 1 and extract the cache; returns where everything is.
+    """Train stage 1 and extract the cache; returns the paths of their files.
 
     Raises:
         UserError: an option is missing, or anything that ``bench.pretrain.pretrain`` refuses.
@@ -83,12 +83,12 @@ def pretrain_images(options: PretrainOptions) -> Pretrained:
 
 
 def _prompt(options: ExtractOptions, class_names: tuple[str, ...]) -> Prompt | None:
-    """The prompts of a text tower; none where another head is wanted."""
+    """The prompts of a text tower; None where another stage-1 head is wanted."""
     return Prompt(class_names, options.prompt) if options.stage1_head in (None, "text") else None
 
 
 def _say_extraction(request: Request) -> None:
-    """One line on what is extracted, where it is not there yet."""
+    """Print what is extracted and where to, unless the cache exists already."""
     if is_first_process() and not (request.out / MANIFEST_NAME).is_file():
         size = "" if request.image_size is None else f" at {request.image_size} pixels"
         print(f"lt-bench: extracting the features of {request.backbone}{size} into {request.out}", file=sys.stderr)  # noqa: T201
@@ -104,7 +104,7 @@ def _validation(data: ImageData | FileData) -> str:
 
 
 def _free_name(name: str, split_hash: str) -> str:
-    """The name of a cache, with the hash of its images where a cache of other images has it: those in a folder were changed since."""
+    """The name of a cache; with the hash of its images appended where a cache of other images has that name, as when a folder has changed."""
     directory = home() / "caches" / name
     if not (directory / MANIFEST_NAME).is_file():
         return name
@@ -133,7 +133,7 @@ def cache_name(options: ExtractOptions) -> str:
 
 
 def _command(verb: str, options: WritingOptions, **more: object) -> str:
-    """The line that does it again, DIR standing for where the images are."""
+    """The command line that repeats the extraction or training, with DIR for the folder of the images."""
     inputs = {name: getattr(options, name) for name in ("image_size", "augment", "views", "dtype", "val_per_class")}
     given = {"dataset": options.dataset, **reading(options), **inputs, **more}
     usual = reading(WritingOptions())

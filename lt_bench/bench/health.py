@@ -1,6 +1,6 @@
-"""Whether a fit went wrong: the signs that its course, its parameters and its predictions show. The rules are in docs/records.md.
+"""Signs that a fit went wrong, in its losses, parameters and predictions. The rules are in docs/records.md.
 
-Everything comes from what a fit leaves and what is measured anyway; only the stage-1 head takes a pass over the training features of its own, once a cache.
+All signs are read from results that exist anyway; only the stage-1 head takes an extra pass over the training features, once for each cache.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def signs_of(bench: Source, run: Planned, fitted: Fitted, head: int, measured: M
     """The signs of one head of a fitted stack.
 
     Args:
-        bench: where it was fitted.
-        run: what was asked for.
+        bench: the source of features.
+        run: the planned run.
         fitted: the stack.
-        head: its number in the stack.
-        measured: the head on ``train`` and ``test``.
+        head: position of the head in the stack.
+        measured: results of the head on ``train`` and ``test``.
     """
     signs = signs_of_fit(fitted, head) | signs_of_predictions(measured, fitted)
     if run.entry.family == "control":  # which may guess: a random head does by design
@@ -65,7 +65,7 @@ def signs_of_fit(fitted: Fitted, head: int) -> Signs:
 
 
 def signs_of_predictions(measured: Mapping[str, Measured], fitted: Fitted) -> Signs:
-    """The signs that predictions show; those of training where it was measured, of what was held out else."""
+    """The signs that predictions show; logits are judged on ``train`` if it was measured, else on the first view."""
     signs: Signs = {}
     first = measured["train"] if "train" in measured else next(iter(measured.values()))
     cost = first.scalars["nll"]
@@ -81,7 +81,7 @@ def signs_of_predictions(measured: Mapping[str, Measured], fitted: Fitted) -> Si
 
 
 def is_guessing(measured: Measured) -> bool:
-    """Whether a head is no better than guessing: its macro accuracy not better than a class drawn at random, its accuracy not than the largest class."""
+    """Whether a head is no better than guessing: its macro accuracy no better than a random class, and its accuracy no better than the largest class."""
     counts = measured.vectors["class_total"]
     counts = counts[counts > 0]
     K, n = len(counts), int(counts.sum())
@@ -98,13 +98,13 @@ def _within(accuracy: float, guess: float, error: float) -> bool:
 
 
 def _has_own_rate(run: Planned) -> bool:
-    """Whether a run has the learning rate that its strategy has without data set and user."""
+    """Whether a run has its strategy's own learning rate for this data set, neither tuned nor given by the user."""
     dataset = run.manifest.dataset
     own = run.entry.resolve(dataset.name, dataset.imbalance_factor)
     return run.tuning.kind != "tuned" and "lr" in own and run.hyperparameters.get("lr") == own["lr"]
 
 
 def _length(train: Measured) -> float | None:
-    """Mean length of the training features, where the analysis of the classifier has measured it."""
+    """Mean norm of the training features; None where the analysis of the classifier did not measure it."""
     norms, counts = train.vectors.get("feature_norm"), train.vectors["class_total"]
     return None if norms is None else float((norms[counts > 0] * counts[counts > 0]).sum() / counts.sum())

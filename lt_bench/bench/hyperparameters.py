@@ -1,4 +1,4 @@
-"""Values that a person gave, as the types that a strategy or a suite declares. Free of torch."""
+"""Conversion of given values to the types that a strategy or a suite declares. Free of torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parsed(parser: ArgumentParser, document: dict[str, Any], where: str) -> Name
     Args:
         parser: with a name and type for every field.
         document: values by name.
-        where: the document is from, for the message.
+        where: origin of the document, for messages.
 
     Raises:
         UserError: a value that does not fit.

@@ -1,4 +1,4 @@
-"""A stage-1 head for features that bring none: multinomial logistic regression, solved to its optimum."""
+"""A stage-1 head for features without one: multinomial logistic regression, solved to its optimum."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ USUAL_CLOSE, USUAL_FINE = 46, 15
 def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: int, work: Work | None = None) -> FittedHead:
     """The head that minimises cross-entropy on the plain view of the training rows plus a ridge on its weight.
 
-    The strength of the ridge falls through ``RIDGES`` for as long as that makes the cross-entropy on validation smaller, classes weighted there as in training, since
-    a stage-1 head knows their frequencies. Without validation, that is the cross-entropy on held-out folds of the training rows. Every solution starts from the
-    last one; those on the way are of float32 products, the last one is of float64. Softmax leaves a number that is common to all biases free; the biases of the
-    classes with rows have mean zero, as those of scikit-learn, so that strategies which such a number moves do not hang on the path of the solver.
+    The ridge falls through ``RIDGES`` as long as the cross-entropy on validation decreases; classes are weighted there as in training, since a stage-1 head knows
+    their frequencies. Without validation, held-out folds of the training rows take its place. Every solution starts from the previous one; intermediate solutions
+    use float32 products, the last one float64. Softmax does not determine a constant that is added to all biases: the biases of classes with rows have mean zero,
+    as in scikit-learn, so that strategies which depend on the constant do not depend on the solver's path.
 
     Args:
         train: the training rows.
         val: rows that may choose the ridge.
         num_classes: K.
-        work: counts the evaluations.
+        work: receives the number of evaluations.
     """
     whole = _Rows.of(train.view("plain"), train.labels, num_classes)
     if val is not None:
@@ -77,14 +77,14 @@ def fit_linear_head(train: FeatureSplit, val: FeatureSplit | None, num_classes: 
 
 
 def fit_and_tell(train: FeatureSplit, val: FeatureSplit | None, num_classes: int) -> FittedHead:
-    """The head of ``fit_linear_head``; a command shows how far the fit is and the time left."""
+    """Fit the head of ``fit_linear_head``, and show the progress and the time left in a command."""
     with doing(f"evaluations of a stage-1 head of {num_classes:,} classes") as work:
         return fit_linear_head(train, val, num_classes, work)
 
 
 @dataclass(frozen=True)
 class _Solution:
-    """A head of centred features: weight (K, D) and bias (K,), float64, and the norm of the gradient there in the coordinates of the solver."""
+    """A head of centred features: weight (K, D) and bias (K,), float64, and the gradient norm at this solution in the solver's coordinates."""
 
     weight: Tensor
     bias: Tensor
@@ -99,7 +99,7 @@ class _Rows:
         features: (N, D).
         labels: (N,).
         num_classes: K.
-        mean: (D,), of all training features; it is taken off.
+        mean: (D,), of all training features, subtracted from the features.
         variances: (D,), of their principal components.
         directions: (D, D), those components, one a column.
     """
@@ -127,11 +127,11 @@ class _Rows:
         return len(self.labels)
 
     def take(self, which: Tensor) -> _Rows:
-        """Some of the rows, with the mean of all."""
+        """The selected rows, centred by the mean of all rows."""
         return replace(self, features=self.features[which], labels=self.labels[which], _centred={})
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """Runs of centred features of this type with their labels."""
+        """Batches of centred features of type ``dtype`` with their labels."""
         if self.features.numel() > HELD_NUMBERS:
             return self.converted(dtype)
         if dtype not in self._centred:
@@ -140,7 +140,7 @@ class _Rows:
         return iter(self._centred[dtype])
 
     def converted(self, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """Centred rows and labels as of ``chunks``, converted anew."""
+        """The batches of ``chunks``, converted anew."""
         step = _step(self.features, self.num_classes)
         for rows, labels in zip(self.features.split(step), self.labels.split(step), strict=True):
             yield (rows.double() - self.mean).to(dtype), labels
@@ -170,7 +170,7 @@ class _Path:
 
 
 class _Pace:
-    """Counts of the evaluations that are done, and of those that usually follow, with the time that each precision takes; the last solution alone is of float64."""
+    """Counts the evaluations done and still expected, and times each precision, for the time left; only the last solution is in float64."""
 
     def __init__(self, work: Work, ahead: list[int], clock: Callable[[], float] = monotonic) -> None:
         self.work, self.ahead, self.clock = work, ahead, clock
@@ -180,12 +180,12 @@ class _Pace:
         work.seconds_left = self.left
 
     def begins(self, dtype: torch.dtype) -> None:
-        """A solution of this precision begins."""
+        """Note the start of a solution in this precision."""
         self.usual, self.spent, self.here = self.ahead.pop(0) if self.ahead else 0, 0, dtype
         self.began = self.last = self.clock()
 
     def evaluated(self) -> None:
-        """An evaluation is done."""
+        """Note the end of an evaluation."""
         self.spent += 1
         self.work.done += 1
         self.last = self.clock()
@@ -194,11 +194,11 @@ class _Pace:
 
     @property
     def _to_come(self) -> int:
-        """Evaluations left of this solution: of one that takes more than usual, a quarter of those it has had."""
+        """Evaluations left of this solution; once it exceeds the usual number, a quarter of those done."""
         return max(self.usual - self.spent, self.spent // 4, 1)
 
     def left(self) -> float:
-        """Seconds left. Until one is done, a float64 evaluation is taken for twice one of float32."""
+        """Seconds left; before the first float64 evaluation, it is estimated as twice a float32 one."""
         single = self.seconds.get(torch.float32, 0.0)
         double = self.seconds.get(torch.float64, 2 * single)
         here = double if self.here == torch.float64 else single
@@ -207,9 +207,9 @@ class _Pace:
 
 
 class _Solver:
-    """L-BFGS on some rows under one ridge, with sums in float64; it goes on where it stopped, with what it knows of the curvature.
+    """L-BFGS on some rows under one ridge, with sums in float64; a second ``solve`` continues from the first, with its curvature history.
 
-    The coordinates are those in which the ridge and a bound of the curvature are spheres: along principal components, each class by its mean p (1 - p).
+    In the solver's coordinates the ridge plus a bound of the curvature is a sphere: features along their principal components, classes scaled by their mean p (1 - p).
     """
 
     def __init__(self, rows: _Rows, strength: float, start: _Solution | None) -> None:
@@ -225,7 +225,7 @@ class _Solver:
         )
 
     def solve(self, dtype: torch.dtype, tolerance: float, pace: _Pace) -> _Solution:
-        """Go on, with products of this type, until no entry of the gradient is larger than the tolerance."""
+        """Continue with products of type ``dtype`` until no entry of the gradient exceeds the tolerance."""
         self.optimizer.param_groups[0].update(tolerance_grad=tolerance, tolerance_change=tolerance**2)
         pace.begins(dtype)
 
@@ -245,7 +245,7 @@ class _Solver:
         return values[:, :-1] @ self.rows.directions.T, values[:, -1]
 
     def _evaluate(self, dtype: torch.dtype) -> Tensor:
-        """The objective; its gradient becomes that of ``free``."""
+        """The objective; stores its gradient as that of ``free``."""
         rows, N, (weight, bias) = self.rows, len(self.rows), self._head()
         value, of_weight, of_bias = self.ridge / 2 * weight.square().sum(), self.ridge * weight, torch.zeros_like(bias)
         of_type, offset = weight.T.to(dtype), bias.to(dtype)
@@ -264,13 +264,13 @@ class _Solver:
 
 
 def _prior(rows: _Rows) -> _Solution:
-    """No weight, and the logarithms of the class shares as bias."""
+    """The head that predicts the class shares: a weight of zeros, and log shares as bias."""
     shares = torch.bincount(rows.labels, minlength=rows.num_classes).double() / len(rows)
     return _Solution(shares.new_zeros(rows.num_classes, len(rows.mean)), shares.clamp_min(1e-12).log())
 
 
 def _curvature(rows: _Rows, head: _Solution) -> Tensor:
-    """Mean of p (1 - p) of each class, (K,) float64."""
+    """Mean over rows of p (1 - p) for each class, (K,) float64."""
     total = torch.zeros_like(head.bias)
     for part, _ in rows.chunks(torch.float32):
         p = torch.addmm(head.bias.float(), part, head.weight.T.float()).softmax(1)

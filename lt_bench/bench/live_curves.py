@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class LiveCurves:
-    """The W&B runs of what is fitted within the block, by record id; those that no record ends fail with the block.
+    """W&B runs of the fits within a ``with`` block, by record id; a run whose record is not written before the block ends is marked as failed.
 
     Args:
-        to: where to; None for nowhere.
-        recorded: whether a record is there already, so that its fit is only a comparison and is not followed.
+        to: destination of the runs; None for nowhere.
+        recorded: whether the record of an id exists already; its fit is only a comparison, and gets no W&B run.
     """
 
     def __init__(self, to: Destination | None, recorded: Callable[[str], bool]) -> None:
@@ -47,7 +47,7 @@ class LiveCurves:
         return [StackCurves(self)] if self._to is not None and is_first_process() else []
 
     def begin(self, bench: Source, run: Planned) -> Run | None:
-        """Begin the W&B run of a head; None for one that is recorded."""
+        """Begin the W&B run of a head; None for a head that is recorded already."""
         if self._to is None or self._recorded(run.id):
             return None
         self.runs[run.id] = start_record(record_before_fit(bench, run), self._to, live=True)
@@ -57,7 +57,7 @@ class LiveCurves:
 class StackCurves(FollowsRuns):
     """Loss, rate and classifier norms of the heads of a stack, after every epoch.
 
-    A strategy with a training step of its own, or without epochs, has no live curves: its course is written with its record.
+    A strategy with a training step of its own, or without epochs, has no live curves: its history is written with its record.
     """
 
     def __init__(self, curves: LiveCurves) -> None:

@@ -1,7 +1,7 @@
 """``lt-bench migrate``: caches of format 1, and records and tunings of schema 1, as this version reads them; each whole or not at all.
 
-The new file is written and read back before the old one goes. A record or a tuning gets the new key of its cache only where that cache is at hand and is the only
-one that fits: the old key left out labels, names and counts, so what was recorded of them has to agree.
+The new file is written and read back before the old one goes. A record or a tuning gets the new key of its cache only where exactly one cache at hand fits it:
+the old key left out labels, names and counts, so these have to agree with the record.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Migrated:
     """Outcome of a migration.
 
     Attributes:
-        lines: what was brought up to date, a line each.
-        refused: what was not, and why, a line each; those files are as they were.
+        lines: one line for each file that was brought up to date.
+        refused: one line for each file that was not, with the reason; these files are unchanged.
         current: number of files that were up to date already.
     """
 
@@ -51,7 +51,7 @@ class Migrated:
     current: int = 0
 
     def attempt(self, path: Path, bring: Callable[[Path], str | None]) -> None:
-        """Do one file, and keep the line that says what was done or why it was not."""
+        """Migrate one file, and keep the line that says what was done or why the file was refused."""
         try:
             line = bring(path)
         except (UserError, OSError) as error:
@@ -119,10 +119,10 @@ def key_of_format_1(manifest: Manifest) -> str:
 
 
 def _cache(path: Path) -> str | None:
-    """A line that says what was done, or None where the file is up to date.
+    """Migrate the manifest of a cache; returns a line that says what was done, or None where the file is up to date.
 
     Raises:
-        UserError: altered or damaged, or of another format.
+        UserError: the cache is altered, damaged, or of another format.
     """
     document = read_json_object(path, RESTORE)
     if document.get("format") != 1:
@@ -150,10 +150,10 @@ class KnownCaches:
             self._caches.setdefault(key_of_format_1(cache.manifest), {}).setdefault(cache.key, cache)
 
     def one(self, key: str, fits: Callable[[FeatureCache], bool], path: Path) -> FeatureCache:
-        """The cache that had a key and that what was recorded fits.
+        """The one cache that had this key in format 1 and that ``fits`` accepts.
 
         Raises:
-            UserError: there is none, or several that cannot be told apart.
+            UserError: no cache fits, or several do.
         """
         caches = list(self._caches.get(key, {}).values())
         fitting = [cache for cache in caches if fits(cache)]
@@ -176,7 +176,7 @@ class MigratedTunings:
 
     Attributes:
         ids: new ids by old ones.
-        replaced: files of the old ones, which go after the records that name them: a process killed before that finds both.
+        replaced: files of the old tunings, removed only after the records that name them are migrated: after a kill, both files exist.
     """
 
     ids: dict[str, str] = field(default_factory=dict)
@@ -184,7 +184,7 @@ class MigratedTunings:
 
 
 def _tuning(path: Path, known: KnownCaches, tunings: MigratedTunings) -> str | None:
-    """As ``_cache``; also notes the new id."""
+    """Migrate a tuning; returns as ``_cache`` does, and notes the tuning's new id."""
     old = read_json_object(path, RESTORE)
     if old.get("schema") != 1:
         read_tuning(path)
@@ -211,7 +211,7 @@ def _tuning(path: Path, known: KnownCaches, tunings: MigratedTunings) -> str | N
 
 
 def _record(path: Path, known: KnownCaches, tunings: Mapping[str, str]) -> str | None:
-    """As ``_cache``; ``tunings`` are the new ids of tunings by the old ones."""
+    """Migrate a record; returns as ``_cache`` does. ``tunings`` maps old ids of tunings to new ones."""
     old = read_json_object(path, RESTORE)
     if old.get("schema") != 1:
         read_record(path)
@@ -239,7 +239,7 @@ def _record(path: Path, known: KnownCaches, tunings: Mapping[str, str]) -> str |
 
 
 def _fits(cache: FeatureCache, old: Mapping[str, Any], test_labels: np.ndarray) -> bool:
-    """Whether a cache is of the data that a record says, and has its test labels."""
+    """Whether a cache has the data set, backbone and test labels that a record states."""
     now, then = cache.manifest.dataset, old["dataset"]
     names = ("name", "split_hash", "val_seen_by_backbone", "imbalance_factor")
     return (
@@ -251,6 +251,6 @@ def _fits(cache: FeatureCache, old: Mapping[str, Any], test_labels: np.ndarray) 
 
 
 def _code(own: bool, hyperparameters: Mapping[str, Any]) -> str:
-    """Code of a strategy that was recorded before records said it: the first revision, or unknown where something is the user's own."""
+    """Code for a record from before records stated it: the first revision, or unknown where a class of the user's own takes part."""
     own = own or any(_DOTTED.fullmatch(value.partition("(")[0]) for value in hyperparameters.values() if isinstance(value, str))
     return UNKNOWN_CODE if own else FIRST_REVISION

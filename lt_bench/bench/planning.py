@@ -46,11 +46,11 @@ class Setting:
     Attributes:
         protocol: ``clean`` (a cache), ``images-eval`` or ``images-train``.
         mode: ``head``, or ``end-to-end``.
-        words: of the command line, beside those of ``clean`` on a cache.
+        words: command-line options of the setting; empty for ``clean`` on a cache.
         recipe: hyper-parameters of the optimisation where it is not the strategy's own.
-        identity: what else makes a run another one, by name.
+        identity: further fields, by name, that distinguish runs.
         matmul: how exact float32 products are (``engine.arithmetic``).
-        cache: how a command names the cache (``features.locate.known_as``); empty for its name.
+        cache: the cache as commands name it (``features.locate.known_as``); empty for the cache's own name.
     """
 
     protocol: Protocol = "clean"
@@ -63,7 +63,7 @@ class Setting:
 
     @property
     def beside(self) -> dict[str, Any]:
-        """Fields that tell runs apart, beside the strategy's hyper-parameters; products of the usual precision add none."""
+        """Fields that distinguish runs beside the strategy's hyper-parameters; ``matmul`` is among them unless it is ``highest``."""
         return self.identity if self.matmul == "highest" else {**self.identity, MATMUL: self.matmul}
 
 
@@ -84,7 +84,7 @@ class Planned:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Fields of the record's id: strategy and its code, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy that fits nothing at random has seed 0."""
+        """Fields of the record's id: strategy and its code, hyper-parameters and how they were chosen, cache key, protocol, mode, seed; a strategy without randomness has seed 0."""
         return {
             "strategy": self.entry.public_name,
             "hyperparameters": json.loads(json.dumps({**self.hyperparameters, **self.setting.beside})),
@@ -138,7 +138,7 @@ def plan(
     """One run per seed; a strategy that has no randomness runs once, as repetition 0.
 
     Raises:
-        UserError: no seeds, a repeated or a negative one; or the strategy's file was edited after it had been imported.
+        UserError: there are no seeds, or a repeated or negative one; or the strategy's file was edited after its import.
     """
     check_seeds(seeds)
     dataset = manifest.dataset

@@ -64,7 +64,7 @@ PLAN, LAST, LOG, WEIGHTS = "plan.json", "last.ckpt", "log.csv", "weights.safeten
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Files of a stage-1 run: the weights, the log of epochs, the cache's directory; and its manifest."""
+    """Results of a stage-1 run: paths of the weights, the log of epochs and the cache, and the cache's manifest."""
 
     weights: Path
     log: Path
@@ -81,11 +81,11 @@ def pretrain(
     the last checkpoint, or returns at once where everything is there; a killed run that is resumed ends with the same weights as one that was not.
 
     With several devices, or under torchrun, all processes train and then extract together; ``options.out`` has to be on a file system that all nodes share.
-    Lightning starts the other processes by running the program again, so call this from a script that may be.
+    Lightning starts the other processes by running the program again, so call this from a script that is safe to run again.
 
     Args:
         options: what ``lt-bench pretrain`` takes.
-        command: how to do this again, for the manifest.
+        command: the command line that repeats this, for the manifest.
         checkpoint_every: epochs between checkpoints.
         validate_every: epochs between validations for the log.
         progress: whether to show progress.
@@ -154,7 +154,7 @@ def _inputs(options: PretrainOptions, data: Images, start: Loaded | None, augmen
 
 
 def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -> Backbone:
-    """The network before the first step: fresh, or from given weights, with their classifier too where it is of the same classes."""
+    """The network before the first step: fresh, or with given weights, classifier included where that is of the same classes."""
     network = fresh_network(options.backbone, num_classes, options.seed)
     if start is not None:
         state = start.network.state_dict()
@@ -167,8 +167,8 @@ def _initial(options: PretrainOptions, start: Loaded | None, num_classes: int) -
 def _rows(data: Images, start: Loaded | None, workers: int, last: Path, files: int | None, readable: bool) -> Hashes:
     """Hashes of the images that the network has seen when it is trained: those of training, and those that its first weights had seen.
 
-    The checkpoint to go on from has them, and they hold where no file was changed since: then none is decoded. Else images of val and test are decoded too,
-    which are not until the network is trained, unless all are known to be ``readable``; those of train are in the first epoch.
+    A checkpoint to resume from contains the hashes; they are taken from it, without decoding images, unless an image file has changed since. Otherwise images of
+    val and test are decoded as a check, unless all are known to be ``readable``: training would read them only after the last epoch.
 
     Raises:
         UserError: the checkpoint is damaged, an image of val or test is broken, or the test set is among the images that the first weights had seen.
@@ -190,7 +190,7 @@ def _rows(data: Images, start: Loaded | None, workers: int, last: Path, files: i
 
 
 def _same_images(processes: Processes, data: Images, workers: int, skip_broken: bool, progress: bool) -> Images:
-    """The images that all processes train on, without those that any of them cannot decode where such are to be left out."""
+    """The images that all processes train on; with ``skip_broken``, without the images that any process cannot decode."""
     hashes = processes.all_do(lambda: data.split_hash)
     processes.first_does(lambda: _check_same(hashes))
     if not skip_broken or isinstance(data, ImageData):
@@ -227,7 +227,7 @@ def _trainer(device: torch.device, where: Layout, plan: Stage1Recipe, callbacks:
 
 
 def _train(trainer: Trainer, module: Stage1, out: Path, deterministic: bool, half_weights: bool, rows: Hashes) -> None:
-    """Train to the end; the weights are there when this returns, in every process."""
+    """Train to the end; when this returns, the weights file exists for every process."""
     _fit(trainer, module, out / LAST, deterministic)
     if trainer.is_global_zero:
         save_weights(module.network, out / WEIGHTS, half_weights, rows)

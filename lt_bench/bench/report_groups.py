@@ -18,10 +18,10 @@ _NARROW = "each image counts by itself here, so intervals are too narrow"
 
 
 def groups_of_tests(board: BoardRows, row: Row, options: ReportOptions) -> tuple[NDArray | None, str]:
-    """The group (N,) of each test image of a row, as the options name them, as records say or as its cache was split by them, or None; and a sentence where there are groups and they are not known.
+    """The group (N,) of each test image of a row, by the options, else from the records, else from the cache (None where unknown), and a sentence for the report where groups exist but are unknown.
 
     Raises:
-        UserError: the options name groups, and its cache is not here or does not tell them.
+        UserError: the options name groups, and the row's cache is not here or does not list them.
     """
     named = options.group_column is not None or options.group_pattern is not None
     if board.test_groups is not None and not named:

@@ -17,10 +17,10 @@ NEEDS_IMAGES = "--dataset and --data-dir are needed: a data set (`lt-bench list 
 
 
 def check_workers(workers: int | None, processes: int, slurm: str | None = None) -> None:
-    """Refuse workers that cannot be, where a fit has so many processes.
+    """Refuse a number of workers that is impossible, or that conflicts with fits of several processes.
 
     Raises:
-        UserError: less than one worker, or several of several processes each.
+        UserError: fewer than one worker; several workers, or SLURM, with several processes a fit.
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}, expected at least 1")
@@ -29,7 +29,7 @@ def check_workers(workers: int | None, processes: int, slurm: str | None = None)
 
 
 def require_images(dataset: str, data_dir: Path | None, backbone: str | None, weights: Path | None) -> None:
-    """Names that are known and files that are there, of those that are given.
+    """Require that the given names are known and the given files exist.
 
     Raises:
         UserError: an unknown data set or backbone; no such weights, with where they are published; no such place of images.
@@ -46,7 +46,7 @@ def require_images(dataset: str, data_dir: Path | None, backbone: str | None, we
 
 
 def require_weights(backbone: str | None, weights: Path | None) -> None:
-    """Weights that are named are a file that is there, unless they are the hub's, or those of a package that takes a tag or a folder.
+    """Require that the given weights are an existing file, unless they are on the hub or belong to a package that takes a tag or a folder.
 
     Raises:
         UserError: no such file, with where these weights are published.
@@ -57,7 +57,7 @@ def require_weights(backbone: str | None, weights: Path | None) -> None:
 
 
 def default_backbone(dataset: str, data_dir: Path | None, backbone: str | None, weights: Path | None) -> str:
-    """The backbone that is named, else the one with its weights at hand for a person's own images; empty where there is none."""
+    """The named backbone, else the default for images of the user's own, which needs no weights file; empty where neither applies."""
     if backbone or weights is not None or data_dir is None or not dataset:
         return backbone or ""
     return DEFAULT_BACKBONE if dataset_spec(dataset).num_classes is None else ""
@@ -76,7 +76,7 @@ def augmented(options: WritingOptions, own: Augment = "none") -> tuple[Augment |
         own: the augmentation of a person's own images.
 
     Raises:
-        UserError: augmented views are asked for, and nothing augments.
+        UserError: augmented views are asked for without an augmentation.
     """
     augment = options.augment or (own if dataset_spec(options.dataset).num_classes is None else None)
     if options.views and augment == "none":
@@ -85,7 +85,7 @@ def augmented(options: WritingOptions, own: Augment = "none") -> tuple[Augment |
 
 
 def stored_type(options: WritingOptions) -> Dtype:
-    """Stored precision: float16 for benchmarks; for a person's own images float32, since 16 bits may lose what dimensions say that hardly vary on them."""
+    """Stored precision: float16 for benchmarks; float32 for images of the user's own, since 16 bits may lose dimensions that hardly vary on them."""
     return options.dtype or ("float32" if dataset_spec(options.dataset).num_classes is None else "float16")
 
 
@@ -97,10 +97,10 @@ def _require_backbone(name: str) -> None:
 
 
 def require_file(path: Path | None, otherwise: str) -> None:
-    """A file that is named is there; ``otherwise`` is what is said where it is not.
+    """Require that a given file exists; ``otherwise`` is the message where it does not.
 
     Raises:
-        UserError: it is not.
+        UserError: the file does not exist.
     """
     if path is not None and not path.is_file():
         raise UserError(f"{path}: {otherwise}")
@@ -115,10 +115,10 @@ def _published(backbone: str | None) -> str:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse no seeds, a repeated or a negative one.
+    """Refuse an empty list of seeds, and repeated or negative seeds.
 
     Raises:
-        UserError: names them.
+        UserError: the message names the seeds.
     """
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {','.join(map(str, seeds)) or '(none)'}: expected distinct numbers from 0, e.g. 0,1,2")
@@ -128,7 +128,7 @@ def suite_path(name: str) -> Path:
     """A suite file, or a shipped suite by name.
 
     Raises:
-        UserError: there is none; lists the shipped ones.
+        UserError: there is no such suite; the message lists the shipped ones.
     """
     names = {path.stem: path for path in sorted(shipped("suites").glob("*.yaml"))}
     if Path(name).is_file():
@@ -142,7 +142,7 @@ def check_budget(budget: int | None) -> None:
     """Refuse a budget of no points.
 
     Raises:
-        UserError: it is below 1.
+        UserError: the budget is below 1.
     """
     if budget is not None and budget < 1:
         raise UserError(f"--budget {budget}: expected at least 1 point")

@@ -36,8 +36,8 @@ class RunOutcome:
         records: of the runs, those recorded before among them.
         failures: a line for every run that failed, which is not recorded.
         planned: runs that were asked for.
-        before: how many of them were recorded before.
-        repeats: of those that were fitted again and repeat, the largest difference of a metric, by id.
+        before: number of these runs that were recorded before.
+        repeats: largest difference of a metric, by id, for recorded runs that were fitted again and repeat.
         remarks: a line for every strategy whose code changed since records of it were made.
     """
 
@@ -49,7 +49,7 @@ class RunOutcome:
     remarks: Sequence[str] = ()
 
     def checked(self) -> list[RunRecord]:
-        """The records, of all that was asked for.
+        """The records of all runs asked for.
 
         Raises:
             UserError: a run failed.
@@ -60,10 +60,10 @@ class RunOutcome:
 
 
 def run(options: RunOptions, callbacks: Callable[[], Sequence[Callback]] = tuple) -> RunOutcome:
-    """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again, unless that is asked for. ``callbacks`` are called by every fit.
+    """Fit the strategy, or each of several, once per seed and record each; seeds recorded before are not fitted again, unless that is asked for. ``callbacks`` makes callbacks for every fit.
 
     Raises:
-        UserError: anything in the options that cannot be done; nothing is recorded then.
+        UserError: an option cannot be carried out; nothing is recorded then.
     """
     entries = [find(name) for name in dict.fromkeys(options.strategy.name.split(","))]
     if options.best_test_epoch and without_epochs(entries) == entries:
@@ -98,7 +98,7 @@ def names_of(entries: Sequence[Entry]) -> str:
 
 
 def where(entry: Entry, options: RunOptions) -> tuple[Source, Setting, Manifest | None]:
-    """Source to fit on, setting of the fit, and manifest of the cache whose tuning would be taken.
+    """Source to fit on, setting of the fit, and manifest of the cache whose tuning ``--tuned`` takes (None without a cache).
 
     Raises:
         UserError: an option that has no meaning here, or whatever stands in the way of the cache or the images.

@@ -1,4 +1,4 @@
-"""Remarks on how settled the choice of a tuning is: of how many draws of validation images it is the choice, which points they choose else, and which tie. Free of torch."""
+"""Remarks on how settled the choice of a tuning is: how many draws of validation images choose it, which points the others choose, and which points tie. Free of torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def share_text(share: float | None) -> str:
 
 
 def lines_of_choice(document: Mapping[str, Any], tied: Sequence[int], objective: Objective) -> list[str]:
-    """Remarks for a reader who would take the choice for settled; ``tied`` are the positions of the points that score the same as it, itself first."""
+    """Remarks on how settled the choice is; ``tied`` are the positions of the points with its score, its own first."""
     lines = [_tie(document, tied, objective)] if len(tied) > 1 else []
     if len(document.get("choices", ())) < 2:
         return [*lines, "validation images were drawn once, so nothing says how settled the choice is"]
@@ -59,7 +59,7 @@ def _of_draws(document: Mapping[str, Any]) -> str:
 
 
 def _of_groups(document: Mapping[str, Any]) -> list[str]:
-    """A line where the images come in groups, which draws take apart."""
+    """A line on draws that split groups of images; none where images are independent."""
     said = document["validation"]
     if "groups" not in said:
         return []

@@ -26,10 +26,10 @@ class Jobs:
     """Settings of the submitted jobs.
 
     Attributes:
-        partition: of the cluster.
-        folder: of scripts and logs.
-        at_once: how many jobs run at a time, where that is limited.
-        accelerator: of each; a GPU is asked for where it is ``gpu``.
+        partition: partition of the cluster.
+        folder: directory of scripts and logs.
+        at_once: maximal number of jobs that run at a time; None for no limit.
+        accelerator: accelerator of each job; with ``gpu`` a job requests a GPU.
         more: parameters of submitit, NAME=VALUE.
     """
 
@@ -41,7 +41,7 @@ class Jobs:
 
 
 def submitted(do: Callable[[U], R], units: Sequence[U], how: Jobs) -> Iterator[tuple[U, R | Death]]:
-    """Each unit with the result of ``do``, in the order in which the jobs end; ``Death`` for one whose job died ``ATTEMPTS`` times. Leaving early cancels the jobs.
+    """Yield each unit with the result of ``do``, in the order in which jobs end; ``Death`` for a unit whose job died ``ATTEMPTS`` times. Closing the iterator early cancels the jobs.
 
     Raises:
         UserError: no submitit, no SLURM here, a parameter that submitit does not know, or SLURM refuses the jobs.
@@ -74,7 +74,7 @@ def parameters(how: Jobs) -> dict[str, Any]:
     """Parameters of submitit's executor.
 
     Raises:
-        UserError: one of ``more`` that is not NAME=VALUE.
+        UserError: an entry of ``more`` is not NAME=VALUE.
     """
     told: dict[str, Any] = {
         "name": "lt-bench", "timeout_min": TIMEOUT, "slurm_partition": how.partition, "slurm_array_parallelism": how.at_once

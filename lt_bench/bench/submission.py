@@ -38,7 +38,7 @@ def submit(options: SubmitOptions) -> Statement:
     """Make the folder of a submission, or add records to one.
 
     Raises:
-        UserError: an option is missing; a record, its source or its tuning does not hold; the folder holds something else. Nothing is written then.
+        UserError: an option is missing; a record, its source or its tuning has a fault; the folder holds something else. Nothing is written then.
     """
     _check_options(options)
     assert options.out is not None
@@ -73,10 +73,10 @@ def _paths(given: list[Path]) -> list[Path]:
 
 
 def read_checked(path: Path) -> RunRecord:
-    """A record, checked as `lt-bench validate` does.
+    """Read a record after the checks of `lt-bench validate`.
 
     Raises:
-        UserError: its first fault.
+        UserError: the first fault of the record.
     """
     for fault in record_faults(path):
         raise UserError(fault)
@@ -87,7 +87,7 @@ def _earlier(out: Path, given: Mapping[str, Path]) -> dict[str, Path]:
     """Records by id of an earlier submission in the folder.
 
     Raises:
-        UserError: something else is there, or the folder lies among the records given.
+        UserError: the folder holds something else, or lies in the results directory of the given records.
     """
     if out.exists() and not (out / SUBMISSION).is_file():
         raise UserError(f"{out}: exists and is no submission of lt-bench; name another folder with --out")
@@ -101,10 +101,10 @@ def _earlier(out: Path, given: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _require_same_program(out: Path, statement: Statement, earlier: Mapping[str, Path]) -> None:
-    """Refuse a folder of another strategy or program; `statement_of` has compared them where there are earlier records.
+    """Refuse the folder of another strategy or program; only for submissions without records, since `statement_of` compares all records.
 
     Raises:
-        UserError: it is another one.
+        UserError: the folder is of another strategy or program.
     """
     if out.exists() and not earlier:
         before = read_statement(out)
@@ -113,14 +113,14 @@ def _require_same_program(out: Path, statement: Statement, earlier: Mapping[str,
 
 
 def sources_of(statement: Statement, place: Callable[[str], Path | None] | None = None) -> dict[str, Path]:
-    """The files of the user's own that the records were made with, by path in the submission.
+    """Source files of the user's own that the records were made with, by path in the submission.
 
     Args:
         statement: of the records.
         place: the file of a name; by default where Python finds it.
 
     Raises:
-        UserError: one is not there, not a file of Python, or not what it was.
+        UserError: a file is missing, is no Python file, or was changed since.
     """
     search_current_folder()
     files = {}
@@ -155,10 +155,10 @@ def _digest(path: Path) -> str:
 
 
 def tunings_of(path: Path, record: RunRecord) -> dict[str, Path]:
-    """The tuning files that a record says it was tuned by, by path in the submission.
+    """The tuning files that a record names, by path in the submission.
 
     Raises:
-        UserError: one is not there.
+        UserError: a tuning is missing.
     """
     names, files = members_in(record.identity.strategy) or [record.identity.strategy], {}
     places = (path.parent.parent / TUNING, shipped("tuned"))
@@ -174,7 +174,7 @@ def tunings_of(path: Path, record: RunRecord) -> dict[str, Path]:
 
 
 def _ids_of(record: RunRecord) -> list[str]:
-    """The tunings of a record: those of its members where it is of an ensemble."""
+    """Ids of a record's tunings; one for each member of an ensemble."""
     return [] if record.tuning.tuning_id is None else record.tuning.tuning_id.split("+")
 
 
@@ -185,7 +185,7 @@ def _require_unchanged(out: Path, files: Mapping[str, Path]) -> None:
 
 
 def _write(out: Path, files: Mapping[str, Path], statement: Statement) -> None:
-    """A new folder appears whole; an earlier one gets what it lacks, the statement last."""
+    """Write the submission: a new folder appears complete; an earlier one gains the files it lacks, the statement last."""
     place = out if out.exists() else temporary_beside(out.absolute())
     try:
         for name, path in files.items():
@@ -201,7 +201,7 @@ def _write(out: Path, files: Mapping[str, Path], statement: Statement) -> None:
 
 
 def submission_faults(folder: Path) -> list[str]:
-    """One line for each fault of a submission: of its records and tunings, its source, its statement, and what was verified of it."""
+    """One line for each fault of a submission: of its records, tunings, source, statement and verifications."""
     paths = record_paths(folder)
     if faults := [fault for path in paths for fault in record_faults(path)] or _tuning_faults(folder):
         return faults
@@ -227,10 +227,10 @@ def submission_faults(folder: Path) -> list[str]:
 
 
 def check_submission(folder: Path) -> None:
-    """Refuse a submission that does not hold, before anything of it is imported.
+    """Refuse a submission with a fault, before anything of it is imported.
 
     Raises:
-        UserError: its first fault.
+        UserError: the first fault of the submission.
     """
     for fault in submission_faults(folder):
         raise UserError(fault)
@@ -251,7 +251,7 @@ def _files_of(folder: Path) -> set[str]:
 
 
 def shown(statement: Statement) -> dict[str, Any]:
-    """Numbers of a submission, for its line and as JSON."""
+    """Numbers of records and tunings, and names of source files, of a submission."""
     return {
         "records": sum(len(one.records) for one in statement.runs),
         "sources": sorted(statement.sources),

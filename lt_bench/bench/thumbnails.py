@@ -63,7 +63,7 @@ def worst_thumbnails(report: ClassReport, data_dir: Path | None) -> tuple[Thumbn
 
 
 def _extracted(images: ImageList, cache: Path, manifest: Manifest) -> ImageList:
-    """The images of which a cache has features, in its order: broken ones were left out of it."""
+    """The images that a cache has features of, in its order, without the broken images that extraction left out."""
     from lt_bench.features.cache import FeatureCache  # and with it torch
     from lt_bench.features.extraction.joined_images import listed_paths
 
@@ -72,7 +72,7 @@ def _extracted(images: ImageList, cache: Path, manifest: Manifest) -> ImageList:
 
 
 def _wrong(report: ClassReport, number: int) -> Iterable[int]:
-    """Misclassified images of a class, of every class that they were taken for one before a second."""
+    """Misclassified images of a class, at most `EACH`, in turns over the predicted classes: one of each before a second of any."""
     wrong = np.flatnonzero((report.labels == number) & (report.predictions[0] != number))
     seen: dict[int, int] = {}
     turn = [seen.__setitem__(p, seen.get(p, -1) + 1) or seen[p] for p in report.predictions[0][wrong].tolist()]

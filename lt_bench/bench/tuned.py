@@ -41,7 +41,7 @@ NOT_OF_THE_CHOICE = {"id", "environment", "workers", "inputs", SEAL}
 
 
 def objective_in(document: Mapping[str, Any]) -> Objective:
-    """The objective of a tuning: what it says, or macro accuracy, by which tunings chose before there were others."""
+    """The objective that a tuning states; macro accuracy for early tunings, which state none."""
     identity = document.get("objective", MACRO.identity)
     kind, values = identity["kind"], np.array(identity.get("values", ()))
     if kind == "shots":
@@ -62,13 +62,13 @@ def tuning_of(document: Mapping[str, Any]) -> Tuning:
 
 
 def best_of(grid: Sequence[Mapping[str, Any]], objective: Objective = MACRO) -> int:
-    """Position of the point of a grid that is chosen: the best one (`ranked_points`) none of whose fits diverged, and that is not known to end elsewhere from a start that differs by rounding."""
+    """Position of the chosen point of a grid: the first of `ranked_points` that `may_be_chosen`."""
     order = ranked_points(grid, objective)
     return next(position for position in order if may_be_chosen(grid[position]))
 
 
 def may_be_chosen(point: Mapping[str, Any]) -> bool:
-    """Whether no fit of a point diverged, and it is not known to end elsewhere from a start that differs by rounding."""
+    """Whether a point may be chosen: none of its fits diverged, and it did not fail to repeat from a start that differs by rounding (`tuning.stability`)."""
     return point.get("repeats", True) and not has_diverged(point)
 
 
@@ -78,7 +78,7 @@ def has_diverged(point: Mapping[str, Any]) -> bool:
 
 
 def points_drawn_among(document: Mapping[str, Any]) -> int | None:
-    """Points that a budget drew from; None where all were tried."""
+    """Number of points that a budget drew from; None where all were tried."""
     whole = document.get("budget", {}).get("of", 0)
     return whole if whole > len(document["grid"]) else None
 
@@ -93,7 +93,7 @@ def openness_of_choice(document: Mapping[str, Any]) -> list[str]:
 
 
 def warnings_of_choice(document: Mapping[str, Any]) -> list[str]:
-    """A line where fits of the chosen point look wrong: which signs they show."""
+    """A line that names the signs of wrong fits of the chosen point; none where there are no signs."""
     signs = document["grid"][best_of(document["grid"], objective_in(document))].get("health")
     return [f"{document['strategy']}: the best point of the grid looks wrong on validation: {', '.join(signs)}"] if signs else []
 
@@ -111,7 +111,7 @@ def tuning_id(document: Mapping[str, Any]) -> str:
 
 
 def tuning_name(entry: Entry, manifest: Manifest, fixed: dict[str, Any] | None = None) -> str:
-    """File name of a strategy's tuning on a cache; one with hyper-parameters fixed by hand has another name, and ``--tuned`` never takes it."""
+    """File name of a strategy's tuning on a cache; a tuning with hyper-parameters fixed by hand gets another name, which ``--tuned`` never reads."""
     suffix = f"-fixed-{record_id(fixed)}" if fixed else ""
     return f"{entry.public_name}-{manifest.key}{suffix}.json"
 
@@ -122,7 +122,7 @@ def tuning_path(results: Path, entry: Entry, manifest: Manifest, fixed: dict[str
 
 
 def tuned_before(path: Path, inputs: str) -> dict[str, Any] | None:
-    """The tuning at ``path`` where it was made of the same inputs, whose hash it has; a damaged one is none, and gives way to a new one."""
+    """The tuning at ``path`` if it has the same hash of inputs; None where it is absent, different or damaged, so that it is made anew."""
     if not path.is_file():
         return None
     with suppress(UserError):
@@ -132,7 +132,7 @@ def tuned_before(path: Path, inputs: str) -> dict[str, Any] | None:
 
 
 def keep_earlier(path: Path, id: str) -> None:  # noqa: A002
-    """Copy the tuning at ``path`` to a name with its own id where one of another id is about to take its place, so that records that name it still have it."""
+    """Copy the tuning at ``path`` to a name with its own id before a tuning of another id replaces it, so that records that name it still find it."""
     if not path.is_file():
         return
     data, earlier = path.read_bytes(), ""
@@ -144,12 +144,12 @@ def keep_earlier(path: Path, id: str) -> None:  # noqa: A002
 
 
 def earlier_tunings(path: Path, id: str) -> list[Path]:  # noqa: A002
-    """The tunings whose place that of this id at ``path`` has taken."""
+    """The tunings that the tuning ``id`` at ``path`` has replaced."""
     return [one for one in sorted(path.parent.glob(f"{glob.escape(path.stem)}-{'[0-9a-f]' * 16}.json")) if not one.stem.endswith(id)]
 
 
 def record_or_tuning(path: Path) -> Literal["record", "tuning"] | None:
-    """The kind of a JSON file, by its content; a damaged one by its name and place, so that it is named and not passed over."""
+    """The kind of a JSON file, by its content, or by its name and folder where it is damaged, so that damaged files are reported too; None for other files."""
     try:
         names = read_json_object(path, RESTORE).keys()
     except UserError:
@@ -162,7 +162,7 @@ def read_tuning(path: Path) -> dict[str, Any]:
     """The document of a tuning, as it was written.
 
     Raises:
-        UserError: unreadable, of another version, altered, or its choice is not the best of what it says was tried.
+        UserError: the file is unreadable, altered or of another version, or its choice is not the best of the points it lists.
     """
     document = read_json_object(path, RESTORE)
     check_version(document, SCHEMA_VERSION, path, "a tuning", AGAIN)
@@ -175,7 +175,7 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
     """Refuse a tuning that contradicts itself.
 
     Raises:
-        UserError: its id or the mean of a point is not that of its content, or the choice is not the best point of its grid.
+        UserError: the id, a mean or the standard error does not follow from the content, the choice is not the best point of the grid, or the tuning is damaged.
     """
     try:
         objective = objective_in(document)
@@ -202,17 +202,17 @@ def check_choice(document: Mapping[str, Any], path: Path) -> None:
 
 
 def tune_command(entry: Entry, cache: str, results: Path) -> str:
-    """The command that tunes a strategy on a cache, where ``--tuned`` with the same results looks for it."""
+    """The command that tunes a strategy on a cache and writes the tuning to where ``--tuned`` reads it."""
     return shlex.join(["lt-bench", "tune", "--strategy", entry.public_name, "--cache", cache, *results_words(results)])
 
 
 def tuned_choice(entry: Entry, manifest: Manifest, results: Path, cache: str = "") -> tuple[dict[str, Any], Tuning] | None:
     """Hyper-parameters that ``lt-bench tune`` chose for a strategy on a cache, from ``results/tuning`` or the shipped choices; None where it was never tuned.
 
-    Those of an ensemble are those of its members that have something to tune. ``cache`` is how a command names the cache, by default its name.
+    An ensemble takes the choices of its members that have a grid. ``cache`` is the cache as commands name it, by default its name.
 
     Raises:
-        UserError: the file of the choice is damaged or was altered, or is of another strategy, cache or code; a member of an ensemble was never tuned.
+        UserError: the tuning is damaged, altered, or of another strategy, cache or code; a member of an ensemble was never tuned.
     """
     if entry.members:
         return _choices_of_members(entry, manifest, results, cache or manifest.name)
@@ -226,10 +226,10 @@ def tuned_choice(entry: Entry, manifest: Manifest, results: Path, cache: str = "
 
 
 def _choices_of_members(entry: Entry, manifest: Manifest, results: Path, cache: str) -> tuple[dict[str, Any], Tuning]:
-    """The choices of an ensemble's members; its tuning has the points and the seeds of all, and the ids with a plus between them.
+    """The choices of an ensemble's members, joined; the joint tuning has the points and seeds of all, and their ids joined by ``+``.
 
     Raises:
-        UserError: no member has anything to tune, one was never tuned, or they were not tuned alike.
+        UserError: no member has a grid, a member was never tuned, or members were tuned by different objectives or images.
     """
     chosen: list[dict[str, Any]] = []
     tunings: dict[str, Tuning] = {}
@@ -253,10 +253,10 @@ def _choices_of_members(entry: Entry, manifest: Manifest, results: Path, cache: 
 
 
 def _require_alike(entry: Entry, tunings: Mapping[str, Tuning]) -> Tuning:
-    """The first of the members' tunings.
+    """The first of the members' tunings, after a check that all have the same objective and validation images.
 
     Raises:
-        UserError: another was made by another objective or on other images.
+        UserError: two tunings differ in the objective or the images.
     """
     (first_name, first), *others = tunings.items()
     for name, one in others:
@@ -274,10 +274,10 @@ def _how(tuning: Tuning) -> str:
 
 
 def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, path: Path, results: Path, cache: str) -> None:
-    """Refuse a tuning of something else than its file name says.
+    """Refuse a tuning that is not of this strategy, cache and code.
 
     Raises:
-        UserError: names what it is of.
+        UserError: the message names what differs.
     """
     wanted = {
         "strategy": entry.public_name,
@@ -296,10 +296,10 @@ def _require_of(document: Mapping[str, Any], entry: Entry, manifest: Manifest, p
 
 
 def chosen(entry: Entry, options: RunOptions, tuned_on: Manifest | None) -> tuple[dict[str, Any], Tuning | None]:
-    """The hyper-parameters that were given, or those that `tune` chose.
+    """The hyper-parameters of the options, or with ``--tuned`` those that `tune` chose, with their tuning.
 
     Raises:
-        UserError: there are no tuned ones, or given ones too.
+        UserError: ``--tuned`` without a cache, without a tuning, or together with given hyper-parameters.
     """
     given = options.strategy.hyperparameters
     if not options.tuned:

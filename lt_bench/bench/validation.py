@@ -23,11 +23,11 @@ class Validation:
     """The validation images that decide.
 
     Attributes:
-        size: how many; None for all.
-        profile: of a size: as many of each class (the default), or in proportion to its training images; among the classes that have images.
-        draws: how often they are drawn. The first decides, and how the choices of the others differ is its standard error.
-            The first draw of a size is without replacement. The others are drawn with replacement within classes, since fresh images would not be those of the first again: of a pool that is
-            little larger than the draw, draws without replacement are nearly the same images.
+        size: number of images; None for all.
+        profile: class shares of the ``size`` images: equal (the default), or in proportion to training images; among classes with validation images.
+        draws: number of draws. The first decides; the others give the standard error of its choice.
+            The first draw is without replacement. The others are with replacement within classes, as fresh images would differ from the first: without replacement, draws from a pool that
+            is little larger than ``size`` contain nearly the same images.
     """
 
     size: int | None = None
@@ -39,10 +39,10 @@ class Validation:
             object.__setattr__(self, "profile", "balanced")
 
     def check(self) -> None:
-        """Refuse what cannot be.
+        """Refuse impossible values.
 
         Raises:
-            UserError: a size or number of draws below 1, no such profile, or one without a size.
+            UserError: a size or number of draws below 1, an unknown profile, or a profile without a size.
         """
         if self.profile not in (None, *get_args(Profile)):
             raise UserError(f"--val-profile {self.profile}: expected balanced or long-tailed")
@@ -54,14 +54,14 @@ class Validation:
             )
 
     def deciding(self, labels: NDArray[np.integer], train_counts: Sequence[int]) -> NDArray[np.intp]:
-        """The rows that decide, those of the first draw. Raises as ``rows``."""
+        """The rows (n,) of the first draw, which decides. Raises as ``rows``."""
         return replace(self, draws=1).rows(labels, train_counts)[0]
 
     def rows(self, labels: NDArray[np.integer], train_counts: Sequence[int]) -> list[NDArray[np.intp]]:
-        """The rows of each draw, of validation labels (N,).
+        """The rows (n,) of each draw, from validation labels (N,).
 
         Raises:
-            UserError: as ``check``; or so many images of the profile cannot be drawn.
+            UserError: as ``check``; or a class has too few images for the size and profile.
         """
         self.check()
         members = [np.flatnonzero(labels == k) for k in range(len(train_counts))]
@@ -78,7 +78,7 @@ class Validation:
         """(K,) numbers of images that add up to the size, in proportion to the profile's shares of the classes that have images (K,).
 
         Raises:
-            UserError: a class has too few for that; names the largest size of the profile.
+            UserError: a class has too few images; the message names the largest size for the profile.
         """
         assert self.size is not None
         wanted = np.ones(len(available)) if self.profile == "balanced" else np.array(train_counts, np.float64)
@@ -93,7 +93,7 @@ class Validation:
 
 
 def _whole_numbers(parts: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Whole numbers (K,) of the same sum: rounded down, and one more where most is lost, ties at random."""
+    """Round numbers (K,) to whole ones of the same sum by largest remainders, ties at random."""
     whole = np.floor(parts + 1e-9).astype(np.intp)
     order = np.lexsort((rng.random(len(parts)), -np.round(parts - whole, 9)))
     whole[order[: round(parts.sum()) - whole.sum()]] += 1
@@ -107,7 +107,7 @@ def choices_of_draws(scores: NDArray[np.float64], objective: Objective, allowed:
 
 
 def tied_draws(scores: NDArray[np.float64], choices: Sequence[int], allowed: Sequence[bool]) -> int:
-    """The draws, of scores (points, draws), in which the choice of the first draw is chosen and another allowed point scores the same: it is first in the grid there, and no better."""
+    """Number of draws in which the first draw's choice is chosen only as the first of tied points in the grid, from scores (points, draws)."""
     equal = (np.round(scores, 9) == np.round(scores[choices[0]], 9)) & np.array(allowed)[:, None]
     return int(((np.array(choices) == choices[0]) & (equal.sum(0) > 1)).sum())
 

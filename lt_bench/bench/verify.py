@@ -1,4 +1,4 @@
-"""Running a record again, and comparing."""
+"""Repetition of a record's fit, and comparison with the record."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from lt_bench.strategies.revisions import Code, code_of
 def verify(options: VerifyOptions, callbacks: Callbacks = tuple) -> tuple[RunRecord, dict[str, float]]:
     """Fit a record's head (and backbone, where it was) again from its own hyper-parameters and seed on the same cache or images, and compare every metric.
 
-    The fit is one process and one head, however many the record's were: then sums of float32 come in another order, and figures differ in their last digits. So what is
-    compared with the tolerance is the difference relative to the recorded figure, where that is above 1 in magnitude (logits, norms), and the absolute one
-    elsewhere (accuracies, probabilities, of which none may differ).
+    One process fits one head, however many were fitted together for the record: float32 sums are then taken in another order, and figures differ in their last digits.
+    So the tolerance applies to relative differences of figures above 1 in magnitude (logits, norms), and to absolute differences of all others: the default one
+    lets no accuracy differ.
 
     Returns:
         The record, and the difference of every metric by ``view/name`` (``compare``).
@@ -59,14 +59,14 @@ def verify(options: VerifyOptions, callbacks: Callbacks = tuple) -> tuple[RunRec
 
 
 class DifferentError(UserError):
-    """A record was repeated, and came out otherwise."""
+    """A repeated fit differs from its record."""
 
 
 def check_repeats(options: VerifyOptions, record: RunRecord, differences: dict[str, float]) -> None:
-    """Refuse a record of which a metric differs by more than the tolerance.
+    """Refuse a record with a metric that differs by more than the tolerance.
 
     Raises:
-        DifferentError: names the one that differs most.
+        DifferentError: the message names the metric that differs most.
     """
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= options.tolerance:
@@ -77,7 +77,7 @@ def check_repeats(options: VerifyOptions, record: RunRecord, differences: dict[s
 
 
 def likely_causes(record: RunRecord) -> str:
-    """Likely causes that a record does not repeat here: an unstable fit, other code, other versions, another machine; the text begins with a semicolon."""
+    """Likely reasons why a record does not repeat here: an unstable fit, other code, other versions, another machine; the text begins with a semicolon."""
     differing = environments_differ(record.environment, environment_for(record))
     causes = []
     if changed := changed_code(record):
@@ -96,7 +96,7 @@ def environment_for(record: RunRecord) -> dict[str, Any]:
 
 
 def changed_code(record: RunRecord) -> str:
-    """The files whose code is not that of a record, or the revisions then and now; empty where the program is the same."""
+    """The files whose code differs from the record's, else the revisions then and now; empty where the program is the same."""
     code = code_of(find(record.identity.strategy), record.identity.hyperparameters)
     return (
         ""
@@ -106,12 +106,12 @@ def changed_code(record: RunRecord) -> str:
 
 
 def changed_files(record: RunRecord, code: Code) -> list[str]:
-    """The files whose code is not that of a record."""
+    """The files whose code differs from the record's."""
     return sorted(name for name in {**record.strategy.files, **code.parts} if record.strategy.files.get(name) != code.parts.get(name))
 
 
 def unstable(record: RunRecord) -> str:
-    """Reason why a fit may not repeat: its loss rose to a multiple of its first value, and so did differences in the last digit; empty where it did not."""
+    """Reason why a fit may not repeat: its loss rose to twice its first value or more, which amplifies rounding; empty where it did not."""
     losses = [row["loss"] for row in record.training.history]
     if len(losses) < 2 or max(losses) < 2 * losses[0]:
         return ""
@@ -133,7 +133,7 @@ def on_images(record: RunRecord) -> bool:
 
 
 def accelerator_of(record: RunRecord) -> Accelerator:
-    """``cpu`` where it was fitted on one."""
+    """``cpu`` where the record was fitted on a CPU, else ``auto``."""
     return "cpu" if record.environment.get("device", "cpu") == "cpu" else "auto"
 
 
@@ -141,7 +141,7 @@ def repeat_on_images(record: RunRecord, options: VerifyOptions, callbacks: Callb
     """Fit a record again on images.
 
     Raises:
-        UserError: the images, weights or phase 1 are not named, or are others.
+        UserError: images, weights or phase 1 are not named, or differ from the record's.
     """
     from lt_bench.bench.sources.image_options import image_bench  # and with it the image side, which a cache does without
 

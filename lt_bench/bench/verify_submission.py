@@ -1,4 +1,4 @@
-"""Running every record of a submission again, from the source that it carries: this imports that source."""
+"""Repetition of every record of a submission from the source in its folder, which is imported."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from lt_bench.strategies.revisions import code_of
 def verify_submission(
     folder: Path, options: VerifyOptions, callbacks: Callbacks = tuple
 ) -> Iterator[tuple[RunRecord, Verification | UserError]]:
-    """Repeat the record named, or all of a submission, and write what repeats to its ``verified.json``; one that comes out otherwise is taken out of it.
+    """Repeat the named record, or all records of a submission; ``verified.json`` gains the records that repeat and loses those that differ.
 
     Yields:
-        Each record, and how it repeats, or why it does not.
+        Each record with its verification, or the error where it does not repeat.
 
     Raises:
-        UserError: the submission does not hold.
+        UserError: the submission has a fault.
     """
     check_submission(folder)
     assert options.record is not None
@@ -49,7 +49,7 @@ def verify_submission(
 
 @contextlib.contextmanager
 def source_of(folder: Path) -> Iterator[None]:
-    """Within the block, the source of a submission is found, after every other place; no compiled files are left in it."""
+    """Add the source of a submission to the end of the import path within the block, and write no compiled files into it."""
     place, before = str((folder / SOURCE).absolute()), sys.dont_write_bytecode
     sys.path.append(place)
     sys.dont_write_bytecode = True

@@ -36,7 +36,7 @@ class Share(float):
 
 
 class Telling(ABC):
-    """Base of what does units and calls ``tell`` with the share of the unit that is done; whoever has it done sets who is told."""
+    """Base class of callables that do a unit and call ``tell`` with the share of it that is done; the caller sets ``tell``."""
 
     tell: Callable[[float], None] = staticmethod(lambda share: None)
 
@@ -46,11 +46,11 @@ class Telling(ABC):
 
 
 class Workers(Generic[U, R]):
-    """A context manager: processes that call ``do`` on units, each in an environment of its own, and are gone when the block is left.
+    """Context manager of worker processes that call ``do`` on units, each with its own environment variables; leaving the block ends them.
 
     Args:
-        do: called in a worker; it and the units travel pickled.
-        environments: one for each worker, variables that are set before it imports anything.
+        do: called in a worker; sent there pickled, as the units are.
+        environments: variables of each worker, set before it imports anything.
         begins: called here, with the number of a worker, when it is given a unit.
         again: called here when a worker died over a unit that is done again, with the unit and how it died.
         reaches: called here with the number of a worker and the share of its unit that is done, as ``Telling`` tells it.
@@ -81,7 +81,7 @@ class Workers(Generic[U, R]):
                 process.join()
 
     def outcomes(self, units: Sequence[U]) -> Iterator[tuple[int, U, R | Death]]:
-        """The number of the worker, the unit and what ``do`` returned for it, in the order in which they are done; ``Death`` for a unit of which ``ATTEMPTS`` workers died."""
+        """Yield number of the worker, unit and result of ``do``, in the order in which units finish; ``Death`` for a unit over which ``ATTEMPTS`` workers died."""
         queue, deaths = deque(enumerate(units)), Counter[int]()
         free, busy = deque(range(len(self._environments))), dict[Connection, tuple[int, int, U]]()
         while queue or busy:
@@ -139,7 +139,7 @@ class Workers(Generic[U, R]):
 
 
 def _serve(connection: Connection, torchmetrics_alone: bool) -> None:
-    """The life of a worker; what it does is sent first, so that this process imports no torch before it is told how. TorchMetrics is imported as in its parent."""
+    """Run a worker. It receives ``do`` through the connection, so that torch is imported only after the choice of how TorchMetrics is imported, which is the parent's."""
     if torchmetrics_alone:
         import_torchmetrics_alone()
     with exit_at_once():
@@ -178,7 +178,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A process started meanwhile never hears Ctrl-C, which the terminal sends to all: its parent ends it."""
+    """Make processes that start within the block ignore Ctrl-C, which the terminal sends to all; their parent ends them."""
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -70,7 +70,7 @@ def leaderboard_verb(options: LeaderboardOptions, output: Output) -> None:
 
 
 def groups_note(rankings: Iterable[BoardRows]) -> str:
-    """A line on boards whose records do not say the groups that their caches here were split by, so that statistics are over images; empty where there are none."""
+    """A line on boards whose caches here were split by groups that the records lack, so that statistics are over images; empty where there are none."""
     wanted = {ranking.board.cache_key for ranking in rankings if ranking.test_groups is None}
     names = sorted({manifest.name for _, manifest in known_caches() if manifest.key in wanted and names_groups(manifest.command)})
     if not names:

@@ -1,4 +1,4 @@
-"""``lt-bench budgets``: every point of strategies' grids, and what a budget of n of them buys, as table and picture."""
+"""``lt-bench budgets``: the expected test figure for a budget of n points of each strategy's grid, as table and picture."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def budgets_verb(options: BudgetsOptions, output: Output) -> None:
     """Fit, show, and write table and picture.
 
     Raises:
-        UserError: no validation that may choose, a strategy that cannot be used here, or another file lies where one of ours would.
+        UserError: there is no validation split unseen by the backbone, a strategy cannot be used here, or a file of another kind lies at an output path.
     """
     require_ours({options.out / name: sign for name, sign in SIGNS.items()})
     cache = resolve_cache(options)
@@ -58,7 +58,7 @@ def budgets_verb(options: BudgetsOptions, output: Output) -> None:
 
 
 def _write(options: BudgetsOptions, points: list[Points], objective: Objective, cache: str, notes: tuple[str, str], output: Output) -> None:
-    """Table, files and JSON, with notes on images that splits share and on the first two strategies; an empty one is none."""
+    """Write table, files and JSON, with notes on images that splits share and on the first two strategies; empty notes are left out."""
     largest = min(options.budget or max(map(len, points)), max(map(len, points)))
     texts = {
         "budgets.csv": budget_csv(points, largest, objective),

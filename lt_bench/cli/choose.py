@@ -34,7 +34,7 @@ def choose_verb(options: ChooseOptions, output: Output) -> None:
     """Choose, show, and write table and page.
 
     Raises:
-        UserError: as of `choose`, or another file lies where one of ours would.
+        UserError: as `choose`, or a file of another kind lies at an output path.
     """
     require_ours({options.out / name: sign for name, sign in SIGNS.items()})
     cache = resolve_cache(replace(options, group_column=None, group_pattern=None) if options.cache else options)  # they are of the folds

@@ -1,4 +1,4 @@
-"""``lt-bench completion bash|zsh``: a script that completes verbs, options and the names of what there is; made of the parsers, so it needs no Python to complete."""
+"""``lt-bench completion bash|zsh``: a script that completes verbs, options and registered names; it is generated from the parsers, so completing starts no Python."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def script(shell: str) -> str:
 
 
 def _add_names(verb: str, parser: ArgumentParser) -> None:
-    """The names that options take, and every strategy's hyper-parameters: which apply is not known while the line is typed."""
+    """Add the names that options take, and the hyper-parameters of all strategies, since the strategy is not known while the line is typed."""
     from lt_bench.backbones.registry import backbone_names
     from lt_bench.cli.listing import KINDS
     from lt_bench.data.specs import dataset_names

@@ -1,4 +1,4 @@
-"""YAML files of options: ``--config FILE``, given several times the later wins."""
+"""YAML files of options: ``--config FILE``; of several files, the later wins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODE = "lt_bench"
 
 def load(text: str) -> Any:
     """YAML, with option names as the parser knows them: ``imbalance-factor`` as ``imbalance_factor``, ``strategy: los`` as ``strategy: {name: los}``."""
-    parse_yaml(text)  # refuses what the parser's own loader, which knows more spellings of numbers, cannot stand
+    parse_yaml(text)  # refuses documents on which the parser's own loader fails
     value = get_loader("yaml")(text)
     return _named(value) if isinstance(value, dict) else value
 
@@ -34,7 +34,7 @@ def read(path: str) -> dict[str, Any]:
     """The options of a file.
 
     Raises:
-        UserError: it cannot be read, or holds something else than options and values.
+        UserError: the file cannot be read, or holds something other than options and values.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Options from the environment: ``LT_BENCH_RUN__SEEDS=0,1`` is ``run --seeds 0,1``; a name that is no option is refused, as it would be on the line."""
+"""Options from the environment: ``LT_BENCH_RUN__SEEDS=0,1`` is ``run --seeds 0,1``; an unknown option is refused, as on the command line."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def variable(verb: str, key: str) -> str:
 
 
 def value(verb: str, *keys: str) -> str:
-    """The value of the first of these options that is in the environment."""
+    """The value of the first of these options that is set in the environment; empty where none is."""
     return next((os.environ[name] for key in keys if (name := variable(verb, key)) in os.environ), "")
 
 
 def check(verb: str, keys: Iterable[str]) -> None:
-    """Refuse variables that look like options of this verb, or of no verb at all; those of other verbs are not read.
+    """Refuse variables with an unknown option of this verb, an unknown verb, or a misspelt ``LT_BENCH_HOME``; those of other verbs are ignored.
 
     Args:
-        verb: that runs.
-        keys: its options.
+        verb: the verb that runs.
+        keys: names of its options.
 
     Raises:
-        UserError: such a variable is set, with a suggestion.
+        UserError: such a variable is set; the message has a suggestion.
     """
     known = {variable(verb, key) for key in keys}
     others = tuple(variable(other, "") for other in VERBS if other != verb)

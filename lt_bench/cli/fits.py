@@ -1,4 +1,4 @@
-"""``lt-bench run``, ``tune``, ``bench`` and ``verify``: from the options to the functions that do it, and what is shown."""
+"""``lt-bench run``, ``tune``, ``bench`` and ``verify``: from options to the functions of ``bench``, and the display of their results."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _points_text(document: dict[str, Any]) -> str:
 
 
 def bench_verb(options: BenchOptions, output: Output) -> None:
-    """Run what the suite asks for and is not recorded yet.
+    """Run the suite's runs that are not recorded yet, and show the results.
 
     Raises:
         UserError: the suite cannot be read; or, at the end, runs failed: each is named.
@@ -235,7 +235,7 @@ def bench_verb(options: BenchOptions, output: Output) -> None:
 
 
 def _check_complete(name: str, outcome: SuiteOutcome, caches: int) -> None:
-    """Name what is missing of a suite.
+    """Refuse a suite with failed runs or absent caches, and print the absent ones.
 
     Raises:
         UserError: runs failed, or caches are not here.
@@ -270,7 +270,7 @@ def verify_verb(options: VerifyOptions, output: Output) -> None:
 
 
 def _verify_submission(folder: Path, options: VerifyOptions, output: Output) -> None:
-    """A line for each record, and what repeats in ``verified.json``."""
+    """Verify a submission: print a line for each record, and write those that repeat to ``verified.json``."""
     failed: list[UserError] = []
     rows = []
     for record, outcome in verify_submission(folder, options, _progress(output)):

@@ -23,7 +23,7 @@ class Group:
     verbs: tuple[str, ...] = ()
 
     def hidden(self, verb: str, given: Iterable[str]) -> bool:
-        """Whether the help of a verb leaves it out, where these options were given."""
+        """Whether the help of a verb leaves the group out, given the options on the line."""
         return verb in self.verbs and not set(self.shown_with) & set(given)
 
 
@@ -56,7 +56,7 @@ GROUPS = (
 
 
 def group_of(name: str, verb: str = "") -> Group:
-    """The group of an option; one that is in none has its own title."""
+    """The group of an option; an option outside all groups goes to a group titled ``what``."""
     if (verb, name) == ("predict", "precision"):  # of decisions, not of arithmetic
         return Group("what", (name,))
     return next((group for group in GROUPS if name in group.names), Group("what", (name,)))

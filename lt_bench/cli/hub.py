@@ -1,4 +1,4 @@
-"""``lt-bench push`` and ``pull``: caches, records and tunings on the Hugging Face hub, ``hf://OWNER/NAME``. What comes from there is checked before it is put in place."""
+"""``lt-bench push`` and ``pull``: caches, records and tunings on the Hugging Face hub, ``hf://OWNER/NAME``. Pulled files are checked before they are put in place."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+)
 
 
 def push_verb(options: PushOptions, output: Output) -> None:
-    """Send what holds and is not there yet, in one commit; no file of the repository is replaced.
+    """Check the files and send those that the repository lacks, in one commit; no file of the repository is replaced.
 
     Raises:
-        UserError: nothing to send, something that does not hold, two things of one name, other content under a name there, or the hub refuses.
+        UserError: nothing to send, a file that fails its check, two files of one name, a name there with other content, or a refusal by the hub.
     """
     repo, revision = _parsed(options.to)
     files: dict[str, Path] = {}
@@ -62,10 +62,10 @@ def push_verb(options: PushOptions, output: Output) -> None:
 
 
 def pull_verb(options: PullOptions, output: Output) -> None:
-    """Fetch into a temporary folder, check by seals and checksums, and put in place what holds: caches among the known ones, records and tunings into the results.
+    """Fetch into a temporary folder, check seals and checksums, and put the files in place: caches among the known ones, records and tunings into the results directory.
 
     Raises:
-        UserError: the hub refuses, nothing is there, something does not hold (nothing is put in place then), or other content lies in its place.
+        UserError: the hub refuses, nothing is there, a file fails its check (nothing is put in place then), or other content lies at its path.
     """
     repo, revision = _parsed(options.source)
     caches = home() / "caches"
@@ -95,7 +95,7 @@ def _parsed(address: str) -> tuple[str, str | None]:
 
 @contextmanager
 def _hub(address: str) -> Iterator[HfApi]:
-    """The hub, whose errors are one line."""
+    """The client of the hub; within the block, its errors become one-line errors."""
     require_extra("huggingface_hub", "hub", address)
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
@@ -114,7 +114,7 @@ def _hub(address: str) -> Iterator[HfApi]:
 
 
 def _checked(paths: list[Path], verb: str, address: str = "") -> list[tuple[Path, str]]:
-    """Caches, records and tunings at these paths, all of which hold."""
+    """Caches, records and tunings at these paths, after a check of all of them."""
     items = [item for path in paths for item in (items_at(path) if path.exists() else ()) if item[1] in (CACHE, RECORD, TUNING)]
     if not items:
         raise UserError(
@@ -132,7 +132,7 @@ def _checked(paths: list[Path], verb: str, address: str = "") -> list[tuple[Path
 
 
 def _files_of(path: Path, kind: str) -> dict[str, Path]:
-    """Files by their names in the repository."""
+    """The files of a cache, record or tuning, by their names in the repository."""
     if kind == CACHE:
         manifest = read_manifest(path)
         folder = f"{CACHES}{re.sub(r'[^A-Za-z0-9_.-]', '_', manifest.name)}-{manifest.key}"
@@ -144,10 +144,10 @@ def _files_of(path: Path, kind: str) -> dict[str, Path]:
 
 
 def _not_there(files: dict[str, Path], there: Mapping[str, Any], address: str) -> dict[str, Path]:
-    """The files that the repository does not have; a cache is known by its name, which has its key.
+    """The files that the repository lacks; files of a cache are compared by name, which contains the key, others by content.
 
     Raises:
-        UserError: other content is under a name there.
+        UserError: the repository has other content under one of the names.
     """
     new = {name: path for name, path in files.items() if name not in there}
     for name, path in files.items():
@@ -157,7 +157,7 @@ def _not_there(files: dict[str, Path], there: Mapping[str, Any], address: str) -
 
 
 def _is_content(there: Any, path: Path) -> bool:
-    """Whether a file of a repository is this one, by the hash that the hub says: SHA-256 of large files, git's of others."""
+    """Whether a file of the repository has the content of a local one, by the hub's hash: SHA-256 for large files, git's for others."""
     if there.lfs is not None:
         return there.lfs.sha256 == digest_of(path)
     data = path.read_bytes()
@@ -165,7 +165,7 @@ def _is_content(there: Any, path: Path) -> bool:
 
 
 def _refuse_clashes(items: list[tuple[Path, str]], caches: Path, results: Path) -> None:
-    """Refuse to replace caches, records and tunings that are here, or to put two in one place, before anything is put in place."""
+    """Refuse files that would replace other caches, records or tunings here, or each other, before anything is put in place."""
     places: dict[Path, Path] = {}
     for path, kind in items:
         if kind == RECORD:

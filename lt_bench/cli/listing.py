@@ -1,4 +1,4 @@
-"""``lt-bench list``: what there is, read without importing torch. A kind of thing is a ``Kind`` in ``KINDS``."""
+"""``lt-bench list``: strategies, data sets, backbones, caches and slots, read without importing torch. Each is a ``Kind`` in ``KINDS``."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of thing that can be listed.
+    """A kind of item that can be listed, such as strategies.
 
     Attributes:
-        rows: one for each thing, by column; the table's and the JSON's.
-        facts: of one thing, by its name, for JSON.
-        show: one thing in full, for people.
-        uncut: columns that no width of the terminal may cut: what stands there is typed again.
+        rows: function that gives one row for each item, by column, for table and JSON.
+        facts: function that gives one item, by name, in full for JSON.
+        show: function that prints one item in full.
+        uncut: columns that are never cut to the width of the terminal, since users type their content.
         left_out: columns that a narrow terminal has no room for.
     """
 
@@ -52,7 +52,7 @@ class Kind:
     left_out: tuple[str, ...] = ()
 
     def table(self, title: str, width: int) -> Table:
-        """Table of all things of this kind."""
+        """Table of all items of this kind."""
         rows, table = self.rows(), _table(title)
         for column in (name for name in (rows[0] if rows else ()) if width >= _WIDE or name not in self.left_out):
             cells = [str(row[column]) for row in rows]
@@ -63,10 +63,10 @@ class Kind:
 
 
 def show_list(options: ListOptions, output: Output) -> None:
-    """Print one kind of thing, all kinds, or one thing in full.
+    """Print one kind of item, all kinds, or one item in full.
 
     Raises:
-        UserError: no such kind, or no such thing.
+        UserError: no such kind, or no such item.
     """
     if options.what and options.what not in KINDS:
         raise UserError(f"cannot list {options.what!r}{suggestion(options.what, KINDS)}; one of {', '.join(KINDS)}")
@@ -183,7 +183,7 @@ def _show_dataset(name: str, output: Output) -> None:
 
 
 def _collapse(path: Path, manifest: Manifest) -> Collapse:
-    """The collapse of a cache, measured where it is not kept."""
+    """The collapse of a cache, measured unless it is stored."""
     if (known := known_collapse(manifest.key)) is not None:
         return known
     from lt_bench.features.cache import FeatureCache

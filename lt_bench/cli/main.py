@@ -1,4 +1,4 @@
-"""The entry point: the words of a command to its verb, and errors to one line and an exit code."""
+"""The entry point: runs the verb of a command, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_MEMORY = ("can't allocate memory", "can't start new thread", "annot allocate 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do a command; returns its exit code: 0, 2 for what the user can mend, 130 when interrupted."""
+    """Run a command; returns its exit code: 0, 2 for errors that the user can mend, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(words)

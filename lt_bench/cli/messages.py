@@ -13,7 +13,7 @@ _NESTED = re.compile(r"^.*Parser key \"(?:[^\".]+\.)?([^\".]+)\":.*NestedArg\(ke
 
 
 def one_line(message: str, verb: str, options: Iterable[str], refused: Mapping[str, str]) -> str:
-    """The message of an ``ArgumentError`` of a verb with these options (``--seeds``), and without those that it has a reason not to have."""
+    """The message of an ``ArgumentError`` in one line. ``options`` are the verb's options (``--seeds``); ``refused`` gives the reason why it lacks others."""
     message = _NESTED.sub(r"unrecognized arguments: --\1.\2", message)
     unknown = _UNKNOWN.search(message)
     if unknown:
@@ -36,7 +36,7 @@ def one_line(message: str, verb: str, options: Iterable[str], refused: Mapping[s
 
 
 def _plain(text: str) -> str:
-    """jsonargparse's names of types in words: ``expected a int. Got value: x`` as ``expected a whole number, got x``."""
+    """Replace jsonargparse's names of types by words: ``expected a int. Got value: x`` as ``expected a whole number, got x``."""
     union = re.fullmatch(
         r"does not validate against any of the Union subtypes Subtypes: \[(.*), NoneType\] Errors: .* Given value: (.*)", text
     )

@@ -26,8 +26,8 @@ class Output:
     """Output streams of a verb.
 
     Attributes:
-        json: one JSON document goes to standard output, and nothing else; what is for people is left out.
-        quiet: nothing is written but errors (and the JSON).
+        json: write one JSON document to standard output, and no text for people.
+        quiet: write nothing but errors (and the JSON).
         stream: standard output, as it was before anything was redirected.
     """
 
@@ -37,24 +37,24 @@ class Output:
 
     @property
     def console(self) -> Console:
-        """The terminal; where the output goes to a file or a pipe, as wide as the tables want to be."""
+        """The terminal; output to a file or a pipe is as wide as its tables need."""
         console = page_console()
         console.quiet = self.json or self.quiet
         return console
 
     def say(self, what: RenderableType) -> None:
-        """A line, which is not wrapped, or a table, for people."""
+        """Print a line, which is not wrapped, or a table, for people."""
         what = "\n".join(map(printable, what.split("\n"))) if isinstance(what, str) else what
         self.console.print(what, soft_wrap=isinstance(what, str), markup=False, highlight=False)
 
     def written(self, directory: Path, paths: Sequence[Path]) -> None:
-        """A line that names the files written below a directory; of many, the first and how many more there are."""
+        """Print the files written below a directory; of many, the first and the number of others."""
         names = ", ".join(str(path.relative_to(directory)) for path in paths[:_NAMED])
         more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
         self.say(f"wrote to {directory}: {names}{more}")
 
     def note(self, text: str) -> None:
-        """A line for people on standard error."""
+        """Print a line for people on standard error."""
         Console(stderr=True, quiet=self.quiet).print(printable(text), soft_wrap=True, markup=False, highlight=False)
 
     def data(self, document: Any) -> None:
@@ -64,13 +64,13 @@ class Output:
 
     @contextlib.contextmanager
     def in_force(self) -> Iterator[None]:
-        """Within the block, what libraries print to standard output is not on it."""
+        """Within the block, drop what libraries print to standard output, if the verb writes JSON or is quiet."""
         with contextlib.redirect_stdout(io.StringIO()) if self.json or self.quiet else contextlib.nullcontext():
             yield
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can say it: NaN and infinity as null, what is not plain as text."""
+    """Convert a value to JSON's types: NaN and infinity to null, other objects to text."""
     if isinstance(value, dict):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

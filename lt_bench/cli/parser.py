@@ -104,7 +104,7 @@ def _add(
     shows: Any = dataclasses.MISSING,
     within: str = "",
 ) -> None:
-    """An option; ``shows`` is the default that its help tells of, where that is another than the parser's, and ``within`` the range in words."""
+    """Add an option; ``shows`` is the default in its help where it differs from the parser's, ``within`` the range in words."""
     parsed = parsed_as(kind)
     told = shown(default if shows is dataclasses.MISSING else shows)
     notes = "; ".join(filter(None, (within, told and f"default: {told}")))
@@ -127,12 +127,12 @@ def _add(
 
 
 def _dashed(name: str) -> str:
-    """An option as it is written: dashes, but in the names of hyper-parameters, which are those of Python."""
+    """The spelling of an option on the line: with dashes, except in names of hyper-parameters, which are Python's."""
     return name if "." in name else name.replace("_", "-")
 
 
 def _titled(parser: ArgumentParser, entry: Entry | None) -> dict[str, Any]:
-    """The groups of a parser by title, in the order of the help; those that stay empty are not shown."""
+    """The groups of a parser by title, in the order of the help, which leaves out empty groups."""
     groups: dict[str, Any] = {}
     for group in GROUPS:
         groups[group.title] = parser.add_argument_group(group.title)
@@ -143,7 +143,7 @@ def _titled(parser: ArgumentParser, entry: Entry | None) -> dict[str, Any]:
 
 
 def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, text: str) -> None:
-    """``--strategy NAME`` and, once it is known, ``--strategy.OPTION`` for each of its hyper-parameters; one that is not given is not in what is parsed."""
+    """Add ``--strategy NAME`` and, for a known strategy, ``--strategy.OPTION`` for each hyper-parameter; options not given are absent from the result."""
     name, text = "" if entry is None else entry.public_name, f"{text}; then --help explains its hyper-parameters"
     target.add_argument("--strategy.name", type=str, default=name, help=text, metavar="NAME")
     if entry is None:
@@ -164,7 +164,7 @@ def _add_strategy(target: Any, group: Any, entry: Entry | None, dataset: str, te
 
 
 def _add_recipe_fields(group: Any) -> None:
-    """``--recipe.FIELD`` for each number of a stage-1 recipe; one that is not given is not in what is parsed."""
+    """Add ``--recipe.FIELD`` for each number of a stage-1 recipe; options not given are absent from the result."""
     from lt_bench.engine.pretrain.recipes import FIELDS, Stage1Recipe
 
     texts = explained(Recipe.__doc__) | explained(Stage1Recipe.__doc__) | {"decay": "factor of the rate at each milestone"}
@@ -176,7 +176,7 @@ def _add_recipe_fields(group: Any) -> None:
 
 
 def _add_common(parser: ArgumentParser, verb: Verb, *, help_all: bool) -> None:
-    """Add the options that every verb has; one that is not given is not in the parsed options."""
+    """Add the options that every verb has; options not given are absent from the result."""
     parser.add_argument("--config", action="config", help="YAML file of options; of several, the later wins", metavar="FILE")
     next(one for one in parser._actions if "--print_config" in one.option_strings).help = "print the options as YAML and stop"
     group = parser.add_argument_group("messages")

@@ -1,6 +1,6 @@
 """Mistakes that can be named before torch is imported, which takes seconds: a function for each verb that has some. Free of torch.
 
-Options that are missing are the verb's own business; what is raised here is what the verb would say later.
+The verb itself reports most missing options. Errors raised here are those that the verb would raise later.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _RECORD = "no file of a record; give the JSON file whose path a run prints"
 
 
 def run(options: RunOptions) -> None:
-    """The seeds and processes, the cache (and what was tuned on it) or the images, the place of the records; an account for W&B."""
+    """Check seeds, processes, the cache (and its tuning) or the images, the results directory, and the account for W&B."""
     check_seeds(options.seeds)
     layout(options.devices)
     _require_place(options.results)
@@ -73,7 +73,7 @@ def run(options: RunOptions) -> None:
 
 
 def tune(options: TuneOptions) -> None:
-    """The seeds, processes and workers, which validation images, something to choose, the place of the choice, and the cache."""
+    """Check seeds, processes, workers, validation options, objective, the strategy's grid, the results directory, and the cache."""
     check_seeds(options.seeds)
     Validation(options.val_size, options.val_profile, options.draws).check()
     check_budget(options.budget)
@@ -85,12 +85,12 @@ def tune(options: TuneOptions) -> None:
 
 
 def choose(options: ChooseOptions) -> None:
-    """The seeds, strategies and objective, the places of predictions and page, and the cache."""
+    """Check seeds, strategies, objective, the directories of predictions and page, and the cache."""
     _check_strategies(options)
 
 
 def budgets(options: BudgetsOptions) -> None:
-    """The strategies, budget, seeds and objective, the places of predictions and pictures, and the cache."""
+    """Check strategies, budget, seeds, objective, the directories of predictions and pictures, and the cache."""
     if not options.strategies:
         raise UserError("budgets needs strategies whose grids are compared, e.g. --strategies los,crt,ncm")
     check_budget(options.budget)
@@ -109,7 +109,7 @@ def _check_strategies(options: ChooseOptions | BudgetsOptions) -> None:
 
 
 def bench(options: BenchOptions) -> None:
-    """The suite and the workers, the place of the records; an account for W&B."""
+    """Check the suite, workers, the results directory, and the account for W&B."""
     if not options.suite:
         raise UserError("bench needs a suite: a YAML file, or the name of a shipped one")
     if options.slurm_options and not options.slurm:
@@ -121,14 +121,14 @@ def bench(options: BenchOptions) -> None:
 
 
 def check(options: CheckOptions) -> None:
-    """The strategy."""
+    """Check the name of the strategy."""
     if not options.strategy:
         raise UserError("check needs a strategy: a name, or the dotted path of your own, e.g. my_pkg.my_module.MyHead")
     find(options.strategy)
 
 
 def import_features(options: ImportOptions) -> None:
-    """The files and the imbalance factor."""
+    """Check the files and the imbalance factor."""
     if options.imbalance_factor is not None:
         check_imbalance_factor(options.imbalance_factor)
     if not options.name or options.train is None or options.test is None:
@@ -140,13 +140,13 @@ def import_features(options: ImportOptions) -> None:
 
 
 def extract(options: ExtractOptions) -> None:
-    """The images and the network."""
+    """Check the images and the network."""
     backbone = default_backbone(options.dataset, options.data_dir, options.backbone, options.weights)
     require_images(options.dataset, options.data_dir, backbone, options.weights)
 
 
 def pretrain(options: PretrainOptions) -> None:
-    """The images, the network and the recipe; an account for W&B."""
+    """Check the images, the network, the recipe, and the account for W&B."""
     from lt_bench.engine.pretrain.recipes import stage1_recipe
 
     require_images(options.dataset, options.data_dir, options.backbone, options.weights)
@@ -155,14 +155,14 @@ def pretrain(options: PretrainOptions) -> None:
 
 
 def export(options: ExportOptions) -> None:
-    """The record and the weights."""
+    """Check the record and the weights."""
     if options.record is None:
         raise UserError("--record: no such file; export needs the JSON file of a record, --record RECORD.json")
     _require_record(options.record, options.weights)
 
 
 def verify(options: VerifyOptions) -> None:
-    """The record or submission, and the weights."""
+    """Check the record or submission, and the weights."""
     if options.record is None:
         raise UserError("verify needs the JSON file of a record, whose path a run prints")
     if (folder := submission_of(options.record)) is not None:
@@ -173,17 +173,17 @@ def verify(options: VerifyOptions) -> None:
 
 
 def predict(options: UseOptions) -> None:
-    """The classifier and the inputs."""
+    """Check the classifier and the inputs."""
     _require_use(options, "predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
 
 
 def evaluate(options: UseOptions) -> None:
-    """The classifier and the labelled inputs."""
+    """Check the classifier and the labelled inputs."""
     _require_use(options, "evaluate needs an export and labelled inputs: lt-bench evaluate EXPORT FOLDER")
 
 
 def update(options: UpdateOptions) -> None:
-    """The export, the images, the weights and the place of the records."""
+    """Check the export, the images, the objective, the weights and the results directory."""
     if options.export is None or options.data_dir is None:
         raise UserError("update needs an export and the images, earlier and new ones: lt-bench update EXPORT --data-dir DIR")
     require_images("", options.data_dir, None, None)
@@ -193,10 +193,10 @@ def update(options: UpdateOptions) -> None:
 
 
 def board(options: LeaderboardOptions | ReportOptions) -> None:
-    """Leaderboard and report: the place of their files.
+    """Check the output directory of leaderboard and report.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: files cannot be written there.
     """
     _require_place(options.out, "--out")
 
@@ -224,7 +224,7 @@ def _require_account(wandb: str) -> None:
 
 
 def _require_place(directory: Path, option: str = "--results") -> None:
-    """Files can be written in the directory of an option, or it can be made; nothing is made yet."""
+    """Require that the directory of an option can be written or made; nothing is made yet."""
     place = next(one for one in (directory, *directory.absolute().parents) if one.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         why = os.strerror(errno.EACCES if place.is_dir() else errno.ENOTDIR)

@@ -19,11 +19,11 @@ from lt_bench.engine.heads.pool import HeadFit
 
 
 class Display(Watcher):
-    """Fits that are done, the time left and what each worker is at: bars that fit 80 columns on a terminal, elsewhere the line of a command; only of the first process.
+    """Progress of fits: the number done, the time left and each worker's unit, as bars within 80 columns on a terminal, elsewhere as a line; shown by the first process alone.
 
     Args:
         quiet: show nothing.
-        console: where it is shown.
+        console: console of the display, by default standard error.
     """
 
     def __init__(self, quiet: bool = False, console: Console | None = None) -> None:

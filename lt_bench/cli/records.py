@@ -18,7 +18,7 @@ LINES = 12
 
 
 def diff_verb(options: DiffOptions, output: Output) -> None:
-    """Show in what two records differ, and those of their metrics that do, the largest relative difference first.
+    """Show the fields in which two records differ, and the metrics that differ, the largest relative difference first.
 
     Raises:
         UserError: a file is missing or no record.
@@ -50,7 +50,7 @@ def diff_verb(options: DiffOptions, output: Output) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A value on a line; of a long list, how many there are."""
+    """A value in one line; of a long list, only its length."""
     return f"{len(value)} values" if isinstance(value, list | tuple) and len(value) > 8 else str(value)
 
 

@@ -31,7 +31,7 @@ def report_verb(options: ReportOptions, output: Output) -> None:
     """Print the report and write its files.
 
     Raises:
-        UserError: no row, or several, fit; the extra `plots` is missing; another file lies where one of ours would; or as of the functions that make the parts.
+        UserError: no row or several rows fit; the extra `plots` is missing; a file of another kind lies at an output path; or an error of the functions that make the parts.
     """
     require_extra("matplotlib", "plots", "report")
     require_ours({options.out / name: sign for name, sign in SIGNS.items()})

@@ -47,7 +47,7 @@ def parse(verb: str, words: Sequence[str]) -> Any:
 
 
 def read_request(verb: str, words: Sequence[str]) -> Request | None:
-    """Request made of the words after a verb, YAML files and environment; None after ``--help`` or ``--print_config``, which print.
+    """The request that the words after a verb, YAML files and environment make; None after ``--help`` or ``--print_config``, which print.
 
     Raises:
         UserError: an option that the verb does not have (with a suggestion), or a value that does not fit.
@@ -104,7 +104,7 @@ def _config_files(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _flag(words: list[str], option: str) -> str:
-    """The value of an option on the line; of several, the last."""
+    """The value of an option on the line, the last of several; empty where it is not given."""
     values = [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
     values += [after for word, after in itertools.pairwise(words) if word == option]
     return values[-1] if values else ""
@@ -115,10 +115,10 @@ def _takes_strategy(cls: type) -> bool:
 
 
 def _strategy(verb: str, cls: type, flags: list[str], documents: list[dict[str, Any]]) -> tuple[Entry | None, str]:
-    """The strategy that flags, YAML or environment name, whose hyper-parameters become options, and the name; none where there is none, or several.
+    """The entry and the name of the strategy that flags, YAML or environment give; the hyper-parameters of the entry become options. The entry is None for several strategies, and the name empty for none.
 
     Raises:
-        UserError: no such strategy; several where one is wanted, or with hyper-parameters.
+        UserError: there is no such strategy; several are given to a verb that takes one, or together with hyper-parameters.
     """
     if not _takes_strategy(cls):
         return None, ""
@@ -161,7 +161,7 @@ def _options(cls: type, parsed: dict[str, Any], entry: Entry | None) -> Any:
 
 
 def _check_values(entry: Entry, given: dict[str, Any]) -> None:
-    """Refuse values outside their ranges, and texts of slots that mean nothing, before torch is imported.
+    """Refuse values outside their ranges, and texts of slots that name no entry, before torch is imported.
 
     Raises:
         UserError: names the hyper-parameter, its value and what was expected.

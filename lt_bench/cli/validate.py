@@ -1,4 +1,4 @@
-"""``lt-bench validate``: whether files are as they were written, each by the reader of its kind. Torch is imported where tensors are to be read."""
+"""``lt-bench validate``: check that files are as they were written, each by the reader of its kind. Torch is imported only to read tensors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _WEIGHTS = {".safetensors", ".pt", ".pth"}
 
 @dataclass(frozen=True)
 class Item:
-    """A file or folder of a kind, with a line for each thing that is wrong with it."""
+    """A checked file or folder, its kind, and a line for each fault."""
 
     path: Path
     kind: str
@@ -54,7 +54,7 @@ def validate_verb(options: ValidateOptions, output: Output) -> None:
     """Check files and folders; a folder is searched.
 
     Raises:
-        UserError: no path, or, at the end, something does not hold.
+        UserError: no path is given, or, at the end, an item has a fault.
     """
     if not options.paths:
         raise UserError(
@@ -81,7 +81,7 @@ def items_at(path: Path) -> Iterator[tuple[Path, str]]:
     """Paths that can be checked, each with its kind: the path itself, or those in a folder at any depth.
 
     Raises:
-        UserError: there is nothing.
+        UserError: the path does not exist.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -111,7 +111,7 @@ def items_at(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _kind_of_file(path: Path) -> str | None:
-    """The kind of a file, by its name where that says it, so that a damaged one is named and not passed over."""
+    """The kind of a file, by its name if possible, so that damaged files are reported too; None for files that cannot be checked."""
     by_name = {DESCRIPTION: EXPORT, MANIFEST_NAME: CACHE, PLAN: STAGE1, SUBMISSION: SUBMITTED, VERIFIED: SUBMITTED}
     if path.name in by_name:
         return by_name[path.name]
@@ -129,7 +129,7 @@ def _kind_of_file(path: Path) -> str | None:
 
 
 def faults_at(path: Path, kind: str) -> list[str]:
-    """One line for each thing that is wrong."""
+    """Check an item by the reader of its kind; one line for each fault."""
     try:
         return _CHECKS[kind](path)
     except UserError as error:
@@ -151,7 +151,7 @@ def _cache(path: Path) -> list[str]:
 
 
 def _stage1(path: Path) -> list[str]:
-    """Plan and log; checkpoints, weights and cache are items of their own."""
+    """Faults of the plan and log of a stage 1; its checkpoints, weights and cache are items of their own."""
     faults = []
     try:
         read_json_object(path / PLAN, RESTORE)

@@ -62,14 +62,14 @@ register_type(Words, list, Words.read)
 
 
 def parsed_as(kind: Any) -> Any:
-    """The type that jsonargparse reads a value of this kind with."""
+    """The type with which jsonargparse reads a value of this kind."""
     if typing.get_origin(kind) in (list, tuple):
         return Numbers if typing.get_args(kind)[0] is int else Words
     return kind
 
 
 def as_kind(value: Any, kind: Any) -> Any:
-    """A value that was read by ``parsed_as(kind)`` as that kind."""
+    """Convert a value that was read as ``parsed_as(kind)`` to ``kind``."""
     origin = typing.get_origin(kind)
     if origin not in (list, tuple):
         return value
@@ -86,7 +86,7 @@ def metavar(kind: Any) -> str | None:
 
 
 def shown(value: Any) -> str:
-    """A default as one would write it; empty where there is nothing to show."""
+    """A default as written on the command line; empty where there is nothing to show."""
     if value is None or value is False or value == "" or value == [] or value == ():
         return ""
     if isinstance(value, list | tuple):

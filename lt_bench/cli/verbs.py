@@ -15,12 +15,12 @@ class Verb:
     """A verb.
 
     Attributes:
-        summary: its line of help.
+        summary: one line for the help.
         options: the name of its class in ``bench.options``.
         action: ``module:function`` within the package; takes the options and an ``Output``.
-        interrupted: what is left of it after Ctrl-C.
-        json: whether it can write what it found as JSON.
-        preflight: the function of ``cli.preflight`` that looks at its options before torch is imported; empty where there is nothing to see.
+        interrupted: message after Ctrl-C, on what an interrupted run leaves.
+        json: whether the verb can write its result as JSON.
+        preflight: function of ``cli.preflight`` that checks the options before torch is imported; empty where there is none.
     """
 
     summary: str

@@ -12,7 +12,7 @@ from lt_bench.strategies.slots.vocabulary import TITLES, EntryOfSlot, entries
 
 
 def slot_rows() -> list[dict[str, Any]]:
-    """Every slot with what it is and its entries."""
+    """Every slot with its title and its entries."""
     return [
         {"slot": slot, "what it is": title, "entries": ", ".join(one.signature for one in _entries_of(slot))}
         for slot, title in TITLES.items()

@@ -60,9 +60,9 @@ NOTHING_TO_SET = "nothing to set"
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """A row's share of its board's statistics: standing (None for a control), intervals over test images, or the groups that they come in, of its objective, of its difference to the best row, and of its accuracy on many, medium and few.
+    """Statistics of one row of a board: its standing (None for a control), and intervals over test images, or over groups of them, of its objective, of its difference to the best row, and of its accuracy on many, medium and few.
 
-    `over_classes` and `behind_classes` are intervals over classes: of its objective, and of its difference to the best row; None where there are none. `sample` (N,) are the groups of the test images, None where each is on its own.
+    `over_classes` and `behind_classes` are intervals over classes of the objective and of the difference to the best row; None where there are none. `sample` (N,) is the group of each test image; None where images are independent.
     """
 
     standing: Standing | None
@@ -119,10 +119,10 @@ class Row:
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
-        """The objective for each seed (n,): of macro and micro accuracy what the records say, else from the stored predictions.
+        """The objective (n,) of each seed: read from the records if they state it, as for macro and micro accuracy, else computed from stored predictions.
 
         Raises:
-            UserError: a run has no predictions, and they are needed.
+            UserError: a run lacks the stored predictions that the objective needs.
         """
         said = self.values(f"test/{self.objective.metric}")
         if not np.isnan(said).any():
@@ -148,13 +148,13 @@ class Row:
 
     @property
     def origin(self) -> str:
-        """Origin of its hyper-parameters, as its records say; `NOTHING_TO_SET` for a strategy that has none."""
+        """Origin of the row's hyper-parameters, as in its records; `NOTHING_TO_SET` for a strategy that has none."""
         kind = str(self.text("tuning"))
         return NOTHING_TO_SET if kind in ("official", "inferred") and not self.hyperparameters else kind
 
     @property
     def control(self) -> bool:
-        """Whether it is a control, which is shown and not ranked."""
+        """Whether the row is a control, which is shown and not ranked."""
         return self.text("family") == "control"
 
     @property
@@ -164,7 +164,7 @@ class Row:
 
     @property
     def exact(self) -> bool:
-        """Whether float32 products were those of float32 while it was fitted (`run --matmul`)."""
+        """Whether the row was fitted with exact float32 products (`run --matmul highest`)."""
         return MATMUL not in self.hyperparameters
 
     @property
@@ -212,8 +212,8 @@ class Row:
 class BoardRows:
     """A board with its rows, the best mean of the objective on test first; controls come after all others and have no places.
 
-    `test_counts` (K,) are the test images of each class, None where no run has its predictions; `test_groups` (N,) their groups, which then are the sample of all statistics; `resolvable` is the smallest resolvable difference and `pairs` what is known of
-    every two rows, where statistics were made. `chosen_from` is the number of rows of the board where only some are here, `best` the label of the board's best row where that is not among them, `interval` what the intervals of its tables run over.
+    `test_counts` (K,) are the numbers of test images of each class, None where no run has its predictions; `test_groups` (N,) is the group of each test image, None where images are independent; groups then are the sample of all statistics. With statistics, `resolvable` is
+    the smallest resolvable difference, and `pairs` compares every two rows. Where only some rows of a board are here, `chosen_from` is the number of all rows, and `best` the label of the best row unless it is here. `interval` is the sample of the intervals in tables.
     """
 
     board: Board
@@ -243,7 +243,7 @@ class BoardRows:
 
     @property
     def programs(self) -> str:
-        """A line on strategies of which there are rows of several programs; empty where there are none."""
+        """A line on strategies with rows of several programs; empty where there are none."""
         newest: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in self.rows:
             newest[classes_of(row.key)].append(row)
@@ -306,10 +306,10 @@ class BoardRows:
 
 
 def boards(runs: Runs, objective: str | None = None) -> list[BoardRows]:
-    """Every board with its rows, boards in the order of their data sets, splits and names of caches; the objective as of `objective_of`.
+    """Every board with its rows, ordered by data set, split and name of the cache; `objective` as in `objective_of`.
 
     Raises:
-        UserError: no such objective, its file does not fit the classes of a board, or a run has no predictions that it needs.
+        UserError: the objective does not exist or its file does not fit the classes of a board, a run lacks the predictions that it needs, or records disagree on the groups of test images.
     """
     columns = runs.columns
     order = np.argsort(columns["seed"].astype(np.int64), kind="stable")
@@ -383,7 +383,7 @@ def _board_rows(
 
 
 def _test_groups(runs: Runs, board: Board, positions: Iterable[int]) -> NDArray[np.integer] | None:
-    """The groups (N,) of the test images, of the first record that has them; None where none has."""
+    """The group (N,) of each test image, as all records that have groups state it; None where none has."""
     holders: dict[str, int] = {}
     for position in positions:
         if (digest := runs.digest(position, TEST_GROUPS)) is not None:

@@ -1,4 +1,4 @@
-"""Files of boards that an earlier leaderboard had and this one has not, removed: only those that were listed when they were written, and stand as they were."""
+"""Removal of files that an earlier leaderboard wrote and the present one did not: only files that are listed with their digest and unchanged."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LIST = "files.json"
 
 
 def replace_earlier(directory: Path, written: Mapping[str, Sequence[Path]]) -> None:
-    """Note what was written, and remove what an earlier call noted of the same formats and this one has not written.
+    """List the files written now, and remove files of the same formats that an earlier call listed and this one did not write.
 
-    A file that was changed since, or that no list of ours names, stays.
+    Files that were changed since, or that are not listed, stay.
 
     Args:
         directory: of the leaderboard; its `files.json` has the SHA-256 of each file, by format.
@@ -34,7 +34,7 @@ def replace_earlier(directory: Path, written: Mapping[str, Sequence[Path]]) -> N
 
 
 def _noted(path: Path) -> dict[str, dict[str, str]]:
-    """Files and digests that an earlier call noted, by format; nothing where the file is missing or damaged."""
+    """Files and digests that an earlier call listed, by format; nothing where the file is missing or damaged."""
     try:
         noted = parse_json(path.read_bytes())
         return {kind: {str(name): str(digest) for name, digest in names.items()} for kind, names in noted.items()}

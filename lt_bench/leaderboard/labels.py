@@ -21,8 +21,8 @@ _FINGERPRINT = re.compile(r"(?:own|edited) ([0-9a-f]{4})")
 def row_labels(keys: list[tuple[Any, ...]], beside: Iterable[tuple[Any, ...]] = ()) -> dict[tuple[Any, ...], str]:
     """A distinct label for each row of a board: the strategy's name, how it was tuned where that is not `official`, and what else sets rows apart.
 
-    Less exact products are always said, and of a single composition its slots; a slot that is left empty is named only beside a row that has no such slot.
-    Where rows of one strategy, with those ``beside`` the board (of the other boards of its split), are of several programs, each says which: `my_head.MyHead (code 3f2a)`.
+    Labels always name less exact products, and the slots of a composition that stands alone; an empty slot is named only beside a row without that slot.
+    Where a strategy has several programs among the rows and those ``beside`` the board (of other boards of its split), each label names its program: `my_head.MyHead (code 3f2a)`.
     """
     programs = _programs(keys, [*keys, *beside])
     same: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
@@ -52,7 +52,7 @@ def _counted(numbers: re.Match[str]) -> str:
 
 
 def _programs(keys: list[tuple[Any, ...]], among: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
-    """The program of each row whose strategy, of that class, has several among rows: the first digits of a fingerprint, or the revision."""
+    """The program of each row whose strategy and class have several programs ``among`` all rows: the first digits of a fingerprint, or the revision."""
     codes: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for key in among:
         codes[classes_of(key)].add(key[4])
@@ -73,14 +73,14 @@ def _short(code: str, among: set[str]) -> str:
 
 
 def _differing(parsed: list[dict[str, Any]]) -> list[str]:
-    """Names of the hyper-parameters in which rows of one strategy differ; a composition that trains nothing has no recipe that could."""
+    """Names of the hyper-parameters in which rows of one strategy differ; fields of the recipe are compared only among rows that have them."""
     names = {name for values in parsed for name in values}
     having = {name: [one for one in parsed if name in one or name not in RECIPE_FIELDS] for name in names}
     return sorted(name for name in names if len({repr(one.get(name)) for one in having[name]}) > 1)
 
 
 def _named_slots(values: dict[str, Any]) -> list[str]:
-    """Slots of a composition that are not left as they are."""
+    """Slots of a composition that are filled, and not with their default."""
     return [slot for slot in TITLES if values.get(slot, "") not in ("", DEFAULTS.get(slot))]
 
 

@@ -258,7 +258,7 @@ def _runs(flat: list[dict[str, Any]], splits: dict[str, Split], where: str, arra
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """The first fields in which two lines of one run differ, but for where, how and how fast it was fitted; empty where there are none."""
+    """The first four fields in which two records of one run differ, apart from place, environment, command and times; empty where there are none."""
     names = [name for name in {**first, **second} if name not in _OF_THE_FIT and repr(first.get(name)) != repr(second.get(name))]
     return ", ".join(names[:4])
 
@@ -297,13 +297,13 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _by_line(lines: list[str], memo: dict[Any, Any]) -> tuple[dict[str, Any], str]:
-    """The fields of a record that stand one a line, without the course of the fit, and what their seal has to be.
+    """The fields of a record that is stored one field a line, without the history of the fit, and the seal that they imply.
 
-    The store writes every field in canonical form, so the seal is that of the lines as they stand; only where it is not are they parsed and put into that form.
+    The store writes fields in canonical form, so the seal is computed from the lines as they are. If it does not match, the lines are first put into canonical form.
 
     Raises:
         ValueError: not JSON, or a field stands twice.
-        UserError: a number is none.
+        UserError: a field has no canonical form.
     """
     texts = {name.strip('"'): text for name, _, text in (line.removesuffix(",").partition(": ") for line in lines)}
     if len(texts) != len(lines):
@@ -323,7 +323,7 @@ def _by_line(lines: list[str], memo: dict[Any, Any]) -> tuple[dict[str, Any], st
 
 
 def _seal_of_parts(parts: Mapping[str, str]) -> str:
-    """The seal of a record of whose fields the canonical JSON is given."""
+    """The seal of a record, from the canonical JSON of each field."""
     canonical = ",".join(f'"{name}":{parts[name]}' for name in sorted(parts) if name != SEAL)
     return hashlib.sha256(f"{{{canonical}}}".encode()).hexdigest()
 
@@ -339,7 +339,7 @@ def _add_split(splits: dict[str, Split], data: Mapping[str, Any]) -> None:
         splits[key] = Split(tuple(dataset["class_names"]), np.array(dataset["train_counts"], dtype=np.int64))
 
 
-# Columns that have the name of their field, by the part of the record.
+# Columns named after their field, by part of the record.
 _FIELDS = {
     "strategy": ("class_path", "family", "paper", "sampler", "trains", "inferred"),
     "dataset": ("imbalance_factor", "selection", "split_hash", "num_classes", "n_train", "n_test"),

@@ -16,7 +16,7 @@ Ends = tuple[float, float] | None
 
 
 def of_accuracy(row: Row, objective: Objective) -> Ends:
-    """Of the accuracy that an objective is, mean over seeds; the same as the row's own interval where the board is ranked by it."""
+    """Interval of the accuracy under an objective, mean over seeds; the row's own interval where the board is ranked by that objective."""
     if row.statistics is not None and objective.digest == row.objective.digest:
         return row.statistics.interval
     arrays = class_accuracies(row)
@@ -28,7 +28,7 @@ def of_accuracy(row: Row, objective: Objective) -> Ends:
 
 
 def of_objective(row: Row) -> Ends:
-    """Of the objective as it is shown: of accuracies in %."""
+    """Interval of the objective as it is shown: accuracies in %."""
     if row.statistics is None:
         return None
     low, high = row.statistics.interval
@@ -36,18 +36,18 @@ def of_objective(row: Row) -> Ends:
 
 
 def of_shots(row: Row, name: str) -> Ends:
-    """Of the accuracy on many, medium or few."""
+    """Interval of the accuracy on many, medium or few."""
     return None if row.statistics is None else row.statistics.groups.get(name)
 
 
 def of_gap(row: Row) -> Ends:
-    """Of macro accuracy on the training images, which stay as they are, minus that on test."""
+    """Interval of macro accuracy on the training images, taken as fixed, minus macro accuracy on test."""
     train, test = row.values("train/macro_accuracy").mean(), of_accuracy(row, MACRO)
     return None if test is None else (train - test[1], train - test[0])
 
 
 def of_share(row: Row, name: str) -> Ends:
-    """Of a share of the test images, whichever they are; None where images come in groups, since which are right is not stored."""
+    """Interval of a metric that is a share of the test images; None where images come in groups, since which images count is not stored."""
     arrays = class_accuracies(row)
     if row.statistics is None or row.statistics.sample is not None or not arrays:
         return None

@@ -14,7 +14,7 @@ _DIGITS = 9  # figures are stored as computed, to the last bit
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Row i minus row j of R rows, each (R, R).
+    """Comparisons of R rows, arrays (R, R) for row i minus row j.
 
     Attributes:
         difference: mean difference of the objective (fractions, or costs).
@@ -49,7 +49,7 @@ class Pairs:
 
 
 def rounded(difference: NDArray[np.float64], half: NDArray[np.float64], different: NDArray[np.bool_]) -> Pairs:
-    """Pairs whose figures have the digits that a file has."""
+    """Pairs with figures rounded to the digits that are stored."""
     return Pairs(np.round(difference, _DIGITS), np.round(half, _DIGITS), different)
 
 

@@ -17,7 +17,7 @@ IMBALANCES = (50, 10, 3, 2)
 
 
 def prior_name(text: str) -> str:
-    """A prior as keys of columns have it: ``forward_50``, ``prior_vets`` of the file ``vets.csv``."""
+    """Name of a prior in column keys: ``forward_50``, ``prior_vets`` of the file ``vets.csv``."""
     way, colon, imbalance = text.partition(":")
     return f"{way}_{imbalance}" if colon and way in ("forward", "backward") else f"prior_{Path(text).stem}"
 
@@ -33,12 +33,12 @@ def at_prior_over_images(row: Row, text: str) -> Ends:
 
 
 def at_usual_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
-    """`at_tail` of those that the data set is usually tested on; None of others."""
+    """`at_tail` at an imbalance that the data set is usually tested at; None at others."""
     return at_tail(row, way, imbalance) if imbalance in usual_imbalances(row.board.dataset) else None
 
 
 def told_tail(row: Row, way: str, imbalance: int) -> Estimate | None:
-    """Accuracy of a row at a long tail that its heads were told, as its records say; None where they do not."""
+    """Accuracy of a row at a long tail that its heads are told, from the records; None where they lack it."""
     values = row.values(f"test/accuracy_told_{way}_{imbalance}")
     return None if np.isnan(values).any() else seed_interval(values, row.varies)
 

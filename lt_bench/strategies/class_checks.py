@@ -55,10 +55,10 @@ NEARLY = 0.83
 
 
 def check_class(cls: type, base: type, abstract: bool) -> None:
-    """Refuse a class that cannot mean what it says.
+    """Refuse a class without a name, or with misspelt, misplaced or ineffective declarations.
 
     Raises:
-        UserError: in one line, what to change.
+        UserError: the message says, in one line, what to change.
     """
     where = f"{cls.__module__}.{cls.__qualname__}"
     if not abstract and not cls.__dict__.get("name"):
@@ -74,10 +74,10 @@ def check_class(cls: type, base: type, abstract: bool) -> None:
 
 
 def check_not_a_slot(cls: type, base: type, attribute: str) -> None:
-    """Refuse to set a value on an instance that would hide a slot, or that a slot would hide.
+    """Refuse an attribute of an instance that would hide a slot, or be hidden by one.
 
     Raises:
-        UserError: names the slot.
+        UserError: the message names the slot.
     """
     if (attribute in METHODS and hasattr(base, attribute)) or attribute in BOUND:
         raise UserError(
@@ -91,7 +91,7 @@ def is_entry(value: Any) -> bool:
 
 
 def _check_hyperparameter(where: str, attribute: str, name: str, base: type, *, takes_batches: bool) -> None:
-    """Refuse names that mean something else already; those of the recipe are free where no batches are taken."""
+    """Refuse a hyper-parameter whose name is taken by a slot, an attribute of the base or, where batches are taken, a field of the recipe."""
     if attribute in (*METHODS, *SLOT_ATTRIBUTES):
         raise UserError(
             f'{where}: a hyper-parameter called {attribute} would hide the slot {attribute}; call the attribute otherwise and keep its name with hyper(..., name="{attribute}")'
@@ -119,7 +119,7 @@ def _check_hyperparameter(where: str, attribute: str, name: str, base: type, *, 
 
 
 def _check_value(where: str, attribute: str, value: Any) -> None:
-    """Refuse an entry under another name than that of its slot, and anything else under that name."""
+    """Refuse an entry under the attribute of another slot, and a value of another kind under a slot's attribute."""
     if is_entry(value) and attribute != ATTRIBUTES[value.slot]:
         raise UserError(
             f"{where}.{attribute} is an entry of the slot {value.slot}, which is filled by the attribute {ATTRIBUTES[value.slot]}"
@@ -133,7 +133,7 @@ def _check_value(where: str, attribute: str, value: Any) -> None:
 
 
 def _check_switched_off(where: str, cls: type, base: type) -> None:
-    """Refuse an entry that a method of the class leaves without effect, and a statement that an entry makes already."""
+    """Refuse an entry that a method of the class leaves without effect, and a ``reduction`` beside a weighting entry, which states its own."""
     kernel: Any = getattr(cls, "kernel", None)
     if is_entry(kernel) and getattr(cls, "target", None) is not getattr(base, "target", None) and not _is_one_hot(cls):
         raise UserError(f"{where}: kernel {kernel.name} has a target of its own, so target would have no effect; leave out one of them")
@@ -156,7 +156,7 @@ def _is_one_hot(cls: type) -> bool:
 
 
 def _uses(cls: type, method: str, attribute: str, base: type) -> bool:
-    """Whether the overrides of a method, up to the base's own, call the one before them, or one of them uses the entry itself."""
+    """Whether a method reaches an entry: each override calls ``super()``, until one reads ``attribute`` or the base's own method comes."""
     for one in cls.__mro__:
         code = getattr(one.__dict__.get(method), "__code__", None)
         if one is base or (code is not None and attribute in code.co_names):
@@ -167,7 +167,7 @@ def _uses(cls: type, method: str, attribute: str, base: type) -> bool:
 
 
 def _check_spelling(where: str, attribute: str, base: type) -> None:
-    """Refuse a public name that is no part of the contract and nearly one."""
+    """Refuse a public name that is not in the contract but resembles a name that is."""
     if attribute.startswith("_") or hasattr(base, attribute):
         return
     near: list[Any] = difflib.get_close_matches(attribute, (*METHODS, *SLOT_ATTRIBUTES, *FACTS), n=1, cutoff=NEARLY)

@@ -1,4 +1,4 @@
-"""Compositions of slots: a strategy that is no class of its own, and the words in which a registered one says its slots. Free of torch until one is built."""
+"""Compositions of slots: strategies without a class of their own, and the notation of ``compose`` for the slots of registered ones. Free of torch until one is built."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SLOTS = tuple(Hyperparameter(slot, str, DEFAULTS.get(slot, ""), help=title, attr
 
 
 def class_of(hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The class of a composition, and the hyper-parameters that are left for it.
+    """The class of a composition, and its other hyper-parameters, which the class takes.
 
     Raises:
         UserError: an unknown entry or parameter.
@@ -74,7 +74,7 @@ def facts(hyperparameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def command(slots: dict[str, str], recipe: Recipe) -> str:
-    """The command that runs a composition: what differs from the defaults of ``compose``."""
+    """The command that runs a composition, with the options that differ from the defaults of ``compose``."""
     given: dict[str, Any] = {slot: text for slot, text in slots.items() if text != DEFAULTS.get(slot)}
     if slots.get("trainable") != "none":
         given |= {name: value for name, value in stated(asdict(recipe), RECIPE).items() if value != getattr(RECIPE, name)}
@@ -104,7 +104,7 @@ def written(slot: str, source: str, declared: dict[str, Hyperparameter]) -> str:
 
 
 def canonical_slots(hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """The hyper-parameters with one text for one entry in every slot, so that equal compositions have one identity.
+    """Replace the text of every slot by its canonical form, so that equal compositions have one identity.
 
     Raises:
         UserError: an unknown entry or parameter, a value outside its range, or an entry that needs a strategy of its own.
@@ -119,10 +119,10 @@ def canonical_slots(hyperparameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_shares(hyperparameters: dict[str, Any], class_names: Sequence[str], train_counts: Sequence[int]) -> dict[str, Any]:
-    """The hyper-parameters with the shares that the file of a test prior says in its place, so that a run is the same wherever the file lies, and can be repeated without it.
+    """Replace the file of a test prior by its shares, so that a run has one identity wherever the file lies, and can be repeated without it.
 
     Raises:
-        UserError: what is named is no prior, the file does not fit the classes, or gives a class with training images nothing.
+        UserError: the name is no prior, or the file does not fit the classes or gives a class with training images no share.
     """
     text = hyperparameters.get("at_inference")
     if not text:
@@ -145,7 +145,7 @@ def with_shares(hyperparameters: dict[str, Any], class_names: Sequence[str], tra
 
 
 def compose(**hyperparameters: Any) -> type:
-    """A strategy class of entries of the vocabulary: ``compose(target="smooth(0.98)", transform="margin(0.5)")``.
+    """Make a strategy class from entries of the vocabulary: ``compose(target="smooth(0.98)", transform="margin(0.5)")``.
 
     Args:
         hyperparameters: slots (see ``lt-bench list slots``), and fields of the recipe, which become its defaults.

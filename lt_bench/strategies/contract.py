@@ -56,9 +56,9 @@ class Strategy(LightningModule):
         reduction: ``samples`` divides the batch's sum of losses by its size, ``weights`` by the sum of class weights over it (torch's weighted mean).
         recipe: the optimisation; an instance's has its lengths in epochs of the training data, also where it is stated in steps
             (a Trainer then takes ``max_steps=strategy.recipe.iterations``).
-        official: the released configurations whose settings these are, by data set and imbalance factor; elsewhere they are called inferred.
-        settings: per data set, what differs from the defaults.
-        grid: further values that tuning tries, by hyper-parameter; an empty tuple leaves out one that declares a grid.
+        official: the released configurations that the hyper-parameters follow, by data set and imbalance factor; those for other data sets are called inferred.
+        settings: per data set, the values that differ from the defaults.
+        grid: further values that tuning tries, by hyper-parameter; an empty tuple removes the grid of a hyper-parameter.
         selected_on_val: True where the defaults are our own choice, made on validation images; never called official or inferred.
         inferred: True where the formulas themselves could not be read.
         revision: of the suite's own strategies: raised whenever their numbers change, and part of a record's identity.
@@ -114,7 +114,7 @@ class Strategy(LightningModule):
         """Collect the declared hyper-parameters and refuse misspelt or shadowed slots and a missing name; ``abstract`` bases need no name.
 
         Raises:
-            UserError: what is wrong, in one line.
+            UserError: the message says, in one line, what is wrong.
         """
         super().__init_subclass__(**kwargs)
         cls.declared = declared_in(cls)
@@ -149,7 +149,7 @@ class Strategy(LightningModule):
     # ---- slots of the formula ------------------------------------------------------------------------------------------------------------------
 
     def initial_parameters(self) -> tuple[Tensor, Tensor]:
-        """The head before the first step: weight (K, D) and bias (K,), float32; zeros where ``initial_head`` is made of the training features.
+        """The head before the first step: weight (K, D) and bias (K,), float32; zeros where ``initial_head`` is computed later, from the training features.
 
         Raises:
             UserError: the strategy starts from the stage-1 head and there is none, or one of the wrong shape.
@@ -169,11 +169,11 @@ class Strategy(LightningModule):
         return linear(features, weight, bias)
 
     def transform(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """T: what the loss sees instead of the logits (B, K)."""
+        """The transform T: logits (B, K) that the loss uses in place of ``logits`` (B, K)."""
         return logits
 
     def target(self, labels: Tensor) -> Tensor | float:
-        """q: the mass spread evenly over all K classes, the true one included (torch's ``label_smoothing``); a float, or (B,). It may be trained."""
+        """The target q, as the mass spread evenly over all K classes, the true one included (torch's ``label_smoothing``): a float, or (B,). It may be trained."""
         return 0.0
 
     def kernel(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -181,11 +181,11 @@ class Strategy(LightningModule):
         return smoothed_cross_entropy(logits, labels, self.target(labels))
 
     def modulate(self, losses: Tensor, batch: Batch) -> Tensor:
-        """Losses (B,) made of the kernel's losses (B,), with its gradient; a focusing factor times them, for example."""
+        """Modulate the kernel's losses (B,), for example by a focusing factor; the result (B,) carries the gradient."""
         return losses if self.weighting is None else self.weighting.modulate(losses, batch)
 
     def sample_weight(self, logits: Tensor, batch: Batch) -> Tensor | None:
-        """The part of w that depends on the sample (B,), None for 1; ``logits`` are transformed. One without gradient is marked ``constant``."""
+        """The part of w that depends on the sample (B,), None for 1; ``logits`` (B, K) are the transformed ones. Mark an override without gradient as ``constant``."""
         return None
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -206,11 +206,11 @@ class Strategy(LightningModule):
         return per_class(self.class_weight, labels).sum(-1)
 
     def regulariser(self) -> Tensor | None:
-        """A term of the parameters alone, a scalar, added once a step; equal on all processes."""
+        """A scalar term of the parameters alone, added once a step; it is equal on all processes."""
         return None
 
     def batch_statistic(self, logits: Tensor, labels: Tensor) -> Tensor | None:
-        """A term of the whole batch that is no sum over samples, a scalar; logits and labels are those of all processes."""
+        """A scalar term of the whole batch that is not a sum over samples; logits (B, K) and labels (B,) are those of all processes."""
         return None
 
     def project(self, after: Literal["step", "epoch"]) -> None:
@@ -219,7 +219,7 @@ class Strategy(LightningModule):
             self.projection(self.weight, after)
 
     def relative_rates(self) -> dict[Tensor, Any]:
-        """Parameters that do not learn at the recipe's rate: the factor by which it is multiplied, a float (or (H, 1) in a stack)."""
+        """Factors of the recipe's learning rate, for parameters that learn at another rate: a float each, or (H, 1) in a stack."""
         return {} if self.trainable is None else self.trainable.relative_rates(self.weight, self.bias)
 
     # ---- in the course of a fit ------------------------------------------------------------------------------------------------------------------
@@ -231,25 +231,25 @@ class Strategy(LightningModule):
         """Called before the first step of ``epoch`` (from 0)."""
 
     def redraw(self, rows: Tensor) -> Tensor:
-        """Rows to train on in place of ``rows`` (B,), numbers v * N + i of sample i in view v; a learned sampler draws its own."""
+        """Return the rows (B,) to train on in place of ``rows``, v * N + i for sample i in view v; for samplers that are learned."""
         return rows
 
     def augment(self, batch: Batch) -> Batch:
-        """Samples to train on in place of those of ``batch``: mixed or synthetic features, with the same first labels; random numbers are those of ``self.draws``."""
+        """Return the batch to train on in place of ``batch``: mixed or synthetic features with the same first labels. Draw random numbers from ``self.draws``."""
         return batch
 
     def observe(self, logits: Tensor, batch: Batch) -> None:
-        """Called without gradients for every training batch before its update; state across steps belongs into buffers."""
+        """Called without gradients for every training batch before its update; keep state across steps in buffers."""
 
     def before_update(self, logits: Tensor, batch: Batch) -> None:
-        """Called without gradients once ``.grad`` of every parameter is that of the batch, before the update."""
+        """Called without gradients before the update of every batch, when ``.grad`` of every parameter holds the batch's gradient."""
 
     def statistics(self) -> list[Tensor]:
         """Tensors gathered over an epoch that add up across processes; they are summed in place before ``end_epoch``."""
         return []
 
     def end_epoch(self, epoch: int) -> None:
-        """Called after the last step of ``epoch`` (from 0), without gradients, once ``statistics`` are those of all processes."""
+        """Called after the last step of ``epoch`` (from 0), without gradients, when ``statistics`` are summed over all processes."""
 
     def sample_weights(self) -> Tensor | None:
         """Weights (N,) of the training samples for the sampler ``weighted``, asked for before every epoch."""
@@ -264,7 +264,7 @@ class Strategy(LightningModule):
     # ---- at inference: of one head ---------------------------------------------------------------------------------------------------------------
 
     def inference_head(self) -> nn.Module:
-        """A plain module from features (B, D) to logits (B, K) that needs nothing of the fit; post-hoc adjustments are folded in.
+        """A plain module from features (B, D) to logits (B, K) that is independent of the strategy; post-hoc adjustments are folded in.
 
         Override it where ``logits`` is overridden.
         """
@@ -289,11 +289,11 @@ class Strategy(LightningModule):
         return module.weight.detach() if isinstance(module, nn.Linear | NormalisedLinear) else None
 
     def classifier_input(self, features: Tensor) -> Tensor:
-        """Features (B, D) as the rows of ``classifier_rows`` meet them, before any normalisation; an adapter changes them."""
+        """The features (B, D) that are multiplied by the rows of ``classifier_rows``, before any normalisation; differs from ``features`` where there is an adapter."""
         return features
 
     def prior_power(self) -> float | None:
-        """a of the class shares pi^a, pi the training frequencies, that the logits of the fitted head assume: 1 the training prior, 0 a uniform one; None where that is not known.
+        """Power a of the prior that the fitted head's logits assume, class shares proportional to pi^a with pi the training frequencies: 1 for the training prior, 0 for a uniform one; None where unknown.
 
         With it the head can be told of another prior rho: z - a log pi + log rho. By default from the slots (``strategies.assumed_prior``).
         """
@@ -324,7 +324,7 @@ class Strategy(LightningModule):
         """The objective of a batch (features, labels, rows).
 
         Raises:
-            UserError: the batch is something else.
+            UserError: the batch has another form.
         """
         if not isinstance(batch, tuple | list) or len(batch) != 3:
             raise UserError(
@@ -398,7 +398,7 @@ class Strategy(LightningModule):
 
     @classmethod
     def reads_held_out(cls) -> bool:
-        """Whether a fit, or what happens at inference, learns from validation images."""
+        """Whether the fit or the adjustment at inference learns from validation images."""
         return cls.trains_on_held_out or (cls.at_inference is not None and cls.at_inference.needs_held_out)
 
     @torch.no_grad()
@@ -430,7 +430,7 @@ class Strategy(LightningModule):
         return () if self.heads is None else (self.heads,)
 
     def per_head(self, tensor: Tensor) -> Tensor:
-        """A tensor with one entry for each batch order (S, ...) repeated to one for each head (H, ...); not to be written to. As it is for one head."""
+        """Repeat a tensor with one entry for each batch order (S, ...) to one for each head (H, ...); the result must not be written to. For one head, it is the tensor itself."""
         if self.heads is None or tensor.shape[0] == self.heads:
             return tensor
         S = tensor.shape[0]
@@ -457,10 +457,10 @@ class Strategy(LightningModule):
         return self.training_data.labels[rows % len(self.training_data)]
 
     def _check_classifier(self, classifier: Classifier) -> None:
-        """Refuse what changes the length of rows that the classifier brings to one length: it would be lost in the fitted head.
+        """Refuse entries that change the rows beside a classifier that normalises them: the change would be lost in the fitted head.
 
         Raises:
-            UserError: names both entries.
+            UserError: the message names both entries.
         """
         for entry in (self.trainable, self.at_inference):
             if entry is not None and entry.changes_rows:
@@ -487,7 +487,7 @@ class Strategy(LightningModule):
         self.given = given
 
     def _for_each_head(self, make: Any) -> tuple[Tensor, Tensor]:
-        """Weight and bias of one head, or of a stack, made of a seed each."""
+        """Weight and bias of one head, or of a stack with one seed for each head."""
         if self.heads is None:
             return make(self.facts.init_seed)
         weights, biases = zip(*(make(seed) for seed in self.facts.init_seed), strict=True)  # pyright: ignore[reportGeneralTypeIssues]

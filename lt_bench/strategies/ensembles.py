@@ -12,7 +12,7 @@ ENSEMBLE = "ensemble"
 
 
 class Named(Protocol):
-    """A member, of which the name and the types are used: an entry of the registry."""
+    """A member of an ensemble: an entry of the registry, used for its name and types."""
 
     @property
     def name(self) -> str:
@@ -25,10 +25,10 @@ class Named(Protocol):
 
 
 def members_in(name: str) -> list[str]:
-    """The members that ``ensemble(los+crt)`` names; none for the name of something else.
+    """The members that ``ensemble(los+crt)`` names; empty for the name of another strategy.
 
     Raises:
-        UserError: fewer than two, or an ensemble within.
+        UserError: fewer than two members, or an ensemble among them.
     """
     first, _, rest = name.strip().partition("(")
     if first.strip().lower() != ENSEMBLE:
@@ -45,7 +45,7 @@ def types(members: Sequence[Named]) -> dict[str, Any]:
     """The type of every hyper-parameter of the members, which is called ``los_lr``.
 
     Raises:
-        UserError: two members would have one of the same name.
+        UserError: hyper-parameters of two members would have the same name.
     """
     table: dict[str, Any] = {}
     for member in members:
@@ -70,7 +70,7 @@ def check_names(name: str, members: Sequence[Named], given: dict[str, Any]) -> N
     """Refuse a hyper-parameter that no member has.
 
     Raises:
-        UserError: with a suggestion.
+        UserError: the message has a suggestion.
     """
     known = types(members)
     if unknown := [key for key in given if key not in known]:

@@ -34,8 +34,8 @@ class Entry:
 
     Attributes:
         slots: entries of the vocabulary by slot, in the words of ``compose``; None for a class that the vocabulary cannot say.
-        cls: the class, where it was imported already.
-        members: of an ensemble.
+        cls: the class, if it is imported already.
+        members: members of an ensemble; empty for other strategies.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Entry:
     members: tuple[Entry, ...] = ()
 
     def __post_init__(self) -> None:
-        """Keep names free that records use, take a single official source as one of several, and merge the grids.
+        """Refuse names of hyper-parameters that records reserve, make ``official`` a tuple, and merge the grids.
 
         Raises:
-            UserError: a hyper-parameter has such a name; what is called official names no source.
+            UserError: a hyper-parameter has a reserved name, or ``official`` holds something other than `Official`.
         """
         for hyperparameter in self.hyperparameters:
             if hyperparameter.name in RESERVED:
@@ -107,17 +107,17 @@ class Entry:
     def resolve(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
         """All hyper-parameters for a data set, the recipe included: defaults, then the strategy's settings for ``dataset`` and ``dataset@IF``, then ``given``.
 
-        Of two fields for a length (epochs, iterations) the one that holds is there; what a record leaves out (``recipe.NEUTRAL``) is not.
+        Of two fields for one length (epochs, iterations), only the one in force is present; fields that records leave out (``recipe.NEUTRAL``) are absent.
 
         Raises:
-            UserError: a given name that the strategy does not have, with a suggestion; a length in epochs and in steps.
+            UserError: a given name is unknown to the strategy (with a suggestion), or one length is given in epochs and in steps.
         """
         if self.members:
             return self._of_members(given or {}, lambda member, own: member.resolve(dataset, imbalance_factor, own))
         return stated(self.options(dataset, imbalance_factor, given), self.recipe)
 
     def options(self, dataset: str, imbalance_factor: float | None = None, given: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The hyper-parameters of ``resolve``, with a value for everything that can be given: None for a length in epochs where one in steps holds.
+        """The hyper-parameters of ``resolve`` with every option that can be given: None for a length in epochs where one in steps is in force.
 
         Raises:
             UserError: as ``resolve``.
@@ -139,7 +139,7 @@ class Entry:
         return self._composed(resolved, given) if self.is_composition else resolved
 
     def _of_members(self, given: dict[str, Any], options: Callable[[Entry, dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-        """The hyper-parameters of an ensemble, made of the ``options`` of each member under those given for it."""
+        """The hyper-parameters of an ensemble: the ``options`` of each member, updated by the values given for it."""
         ensembles.check_names(self.name, self.members, given)
         of_members = ensembles.parts(self.members, given)
         return ensembles.joined(self.members, [options(member, own) for member, own in zip(self.members, of_members, strict=True)])
@@ -154,7 +154,7 @@ class Entry:
         return {name: value for name, value in resolved.items() if name not in RECIPE_FIELDS}
 
     def with_facts_of(self, hyperparameters: dict[str, Any]) -> Entry:
-        """This entry; of a composition with what its slots state: sampler, initial head, what is trained."""
+        """This entry; for a composition, with the facts that its slots state: sampler, initial head, trained parameters."""
         return dataclasses.replace(compose_entry(), **composition.facts(hyperparameters)) if self.is_composition else self
 
     @property
@@ -168,7 +168,7 @@ class Entry:
         return self.name == COMPOSE and not self.is_own
 
     def is_official(self, dataset: str, imbalance_factor: float | None = None) -> bool:
-        """Whether the hyper-parameters for this data set are the official ones; strategies without any have nothing to infer."""
+        """Whether the hyper-parameters for this data set are the official ones; also true of strategies of the suite that have none and take no batches."""
         if self.members:
             return all(member.is_official(dataset, imbalance_factor) for member in self.members)
         known = any(one.holds_for(dataset, imbalance_factor) for one in self.official)
@@ -196,7 +196,7 @@ class Entry:
         return None if self.slots is None else composition.command(self.slots, self.recipe)
 
     def class_for(self, hyperparameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The class that is fitted with these hyper-parameters, and those that it takes; a composition and an ensemble become classes of their own."""
+        """The class to fit with these hyper-parameters, and those that it takes; compositions and ensembles get a class made for them."""
         if self.members:
             from lt_bench.strategies.ensemble import ensemble_of
 
@@ -220,6 +220,6 @@ def compose_entry() -> Entry:
 
 
 def inherited(facts: dict[str, Any], changed: Collection[str]) -> dict[str, Any]:
-    """Facts of a base that hold for a subclass: it is official nowhere, and settings say nothing of hyper-parameters whose default it changes."""
+    """Facts that a subclass inherits from its base: without ``official``, and without settings of hyper-parameters whose default the subclass changes."""
     settings = {dataset: {k: v for k, v in values.items() if k not in changed} for dataset, values in facts["settings"].items()}
     return facts | {"official": (), "settings": {dataset: values for dataset, values in settings.items() if values}}

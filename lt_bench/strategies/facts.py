@@ -44,8 +44,8 @@ class Batch(NamedTuple):
         features: (B, D).
         labels: (B,), int64.
         rows: (B,), int64: the number of each sample in the training set, 0 to N - 1.
-        other: (B,), the second labels of samples that ``augment`` mixed from two; None where there are none.
-        share: (B,), the weight of the first label of each, beside ``other``.
+        other: (B,), second labels of samples that ``augment`` mixed from two; None where samples are not mixed.
+        share: (B,), weights of the first labels of mixed samples; None without ``other``.
     """
 
     features: Tensor

@@ -41,10 +41,10 @@ class Hyperparameter:
     attribute: str = ""
 
     def check(self, owner: str, value: Any) -> None:
-        """Refuse a value of another kind or outside the range; tensors hold one value for each head of a stack.
+        """Refuse a value of another type or outside the range; tensors hold one value for each head of a stack.
 
         Raises:
-            UserError: names owner, hyper-parameter, value and what was expected.
+            UserError: the message names owner, hyper-parameter, value and the expected values.
         """
         options = typing.get_args(self.type) if typing.get_origin(self.type) is typing.Literal else ()
         if options and value not in options:

@@ -14,8 +14,8 @@ class Official:
         commit: at which it was read, abbreviated.
         config: file that states the settings, within the repository, and options that its documentation adds.
         dataset: name of the data set here.
-        imbalance_factor: that of the configuration; None for data sets that have one only.
-        differs: what of the settings differs here nevertheless, in words.
+        imbalance_factor: imbalance factor of the configuration; None for data sets with a single one.
+        differs: settings that differ here from the configuration, in words.
     """
 
     repository: str
@@ -26,7 +26,7 @@ class Official:
     differs: str = ""
 
     def holds_for(self, dataset: str, imbalance_factor: float | None) -> bool:
-        """Whether this is about a data set at an imbalance factor."""
+        """Whether the configuration is for this data set and imbalance factor."""
         return self.dataset == dataset and self.imbalance_factor in (None, imbalance_factor)
 
     def __str__(self) -> str:
@@ -36,5 +36,5 @@ class Official:
 
 
 def listed(official: tuple[Official, ...]) -> tuple[str, ...]:
-    """A line for each configuration; one that says so where there is none."""
+    """A line for each configuration, or one line that says that there is none."""
     return tuple(map(str, official)) or ("no data set; the settings are inferred",)

@@ -77,7 +77,7 @@ class Recipe:
         """The recipe with other values; a length in epochs takes the place of one in steps, and the other way round.
 
         Raises:
-            UserError: both were given, or a value that cannot be fitted with.
+            UserError: both fields for one length are given, or a value cannot be fitted with.
         """
         return Recipe(**either(dataclasses.asdict(self), given))
 
@@ -147,10 +147,10 @@ RECIPE_FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
 
 
 def either(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters ``base`` under those ``given``, where one of two fields for a length takes the place of the other.
+    """Update hyper-parameters ``base`` by those ``given``; of two fields for one length, the given one replaces the other.
 
     Raises:
-        UserError: both of two were given.
+        UserError: both fields for one length are given.
     """
     given = {name: value for name, value in given.items() if value is not None or not any(name == steps for _, steps in EITHER)}
     merged = base | given
@@ -164,7 +164,7 @@ def either(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def stated(hyperparameters: dict[str, Any], default: Recipe) -> dict[str, Any]:
-    """Hyper-parameters as a record has them: of two fields for a length the one that holds, and fields of ``NEUTRAL`` where they or ``default`` change something."""
+    """Hyper-parameters as a record stores them: of two fields for one length the one in force, and fields of ``NEUTRAL`` only if their value here or in ``default`` is not neutral."""
     unused = {epochs if hyperparameters.get(steps) is not None else steps for epochs, steps in EITHER}
     unused |= {name for name, value in NEUTRAL.items() if hyperparameters.get(name) == value == getattr(default, name)}
     return {name: value for name, value in hyperparameters.items() if name not in unused}

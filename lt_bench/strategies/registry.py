@@ -1,4 +1,4 @@
-"""Strategies are known by their files, by the slots of ``compose``, as ensembles of others, or by a dotted path. Free of torch."""
+"""The registry of strategies: those of the suite by file, compositions of slots, ensembles, and classes at a dotted path. Free of torch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NOT_STRATEGIES = {
 
 
 def strategy_names() -> tuple[str, ...]:
-    """Names of the strategies that come with the suite, sorted; ``compose`` is none of them."""
+    """Names of the strategies that come with the suite, sorted, without ``compose``."""
     return tuple(sorted(_shipped()))
 
 
@@ -65,7 +65,7 @@ def find(name: str) -> Entry:
 
 
 def _in_a_file_here(name: str) -> str:
-    """The classes of the file ``name.py`` of the current folder, as they are to be written; empty without such a file, which is read and not run."""
+    """A suggestion with the dotted paths of the classes in ``name.py`` of the current folder, which is read and not run; empty without such a file."""
     if not name.isidentifier():
         return ""
     path = Path(f"{name}.py")
@@ -77,10 +77,10 @@ def _in_a_file_here(name: str) -> str:
 
 
 def _ensemble(members: Sequence[Entry]) -> Entry:
-    """The entry of an ensemble, whose hyper-parameters are those of its members; these have one order, however they were named.
+    """The entry of an ensemble, whose hyper-parameters are those of its members. Members are sorted, so the order in which they are named does not matter.
 
     Raises:
-        UserError: one is there twice.
+        UserError: a member is named twice.
     """
     members = tuple(sorted(members, key=lambda member: member.public_name))
     if twice := [one.public_name for one, other in itertools.pairwise(members) if one.public_name == other.public_name]:
@@ -118,7 +118,7 @@ def describe(cls: type) -> Entry:
     """The entry of an imported class, also of one that a notebook defines.
 
     Raises:
-        UserError: it is no strategy.
+        UserError: the class is no strategy.
     """
     path = f"{cls.__module__}.{cls.__qualname__}"
     if not hasattr(cls, "declared") or not hasattr(cls, "recipe"):
@@ -136,7 +136,7 @@ def describe(cls: type) -> Entry:
 
 
 def _facts_of(cls: type) -> dict[str, Any]:
-    """Facts of an imported class, from the farthest base on."""
+    """Facts of an imported class, collected from its farthest base to itself."""
     facts, declared = dict(INHERITED), {}
     for one in reversed(cls.__mro__):
         if "declared" in one.__dict__:
@@ -147,7 +147,7 @@ def _facts_of(cls: type) -> dict[str, Any]:
 
 
 def _path_of(value: Any) -> str:
-    """Dotted path of a class, or of that of an instance with the values that it has."""
+    """Dotted path of a class; for an instance, that of its class with its values."""
     cls = value if isinstance(value, type) else type(value)
     path = f"{cls.__module__}.{cls.__qualname__}"
     values = {} if isinstance(value, type) else getattr(value, "arguments", None) or vars(value)

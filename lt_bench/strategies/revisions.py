@@ -2,7 +2,7 @@
 
 ``revision`` of a strategy is raised when its numbers change, ``SHARED`` when those of several do: slots, engine, samplers, metrics. A test with numbers of every
 strategy (``tests/strategies/test_revisions.py``) forces it. ``sources.json`` has the fingerprints of the files that make numbers, as they were when these
-numbers were last compared; a file that differs from it is said by its own fingerprint, so that an edited suite never passes for the suite. `make golden` writes both.
+numbers were last compared; a file that differs is recorded by its own fingerprint, so that an edited suite never passes for the suite. `make golden` writes both.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Code:
     """The program of a run.
 
     Attributes:
-        text: what the identity of a record has: ``revision 1``, or ``own 0123456789abcdef, revision 1``.
-        parts: fingerprints of what is not the suite's at that revision, by file.
+        text: code in the identity of a record: ``revision 1``, or ``own 0123456789abcdef, revision 1``.
+        parts: fingerprints, by file, of code of the user's own and of edited files of the suite.
     """
 
     text: str
@@ -58,7 +58,7 @@ def code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
     """The program that fits a strategy with these hyper-parameters.
 
     Raises:
-        UserError: a file was edited after it had been imported, so that what runs is not what it says.
+        UserError: a file was edited after its import, so the code that runs is not that of the file.
     """
     if entry.members:
         codes = [code_of(member, own) for member, own in zip(entry.members, ensembles.parts(entry.members, hyperparameters), strict=True)]
@@ -69,7 +69,7 @@ def code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
 
 
 def _code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
-    """The code of a strategy; of an ensemble, of what averages its members."""
+    """The code of a strategy; for an ensemble, of the class that averages its members."""
     own = provenance.fingerprints(own_objects(entry, hyperparameters))
     words = [f"own {provenance.combined(own)}"] if own else []
     revision = f"revision {revision_of(entry)}"
@@ -81,7 +81,7 @@ def _code_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> Code:
 
 
 def own_objects(entry: Entry, hyperparameters: Mapping[str, Any]) -> list[Any]:
-    """Classes of the user's own that take part: the strategy, its sampler and initial head, entries of a composition."""
+    """Classes of the user's own that take part in a run: the strategy, its sampler and initial head, entries of a composition."""
     texts = [hyperparameters.get(slot) for slot in TITLES] if entry.is_composition else [entry.sampler, entry.initial_head]
     objects: list[Any] = [entry.load()] if entry.is_own else []
     for value in texts:
@@ -92,7 +92,7 @@ def own_objects(entry: Entry, hyperparameters: Mapping[str, Any]) -> list[Any]:
 
 
 def _named(entry: Entry, name: str) -> Any:
-    """The class of a sampler or initial head: what the strategy's own attribute holds, or what stands at the dotted path."""
+    """The class of a sampler or initial head of this name: that in the strategy's attribute, else the class at the dotted path."""
     for slot in ("sampler", "initial_head") if entry.is_own else ():
         value = getattr(entry.load(), slot)
         cls = value if isinstance(value, type) else type(value)
@@ -103,7 +103,7 @@ def _named(entry: Entry, name: str) -> Any:
 
 
 def revision_of(entry: Entry) -> str:
-    """``2``, and ``2.3`` once what is shared has a revision above 1; of a class of the user's own that of the suite's strategy that it is made of."""
+    """The revision: ``2``, or ``2.3`` once the shared revision is above 1; a class of the user's own inherits it from the suite's strategy that it derives from."""
     own = entry.load().revision if entry.is_own else entry.revision
     return str(own) if SHARED == 1 else f"{own}.{SHARED}"
 
@@ -134,7 +134,7 @@ def _known() -> dict[str, list[str]]:
 
 @cache
 def _edited() -> tuple[dict[str, str], dict[str, str]]:
-    """Fingerprints of the files, of strategies and shared, that are not those of this revision; as they are when a process first asks."""
+    """Fingerprints of edited files, those of strategies and shared ones, as they are when a process first asks; other files are left out."""
     return tuple({name: one for name, path in group.items() if (one := _changed(name, path)) is not None} for group in files())  # pyright: ignore[reportReturnType]
 
 
@@ -148,7 +148,7 @@ def _changed(name: str, path: Path) -> str | None:
 
 
 def edited_of(entry: Entry) -> dict[str, str]:
-    """Fingerprints by path of the suite's files that take part in a strategy and are not those of this revision."""
+    """Fingerprints, by path, of the suite's edited files that take part in a strategy."""
     of_strategies, shared = _edited()
     return shared | ({name: one for name, one in of_strategies.items() if name in _files_of(entry)} if of_strategies else {})
 
@@ -166,7 +166,7 @@ def _files_of(entry: Entry) -> set[str]:
 
 
 def _imported(path: Path) -> Iterator[str]:
-    """Files of strategies that one imports."""
+    """Files of strategies that a file imports."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
             yield f"strategies/{node.module.removeprefix(PACKAGE)}.py"

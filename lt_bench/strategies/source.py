@@ -30,7 +30,7 @@ def class_facts(node: ast.ClassDef, path: Path, names: Collection[str]) -> dict[
     """Literal values of those ``names`` that the class assigns.
 
     Raises:
-        UserError: one is no literal.
+        UserError: a value is no literal.
     """
     facts = {}
     for name, _, value, line in assignments(node):

@@ -48,27 +48,27 @@ def choose(
 ) -> dict[str, Any]:
     """Compare strategies with chosen hyper-parameters by nested cross-validation; the test set is never loaded.
 
-    On validation that the backbone has not seen, every head is fitted once on all training rows, and validation is divided into folds. On training rows that it has not seen, heads are fitted without each fold and
-    without each two, and with them the stage-1 head where it was fitted on these features.
+    With ``val``, every head is fitted once on all training rows, and the validation rows are divided into folds. With ``train``, the training rows are divided, and heads are fitted without each fold and
+    without each pair of folds, as is the stage-1 head where it was fitted on these features. The backbone must not have seen the split.
 
     Args:
         bench: the opened cache.
-        entries: the strategies; by default `USUAL`, without those that the cache has no head for.
+        entries: the strategies; by default those of `USUAL` that the cache supports.
         seeds: repetitions of every point.
-        objective: that decides.
-        folds: their number, 3 or more.
-        budget: points of each strategy at most, its own hyper-parameters first.
+        objective: by which strategies and hyper-parameters are chosen.
+        folds: number of folds, 3 or more.
+        budget: maximal number of points of each strategy, its own hyper-parameters first.
         split: val or train; by default the one that may choose.
-        groups: (N,) of the rows of the split, which stay together; by default those that the cache was split by.
-        results: where predictions are kept, and read when the same fits are asked for again; None for nowhere.
-        watcher: is told how far it is.
-        weights: of the backbone, for the command that exports.
+        groups: (N,) group of each row of the split; a group stays in one fold. By default the groups that the cache was split by.
+        results: directory that stores predictions, from which the same fits are read again; None for nowhere.
+        watcher: receives the progress.
+        weights: file of the backbone's weights, for the export command.
 
     Returns:
-        The outcome, see `leaderboard.choice.conclusion`, with what it was asked for.
+        The outcome (see `leaderboard.choice.conclusion`) together with the arguments of the choice.
 
     Raises:
-        UserError: nothing may choose, a strategy cannot be used here, or of every point of all strategies a fit diverged.
+        UserError: the backbone has seen all rows that could choose, a strategy cannot be used here, or every point of every strategy has a diverged fit.
     """
     check_seeds(seeds)
     split = usable_split(bench.cache, split)
@@ -92,10 +92,10 @@ def choose(
 
 
 def _candidates(bench: CacheSource, fits: Sequence[Fits], watcher: Watcher) -> tuple[list[Candidate], dict[str, str]]:
-    """The strategies with those of their points of which no fit diverged, and why others are left out.
+    """Each strategy with its points without a diverged fit, and the reason why strategies without such a point are left out.
 
     Raises:
-        UserError: none is left.
+        UserError: no strategy is left.
     """
     watcher.expects(bench, sum(map(len, fits)), sum(len(one) for one in fits if one.are_done))
     with watcher:
@@ -106,10 +106,10 @@ def _candidates(bench: CacheSource, fits: Sequence[Fits], watcher: Watcher) -> t
 
 
 def _points(entries: Sequence[Entry], cache: FeatureCache, budget: int) -> tuple[list[tuple[Entry, list[dict[str, Any]]]], dict[str, str]]:
-    """The points of each strategy; of the usual ones those that the cache does for, and why the others are left out.
+    """The points of each strategy, and the reason why strategies of `USUAL` are left out that the cache does not support.
 
     Raises:
-        UserError: no points, or a strategy that was asked for cannot be used.
+        UserError: the budget is below 1, or a strategy that was asked for cannot be used.
     """
     if budget < 1:
         raise UserError(f"budget is {budget}, expected at least 1 point of each strategy")
@@ -125,7 +125,7 @@ def _points(entries: Sequence[Entry], cache: FeatureCache, budget: int) -> tuple
 
 
 def _command(entry: Entry, chosen: dict[str, Any], cache: FeatureCache, seed: int, results: Path, weights: Path | None) -> str:
-    """The commands that fit, record and export what was chosen."""
+    """The command line that fits, records and exports the chosen strategy."""
     manifest = cache.manifest
     (run, *_) = plan(entry, manifest, chosen, [seed])
     place = ["--cache", known_as(cache.path, manifest)]

@@ -1,4 +1,4 @@
-"""The two strategies that are first with all points tried: how far test images tell them apart."""
+"""Comparison on test images of the two strategies that rank first when all points are tried."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lt_bench.leaderboard.stats.paired import LEVEL, compare_all
 
 
 def first_two(fits: Sequence[GridFits], points: Sequence[Points], objective: Objective, watcher: Watcher) -> str:
-    """Their difference in words, paired over test images or their groups, with its 95 % interval; empty where a chosen fit diverged."""
+    """The difference of the first two strategies in words, with its 95 % interval, paired over test images or their groups; empty where a chosen fit diverged."""
     order = sorted(range(len(fits)), key=lambda place: (1 if objective.lower else -1) * points[place].test[0])[:2]
     predictions = [fits[place].choice_on_test(objective, watcher) for place in order]
     if any((of[:, 0] == FAILED).any() for of in predictions):

@@ -1,4 +1,4 @@
-"""Held-out predictions of every point of a strategy, kept in a sealed file by what determines them."""
+"""Held-out predictions of every point of a strategy, stored in a sealed file that is named by the hash of their inputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Fits:
         points: its points.
         planned: the runs of each point.
         ground: the held-out rows.
-        path: of the predictions, where they are kept.
+        path: file of the predictions; None where they are not stored.
     """
 
     entry: Entry
@@ -45,7 +45,7 @@ class Fits:
 
     @classmethod
     def of(cls, entry: Entry, points: Sequence[dict[str, Any]], seeds: Sequence[int], ground: Ground, results: Path | None) -> Fits:
-        """The fits, whose predictions lie in ``results`` under the hash of all that determines them."""
+        """Make the fits; their predictions are stored in ``results`` under the hash of all inputs."""
         planned = [plan(entry, ground.bench.manifest, point, seeds) for point in points]
         fits = cls(entry, points, planned, ground, None)
         return fits if results is None else replace(fits, path=results / CHOICES / f"{entry.public_name}-{record_id(fits.identity)}.json")
@@ -64,17 +64,17 @@ class Fits:
 
     @property
     def are_done(self) -> bool:
-        """Whether the predictions were kept."""
+        """Whether the predictions are stored."""
         return self.path is not None and self.path.is_file()
 
     def __len__(self) -> int:
         return len(self.points) * len(self.seeds) * len(self.ground.parts)
 
     def candidate(self, watcher: Watcher) -> Candidate:
-        """The strategy with its predictions, which are read where they were kept, else made, and kept.
+        """The strategy with its predictions, read from their file or else computed and stored.
 
         Raises:
-            UserError: what a fit says; a kept file is damaged or was altered.
+            UserError: a fit fails, or the stored file is damaged or was altered.
         """
         if self.path is not None and self.are_done:
             predictions = read_predictions(self.path).reshape(len(self.points), len(self.seeds), *self.ground.shape)
@@ -86,7 +86,7 @@ class Fits:
         return Candidate(self.entry.public_name, self.points, self.seeds if several else None, predictions)
 
     def _predictions(self, watcher: Watcher) -> NDArray[np.int32]:
-        """Fit every run without the folds of each part, and predict those."""
+        """Fit every run without the folds of each part, and predict the rows of the part."""
         runs = [run for point in self.planned for run in point]
         place = {run.id: (p, s) for p, point in enumerate(self.planned) for s, run in enumerate(point)}
         predictions = np.full((len(self.points), len(self.seeds), *self.ground.shape), FAILED, np.int32)

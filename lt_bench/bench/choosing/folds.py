@@ -13,17 +13,17 @@ def folds_of(
 ) -> NDArray[np.int64]:
     """The fold (N,) of each row, 0 to folds - 1.
 
-    Classes are dealt out from the smallest to the largest. Each group of the class goes, the largest first and others in a random order, to the fold that has fewest rows of the
-    class, and of those to the one with fewest rows. Rows of a group that belong to other classes go with it.
+    Classes are assigned from the smallest to the largest. Each group of the class, the largest first and equal ones in a random order, goes to the fold with the fewest rows of the
+    class, and among equal folds to the one with the fewest rows. A group goes as a whole, with its rows of other classes.
 
     Args:
         labels: (N,).
-        groups: (N,) anything by which rows of one group are equal.
-        folds: their number.
+        groups: (N,) a name or number of each row's group.
+        folds: number of folds.
         num_classes: K.
-        trained: whether heads are fitted on the other folds: a class that would have rows in one fold alone then is never held out (`ALWAYS_TRAINS`), nor
-            what shares a group with it.
-        seed: of the order.
+        trained: whether heads are fitted on the other folds. A class with all its rows in one fold is then never held out (`ALWAYS_TRAINS`), nor
+            are the other rows of its groups.
+        seed: of the random order.
     """
     _, group = np.unique(groups, return_inverse=True)
     there = int(group.max()) + 1

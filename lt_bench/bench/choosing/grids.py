@@ -1,4 +1,4 @@
-"""Predictions of every point of a grid for validation and for test images, kept in a sealed file: what budget curves are drawn from."""
+"""Predictions of every point of a grid for validation and test images, stored in a sealed file; budget curves are drawn from them."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class GridFits:
 
     Attributes:
         entry: the strategy.
-        points: hyper-parameters of each; of a strategy without a grid its own.
+        points: hyper-parameters of each point; a strategy without a grid has one point, its own.
         planned: the runs of each point, one for every seed.
         bench: the opened cache.
-        path: of the predictions, where they are kept.
+        path: file of the predictions; None where they are not stored.
     """
 
     entry: Entry
@@ -50,7 +50,7 @@ class GridFits:
 
     @classmethod
     def of(cls, entry: Entry, bench: CacheSource, seeds: Sequence[int], results: Path | None = None) -> GridFits:
-        """The fits, whose predictions lie in ``results`` under the hash of all that determines them.
+        """Make the fits; their predictions are stored in ``results`` under the hash of all inputs.
 
         Raises:
             UserError: the strategy takes no point of its grid here, or learns from validation images.
@@ -71,17 +71,17 @@ class GridFits:
 
     @property
     def are_done(self) -> bool:
-        """Whether the predictions were kept."""
+        """Whether the predictions are stored."""
         return self.path is not None and self.path.is_file()
 
     def __len__(self) -> int:
         return sum(map(len, self.planned))
 
     def predictions(self, watcher: Watcher) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """(P, S, N) of validation and of test images, read where they were kept, else made, and kept; `FAILED` where a fit diverged.
+        """Predictions (P, S, N) for validation and for test images, read from their file or else computed and stored; `FAILED` where a fit diverged.
 
         Raises:
-            UserError: what a fit says; a kept file is damaged or was altered.
+            UserError: a fit fails, or the stored file is damaged or was altered.
         """
         sizes = [len(self.bench.split(view)) for view in VIEWS]
         if self.path is not None and self.are_done:
@@ -109,7 +109,7 @@ class GridFits:
         return np.mean([[self._value(objective, labels, head) for head in point] for point in predictions], axis=1)
 
     def _value(self, objective: Objective, labels: NDArray[np.integer], predictions: NDArray[np.integer]) -> float:
-        """The objective of a head; of one that diverged the worst there is."""
+        """The objective of a head; the worst possible value where its fit diverged."""
         if predictions[0] == FAILED:
             return objective.worst
         return objective.value(labels, predictions, self.bench.manifest.dataset.num_classes)

@@ -30,9 +30,9 @@ class Part:
     """Fits without some folds, and the predictions that they make.
 
     Attributes:
-        left_out: the folds, none of validation, on which no head is fitted.
+        left_out: the folds on which no head is fitted; none where validation is predicted.
         rows: places of the predicted rows among those that are held out.
-        outer: for each, the fold that a choice has to do without where it uses the prediction.
+        outer: for each predicted row, the fold beside its own that the heads did not train on; its own fold where that alone is left out.
     """
 
     left_out: tuple[int, ...]
@@ -46,8 +46,8 @@ class Ground:
 
     Attributes:
         bench: the opened cache.
-        split: of the rows.
-        fold: of every row of the split (N,), or `ALWAYS_TRAINS`.
+        split: ``val`` or ``train``.
+        fold: (N,) fold of every row of the split, or `ALWAYS_TRAINS`.
     """
 
     bench: CacheSource
@@ -56,10 +56,10 @@ class Ground:
 
     @classmethod
     def of(cls, bench: CacheSource, split: Split | None, folds: int, groups: NDArray | None) -> Ground:
-        """The rows of a split, or of the one that may choose, in folds; without groups, rows of equal features stay together.
+        """Divide a split into folds, by default the split that may choose; without groups, rows of equal features stay together.
 
         Raises:
-            UserError: the backbone has seen the split, or there is none that it has not seen; groups of another number, too few rows or groups, or none that can be held out.
+            UserError: the backbone has seen the split, or every split; fewer than 3 folds; ``groups`` is not as long as the split; there are fewer rows or groups than folds, or none can be held out.
         """
         split = usable_split(bench.cache, split)
         rows = bench.split(split)
@@ -83,17 +83,17 @@ class Ground:
 
     @cached_property
     def held_out(self) -> NDArray[np.intp]:
-        """Rows of the split that are ever held out."""
+        """(n,) positions in the split of the rows that are held out in some fold."""
         return np.flatnonzero(self.fold != ALWAYS_TRAINS)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """Labels of these."""
+        """(n,) labels of the held-out rows."""
         return self.bench.split(self.split).labels.cpu().numpy()[self.held_out]
 
     @cached_property
     def folds(self) -> NDArray[np.int64]:
-        """Folds of these."""
+        """(n,) folds of the held-out rows."""
         return self.fold[self.held_out]
 
     @property
@@ -109,7 +109,7 @@ class Ground:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """The fits: one on all training rows for validation; else one without each fold, and one without each two, by which hyper-parameters are chosen for either."""
+        """The parts to fit. For validation: one, on all training rows. For training: one without each fold, and one without each pair of folds, which chooses hyper-parameters for either fold of the pair."""
         every = np.arange(len(self.held_out))
         if self.split == "val":
             return [Part((), every, np.zeros_like(every))]
@@ -122,7 +122,7 @@ class Ground:
         return [*alone, *pairs]
 
     def without(self, part: Part, entry: Entry) -> CacheSource:
-        """The training rows without the folds of a part, as a cache of their own, with a stage-1 head of theirs where the strategy has a use for one; validation is no part of it."""
+        """A cache of the training rows without the folds of a part, with a stage-1 head where the strategy uses one; it has no other split."""
         train, manifest = self.bench.split("train"), self.bench.manifest
         if part.left_out:
             train = _rows(train, np.flatnonzero(~np.isin(self.fold, part.left_out)))
@@ -136,7 +136,7 @@ class Ground:
         return _rows(plain_view(self.bench.split(self.split)), self.held_out[part.rows])
 
     def _head(self, part: Part, train: FeatureSplit) -> Head | None:
-        """The stage-1 head of the cache, fitted anew on what is left where it was fitted on all training rows."""
+        """The stage-1 head of the cache; one that was fitted on all training rows is fitted anew on the rows of ``train``."""
         if not part.left_out or not is_fitted(self.bench.manifest):
             return self.bench.cache.head()
         if part.left_out not in self._heads:
@@ -152,7 +152,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class _Rest(FeatureCache):
-    """The training rows that are left of a cache, in memory."""
+    """A cache in memory with the training rows that a part does not leave out."""
 
     train: FeatureSplit
     stage1: Head | None
@@ -160,7 +160,7 @@ class _Rest(FeatureCache):
     def split(
         self, name: str, *, views: Sequence[str] | None = None, device: str | torch.device = "cpu", mapped: bool = False
     ) -> FeatureSplit:
-        """The training rows: there are no others."""
+        """The training rows; the cache has no other split."""
         assert name == "train"
         return self.train
 
@@ -173,7 +173,7 @@ def usable_split(cache: FeatureCache, wanted: Split | None = None) -> Split:
     """The split that may choose: validation where the backbone has not seen it, else training where it has not.
 
     Raises:
-        UserError: there is none, or the backbone has seen the one that is wanted; says what to give.
+        UserError: the backbone has seen every split, or the wanted one; the message says what to give instead.
     """
     manifest = cache.manifest
     usable: dict[Split, bool] = {"val": _unseen_validation(manifest), "train": _unseen_training(manifest)}
@@ -218,7 +218,7 @@ def _unseen_training(manifest: Manifest) -> bool:
 
 
 def _uses_head(entry: Entry) -> bool:
-    """Whether a strategy may look at the stage-1 head, whose fit takes a while; of a person's own nothing is known."""
+    """Whether a strategy may use the stage-1 head, whose fit takes a while; assumed of strategies of the user's own and of compositions."""
     if entry.members:
         return any(map(_uses_head, entry.members))
     return entry.is_own or entry.is_composition or not entry.initial_head.startswith(("none", "random"))
@@ -230,7 +230,7 @@ def plain_view(split: FeatureSplit) -> FeatureSplit:
 
 
 def _rows(split: FeatureSplit, rows: NDArray[np.integer]) -> FeatureSplit:
-    """Some rows of a split, all views of them, in memory."""
+    """The given rows of a split with all their views, in memory."""
     index = torch.from_numpy(rows).to(split.device)
     every = torch.cat([v * len(split) + index for v in range(len(split.views))])
     return replace(split, blocks=(split.gather(every),), labels=split.labels[index], rows=split.rows[index])

@@ -31,10 +31,10 @@ def points_of(entry: Entry, cache: FeatureCache, budget: int) -> list[dict[str, 
 
 
 def require_blind(entry: Entry, cache: FeatureCache, point: dict[str, Any]) -> None:
-    """Refuse a strategy that learns from validation images, which are to choose.
+    """Refuse a strategy that learns from validation images, since these choose hyper-parameters.
 
     Raises:
-        UserError: it does.
+        UserError: the strategy learns from validation images.
     """
     cls, _ = entry.class_for(entry.resolve(cache.manifest.dataset.name, cache.manifest.dataset.imbalance_factor, point))
     if cls.reads_held_out():

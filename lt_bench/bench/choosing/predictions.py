@@ -1,4 +1,4 @@
-"""Files of predictions that are kept, so that nothing is fitted twice: sealed, one a strategy. Free of torch."""
+"""Sealed files of stored predictions, one for each strategy, so that no fit is repeated. Free of torch."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _TYPE = "<i4"
 
 
 def write_predictions(path: Path, identity: Mapping[str, Any], predictions: NDArray[np.int32]) -> Path:
-    """Write predictions (P, S, F, N) with what determines them."""
+    """Write predictions (P, S, F, N) with the identity of their fits."""
     text = base64.b64encode(zlib.compress(predictions.astype(_TYPE).tobytes())).decode()
     document = sealed({"schema": SCHEMA_VERSION, "identity": identity, "predictions": text})
     return write_text(path, json.dumps(document, indent=1) + "\n")
 
 
 def read_predictions(path: Path, again: str = AGAIN) -> NDArray[np.int32]:
-    """The predictions in a kept file, in one dimension; ``again`` says what makes them anew.
+    """The predictions in a stored file, flattened; ``again`` names the command that computes them anew.
 
     Raises:
-        UserError: damaged, altered, or of another version.
+        UserError: the file is damaged, altered, or of another version.
     """
     document = read_json_object(path, f"move it away and {again}")
     check_version(document, SCHEMA_VERSION, path, "kept predictions", again)

@@ -265,7 +265,7 @@ def _slope_along(value: Callable[[], Tensor], parameter: nn.Parameter, direction
 
 
 def _hold_constants(strategy: Strategy, batch: Batch) -> None:
-    """Hold factors that are constants for the gradient, which finite differences would otherwise see move."""
+    """Freeze the factors that gradients treat as constants, since finite differences would otherwise vary them."""
     with torch.enable_grad():
         restart(strategy)
         logits = strategy.logits(batch.features)
@@ -284,13 +284,13 @@ def _hold_constants(strategy: Strategy, batch: Batch) -> None:
 
 
 def _is_scaled(losses: Tensor, modulated: Tensor) -> bool:
-    """Whether losses are multiplied by constants: the derivative is then the ratio."""
+    """Whether ``modulated`` is ``losses`` times constants: its derivative is then the ratio of the two."""
     (slope,) = torch.autograd.grad(modulated.sum(), losses, retain_graph=True)
     return bool(torch.allclose(slope * losses, modulated.detach(), rtol=1e-9, atol=1e-12))
 
 
 def _step_through(strategy: Strategy, batch: Batch, when: str) -> Tensor:
-    """The objective of one batch and its gradients; refuses what is not finite."""
+    """The objective of one batch; refuses an objective or gradients that are not finite."""
     value = _objective(strategy, batch)
     require_shape(f"{when}, the objective", value, ())
     require(value.isfinite(), f"{when}, the loss is {value.item():g}")

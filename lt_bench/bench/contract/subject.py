@@ -29,13 +29,13 @@ class BrokenError(Exception):
 
 
 def require(holds: bool | Tensor, otherwise: str) -> None:
-    """Raise ``BrokenError(otherwise)`` unless it holds."""
+    """Raise ``BrokenError(otherwise)`` unless the condition holds."""
     if not bool(holds):
         raise BrokenError(otherwise)
 
 
 def require_shape(what: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
-    """Refuse another shape."""
+    """Refuse a tensor of another shape than ``expected``."""
     require(tuple(tensor.shape) == expected, f"{what} has shape {tuple(tensor.shape)}, expected {expected}")
 
 
@@ -68,7 +68,7 @@ class Problem:
     train: FeatureSplit
 
     def batch(self, size: int, dtype: torch.dtype, leave_out: int | None = None) -> Batch:
-        """A batch of training rows, every class in turn but ``leave_out``, with features of its own."""
+        """A batch with labels that cycle through all classes but ``leave_out``, and with random features."""
         classes = torch.tensor([c for c in range(self.facts.num_classes) if c != leave_out])
         labels = classes[torch.arange(size) % classes.numel()]
         generator = torch.Generator().manual_seed(size)
@@ -91,7 +91,7 @@ def problem(counts: Sequence[int] = COUNTS, dim: int = DIM) -> Problem:
 
 
 def with_empty_class(on: Problem, number: int) -> Problem:
-    """The training data where class ``number`` has no rows and those from it on are numbered one higher; its row of the stage-1 head is a long one."""
+    """The problem with an empty class inserted as ``number``: later classes move up by one, and the stage-1 head has a long row for the empty class."""
     counts, head = list(on.facts.class_counts), on.facts.head
     counts.insert(number, 0)
     assert head is not None
@@ -114,7 +114,7 @@ def job(entry: Entry, repetition: int = 0, **changes: Any) -> HeadJob:
 
 
 def varied(entry: Entry, on: Problem) -> list[HeadJob]:
-    """Jobs in which every hyper-parameter that may differ between heads does, one job each, after one with the defaults; on the plain view.
+    """Jobs on the plain view: one with the defaults, one for each float hyper-parameter with another value, and one with another learning rate and weight decay.
 
     A plain loader has rows of one view.
     """
@@ -154,7 +154,7 @@ def other_values(one: Hyperparameter) -> list[float]:
 
 
 def build(entry: Entry, on: Problem, dtype: torch.dtype, jobs: Sequence[HeadJob] | None = None) -> Strategy:
-    """The strategy of one head as it is before the first step, or that of a stack of ``jobs``."""
+    """The strategy before its first step: of one head, or of a stack of ``jobs``."""
     jobs = jobs or [job(entry)]
     strategy = one_head(on, jobs[0], dtype) if len(jobs) == 1 else strategy_of(jobs, on.facts, dtype)
     strategy.held_out = on.train
@@ -178,7 +178,7 @@ def fit_plainly(on: Problem, one: HeadJob, dtype: torch.dtype) -> tuple[Strategy
 
 
 def fit(on: Problem, jobs: Sequence[HeadJob], dtype: torch.dtype = torch.float32) -> list[Fitted]:
-    """The jobs fitted on the problem: one stack, or a fit for each where they are never stacked."""
+    """Fit the jobs on the problem: as one stack, or one by one where the strategy is never stacked."""
     parts = [list(jobs)] if is_stacked(jobs[0].entry) else [[one] for one in jobs]
     return [fit_heads([part], on.facts, on.train, dtype=dtype, held_out=on.train)[0] for part in parts]
 

@@ -28,11 +28,11 @@ GPU_STACK_BYTES = 8 << 30
 
 
 class FollowsRuns(Callback):
-    """A callback that is told, before a stack is fitted, where and of which runs its heads are.
+    """A callback that receives, before a stack is fitted, its source and the runs of its heads.
 
     Attributes:
         bench: the source.
-        runs: one a head, in their order.
+        runs: one run for each head, in the order of the heads.
     """
 
     bench: Source
@@ -43,7 +43,7 @@ class Source(ABC):
     """A place where planned runs are fitted, and their heads measured.
 
     Attributes:
-        manifest: what the features are of; its key is part of every record's identity.
+        manifest: description of the features; its key is part of every record's identity.
         hardware: of the fits.
         best_test_epoch: also test after every epoch, and record the best as figures of their own.
     """
@@ -60,11 +60,11 @@ class Source(ABC):
     def fitted(
         self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
     ) -> Iterator[tuple[list[Planned], Fitted]]:
-        """Fit the planned runs, stack by stack, each with ``callbacks`` of its own; yields it as it is done, without looking whether its heads are finite."""
+        """Fit the planned runs stack by stack, each with ``callbacks`` of its own; yields each fitted stack, without checking that its heads are finite."""
 
     @functools.cached_property
     def stage1(self) -> Measured | None:
-        """The stage-1 head of a cache on the plain training view, measured once; None where there is none, or features that change."""
+        """The stage-1 head of a cache on the plain training view, measured once; None without a stage-1 head, or where features change."""
         return None
 
     @functools.cached_property
@@ -74,7 +74,7 @@ class Source(ABC):
 
     @functools.cached_property
     def collapse(self) -> dict[str, float]:
-        """Collapse of the features by split (``features.collapse``), a fact that every record carries; empty where they are of no cache."""
+        """Collapse of the features by split (``features.collapse``), which every record carries; empty without a cache."""
         return {}
 
     def callbacks_of(self, runs: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]]) -> list[Callback]:
@@ -91,7 +91,7 @@ class Source(ABC):
         return self.hardware.device
 
     def has(self, split: str) -> bool:
-        """Whether there is this split."""
+        """Whether the source has this split."""
         return split in self.manifest.views
 
     def stacked(self, planned: Sequence[Planned]) -> Iterator[tuple[list[Planned], list[HeadJob]]]:
@@ -112,7 +112,7 @@ class Source(ABC):
         return by_strategy(planned)
 
     def best_epochs(self, features: Callable[[], Tensor]) -> list[BestTestEpoch]:
-        """Callback that keeps the best test epoch of a fit, where that is asked for."""
+        """Callbacks that keep the best test epoch of a fit: one where that is asked for, else none."""
         if not self.best_test_epoch:
             return []
         return [BestTestEpoch(features, self.split("test").labels, self.manifest.dataset.train_counts)]
@@ -135,11 +135,11 @@ class Source(ABC):
             head: from features (B, D) to logits (B, K).
             split: train, val or test.
             classifier: (K, D) directions for the norm and angle decomposition.
-            classifier_input: features (B, D) as those directions meet them; as they are where it is None.
+            classifier_input: maps features (B, D) to the inputs of those directions; None for the features themselves.
             flip: average the logits with those of the flipped view.
             equalise: measure the accuracy at equal class bias too.
-            offsets: (K,) of another split that equalise its class shares, to measure the accuracy with them.
-            prior_power: of the prior that the logits assume (``Strategy.prior_power``), to measure the accuracy of the head told of each usual long tail.
+            offsets: (K,) logit offsets that equalise the class shares of another split; the accuracy with them is measured too.
+            prior_power: power of the prior that the logits assume (``Strategy.prior_power``); the accuracy of the head told of each usual long tail is measured too.
         """
         features = self.split(split)
         views = ("plain", "flip") if flip else ("plain",)
@@ -152,7 +152,7 @@ class Source(ABC):
         )
 
     def _told(self, power: float) -> dict[str, Told]:
-        """The usual long tails of the test set, and what telling a head of one adds to its logits: log rho - a log pi."""
+        """The usual long tails rho of the test set, each with the offsets log rho - a log pi that tell a head of it."""
         dataset = self.manifest.dataset
         counts = torch.tensor(dataset.train_counts, dtype=torch.float64)
         assumed = power * (counts / counts.sum()).log()
@@ -181,5 +181,5 @@ class Source(ABC):
         return "initial head and batch order, one backbone" if starts_at_random else "batch order, one backbone"
 
     def trained_parameters(self, fitted: Fitted) -> int:
-        """Number of fitted parameters of one head, and of the network where it is trained with it."""
+        """Number of fitted parameters of one head, and of the network where both are trained."""
         return fitted.strategy.trained_parameters()

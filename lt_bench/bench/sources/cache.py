@@ -48,7 +48,7 @@ class CacheSource(Source):
     def fitted(
         self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
     ) -> Iterator[tuple[list[Planned], Fitted]]:
-        """Fit the planned runs, pool by pool, each stack with ``callbacks`` of its own; yields stacks as they are done, without looking whether heads are finite."""
+        """Fit the planned runs, pool by pool, each stack with ``callbacks`` of its own; yields each fitted stack, without checking that its heads are finite."""
         train = self.split("train")
         for pool in self.pooled(planned):
             # Streamed features rule out CUDA graphs; the precision of products is the one that the runs' records state.
@@ -61,11 +61,11 @@ class CacheSource(Source):
                 for one in ours:
                     one.hand_over(fitted)
                 yield runs, fitted
-            del fits  # and with them the heads of this pool, but for those that a caller keeps
+            del fits  # frees the heads of this pool that no caller keeps
 
     @property
     def most_heads(self) -> int:
-        """Most heads that are fitted side by side, where memory does not ask for fewer."""
+        """Maximal number of heads that are fitted side by side; memory may allow fewer."""
         return POOL_HEADS if self.device.type == "cpu" else GPU_POOL_HEADS
 
     @functools.cached_property

@@ -41,11 +41,11 @@ LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
 
 @dataclass(frozen=True)
 class Phase1:
-    """A network with its classifier that phase 1 left.
+    """The network of a phase 1, with its classifier.
 
     Attributes:
         network: on the CPU.
-        epochs: how many it was trained for, where it is a checkpoint of training; 0 for bare weights.
+        epochs: number of epochs trained, from a checkpoint of training; 0 for bare weights.
         hash: of the weights.
         rows: hashes of the images that it was trained on, where they are known.
     """
@@ -58,14 +58,14 @@ class Phase1:
 
 @dataclass
 class EndToEndSource(PixelSource):
-    """Images, and a backbone that is fitted with its head; ``network`` is what measuring starts with.
+    """Images, and a backbone that is fitted with its head; ``network`` is measured until the first fit.
 
     Attributes:
         backbone: its name.
-        phase1: where every fit begins; fresh weights, seeded by the repetition, where there is none.
-        start: epochs of the schedule that phase 1 has done.
+        phase1: network that every fit starts from; None for fresh weights, seeded by the repetition.
+        start: number of epochs of the schedule that phase 1 covered.
         directory: of checkpoints and weights, a folder for each run.
-        checkpoint_every: epochs between two.
+        checkpoint_every: epochs between two checkpoints.
         keep_epochs: epochs whose checkpoint stays, as a phase 1 of others.
     """
 
@@ -80,7 +80,7 @@ class EndToEndSource(PixelSource):
     def fitted(
         self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
     ) -> Iterator[tuple[list[Planned], Fitted]]:
-        """Fit the planned runs one by one; one that was broken off goes on from its last checkpoint."""
+        """Fit the planned runs one by one; an interrupted run resumes from its last checkpoint."""
         for run in planned:
             self._trained = 0
             self.use(self._initial(run.repetition).to(memory_format=torch.channels_last).to(self.device))
@@ -99,7 +99,7 @@ class EndToEndSource(PixelSource):
             last.unlink(missing_ok=True)
 
     def varies(self, entry: Entry) -> str:
-        """The seed is that of everything, but for phase 1."""
+        """Random parts that differ between seeds: all of a fit, but for a given phase 1."""
         return "initial weights, batch order and augmentation" if self.phase1 is None else "batch order and augmentation, one phase 1"
 
     def trained_parameters(self, fitted: Fitted) -> int:
@@ -117,7 +117,7 @@ class EndToEndSource(PixelSource):
                 raise UserError(f"{run.entry.public_name}: training diverged, {name} is not finite; use a smaller lr")
 
     def _save(self, head: torch.nn.Module, path: Path) -> None:
-        """The network, with the head for its classifier where that is a linear layer: features of it can be extracted."""
+        """Save the network, with the head as its classifier where the head is a linear layer, so that features can be extracted from the file."""
         if isinstance(head, torch.nn.Linear):
             bias = torch.zeros(head.out_features) if head.bias is None else head.bias
             put_head(self.network, (head.weight, bias))
@@ -134,7 +134,7 @@ def check_end_to_end(entry: Entry) -> None:
     """Refuse a strategy that has no loss to train a network with.
 
     Raises:
-        UserError: it fits nothing by batches, draws its batches from features, or holds the classifier fixed.
+        UserError: the strategy is not fitted by batches, or has a training step of its own, written for frozen features.
     """
     if entry.fitting != "sgd":
         raise UserError(f"{entry.name} fits nothing by batches, so it cannot train a network; choose a strategy that is trained")
@@ -147,7 +147,7 @@ def check_trains_head(entry: Entry, network: Backbone, train_counts: tuple[int, 
     """Refuse a strategy that holds the classifier fixed.
 
     Raises:
-        UserError: it does.
+        UserError: the classifier is fixed.
     """
     head = Head(network.fc.weight.detach(), network.fc.bias.detach())
     cls, given = entry.class_for(hyperparameters)
@@ -160,7 +160,7 @@ def read_phase1(path: Path, backbone: str, num_classes: int) -> Phase1:
     """The network of a checkpoint of ``lt-bench pretrain --keep-epochs`` or of an end-to-end run, or of a weights file.
 
     Raises:
-        UserError: absent, damaged, or of another backbone.
+        UserError: the file is absent, damaged, or of another backbone.
     """
     content: Any = read_checkpoint(path)
     state, epochs = tensors_at(content, "state_dict"), 0
@@ -179,7 +179,7 @@ def read_phase1(path: Path, backbone: str, num_classes: int) -> Phase1:
 
 
 def _rows_of(content: Any, path: Path) -> Hashes | None:
-    """Hashes that a checkpoint carries, or a weights file."""
+    """Hashes of training images that a checkpoint or weights file carries; None where it has none."""
     for key in (KeepCheckpoint.__name__, state_key(KeepCheckpoint)):  # of stage 1, of an end-to-end run
         carried = tensors_at(content, f"callbacks.{key}")
         if carried is not None and ROWS in carried:

@@ -1,4 +1,4 @@
-"""The cache of a verb: named, the only one that fits, or extracted first where the images are there. Free of torch until one is opened."""
+"""Search for the cache of a verb: the named one, the only one that fits, or one extracted from the images. Free of torch until a cache is opened."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def resolve_cache(options: CacheOptions) -> FeatureCache:
     """The cache that the options mean, extracted first where it is not there.
 
     Raises:
-        UserError: as ``find_fitting``, or anything that stands in the way of extracting; ``--weights`` are not those of the cache that fits.
+        UserError: as ``find_fitting``; the extraction fails; ``--weights`` are not those of the cache that fits.
     """
     from lt_bench.features.cache import open_cache
 
@@ -43,10 +43,10 @@ def resolve_cache(options: CacheOptions) -> FeatureCache:
 
 
 def find_fitting(options: CacheOptions) -> Path | None:
-    """The directory of the cache that the options mean; None where it is to be made of the images that they name.
+    """The directory of the cache that the options mean; None where it has to be extracted from the images they name.
 
     Raises:
-        UserError: it is of another data set, subset or other images than asked for; several fit and none is named; none fits, with what is needed to make one.
+        UserError: the named cache is of another data set, subset or images; several caches fit and none is named; or none fits, with what is needed to make one.
     """
     asked = [f"--{name.replace('_', '-')}" for name in ("image_size", "augment", "stage1_head") if getattr(options, name) is not None]
     if options.cache is not None:
@@ -96,7 +96,7 @@ def extracted(options: CacheOptions) -> FeatureCache:
 
 
 def _fits_subset(manifest: Manifest, options: CacheOptions) -> bool:
-    """Whether a cache is of the subset that was asked for; any is, where nothing was said."""
+    """Whether a cache is of the subset asked for; true of every cache where no subset was."""
     selection, profile = manifest.dataset.subset
     return options.selection in (None, selection) and options.profile in (None, profile)
 
@@ -158,7 +158,7 @@ def how_to_get(spec: DatasetSpec, options: CacheOptions) -> str:
 
 
 def _inputs_asked(options: CacheOptions) -> str:
-    """Options on subset and images that were given, as a command repeats them: without them it would make another cache than the one that was asked for."""
+    """The given options on subset and images, as words of a command, so that the suggested command makes the cache that was asked for."""
     usual = InputOptions()
     given = {
         field.name: getattr(options, field.name) for field in dataclasses.fields(InputOptions) if field.name not in ("dataset", "data_dir")

@@ -36,7 +36,7 @@ OnImages = tuple[PixelSource, Setting, Manifest | None]
 
 
 def image_bench(entry: Entry, options: RunOptions) -> OnImages:
-    """The bench that the options mean, how runs on it are set, and the manifest of the cache that was named.
+    """The source of the options, the setting of its runs, and the manifest of the named cache (None without one).
 
     Raises:
         UserError: an option is missing, makes no sense in this mode, or does not fit the images.
@@ -142,7 +142,7 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
 
 
 def _check_phase1(plan: Stage1Recipe | None, path: Path | None, epochs: int) -> None:
-    """Refuse a phase 1 of other length than the recipe's."""
+    """Refuse a phase 1 whose length is not that of the recipe."""
     if plan is None or plan.phase1_epochs in (0, epochs):
         return
     given = "none is given" if path is None else f"{path} has {epochs or 'an unknown number'}"
@@ -155,7 +155,7 @@ def _check_phase1(plan: Stage1Recipe | None, path: Path | None, epochs: int) -> 
 def _manifest(
     options: RunOptions, data: ImageData, backbone: BackboneInfo, transform: dict[str, str], precision: Precision, seen: Seen
 ) -> Manifest:
-    """Manifest that a cache of these features would have; the training views are fresh ones, and there are no arrays."""
+    """Manifest that a cache of these features would have, with ``fresh`` training views and labels as its only arrays."""
     profile = "" if data.profile == "exponential" else f" ({data.profile} profile)"
     factor = None if data.imbalance_factor is None else float(data.imbalance_factor)
     dataset = DatasetInfo(

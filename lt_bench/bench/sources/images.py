@@ -62,7 +62,7 @@ class PixelSource(Source):
         self.network = self.network.to(memory_format=torch.channels_last).to(self.device)
 
     def split(self, name: str) -> FeatureSplit:
-        """Features of a split under the backbone as it now is, made once after each change of it."""
+        """Features of a split under the current backbone, computed once after each change of the backbone."""
         if name not in self._measured:
             source = self._as_it_is(name, ("plain", "flip") if name == "test" else ("plain",))
             block = torch.cat([source.view(view) for view in source.views])
@@ -73,7 +73,7 @@ class PixelSource(Source):
     def fitted(
         self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
     ) -> Iterator[tuple[list[Planned], Fitted]]:
-        """Fit the planned runs; where BatchNorm drifts, one by one, as it drifts along the batches of a repetition."""
+        """Fit the planned runs; one by one under ``images-train``, where BatchNorm drifts along the batches of a repetition."""
         if not self.drifting:
             for runs, jobs in self.stacked(planned):
                 yield runs, self.fit(jobs, "frozen", self.callbacks_of(runs, callbacks))

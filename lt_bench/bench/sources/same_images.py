@@ -1,4 +1,4 @@
-"""Whether a cache is of the images that were named beside it. Free of torch."""
+"""Check that a cache was extracted from the images that a command names. Free of torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Options = TypeVar("Options", bound=ImageOptions)
 
 
 def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
-    """Whether the features are those of the images under ``--data-dir``, broken ones left out or not; also where none are named.
+    """Whether the features are those of the images under ``--data-dir``, with or without broken images; True without ``--data-dir``.
 
     Small images are decoded for this, which takes seconds; files are listed, and read where a split of one's own images is made by their content.
 
     Raises:
-        UserError: there are no such images, or something is wrong with them.
+        UserError: there are no such images, or they cannot be read.
     """
     if options.data_dir is None:
         return True
@@ -31,14 +31,14 @@ def of_the_images(manifest: Manifest, options: ImageOptions) -> bool:
 
 
 def as_recorded(manifest: Manifest, options: Options) -> Options:
-    """The options, with those of reading that they leave as they are usually as the command of the cache has them."""
+    """The options, where reading options left at their defaults take the values of the cache's command."""
     recorded, usual = options_in(manifest.command, ImageOptions), ImageOptions()
     left = {name: getattr(recorded, name) for name in _OF_FILES if getattr(options, name) == getattr(usual, name)}
     return dataclasses.replace(options, **left)
 
 
 def _read_as(manifest: Manifest, options: ImageOptions) -> ImageOptions:
-    """The options, with what they leave open as it is in the cache."""
+    """The options, where an imbalance factor, selection or profile that is not given takes the cache's."""
     info = manifest.dataset
     (selection, profile), factor = info.subset, info.imbalance_factor
     drawn = {} if selection == "given" else {"selection": options.selection or selection, "profile": options.profile or profile}

@@ -41,13 +41,13 @@ class Suite:
     Attributes:
         strategies: names, or mappings with ``name``, hyper-parameters and ``axes``, lists of values by hyper-parameter of which every combination is run;
             or ``all``.
-        caches: the options that find a cache, each.
+        caches: options that find each cache.
         seeds: repetitions.
         hyperparameters: whether each strategy runs with its own (the official ones where there are any), with those tuned on validation, or both; where nothing is to be tuned, or
             hyper-parameters are given, it is those once.
         analysis: also record classifier norm, feature norm and cosine per class over the epochs.
-        matmul: how exact float32 products are while heads are fitted.
-        description: in words.
+        matmul: precision of float32 products while heads are fitted.
+        description: free text.
     """
 
     strategies: Literal["all"] | list[str | dict[str, Any]]
@@ -67,11 +67,11 @@ class SuiteOutcome:
     """Outcome of a suite.
 
     Attributes:
-        records: of everything that it asks for and that is recorded.
+        records: all records that the suite asks for and that exist.
         failures: a line for every run that failed, and for every strategy that should run tuned and was not tuned.
-        absent: why caches cannot be had, by their names.
+        absent: reason why a cache is unavailable, by its name.
         fitted: runs that were not recorded before.
-        workers: processes that shared them.
+        workers: processes that shared these runs.
         remarks: a line for every strategy whose code changed since records of it were made.
     """
 
@@ -100,8 +100,8 @@ def run_suite(
         hardware: of the fits.
         workers: processes that share the runs, None for as many as pay (``workers_for``). They import the main module anew, which not every script or
             notebook can stand.
-        slurm: how the runs are submitted as jobs instead.
-        watcher: is told how far they are.
+        slurm: settings of jobs, to submit the runs to SLURM instead.
+        watcher: receives the progress.
     """
     watcher = watcher or Watcher()
     caches, absent = suite_caches(suite)
@@ -175,7 +175,7 @@ def combinations(item: str | dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def suite_caches(suite: Suite) -> tuple[list[FeatureCache], dict[str, str]]:
-    """The caches of a suite, opened, and extracted first where the images are here; and why others cannot be had, by their names."""
+    """The caches of a suite, opened, or extracted where the images are here; and the reason why others are unavailable, by name."""
     caches: list[FeatureCache] = []
     absent: dict[str, str] = {}
     for options in suite.caches:

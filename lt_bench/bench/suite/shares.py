@@ -16,7 +16,7 @@ class ShareOfFits(Callback):
     """Tells the share of the epochs of all stacks of a unit that are done. The stacks share it; the clock is read once an epoch.
 
     Args:
-        tell: is told a number from 0 to 1.
+        tell: called with the share, a number from 0 to 1.
     """
 
     def __init__(self, tell: Callable[[float], None]) -> None:
@@ -28,7 +28,7 @@ class ShareOfFits(Callback):
         return [self]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell, where that was not done a moment ago."""
+        """Report the share, at most every `EVERY` seconds."""
         if (now := monotonic()) - self._told >= EVERY:
             self._told = now
             members: Any = getattr(trainer.lightning_module, "members", [pl_module])
@@ -36,5 +36,5 @@ class ShareOfFits(Callback):
             self._tell((self._ended + epochs) / self._stacks)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the stack, or the member of those that are fitted together."""
+        """Count a stack whose fit has ended."""
         self._ended += 1

@@ -27,10 +27,10 @@ class Work:
     """Cost of a pool of a suite.
 
     Attributes:
-        flop: of the products of all its steps.
-        product: of one head in one step.
-        features: bytes.
-        solves: whether some are fitted without steps, of which nothing is known before.
+        flop: floating-point operations of the products of all steps.
+        product: operations of the product of one head in one step.
+        features: bytes of the features.
+        solves: whether some heads are fitted by a solver, whose cost is unknown beforehand.
     """
 
     flop: float
@@ -40,7 +40,7 @@ class Work:
 
 
 def work_of(bench: CacheSource, runs: Sequence[Planned]) -> Work:
-    """Cost of a pool: of its fits by steps, and whether there are fits without."""
+    """Cost of a pool: operations of its fits by steps, bytes of its features, and whether it has fits by a solver."""
     manifest = bench.manifest
     size, samples = 2.0 * manifest.backbone.dim * manifest.dataset.num_classes, sum(manifest.dataset.train_counts)
     stepping = [run.hyperparameters for run in runs if run.entry.fitting == "sgd"]

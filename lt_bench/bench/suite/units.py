@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """Unit of work of a worker: one pool on one cache. Stacks do not depend on the workers, so neither do the results; `process` is the one that planned it."""
+    """Unit of work of a worker: one pool on one cache. Stacks do not depend on the workers, so neither do the results; `process` is the id of the process that planned the unit."""
 
     cache: Path
     accelerator: str
@@ -41,10 +41,10 @@ class Unit:
         return CacheSource(open_cache(self.cache), Hardware(self.accelerator, self.devices))
 
     def check_code(self) -> None:
-        """Refuse, in another process than that of the plan, code that was edited since.
+        """Refuse code that was edited since the unit was planned; checked only in other processes than the planning one.
 
         Raises:
-            UserError: names the strategy.
+            UserError: the message names the strategy.
         """
         if os.getpid() == self.process:
             return
@@ -66,14 +66,14 @@ def units_of(bench: CacheSource, missing: Sequence[Planned], accelerator: str | 
     Args:
         bench: the opened cache.
         missing: the runs.
-        accelerator: of the processes that fit them, where it is not that of the bench: jobs of SLURM may have other devices.
+        accelerator: accelerator of the processes that fit the runs; None for that of the bench. Jobs of SLURM may have other devices.
     """
     accelerator, devices = accelerator or bench.hardware.accelerator, bench.hardware.devices
     return [Unit(bench.cache.path, accelerator, devices, tuple(runs), work_of(bench, runs)) for runs in bench.units(missing)]
 
 
 class Fitter(Telling):
-    """Fits and records units; it keeps the features of one cache, that of the unit before.
+    """Fits and records units; keeps the features of the previous unit's cache in memory.
 
     Args:
         results: directory of the records.
@@ -85,7 +85,7 @@ class Fitter(Telling):
         self._bench: CacheSource | None = None
 
     def __call__(self, unit: Unit) -> list[str]:
-        """One line for every run that failed."""
+        """Fit and record a unit; one line for every run that failed."""
         try:
             unit.check_code()
             if self._bench is None or self._bench.cache.path != unit.cache:
@@ -124,14 +124,14 @@ class Watcher:
 def fit_units(units: Sequence[Unit], workers: int, fitter: Fitter, watcher: Watcher, slurm: Jobs | None = None) -> list[str]:
     """Do all units; one line for every run that failed, in the order of the units.
 
-    Where a unit was the death of its workers, its strategies are done one by one, so that only that at fault is lost.
+    The strategies of a unit whose workers died are fitted one by one, so that only the failing one is lost.
 
     Args:
         units: the pools.
         workers: processes that share them.
-        fitter: does one; it travels to the workers.
-        watcher: is told how far they are.
-        slurm: how the units are submitted as jobs instead.
+        fitter: fits a unit; it is sent to the workers, pickled.
+        watcher: receives the progress.
+        slurm: settings of jobs, to submit the units to SLURM instead.
     """
     failures: dict[Unit, list[str]] = {}
     apart: list[Unit] = []
@@ -160,10 +160,10 @@ def _by_itself(unit: Unit, store: Store) -> list[Unit]:
 
 
 def outcomes_of(do: Callable[[Unit], R], units: Sequence[Unit], workers: int, watcher: Watcher) -> Iterator[tuple[int, Unit, R | Death]]:
-    """The number of the worker, the unit and what ``do`` returned for it, in the order in which they are done; one worker is this process."""
+    """Yield number of the worker, unit and result of ``do``, in the order in which units finish; a single worker is this process."""
     if workers > 1:
-        caches = list(dict.fromkeys(unit.cache for unit in units))  # one after the other, as a worker keeps the features of one
-        # The longest first, so that none is left for the end, when the others have nothing to do; how long a solver takes is not known.
+        caches = list(dict.fromkeys(unit.cache for unit in units))  # cache by cache, as a worker keeps the features of one cache
+        # Longest first, so that no long unit runs alone at the end; units with solvers, whose time is not known, come first.
         longest_first = sorted(units, key=lambda unit: (caches.index(unit.cache), not unit.work.solves, -unit.work.flop))
         with Workers(do, environments(workers, Hardware(units[0].accelerator)), watcher.begins, watcher.again, watcher.reaches) as running:
             yield from running.outcomes(longest_first)

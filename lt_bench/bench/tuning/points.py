@@ -19,7 +19,7 @@ Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
 
 
 def drawn_places(total: int, number: int) -> NDArray[np.intp]:
-    """``number`` random places of a grid of ``total`` points, in its order: the same draw for everybody; all of them where there are no more."""
+    """``number`` random positions in a grid of ``total`` points, sorted, with a fixed seed; all positions where there are no more."""
     return np.sort(np.random.default_rng(0).permutation(total)[: max(number, 0)])
 
 
@@ -27,7 +27,7 @@ def grid_points(entry: Entry, fixed: dict[str, Any], grid: Grid | None = None) -
     """The points given, or the Cartesian product of a grid, by default the strategy's, without the fixed hyper-parameters.
 
     Raises:
-        UserError: nothing is left to choose.
+        UserError: every hyper-parameter of the grid is fixed, or there is no grid.
     """
     if grid is not None and not isinstance(grid, Mapping):
         return [dict(point) for point in grid]
@@ -40,10 +40,10 @@ def grid_points(entry: Entry, fixed: dict[str, Any], grid: Grid | None = None) -
 def accepted(
     entry: Entry, cache: FeatureCache, fixed: dict[str, Any], points: list[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The points that the strategy can be built with here, and the others with its reason: settings of a data set may contradict some of a grid.
+    """The points that the strategy accepts here, and the others with the reason: a point may contradict the strategy's settings for the data set.
 
     Raises:
-        UserError: it takes none of them; the reason is that of the first.
+        UserError: the strategy accepts none of the points; the message is that of the first.
     """
     taken, refused = _taken(entry, cache, fixed, points)
     if refused and not taken:
@@ -54,7 +54,7 @@ def accepted(
 def _taken(
     entry: Entry, cache: FeatureCache, fixed: dict[str, Any], points: list[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[tuple[dict[str, Any], UserError]]]:
-    """The points that the strategy can be built with, and the others with their errors."""
+    """The points that the strategy accepts, and the others with their errors."""
     dataset, facts = cache.manifest.dataset, facts_of(cache)
     taken, refused = [], []
     for point in points:
@@ -71,7 +71,7 @@ def _taken(
 def within_budget(
     entry: Entry, cache: FeatureCache, fixed: dict[str, Any], points: list[dict[str, Any]], budget: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """At most ``budget`` of the points that a strategy takes: its own hyper-parameters for this data set first, then a random draw of the others; and how many there were to draw from, its own among them."""
+    """At most ``budget`` points: the strategy's own hyper-parameters for this data set first, then a random draw of the others; and the number of points in all, its own included."""
     dataset = cache.manifest.dataset
 
     def whole(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,11 +27,11 @@ ALL = Validation()
 
 
 class Scorer(Telling):
-    """Fits units and scores their heads; it keeps the features of the cache.
+    """Fits units and scores their heads; keeps the features of the cache in memory.
 
     Args:
-        objective: of the scores.
-        bench: the cache, where it is open already.
+        objective: objective of the scores.
+        bench: the opened cache; None to open it with the first unit.
         shifted: fit from initial heads that differ by rounding (`shifts.ShiftedStart`).
         validation: which images decide.
     """
@@ -41,7 +41,7 @@ class Scorer(Telling):
         self._draws: list[NDArray[np.intp]] = []
 
     def __call__(self, unit: Unit) -> dict[str, Score] | str:
-        """Scores by run id; or a line that describes the error."""
+        """Fit and score a unit: scores by run id, or a line that describes the error."""
         try:
             unit.check_code()
             self._bench = self._bench or unit.opened()
@@ -81,7 +81,7 @@ def _scores(
 
 
 def workers_of(bench: CacheSource, points: Sequence[Sequence[Planned]], workers: int | None) -> int:
-    """Number of processes that share the points: ``workers``, or as many as pay where it is None; at most one a point."""
+    """Number of processes that share the points: ``workers``, or `workers_for` where it is None; at most one for each point."""
     return min(len(points), workers or workers_for(bench.hardware, [work_of(bench, [run for point in points for run in point])]))
 
 
@@ -95,17 +95,17 @@ def scores_of(
         bench: the opened cache.
         points: the runs of each point of the grid, one for every seed.
         objective: of the scores.
-        workers: that share them.
-        watcher: is told how far they are.
+        workers: number of processes that share the points.
+        watcher: receives the progress.
         shifted: as of `Scorer`.
         validation: as of `Scorer`.
-        unfinished: the scores so far of a tuning that was broken off, which are not fitted again; gets those of every unit that is done.
-        later: fits that follow these, for the time left.
+        unfinished: scores of an interrupted tuning, whose fits are not repeated; scores of every finished unit are added to it.
+        later: number of fits that follow these, for the time left.
 
     Raises:
-        UserError: what a fit says; or a worker died over a part of the grid, and another over the same.
+        UserError: a fit fails, or a unit's workers died ``ATTEMPTS`` times.
     """
-    # Points next to each other in the grid take about as long; every worker gets some of all.
+    # Neighbouring points of a grid take similar times, so every worker gets points from the whole grid.
     at_once = max(1, bench.most_heads // max(map(len, points)))
     shares = [points[part::workers] for part in range(workers)]
     parts = [share[start : start + at_once] for share in shares for start in range(0, len(share), at_once)]

@@ -1,4 +1,4 @@
-"""A start of a fit that differs from another by rounding."""
+"""A callback that shifts the start of a fit by about a rounding error."""
 
 from __future__ import annotations
 

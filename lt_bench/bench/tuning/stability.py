@@ -23,14 +23,14 @@ _AT_ONCE = 3
 
 
 def tolerance_of(bench: CacheSource, objective: Objective, validation: Validation = ALL) -> float:
-    """Most that a score may move: `TOLERANCE`, or what the image of the validation set that weighs most can change, whichever is more."""
+    """Largest change of a score that counts as repeating: `TOLERANCE`, or the effect of the validation image of the largest weight if that is larger."""
     dataset, labels = bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
     weights = objective.weights(labels[validation.deciding(labels, dataset.train_counts)], dataset.num_classes)
     return objective.span * max(TOLERANCE, float(weights.max()))
 
 
 def fits_again(planned: Sequence[Sequence[Planned]]) -> int:
-    """Number of fits that `check_best` repeats, of the runs of each point, where one of the best repeats at once."""
+    """Number of fits that `check_best` takes if one of the first points repeats."""
     return 0 if planned[0][0].entry.fitting != "sgd" else min(_AT_ONCE, len(planned)) * len(planned[0])
 
 
@@ -44,9 +44,9 @@ def check_best(
     validation: Validation = ALL,
     unfinished: UnfinishedScores | None = None,
 ) -> None:
-    """Fit the best points again from a shifted start, some at once, until one repeats; what was checked gets ``shifted`` (scores of its seeds) and ``repeats``.
+    """Fit the best points again from a shifted start, a few at a time, until one repeats; checked points get ``shifted`` (scores of their seeds) and ``repeats``.
 
-    Strategies that take no steps from an initial head are not checked: nothing of theirs starts anywhere.
+    Strategies that are not fitted by steps have no start to shift, and are not checked.
 
     Args:
         bench: the opened cache.

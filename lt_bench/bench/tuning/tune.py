@@ -69,11 +69,11 @@ def tune(
         fixed: hyper-parameters that leave the grid.
         grid: values to try by hyper-parameter, or the points themselves; by default the strategy's own.
         workers: processes that share the points, None for as many as pay. They import the main module anew, which not every script or notebook can stand.
-        watcher: is told how far they are.
-        objective: that decides.
-        validation: which images decide, and how often they are drawn.
-        budget: most points that are tried: the strategy's own hyper-parameters and a random draw of the grid (`within_budget`); None for the whole grid.
-        results: where scores are kept until ``write_tuning``, so that a tuning that is broken off goes on from them, and where one of the same inputs is not fitted again; None for nowhere.
+        watcher: receives the progress.
+        objective: by which points are ranked.
+        validation: the validation images that decide, and the number of their draws.
+        budget: maximal number of points: the strategy's own hyper-parameters and a random draw of the grid (`within_budget`); None for the whole grid.
+        results: directory that keeps scores until ``write_tuning``, from which an interrupted tuning resumes, and whose tuning of the same inputs is returned as it is; None for nowhere.
 
     Returns:
         The document of the tuning: everything that was tried, and what was chosen.
@@ -111,10 +111,10 @@ def tune(
 def _tried(
     points: Sequence[dict[str, Any]], planned: Sequence[Sequence[Planned]], scores: Mapping[str, Score], objective: Objective
 ) -> list[dict[str, Any]]:
-    """The points with the scores of their runs.
+    """The points of the document, with the scores of their runs.
 
     Raises:
-        UserError: the fits of all of them diverged.
+        UserError: every point has a diverged fit.
     """
     tried = [tried_point(point, [scores[run.id] for run in runs], objective) for point, runs in zip(points, planned, strict=True)]
     if all(map(has_diverged, tried)):
@@ -124,7 +124,7 @@ def _tried(
 
 
 def _choices(scores: Sequence[Sequence[Sequence[float]]], tried: Sequence[Mapping[str, Any]], objective: Objective) -> dict[str, Any]:
-    """The point that each draw chooses, of scores (points, seeds, draws); how often that of the first only ties; and the standard error."""
+    """From scores (points, seeds, draws): the point that each draw chooses, the number of draws in which the first draw's choice only ties, and the standard error."""
     by_draw = np.array([np.mean(of_point, axis=0) for of_point in scores])
     allowed = [may_be_chosen(point) for point in tried]
     choices = [best_of(tried, objective), *choices_of_draws(by_draw, objective, allowed)[1:]]
@@ -132,7 +132,7 @@ def _choices(scores: Sequence[Sequence[Sequence[float]]], tried: Sequence[Mappin
 
 
 def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], objective: Objective) -> dict[str, Any]:
-    """A point of the grid as the document has it; ``health`` has the signs of its fits that one went wrong, where there are any."""
+    """A point of the grid as stored in the document; ``health`` lists the signs of wrong fits, if there are any."""
     values = [score.value for score in scores]
     signs = sorted({sign for score in scores for sign in score.signs})
     point = {"hyperparameters": hyperparameters, objective.metric: values, "mean": statistics.fmean(values)}
@@ -141,7 +141,7 @@ def tried_point(hyperparameters: dict[str, Any], scores: Sequence[Score], object
 
 
 def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, results: Path) -> Path:
-    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``, and remove what was kept of it meanwhile.
+    """Write a tuning to where ``--tuned`` finds it, ``RESULTS/tuning/STRATEGY-CACHEKEY.json``, and remove the scores kept for it.
 
     Another tuning there, of another objective or grid, moves to ``STRATEGY-CACHEKEY-ID.json`` beside it.
     """
@@ -153,7 +153,11 @@ def write_tuning(document: dict[str, Any], entry: Entry, manifest: Manifest, res
 
 
 def check_validation(cache: FeatureCache) -> None:
-    """Refuse a cache without validation features, or with ones of images that stage 1 was trained on."""
+    """Refuse a cache without validation features, or whose backbone was trained on the validation images.
+
+    Raises:
+        UserError: the message says which.
+    """
     if not cache.has("val"):
         raise UserError(f"{cache.path}: this cache has no validation split, and the test set chooses nothing; make a cache with one")
     if cache.manifest.dataset.val_seen_by_backbone:
@@ -167,7 +171,7 @@ def tuning_document(
     entry: Entry, bench: CacheSource, grid: list[dict[str, Any]], planned: Sequence[Sequence[Planned]],
     fixed: dict[str, Any], refused: list[dict[str, Any]], objective: Objective, drawn: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Everything that was tried, what was left out and why, and what was chosen."""
+    """The document of a tuning: the points tried, the points left out with the reason, and the choice."""
     manifest = bench.manifest
     best, seeds = best_of(grid, objective), [run.repetition for run in planned[0]]
     said = drawn["validation"]
@@ -190,7 +194,7 @@ def tuning_document(
 
 
 def validation_entry(bench: CacheSource, validation: Validation) -> dict[str, Any]:
-    """The validation images that decided: as they were asked for, and their numbers, in all and of each class; of images that were split by groups also that of their groups, None where the cache does not list them."""
+    """The validation images that decided, for the document: the request, and the number of images in all and of each class; for images split by groups also the number of groups, None where the cache does not list them."""
     dataset, labels = bench.manifest.dataset, bench.split("val").labels.cpu().numpy()
     rows = validation.deciding(labels, dataset.train_counts)
     counts = np.bincount(labels[rows], minlength=dataset.num_classes)
@@ -201,11 +205,11 @@ def validation_entry(bench: CacheSource, validation: Validation) -> dict[str, An
 
 
 def _words_of(said: Mapping[str, Any]) -> list[str]:
-    """The words of the command line for a validation other than that of its defaults."""
+    """The command-line options of a validation, without defaults."""
     size = [] if said["size"] is None else ["--val-size", str(said["size"]), "--val-profile", said["profile"]]
     return [*size, *([] if said["draws"] == DRAWS else ["--draws", str(said["draws"])])]
 
 
 def _words_of_budget(drawn: Mapping[str, Any]) -> list[str]:
-    """The words of the command line for a budget."""
+    """The command-line options of a budget."""
     return ["--budget", str(drawn["budget"]["points"])] if "budget" in drawn else []

@@ -1,4 +1,4 @@
-"""Scores of a tuning that is under way: a sealed file beside the tuning's, from which the same command goes on after a kill."""
+"""Scores of an unfinished tuning, in a sealed file beside the tuning's, from which the same command resumes after a kill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUFFIX = ".unfinished"
 
 
 class Score(NamedTuple):
-    """The objective of a head on the validation images of each draw and on all, the worst that there is where its fit diverged, and the signs that the fit went wrong (`results.health`)."""
+    """The objective of a head on each draw of validation images and on all of them (the worst possible value where its fit diverged), and the signs of a wrong fit (`results.health`)."""
 
     draws: tuple[float, ...]
     whole: float
@@ -47,7 +47,7 @@ class UnfinishedScores:
         identity: all that determines the scores, as plain JSON.
 
     Raises:
-        UserError: the file is damaged, was altered, or is of another version.
+        UserError: the file is damaged, altered, or of another version.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -106,6 +106,6 @@ def inputs_of(bench: CacheSource, planned: Sequence[Sequence[Planned]], objectiv
 
 
 def remove_unfinished(tuning: Path) -> None:
-    """Remove the scores of what was under way for a tuning, now that it is written."""
+    """Remove the unfinished scores of a tuning that is written now."""
     for path in tuning.parent.glob(f"{glob.escape(tuning.stem)}-{'?' * 16}{SUFFIX}"):
         path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ CSV_HEAD = ["strategy", "grid", "budget", "expected_test", "deviation", "first_o
 
 
 def shown(largest: int) -> list[int]:
-    """The budgets of a table up to the largest, which is among them, and none just below it."""
+    """The budgets of a table: the usual ones below 0.8 of the largest, and the largest."""
     return [*(budget for budget in USUAL if budget < 0.8 * largest), largest]
 
 
@@ -31,7 +31,7 @@ def number(value: float, objective: Objective) -> str:
 
 
 def title(cache: str, objective: Objective) -> str:
-    """Cache, figure and unit of the numbers, in a line."""
+    """Title of a table: cache, figure and unit of its numbers."""
     unit = "" if objective.lower else " %"
     return f"{cache}: expected test {objective.metric.replace('_', ' ')}{unit} of the best on validation of n random points (an analysis: test chooses nothing)"
 

@@ -1,4 +1,4 @@
-"""Worth of a tuning budget: the expected test figure of the best on validation of n random points of a grid, in closed form over the ranks. NumPy only.
+"""Worth of a tuning budget: the expected test figure of the point that ranks first on validation among n random points of a grid, in closed form. NumPy only.
 
 The test set chooses nothing: points are ranked by validation alone, and the test figures say what such a choice is worth.
 """
@@ -16,11 +16,11 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """The points of a strategy's grid with what they reach.
+    """The points of a strategy's grid with their test figures.
 
     Attributes:
         strategy: its name.
-        test: (P,) figure on test of each point, the best on validation first.
+        test: (P,) test figure of each point, ordered by validation, the best first.
     """
 
     strategy: str
@@ -28,7 +28,7 @@ class Points:
 
     @classmethod
     def of(cls, strategy: str, validation: Numbers, test: Numbers, *, lower: bool = False) -> Points:
-        """Points ranked by validation (P,), of values that agree to 1e-9 the first in the grid, as ``tune`` chooses; ``lower``: smaller is better."""
+        """Rank points by validation (P,); values that agree to 1e-9 keep the order of the grid, as in ``tune``. ``lower``: smaller is better."""
         order = np.argsort((1 if lower else -1) * np.round(validation, 9), kind="stable")
         return cls(strategy, test[order])
 
@@ -36,7 +36,7 @@ class Points:
         return len(self.test)
 
     def expected(self, budget: int) -> float:
-        """Expected test figure of the best on validation of a random budget."""
+        """Expected test figure of the point that ranks first on validation among ``budget`` random points."""
         return float(probabilities(len(self), budget) @ self.test)
 
     def deviation(self, budget: int) -> float:
@@ -55,7 +55,7 @@ def probabilities(points: int, budget: int) -> Numbers:
 
 
 def first_on_test(of: Sequence[Points], budget: int, *, lower: bool = False) -> list[float]:
-    """Probability, for each strategy, that what its random budget chooses on validation is the best of all on test; budgets are independent, of equal figures the first strategy is."""
+    """Probability, for each strategy, that its choice on validation among ``budget`` random points has the best test figure of all strategies' choices; draws are independent, and the first of equal strategies counts."""
     sign = -1 if lower else 1
     values = [sign * one.test for one in of]
     chances = [probabilities(len(one), budget) for one in of]

@@ -1,4 +1,4 @@
-"""Conclusions of a nested choice: what to take, what to expect of it, what cannot be told apart from it, and which classes would decide. NumPy only."""
+"""Conclusions of a nested choice: the strategy to take, its expected figure, strategies that cannot be told apart from it, and classes whose images would decide. NumPy only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lt_bench.leaderboard.stats.shares import GROUPS, group_intervals, objective
 from lt_bench.metrics.groups import shot_groups
 
 NAMED = 5
-"""Classes of which more images would decide, at most."""
+"""Maximal number of classes that are named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class HeldOut:
     Attributes:
         labels: (N,).
         train_counts: (K,) images that heads are fitted on in the end.
-        class_names: K.
-        objective: that decides.
-        groups: (N,) of rows that are alike, as frames of a track are; None where each is on its own.
+        class_names: K names.
+        objective: by which strategies are chosen.
+        groups: (N,) group of each row, such as the track of a frame; None where rows are independent.
     """
 
     labels: NDArray[np.integer]
@@ -44,19 +44,19 @@ class HeldOut:
     groups: NDArray | None = None
 
     def design(self, objective: Objective) -> Design:
-        """The design of an objective on the rows, in which groups are the sample where they are known."""
+        """The sampling design of the rows for an objective: groups are the sample if they are known, else rows."""
         return design_of(objective, self.labels, len(self.train_counts), self.groups)
 
     @property
     def counts(self) -> NDArray[np.integer]:
-        """(K,) held-out images."""
+        """(K,) numbers of held-out images."""
         return np.bincount(self.labels, minlength=len(self.train_counts))
 
 
 def conclusion(choice: NestedChoice, on: HeldOut) -> dict[str, Any]:
     """The outcome as plain JSON values: accuracies as fractions, costs as they are; the first strategy is the one to take.
 
-    Differences are those of what is taken minus the other strategy, each tuned without the rows that it is compared on, paired over held-out images and, where there are several, over seeds; tests are
+    Differences are those of the taken strategy minus the other one, each tuned without the rows that it is compared on, paired over held-out images and, where there are several, over seeds; tests are
     Holm-corrected over all pairs of strategies.
     """
     figures = _figures([one.predictions for one in choice.tuned], on)
@@ -83,7 +83,7 @@ def conclusion(choice: NestedChoice, on: HeldOut) -> dict[str, Any]:
 
 
 def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
-    """The conclusion in words: what to take, what to expect, what cannot be told apart, what would decide."""
+    """The conclusion in sentences: strategy to take, expected figure, strategies not told apart, classes that would decide."""
     take, held = document["take"], document["held_out"]
     settings = ", ".join(f"{name} {value}" for name, value in take["hyperparameters"].items())
     lines = [f"Take {take['strategy']}{f' with {settings}' if settings else ' as it is'}."]
@@ -126,7 +126,7 @@ def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
 
 
 def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[dict[str, Any]]:
-    """Objective with its interval, and that of many, medium and few, of predictions (S, N) each."""
+    """Objective, and accuracies on many, medium and few, with intervals, for each array of predictions (S, N)."""
     objective, counts = on.objective, on.counts
     design = on.design(objective)
     worth = np.stack([objective.of_images(on.labels, one).mean(0, dtype=np.float64) for one in predictions])
@@ -145,7 +145,7 @@ def _figures(predictions: Sequence[NDArray[np.integer]], on: HeldOut) -> list[di
 
 
 def _differences(tuned: Sequence[Tuned], on: HeldOut) -> list[dict[str, Any]]:
-    """Of each strategy, how far the first is ahead of it, with interval and p, and whether that is more than chance; nothing for the first itself."""
+    """For each strategy the lead of the first over it, with interval, p-value and whether the two are told apart; empty for the first itself."""
     if len(tuned) < 2:
         return [{}]
     design = on.design(on.objective)
@@ -164,7 +164,7 @@ def _differences(tuned: Sequence[Tuned], on: HeldOut) -> list[dict[str, Any]]:
 
 
 def _deciding(others: Sequence[Tuned], first: Tuned, on: HeldOut) -> list[dict[str, Any]]:
-    """The classes that the variance of the differences to these comes from most: as many as make up half of it, at most `NAMED`."""
+    """The classes that contribute most to the variance of the differences between ``first`` and ``others``: as many as make up half of it, at most `NAMED`."""
     if not others:
         return []
     K, N = len(on.train_counts), len(on.labels)

@@ -1,8 +1,8 @@
 """Nested choice among strategies and hyper-parameters from held-out predictions. NumPy only.
 
-A strategy is worth what its points predict that are chosen without the fold that they predict; the strategy of the largest worth is taken, so one with many points to try has no advantage.
-To know what to expect of it, each fold in turn is held out, and the whole choice, strategies and points, is made on the others; what was chosen predicts the fold. So no row is predicted by a
-choice that its label had a part in (Varma and Simon 2006, https://doi.org/10.1186/1471-2105-7-91).
+The worth of a strategy is the objective of held-out predictions, those of each fold by the point that is chosen on the other folds. The strategy of the largest worth is taken, so many points to try are no advantage.
+To estimate the result of this choice, each fold in turn is held out: strategy and point are chosen on the other folds, and predict the held-out fold. So the label of a row has no part in the
+choice that predicts it (Varma and Simon 2006, https://doi.org/10.1186/1471-2105-7-91).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Candidate:
     Attributes:
         name: of the strategy.
         points: hyper-parameters to choose among, P of them.
-        seeds: repetitions of every point, S of them; None for a strategy without randomness, which has one line.
-        predictions: (P, S, F, N): of held-out row n by a head that was fitted without the row's own fold and without fold f; F is 1 where no head was fitted on any held-out row.
+        seeds: S repetitions of every point; None, with S = 1, for a strategy without randomness.
+        predictions: (P, S, F, N) class of held-out row n, predicted by a head that was fitted without the row's own fold and without fold f; F = 1 where heads were fitted on no held-out row.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Candidate:
     predictions: NDArray[np.integer]
 
     def without(self, fold: int) -> NDArray[np.integer]:
-        """(P, S, N) predictions of heads that fold ``fold`` had no part in."""
+        """(P, S, N) predictions of heads that were fitted without fold ``fold`` and each row's own fold."""
         return self.predictions[:, :, fold if self.predictions.shape[2] > 1 else 0]
 
     def of_own_fold(self, fold: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -48,7 +48,7 @@ class Candidate:
 
     @property
     def converged(self) -> Candidate:
-        """The strategy with those of its points of which no fit diverged."""
+        """The strategy with only those points that have no diverged fit."""
         places = np.flatnonzero((self.predictions != FAILED).all((1, 2, 3))).tolist()
         return replace(self, points=[self.points[place] for place in places], predictions=self.predictions[places])
 
@@ -60,9 +60,9 @@ class Tuned:
     Attributes:
         candidate: the strategy.
         values: (P,) objective of each point over all held-out rows.
-        best: the point that these choose.
-        by_fold: the point that was chosen without each fold.
-        predictions: (S, N) of what was chosen without each row's own fold.
+        best: position of the best of these values.
+        by_fold: for each fold, the position of the point that is chosen on the other folds.
+        predictions: (S, N) of each row by the point that is chosen without its fold.
         worth: objective of these predictions.
     """
 
@@ -79,9 +79,9 @@ class NestedChoice:
     """The outcome of a nested choice.
 
     Attributes:
-        tuned: the strategies, that of the largest worth first.
-        by_fold: name of the strategy that was chosen without each fold.
-        predictions: (S, N) of what was chosen, strategy and point, without each row's own fold.
+        tuned: the strategies, the largest worth first.
+        by_fold: for each fold, the name of the strategy that is chosen on the other folds.
+        predictions: (S, N) of each row by the strategy and point that are chosen without its fold.
     """
 
     tuned: Sequence[Tuned]
@@ -95,11 +95,11 @@ def nested_choice(
     """Choose without each fold in turn, and on all rows.
 
     Args:
-        candidates: the strategies, of which earlier ones come first where two are as good.
+        candidates: the strategies; the first of equally good ones is taken.
         fold: (N,) fold 0..F-1 of each held-out row.
         labels: (N,).
         num_classes: K.
-        objective: that decides.
+        objective: by which points and strategies are chosen.
     """
     tuned = [_tuned(one, fold, labels, num_classes, objective) for one in candidates]
     inner = [[_tuned(one, fold, labels, num_classes, objective, without=k) for one in candidates] for k in range(int(fold.max()) + 1)]
@@ -120,7 +120,7 @@ def _tuned(
     objective: Objective,
     without: int | None = None,
 ) -> Tuned:
-    """A strategy on the rows of all folds, or of all but one, by heads that this one had no part in."""
+    """Tune a strategy on all folds, or on all but fold ``without``, with heads that were fitted without that fold."""
     rows = np.flatnonzero(fold != (-1 if without is None else without))
     own = one.of_own_fold(fold) if without is None else one.without(without)
     sign, by_fold = -1 if objective.lower else 1, np.zeros(int(fold.max()) + 1, np.int64)

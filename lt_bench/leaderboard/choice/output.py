@@ -103,7 +103,7 @@ def settings(one: Mapping[str, Any]) -> str:
 
 
 def told_apart(one: Mapping[str, Any]) -> str:
-    """Whether a strategy differs from what is taken by more than chance; of that itself nothing."""
+    """``yes`` or ``no``: whether a strategy is told apart from the taken one; empty for the taken one itself."""
     return "" if "told_apart" not in one else "yes" if one["told_apart"] else "no"
 
 

@@ -96,7 +96,7 @@ class Objective:
 
     @property
     def within_classes(self) -> bool:
-        """Whether the number of images of a class leaves its weight as it is, so that another test set is one with other images of each class."""
+        """Whether weights of classes do not depend on their numbers of images; another test set then has other images, but as many, of each class."""
         return self.kind in ("macro", "shots", "prior")
 
     @property
@@ -111,7 +111,7 @@ class Objective:
 
     @property
     def span(self) -> float:
-        """By how much one image can change its value at most, relative to its weight."""
+        """Largest change of the objective through one image, relative to the image's weight."""
         least, most = self.ends
         return most - least
 
@@ -127,10 +127,10 @@ class Objective:
         return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()[:16]
 
     def class_weights(self, counts: NDArray[np.integer]) -> NDArray[np.float64]:
-        """(K,) weights of the classes, 0 where a class has no images, from their numbers of images (K,).
+        """(K,) weights of the classes, adding up to 1 and 0 for classes without images, from numbers of images (K,).
 
         Raises:
-            UserError: a prior of 0 for every class that has images.
+            UserError: the prior is 0 for every class that has images.
         """
         present = counts > 0
         if self.kind == "macro":
@@ -159,7 +159,7 @@ class Objective:
         return float(self.weights(labels, num_classes) @ self.of_images(labels, predictions))
 
     def unknown_share(self, counts: NDArray[np.integer]) -> float:
-        """The prior of classes without images, which is left out."""
+        """Total prior of the classes without images, which do not count."""
         return 0.0 if self.prior is None else float(self.prior[counts == 0].sum())
 
 
@@ -167,10 +167,10 @@ MACRO, MICRO = Objective("macro"), Objective("micro")
 
 
 def check_objective(text: str | None) -> None:
-    """Refuse what is no objective; a file is looked for, not read.
+    """Refuse a text that names no objective; a named file must exist, but is not read.
 
     Raises:
-        UserError: says what an objective is, or which file is missing.
+        UserError: the message says what an objective is, or which file is missing.
     """
     if text is None or text in ("macro", "micro", "shots"):
         return
@@ -195,7 +195,7 @@ def objective_of(
         counts: (K,) test images; where they are unknown the default is micro.
 
     Raises:
-        UserError: no objective, a file that is missing or does not fit the classes.
+        UserError: the text names no objective, or its file is missing or does not fit the classes.
     """
     check_objective(text)
     if text is None:
@@ -242,12 +242,12 @@ def explained(objective: Objective, counts: NDArray[np.integer] | None, split: s
 
 
 def _heir(place: int, shown: NDArray[np.integer]) -> int:
-    """The group that has the weight of one without images, from the numbers of classes with images (3,): the next in frequency, of two the rarer."""
+    """The group that takes the weight of group ``place``: the nearest in frequency with images, the rarer of two; itself if it has images. ``shown``: (3,) numbers of classes with images."""
     return min(np.flatnonzero(shown).tolist(), key=lambda other: (abs(other - place), -other))
 
 
 def _shares_of_groups(groups: NDArray[np.integer], present: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(3,) weight of a class with images of each group: the group's number of classes, and of those whose heir it is, over its classes with images."""
+    """(3,) weight of one class with images in each group: the number of all classes of the group, and of groups that leave it their weight, over its number of classes with images."""
     shown = np.bincount(groups[present], minlength=len(SHOTS))
     weights = np.zeros(len(SHOTS))
     for place, classes in enumerate(np.bincount(groups, minlength=len(SHOTS)).tolist() if shown.any() else ()):

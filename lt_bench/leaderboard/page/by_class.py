@@ -20,7 +20,7 @@ _PARTS, _NONE = 10_000, 65_535
 
 
 def outer_ends(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of the scale that values (not NaN) are drawn on: those within one and a half times the quartiles' range, so that one far away flattens no other."""
+    """Ends of the scale for values, NaN aside: the extreme values within 1.5 interquartile ranges of the quartiles, so that an outlier does not flatten the others."""
     known = np.array([value for value in values if not np.isnan(value)] or [0.0])
     first, third = np.quantile(known, [0.25, 0.75])
     near = known[np.abs(known - (first + third) / 2) <= 2 * (third - first)]

@@ -100,7 +100,7 @@ def difference_by_class(ranking: BoardRows, first: Row | None = None, second: Ro
 
 
 def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> int:
-    """Names of the classes below the axis; of more than `_NAMED` only those of the largest values on either side, in two lines. The lines of text by which they are higher than the figure has room for."""
+    """Write the names of the classes below the axis; with more than `_NAMED` classes, only those of the largest gains and losses. Returns the number of text lines for which the figure lacks room."""
     label, more = ["classes, largest first"], -2
     if len(names) <= _NAMED:
         more += -(-max(0, max(map(len, names)) - _UPRIGHT) // 3)  # three letters on their side are as high as a line
@@ -118,7 +118,7 @@ def _name_classes(axes: Axes, names: list[str], values: np.ndarray) -> int:
 
 
 def _pair(ranking: BoardRows) -> tuple[Row, Row] | None:
-    """The user's own row, else the first of the chosen rows, against the untouched head, else the best of the others for an own row, else against the worst row."""
+    """The two rows to compare: the user's own row, else the first chosen row; against the untouched head, else, for an own row, the best other row, else the worst row."""
     if len(ranking.rows) < 2:
         return None
     own = [row for row in ranking.rows if is_own(row)]

@@ -70,7 +70,7 @@ def places_by_prior(ranking: BoardRows) -> Figure | None:
 
 
 def _colours(ranking: BoardRows, rows: Sequence[Row], coloured: Sequence[int]) -> dict[int, int]:
-    """Index in `COLOURS` of each row that is coloured: that which the row has in the figures with a line for each row, where it is in them, else a free one."""
+    """Index in `COLOURS` of each coloured row: the row's index in figures with one line a row, if it appears there, else a free index."""
     lines = {id(row): index for index, row in enumerate(chosen(ranking)[: len(COLOURS)])}
     known = {position: lines[id(rows[position])] for position in coloured if id(rows[position]) in lines}
     free = iter([index for index in range(len(COLOURS)) if index not in known.values()])

@@ -196,7 +196,7 @@ def _key(drawing: Figure, entries: list[str]) -> None:
 
 
 def name_points(axes: Axes, points: list[tuple[float, float, str]], size: float = SMALL, rings: int = 1) -> bool:
-    """Name points (x, y, name), each at the nearest place where it covers neither a point nor a name; whether all had room. None is left out.
+    """Name points (x, y, name), each at the nearest place where it covers neither a point nor a name. Returns whether all names had such a place; names without one are drawn too.
 
     Places are right, left, above and below, and with more `rings` at eight sides further away, with a line to the point.
     """

@@ -63,7 +63,7 @@ def series(ranking: BoardRows, rows: list[Row], name: str) -> list[Series]:
 
 
 def binned(values: NDArray[np.float64], bins: int = 10) -> NDArray[np.float64]:
-    """Means of runs of neighbouring classes (as equal in number as can be), NaN left out: what a line through 100 classes can show."""
+    """Means over runs of neighbouring classes, as equal in size as possible and without NaN, to draw a line through many classes."""
     parts = np.array_split(values, min(bins, len(values)))
     return np.array([np.nanmean(part) if np.any(~np.isnan(part)) else np.nan for part in parts])
 

@@ -22,7 +22,7 @@ ACROSS = "Places among the rows that are on every board, by its objective; accur
 _ALONE = "the only row on every board, ranked against nobody"
 _CONTROL = "controls are in no comparison over boards"
 _INEXACT = "float32 products that are less exact (--matmul) are in no comparison over boards"
-_ANYWHERE = {_ALONE, _CONTROL, _INEXACT}  # reasons that no further run takes away
+_ANYWHERE = {_ALONE, _CONTROL, _INEXACT}  # reasons that no further run can remove
 INTERVALS = "In brackets: 95 % interval of the mean rank, by a bootstrap of boards and of classes, which boards of one split share."
 
 
@@ -31,8 +31,8 @@ class Across:
     """Rows that exist on every board, best mean rank first.
 
     `ranks` (R, boards) are places within each board among these rows (ties share their mean place); accuracies of different boards are never averaged.
-    `rows` are the rows themselves, those of a label on each board. `wins` counts first places. `left_out` says why a row is not in the ranking: what it is, or on which boards its cell is empty or ambiguous; nothing is imputed.
-    `repeated` has the label of each row that is one and the same as another on every board, with that other's: they have one place together, and take none from others.
+    `rows` has, for each label, its row on each board. `wins` counts first places. `left_out` gives the reason why a row is not ranked: its kind, or the boards on which its cell is empty or ambiguous; nothing is imputed.
+    `repeated` maps the label of a row that equals another on every board to that other's label: the two share one place.
     `one_backbone` is a note on boards whose features come from the same weights.
     """
 
@@ -48,7 +48,7 @@ class Across:
 
     @cached_property
     def once(self) -> list[int]:
-        """Rows without those that repeat another on every board."""
+        """Positions of the rows, without those that repeat another row on every board."""
         return [row for row, label in enumerate(self.labels) if label not in self.repeated]
 
     @cached_property
@@ -74,7 +74,7 @@ class Across:
 
     @property
     def note(self) -> str:
-        """The meaning of places and intervals, and the rows that are the same; that there are none where no rows are compared."""
+        """Note on places and intervals, on duplicate rows and on shared backbones, or that no rows are compared."""
         if not self.labels:
             return _NOBODY
         return " ".join(filter(None, (ACROSS, "" if self.over_boards is None else INTERVALS, self.duplicates, self.one_backbone)))
@@ -103,7 +103,7 @@ class Across:
 
 
 def across(rankings: list[BoardRows]) -> list[Across]:
-    """One comparison for each protocol and mode that has at least two boards, without those that compare nothing and could not. Controls and rows with less exact products take no part."""
+    """One comparison for each protocol and mode that has at least two boards, without comparisons that have no rows and that no further run could give one. Controls and rows with less exact products take no part."""
     alike: dict[tuple[str, str], list[BoardRows]] = defaultdict(list)
     for board in rankings:
         alike[board.board.protocol, board.board.mode].append(board)
@@ -156,7 +156,7 @@ def one_backbone(rankings: Sequence[BoardRows]) -> str:
 
 
 def _left_out(rankings: list[BoardRows], tables: list[dict[str, list[Row]]], names: list[str]) -> dict[str, str]:
-    """Reasons for which rows are not compared, by their labels: they are missing on boards, have several settings there, or are of a kind that takes no part."""
+    """Reasons why rows are not compared, by label: a row is missing on a board, has several settings there, or is of a kind that takes no part."""
     reasons = {}
     for name in names:
         where: dict[str, list[str]] = defaultdict(list)
@@ -195,7 +195,7 @@ def missing_seeds(ranking: BoardRows) -> list[str]:
 
 
 def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
-    """Rows by program and kind of tuning, without those that take no part: the user's own settings by what they are, others whatever their hyper-parameters."""
+    """Rows by program and kind of tuning, without rows that take no part. Settings of the user's own are distinguished by their hyper-parameters, others are not."""
     table: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in ranking.rows:
         if _takes_no_part(row) is None:
@@ -206,7 +206,7 @@ def _compared_rows(ranking: BoardRows) -> dict[tuple[str, ...], list[Row]]:
 
 
 def _takes_no_part(row: Row) -> str | None:
-    """The reason for which a row is in no comparison over boards wherever it is; None for those that are."""
+    """The reason why a row takes part in no comparison over boards; None for a row that does."""
     if row.control:
         return _CONTROL
     return None if row.exact else _INEXACT

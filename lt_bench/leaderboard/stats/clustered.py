@@ -46,7 +46,7 @@ class Clustered(Design):
 
     @property
     def columns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """The stratum (G,) of each group, where strata that share a group are one, and the groups of each."""
+        """The stratum (G,) of each group, after strata that share a group are joined, and the number of groups in each joined stratum."""
         from scipy.sparse import csr_array  # a tenth of a second that images without groups do not need
         from scipy.sparse.csgraph import connected_components
 
@@ -79,10 +79,10 @@ class Clustered(Design):
         return lambda part: sums[:, part]
 
     def effect(self, worth: Numbers) -> Numbers:
-        """The design effect (R,) of each row's weighted mean of what images are worth (R, N): what groups divide the effective number of images by (Kish 1965, 8.2).
+        """The design effect (R,) of each row's weighted mean of what images are worth (R, N): the factor by which groups reduce the effective number of images (Kish 1965, 8.2).
 
-        At least 1, and with few groups larger, as Student's t is wider than the normal distribution (Korn and Graubard 1998). Where all images of each stratum are worth the same they do not show how alike those of a
-        group are: then it is that of groups whose images are all the same, which leaves as many images as there are groups of equal weight.
+        It is at least 1, and larger with few groups, as Student's t is wider than the normal distribution (Korn and Graubard 1998). Where all images of each stratum are worth the same, the similarity within groups cannot be
+        estimated: the effect is then that of groups of identical images, so that the effective number of images is that of groups of equal weight.
         """
         alone = Clustered(self.weights, self.strata, np.bincount(self.strata), np.arange(len(self.strata)))
         (groups, wide), (images, narrow) = (one._variance(worth) for one in (self, alone))
@@ -106,7 +106,7 @@ def design_of(objective: Objective, labels: NDArray[np.integer], num_classes: in
 
 
 def effects_on_shots(right: Numbers, labels: NDArray[np.integer], shots: ShotGroups, groups: NDArray | None) -> dict[str, Numbers]:
-    """Design effects (R,) of the accuracies on many, medium and few, of rows that are right (R, N) on images with labels (N,), of groups (N,) or each on its own."""
+    """Design effects (R,) of the accuracies on many, medium and few. ``right``: (R, N) whether each row is right, mean over seeds; ``groups``: (N,), None for independent images."""
     places = {name: np.flatnonzero(getattr(shots, name)[labels]) for name in GROUPS}
     designs = {
         name: design_of(MACRO, labels[rows], len(shots.few), None if groups is None else groups[rows])
@@ -117,7 +117,7 @@ def effects_on_shots(right: Numbers, labels: NDArray[np.integer], shots: ShotGro
 
 
 def effects_on_classes(right: Numbers, labels: NDArray[np.integer], num_classes: int, groups: NDArray | None) -> Numbers:
-    """Design effects (K,) of the accuracy on each class, of one row that is right (N,) on images with labels (N,), of groups (N,) or each on its own; 1 of a class without images."""
+    """Design effects (K,) of one row's accuracy on each class; 1 for a class without images. ``right``: (N,) whether the row is right, mean over seeds; ``groups``: (N,), None for independent images."""
     effects = np.ones(num_classes)
     if groups is not None:
         order = np.argsort(labels, kind="stable")
@@ -130,9 +130,9 @@ def effects_on_classes(right: Numbers, labels: NDArray[np.integer], num_classes:
 def differences_by_class(
     differences: Numbers, labels: NDArray[np.integer], num_classes: int, groups: NDArray | None
 ) -> tuple[Numbers, Numbers]:
-    """Ends (K,) of the 95 % interval of the mean paired difference on each class, of images with differences (N,) in -1 to 1 and labels (N,), of groups (N,) or each on its own.
+    """Ends (K,) of the 95 % interval of the mean paired difference on each class, from differences (N,) in -1 to 1; ``groups``: (N,), None for independent images.
 
-    Of images as ``paired_intervals``; of groups as ``student_intervals``. A class without images has the whole range.
+    Intervals are those of ``paired_intervals`` for images, and of ``student_intervals`` for groups. A class without images has the whole range.
     """
     if groups is None:
         return paired_intervals(differences, labels, num_classes)

@@ -15,7 +15,7 @@ from lt_bench.leaderboard.objective.objective import Objective
 _AT_ONCE = 4096  # columns that are float64 at a time
 Numbers = NDArray[np.float64]
 Columns = Callable[[slice], Numbers]
-"""Some columns of an array (rows, N), made when they are asked for."""
+"""Columns of an array (rows, N), computed on request."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Design:
 
     @classmethod
     def within_classes(cls, weights: Numbers, labels: NDArray[np.integer]) -> Design:
-        """Strata are classes; `weights` (N,) of images with labels (N,)."""
+        """The design with classes as strata; `weights` and `labels` are (N,), one for each image."""
         _, position, counts = np.unique(labels, return_inverse=True, return_counts=True)
         order = np.argsort(counts, kind="stable")
         together = int((counts == 1).sum())
@@ -59,7 +59,7 @@ class Design:
 
     @property
     def columns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """The stratum of each column of `deviations`, and the columns of each stratum."""
+        """The stratum of each column of `deviations`, and the number of columns in each stratum."""
         return self.strata, self.sizes
 
     @property
@@ -91,7 +91,7 @@ class Design:
 
     @cached_property
     def _totals(self) -> list[Any]:
-        """For each of `parts`, what times columns (rows, n) is their weighted sum by stratum (rows, H)."""
+        """For each of `parts`, the matrix (n, H) that maps columns (rows, n) to their weighted sums by stratum (rows, H)."""
         if len(self.sizes) == 1:
             return [self.weights[part][:, None] for part in self.parts]
         from scipy.sparse import csr_array  # a tenth of a second that tables without statistics do not need
@@ -101,7 +101,7 @@ class Design:
 
     @cached_property
     def parts(self) -> list[slice]:
-        """Runs of columns that are float64 at a time."""
+        """Slices of columns that are converted to float64 at a time."""
         N = len(self.weights)
         return [slice(start, min(start + _AT_ONCE, N)) for start in range(0, N, _AT_ONCE)]
 
@@ -110,9 +110,9 @@ class Design:
         return np.ones(len(worth))
 
     def degrees(self, lines: Sequence[Columns]) -> float:
-        """Degrees of freedom of the variance of the difference of two of some rows, by Satterthwaite over the strata, each with the variance between these rows' deviations.
+        """Degrees of freedom of the variance of a difference between two rows, by Satterthwaite over strata, from the variance between the rows' deviations in each stratum.
 
-        One stratum has ``N - 1``; of strata those with few images and much variance decide.
+        One stratum gives ``N - 1``; of several, strata with few images and much variance dominate.
         """
         strata, sizes = self.columns
         by_stratum = np.zeros(len(sizes))

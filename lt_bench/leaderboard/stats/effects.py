@@ -1,4 +1,4 @@
-"""Differences to one row over boards, with backbones and classes as samples: what holds of other ones of their kind."""
+"""Differences to one row over boards, with backbones and classes as random samples, for claims on other backbones and classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNTRAINED = "joint"
 class Effect:
     """Mean difference of a row to the reference over boards, and half-widths of its 95 % intervals: over boards, over classes, over both; infinite for one board.
 
-    `told_apart` says whether it differs from the reference by the test over both, corrected over all pairs of rows. `by_board` has the difference on each. In points. `row` is the one of the first board.
+    `told_apart` says whether it differs from the reference by the test over both, corrected over all pairs of rows. `by_board` has the difference on each board. All are in points. `row` is the row on the first board.
     """
 
     row: Row
@@ -165,7 +165,7 @@ def effects(rankings: Sequence[BoardRows], reference: str | None = None) -> list
 
 
 def _not_compared(reference: str, compared: Sequence[Across]) -> str:
-    """The reason for which no row can be compared with this one over boards of one split."""
+    """The reason why no row can be compared with this one over boards of one split."""
     known = sorted({label for result in compared for label in result.labels})
     left_out = next((result.left_out[reference] for result in compared if reference in result.left_out), None)
     if not known:

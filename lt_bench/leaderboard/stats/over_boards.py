@@ -38,7 +38,7 @@ class OverBoards:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[Row]]) -> OverBoards | None:
-        """Of rows, each of them on every board, by the objectives of the boards; None where their classes are not stored or too few."""
+        """The worth of rows that are on every board, under the boards' objectives; None where class accuracies are not stored, or rows, boards or classes are fewer than two."""
         worth, weights, lower = [], [], []
         for of_board in zip(*rows, strict=True):
             objective = of_board[0].objective
@@ -57,7 +57,7 @@ class OverBoards:
 
     @property
     def means(self) -> Numbers:
-        """(R, B) of each row on each board, larger for better."""
+        """(R, B) objective of each row on each board, signed so that larger is better."""
         columns = [
             values @ weights * (-1 if lower else 1) for values, weights, lower in zip(self.worth, self.weights, self.lower, strict=True)
         ]
@@ -67,9 +67,9 @@ class OverBoards:
     def tests(self) -> PairedTests:
         """Tests of row i minus row j by their mean difference over boards, larger for better.
 
-        In the crossed layout of random boards and random classes of each split (Dorfman, Berbaum and Metz 1992) the variance is that over boards, plus that over classes of the mean of a split, which its boards share,
-        less the chance that both have; at least that of boards, and of classes, alone; degrees of freedom by Satterthwaite. Of one split this is ``effects.random_effects``, but for the variance over boards. Boards without others of their split have classes of their own,
-        so that the variance over boards has all that is to know. A pair's standard error is at least that of its own interval there.
+        Boards, and the classes of each split, are random in a crossed layout (Dorfman, Berbaum and Metz 1992). The variance is that over boards, plus that over classes of the split's mean, which its boards share,
+        minus the chance variance that both contain; it is at least that over boards, and that over classes, alone. Degrees of freedom are by Satterthwaite. For one split this is ``effects.random_effects``, apart from the variance over boards (`_variance_over_boards`).
+        A board that is alone in its split adds no variance over classes: the variance over boards contains it. A pair's standard error is at least that of ``effects.random_effects``.
         """
         means = self.means
         B = means.shape[1]
@@ -97,7 +97,7 @@ class OverBoards:
     def _variance_over_boards(self, means: Numbers) -> tuple[Numbers, float]:
         """Variance (R, R) over boards of the mean difference of two rows, and its degrees of freedom.
 
-        Two or three boards tell it badly, and of many pairs some seem alike on all by chance: so it is at least as large as drawn toward the mean of all pairs (`shared_noise`), and at least its own.
+        Two or three boards estimate it badly, and some of many pairs agree on all boards by chance. So it is the larger of the pair's own variance and of that variance shrunk toward the mean of all pairs (`shared_noise`).
         """
         R, B = means.shape
         own = _distances(means - means.mean(1, keepdims=True)) / (B - 1) / B
@@ -140,13 +140,13 @@ class OverBoards:
 
 
 def _distances(values: Numbers) -> Numbers:
-    """Squared distances (R, R) of every two lines of (R, n)."""
+    """Squared distances (R, R) between the rows of ``values`` (R, n)."""
     squares = np.einsum("ij,ij->i", values, values)
     return np.maximum(squares[:, None] + squares[None] - 2 * (values @ values.T), 0.0)
 
 
 def _by_class(row: Row) -> tuple[Numbers, NDArray[np.int64]] | None:
-    """Mean worth of a row's images in each class (K,), over seeds, and its test images; None where it is not stored."""
+    """Mean worth (K,) of the images of each class in a row, over seeds, and numbers of test images (K,); None where they are not stored."""
     if not row.objective.lower:
         arrays = class_accuracies(row)
         if not arrays:

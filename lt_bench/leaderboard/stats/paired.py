@@ -1,7 +1,7 @@
 """Paired comparisons of all rows of a board on the same test images.
 
 The outcome D[s, n] of seed s on test image n is the difference of what the image is worth in two rows (whether it is right, or its cost), times the weight of the image in the
-objective. Both seeds and images are samples, so its sum over images, mean over seeds, has the variance of a two-way random-effects layout (the multi-reader multi-case analysis of
+objective. Seeds and images are both samples, so the sum of D over images, averaged over seeds, has the variance of a two-way random-effects layout (the multi-reader multi-case analysis of
 Dorfman, Berbaum and Metz 1992, and its degrees of freedom after Hillis 2007): that over images of the mean over seeds, in the strata of a `Design`, plus that over seeds where it is more than images'
 own chance makes it, row by row: rows can hang on their seeds very differently. With one line of outcomes and one stratum this is the paired t test over images. The few images of a stratum often all
 agree, and then show no variance; what ``drawn_variance`` adds for them to the interval of a row is added to the variance of a pair, too.
@@ -83,7 +83,7 @@ def compare_all(
 
 
 def added_variance(worth: Numbers, design: Design, reach: float) -> Numbers:
-    """By how much ``drawn_variance`` is above the variance of the images as they are, (R, R), for the differences of every two rows of what images are worth (R, N)."""
+    """Excess (R, R) of ``drawn_variance`` over the plain variance of images, for differences between every two rows of ``worth`` (R, N)."""
     strata, sizes = design.columns
     shares, values = design.units(worth)
     apart, kept = design.deviations(lambda part: worth[:, part]), (sizes - 1) / (sizes - 1 + DRAWN)
@@ -96,7 +96,7 @@ def added_variance(worth: Numbers, design: Design, reach: float) -> Numbers:
 
 
 def _of_columns(design: Design, columns: Columns, scale: Numbers) -> Numbers:
-    """Sums of squares (R, R) of the differences of every two rows of columns that are scaled by (N,)."""
+    """Sums of squares (R, R) of the differences between every two rows of ``columns``, scaled by ``scale`` (N,)."""
 
     def scaled(part: slice) -> Numbers:
         return columns(part) * scale[part]
@@ -128,9 +128,9 @@ class _Group:
         return self.seeds is not None and len(self.seeds) == 1
 
     def noise(self, expected: SeedNoise | None, shared: tuple[float, float]) -> Numbers:
-        """For each row: what its seeds add to the variance of a run, the variance of a run over them and its degrees of freedom (3, rows); infinite where it is unknown.
+        """For each row (3, rows): the variance that seeds add to a run beyond the images' own chance, the variance of a run over seeds, and its degrees of freedom; variances are infinite where unknown.
 
-        Few seeds tell the variance badly, so it is drawn toward that of the board (Smyth 2004). What counts for the degrees of freedom is at least images' own chance: seeds that happen to agree are no proof that a row does not hang on them.
+        Few seeds estimate the variance badly, so it is shrunk toward that of the board (Smyth 2004), and it is at least the images' own chance: seeds that happen to agree do not prove that a row does not depend on them.
         """
         if self.seeds is None:
             return np.repeat([[0.0], [0.0], [1.0]], len(self.rows), 1)
@@ -164,8 +164,8 @@ def covers_seeds(first: list[int] | None, second: list[int] | None) -> bool:
 def _apart(first: _Group, second: _Group, noises: tuple[Numbers, Numbers], expected: SeedNoise | None, degrees: float) -> _Variance:
     """Differences of two groups of rows, on their common seeds where those cover both, else on all.
 
-    To the variance over images of the difference of the rows' means over runs comes, for each row, what its seeds add to the variance of a run, divided by the number of runs. That is
-    unpaired, so it does not count on runs of equal seed being alike.
+    The variance over images is that of the difference between the rows' means over runs. Each row adds to it the variance that seeds add to a run, divided by its number of runs;
+    this part is unpaired, so it does not assume that runs of equal seed are alike.
     """
     seeds = compared_seeds(first.seeds, second.seeds) if covers_seeds(first.seeds, second.seeds) else None
     at, other = (group.places(seeds) for group in (first, second))
@@ -195,7 +195,7 @@ def _squared_distances(first: Columns, second: Columns, parts: Sequence[slice]) 
 
 
 def student(difference: Numbers, variance: Numbers, added: Numbers, scatter: Numbers, most_degrees: float) -> PairedTests:
-    """Student's t tests of differences whose variances have several parts, and something added: ``degrees = variance^2 / scatter`` (Satterthwaite)."""
+    """Student's t tests of differences whose variance has several parts, plus ``added``, which does not count for the degrees of freedom: ``degrees = variance^2 / scatter`` (Satterthwaite)."""
     error = np.sqrt(np.maximum(variance, 0.0) + added)
     certain, unknown = error == 0.0, np.isinf(error)
     usual = ~(certain | unknown)

@@ -35,7 +35,7 @@ def ranked(ranking: BoardRows, directory: Path | None = None) -> BoardRows:
 
 
 def statistics_note(ranking: BoardRows, *, places: bool = True, figure: bool = True) -> str:
-    """Note on reading ranks and on the smallest difference this test set resolves; empty for a board without statistics. `places` and `figure`: the table shows ranks, and the objective."""
+    """Note on reading ranks and on the smallest difference that this test set resolves; empty for a board without statistics. `places` and `figure` say whether the table shows ranks and the objective."""
     best = ranking.rows[0]
     if best.statistics is None:
         return ""

@@ -15,7 +15,7 @@ KNOWN = 0.4
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """Variation of a row's objective with the seed: variance over seeds of one run's value, the part of it that is images' own chance, degrees of freedom of the former."""
+    """Seed noise of a row's objective: variance over seeds of one run's value, the part of it due to the chance of images, and the degrees of freedom of the variance."""
 
     variance: float
     residual: float
@@ -37,7 +37,7 @@ def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
     """Seed noise expected of a row with one seed: the mean over the other rows of its board, weighted by degrees of freedom.
 
     The degrees of freedom are those of a variance that scatters as these do, ``2 mean^2 / variance``, at most their sum: the more the rows differ in how much their
-    seeds matter, the wider the test. Fewer than three rows do not tell how much they differ: one degree. None without rows.
+    seeds matter, the wider the test. Fewer than three rows cannot show how much rows differ, and give one degree. None without rows.
     """
     if not rows:
         return None
@@ -54,8 +54,8 @@ def pooled_noise(rows: list[SeedNoise]) -> SeedNoise | None:
 def shared_noise(values: list[NDArray[np.float64]]) -> tuple[float, float]:
     """Variance over seeds that the rows of a board have in common, and the degrees of freedom that it adds to those of each.
 
-    Variances of rows scatter by chance, with ``2 / degrees`` of their squared mean, and because rows differ. What is left without chance says how much a row has in common with the others:
-    ``2 / rest`` degrees of freedom (Smyth 2004), at most `KNOWN` of those of all rows but two: few seeds may not show that some rows differ. None where there are no more rows than two.
+    Variances of rows scatter by chance, with ``2 / degrees`` of their squared mean, and because rows differ. The rest of the scatter, without chance, says how far a row may rely on the others:
+    ``2 / rest`` degrees of freedom (Smyth 2004), at most `KNOWN` times those of all rows but the two with most, since few seeds may not show that some rows differ. Both are 0 for fewer than three rows.
 
     Args:
         values: the objective of each row with several seeds, (S,) each.

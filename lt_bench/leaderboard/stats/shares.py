@@ -134,8 +134,8 @@ def student_intervals(worth: NDArray[np.float64], design: Design, reach: float =
 def drawn_variance(worth: NDArray[np.float64], design: Design, reach: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Variance (R,) of each row's weighted mean of what images are worth (R, N), and its degrees of freedom (Satterthwaite).
 
-    The few images of a stratum often all agree, and then show no variance. So the variance of each stratum is drawn toward that of all images by two images, and to all
-    images come one that wins and one that loses, as Bonett and Price (2012) do for paired shares: the variance is never 0. Of groups, each counts as an image.
+    The few images of a stratum often all agree, and then show no variance. So the variance of each stratum is shrunk toward that of all images, with the weight of two images, and to all
+    images one that wins and one that loses are added, as in Bonett and Price (2012) for paired shares: the variance is never 0. In a design of groups, each group counts as one image.
     """
     strata, sizes = design.columns
     shares, values = design.units(worth)
@@ -150,14 +150,14 @@ def drawn_variance(worth: NDArray[np.float64], design: Design, reach: float = 1.
 
 
 def overall_variance(mean: NDArray[np.float64], square: NDArray[np.float64], effective: float, reach: float) -> NDArray[np.float64]:
-    """Variance of what an image is worth, of all images and two more, one that wins and one that loses `reach`, from the means of it and of its square."""
+    """Variance of the worth of an image over all images and two added ones, worth `reach` and `-reach`, from the means of the worth and of its square."""
     return (effective * square + DRAWN * reach**2 - (effective * mean) ** 2 / (effective + DRAWN)) / (effective + DRAWN)
 
 
 def paired_intervals(
     differences: NDArray[np.float64], labels: NDArray[np.integer], num_classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ends (K,) of the 95 % interval of the mean paired difference on each class (Bonett and Price 2012): one image more that the first wins, and one that it loses.
+    """Ends (K,) of the 95 % interval of the mean paired difference on each class (Bonett and Price 2012), which adds one image that the first row wins and one that it loses.
 
     Args:
         differences: (N,) of each image, in -1 to 1.

@@ -54,7 +54,7 @@ def cache_directory() -> Path:
 
 
 def board_statistics(ranking: BoardRows, directory: Path | None = None) -> BoardStatistics:
-    """Statistics of a board, from those kept in `directory` (None: nowhere) where the same program saw the same records with the same predictions before.
+    """Statistics of a board, read from `directory` if the same program stored them for the same records and predictions, else computed and stored; None stores nothing.
 
     Raises:
         UserError: a side file is missing, a record's accuracy is not that of its predictions, or two rows were not evaluated on the same images.

@@ -86,7 +86,7 @@ def table_cells(ranking: BoardRows, columns: tuple[Column, ...]) -> list[list[Ce
 
 
 def rank_groups(ranking: BoardRows) -> dict[int, int]:
-    """Position -> 1 for ranked rows that no other is better than, 2 for those that none of the others is better than, by the tests; none without statistics."""
+    """Position -> 1 for ranked rows that no row beats by the tests, 2 for rows that only rows of place 1 beat; empty without statistics."""
     if ranking.pairs is None:
         return {}
     better = ranking.pairs.better(lower=ranking.objective.lower)[: ranking.ranked, : ranking.ranked]
@@ -188,7 +188,7 @@ def chosen_note(ranking: BoardRows) -> str:
 
 
 def reference_note(ranking: BoardRows, columns: Iterable[Column]) -> str:
-    """Note on the row that differences to the best row are from, where a column has them and the row is not here; empty otherwise."""
+    """Note on the board's best row, where a column shows differences to it and the row itself is not shown; empty otherwise."""
     titles = [column.title for column in columns if column.key in ("behind", "behind_over_classes")]
     return f"{' and '.join(titles)}: from {ranking.best}, the best row of the board, which is not shown." if titles and ranking.best else ""
 
@@ -196,7 +196,7 @@ def reference_note(ranking: BoardRows, columns: Iterable[Column]) -> str:
 def validation_note(rows: list[Row], *, sure: bool = True) -> str:
     """Note on the validation images that chose hyper-parameters, and, ``sure``, on how sure the choices are; empty where no row says it."""
     texts = [images for row in rows if (images := row.text("validation"))]
-    longest = {whole_validation(images): images for images in sorted(texts, key=len)}  # that which counts them, of all images
+    longest = {whole_validation(images): images for images in sorted(texts, key=len)}  # of texts on all images, the one with their number
     said = Counter(longest[whole_validation(images)] for images in texts)
     if not said:
         return ""

@@ -113,7 +113,7 @@ def absent(value: Value) -> bool:
 
 
 def _alone(row: Row, column: Column) -> Value:
-    """A column's value as its function gives it, whatever its interval runs over."""
+    """The value of a column's function, before the interval is chosen."""
     key = f"{column.key} alone"
     if key not in row.computed:
         row.computed[key] = _computed(column.value, row, column)
@@ -121,7 +121,7 @@ def _alone(row: Row, column: Column) -> Value:
 
 
 def ends_over_images(row: Row, column: Column) -> Ends:
-    """Ends of the interval over test images, or their groups, of a column's figure; None where there is none, and of a figure that is not there.
+    """Ends of the interval over test images, or their groups, of a column's figure; None where the column has none or the figure is missing.
 
     Raises:
         UserError: the column's code fails on this row.

@@ -1,4 +1,4 @@
-"""Cosines with adapted features, an angle turned by a margin, and how evenly directions lie, with their gradients written down."""
+"""Cosines with adapted features, an angular margin, and the uniformity of directions, with explicit gradients."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def log_mean_potential(rows: Tensor) -> Tensor:
 
 
 class _AdaptedCosines(torch.autograd.Function):
-    """Written gradient with two passes over features (H, B, D) forwards and one back, where autograd needs about ten.
+    """Explicit gradient with two passes over features (H, B, D) forwards and one back, where autograd needs about ten.
 
-    What gamma and beta get of the products w.f = (gamma * w).h + w.beta comes from what the rows get, and of the norms from two sums over the samples:
-    ||f||^2 = gamma^2.h^2 + 2 (gamma * beta).h + ||beta||^2.
+    The gradients of gamma and beta through the products w.f = (gamma * w).h + w.beta follow from that of the rows; those through the norms follow from two sums
+    over the samples, as ||f||^2 = gamma^2.h^2 + 2 (gamma * beta).h + ||beta||^2.
     """
 
     @staticmethod
@@ -85,7 +85,7 @@ def _adapted_back(ctx: Any, outward: Tensor, of_norms: Tensor) -> tuple[Tensor |
 
 
 def _through_adapter(ctx: Any, of_products: Tensor, of_squares: Tensor) -> Tensor:
-    """The gradient for the features, where a network that makes them is trained; that for f is the sum of its part of the products and of ||f||."""
+    """The gradient for the features h, for fits that train their network; the gradient for f is the sum of its parts through the products and through ||f||."""
     features, _, gamma, beta, *_ = ctx.saved_tensors
     S = features.shape[0]
     gamma, beta, of_products, of_squares = (tensor.unflatten(0, (S, -1)) for tensor in (gamma, beta, of_products, of_squares))

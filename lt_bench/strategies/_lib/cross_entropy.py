@@ -1,4 +1,4 @@
-"""Softmax cross-entropy towards a smoothed target, with its gradient written down: most strategies end in it, and a head's step is little else."""
+"""Softmax cross-entropy towards a smoothed target, with explicit gradient: the loss of most strategies, and most of a step's time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Transform = Callable[..., Tensor]
 
 
 def shift(transform: Transform) -> Transform:
-    """Marks a ``transform`` that only adds to the logits what depends neither on them nor on parameters, so that the gradient passes it unchanged.
+    """Mark a ``transform`` that only adds terms to the logits that depend neither on the logits nor on parameters, so that gradients pass unchanged.
 
-    The mark is that of the function: an override without it counts as any transform.
+    The mark belongs to the function: an override without the mark counts as any transform.
     """
     transform.__dict__["is_shift"] = True
     return transform
 
 
 def constant(focus: Transform) -> Transform:
-    """Marks a ``focus`` that is a constant for the gradient. The mark is that of the function, as with ``shift``."""
+    """Mark a ``sample_weight`` as constant for the gradient. The mark belongs to the function, as with ``shift``."""
     focus.__dict__["is_constant"] = True
     return focus
 
@@ -33,13 +33,13 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor | f
 
 
 class CrossEntropy:
-    """The losses of a batch, and then their gradient for the logits once it is known how much each loss counts.
+    """The losses of a batch, and their gradient for the logits, given the weight of each loss.
 
     Args:
         logits: z (..., B, K).
         labels: broadcastable to (..., B).
         smoothing: s, a float or broadcastable to (..., B).
-        in_place: whether the logits may be overwritten, with what comes of them.
+        in_place: whether the logits may be overwritten, by exponentials and then by the gradient.
 
     Attributes:
         losses: -sum_k q_k log softmax(z)_k (..., B).
@@ -61,12 +61,12 @@ class CrossEntropy:
 
     @property
     def of_smoothing(self) -> Tensor:
-        """The derivative of ``losses`` for s (..., B): z_y less the mean logit."""
+        """The derivative (..., B) of ``losses`` for s: z_y minus the mean logit."""
         assert self._exponentials.data_ptr() != self._logits.data_ptr(), "the logits were overwritten"
         return (self._true - self._logits.mean(-1, keepdim=True)).squeeze(-1)
 
     def residual(self, slope: Tensor | float = 1.0) -> Tensor:
-        """``slope`` (..., B) times softmax(z) - q, (..., B, K); made in place of the exponentials, so it can be had once."""
+        """``slope`` (..., B) times softmax(z) - q, (..., B, K); it overwrites the exponentials, so it can be computed only once."""
         slope = slope.unsqueeze(-1) if isinstance(slope, Tensor) else slope
         residual, smoothing = self._exponentials, self._smoothing
         if isinstance(smoothing, Tensor) or smoothing != 0:

@@ -28,10 +28,10 @@ def frequency_groups(counts: Tensor, groups: int) -> Tensor:
 
 
 def check_focus(strategy: str, low: float | Tensor, high: float | Tensor, follows_size: bool) -> None:
-    """Refuse a gamma that falls with class size, and two of them where it does not follow class size.
+    """Refuse a gamma that falls with class size, and two different gammas where gamma does not follow class size.
 
     Raises:
-        UserError: naming both values.
+        UserError: the message names both values.
     """
     for one, other in zip(
         *(value.flatten().tolist() for value in torch.broadcast_tensors(*map(torch.as_tensor, (low, high)))), strict=True
@@ -72,7 +72,7 @@ def smooth_probability(true: Tensor, group_mean: Tensor, k: float | Tensor) -> T
 class ClampedCrossEntropy:
     """-sum_j Q_j log p_j of a batch and its gradient, p being softmax(z) clamped, Q_y = 1 - epsilon and Q_j = epsilon / (K - 1) elsewhere.
 
-    Made once for the loss, its focusing factor and the group sums, which ask for it by logits and labels. Temporaries lie in the memory order of the logits.
+    Computed once for the loss, its focusing factor and the group sums (`LatestEntropy`). Temporaries lie in the memory order of the logits.
 
     Args:
         logits: z (..., B, K).
@@ -100,7 +100,7 @@ class ClampedCrossEntropy:
         self.true = self._log_true.exp()
 
     def is_of(self, logits: Tensor, labels: Tensor) -> bool:
-        """Whether it was made of this memory, and none of it has been written to since."""
+        """Whether the object was made from these tensors, and none of them has been written to since."""
         same = self._of[0].is_set_to(logits) and self._of[1].is_set_to(labels)
         return same and self._writes is not None and self._writes == _writes(logits, labels)
 
@@ -117,12 +117,12 @@ class ClampedCrossEntropy:
         return torch.addcmul(self._within * -every, self._exponentials, of_softmax).scatter_add_(-1, self._index, -true)
 
     def losses_of(self, logits: Tensor) -> Tensor:
-        """``losses``, with their gradient for the logits, which are those it was made of."""
+        """``losses`` with their gradient for ``logits``, the logits that the object was made from."""
         return _Losses.apply(logits, self)
 
 
 class LatestEntropy:
-    """The ``ClampedCrossEntropy`` of logits and labels, made once for the loss, the focusing factor and the group sums of a step."""
+    """The ``ClampedCrossEntropy`` of logits and labels, computed once for the loss, the focusing factor and the group sums of a step."""
 
     def __init__(self) -> None:
         self._latest: ClampedCrossEntropy | None = None

@@ -24,7 +24,7 @@ def logits_on_others(
         weight: (K, D).
         bias: (K,).
         train: the training features.
-        of: what becomes of features (B, D), in float64, before the weight meets them; nothing where it is None. Then nothing is remembered.
+        of: maps features (..., D) to the float64 inputs of the weight; None for the features themselves. Only results without ``of`` are remembered.
     """
     if of is not None:
         return _logits_on_others(weight.double(), bias.double(), train, of)

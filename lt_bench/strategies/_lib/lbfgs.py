@@ -32,7 +32,7 @@ class Solution:
         bias: (K,).
         loss: the objective there, the ridge included.
         gradient_norm: Euclidean norm of its gradient in whitened coordinates.
-        iterations: that were taken.
+        iterations: number of iterations taken.
     """
 
     weight: Tensor
@@ -57,7 +57,7 @@ class Moments:
 
 
 def chunks(train: FeatureSource, num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The plain view in float64, as many rows at a time as make ``CHUNK_NUMBERS`` logits or features."""
+    """Batches of the plain view in float64, of at most about ``CHUNK_NUMBERS`` logits or features."""
     view = train.view("plain")
     size = max(1, CHUNK_NUMBERS // max(num_classes, view.shape[1]))
     for rows, labels in zip(view.split(size), train.labels.split(size), strict=True):
@@ -97,7 +97,7 @@ def minimise(losses: Losses, train: FeatureSource, of_features: Moments, num_cla
         of_features: their ``moments``.
         num_classes: K.
         ridge: penalty on the weight.
-        iterations: at most so many.
+        iterations: maximal number of iterations.
     """
     values, directions = torch.linalg.eigh(of_features.total)
     floor = (FLOOR * values.mean()).clamp_min(torch.finfo(values.dtype).tiny)

@@ -16,9 +16,9 @@ class Members:
     """Positions of the samples of each class.
 
     Attributes:
-        of_classes: numbers of all samples (N,), class after class.
-        starts: of each class in it (K,).
-        counts: samples of each class from there on (K,).
+        of_classes: numbers of all samples (N,), ordered by class.
+        starts: first position of each class in ``of_classes`` (K,).
+        counts: number of samples of each class from ``starts`` on (K,).
     """
 
     of_classes: Tensor
@@ -32,7 +32,7 @@ class Members:
 
 
 def split_members(labels: Tensor, num_classes: int, holds_out: bool) -> tuple[Members, Members]:
-    """Samples to train on and those of the balanced batch: all for both, or a tenth of each class of two or more for the latter alone."""
+    """Samples to train on, and samples of the balanced batch: all for both, or with ``holds_out`` a tenth of each class with two or more samples for the balanced batch alone."""
     order = torch.argsort(labels, stable=True)
     every = torch.bincount(labels, minlength=num_classes)
     held_out = (every / 10).ceil().long() * (every > 1) * holds_out
@@ -46,11 +46,11 @@ class Drawn:
     """A drawn batch and a balanced one.
 
     Attributes:
-        rows: v * N + i of the drawn samples (H, B).
-        classes: theirs (H, B).
-        shares: relaxed draw of each class (H, B, K), up to its sum over the classes.
-        balanced_rows: of the balanced batch (H, M).
-        balanced_classes: theirs (H, M).
+        rows: numbers v * N + i of the drawn samples (H, B).
+        classes: classes of the drawn samples (H, B).
+        shares: relaxed draw of the classes (H, B, K), before division by its sum over classes.
+        balanced_rows: numbers of the samples of the balanced batch (H, M).
+        balanced_classes: classes of these samples (H, M).
     """
 
     rows: Tensor

@@ -21,8 +21,8 @@ def remembered(train: FeatureSource, key: Hashable, compute: Callable[[], T]) ->
     """The result of ``compute``, or that of the last call with this key while ``train`` is alive; not to be written to.
 
     Args:
-        train: the training features; of features that move nothing is remembered.
-        key: all that the result depends on beside ``train``.
+        train: the training features; for features that change during a fit, nothing is remembered.
+        key: everything else that the result depends on.
         compute: tensors, a tuple of them, or a dataclass of them.
     """
     if train.moves:
@@ -35,7 +35,7 @@ def remembered(train: FeatureSource, key: Hashable, compute: Callable[[], T]) ->
 
 
 def content(*tensors: Tensor) -> str:
-    """A key of the numbers in tensors."""
+    """A key of the values of tensors, by hash."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -18,7 +18,7 @@ def torch_epsilon(epsilon: float | Tensor, convention: Convention, K: int) -> fl
 
 
 def epsilon_of_target(name: str, epsilon: float | Tensor, true_probability: float | Tensor, gap: float | Tensor, K: int) -> float | Tensor:
-    """Torch's epsilon where the target may be given in another way; 0 means not given.
+    """Torch's epsilon from an epsilon, a true probability or a logit gap; 0 means not given.
 
     Args:
         name: of the strategy, for errors.

@@ -45,7 +45,7 @@ def stacked_linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
 
 
 def product(residual: Tensor, features: Tensor, shape: torch.Size, out: Tensor | None = None) -> Tensor:
-    """The gradient of weights (H, K, D), given that of logits (H, B, K) that ``stacked_linear`` made of features (S, B, D)."""
+    """The gradient for the weights (H, K, D) of ``stacked_linear``, given the gradient for its logits (H, B, K) and its features (S, B, D)."""
     H, K, D = shape
     S, B, _ = features.shape
     columns = residual.transpose(1, 2).reshape(S, H // S * K, B)
@@ -60,12 +60,12 @@ def of_length(rows: Tensor, length: Tensor | float = 1.0) -> Tensor:
 
 
 def inverse_lengths(rows: Tensor) -> Tensor:
-    """1 / ||row|| (..., 1) of rows (..., D), of shorter ones that of ``SHORTEST``."""
+    """1 / max(||row||, ``SHORTEST``), (..., 1), of rows (..., D)."""
     return torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min_(SHORTEST).reciprocal_()
 
 
 def not_of_short(along: Tensor, inverse: Tensor) -> Tensor:
-    """Set ``along``, the part of a gradient along its row, to 0 for rows so short that they are multiplied by a constant; in place."""
+    """Set ``along``, the part of a gradient along its row, to 0 in place for rows shorter than ``SHORTEST``, whose factor is a constant."""
     return along.masked_fill_(inverse >= 1 / SHORTEST, 0)
 
 
@@ -103,7 +103,7 @@ def of_head(value: Tensor | float, like: Tensor, dims: int = 0) -> Tensor | floa
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
-    """Half precision logits as float32, others as they are."""
+    """Convert logits of half precision to float32; return others unchanged."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
@@ -118,6 +118,6 @@ def linear_head(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def less_on_true(logits: Tensor, labels: Tensor, amount: Tensor) -> Tensor:
-    """Logits (..., B, K) with ``amount`` (..., B) taken from those of the true classes."""
+    """Logits (..., B, K) with ``amount`` (..., B) subtracted from those of the true classes."""
     index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
     return logits.scatter_add(-1, index, -amount.expand(index.shape[:-1]).unsqueeze(-1).to(logits))

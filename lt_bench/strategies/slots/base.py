@@ -36,9 +36,9 @@ class Slot(nn.Module, ABC):
 
     Attributes:
         slot: name of the slot.
-        changes_rows: whether the entry makes of the fitted rows others, which a classifier that normalises them would undo.
-        name: of the entry, as ``lt-bench list slots`` and ``--strategy compose`` have it; one of the user's own is known by its dotted path.
-        stackable: whether an entry of the user's own is written for stacks of heads too; compositions with one that is not are fitted head by head.
+        changes_rows: whether the entry changes the fitted rows or their scale, which is not possible beside a classifier that normalises rows.
+        name: name of the entry in ``lt-bench list slots`` and ``--strategy compose``; an entry of the user's own goes by its dotted path.
+        stackable: whether an entry of the user's own also supports stacks of heads; otherwise compositions with it are fitted head by head.
     """
 
     slot: ClassVar[str] = ""
@@ -70,7 +70,7 @@ class Slot(nn.Module, ABC):
         return self if instance is None else instance.__dict__["_modules"][self.slot]
 
     def bound(self, strategy: Owner) -> Slot:
-        """A copy for one instance of a strategy, with its values, or those of its hyper-parameters to which arguments refer by name.
+        """Copy the entry for one instance of a strategy; an argument that names a hyper-parameter takes the strategy's value of it.
 
         Raises:
             UserError: a value outside the declared range.
@@ -93,7 +93,7 @@ class Slot(nn.Module, ABC):
         """Make tables per class from ``class_counts`` (K,), float64, and from the parameters; called once, when the strategy is made."""
 
     def takes_off(self) -> float | None:
-        """Power of the training frequencies that the entry takes off the prior which logits assume (``strategies.assumed_prior``); None where that is not known."""
+        """Power of the training frequencies that the entry removes from the prior that logits assume (``strategies.assumed_prior``); None where unknown."""
         return None
 
     @property

@@ -27,7 +27,7 @@ class Temperature(AtInference):
     shifts: ClassVar[bool] = False
 
     def learn(self, logits: Tensor, labels: Tensor) -> None:
-        """Scale and shift, of the images of classes with training rows."""
+        """Fit scale and shift on images of classes with training rows."""
         known = labels >= 0
         scale, shift = rescaling(logits[known], labels[known], per_class=self.per_class, shift=self.shifts)
         assign(self, "factor", scale)
@@ -71,7 +71,7 @@ class TestPrior(AtInference):
     prior: tuple | str = hyper((), help="forward:50, backward:50, a file, or shares of the classes with training rows, in place of a power")
 
     def takes_off(self) -> float | None:
-        """The part of the training prior that the power leaves out; not known of a prior that is none."""
+        """``1 - power``; None where a prior is given in place of a power."""
         return None if self.prior else 1 - float(self.power)
 
     def prepare(self, class_counts: Tensor) -> None:
@@ -102,7 +102,7 @@ class MatchPrior(TestPrior):
         return None
 
     def learn(self, logits: Tensor, labels: Tensor) -> None:
-        """The offsets; the labels are not looked at."""
+        """Find the offsets; ``labels`` are not used."""
         assign(self, "offset", equalising_offsets(logits, self.stated.to(logits)))
 
 
@@ -110,7 +110,7 @@ def stated_prior(owner: str, class_counts: Tensor, power: float, prior: tuple[fl
     """A prior (K,) that sums to 1, from a power of the training frequencies, the name of a long tail, or shares one by one.
 
     Raises:
-        UserError: a power beside a prior, another number of shares than of classes with training rows, one that is not above 0, or a file, whose classes are unknown here.
+        UserError: a power and a prior are both given, the number of shares is not that of classes with training rows, a share is not above 0, or the prior is a file, whose classes are unknown here.
     """
     if prior and power:
         raise UserError(f"{owner}: it has the power {power:g} and a prior, and one of the two says the shares; leave the other out")

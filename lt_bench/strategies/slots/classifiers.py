@@ -36,7 +36,7 @@ class Classifier(Slot):
         """Parameters to start from, made of the initial head."""
 
     def rows(self, weight: Tensor) -> Tensor:
-        """Rows (K, D) as the logits are made with them."""
+        """Rows (K, D) brought to their length, as used for the logits."""
         return of_length(weight, self.row_length())
 
     @abstractmethod

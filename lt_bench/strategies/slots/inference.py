@@ -19,8 +19,8 @@ class AtInference(Slot):
     """An entry of the slot at_inference.
 
     Attributes:
-        needs_held_out: whether ``learn`` is to be called with logits of validation images before ``folded``.
-        needs_train: whether ``learn_train`` is to be called with the training features before ``head``.
+        needs_held_out: whether ``learn`` is called with logits of validation images before ``folded``.
+        needs_train: whether ``learn_train`` is called with the training features before ``head``.
     """
 
     slot = "at_inference"
@@ -28,10 +28,10 @@ class AtInference(Slot):
     needs_train: ClassVar[bool] = False
 
     def learn(self, logits: Tensor, labels: Tensor) -> None:
-        """See the logits (N, K) that the head gives validation images, and their labels (N,), -1 for a class without training rows."""
+        """Learn from the head's logits (N, K) of validation images and their labels (N,), -1 for classes without training rows."""
 
     def learn_train(self, weight: Tensor, bias: Tensor, train: FeatureSource) -> None:
-        """See the training features, beside weight (K, D) and bias (K,) of the fitted head."""
+        """Learn from the training features, and from weight (K, D) and bias (K,) of the fitted head."""
 
     def head(self, weight: Tensor, bias: Tensor) -> nn.Module:
         """The plain module of a fitted linear head after the adjustment."""

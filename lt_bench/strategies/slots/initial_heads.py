@@ -57,7 +57,7 @@ class InitialHead(Slot):
         """Weight (K, D) and bias (K,), float32, made of the plain training view.
 
         Raises:
-            UserError: the class does not define it.
+            UserError: the class does not define this method.
         """
         raise UserError(
             f"{type(self).__qualname__} says needs_features = True and has no of_features, which makes the initial head of the training features"
@@ -144,7 +144,7 @@ class NoHead(InitialHead):
 
 
 def initial_head(name: str | InitialHead | type[InitialHead]) -> InitialHead:
-    """The entry of a name, with parameters (``lda(shrinkage=0.2)``) or without, or at the dotted path of the user's own class.
+    """The entry of a name, with or without parameters (``lda(shrinkage=0.2)``), or of a class of the user's own at a dotted path.
 
     Raises:
         UserError: no such entry.

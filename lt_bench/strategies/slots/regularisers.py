@@ -31,7 +31,7 @@ class Regulariser(Slot):
         """The penalty, a scalar (or (H,)), of weight (K, D)."""
 
     def strength(self, value: float | Tensor, like: Tensor) -> Any:
-        """A parameter as it multiplies a penalty."""
+        """A parameter as a factor of the penalty: a number as it is, (H, 1) as (H,)."""
         return value.flatten().to(like) if isinstance(value, Tensor) else value
 
 

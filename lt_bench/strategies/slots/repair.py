@@ -73,7 +73,7 @@ class ShortlistRepair(AtInference):
 
 
 def fitted(g: np.ndarray, phi: np.ndarray, shortlist: np.ndarray, hit: np.ndarray, sizes: np.ndarray, entry: ShortlistRepair) -> np.ndarray:
-    """a and theta (K + 4,) of images with scores g (N, k), features phi (N, k, 4), classes (N, k) and the place of their own (N, k); sizes are n + 1 (K,)."""
+    """Fit a and theta, (K + 4,) together. Scores ``g`` (N, k), features ``phi`` (N, k, 4), classes ``shortlist`` (N, k), mask ``hit`` (N, k) of each image's own class, ``sizes`` n + 1 (K,)."""
     K, own = len(sizes), shortlist[hit]
     rare = sizes[own] ** -0.5
     weights = (1 - entry.rare) / len(g) + entry.rare * rare / rare.sum()

@@ -18,7 +18,7 @@ class Trainable(Slot):
     """An entry of the slot trainable.
 
     Attributes:
-        frozen: weight and bias are held fixed, so logits of the initial head are made once for all heads that share their batches.
+        frozen: whether weight and bias are held fixed; logits of the initial head are then computed once for all heads that share batches.
     """
 
     slot = "trainable"
@@ -44,11 +44,11 @@ class Trainable(Slot):
         """Weight (K, D) and bias (K,) of the linear layer that one fitted head is."""
 
     def relative_rates(self, weight: Tensor, bias: Tensor) -> dict[Tensor, Any]:
-        """Parameters that do not learn at the recipe's rate, and its factor."""
+        """Factors of the recipe's learning rate, for parameters that learn at another rate."""
         return {}
 
     def frozen_logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Logits of the frozen head, which is the same in every head of a stack: one product for each batch order."""
+        """Logits of the frozen head, which all heads of a stack share: one product for each batch order."""
         if weight.dim() == 2:
             return F.linear(features, weight, bias)
         logits = F.linear(features, weight[0], None if bias is None else bias[0])

@@ -46,7 +46,7 @@ _PLACE = re.compile(r"(?<=[(,=])\s*([^\s,()='\"]*[:/.][^\s,()='\"]*)\s*(?=[,)])"
 
 @dataclass(frozen=True)
 class EntryOfSlot:
-    """An entry as its source says it.
+    """The description of an entry, read from its source.
 
     Attributes:
         slot: the slot that it fills.
@@ -87,10 +87,10 @@ def known(slot: str) -> tuple[str, ...]:
 
 
 def entry(slot: str, text: str) -> Any:
-    """The object that ``name``, ``name(0.5)``, ``name(tau=0.5)`` or, of the user's own, ``my_file.MyTransform(0.5)`` means.
+    """The entry that a text means: ``name``, ``name(0.5)``, ``name(tau=0.5)`` or, for the user's own, ``my_file.MyTransform(0.5)``.
 
     Raises:
-        UserError: not such a text, an unknown entry or parameter, or a value outside its range.
+        UserError: the text has another form, the entry or a parameter is unknown, or a value is outside its range.
     """
     described, given = arguments(slot, text)
     return object_at(described.class_path)(**given)
@@ -106,7 +106,7 @@ def described(slot: str, text: str) -> EntryOfSlot:
 
 
 def canonical(slot: str, text: str) -> str:
-    """One text for one entry: its first parameter and those that differ from their defaults, by name and in the order of their declaration.
+    """The canonical text of an entry: its first parameter and those that differ from their defaults, by name, in the order of declaration.
 
     Raises:
         UserError: as ``entry``; nothing is imported but the user's own file.
@@ -174,7 +174,7 @@ def arguments(slot: str, text: str) -> tuple[EntryOfSlot, dict[str, Any]]:
 
 
 def _by_place(owner: str, declared: dict[str, Hyperparameter], values: list[Any]) -> dict[str, Any]:
-    """Values by name, each of the next parameter; a word or a tuple is passed on by those that take numbers alone."""
+    """Positional values by parameter name, in order; a word or a tuple skips parameters that take only numbers."""
     left, given = list(declared), {}
     for value in values:
         if not left:
@@ -193,7 +193,7 @@ def _fits(kind: Any, value: Any) -> bool:
 
 
 def _own(slot: str, path: str) -> EntryOfSlot:
-    """The entry that a class of the user's own is."""
+    """The description of an entry of the user's own, from its class."""
     cls = object_at(path)
     if slot == "sampler" and callable(getattr(cls, "order", None)):
         return EntryOfSlot(slot, path, path, cls.__doc__ or "", tuple(_parameters(inspect.signature(cls))))
@@ -206,7 +206,7 @@ def _own(slot: str, path: str) -> EntryOfSlot:
 
 
 def _parameters(signature: inspect.Signature) -> Iterator[Hyperparameter]:
-    """The arguments of a sampler; without a default, or with one that says no type, any value fits."""
+    """The arguments of a sampler; any value fits an argument whose default is missing or no number or text."""
     for name, one in signature.parameters.items():
         kind = type(one.default) if isinstance(one.default, int | float | str) else object
         yield Hyperparameter(name, kind, one.default, attribute=name)

@@ -23,7 +23,7 @@ class Weighting(Slot):
     Attributes:
         reduction: divide the batch's sum of losses by its number of ``samples``, or by its sum of class ``weights`` (torch's weighted mean).
         differs_by_epoch: whether ``class_weights`` does.
-        modulates: whether ``modulate`` does something.
+        modulates: whether ``modulate`` changes losses.
     """
 
     slot = "weight"
@@ -40,7 +40,7 @@ class Weighting(Slot):
         return None
 
     def modulate(self, losses: Tensor, batch: Batch) -> Tensor:
-        """Losses (B,) made of the kernel's losses (B,), with gradient."""
+        """Modulate the kernel's losses (B,); the result (B,) carries the gradient."""
         return losses
 
 
