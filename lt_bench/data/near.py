@@ -17,7 +17,7 @@ from lt_bench.data.readers.small_images import ImageData, ImageSplit
 Looks = NDArray[np.float32]
 SIDE = 8
 CLOSE, RATIO, NEIGHBOUR = 0.25, 0.15, 50
-"""Two images are near-identical if their squared distance is below CLOSE, and below RATIO times that to the NEIGHBOUR-th nearest, which adapts to the data set.
+"""Two images are near-identical if their squared distance is below CLOSE, and below RATIO times that to the NEIGHBOUR-th after the nearest, which adapts to the data set.
 
 Chosen by count on frames of traffic signs (tracks), CIFAR-100 and plankton (no tracks), see docs/own_data.md.
 """

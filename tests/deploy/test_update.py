@@ -288,3 +288,11 @@ def test_a_cache_of_rounded_features_is_refused(make_cache, tmp_path, monkeypatc
 def test_a_cache_without_contents_is_refused(make_cache, tmp_path):
     with pytest.raises(UserError, match="keeps no contents of its images"):
         CachedImages.of(open_cache(make_cache(tmp_path / "cache")))
+
+
+@pytest.mark.parametrize("split", ["train", "of another name"])
+def test_a_list_of_other_images_than_the_features_is_refused(split, make_cache, tmp_path):
+    folder = make_cache(tmp_path / "cache")
+    (folder / "images.csv").write_text(f"split,path,label,content\n{split},a.png,oak,0123\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"lists .*'{split}': 1.* the file was altered"):
+        CachedImages.of(open_cache(folder))

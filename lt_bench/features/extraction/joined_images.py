@@ -74,18 +74,18 @@ class CachedImages:
         """
         path = cache.path / IMAGES
         images, counts = defaultdict(list), dict.fromkeys(cache.manifest.views, 0)
+        sizes = {split: cache.manifest.arrays[f"{split}/labels"].shape[0] for split in counts}
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
-                    one = Listed(row["split"], counts[row["split"]], row["path"], row["label"], row.get(GROUP))
-                    images[row["content"]].append(one)
+                    position = counts.setdefault(row["split"], 0)
+                    images[row["content"]].append(Listed(row["split"], position, row["path"], row["label"], row.get(GROUP)))
                     counts[row["split"]] += 1
         except (OSError, KeyError):
             raise UserError(
                 f"{cache.path}: keeps no contents of its images, as caches of image files of your own do that this version extracts; extract them again to "
                 "another place, run and export"
             ) from None
-        sizes = {split: cache.manifest.arrays[f"{split}/labels"].shape[0] for split in counts}
         if counts != sizes:
             raise UserError(
                 f"{path}: lists {counts} images, and the features are of {sizes}; the file was altered, extract them again to another place"
