@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from lt_bench.leaderboard.boards import BoardRows, Row
 from lt_bench.leaderboard.ties import agree, ranks, tied
 
+CONTROLS = ("random_scales", "random_head", "ncm_one_image", "val_probe")
+"""The strategies of the family `control`."""
 _FEWEST = 5
 _RESAMPLES = 2000
 
@@ -63,8 +65,9 @@ def variation(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def published_settings(ranking: BoardRows) -> tuple[list[Row], dict[str, str]]:
-    """The rows of methods (no controls) with official or inferred settings and exact products, each once: without duplicates, whose labels come second, each with that of the row it repeats."""
-    return distinct([row for row in ranking.rows if row.text("tuning") in ("official", "inferred") and row.exact and not row.control])
+    """The rows of methods with official or inferred settings and exact products, each once: no controls, and no ensembles, which consist of other rows. Second the labels of duplicates, each with that of the row it repeats."""
+    known = [row for row in ranking.rows if row.text("tuning") in ("official", "inferred") and row.exact]
+    return distinct([row for row in known if not row.control and row.text("family") != "ensemble"])
 
 
 def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, str]]:
@@ -85,7 +88,7 @@ def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, str]]:
 
 
 def findings(ranking: BoardRows) -> list[str]:
-    """Two sentences for a board of at least five such strategies, otherwise none; a third names duplicates."""
+    """Two sentences for a board of at least five such strategies, otherwise none; more name duplicates, and how a board without controls gets them."""
     rows, repeated = published_settings(ranking)
     read = {name: np.array([row.estimate(f"test/{name}").mean for row in rows]) for name in ("accuracy", "class_bias", *_READ)}
     if min(int(np.isfinite(read[name]).sum()) for name in ("accuracy", *_READ)) < _FEWEST:
@@ -100,7 +103,16 @@ def findings(ranking: BoardRows) -> list[str]:
         f"Test accuracy against {of_bias}LoMa balance (smaller is more balanced): {balance.text}; against LoMa size: {size.text}. An association between strategies, not a cause.",
         f"Over strategies (std / mean), LoMa varies by {variations['loma_column_mean']}, RSD by {variations['rsd_column_mean']}; column reading, which cannot see the bias.",
         *duplicates_note(repeated),
+        *_missing_controls(ranking),
     ]
+
+
+def _missing_controls(ranking: BoardRows) -> list[str]:
+    """A sentence with the command for the controls of a board of heads that has none; a metric that controls share with methods is not what makes methods good."""
+    if ranking.board.mode != "head" or any(row.control for row in ranking.rows):
+        return []
+    command = f"lt-bench run --strategy {','.join(CONTROLS)} --cache {ranking.rows[0].text('cache_name')}"
+    return [f"No controls on this board: `{command}` adds the heads beside which LoMa, RSD and class bias are to be read."]
 
 
 def duplicates_note(repeated: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,8 @@ from scipy import stats
 
 from lt_bench.leaderboard.boards import boards
 from lt_bench.leaderboard.load import from_records, load_records
-from lt_bench.leaderboard.stats.findings import findings, published_settings, spearman, variation
+from lt_bench.leaderboard.stats.findings import CONTROLS, findings, published_settings, spearman, variation
+from lt_bench.strategies.registry import find, strategy_names
 
 SHIPPED = Path(__file__).resolve().parents[3] / "benchmarks" / "results" / "shipped"
 
@@ -47,10 +48,15 @@ def test_findings_count_a_strategy_once(builder):
     made += [builder.make("a", 0, 3.0, loma=9.0, kind="tuned", hyperparameters={"x": 1})[0]]
     made += [builder.make("f", 0, 3.0, loma=9.0, kind="author-tuned")[0]]
     (found,) = boards(from_records(made))
-    first, second = findings(found)
+    first, second, third = findings(found)
     assert "LoMa size: Spearman -1.00 (no interval), 5 strategies" in first
     assert "bias" not in first  # records that have none
     assert "RSD by" in second
+    assert "lt-bench run --strategy random_scales,random_head,ncm_one_image,val_probe --cache " in third
+    control = builder.make("random_head", 0, -3.0, loma=1.0, kind="author-tuned", family="control")[0]
+    ensemble = builder.make("ensemble(a+b)", 0, 3.0, loma=1.0, family="ensemble")[0]
+    (controlled,) = boards(from_records([*made, control, ensemble]))
+    assert findings(controlled) == [first, second]  # and neither is a strategy
     (few,) = boards(from_records(made[1:]))
     assert findings(few) == []
 
@@ -72,14 +78,18 @@ def test_shipped_rows_that_share_a_loma_share_a_rank():
 def test_duplicates_count_once(builder):
     skills = {"a": 0.0, "b": 0.5, "c": 1.0, "d": 1.5, "los": 2.0}
     made = [builder.make(name, seed, skill, loma=6 - skill) for name, skill in skills.items() for seed in range(2)]
-    wanted = findings(boards(from_records(made))[0])
+    wanted = findings(boards(from_records(made))[0])[:2]
     for record, arrays in [(one, arrays) for one, arrays in made if one.strategy.name == "los"]:
         metrics = {view: {name: value + 1e-9 for name, value in values.items()} for view, values in record.metrics.items()}
         again = replace(record.identity, strategy="lort")
         made.append((replace(record, identity=again, strategy=replace(record.strategy, name="lort"), metrics=metrics), arrays))
     (found,) = boards(from_records(made))
     assert len(found.rows) == 6
-    first, second, third = findings(found)
+    first, second, third, _ = findings(found)
     assert [first, second] == wanted
     assert third.startswith("1 row is a duplicate and counted once")
     assert third.endswith(": los of lort.")
+
+
+def test_the_controls_that_are_named_are_those_of_the_registry():
+    assert set(CONTROLS) == {name for name in strategy_names() if find(name).family == "control"}
