@@ -21,7 +21,7 @@ from lt_bench.leaderboard.stats.groups import holm
 STRONG = (
     "cifar100_lt-if100-resnet10s2", "cifar100_lt-strong_s1", "cifar100_lt-strong_s2", "cifar100_lt-if100-resnet10s2-s3", "cifar100_lt-strong_s4",
 )  # fmt: skip
-ORDINARY = ("cifar100_lt-ordinary_s0", "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2", "cifar100_lt-ordinary_s3")
+ORDINARY = tuple(f"cifar100_lt-ordinary_s{seed}" for seed in range(5))
 BOARDS = (*STRONG, *ORDINARY)
 WITH_FOUNDATION = (*BOARDS, "cifar100_lt-lite0-128")
 SETS = {

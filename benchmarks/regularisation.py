@@ -29,6 +29,7 @@ KINDS = {
     "cifar100_lt-ordinary_s1": "ordinary, seed 1",
     "cifar100_lt-ordinary_s2": "ordinary, seed 2",
     "cifar100_lt-ordinary_s3": "ordinary, seed 3",
+    "cifar100_lt-ordinary_s4": "ordinary, seed 4",
     "r32_ldam_s0": "ResNet-32",
 }
 OFFICIAL = {"epsilon": 0.98, "epochs": 20, "lr": 5e-4}
