@@ -56,7 +56,7 @@ def accuracy(form: str, ridge: float, val: tuple[np.ndarray, np.ndarray], test: 
     """Test accuracy of the probe that minimises mean cross-entropy + ridge / 2 ||W||^2 over the validation images."""
     probe = LogisticRegression(C=1 / (ridge * len(val[1])), max_iter=STEPS)
     model = probe if form == "multinomial" else OneVsRestClassifier(probe)
-    return float((model.fit(*val).predict(test[0]) == test[1]).mean())
+    return float(np.mean(np.asarray(model.fit(*val).predict(test[0])) == test[1]))
 
 
 def report(cache: lt.Cache, ridges: Sequence[float] = RIDGES, scalings: Sequence[str] = tuple(SCALINGS)) -> str:
