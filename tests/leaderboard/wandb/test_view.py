@@ -10,6 +10,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+import wandb
 from wandb_files import artifacts, items, messages
 
 from lt_bench.core.errors import UserError
@@ -186,6 +187,7 @@ def test_a_run_that_is_to_be_logged_online_asks_for_the_account_first(cli, tmp_p
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
+    wandb.teardown()  # a run of another test, in this process, may have left W&B offline
     done = cli("run", "--strategy", "joint", "--dataset", "cifar100_lt", "--wandb", "online")
     assert done.code == 2
     assert re.search(reason, done.err.splitlines()[-1])
