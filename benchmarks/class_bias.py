@@ -86,12 +86,13 @@ def partial(x: Numbers, y: Numbers, given: Numbers) -> Correlation:
 
 def over_families(table: Frame, found: Callable[[dict[str, Numbers]], Correlation]) -> tuple[float, float]:
     """The 95 % interval of a correlation by a bootstrap of the families of the strategies: strategies of one family are no independent witnesses."""
-    families = [one for _, one in table.groupby("family")]
+    of = {key: table[key].to_numpy() for key in METRICS}
+    families = list(table.groupby("family").indices.values())
     random = np.random.default_rng(0)
     values = []
     for _ in range(DRAWS):
-        drawn = pd.concat([families[place] for place in random.integers(0, len(families), len(families))])
-        values.append(found({key: drawn[key].to_numpy() for key in METRICS}).rho)
+        drawn = np.concatenate([families[place] for place in random.integers(0, len(families), len(families))])
+        values.append(found({key: one[drawn] for key, one in of.items()}).rho)
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 

@@ -1,4 +1,4 @@
-"""What each step from frozen features to the official loop changes: differences between the protocols of freezing.py, with intervals over head seeds.
+"""Differences between the protocols of freezing.py, from frozen features to the official loop, with intervals over head seeds.
 
 python -m benchmarks.freezing_cost benchmarks/results/freezing-cifar100_lt-resnet10s2.csv --out benchmarks/results/freezing-cost-cifar100_lt-resnet10s2.md
 """

@@ -16,9 +16,9 @@ from lt_bench.features.manifest import MANIFEST_NAME
 
 FACTOR, MOST = 100, 500
 OF_STAGE1 = ("--backbone", "resnet10s2", "--val-seen-by-backbone", "false", "--views", "1")
-"""Of the boards of a stage 1 of ours: one augmented view."""
+"""Options of `extract` for backbones that the suite trained: one augmented view."""
 STAGE1 = ("--dataset", "cifar100_lt", *OF_STAGE1, "--dtype", "affine8")
-"""In 8 bits, as the shipped cache has them."""
+"""Options for CIFAR-100-LT: features in 8 bits, as in the shipped cache."""
 CIFAR10 = ("--dataset", "cifar10_lt", *OF_STAGE1, "--dtype", "float16")
 """8 bits are refused here: they would move 8 of 512 dimensions by more than 5 % of their spread."""
 TABLE = ("--dataset", "table", "--image-size", "128", "--dtype", "float16")

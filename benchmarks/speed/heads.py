@@ -114,7 +114,7 @@ def floor(setting: Setting, size: Size, heads: int, shared: bool = False) -> Con
 
 
 def flop(size: Size, heads: int) -> float:
-    """Of one product."""
+    """Floating-point operations of one product of a batch with the rows of all heads."""
     return 2.0 * size.batch * size.dim * len(size.counts) * heads
 
 

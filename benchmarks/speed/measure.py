@@ -140,7 +140,7 @@ def _clocked(setting: Setting, function: Callable[[], int]) -> tuple[tuple[float
 
 
 def process_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """Processor seconds of this process and of its children that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 

@@ -105,7 +105,7 @@ def _on_files(data: FileData, backbone: str, epochs: int) -> FilePretraining:
 
 
 def _loop(batches: Callable[[], Batches], network: Backbone, epochs: int, device: str) -> int:
-    """As a careful hand writes it: channels-last, fused SGD, gradients set to None."""
+    """Train with a loop as a careful engineer writes it: channels-last, fused SGD, gradients set to None."""
     network.to(device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     o = stage1_recipe("los").optimisation
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-3, fused=True)

@@ -34,11 +34,11 @@ class Size:
         return f"{self.name}, {sum(self.counts):,} x {self.dim}, K {len(self.counts):,}, batch {self.batch}"
 
     def steps(self, device: str) -> int:
-        """Of a measurement."""
+        """Number of steps of a measurement on a device."""
         return self.cpu_steps if device == "cpu" else self.cuda_steps
 
     def facts(self) -> Facts:
-        """With a stage-1 head."""
+        """Facts of the problem, with a random stage-1 head."""
         K = len(self.counts)
         weight = torch.randn(K, self.dim, generator=torch.Generator().manual_seed(1)) / self.dim**0.5
         return Facts(self.dim, self.counts, Head(weight, torch.zeros(K)))

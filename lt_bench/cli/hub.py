@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 FILES = ("*.json", "*.npz", "*.safetensors", "*.safetensors.gz", "*.csv")
-"""All that caches, records and tunings consist of; nothing else is sent or fetched."""
+"""File types of caches, records and tunings; no other file is sent or fetched."""
 CACHES = "caches/"
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")

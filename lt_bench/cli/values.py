@@ -20,7 +20,7 @@ class Numbers(list[int]):
 
     @classmethod
     def read(cls, given: Any) -> Numbers:
-        """From text, a number or a list of either.
+        """Read whole numbers from text, a number or a list of either.
 
         Raises:
             ValueError: something in it is no whole number.
@@ -33,7 +33,7 @@ class Words(list[str]):
 
     @classmethod
     def read(cls, given: Any) -> Words:
-        """From text or a list."""
+        """Read words from text or a list."""
         return cls(str(item) for item in _items(given))
 
 

@@ -67,7 +67,7 @@ class _Program(nn.Module):
         self.program = program
 
     def train(self, mode: bool = True) -> _Program:
-        """Nothing to switch."""
+        """Return the program unchanged, since it has no training mode."""
         return self
 
     def forward(self, features: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ class Classifier(nn.Module):
         return self.estimate_from(torch.cat(logits) if logits else torch.empty(0, len(self.classes)), method)
 
     def estimate_from(self, logits: Tensor, method: str = "em") -> PriorEstimate:
-        """As ``estimate_prior``, from logits (N, K) of the head."""
+        """Estimate the prior as ``estimate_prior`` does, from logits (N, K) of the head."""
         return estimate(self.calibrated(), logits, method)
 
     def calibrated(self) -> Calibration:

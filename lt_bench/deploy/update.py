@@ -66,7 +66,7 @@ class Updated:
     recommendation: str
 
     def document(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The comparison as the dictionary that ``--json`` prints."""
         return dataclasses.asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""Everything that is measured on one view of one split, in one pass."""
+"""Metrics of one view of one split, measured in one pass."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ Signs = dict[str, Figure]
 """The signs that were seen, each with the figure that shows it; empty for a healthy fit."""
 
 DIVERGED = "diverged"
-"""In tunings: a seed whose parameters were not finite at the end."""
+"""Sign in tunings of a seed whose parameters were not finite at the end of its fit."""
 DIVERGENCE = {DIVERGED, "loss_not_finite", "logits_blown_up"}
 """Signs of a point that a tuning never chooses."""
 WORDS: dict[str, str] = {

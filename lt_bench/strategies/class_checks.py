@@ -41,7 +41,7 @@ SWITCHED_OFF = {
     "transform": ("loss",),
     "kernel": ("loss",),
 }
-"""By attribute, the methods that use its entry; an override of one that does not call the base's leaves the entry without effect."""
+"""Methods that use the entry of each attribute; an override that does not call the base method leaves the entry without effect."""
 OTHER_WORDS = {
     "weights": "weighting",
     "sampling": "sampler",

@@ -19,7 +19,7 @@ from lt_bench.strategies.ncm import NCM
 from lt_bench.strategies.slots.inference import RandomScale
 
 NEVER = 100.0
-"""By how much the bias of a class that is never to be predicted lies below that of all others."""
+"""Distance by which the bias of a class without validation images lies below all others, so that the class is never predicted."""
 
 
 class RandomScales(Strategy):

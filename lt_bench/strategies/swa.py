@@ -39,7 +39,7 @@ class SWA(Strategy):
         self.sum_of_weights, self.sum_of_biases = nn.Buffer(torch.zeros_like(self.weight)), nn.Buffer(torch.zeros_like(self.bias))
 
     def begin(self, train: FeatureSource) -> None:
-        """Nothing is averaged yet."""
+        """Reset the sums of the average."""
         self.sum_of_weights.zero_()
         self.sum_of_biases.zero_()
 

@@ -57,7 +57,7 @@ class Fits:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that determines the predictions, as plain JSON."""
+        """Inputs that determine the predictions, as plain JSON."""
         code = sorted({run.code.text for runs in self.planned for run in runs})
         hyperparameters = [runs[0].hyperparameters for runs in self.planned]
         return {"strategy": self.entry.public_name, "code": code, "seeds": self.seeds, "points": hyperparameters, **self.ground.identity}

@@ -62,7 +62,7 @@ class GridFits:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that determines the predictions, as plain JSON."""
+        """Inputs that determine the predictions, as plain JSON."""
         runs = [run for of_point in self.planned for run in of_point]
         return {
             "strategy": self.entry.public_name, "code": sorted({run.code.text for run in runs}), "seeds": [run.repetition for run in self.planned[0]],

@@ -98,7 +98,7 @@ class Ground:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that determines the fits, as plain JSON."""
+        """Inputs that determine the fits, as plain JSON."""
         folds = hashlib.sha256(self.fold.astype("<i8").tobytes()).hexdigest()
         return {"cache_key": self.bench.manifest.key, "split": self.split, "folds": folds}
 

@@ -96,7 +96,7 @@ def unfinished_scores(
 
 
 def inputs_of(bench: CacheSource, planned: Sequence[Sequence[Planned]], objective: Objective, validation: Validation) -> dict[str, Any]:
-    """All that determines the scores of a tuning, as plain JSON."""
+    """Inputs that determine the scores of a tuning, as plain JSON."""
     versions = environment(device_name(bench.device), bench.hardware.layout.world)
     return {
         "runs": [run.id for runs in planned for run in runs], "code": sorted({run.code.text for runs in planned for run in runs}),

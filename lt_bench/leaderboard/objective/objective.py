@@ -71,7 +71,7 @@ class Objective:
 
     @property
     def text(self) -> str:
-        """As on the command line, without the folder of a file: ``macro``, ``cost=vets.csv``."""
+        """The objective as written on the command line, without the folder of a file: ``macro``, ``cost=vets.csv``."""
         return f"{self.kind}={self.source}" if self.source else self.kind
 
     @property
@@ -117,7 +117,7 @@ class Objective:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that determines its values, as plain JSON."""
+        """Parts that determine the values of the objective, as plain JSON."""
         table = {"shots": self.groups, "prior": self.prior, "cost": self.costs}.get(self.kind)
         return {"kind": self.kind} if table is None else {"kind": self.kind, "values": table.tolist()}
 

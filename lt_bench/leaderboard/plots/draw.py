@@ -139,7 +139,7 @@ def draw_across(results: Iterable[Across], directory: Path) -> list[Drawn]:
 
 
 def _leaky(result: Across) -> str:
-    """On how many boards splits share images, in words; empty where on none."""
+    """A sentence on the number of boards whose splits share images; empty if there are none."""
     columns = zip(*result.rows, strict=True)
     leaky = sum(any(isinstance(text, str) for row in rows for text in row.runs.columns["shared_images"][row.positions]) for rows in columns)
     return f" On {leaky} of the boards splits share images, as their own tables say." if leaky else ""

@@ -76,7 +76,7 @@ def _beside(ranking: BoardRows) -> list[Beside]:
 
 
 def what_differs(row: Row, line: Published, flipped: bool) -> list[str]:
-    """Each way in which the settings differ, then what the source does not state, in words."""
+    """Differences in settings between a row and a published number, then the settings that the source does not state, in words."""
     differs, unstated = [], []
     if line.end_to_end and row.board.mode == "head":
         differs.append("trained end-to-end there")

@@ -1,4 +1,4 @@
-"""From values to text: one way for all tables."""
+"""Texts of values, the same in all tables."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def legend(columns: tuple[Column, ...]) -> str:
 
 
 def notes(ranking: BoardRows, columns: tuple[Column, ...]) -> list[str]:
-    """Everything a reader of this board's table with these columns must know; of columns of the user's own, the program that computes them."""
+    """Notes that a reader of this board's table with these columns needs; of columns of the user's own, the program that computes them."""
     computed = ranking.rows[0].computed
     keys = {column.key for column in columns}
     lead = leading(ranking.objective) in keys

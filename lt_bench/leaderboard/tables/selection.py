@@ -78,7 +78,7 @@ class Selection:
         return tuple(map(self._looks, wanted or arranged(columns, ranking.objective)))
 
     def unknown_names(self, rankings: Iterable[BoardRows], results: Iterable[Across], columns: Iterable[Column]) -> list[str]:
-        """Those of `names` that stand for no row of the boards, no row of the comparisons across them and no column, with what may be meant."""
+        """Keys of `names` that match no row of the boards or of the comparisons across them and no column, each with the closest match."""
         known = dict.fromkeys(column.key for column in columns) | {label: None for result in results for label in result.labels}
         for row in (row for ranking in rankings for row in ranking.rows):
             known |= dict.fromkeys((row.label, str(row.text("strategy")), _spec(row)))

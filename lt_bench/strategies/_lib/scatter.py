@@ -15,7 +15,7 @@ from lt_bench.strategies._lib.foreign_logits import logits_on_others
 from lt_bench.strategies._lib.remembered import remembered
 
 POWER = 0.5
-"""Of each dimension of a feature: g(h) = sign(h) sqrt |h|."""
+"""Exponent of the power transform of each feature dimension, g(h) = sign(h) sqrt |h|."""
 
 
 def directions(centre: Tensor, features: Tensor) -> Tensor:

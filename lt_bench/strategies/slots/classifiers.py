@@ -20,7 +20,7 @@ class Classifier(Slot):
     slot = "classifier"
 
     def takes_off(self) -> float | None:
-        """Nothing."""
+        """Power 0: the entry takes no part of the prior off."""
         return 0.0
 
     @abstractmethod

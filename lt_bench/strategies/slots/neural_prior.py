@@ -30,7 +30,7 @@ class NeuralPrior(AtInference):
     decay: float = hyper(1e-3, low=1e-9, high=1e3, help="weight decay of the layer")
 
     def prepare(self, class_counts: Tensor) -> None:
-        """Nothing is learned yet."""
+        """Forget the layer of an earlier fit."""
         self.learned: Solution | None = None
 
     def learn_train(self, weight: Tensor, bias: Tensor, train: FeatureSource) -> None:

@@ -31,7 +31,7 @@ class OneHot(Target):
     name = "one_hot"
 
     def takes_off(self) -> float | None:
-        """Nothing."""
+        """Power 0: the entry takes no part of the prior off."""
         return 0.0
 
     def __call__(self, labels: Tensor) -> float:

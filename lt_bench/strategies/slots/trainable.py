@@ -26,7 +26,7 @@ class Trainable(Slot):
     frozen: ClassVar[bool] = False
 
     def takes_off(self) -> float | None:
-        """Nothing."""
+        """Power 0: the entry takes no part of the prior off."""
         return 0.0
 
     def freeze(self, weight: nn.Parameter, bias: nn.Parameter) -> None:

@@ -45,7 +45,7 @@ class Identity(Transform):
     is_shift = True
 
     def takes_off(self) -> float | None:
-        """Nothing."""
+        """Power 0: the entry takes no part of the prior off."""
         return 0.0
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
