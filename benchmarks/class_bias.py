@@ -235,9 +235,16 @@ TITLES = {
     "cifar100_lt-if100-resnet10s2": "CIFAR-100-LT, strong, seed 0", "cifar100_lt-if100-resnet10s2-s1": "CIFAR-100-LT, strong, seed 1",
     "cifar100_lt-if100-resnet10s2-s3": "CIFAR-100-LT, strong, seed 3", "cifar100_lt-strong_s4": "CIFAR-100-LT, strong, seed 4", "cifar100_lt-ordinary_s1": "CIFAR-100-LT, ordinary, seed 1",
     "cifar100_lt-ordinary_s2": "CIFAR-100-LT, ordinary, seed 2", "cifar10_lt-strong_s0": "CIFAR-10-LT, strong", "cifar100_lt-lite0-128": "CIFAR-100-LT, EfficientNet-Lite0",
-    "cifar100_lt-lite2-128": "CIFAR-100-LT, EfficientNet-Lite2", "plankton-lite0-128": "plankton, EfficientNet-Lite0",
+    "cifar100_lt-lite2-128": "CIFAR-100-LT, EfficientNet-Lite2", "r32_ldam_s0": "CIFAR-100-LT, ResNet-32", "plankton-lite0-128": "plankton, EfficientNet-Lite0",
 }  # fmt: skip
-DOTTED = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-ordinary_s1", "cifar10_lt-strong_s0", "cifar100_lt-lite0-128", "plankton-lite0-128")
+DOTTED = (
+    "cifar100_lt-if100-resnet10s2",
+    "cifar100_lt-ordinary_s1",
+    "cifar10_lt-strong_s0",
+    "r32_ldam_s0",
+    "cifar100_lt-lite0-128",
+    "plankton-lite0-128",
+)
 """Boards whose strategies are drawn one by one: one of each kind."""
 
 

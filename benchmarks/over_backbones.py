@@ -33,7 +33,12 @@ SETS = {
 WHOLE = ("cifar100_lt-if100-resnet10s2", "cifar100_lt-if100-resnet10s2-s1", "cifar100_lt-if100-resnet10s2-s3", "cifar100_lt-strong_s4")
 EVERY_STRATEGY = {
     "Own settings of every strategy, four strong boards": WHOLE,
-    "Own settings of every strategy, the same and two ordinary ones": (*WHOLE, "cifar100_lt-ordinary_s1", "cifar100_lt-ordinary_s2"),
+    "Own settings of every strategy, the same, two ordinary ones and one of ResNet-32": (
+        *WHOLE,
+        "cifar100_lt-ordinary_s1",
+        "cifar100_lt-ordinary_s2",
+        "r32_ldam_s0",
+    ),
 }
 """Boards on which every strategy has run."""
 AGAINST = "logit_adjustment"
@@ -43,7 +48,7 @@ BUDGET = 24
 """Points of a grid, at most: budgets are equal only within the protocol of `benchmarks.ours`."""
 HEAD = (
     "# Differences that survive backbones and classes\n\nMade by `python -m benchmarks.over_backbones`. Test accuracy minus that of `logit_adjustment` with settings of the same kind, points; CIFAR-100-LT IF 100; ResNet-10 "
-    "with the recipe `fast`, and features of EfficientNet-Lite0 where a title says so. Tuned: over at most 24 points.\n±: half-widths of 95 % intervals with boards, classes, or both as random samples, each for one comparison alone. "
+    "with the recipe `fast`, and features of EfficientNet-Lite0 or of ResNet-32 (recipe `ldam`) where a title says so. Tuned: over at most 24 points.\n±: half-widths of 95 % intervals with boards, classes, or both as random samples, each for one comparison alone. "
     "Told apart: by the test over both, Holm-corrected over the rows of the table, 5 %. Boards of several kinds are no random sample of one: a mean over them depends on how many there are of each.\n"
 )
 LEVEL = 0.05

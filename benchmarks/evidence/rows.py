@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ def frame_of(directories: Iterable[Path]) -> Frame:
 
 def _together(parts: list[Frame]) -> Frame:
     whole = pd.concat(parts, ignore_index=True).drop_duplicates(["id", "tuning", "grid_size"])  # grids of two sizes may choose one point
+    whole["command"] = [
+        re.sub(r"(?<=--cache )/\S+", lambda _, own=name: own, text)
+        for text, name in zip(whole["command"], whole["cache_name"], strict=True)
+    ]  # a path of one machine tells nobody more
     return whole.sort_values(["dataset", "cache_key", "strategy", "hyperparameters", "code", "seed", "id", "grid_size"], ignore_index=True)
 
 

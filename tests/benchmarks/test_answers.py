@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import class_bias, over_backbones, regularisation
+from benchmarks import class_bias, freezing_weights, over_backbones, regularisation
 from benchmarks.evidence.rows import OUT, read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +86,7 @@ def test_official_los_gains_under_strong_decay_and_loses_under_ordinary(runs, tm
 @pytest.mark.slow
 def test_tables_and_figures_are_those_in_git(runs, tmp_path):
     assert over_backbones.report(runs) == (OUT.parent / "OVER_BACKBONES.md").read_text(encoding="utf-8")
+    assert freezing_weights.report(runs) == (OUT.parent / "FREEZING.md").read_text(encoding="utf-8")
     for module, name in ((class_bias, "CLASS_BIAS.md"), (regularisation, "REGULARISATION.md")):
         tables = class_bias.tables_of(runs)
         rows = runs[(runs["mode"] == "head") & (runs["tuning"] != "tuned")]
