@@ -75,7 +75,7 @@ class RightWhenTold(Told):
 
     def accuracy(self, labels: Tensor) -> float:
         """Accuracy over the images of all processes with classes weighted by the prior, without classes that have no image; ``labels`` (N,) are those of all images."""
-        right, total = current().all_reduce(self.right), torch.bincount(labels, minlength=len(self.prior))
+        right, total = current().all_reduce(self.right.clone()), torch.bincount(labels, minlength=len(self.prior))
         weights = torch.where(total > 0, self.prior, 0.0)
         return float((weights * right / total.clamp_min(1)).sum() / weights.sum())
 

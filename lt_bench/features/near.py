@@ -37,8 +37,8 @@ def near_rows(held: Tensor, rows: Tensor, train: Tensor, labels: Tensor, mean: T
     """
     rows = rows[torch.linspace(0, len(rows) - 1, min(max(1, MOST // len(train)), len(rows))).long()]
     k = min(NEIGHBOUR, len(train) // 2)
-    if k < 4 or not len(rows):
-        return len(rows), []
+    if k < 4 or not len(rows):  # of so few training rows no neighbour is usual
+        return 0, []
     of_train, of_held = (_small(part, mean) for part in (train, held[rows]))
     table = torch.cat(
         [2 * of_train, -of_train.square().sum(1, keepdim=True)], dim=1

@@ -11,7 +11,7 @@ TOLERANCE = 1e-5
 
 
 def compare(before: RunRecord, after: RunRecord) -> dict[str, float]:
-    """Difference of every metric by ``view/name``, relative to values above 1 and else absolute; infinite for a metric that is NaN in one record only."""
+    """Difference of every metric of ``before`` by ``view/name``, relative to values above 1 and else absolute; infinite for a metric that is NaN in one record only."""
     differences = {}
     for view, metrics in before.metrics.items():
         for name, value in metrics.items():

@@ -21,10 +21,10 @@ def shift(transform: Transform) -> Transform:
     return transform
 
 
-def constant(focus: Transform) -> Transform:
+def constant(sample_weight: Transform) -> Transform:
     """Mark a ``sample_weight`` as constant for the gradient. The mark belongs to the function, as with ``shift``."""
-    focus.__dict__["is_constant"] = True
-    return focus
+    sample_weight.__dict__["is_constant"] = True
+    return sample_weight
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor | float) -> Tensor:
