@@ -197,7 +197,7 @@ def tuning_info(run: Planned) -> TuningInfo:
 
 
 def broken_contracts(runs: Sequence[Planned]) -> list[str]:
-    """One line for every strategy of the user's own that fails the quick checks of ``lt-bench check``."""
+    """One line for every strategy of the user's own that fails ``lt-bench check``."""
     problems = {run.entry.public_name: contract_of(run.entry, run.hyperparameters) for run in runs}
     return [
         f"{name} fails `lt-bench check`, so its rows are marked; {said}" for name, said in problems.items() if said not in (None, PASSED)

@@ -27,7 +27,7 @@ SCHEMA_VERSION = 2
 AGAIN = "run again"
 """The end of messages about a record that cannot be used."""
 PASSED = "passed"
-"""Mark of a user's own strategy that passed the quick checks of the contract."""
+"""Mark of a user's own strategy that passed the checks of the contract."""
 MATMUL = "matmul"
 """The entry beside hyper-parameters that says that products of the fit were less exact."""
 Protocol = Literal["clean", "images-eval", "images-train"]
@@ -70,7 +70,7 @@ class StrategyInfo:
     Attributes:
         trains: "nothing" or what is trained.
         inferred: some default is not stated by paper or official code.
-        contract: of a strategy of the user's own: "passed", or what the quick checks of `lt-bench check` said; None for one of the suite's.
+        contract: of a strategy of the user's own: "passed", or what `lt-bench check` said first; None for one of the suite's.
         files: fingerprints of the files whose code is not the suite's, those that `Identity.code` is made of.
     """
 

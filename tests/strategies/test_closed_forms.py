@@ -83,6 +83,13 @@ def test_votes_are_divided_by_the_class_size(on):
     np.testing.assert_allclose(balanced / plain, np.tile(max(COUNTS) / np.array(COUNTS), (25, 1)), rtol=1e-6)
 
 
+def test_lda_of_one_sample_a_class_is_the_nearest_mean():
+    single = problem((1, 1, 1, 1), DIM)  # no class has a covariance
+    h, y, test, _ = data(single)
+    means = h[np.argsort(y)]
+    np.testing.assert_allclose(logits("lda", single, test, features="un"), test @ means.T - (means**2).sum(1) / 2, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["knn", "lda", "qda"])
 def test_blocks_of_rows_give_the_same_head_and_a_file_keeps_it(on, name, monkeypatch):
     test = data(on)[2]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
-from lt_bench.bench.contract.check import QUICK, check_strategy, contract_of
+from lt_bench.bench.contract.check import check_strategy, contract_of
 from lt_bench.bench.contract.subject import fit, fit_plainly, job, problem
 from lt_bench.core.errors import UserError
 from lt_bench.engine.heads.overrides import Overrides
@@ -30,8 +30,8 @@ from lt_bench.strategies.slots.weights import Deferred, Focal, Inverse
 FACTS = Facts(3, (17, 9, 4, 1), problem().facts.head)
 
 
-def problems(cls, checks=QUICK):
-    return {finding.check: finding.problem for finding in check_strategy(describe(cls), checks) if finding.problem is not None}
+def problems(cls):
+    return {finding.check: finding.problem for finding in check_strategy(describe(cls)) if finding.problem is not None}
 
 
 # ---- refused when the class is made --------------------------------------------------------------------------------------------------------------

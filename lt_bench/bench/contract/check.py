@@ -45,14 +45,11 @@ CHECKS: dict[str, Callable[[Entry], None]] = {
 }  # fmt: skip
 ANY_FITTING = ("grid_and_settings", "inference_head", "empty_class")
 """Checks that also concern strategies without batches."""
-QUICK = ("grid_and_settings", "plain_trainer", "per_sample", "fast_as_plain", "stack", "extreme_logits", "inference_head")
-"""Checks before the first record of a strategy of the user's own: about a second."""
 
 
-def check_strategy(entry: Entry, names: tuple[str, ...] = ()) -> list[Finding]:
-    """All checks that concern a strategy of its kind of fitting, or those of ``names`` among them."""
-    wanted = [name for name in checks_of(entry) if not names or name in names]
-    return [check_one(entry, name) for name in steps(wanted, f"checks of {entry.name}")]
+def check_strategy(entry: Entry) -> list[Finding]:
+    """All checks that concern a strategy of its kind of fitting: one to two seconds."""
+    return [check_one(entry, name) for name in steps(checks_of(entry), f"checks of {entry.name}")]
 
 
 def checks_of(entry: Entry) -> tuple[str, ...]:
@@ -80,7 +77,7 @@ def check_one(entry: Entry, name: str) -> Finding:
 
 
 def contract_of(entry: Entry, hyperparameters: Mapping[str, Any]) -> str | None:
-    """``PASSED``, or the first problem of the quick checks, once a class and process; None for what is the suite's own.
+    """``PASSED``, or the first problem of the checks, once a class and process; None for what is the suite's own.
 
     Checked are strategies of the user's own, and compositions with an entry of the user's own.
     """
@@ -97,5 +94,5 @@ def _said_of_slots(slots: tuple[tuple[str, str], ...]) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _said_of(cls: type) -> str:
-    problems = (finding for finding in check_strategy(describe(cls), QUICK) if finding.problem is not None)
+    problems = (finding for finding in check_strategy(describe(cls)) if finding.problem is not None)
     return next((f"{one.check}: {one.problem}" for one in problems), PASSED)

@@ -56,9 +56,10 @@ def _within_covariance(train: FeatureSource, num_classes: int, sphere: bool, bal
 
 
 def shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
-    """``(1 - s) S + s tr(S) / D I`` of a covariance (D, D)."""
+    """``(1 - s) S + s tr(S) / D I`` of a covariance (D, D); I where S is zero, as of classes of one sample each, so that the nearest mean decides."""
     identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-    return (1 - shrinkage) * covariance + shrinkage * covariance.diagonal().mean() * identity
+    spread = covariance.diagonal().mean()
+    return torch.where(spread > 0, (1 - shrinkage) * covariance + shrinkage * spread * identity, identity)
 
 
 def linear_discriminant(means: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
