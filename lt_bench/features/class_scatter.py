@@ -13,7 +13,8 @@ def scatter_ratio(features: FeatureSplit, num_classes: int) -> float:
     """Within- over between-class scatter of the plain view of a split; 0 is full collapse (Papyan et al., PNAS 2020, NC1, as a ratio of traces).
 
     Every class counts the same. Within: the variance around the class mean, summed over dimensions, unbiased. Between: the variance of the class means, less what
-    comes of their few images. So training and test sets of different sizes compare. Classes with one image are left out; NaN with fewer than two others.
+    comes of their few images. So training and test sets of different sizes compare. Classes with one image are left out; NaN with fewer than two others, and where the
+    class means lie no farther apart than chance makes them, so that there is no between-class scatter to divide by.
     """
     rows, labels = features.view("plain"), features.labels
     counts = torch.bincount(labels, minlength=num_classes).double()
@@ -29,4 +30,4 @@ def scatter_ratio(features: FeatureSplit, num_classes: int) -> float:
     means = sums / counts.unsqueeze(1)
     within = (squares - counts * means.square().sum(1)) / (counts - 1)
     between = means.var(0).sum() - (within / counts).mean()
-    return float(within.mean() / between)
+    return float(within.mean() / between) if between > 0 else float("nan")

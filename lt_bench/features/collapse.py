@@ -14,7 +14,7 @@ from lt_bench.features.locate import home
 if TYPE_CHECKING:
     from lt_bench.features.cache import FeatureCache, FeatureSplit
 
-REVISION = 1
+REVISION = 2
 """Revision of the formula, raised when its figures change, so that those of another revision are never shown."""
 Collapse = dict[str, float]
 """Within- over between-class scatter of each split, as of ``class_scatter.scatter_ratio``."""
@@ -46,8 +46,8 @@ def known_collapse(key: str) -> Collapse | None:
 
 
 def collapse_text(collapse: Collapse) -> str:
-    """For people: ``train 0.205, val 1.314, test 1.312``."""
-    return ", ".join(f"{split} {value:.3f}" for split, value in collapse.items())
+    """For people: ``train 0.205, val 1.314, test not measurable``."""
+    return ", ".join(f"{split} {'not measurable' if math.isnan(value) else f'{value:.3f}'}" for split, value in collapse.items())
 
 
 def collapse_line(collapse: Collapse) -> str:

@@ -6,7 +6,7 @@ import pytest
 import lt_bench as lt
 from lt_bench.core.stored import STORED_NAME
 from lt_bench.features import class_scatter
-from lt_bench.features.collapse import collapse_of, known_collapse
+from lt_bench.features.collapse import collapse_of, collapse_text, known_collapse
 from lt_bench.features.locate import home
 
 
@@ -41,6 +41,15 @@ def test_it_is_measured_once_for_a_key_and_rows_of_one_class_have_none(monkeypat
     assert known_collapse(cache.key)["train"] == found["train"]
     path.write_text(path.read_text().replace("0.", "1."))  # a seal that is broken: measured anew
     assert collapse_of(cache) == {"train": 0.0, "test": 0.0}
+
+
+def test_class_means_as_near_as_chance_makes_them_have_none():
+    rows, classes = np.concatenate([np.eye(4), -np.eye(4)]), 3  # the mean of every class is zero
+    X, y = np.tile(rows, (classes, 1)), np.arange(classes).repeat(len(rows))
+    found = lt.Cache.from_arrays(X + np.eye(4)[y], y, test=(X, y)).collapse()
+    assert np.isnan(found["test"])
+    assert found["train"] > 0
+    assert collapse_text(found).endswith("test not measurable")
 
 
 def test_every_record_carries_it_and_so_does_the_board():

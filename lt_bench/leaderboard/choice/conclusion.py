@@ -96,15 +96,12 @@ def sentences(document: Mapping[str, Any], objective: Objective) -> list[str]:
     )
     if (strategies[0]["value"] < expected["value"]) if objective.lower else (strategies[0]["value"] > expected["value"]):
         lines.append(f"Its {seeming} among the strategies is the best of {len(strategies)}, which flatters.")
-    rare = (
-        f"{counted(held['few_images'], 'held-out image')} of rare classes ({counted(held['few_classes'], 'class', 'classes')} with fewer than 20 training images)"
-        if held["few_images"]
-        else counted(held["images"], "held-out image")
-    )
+    rare = f", {held['few_images']:,} of them of rare classes ({counted(held['few_classes'], 'class', 'classes')} with fewer than 20 training images)"
+    sample = counted(held["images"], "held-out image") + (rare if held["few_images"] else "")
     if document["not_told_apart"]:
-        lines.append(f"Cannot be told apart from it on your {rare}: {', '.join(document['not_told_apart'])}.")
+        lines.append(f"Cannot be told apart from it on your {sample}: {', '.join(document['not_told_apart'])}.")
     elif len(document["strategies"]) > 1:
-        lines.append(f"It is better than each of the others by more than chance, on your {rare}.")
+        lines.append(f"It is better than each of the others by more than chance, on your {sample}.")
     if document["would_decide"]:
         classes = ", ".join(f"{one['class']} ({one['held_out']} held out)" for one in document["would_decide"])
         lines.append(f"More images of these classes would decide: {classes}.")

@@ -113,7 +113,7 @@ def test_macro_does_not_take_what_abandons_rare_classes():
     said = " ".join(sentences(macro, MACRO))
     assert said.startswith("Take even with point 0. Expect macro accuracy of ")
     assert f"measured on that fold; {macro['strategies'][0]['folds']} of 5 took even." in said
-    assert "on your 30 held-out images of rare classes (2 classes with fewer than 20 training images): beside." in said
+    assert "on your 240 held-out images, 30 of them of rare classes (2 classes with fewer than 20 training images): beside." in said
     assert "without a held-out image: nothing" in said
 
 
