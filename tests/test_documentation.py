@@ -44,7 +44,7 @@ STAND_INS = (
     (r"(epoch-|--keep-epochs )100(,130)?", r"\g<1>1\g<2>"),
     (r"epoch-130|,130", lambda found: found.group().replace("130", "2")),
     (r"^(pretrain .*)", r"\1 --epochs 3"),
-    (r"^(choose .*)", r"\1 --split train --folds 3 --budget 1"),  # four validation images make no folds
+    (r"^(choose .*)", r"\1 --folds 3 --budget 1"),  # six validation images make three
     (r"^(run (?=.*--mode end-to-end)(?=.*--recipe ib).*)", r"\1 --epochs 2"),  # whose half is epoch 1
     (r"^(run (?=.*--mode end-to-end)(?=.*--recipe (?!ib)).*)", r"\1 --epochs 3"),
     (r"^(run (?=.*--mode end-to-end)(?!.*--recipe).*)", r"\1 --strategy.epochs 2"),
@@ -213,7 +213,7 @@ class Readers:
         suite = re.sub(r"\{dataset: cifar100_lt.*\}", "{cache: small}", first_block("docs/slots.md", "yaml"))
         (folder / "my_suite.yaml").write_text(suite, encoding="utf-8")
         write_cifar10(folder / "images" / "cifar10", n_max=6)
-        counts = {f"{split}/{name}": n for split, n in (("train", 6), ("val", 2), ("test", 2)) for name in ("ash", "oak")}
+        counts = {f"{split}/{name}": n for split, n in (("train", 6), ("val", 3), ("test", 2)) for name in ("ash", "oak")}
         write_photos(folder / "photos", counts)
         write_photos(folder / "more_photos", {name: n + 3 for name, n in counts.items()})
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lt_bench.data.near import Near
 
 FEW = 5000  # images that are read sooner than processes are started
+THIN = 100
+"""Test images of few-shot classes below which the interval of their accuracy reaches ten points to each side."""
 Say = Callable[[RenderableType], None]
 """Shows a line of text or a table."""
 
@@ -129,17 +131,23 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
         "train": sum(spec.train_counts(data.imbalance_factor if spec.imbalance_factor else None, data.profile) or ()) or None,
         "val": spec.n_val, "test": spec.n_test,
     }  # fmt: skip
-    table = Table("split", "images", "expected", "classes", box=SIMPLE_HEAD)
+    groups, known = shot_groups(counts), any(expected.values())
+    table = Table("split", "images", *(("expected",) if known else ()), "of many / medium / few", "classes", box=SIMPLE_HEAD)
     for split in ("train", "val", "test"):
         if split in data.splits:
-            labels = data.splits[split].labels
-            wanted = expected[split]
-            table.add_row(split, f"{len(labels):,}", "" if wanted is None else f"{wanted:,}", f"{np.unique(labels).size:,}")
+            labels, wanted = data.splits[split].labels, expected[split]
+            told = ("" if wanted is None else f"{wanted:,}",) if known else ()
+            shares = " / ".join(f"{np.isin(labels, np.flatnonzero(group)).sum():,}" for group in (groups.many, groups.medium, groups.few))
+            table.add_row(split, f"{len(labels):,}", *told, shares, f"{np.unique(labels).size:,}")
     say(table)
     untested = np.setdiff1d(np.arange(counts.size), data.splits["test"].labels)
     if untested.size:
         say(f"{counted(untested.size, 'class', 'classes')} without a test image and so without an accuracy: {_classes(data, untested)}")
-    groups = shot_groups(counts)
+    of_few = int(np.isin(data.splits["test"].labels, np.flatnonzero(groups.few)).sum())
+    if groups.few.any() and of_few < THIN:
+        say(
+            f"few-shot accuracy on test will rest on {counted(of_few, 'image')} of {counted(int(groups.few.sum()), 'class', 'classes')}: read its interval"
+        )
     say(
         f"{counts.size:,} classes of {span(counts.max(), counts.min())} training images ({counts.max() / counts.min():.1f} times)",
     )
@@ -191,14 +199,14 @@ def _next(data: ImageData | FileData, data_dir: Path, reading: Reading) -> str:
     chosen = {name: value for name, value in reading.items() if value is not None and value != DEFAULTS.get(name)}
     network = {} if own else {"backbone": "NAME", "weights": "FILE"}
     options = {
-        "strategy": "balanced_softmax,ncm,lda" if own else "crt",
+        **({} if own else {"strategy": "crt"}),
         "dataset": data.spec.name,
         "data_dir": data_dir,
         **chosen,
         **network,
     }
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", text(value))]
-    return shlex.join(["lt-bench", "run", *words])
+    return shlex.join(["lt-bench", "choose" if own else "run", *words])
 
 
 def _decode(say: Say, data: FileData, count: int) -> Broken:

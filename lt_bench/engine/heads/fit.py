@@ -161,7 +161,9 @@ class Fitted:
         """
         if not self.is_finite(number):
             rate = self.strategy.recipe.per_head("lr", self.strategy.heads or 1)[number]
-            raise UserError(f"{self.strategy.name}: the fit diverged, its parameters are not finite; use a smaller lr than {rate}")
+            raise UserError(
+                f"{self.strategy.name}: the fit diverged, its parameters are not finite; use a smaller lr than {rate}, unless the loss itself is not finite (`lt-bench check`)"
+            )
 
 
 class Passthrough(Dataset[Tensor]):
