@@ -1,8 +1,8 @@
-"""Heads on frozen features beside the same strategies that train the network with them, from one phase 1.
+"""Heads on frozen features beside the same strategies that train the network with them, from one phase 1 or none.
 
     python -m benchmarks.freezing_weights benchmarks/results/evidence/runs.parquet --out benchmarks/results/evidence/FREEZING.md
 
-reads the runs of `benchmarks.evidence --rows`. End to end, a strategy trains network and head from a checkpoint of cross-entropy, whose epoch depends on the strategy;
+reads the runs of `benchmarks.evidence --rows`. End to end, a strategy trains network and head from a checkpoint of cross-entropy, whose epoch depends on the strategy, or from fresh weights;
 frozen, it trains the head by its own settings on the features that the same cross-entropy ends with.
 """
 
@@ -21,8 +21,8 @@ from lt_bench.core.files import write_text
 from lt_bench.leaderboard.stats.effects import random_effects
 
 FROZEN = "r32_ldam_s0"
-BEGUN = {"56bf2f36e4668147": (100, "ib"), "8aaea008cabcdccc": (130, "own"), "3eb94a734744dec9": (160, "ldam")}
-"""Checkpoints of the training whose last features are frozen, by the hash of their weights: epochs that were done, and the recipe that went on."""
+BEGUN = {None: (0, "ldam"), "56bf2f36e4668147": (100, "ib"), "8aaea008cabcdccc": (130, "own"), "3eb94a734744dec9": (160, "ldam")}
+"""Checkpoints of the training whose last features are frozen, by the hash of their weights (None: fresh weights): epochs that were done, and the recipe that went on."""
 GROUPS = ("accuracy", "many", "medium", "few", "class_bias", "accuracy_equal_bias")
 
 
@@ -56,7 +56,7 @@ class Pair(NamedTuple):
 
 
 def pairs_of(rows: Frame) -> list[Pair]:
-    """Each end-to-end run from a checkpoint of BEGUN with the heads of its strategy, by the epoch it began at; those without heads are left out."""
+    """Each end-to-end run from a state of BEGUN with the heads of its strategy, by the epoch it began at; those without heads are left out."""
     heads = rows[(rows["cache_name"] == FROZEN) & (rows["mode"] == "head") & (rows["tuning"] != "user")]
     whole, found = rows[rows["mode"] == "end-to-end"], []
     for position, text in enumerate(whole["hyperparameters"]):
@@ -73,7 +73,7 @@ def report(rows: Frame) -> str:
     pairs, heads = pairs_of(rows), rows[(rows["cache_name"] == FROZEN) & (rows["mode"] == "head")]
     lines = [
         "# What freezing the weights costs\n",
-        "Made by `python -m benchmarks.freezing_weights`. ResNet-32 by the recipe `ldam`, CIFAR-100-LT IF 100, one phase 1; test accuracy in per cent (many / medium / few). End to end: one seed, network and head from "
+        "Made by `python -m benchmarks.freezing_weights`. ResNet-32 by the recipe `ldam`, CIFAR-100-LT IF 100, one phase 1 (epoch 0: fresh weights); test accuracy in per cent (many / medium / few). End to end: one seed, network and head from "
         "the epoch of cross-entropy that is named. Frozen: the head by its own settings on the features after 200 epochs, mean over head seeds. ±: 95 % over classes, paired / over test images, as if unpaired.\n",
         "| strategy | from epoch | end to end | frozen | frozen minus end to end | class bias, end to end | frozen | at equal bias, end to end | frozen |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
