@@ -30,7 +30,7 @@ from lt_bench.engine.heads.fit import Fitted
 from lt_bench.engine.heads.overrides import STEP, Overrides
 from lt_bench.engine.heads.pool import state_key
 from lt_bench.engine.heads.stacks import HeadJob
-from lt_bench.engine.heads.whole_network import WholeNetwork
+from lt_bench.engine.heads.whole_network import WholeNetwork, draws_its_head
 from lt_bench.engine.pretrain.callbacks import KeepCheckpoint
 from lt_bench.features.cache import Head
 from lt_bench.strategies.contract import Facts, Strategy
@@ -87,7 +87,8 @@ class EndToEndSource(PixelSource):
             place = self.directory / run.id
             place.mkdir(parents=True, exist_ok=True)
             last = place / LAST
-            accompany: list[Callback] = [WholeNetwork(self.network, self.start), *self.callbacks_of([run], callbacks)]
+            head = None if self.phase1 is None else head_of(self.phase1.network)
+            accompany: list[Callback] = [WholeNetwork(self.network, self.start, head), *self.callbacks_of([run], callbacks)]
             accompany.append(KeepCheckpoint(last, self.checkpoint_every, self.keep_epochs, self._rows))
             job = HeadJob(run.entry, run.hyperparameters, run.repetition)
             with resumed(last) as start:
@@ -100,7 +101,12 @@ class EndToEndSource(PixelSource):
 
     def varies(self, entry: Entry) -> str:
         """Random parts that differ between seeds: all of a fit, but for a given phase 1."""
-        return "initial weights, batch order and augmentation" if self.phase1 is None else "batch order and augmentation, one phase 1"
+        if self.phase1 is None:
+            return "initial weights, batch order and augmentation"
+        drawn = entry.initial_head.startswith("random") and not draws_its_head(
+            entry.load()
+        )  # a classifier of another form than that of phase 1
+        return f"{'initial head, ' if drawn else ''}batch order and augmentation, one phase 1"
 
     def trained_parameters(self, fitted: Fitted) -> int:
         """Number of fitted parameters of head and network."""
@@ -149,11 +155,15 @@ def check_trains_head(entry: Entry, network: Backbone, train_counts: tuple[int, 
     Raises:
         UserError: the classifier is fixed.
     """
-    head = Head(network.fc.weight.detach(), network.fc.bias.detach())
     cls, given = entry.class_for(hyperparameters)
-    strategy = cls(Facts(network.dim, train_counts, head), **given)
+    strategy = cls(Facts(network.dim, train_counts, head_of(network)), **given)
     if not strategy.weight.requires_grad:
         raise UserError(f"{entry.name} corrects a classifier that is held fixed, so it cannot train a network from its beginning")
+
+
+def head_of(network: Backbone) -> Head:
+    """The classifier of a network."""
+    return Head(network.fc.weight.detach(), network.fc.bias.detach())
 
 
 def read_phase1(path: Path, backbone: str, num_classes: int) -> Phase1:

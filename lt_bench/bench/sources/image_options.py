@@ -19,6 +19,7 @@ from lt_bench.data.load import load_images
 from lt_bench.data.readers.small_images import ImageData
 from lt_bench.data.repeated import repeated
 from lt_bench.engine.heads.fit import Hardware
+from lt_bench.engine.heads.whole_network import draws_its_head
 from lt_bench.engine.pretrain.recipes import Stage1Recipe, stage1_recipe
 from lt_bench.engine.pretrain.stage1 import Precision
 from lt_bench.features.cache import open_cache, require
@@ -131,7 +132,8 @@ def _end_to_end(entry: Entry, options: RunOptions, data: ImageData, hardware: Ha
     )
     transform = inputs_of(data, backbone, backbone, options.image_size, options.augment).words
     manifest = _manifest(options, data, BackboneInfo(backbone, f"fresh {backbone}", network.dim, stage1), transform, precision, seen)
-    identity = {"stage1_recipe": "own" if plan is None else plan.name, "phase1": None if phase1 is None else phase1.hash}
+    with_head = " with its classifier" if draws_its_head(entry.class_for(resolved)[0]) else ""
+    identity = {"stage1_recipe": "own" if plan is None else plan.name, "phase1": None if phase1 is None else phase1.hash + with_head}
     words = (*_data_words(options), "--mode", "end-to-end", *_schedule(options), *_how(options, precision))
     bench = EndToEndSource(
         data, network, manifest, hardware, precision=precision, compiled=options.compiled, best_test_epoch=options.best_test_epoch,

@@ -1,12 +1,20 @@
-"""Callback of a fit of head and backbone together: the backbone in checkpoints, and a start in the middle of a schedule."""
+"""Callback of a fit of head and backbone together: the backbone in checkpoints, and a start from a phase 1 in the middle of a schedule."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lt_bench.backbones.base import Backbone
+from lt_bench.features.cache import Head
+from lt_bench.strategies.contract import Strategy
+
+
+def draws_its_head(strategy: type[Strategy] | Strategy) -> bool:
+    """Whether a strategy starts from a random linear head, which is that of re-training: after a phase 1 the classifier goes on with its network."""
+    return isinstance(strategy.initial_head, str) and strategy.initial_head.startswith("random") and strategy.classifier is None
 
 
 class WholeNetwork(Callback):
@@ -15,10 +23,19 @@ class WholeNetwork(Callback):
     Args:
         network: the backbone.
         start: epochs that a phase 1 has done; the fit begins with the next.
+        head: classifier of the phase 1, in place of a random one.
     """
 
-    def __init__(self, network: Backbone, start: int = 0) -> None:
-        self.network, self.start = network, start
+    def __init__(self, network: Backbone, start: int = 0, head: Head | None = None) -> None:
+        self.network, self.start, self.head = network, start, head
+
+    @torch.no_grad()
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start from the classifier of phase 1 where the strategy would draw one; what is restored from a checkpoint of the fit itself comes after this."""
+        for strategy in pl_module.modules() if self.head is not None else ():
+            if isinstance(strategy, Strategy) and draws_its_head(strategy):
+                strategy.weight.copy_(self.head.weight)
+                strategy.bias.copy_(self.head.bias)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epochs of phase 1 as done; what is restored from a checkpoint of the fit itself comes after this."""

@@ -178,8 +178,9 @@ class PowerCut(Exception):
     pass
 
 
-def test_a_broken_off_end_to_end_run_ends_the_same(whole, tmp_path, monkeypatch):
-    settings = {"strategy": "d_ffds", "best_test_epoch": True}
+@pytest.mark.parametrize(("strategy", "begun"), [("d_ffds", False), ("balanced_softmax", True)])
+def test_a_broken_off_end_to_end_run_ends_the_same(whole, weights, tmp_path, monkeypatch, strategy, begun):
+    settings = {"strategy": strategy, "best_test_epoch": True, "phase1": weights if begun else None}
     (unbroken,) = run(whole(**settings))
     save, calls = KeepCheckpoint._save, []
 
@@ -234,6 +235,20 @@ def test_phase_1_is_shared(whole, data_dir, tmp_path):
         rows = read_phase1(network, "resnet20", 10).rows
         assert rows is not None
         assert rows.tolist() == sorted(trained_on.tolist())
+
+
+@pytest.mark.parametrize(("strategy", "goes_on"), [("crt", True), ("ce", True), ("cosine", False)])
+def test_after_a_phase_1_its_classifier_goes_on_in_place_of_a_random_one(whole, weights, strategy, goes_on):
+    made = whole(strategy, {"epochs": 1, "batch_size": 32, "lr": 1e-12}, phase1=weights, recipe=None, epochs=None)
+    (record,) = run(made)
+    assert record.identity.hyperparameters["phase1"].endswith(" with its classifier") == (strategy == "crt")
+    assert record.seeds.varies == f"{'' if goes_on else 'initial head, '}batch order and augmentation, one phase 1"
+    if goes_on:
+        before, after = (
+            read_phase1(path, "resnet20", 10).network.fc for path in (weights, made.checkpoints / record.id / "weights.safetensors")
+        )
+        assert torch.allclose(before.weight, after.weight, atol=1e-6)
+        assert torch.allclose(before.bias, after.bias, atol=1e-6)
 
 
 def test_test_images_that_the_backbone_was_trained_on_are_refused(options, whole, data_dir, tmp_path):
