@@ -61,7 +61,8 @@ def pairs_of(rows: Frame) -> list[Pair]:
     whole, found = rows[rows["mode"] == "end-to-end"], []
     for position, text in enumerate(whole["hyperparameters"]):
         given, trained = json.loads(text), whole.iloc[[position]]
-        epoch, recipe = BEGUN.get(given["phase1"], (0, ""))
+        state = None if given["phase1"] is None else given["phase1"].partition(" ")[0]
+        epoch, recipe = BEGUN.get(state, (0, ""))
         frozen = heads[heads["strategy"] == trained["strategy"].iloc[0]]
         if recipe and given["stage1_recipe"] == recipe and len(frozen):
             found.append(Pair(trained["strategy"].iloc[0], epoch, frozen, trained))

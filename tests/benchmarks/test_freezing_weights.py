@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from benchmarks.evidence.rows import read_rows
 
 def _line(
     strategy: str, mode: str, accuracy: list[float], phase1: str | None = None, recipe: str = "own", tuning: str = "official"
-) -> dict[str, object]:
+) -> dict[str, Any]:
     metrics = dict.fromkeys((f"test/{name}" for name in freezing_weights.GROUPS), float(np.mean(accuracy)))
     given = json.dumps({"phase1": phase1, "stage1_recipe": recipe})
     return metrics | {
@@ -26,7 +27,7 @@ def _line(
 _, EPOCH_100, EPOCH_130, _ = freezing_weights.BEGUN
 ROWS = pd.DataFrame(
     [
-        _line("d_ffds", "end-to-end", [0.4, 0.6], EPOCH_130),
+        _line("d_ffds", "end-to-end", [0.4, 0.6], f"{EPOCH_130} with its classifier"),
         _line("ib", "end-to-end", [0.5, 0.7], EPOCH_100, "ib"),
         _line("ib", "end-to-end", [0.1, 0.1], EPOCH_100, "ldam"),  # the schedule of another loss
         _line("cb", "end-to-end", [0.5, 0.7], EPOCH_100, "ib"),  # without a frozen head

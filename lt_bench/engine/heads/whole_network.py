@@ -32,7 +32,9 @@ class WholeNetwork(Callback):
     @torch.no_grad()
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start from the classifier of phase 1 where the strategy would draw one; what is restored from a checkpoint of the fit itself comes after this."""
-        for strategy in pl_module.modules() if self.head is not None else ():
+        if self.head is None:
+            return
+        for strategy in pl_module.modules():
             if isinstance(strategy, Strategy) and draws_its_head(strategy):
                 strategy.weight.copy_(self.head.weight)
                 strategy.bias.copy_(self.head.bias)
