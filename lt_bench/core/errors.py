@@ -17,6 +17,11 @@ class UserError(Exception):
     """
 
 
+def unreadable(path: object, error: OSError) -> UserError:
+    """The error of a file or folder of the user's that the system does not let us read: it may be whole, so that no copy is asked for."""
+    return UserError(f"{path}: cannot be read ({error.strerror or error}); allow reading it, or move it elsewhere")
+
+
 def printable(text: str) -> str:
     """Text in one line without control characters, which would steer the terminal: they are written out."""
     if text.isprintable():

@@ -32,6 +32,13 @@ def test_files_that_are_not_classified_are_counted(tmp_path, capsys, monkeypatch
         inputs.image_paths(tmp_path / "x.npz")
 
 
+def test_a_class_folder_that_cannot_be_read_is_not_left_out(tmp_path, close):
+    root = write_photos(tmp_path / "images", {"a": 2, "b": 2})
+    close(root / "b")
+    with pytest.raises(UserError, match=r"images/b: cannot be read \(Permission denied\); allow reading it"):
+        inputs.image_paths(root)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_rows_that_are_not_finite_are_named_and_nothing_is_written(value, tmp_path, capsys):
     publish(tmp_path / "export", staged(tmp_path / "new"), described())

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lt_bench.core.errors import UserError
+from lt_bench.core.folders import listed
 from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_images
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -94,9 +95,9 @@ def _files_of_splits(folder: Path) -> dict[str, list[Path]]:
         UserError: a split has none that it needs, or two tables that are not parts of one.
     """
     places = [folder, folder / "data"]
-    place = next((one for one in places if one.is_dir() and any(_split_of(path) for path in one.iterdir())), folder)
+    place = next((one for one in places if one.is_dir() and any(_split_of(path) for path in listed(one))), folder)
     files: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(place.iterdir()):
+    for path in listed(place):
         if split := _split_of(path):
             files[split].append(path)
     for split, paths in files.items():
@@ -106,7 +107,7 @@ def _files_of_splits(folder: Path) -> dict[str, list[Path]]:
     lacking = [split for split in ("train", "test") if split not in files]
     if lacking:
         there = ", ".join(path.name for paths in files.values() for path in paths) or "no train, val or test table"
-        tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in (*TEXT, *PARQUET))
+        tables = [path for path in listed(folder) if path.suffix.lower() in (*TEXT, *PARQUET)]
         one = f"; or give one table, of which a split is made: {tables[0]}" if len(tables) else ""
         raise UserError(
             f"{folder}: has {there}, and needs {' and '.join(lacking)} as a table: {lacking[0]}.parquet or {lacking[0]}.csv{one}"
