@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.files import put_on_disk, write_text
 from lt_bench.core.seals import SEAL, digest_of, read_json_object, seal_of, sealed
 
@@ -79,6 +79,8 @@ def file_of(directory: Path, description: Mapping[str, Any], what: str) -> Path:
     path = directory / listed["name"]
     try:
         digest = digest_of(path)
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except OSError as error:
         raise UserError(f"{path}: a damaged export ({error.strerror or error}); {AGAIN}") from None
     if digest != listed.get("sha256"):

@@ -70,7 +70,7 @@ def require_strategy(description: Mapping[str, Any], cache: FeatureCache, option
         say(
             f"the code of {provenance['strategy']} has changed since the export ({then}, now {now}): what differs below is due to both, code and images"
         )
-    require_writable(options.results)
+    require_writable(options.results / cache.manifest.dataset.name)
     if options.out is not None and options.export is not None and options.out.resolve() == options.export.resolve():
         raise UserError(f"--out {options.out}: the earlier classifier is there, and stays; name another place")
 

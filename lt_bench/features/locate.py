@@ -26,6 +26,13 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lt-bench"
 
 
+def elsewhere(directory: Path) -> str:
+    """What to do where a cache cannot be written to this directory, which may be one of the known ones that no option named."""
+    return "choose another place with --out" + (
+        ", or another home with LT_BENCH_HOME" if home().resolve() in directory.resolve().parents else ""
+    )
+
+
 def shipped(folder: str) -> Path:
     """A folder that comes with the suite (``checkpoints``, ``suites``, ``tuned``): inside an installed wheel, or in the checkout."""
     package = Path(__file__).resolve().parent.parent

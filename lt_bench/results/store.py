@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lt_bench.core.arrays import read_npz
 from lt_bench.core.commands import with_results, word
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.files import write_atomic
 from lt_bench.core.folders import listed, matching
 from lt_bench.core.identity import canonical_json
@@ -270,9 +270,17 @@ def read_arrays(path: Path, names: Iterable[str] | None = None, optional: bool =
     try:
         return read_npz(path, names, optional)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); it is written beside each record: restore it from a copy, or move the record away and run again"
-        ) from error
+        raise unread(path, error) from error
+
+
+def unread(path: Path, error: OSError | ValueError) -> UserError:
+    """The error of a side file that is missing, damaged or not to be read."""
+    if isinstance(error, PermissionError):
+        return unreadable(path, error)
+    reason = error.strerror or error if isinstance(error, OSError) else error
+    return UserError(
+        f"{path}: cannot be read ({reason}); it is written beside each record: restore it from a copy, or move the record away and run again"
+    )
 
 
 def arrays_of(record: RunRecord, path: Path) -> dict[str, NDArray[Any]]:

@@ -107,7 +107,7 @@ BAD = {
     "tune, no permission": (("tune", *RUN[1:], "--results", "/dev/null/results"), "results cannot be written there"),
     "import, no permission": (
         ("import-features", "--name", "x", "--train", "good.npz", "--test", "good.npz", "--out", "/dev/null/cache"),
-        "/dev/null/cache: cannot write the cache",
+        "/dev/null/cache: the cache cannot be written there .Not a directory.; choose another place with --out$",
     ),
     "leaderboard, no place": (
         ("leaderboard", "--out", "list.yaml"),

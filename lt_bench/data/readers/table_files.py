@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.folders import listed
 from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_images
 
@@ -46,6 +46,8 @@ def table_of(path: Path, image_column: str | None, label_column: str | None) -> 
         raise UserError(f"{path}: not a table by its name, expected {', '.join((*TEXT, *PARQUET))}")
     try:
         table = _parquet(path, image_column, label_column or LABEL_COLUMN) if kind in PARQUET else Table(_csv(path))
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save the table as UTF-8") from None
     except (ValueError, OSError, KeyError, TypeError, OverflowError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
