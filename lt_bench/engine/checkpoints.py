@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lt_bench.core.errors import UserError, unreadable
+from lt_bench.core.errors import UserError
 from lt_bench.core.seals import archive_holds
 
 
@@ -19,8 +19,6 @@ def require_whole(path: Path) -> None:
     """
     try:
         holds = archive_holds(path)
-    except PermissionError as error:
-        raise unreadable(path, error) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not holds:

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from lt_bench.core.errors import UserError, unreadable
+from lt_bench.core.errors import UserError
 from lt_bench.core.tensors import COMPRESSED, stored_tensor
 from lt_bench.features.encoding import decode_affine8
 from lt_bench.features.manifest import ArrayInfo, Manifest, key_fields, read_manifest
@@ -254,8 +254,6 @@ class FeatureCache:
                 raise UserError(f"{path}: missing, and the cache needs it for {name}; make the cache again")
             try:
                 tensor = stored_tensor(path, part.key)
-            except PermissionError as error:
-                raise unreadable(path, error) from None
             except (SafetensorError, OSError) as error:
                 raise UserError(f"{path}: damaged or truncated ({error}); make the cache again") from None
             if tensor.shape[0] != part.rows or tuple(tensor.shape[1:]) != info.shape[1:] or str(tensor.dtype) != f"torch.{info.dtype}":
