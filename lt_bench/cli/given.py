@@ -40,7 +40,7 @@ class Given:
         key = {"strategy": "strategy.name"}.get(key, re.sub(r"^recipe\.", "recipe_fields.", key))
         if any(_option_of(flag) in (option, f"--{key}") for flag in self.flags):
             return ""
-        file = next((path for path in reversed(self.files) if _holds(self.files[path], key)), "")
+        file = next((path for path in reversed(list(self.files)) if _holds(self.files[path], key)), "")
         variables = [environment.variable(self.verb, one) for one in (key, key.removesuffix(".name"))]
         return file or next((name for name in variables if name in os.environ), "")
 

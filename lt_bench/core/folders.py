@@ -24,6 +24,11 @@ def matching(folder: Path, pattern: str) -> list[Path]:
     return [folder / name for name in fnmatch.filter(_names(folder), pattern)]
 
 
+def holds_anything(folder: Path) -> bool:
+    """Whether anything is in a folder, but for temporary files; not where there is no such folder."""
+    return any(not name.endswith(".partial") for name in _names(folder))
+
+
 def files_below(folder: Path, links: bool = False) -> Iterator[Path]:
     """Every file of a folder and of those below it, in no order.
 
