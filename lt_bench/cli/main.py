@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from lt_bench.cli.request import Request, read_request
-from lt_bench.cli.verbs import RESUMES, VERBS
+from lt_bench.cli.verbs import BEGINS, VERBS
 from lt_bench.core.activity import shown
 from lt_bench.core.errors import UserError, printable, told
 from lt_bench.core.launchers import is_first_process
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except KeyboardInterrupt:
-        return _failed(f"interrupted; {VERBS[words[0]].interrupted if words and words[0] in VERBS else RESUMES}", words, EXIT_INTERRUPTED)
+        return _failed(f"interrupted; {VERBS[words[0]].interrupted if words and words[0] in VERBS else BEGINS}", words, EXIT_INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
     except SystemExit as ended:
