@@ -1,5 +1,6 @@
 """Fixtures of several rooms: a home of their own, and a small feature cache."""
 
+import ctypes
 import functools
 import gc
 import importlib.metadata
@@ -193,3 +194,31 @@ def builder():
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module.Builder()
+
+
+@pytest.fixture
+def permissions_count():
+    """Permissions of files hold for this thread also where root runs the tests."""
+    libc, header, before = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if sys.platform != "linux" or libc.capget(header, before):
+        pytest.skip("the capabilities of a thread are Linux's")
+    without = (ctypes.c_uint32 * 6)(*before)
+    without[0] &= ~0b110  # effective, of the first 32: to override permissions, and to read and search regardless of them
+    libc.capset(header, without)
+    yield
+    libc.capset(header, before)
+
+
+@pytest.fixture
+def close(permissions_count):
+    """A function that takes permissions of a file or folder away, all by default, to the end of the test."""
+    modes = {}
+
+    def closed(path: Path, mode: int = 0) -> Path:
+        modes.setdefault(path, path.stat().st_mode)
+        path.chmod(mode)
+        return path
+
+    yield closed
+    for path, mode in modes.items():
+        path.chmod(mode)

@@ -87,7 +87,7 @@ def fit(
     planned = planning.plan(entry, cache.manifest, given, _seeds(seeds), chosen, setting)
     store = None if results is None else Store(results)
     if store is not None:
-        require_writable(store.directory)
+        require_writable(store.directory / cache.manifest.dataset.name)
         there = store.recorded(run.id for run in planned)
         for line in changed_code([run for run in planned if run.id not in there], store):
             warnings.warn(line, stacklevel=2)

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lt_bench.backbones.weights import weights_seal
-from lt_bench.core.errors import FAILURES_OF_CODE, UserError
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError, unreadable
+from lt_bench.core.files import require_readable
 from lt_bench.core.seals import SEAL, archive_holds
 
 _LEGACY_PICKLES = 4  # magic number, protocol, system, object
@@ -52,6 +53,8 @@ def read_checkpoint(path: Path) -> Any:
         stand_ins: list[Any] = [(_stand_in(name), name) for name in _foreign_names(path)]
         with torch.serialization.safe_globals(stand_ins):
             return _plain(torch.load(path, map_location="cpu", weights_only=True))
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except pickle.UnpicklingError as error:
         line = next((line.strip() for line in str(error).splitlines() if "nsupported" in line or "locked" in line), "unknown objects")
         reason = line.partition(" Please use")[0].rstrip(".")
@@ -69,6 +72,7 @@ def read_checkpoint(path: Path) -> Any:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; where it carries a seal, they are what was sealed."""
+    require_readable(path)
     state = load_file(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}

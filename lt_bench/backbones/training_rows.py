@@ -10,7 +10,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lt_bench.core.content import Hashes
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
+from lt_bench.core.files import require_readable
 
 ROWS, FILES = "training_rows", "training_files"
 
@@ -29,8 +30,11 @@ def read_training_rows(path: Path) -> Hashes | None:
     if path.suffix != ".safetensors":
         return None
     try:
+        require_readable(path)
         with safe_open(path, "np") as file:
             text = (file.metadata() or {}).get(ROWS)
         return None if text is None else np.frombuffer(base64.b64decode(text, validate=True), "<u8").astype(np.uint64)
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (SafetensorError, OSError, binascii.Error, ValueError) as error:
         raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); take a copy, or train again") from None

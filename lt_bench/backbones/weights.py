@@ -54,5 +54,5 @@ def save_weights(network: nn.Module, path: Path, half: bool = False, rows: Hashe
             save_tensors(state, temporary, metadata | {SEAL: weights_seal(state, metadata)})
             give_usual_mode(temporary)
     except OSError as error:
-        raise UserError(f"{path}: cannot write the weights ({error.strerror or error})") from None
+        raise UserError(f"{path}: cannot write the weights ({error.strerror or error}); free the disk, or name another place") from None
     return weights_hash(state)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from lt_bench.core.commands import word
 from lt_bench.core.devices import device_name
 from lt_bench.core.environment import environment
 from lt_bench.core.errors import FAILURES_OF_CODE, UserError, described
+from lt_bench.core.files import require_place
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.processes import current
 from lt_bench.core.seeds import derive_seed
@@ -269,7 +269,7 @@ def _recorded(bench: Source, planned: Sequence[Planned], store: Store, done: Cal
             done(store.retuned(record, tuning_info(run)))
             recorded.add(run.id)
     if len(recorded) < len(planned):
-        require_writable(store.directory)
+        require_writable(store.directory / bench.manifest.dataset.name)
     return recorded
 
 
@@ -359,9 +359,4 @@ def require_writable(directory: Path) -> None:
     Raises:
         UserError: it cannot be made, or no file in it.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise UserError(f"{directory}: results cannot be written there ({error.strerror}); choose another place with --results") from None
+    require_place(directory, "choose another place with --results", "results")

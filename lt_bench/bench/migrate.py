@@ -21,6 +21,7 @@ from lt_bench.bench.tuned import SCHEMA_VERSION, check_choice, read_tuning, reco
 from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import locked, write_text
+from lt_bench.core.folders import files_below
 from lt_bench.core.identity import record_id
 from lt_bench.core.seals import read_json_object, sealed
 from lt_bench.features.cache import FeatureCache, open_cache
@@ -108,7 +109,11 @@ def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
     else:
-        yield from (file for file in path.rglob("*.json") if not any(part.startswith(".") for part in file.relative_to(path).parts))
+        yield from (
+            file
+            for file in files_below(path)
+            if file.suffix == ".json" and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
 
 
 def key_of_format_1(manifest: Manifest) -> str:

@@ -31,6 +31,7 @@ from lt_bench.core.content import Hashes
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
+from lt_bench.core.folders import holds_anything
 from lt_bench.core.launchers import Layout, layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.core.seals import read_json_object
@@ -300,4 +301,6 @@ def _store_plan(out: Path, plan: dict[str, Any]) -> None:
         raise UserError(
             f"{other}: of no run that is known here ({PLAN} is missing), and it would be taken for this one's; name another directory with --out"
         )
+    if holds_anything(out):
+        raise UserError(f"{out}: holds other things and no run of stage 1; name a new place or an empty folder with --out")
     write_text(path, json.dumps(plan, indent=1) + "\n")

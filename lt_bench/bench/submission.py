@@ -18,6 +18,7 @@ from lt_bench.bench.tuned import read_tuning
 from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import put_on_disk, write_atomic, write_text
+from lt_bench.core.folders import files_below, matching
 from lt_bench.core.leftovers import temporary_beside
 from lt_bench.core.names import search_current_folder
 from lt_bench.core.provenance import combined, file_of, source_digest
@@ -162,7 +163,7 @@ def tunings_of(path: Path, record: RunRecord) -> dict[str, Path]:
     """
     names, files = members_in(record.identity.strategy) or [record.identity.strategy], {}
     places = (path.parent.parent / TUNING, shipped("tuned"))
-    candidates = [one for place in places for name in names for one in sorted(place.glob(f"{glob.escape(name)}-*.json"))]
+    candidates = [one for place in places for name in names for one in matching(place, f"{glob.escape(name)}-*.json")]
     for wanted in _ids_of(record):
         file = next((one for one in candidates if read_tuning(one)["id"] == wanted), None)
         if file is None:
@@ -211,7 +212,7 @@ def submission_faults(folder: Path) -> list[str]:
             return [f"{folder}: no records; {AGAIN}"]
         records = [read_record(path) for path in paths]
         statement = statement_of(records, said["author"], said["paper"], said["code_link"])
-        tunings = {read_tuning(path)["id"] for path in folder.glob(f"{TUNING}/*.json")}
+        tunings = {read_tuning(path)["id"] for path in matching(folder / TUNING, "*.json")}
         missing = sorted({one for record in records for one in _ids_of(record)} - tunings)
         differing = [name for name, value in statement.to_json().items() if said.get(name) != value]
         sources_of(statement, lambda name: folder / SOURCE / name)
@@ -238,7 +239,7 @@ def check_submission(folder: Path) -> None:
 
 def _tuning_faults(folder: Path) -> list[str]:
     faults = []
-    for path in sorted(folder.glob(f"{TUNING}/*.json")):
+    for path in matching(folder / TUNING, "*.json"):
         try:
             read_tuning(path)
         except UserError as error:
@@ -247,7 +248,7 @@ def _tuning_faults(folder: Path) -> list[str]:
 
 
 def _files_of(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} if folder.is_dir() else set()
+    return {path.relative_to(folder).as_posix() for path in files_below(folder)}
 
 
 def shown(statement: Statement) -> dict[str, Any]:

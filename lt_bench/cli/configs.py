@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import get_loader, set_dumper, set_loader
 
 from lt_bench.core.documents import parse_yaml
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 
 MODE = "lt_bench"
 
@@ -39,6 +39,8 @@ def read(path: str) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
         document = load(text)
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:

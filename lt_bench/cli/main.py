@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from lt_bench.cli.request import Request, read_request
-from lt_bench.cli.verbs import RESUMES, VERBS
+from lt_bench.cli.verbs import BEGINS, VERBS
 from lt_bench.core.activity import shown
-from lt_bench.core.errors import UserError, printable
+from lt_bench.core.errors import UserError, printable, told
 from lt_bench.core.launchers import is_first_process
 
 EXIT_USER_ERROR = 2
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except KeyboardInterrupt:
-        return _failed(f"interrupted; {VERBS[words[0]].interrupted if words and words[0] in VERBS else RESUMES}", words, EXIT_INTERRUPTED)
+        return _failed(f"interrupted; {VERBS[words[0]].interrupted if words and words[0] in VERBS else BEGINS}", words, EXIT_INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
     except SystemExit as ended:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _failed(_memory(error), words)
     except OSError as error:  # a full disk, a place that cannot be read or written
-        return _failed(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), words)
+        return _failed(told(error), words)
 
 
 def _memory(error: BaseException) -> str:

@@ -6,10 +6,9 @@ The verb itself reports most missing options. Errors raised here are those that 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import os
 from pathlib import Path
 
+from lt_bench.bench.choosing.predictions import CHOICES
 from lt_bench.bench.options import (
     BenchOptions,
     BudgetsOptions,
@@ -19,6 +18,7 @@ from lt_bench.bench.options import (
     ExtractOptions,
     ImportOptions,
     LeaderboardOptions,
+    PredictOptions,
     PretrainOptions,
     ReportOptions,
     RunOptions,
@@ -45,9 +45,11 @@ from lt_bench.bench.tuned import chosen
 from lt_bench.bench.validation import Validation
 from lt_bench.core.errors import UserError
 from lt_bench.core.extras import require_extra
+from lt_bench.core.files import require_file_place, require_place
 from lt_bench.core.launchers import layout
 from lt_bench.data.profiles import check_imbalance_factor
 from lt_bench.deploy.files import read_description
+from lt_bench.features.locate import elsewhere, home
 from lt_bench.features.manifest import read_manifest
 from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.results.statement import submission_of
@@ -67,9 +69,12 @@ def run(options: RunOptions) -> None:
         require_images(options.dataset, options.data_dir, options.backbone, options.weights)
         return
     cache = find_fitting(options)
-    if cache is not None and options.tuned:
-        for name in options.strategy.name.split(","):
-            chosen(find(name), options, read_manifest(cache))
+    if cache is None:
+        return
+    manifest = read_manifest(cache)
+    _require_place(options.results / manifest.dataset.name)
+    for name in options.strategy.name.split(",") if options.tuned else ():
+        chosen(find(name), options, manifest)
 
 
 def tune(options: TuneOptions) -> None:
@@ -80,7 +85,7 @@ def tune(options: TuneOptions) -> None:
     check_workers(options.workers, layout(options.devices).world)
     check_objective(options.objective)
     require_grid(find(options.strategy.name))
-    _require_place(options.results)
+    _require_place(options.results / "tuning")
     find_fitting(options)
 
 
@@ -103,7 +108,7 @@ def _check_strategies(options: ChooseOptions | BudgetsOptions) -> None:
     check_objective(options.objective)
     for name in options.strategies:
         find(name)
-    _require_place(options.results)
+    _require_place(options.results / CHOICES)
     _require_place(options.out, "--out")
     find_fitting(options)
 
@@ -128,7 +133,7 @@ def check(options: CheckOptions) -> None:
 
 
 def import_features(options: ImportOptions) -> None:
-    """Check the files and the imbalance factor."""
+    """Check the files, the imbalance factor and the place of the cache."""
     if options.imbalance_factor is not None:
         check_imbalance_factor(options.imbalance_factor)
     if not options.name or options.train is None or options.test is None:
@@ -137,20 +142,25 @@ def import_features(options: ImportOptions) -> None:
         path = getattr(options, field.name)
         if isinstance(path, Path) and field.name != "out":
             require_file(path, "no such file")
+    _require_place_of_cache(options)
 
 
 def extract(options: ExtractOptions) -> None:
-    """Check the images and the network."""
+    """Check the images, the network and the place of the cache."""
     backbone = default_backbone(options.dataset, options.data_dir, options.backbone, options.weights)
     require_images(options.dataset, options.data_dir, backbone, options.weights)
+    _require_place_of_cache(options)
 
 
 def pretrain(options: PretrainOptions) -> None:
-    """Check the images, the network, the recipe, and the account for W&B."""
+    """Check the images, the network, the recipe, the places of run and cache, and the account for W&B."""
     from lt_bench.engine.pretrain.recipes import stage1_recipe
 
     require_images(options.dataset, options.data_dir, options.backbone, options.weights)
     stage1_recipe(options.recipe).with_epochs(options.epochs).with_fields(options.recipe_fields)
+    _require_place(options.out, "--out")
+    if options.cache is not None:
+        _require_place(options.cache.absolute().parent, "--cache")
     _require_account(options.wandb)
 
 
@@ -172,9 +182,10 @@ def verify(options: VerifyOptions) -> None:
     _require_record(options.record, options.weights)
 
 
-def predict(options: UseOptions) -> None:
-    """Check the classifier and the inputs."""
+def predict(options: PredictOptions) -> None:
+    """Check the classifier, the inputs and the place of the table."""
     _require_use(options, "predict needs an export and what to classify: lt-bench predict EXPORT FOLDER")
+    require_file_place(options.out, "choose another place with --out")
 
 
 def evaluate(options: UseOptions) -> None:
@@ -201,6 +212,11 @@ def board(options: LeaderboardOptions | ReportOptions) -> None:
     _require_place(options.out, "--out")
 
 
+def _require_place_of_cache(options: ExtractOptions | ImportOptions) -> None:
+    directory = options.out or home() / "caches" / (options.name or "")
+    require_place(directory, elsewhere(directory), "the cache")
+
+
 def _require_use(options: UseOptions, usage: str) -> None:
     if options.export is None or options.inputs is None:
         raise UserError(usage)
@@ -225,8 +241,4 @@ def _require_account(wandb: str) -> None:
 
 def _require_place(directory: Path, option: str = "--results") -> None:
     """Require that the directory of an option can be written or made; nothing is made yet."""
-    place = next(one for one in (directory, *directory.absolute().parents) if one.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        why = os.strerror(errno.EACCES if place.is_dir() else errno.ENOTDIR)
-        what = "results" if option == "--results" else "files"
-        raise UserError(f"{directory}: {what} cannot be written there ({why}); choose another place with {option}")
+    require_place(directory, f"choose another place with {option}", "results" if option == "--results" else "files")

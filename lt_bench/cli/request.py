@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lt_bench.cli import configs, environment
+from lt_bench.cli.given import Given, refuse_repeated
 from lt_bench.cli.messages import one_line
 from lt_bench.cli.values import as_kind
 from lt_bench.cli.verbs import VERBS
@@ -58,8 +59,11 @@ def read_request(verb: str, words: Sequence[str]) -> Request | None:
 
     files, flags = _config_files([_normalised(word) for word in words])
     cls, sources = VERBS[verb].options_class(), files or [path for path in [environment.value(verb, "config")] if path]
+    refuse_repeated(verb, flags, typing.get_type_hints(cls), getattr(cls, "several", False))
     documents = [configs.read(path) for path in sources]
-    entry, named = _strategy(verb, cls, flags, documents)
+    given = Given(verb, flags, dict(zip(sources, documents, strict=True)))
+    with given.naming("--strategy.name"):
+        entry, named = _strategy(verb, cls, flags, documents)
     dataset = _flag(flags, "--dataset") or next((str(one["dataset"]) for one in reversed(documents) if "dataset" in one), "")
     parser = verb_parser(verb, entry, dataset, words)
     environment.check(verb, [*keys_of(parser), *(["strategy"] if _takes_strategy(cls) else [])])
@@ -69,12 +73,12 @@ def read_request(verb: str, words: Sequence[str]) -> Request | None:
     except ArgumentError as error:
         options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
         known = [option.replace("--strategy.name", "--strategy") for option in options]
-        raise UserError(one_line(str(error), verb, known, getattr(cls, "refused", {}))) from None
+        raise UserError(given.named(one_line(str(error), verb, known, getattr(cls, "refused", {})))) from None
     except SystemExit:
         return None
     common = {name: parsed.pop(name) for name in COMMON if name in parsed}
     return Request(
-        verb, _options(cls, parsed, entry), tuple(sources), **{name: bool(common.get(name)) for name in ("json", "quiet", "verbose")}
+        verb, _options(cls, parsed, entry, given), tuple(sources), **{name: bool(common.get(name)) for name in ("json", "quiet", "verbose")}
     )
 
 
@@ -144,7 +148,7 @@ def _strategy(verb: str, cls: type, flags: list[str], documents: list[dict[str, 
     return None, name
 
 
-def _options(cls: type, parsed: dict[str, Any], entry: Entry | None) -> Any:
+def _options(cls: type, parsed: dict[str, Any], entry: Entry | None, sources: Given) -> Any:
     """The options object, with the strategy and those of its hyper-parameters that were given."""
     hints = typing.get_type_hints(cls)
     if _takes_strategy(cls):
@@ -155,7 +159,8 @@ def _options(cls: type, parsed: dict[str, Any], entry: Entry | None) -> Any:
         kinds = {} if entry is None else entry.types()
         given = {key: as_kind(value, kinds[key]) for key, value in given.items()}
         if entry is not None:
-            _check_values(entry, given)
+            with sources.naming(*(f"--strategy.{key}" for key in given)):
+                _check_values(entry, given)
         parsed["strategy"] = hints["strategy"](name, given)
     return cls(**{key: as_kind(value, hints[key]) for key, value in parsed.items()})
 

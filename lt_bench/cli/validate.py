@@ -16,6 +16,7 @@ from lt_bench.bench.tuned import read_tuning, record_or_tuning
 from lt_bench.cli.output import Output
 from lt_bench.core.activity import steps
 from lt_bench.core.errors import UserError
+from lt_bench.core.folders import listed
 from lt_bench.core.seals import archive_holds, read_json_object
 from lt_bench.core.stored import STORED_NAME, read_stored
 from lt_bench.deploy.files import DESCRIPTION, faults_of
@@ -99,7 +100,7 @@ def items_at(path: Path) -> Iterator[tuple[Path, str]]:
             return
     if (path / PLAN).is_file():
         yield path, STAGE1
-    for child in sorted(path.iterdir()):
+    for child in listed(path):
         if child.name.startswith("."):
             continue
         if child.is_dir():

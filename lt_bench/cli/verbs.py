@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+BEGINS = "the same command begins again"
 RESUMES = "what was recorded stays, and the same command does what is missing"
+CHOSEN = "strategies that are done stay, and the same command does what is missing"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Verb:
     summary: str
     options: str
     action: str
-    interrupted: str = RESUMES
+    interrupted: str = BEGINS
     json: bool = False
     preflight: str = ""
 
@@ -42,7 +44,7 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "list": Verb("what there is: strategies, datasets, backbones, caches, slots", "ListOptions", "listing:show_list", json=True),
-    "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "fits:run_verb", json=True, preflight="run"),
+    "run": Verb("re-train a strategy, evaluate, record", "RunOptions", "fits:run_verb", RESUMES, json=True, preflight="run"),
     "tune": Verb(
         "choose hyper-parameters on unseen validation images",
         "TuneOptions",
@@ -54,7 +56,7 @@ VERBS: dict[str, Verb] = {
         "compare strategies on unseen images, and say which to take",
         "ChooseOptions",
         "choose:choose_verb",
-        "strategies that are done stay, and the same command does what is missing",
+        CHOSEN,
         json=True,
         preflight="choose",
     ),
@@ -62,11 +64,11 @@ VERBS: dict[str, Verb] = {
         "what tuning buys: test accuracy of the best on validation of n random points",
         "BudgetsOptions",
         "budgets:budgets_verb",
-        "strategies that are done stay, and the same command does what is missing",
+        CHOSEN,
         json=True,
         preflight="budgets",
     ),
-    "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb", preflight="bench"),
+    "bench": Verb("run a suite of strategies, caches and seeds; resumable", "BenchOptions", "fits:bench_verb", RESUMES, preflight="bench"),
     "leaderboard": Verb("records to tables", "LeaderboardOptions", "board:leaderboard_verb", json=True, preflight="board"),
     "report": Verb(
         "one row of a board class by class, with confusions and images", "ReportOptions", "report:report_verb", json=True, preflight="board"
@@ -74,16 +76,33 @@ VERBS: dict[str, Verb] = {
     "diff": Verb(
         "two records: in which of data, choices, code, versions, hardware they differ", "DiffOptions", "records:diff_verb", json=True
     ),
-    "wandb": Verb("push: records to W&B; dashboard: a workspace and a report", "WandbOptions", "board:wandb_verb"),
+    "wandb": Verb(
+        "push: records to W&B; dashboard: a workspace and a report",
+        "WandbOptions",
+        "board:wandb_verb",
+        "runs that were written stay, and the same command writes the others",
+    ),
     "import-features": Verb(
         "embeddings from anywhere to a feature cache", "ImportOptions", "data:import_verb", json=True, preflight="import_features"
     ),
     "data": Verb(
         "data check NAME: what is there of a data set, what is missing and where to get it", "DataOptions", "data:data_verb", json=True
     ),
-    "extract": Verb("images to a feature cache", "ExtractOptions", "data:extract_verb", json=True, preflight="extract"),
+    "extract": Verb(
+        "images to a feature cache",
+        "ExtractOptions",
+        "data:extract_verb",
+        "features that are done stay, and the same command goes on from there",
+        json=True,
+        preflight="extract",
+    ),
     "pretrain": Verb(
-        "stage 1: train a backbone on the long-tailed images", "PretrainOptions", "data:pretrain_verb", json=True, preflight="pretrain"
+        "stage 1: train a backbone on the long-tailed images",
+        "PretrainOptions",
+        "data:pretrain_verb",
+        "the same command goes on from the last checkpoint, or begins again where there is none",
+        json=True,
+        preflight="pretrain",
     ),
     "export": Verb(
         "backbone and re-trained head of a record as one classifier", "ExportOptions", "deploy:export_verb", json=True, preflight="export"
@@ -100,10 +119,18 @@ VERBS: dict[str, Verb] = {
         "an exported classifier fitted anew with new images, beside the earlier one",
         "UpdateOptions",
         "deploy:update_verb",
+        "features and a record that are done stay, and the same command does what is missing",
         json=True,
         preflight="update",
     ),
-    "verify": Verb("run a record again and compare", "VerifyOptions", "fits:verify_verb", json=True, preflight="verify"),
+    "verify": Verb(
+        "run a record again and compare",
+        "VerifyOptions",
+        "fits:verify_verb",
+        "verifications that are in a submission stay, and the same command begins again",
+        json=True,
+        preflight="verify",
+    ),
     "validate": Verb(
         "whether records, tunings, submissions, caches, exports and checkpoints are as they were written",
         "ValidateOptions",
@@ -111,13 +138,32 @@ VERBS: dict[str, Verb] = {
         json=True,
     ),
     "submit": Verb(
-        "records, source and tunings of a strategy as a folder for a pull request", "SubmitOptions", "submit:submit_verb", json=True
+        "records, source and tunings of a strategy as a folder for a pull request",
+        "SubmitOptions",
+        "submit:submit_verb",
+        "the same command writes what is missing",
+        json=True,
     ),
-    "push": Verb("caches, records and tunings to the Hugging Face hub, hf://OWNER/NAME", "PushOptions", "hub:push_verb"),
-    "pull": Verb("caches, records and tunings from the hub, checked by their seals", "PullOptions", "hub:pull_verb", json=True),
+    "push": Verb(
+        "caches, records and tunings to the Hugging Face hub, hf://OWNER/NAME",
+        "PushOptions",
+        "hub:push_verb",
+        "the same command sends what is missing",
+    ),
+    "pull": Verb(
+        "caches, records and tunings from the hub, checked by their seals",
+        "PullOptions",
+        "hub:pull_verb",
+        "what is in place stays, and the same command does what is missing",
+        json=True,
+    ),
     "check": Verb("the contract suite on a strategy of yours", "CheckOptions", "fits:check_verb", json=True, preflight="check"),
     "migrate": Verb(
-        "caches, records and tunings of earlier versions as this one reads them", "MigrateOptions", "records:migrate_verb", json=True
+        "caches, records and tunings of earlier versions as this one reads them",
+        "MigrateOptions",
+        "records:migrate_verb",
+        "files that are up to date stay, and the same command does the others",
+        json=True,
     ),
     "completion": Verb("completion bash, completion zsh: a script for the shell", "CompletionOptions", "completion:show"),
 }

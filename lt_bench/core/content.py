@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.resources import usable_cores
 
 Hashes = NDArray[np.uint64]
@@ -49,6 +49,8 @@ def file_hashes(paths: Sequence[Path]) -> Hashes:
             if version not in _hashed:
                 _hashed[version] = bytes_hash(path.read_bytes())
             return _hashed[version]
+        except PermissionError as error:
+            raise unreadable(path, error) from None
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -1,7 +1,9 @@
-"""The one exception that a user is meant to see."""
+"""The one exception that a user is meant to see, and errors of the system in its words."""
 
 from __future__ import annotations
 
+import errno
+import os
 import traceback
 
 FAILURES_OF_CODE = (
@@ -15,6 +17,32 @@ class UserError(Exception):
 
     The command line prints it without a traceback and ends with exit code 2.
     """
+
+
+class NotWrittenError(OSError):
+    """A file that cannot be written, under its own name where the system names the temporary file that would take its place."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be written ({self.strerror}); {_advice(self)}"
+
+
+def told(error: OSError) -> str:
+    """An error of the system in one line that ends with what to do."""
+    if isinstance(error, NotWrittenError):
+        return str(error)
+    return f"{error.filename}: {error.strerror}; {_advice(error)}" if error.filename and error.strerror else str(error)
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, or choose another place"
+    return "allow it, or choose another place" if error.errno in (errno.EACCES, errno.EPERM) else "choose another place"
+
+
+def unreadable(path: object, error: OSError) -> UserError:
+    """The error of a file or folder of the user's that the system does not let us read: it may be whole, so that no copy is asked for."""
+    reason = os.strerror(error.errno) if error.errno else error  # libraries have texts of their own
+    return UserError(f"{path}: cannot be read ({reason}); allow reading it, or move it elsewhere")
 
 
 def printable(text: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import NotWrittenError, UserError
 from lt_bench.core.leftovers import temporary_beside
 
 BEGINNING = 4096
@@ -17,22 +18,39 @@ BEGINNING = 4096
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write, which takes the place of ``path`` when the block has ended without an error; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary path to write, which takes the place of ``path`` when the block has ended without an error; its folder is made.
+
+    Raises:
+        NotWrittenError: the disk is full, or the place cannot be written.
+    """
     temporary = temporary_beside(path)
     try:
-        yield temporary
-        put_on_disk(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            put_on_disk(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) not in (temporary, path, *path.parents):  # of what is read meanwhile
+            raise
+        raise NotWrittenError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """Let ``write`` fill a file that appears at ``path`` only when it is complete."""
+    """Let ``write`` fill a file that appears at ``path`` only when it is complete; a device, such as /dev/stdout, is written to and never replaced."""
+    if _is_device(path):
+        with path.open("wb") as file:
+            write(file)
+        return path
     with replacing(path) as temporary, temporary.open("xb") as file:
         write(file)
     return path
+
+
+def _is_device(path: Path) -> bool:
+    return Path("/dev") in (path.absolute().parent, path.resolve().parent)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -54,6 +72,50 @@ def require_ours(signs: Mapping[Path, str]) -> None:
             with path.open("rb") as file:
                 if sign.encode() not in file.read(BEGINNING):
                     raise UserError(f"{path}: not a file that lt-bench wrote, and it would be replaced; name another place with --out")
+
+
+def require_place(directory: Path, advice: str, what: str = "files") -> None:
+    """Refuse a directory that cannot be written, or made, before hours are spent on what it is to hold; nothing is made yet.
+
+    Raises:
+        UserError: names it; ends with the advice.
+    """
+    try:
+        _try_to_write(directory)
+    except OSError as error:
+        raise UserError(f"{directory}: {what} cannot be written there ({error.strerror}); {advice}") from None
+
+
+def require_file_place(path: Path, advice: str) -> None:
+    """Refuse a file that could not be written when its content is there; nothing is made yet.
+
+    Raises:
+        UserError: names it; ends with the advice.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: a folder, and a file is to be written; {advice}")
+    try:
+        if not _is_device(path):
+            _try_to_write(path.absolute().parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {advice}") from None
+
+
+def _try_to_write(directory: Path) -> None:
+    """Write a file without a name in a directory or, where it is not there, in the first above it."""
+    place = next(one for one in (directory, *directory.absolute().parents) if one.exists())
+    with tempfile.TemporaryFile(dir=place):
+        pass
+
+
+def require_readable(path: Path) -> None:
+    """Let the system say why a file cannot be read, for which safetensors has one word: absent.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb"):
+        pass
 
 
 @contextmanager

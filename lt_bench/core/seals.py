@@ -9,7 +9,7 @@ from typing import Any
 
 from lt_bench.core.commands import word
 from lt_bench.core.documents import parse_json
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.identity import canonical_json
 
 SEAL = "seal"
@@ -86,6 +86,8 @@ def read_json_object(path: Path, advice: str) -> dict[str, Any]:
     """
     try:
         text = path.read_bytes()
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {advice}") from None
     return json_object(text, path, advice)

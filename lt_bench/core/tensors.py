@@ -12,6 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save, save_file
 from torch import Tensor
 
+from lt_bench.core.errors import unreadable
+from lt_bench.core.files import require_readable
+
 COMPRESSED = ".gz"
 """Ending of a compressed safetensors file, after its own."""
 _GZIP = 31  # zlib's window of 2^15 bytes, and 16 for a gzip header
@@ -39,8 +42,13 @@ def stored_tensor(path: Path, key: str) -> Tensor:
     """A tensor of a safetensors file, memory-mapped; of a compressed one, in memory.
 
     Raises:
-        OSError, SafetensorError: the file is missing or damaged, or there is no such tensor.
+        UserError: the file may not be read.
+        OSError, SafetensorError: it is missing or damaged, or there is no such tensor.
     """
+    try:
+        require_readable(path)
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     if path.suffix == COMPRESSED:
         tensors = _decompressed(path, path.stat().st_mtime_ns)
         if key not in tensors:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.core.documents import parse_json
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.names import suggestion
 
 Numbers = NDArray[np.float64]
@@ -60,6 +60,8 @@ def _by_class(path: Path, class_names: Sequence[str], column: str) -> Numbers:
     if path.suffix == ".json":
         try:
             value = parse_json(path.read_bytes())
+        except PermissionError as error:
+            raise unreadable(path, error) from None
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{path}: cannot be read ({' '.join(str(error).split())}); expected a JSON object of class and {column}"
@@ -131,6 +133,8 @@ def _lines(path: Path) -> list[list[str]]:
     """The cells of a CSV file, without empty lines and space around cells."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     return [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in line)]

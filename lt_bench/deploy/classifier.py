@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from lt_bench.backbones.base import Backbone
 from lt_bench.backbones.imported import Recipe
 from lt_bench.backbones.transform import Prepared, Transform, read_transform
-from lt_bench.core.errors import FAILURES_OF_CODE, UserError
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError, unreadable
 from lt_bench.core.inference_heads import head_from
 from lt_bench.data.images.decode import BrokenImage, decode, rgb
 from lt_bench.deploy.calibration import Calibration, PriorEstimate, calibration_from, estimate, exchanged
@@ -233,6 +233,8 @@ def load_classifier(path: str | Path, trust_program: bool = False) -> Classifier
         transform = read_transform(description["transform"]["words"], description["transform"]["size"])
         network = ImageNetwork(Prepared(transform.mean, transform.std), Recipe(**description["backbone"]["recipe"]).build(1), head)
         network.backbone.load_state_dict(_within(tensors, "backbone."))
+    except PermissionError as error:
+        raise unreadable(error.filename or directory, error) from None
     except (SafetensorError, OSError, *FAILURES_OF_CODE) as error:
         raise UserError(f"{directory}: a damaged export ({' '.join(str(error).split())[:200]}); {AGAIN}") from None
     return Classifier(network.requires_grad_(False), classes, transform, description, calibration, tensors.get(SEEN))

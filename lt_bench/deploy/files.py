@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.files import put_on_disk, write_text
+from lt_bench.core.files import require_place as require_writable
+from lt_bench.core.folders import holds_anything
 from lt_bench.core.seals import SEAL, digest_of, read_json_object, seal_of, sealed
 
 FORMAT = 2
@@ -79,6 +81,8 @@ def file_of(directory: Path, description: Mapping[str, Any], what: str) -> Path:
     path = directory / listed["name"]
     try:
         digest = digest_of(path)
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except OSError as error:
         raise UserError(f"{path}: a damaged export ({error.strerror or error}); {AGAIN}") from None
     if digest != listed.get("sha256"):
@@ -102,10 +106,10 @@ def faults_of(directory: Path) -> list[str]:
 
 
 def require_place(directory: Path, written: tuple[str, ...]) -> None:
-    """Refuse a directory where a file to be written would take the place of one that no earlier export lists.
+    """Refuse a directory that cannot be written, holds other things than an earlier export, or one file of another's that would be replaced.
 
     Raises:
-        UserError: such a file is there, ``directory`` is no directory, or it holds an export whose files are not known.
+        UserError: so it is, ``directory`` is no directory, or it holds an export whose files are not known.
     """
     if directory.exists() and not directory.is_dir():
         raise UserError(f"{directory}: not a directory; name another place with --out")
@@ -113,6 +117,9 @@ def require_place(directory: Path, written: tuple[str, ...]) -> None:
     for name in written:
         if (directory / name).exists() and name not in earlier:
             raise UserError(f"{directory / name}: not of an earlier export and would be replaced; name another place with --out")
+    if not any((directory / name).exists() for name in (DESCRIPTION, NEXT)) and holds_anything(directory):
+        raise UserError(f"{directory}: holds other things and no export; name a new place or an empty folder with --out")
+    require_writable(directory, "choose another place with --out", "an export")
 
 
 def publish(directory: Path, staging: Path, description: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from lt_bench.bench.options import UseOptions
 from lt_bench.core.activity import steps
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError, printable
+from lt_bench.core.folders import files_below
 from lt_bench.core.names import counted
 from lt_bench.data.class_files import read_prior
 from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF, BrokenImage, decode
@@ -145,7 +145,7 @@ def image_paths(source: Path) -> list[Path]:
     """The image files of a folder and those below it, by path; or the one file. Other files are counted and named on standard error.
 
     Raises:
-        UserError: no such folder or file, no image in it, or arrays of features.
+        UserError: no such folder or file, no image in it, a folder that cannot be read, or arrays of features.
     """
     if source.is_file() and source.suffix in ARRAYS:
         raise UserError(
@@ -155,7 +155,7 @@ def image_paths(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f"{source}: no such folder or image")
-    files = [Path(folder) / name for folder, _, names in os.walk(source, followlinks=True) for name in names if name[0] != "."]
+    files = [path for path in files_below(source, links=True) if path.name[0] != "."]
     paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise UserError(f"{source}: no images there; known are {', '.join(sorted(EXTENSIONS))}")

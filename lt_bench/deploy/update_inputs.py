@@ -15,14 +15,18 @@ from lt_bench.bench.requirements import brings_weights
 from lt_bench.bench.verify import cache_by_key
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
+from lt_bench.core.files import require_place
 from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData, refusal
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.export import IMPORTED
+from lt_bench.deploy.files import PROGRAM
+from lt_bench.deploy.files import require_place as require_place_of_export
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.extraction.earlier import Earlier
 from lt_bench.features.extraction.joined_images import Changes
 from lt_bench.features.extraction.sources import default_workers
+from lt_bench.features.locate import home
 from lt_bench.results.record import MATMUL
 from lt_bench.strategies.registry import find
 
@@ -70,9 +74,14 @@ def require_strategy(description: Mapping[str, Any], cache: FeatureCache, option
         say(
             f"the code of {provenance['strategy']} has changed since the export ({then}, now {now}): what differs below is due to both, code and images"
         )
-    require_writable(options.results)
+    require_writable(options.results / cache.manifest.dataset.name)
     if options.out is not None and options.export is not None and options.out.resolve() == options.export.resolve():
         raise UserError(f"--out {options.out}: the earlier classifier is there, and stays; name another place")
+    require_place(home() / "caches", "choose another home with LT_BENCH_HOME", "the cache")  # --out is the place of the export
+    if options.out is not None:
+        require_place_of_export(options.out, (PROGRAM,))
+    elif options.export is not None:
+        require_place(options.export.absolute().parent, "choose another place with --out", "an export")
 
 
 def planned_on(description: Mapping[str, Any], cache: FeatureCache) -> list[Planned]:

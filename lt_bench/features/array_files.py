@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lt_bench.core.arrays import read_npy, read_npz
-from lt_bench.core.errors import FAILURES_OF_CODE, UserError
+from lt_bench.core.errors import FAILURES_OF_CODE, UserError, unreadable
+from lt_bench.core.files import require_readable
 from lt_bench.data.readers.parquet import class_names
 from lt_bench.features.from_arrays import Arrays, as_numpy
 
@@ -44,11 +45,14 @@ def read_arrays(path: Path) -> Arrays:
             case ".npy":
                 return {"features": read_npy(path)}
             case ".safetensors":
+                require_readable(path)
                 return {name: as_numpy(tensor) for name, tensor in load_file(path).items()}
             case ".pt" | ".pth":
                 return _tensors(path)
             case ".parquet" | ".pq":
                 return _columns(path)
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: cannot be read: it holds other things than tensors; torch.save a dict of tensors, features and labels"
@@ -78,6 +82,8 @@ def label_names(path: Path) -> tuple[str, ...] | None:
     try:
         schema = pq.read_schema(path)
         return next((names for label in LABELS if label in schema.names and (names := class_names(schema, label))), None)
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from lt_bench.core.commands import word
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
+from lt_bench.core.folders import matching
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import suggestion, word_after
 from lt_bench.features.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -23,6 +24,13 @@ def home() -> Path:
     if os.environ.get("LT_BENCH_HOME"):
         return Path(os.environ["LT_BENCH_HOME"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lt-bench"
+
+
+def elsewhere(directory: Path) -> str:
+    """What to do where a cache cannot be written to this directory, which may be one of the known ones that no option named."""
+    return "choose another place with --out" + (
+        ", or another home with LT_BENCH_HOME" if home().resolve() in directory.resolve().parents else ""
+    )
 
 
 def shipped(folder: str) -> Path:
@@ -50,10 +58,24 @@ def _readable(directories: Iterable[Path]) -> list[tuple[Path, Manifest]]:
 
 
 def _known_directories() -> list[Path]:
-    places = (home() / "caches", shipped("checkpoints"))
-    return [
-        path.parent for place in places for path in sorted(place.glob(f"[!.]*/{MANIFEST_NAME}"))
-    ]  # hidden folders are unfinished caches
+    """The folders with a manifest in the known places; what cannot be read is named on stderr."""
+    folders = []
+    for place in (home() / "caches", shipped("checkpoints")):
+        try:
+            inside = matching(place, "[!.]*")  # hidden folders are unfinished caches
+        except UserError as error:
+            _say_left_out(str(error))
+            continue
+        folders += [one for one in inside if _holds_manifest(one)]
+    return folders
+
+
+def _holds_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST_NAME).exists()
+    except PermissionError as error:
+        _say_left_out(str(unreadable(folder, error)))
+        return False
 
 
 @cache

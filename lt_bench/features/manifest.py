@@ -13,7 +13,7 @@ from typing import Any
 
 from lt_bench.core.commands import word
 from lt_bench.core.documents import parse_json
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.seals import check_seal, sealed
 
 FORMAT_VERSION = 2
@@ -185,6 +185,8 @@ def read_manifest(directory: Path) -> Manifest:
         )
     try:
         document = parse_json(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged manifest ({error}); make the cache again") from None
     version = document.get("format") if isinstance(document, dict) else None

@@ -29,10 +29,11 @@ from lt_bench.data.repeated import Images
 from lt_bench.features.audit import audit, require_precision
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.encoding import DTYPES
+from lt_bench.features.locate import elsewhere
 from lt_bench.features.manifest import Manifest
 from lt_bench.features.moments import Moments
 from lt_bench.features.shard_sums import read_sums, write_sums
-from lt_bench.features.write import Description, encoded, publish, round_trips, standardisation
+from lt_bench.features.write import Description, encoded, publish, round_trips, standardisation, unwritten
 
 _NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
 _COPY_ROWS = 4096
@@ -111,7 +112,7 @@ class Resumable:
                     for marker in self.done.glob(f"{split}-*"):
                         marker.unlink()
         except OSError as error:
-            raise UserError(f"{self.directory}: cannot write the cache ({error}); choose another place or free the disk") from None
+            raise unwritten(self.directory, error) from None
 
     def shards(self, split: str) -> list[tuple[int, int]]:
         """First row and end of the unwritten shards of a split."""
@@ -130,9 +131,7 @@ class Resumable:
             write_sums(self._sums(split, start), features, stored, intact)
             write_text(self._marker(split, start), json.dumps({str(i): why for i, why in broken.items()}))
         except OSError as error:
-            raise UserError(
-                f"{self.directory}: cannot write the cache ({error}); free the disk, the same command goes on from there"
-            ) from None
+            raise unwritten(self.directory, error, "the same command goes on from there") from None
 
     @contextmanager
     def stopping(self) -> Iterator[None]:
@@ -227,7 +226,7 @@ class Resumable:
             parts = {name: [(f"{name.split('/')[0]}.safetensors", name, tensor)] for name, tensor in {**stored, **more}.items()}
             manifest = publish(self.files, self.directory, replace(description, audit={**description.audit, **noticed}), parts)
         except OSError as error:
-            raise UserError(f"{self.directory}: cannot write the cache ({error}); choose another place or free the disk") from None
+            raise unwritten(self.directory, error) from None
         shutil.rmtree(self.work, ignore_errors=True)
         return manifest
 
@@ -367,7 +366,7 @@ def only_one(directory: Path, waiting: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(path, waiting)
     except OSError as error:
-        raise UserError(f"{path.parent}: cannot be written ({error.strerror or error}); choose another place with --out") from None
+        raise UserError(f"{path.parent}: cannot be written ({error.strerror or error}); {elsewhere(directory)}") from None
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from lt_bench.core.leftovers import temporary_beside
 from lt_bench.core.tensors import save_tensors
 from lt_bench.features.audit import audit, require_precision
 from lt_bench.features.encoding import DTYPES, encode, round_trip
+from lt_bench.features.locate import elsewhere
 from lt_bench.features.manifest import MANIFEST_NAME, ArrayInfo, BackboneInfo, DatasetInfo, Manifest, Part
 from lt_bench.features.moments import Moments, chunks, moments
 
@@ -102,9 +103,15 @@ def write_stored(place: Path, description: Description, stored: Mapping[str, Ten
         parts = {name: [(file, name, tensor)] for file, tensors in groups.items() for name, tensor in tensors.items()}
         return publish(staging, place, description, parts)
     except OSError as error:
-        raise UserError(f"{place}: cannot write the cache ({error}); choose another place or free the disk") from None
+        raise unwritten(place, error) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def unwritten(place: Path, error: OSError, then: str = "") -> UserError:
+    """The error of a cache that cannot be written; ``then`` says what to do where another place would lose what is done."""
+    reason, then = error.strerror or error, then or f"or {elsewhere(place)}"
+    return UserError(f"{place}: cannot write the cache ({reason}); free the disk, {then}")
 
 
 def new_place(directory: Path) -> Path:

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from lt_bench.core.activity import steps
 from lt_bench.core.commands import with_results, word
 from lt_bench.core.documents import parse_json
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.identity import canonical_json
 from lt_bench.core.seals import SEAL, check_version, digest_of, json_object, seal_of
 from lt_bench.metrics.groups import ShotGroups, shot_groups
 from lt_bench.results.record import AGAIN, SCHEMA_VERSION, RunRecord
 from lt_bench.results.seal import array_digest, check_arrays
 from lt_bench.results.shared_images import shared_words
-from lt_bench.results.store import NOT_DATASETS, RESTORE, TEST_GROUPS, Arrays, read_arrays, record_paths
+from lt_bench.results.store import NOT_DATASETS, RESTORE, TEST_GROUPS, Arrays, read_arrays, record_paths, unread
 from lt_bench.results.verified import REPEATS, read_verified
 
 if TYPE_CHECKING:
@@ -160,9 +160,7 @@ class Runs:
             try:
                 return f"{self.seals[self.columns['id'][position]]} {digest_of(side)}".encode()
             except OSError as error:
-                raise UserError(
-                    f"{error.filename}: {error.strerror}; restore it from a copy, or move the record away and run again"
-                ) from None
+                raise unread(side, error) from None
         own = [b"" if array is None else array.tobytes() for array in self.find_arrays(position, "test_predictions", TEST_GROUPS)]
         return b"".join([repr([column[position] for column in self.columns.values()]).encode(), *own])
 
@@ -283,6 +281,8 @@ def _parse(path: Path, memo: dict[Any, Any]) -> dict[str, Any]:
         lines = text.split("\n")
         by_line = lines[0] == "{" and len(lines) > 3 and all(line.startswith('"') for line in lines[1:-2])
         data, seal = _by_line(lines[1:-2], memo) if by_line else (None, None)
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (OSError, ValueError, RecursionError, UserError) as error:
         raise UserError(f"{path}: damaged ({error}); {RESTORE}") from error
     if data is None:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from lt_bench.core.arrays import read_npz
 from lt_bench.core.commands import with_results, word
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.files import write_atomic
+from lt_bench.core.folders import listed, matching
 from lt_bench.core.identity import canonical_json
 from lt_bench.core.seals import read_json_object
 from lt_bench.results.record import AGAIN, RunRecord, TuningInfo
@@ -222,13 +223,13 @@ def record_paths(directory: Path) -> list[Path]:
     """The JSON file of every record below a results directory, those of submissions in it included, sorted.
 
     Raises:
-        UserError: there is no such directory.
+        UserError: there is no such directory, or a folder in it cannot be read.
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: {_why_none(str(directory))}")
-    places = [directory, *(path.parent for path in directory.glob(f"*/{SUBMISSION}"))]
-    paths = (path for place in places for path in place.glob("*/*-????????????????.json"))
-    return sorted(path for path in paths if path.parent.name not in NOT_DATASETS and path.is_file())
+    places = [directory, *(one for one in listed(directory) if one.name not in NOT_DATASETS and matching(one, SUBMISSION))]
+    folders = (one for place in places for one in listed(place) if one.name not in NOT_DATASETS)
+    return sorted(path for one in folders for path in matching(one, "*-????????????????.json") if path.is_file())
 
 
 def _why_none(name: str) -> str:
@@ -269,9 +270,17 @@ def read_arrays(path: Path, names: Iterable[str] | None = None, optional: bool =
     try:
         return read_npz(path, names, optional)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); it is written beside each record: restore it from a copy, or move the record away and run again"
-        ) from error
+        raise unread(path, error) from error
+
+
+def unread(path: Path, error: OSError | ValueError) -> UserError:
+    """The error of a side file that is missing, damaged or not to be read."""
+    if isinstance(error, PermissionError):
+        return unreadable(path, error)
+    reason = error.strerror or error if isinstance(error, OSError) else error
+    return UserError(
+        f"{path}: cannot be read ({reason}); it is written beside each record: restore it from a copy, or move the record away and run again"
+    )
 
 
 def arrays_of(record: RunRecord, path: Path) -> dict[str, NDArray[Any]]:

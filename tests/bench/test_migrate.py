@@ -223,3 +223,10 @@ def test_other_files(tmp_path):
     assert "neither the manifest of a cache, nor a record, nor a tuning" in migrate([tmp_path / "notes.json"]).refused[0]
     with pytest.raises(UserError, match="no such file or folder"):
         migrate([tmp_path / "absent"])
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(tmp_path, close):
+    (tmp_path / "results" / "closed").mkdir(parents=True)
+    close(tmp_path / "results" / "closed")
+    with pytest.raises(UserError, match=r"closed: cannot be read \(Permission denied\)"):
+        migrate([tmp_path / "results"])

@@ -101,6 +101,14 @@ def test_files_of_no_run_are_neither_taken_nor_replaced(data_dir, tmp_path, name
     assert [path.read_text() for path in tmp_path.iterdir()] == ["of the user"]
 
 
+def test_a_folder_of_other_things_gets_no_run(data_dir, tmp_path):
+    (tmp_path / "cats").mkdir()
+    words = ["--dataset", "cifar10_lt", "--data-dir", str(data_dir), "--imbalance-factor", "4", "--backbone", "resnet20", "--epochs", "1", "--accelerator", "cpu"]  # fmt: skip
+    with pytest.raises(UserError, match="holds other things and no run of stage 1; name a new place or an empty folder with --out"):
+        pretrain_images(parse("pretrain", [*words, "--out", str(tmp_path)]))
+    assert [path.name for path in tmp_path.iterdir()] == ["cats"]
+
+
 def test_numbers_of_the_recipe_are_in_the_plan_and_part_of_the_run(data_dir, tmp_path):
     words = ["--dataset", "cifar10_lt", "--data-dir", str(data_dir), "--imbalance-factor", "4", "--backbone", "resnet20", "--recipe", "fast", "--epochs", "1", "--views", "0", "--accelerator", "cpu"]  # fmt: skip
     given = parse("pretrain", [*words, "--out", str(tmp_path / "out"), "--recipe.weight_decay", "4e-4", "--recipe.batch-size", "32"])

@@ -35,7 +35,8 @@ ON_SMALL = ("--cache", "small", "--accelerator", "cpu")
 
 def submit(folder, *more, strategies=NAME):
     records = sorted(map(str, folder.glob(f"results/embeddings/{strategies}-*.json")))
-    return ("submit", *records, "--out", str(folder / "mine"), "--author", "A. Person", *more)
+    out = () if "--out" in more else ("--out", str(folder / "mine"))
+    return ("submit", *records, *out, "--author", "A. Person", *more)
 
 
 @pytest.fixture(scope="module")

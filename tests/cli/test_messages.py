@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from lt_bench.cli.verbs import VERBS
 from lt_bench.results.store import Store
 
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
@@ -185,6 +186,26 @@ def test_a_limit_on_memory_is_one_line_and_leaves_nothing(small_cache, results, 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.startswith("lt-bench: not enough memory")
     assert {path for folder in (tmp_path, small_cache.parent) for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "says"),
+    [
+        ("list", "the same command begins again"),
+        ("check", "the same command begins again"),
+        ("predict", "the same command begins again"),
+        ("run", "what was recorded stays, and the same command does what is missing"),
+        ("extract", "features that are done stay, and the same command goes on from there"),
+    ],
+)
+def test_an_interrupt_promises_no_record_of_a_verb_that_records_nothing(cli, monkeypatch, verb, says):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lt_bench.cli.main.read_request", interrupted)
+    done = cli(verb)
+    assert (done.code, done.err) == (130, f"lt-bench: interrupted; {says}\n")
+    assert sum("recorded" in one.interrupted for one in VERBS.values()) == 2  # run and bench
 
 
 def fails_deep(depth):

@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+from photos import write_photos
+
 MISTAKES = {
     "run --strategy los --dataset nope": "no data set is called 'nope'",
     "run --strategy nope --dataset cifar100_lt": "unknown strategy 'nope'",
@@ -42,3 +46,43 @@ def test_mistakes_that_need_no_torch(tmp_path):
     for message in MISTAKES.values():
         assert message in said
     assert said.count("\n2 False\n") == len(MISTAKES)
+
+
+@pytest.fixture
+def refused(cli, tmp_path, small_cache):
+    """A function from the words of a command to its one line, before anything is written."""
+
+    def line(*words):
+        before = sorted(tmp_path.rglob("*"))
+        done = cli(*words)
+        assert (done.code, done.out, done.err.count("\n"), sorted(tmp_path.rglob("*"))) == (2, "", 1, before), done.err
+        return done.err.removeprefix("lt-bench: ").rstrip()
+
+    return line
+
+
+def test_the_folders_that_results_go_to_are_checked_before_a_fit(refused, tmp_path, close):
+    for name in ("embeddings", "tuning", "choices"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        close(tmp_path / "results" / name, 0o555)
+    says = "cannot be written there (Permission denied); choose another place with --results"
+    assert refused("run", "--strategy", "ncm", "--cache", "small") == f"results/embeddings: results {says}"
+    assert refused("tune", "--strategy", "los", "--cache", "small") == f"results/tuning: results {says}"
+    assert refused("choose", "--strategies", "ncm,los", "--cache", "small") == f"results/choices: results {says}"
+
+
+def test_a_place_where_nothing_can_be_made_is_refused(refused):
+    says = "/proc/lb: files cannot be written there (No such file or directory); choose another place with --out"
+    assert refused("leaderboard", "--out", "/proc/lb") == says
+
+
+def test_a_home_that_cannot_be_written_is_named_by_its_variable(refused, tmp_path, close, monkeypatch):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("LT_BENCH_HOME", str(close(tmp_path / "home", 0o555)))
+    np.savez(tmp_path / "x.npz", features=np.eye(4, 3), labels=np.arange(4) % 2)
+    says = "the cache cannot be written there (Permission denied); choose another place with --out, or another home with LT_BENCH_HOME"
+    words = ("import-features", "--name", "zz", "--train", "x.npz", "--test", "x.npz")
+    assert refused(*words) == f"{tmp_path}/home/caches/zz: {says}"
+    write_photos(tmp_path / "photos", {"a": 3, "b": 3})
+    words = ("extract", "--dataset", "folder", "--data-dir", "photos", "--backbone", "torchvision.resnet18", "--name", "zz")
+    assert refused(*words) == f"{tmp_path}/home/caches/zz: {says}"

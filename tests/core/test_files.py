@@ -1,14 +1,16 @@
 """Files appear whole or not at all, with the permissions that the umask leaves, for the owner alone or for a group."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError
 
 from lt_bench.backbones.weights import save_weights
-from lt_bench.core.errors import UserError
-from lt_bench.core.files import replacing, write_text
+from lt_bench.core.errors import UserError, told
+from lt_bench.core.files import replacing, require_file_place, require_place, write_atomic, write_text
 from lt_bench.core.tensors import save_tensors
 
 
@@ -45,4 +47,43 @@ def test_tensors_that_cannot_be_written_are_an_error_of_the_system(tmp_path, mon
     monkeypatch.setattr("lt_bench.core.tensors.save_file", full)
     with pytest.raises(UserError, match=r"cannot write the weights .*No space left"):
         save_weights(torch.nn.Linear(2, 2), tmp_path / "w.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_has_its_own_name_and_advice(tmp_path, close):
+    (tmp_path / "closed").mkdir()
+    close(tmp_path / "closed", 0o555)
+    path = tmp_path / "closed" / "new" / "file"
+    with pytest.raises(OSError, match="cannot be written") as caught:
+        write_text(path, "text")
+    assert str(caught.value) == told(caught.value) == f"{path}: cannot be written (Permission denied); allow it, or choose another place"
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"file: cannot be written \(No space left on device\); free some space, or choose another place"):
+        write_atomic(tmp_path / "file", full)
+    with pytest.raises(FileNotFoundError) as caught:  # of what is read meanwhile
+        write_atomic(tmp_path / "file", lambda file: file.write((tmp_path / "source").read_bytes()))
+    assert caught.value.filename == str(tmp_path / "source")
+    assert [one.name for one in tmp_path.iterdir()] == ["closed"]
+
+
+def test_a_device_is_written_to_and_stays_a_device():
+    write_text(Path("/dev/null"), "text")
+    assert Path("/dev/null").is_char_device()
+    require_file_place(Path("/dev/null"), "")
+
+
+def test_a_place_is_refused_before_anything_is_made(tmp_path, close):
+    require_place(tmp_path / "a" / "b", "")
+    require_file_place(tmp_path / "a" / "b.csv", "")
+    with pytest.raises(UserError, match=r"a folder, and a file is to be written; do this"):
+        require_file_place(tmp_path, "do this")
+    with pytest.raises(UserError, match=r"^/proc/lb: files cannot be written there \(No such file or directory\); do this$"):
+        require_place(Path("/proc/lb"), "do this")
+    close(tmp_path, 0o555)
+    for refuse in (require_place, require_file_place):
+        with pytest.raises(UserError, match=r"/a: .*cannot be written .*\(Permission denied\); do this$"):
+            refuse(tmp_path / "a", "do this")
     assert list(tmp_path.iterdir()) == []

@@ -113,25 +113,30 @@ def test_a_later_export_replaces_what_an_earlier_one_wrote_and_nothing_else(expo
         assert len([path for path in exported.iterdir() if path.suffix == ".safetensors"]) == 1
 
 
-def test_an_export_is_written_beside_other_files_unless_a_name_collides(tmp_path):
-    place = tmp_path / "mine"
-    place.mkdir()
-    (place / "thesis.tex").write_text("years of work")
-    (place / TENSORS).write_text("mine")
-    publish(place, staged(tmp_path / "new"), described())
-    assert logits(place).shape == (5, 3)
-    assert (place / TENSORS).read_text() == "mine"
-    assert (place / "thesis.tex").read_text() == "years of work"
-    for name in (PROGRAM, DESCRIPTION):
+def test_a_folder_of_other_things_is_refused_and_an_empty_one_is_not(tmp_path):
+    for name in ("thesis.tex", TENSORS, PROGRAM, DESCRIPTION):
         other = tmp_path / f"with {name}"
         other.mkdir()
         (other / name).write_text("mine")
-        with pytest.raises(UserError, match="name another place with --out"):
+        with pytest.raises(UserError, match=r"with --out$"):
             require_place(other, (PROGRAM,))
-        with pytest.raises(UserError, match="name another place with --out"):
+        with pytest.raises(UserError, match=r"with --out$"):
             publish(other, staged(tmp_path / f"new {name}"), described())
         assert [path.name for path in other.iterdir()] == [name]
         assert (other / name).read_text() == "mine"
+    (tmp_path / "with a" / "folder").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"with a: holds other things and no export; name a new place or an empty folder with --out$"):
+        require_place(tmp_path / "with a", (PROGRAM,))
+    (tmp_path / "empty").mkdir()
+    publish(tmp_path / "empty", staged(tmp_path / "new"), described())
+    assert logits(tmp_path / "empty").shape == (5, 3)
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, close):
+    (tmp_path / "closed").mkdir()
+    for place in (close(tmp_path / "closed", 0o555), tmp_path / "closed" / "new"):
+        with pytest.raises(UserError, match=r"an export cannot be written there \(Permission denied\); choose another place with --out$"):
+            require_place(place, (PROGRAM,))
 
 
 def test_a_list_of_files_that_reaches_outside_is_refused(exported, tmp_path):
@@ -182,10 +187,9 @@ def test_an_export_that_is_broken_off_leaves_the_old_or_the_new_one(exported, tm
 
 
 def test_a_first_export_that_was_killed_is_gone_on_with_and_no_other_file_goes(tmp_path, monkeypatch):
-    """Killed between the last file and the description, among files of the user's."""
+    """Killed between the last file and the description, among files that the user put there since."""
     place = tmp_path / "mine"
     place.mkdir()
-    (place / "notes.md").write_text("mine")
 
     def dies(path, text):
         if path.name == DESCRIPTION:
@@ -196,6 +200,7 @@ def test_a_first_export_that_was_killed_is_gone_on_with_and_no_other_file_goes(t
     with pytest.raises(KeyboardInterrupt):
         publish(place, staged(tmp_path / "first", onnx=b"onnx"), described())
     monkeypatch.undo()
+    (place / "notes.md").write_text("mine")
     (place / PROGRAM).write_text("mine, put there since")
     with pytest.raises(UserError, match=f"{PROGRAM}: not of an earlier export"):
         publish(place, staged(tmp_path / "second", onnx=b"onnx"), described())

@@ -32,6 +32,23 @@ def test_files_that_are_not_classified_are_counted(tmp_path, capsys, monkeypatch
         inputs.image_paths(tmp_path / "x.npz")
 
 
+def test_a_class_folder_that_cannot_be_read_is_not_left_out(tmp_path, close):
+    root = write_photos(tmp_path / "images", {"a": 2, "b": 2})
+    close(root / "b")
+    with pytest.raises(UserError, match=r"images/b: cannot be read \(Permission denied\); allow reading it"):
+        inputs.image_paths(root)
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_classified(tmp_path, capsys, close, monkeypatch):
+    publish(tmp_path / "export", staged(tmp_path / "new"), described())
+    np.savez(tmp_path / "x.npz", features=FEATURES.numpy())
+    (tmp_path / "closed").mkdir()
+    monkeypatch.chdir(close(tmp_path / "closed", 0o555))
+    monkeypatch.setattr("lt_bench.deploy.predict.opened", lambda _: pytest.fail("the classifier was loaded"))
+    assert main(["predict", str(tmp_path / "export"), str(tmp_path / "x.npz")]) == 2
+    assert capsys.readouterr().err == "lt-bench: predictions.csv: cannot be written (Permission denied); choose another place with --out\n"
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_rows_that_are_not_finite_are_named_and_nothing_is_written(value, tmp_path, capsys):
     publish(tmp_path / "export", staged(tmp_path / "new"), described())

@@ -104,3 +104,13 @@ def test_only_the_first_process_names_a_damaged_cache(own_home, make_cache, caps
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert path not in [found for found, _ in known_caches()]
     assert capsys.readouterr().err == ""
+
+
+def test_a_cache_or_a_place_that_cannot_be_read_is_named(own_home, make_cache, capsys, close):
+    make_cache(own_home / "caches" / "a")
+    for closed in ("a", ""):
+        locate._say_left_out.cache_clear()
+        close(own_home / "caches" / closed)
+        assert all(shipped("checkpoints") in path.parents for path, _ in known_caches())
+        assert f"left out {own_home / 'caches' / closed}: cannot be read (Permission denied)" in capsys.readouterr().err
+        (own_home / "caches" / closed).chmod(0o755)

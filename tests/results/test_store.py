@@ -291,3 +291,13 @@ def test_the_advice_names_a_place_with_a_space_as_one_word(tmp_path, builder, mo
         store.write(dataclasses.replace(record, metrics=record.metrics | {"train": record.metrics["train"] | {"nll": 9.0}}), arrays)
     with pytest.raises(UserError, match="`lt-bench leaderboard --results 'my runs'` lists what is there"):
         store.load("0" * 16)
+
+
+def test_a_folder_of_records_that_cannot_be_read_is_not_left_out(store, builder, close):
+    record = store.write(*builder.make("los", 0))
+    other = store.directory / "other"
+    other.mkdir()
+    close(other)
+    assert store.path(record).is_file()
+    with pytest.raises(UserError, match=r"other: cannot be read \(Permission denied\)"):
+        record_paths(store.directory)

@@ -22,7 +22,7 @@ from lt_bench.bench.suite.sharing import workers_for
 from lt_bench.bench.suite.units import Fitter, Unit, Watcher, fit_units, units_of
 from lt_bench.bench.tuned import tune_command, tuned_choice
 from lt_bench.core.documents import parse_yaml
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.launchers import is_first_process
 from lt_bench.core.names import suggestion
 from lt_bench.engine.arithmetic import Matmul
@@ -140,6 +140,8 @@ def read_suite(path: Path) -> Suite:
     """
     try:
         document = parse_yaml(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     for key in document if isinstance(document, dict) else ():

@@ -67,6 +67,8 @@ def decode(source: Path | bytes, upright: bool = True, reduced: tuple[int, int] 
         raise BrokenImage("not an image" if _size(source) else "an empty file") from None
     except FileNotFoundError:
         raise BrokenImage("absent") from None
+    except PermissionError as error:
+        raise BrokenImage(f"cannot be read ({error.strerror}); allow reading it") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise BrokenImage(f"cannot be decoded: {' '.join(str(error).split())}") from None
 

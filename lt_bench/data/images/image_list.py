@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.names import counted
 from lt_bench.data.hold_out import classes_of_one_group
 from lt_bench.data.images.decode import BrokenImage, decode
@@ -137,7 +137,11 @@ def identity(splits: Mapping[str, ImageList]) -> str:
 
 
 def absent(images: ImageList) -> list[str]:
-    """Paths of missing files. Every folder is listed once, which is faster than a query per file."""
+    """Paths of missing files. Every folder is listed once, which is faster than a query per file.
+
+    Raises:
+        UserError: a folder cannot be read.
+    """
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in images.paths:
         name = path.rpartition("/")[2]
@@ -146,6 +150,8 @@ def absent(images: ImageList) -> list[str]:
     for folder, names in by_folder.items():
         try:
             here = {entry.name for entry in os.scandir(images.root / folder) if not entry.is_symlink() or entry.is_file()}
+        except PermissionError as error:  # they may be there
+            raise unreadable(images.root / folder, error) from None
         except OSError:
             here = set()
         missing.update(folder + name for name in names if name not in here)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.data.images.image_list import ImageList
 from lt_bench.data.readers.class_folders import read_split_folders
 
@@ -121,6 +121,8 @@ def _load(path: Path) -> dict[bytes, Any]:
             content = _Unpickler(file, encoding="bytes").load()
     except FileNotFoundError:
         raise UserError(f"{path}: missing; unpack the archive again") from None
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError) as error:
         raise UserError(f"{path}: not a CIFAR pickle ({error}); unpack the archive again") from None
     if not isinstance(content, dict):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.data.hold_out import TEST_SHARE, VAL_SHARE
 from lt_bench.data.images.decode import EXTENSIONS, HEIF, NEEDS_HEIF
 from lt_bench.data.images.image_list import ImageList, image_list
@@ -227,7 +227,7 @@ def _entries(folder: Path, directories: bool) -> list[str]:
             e.name for e in os.scandir(folder) if e.is_dir() == directories and not e.name.startswith(".") and e.name.lower() not in _JUNK
         )
     except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+        raise unreadable(folder, error) from None
     for name in names:
         if any("\ud800" <= c <= "\udfff" for c in name):
             raise UserError(f"{folder}: the name {name.encode('utf-8', 'replace').decode()!r} is not UTF-8; rename it")

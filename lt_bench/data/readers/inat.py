@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lt_bench.core.documents import parse_json
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list
 
 
@@ -22,6 +22,8 @@ def read_inat(path: Path, root: Path, num_classes: int) -> tuple[ImageList, tupl
         names = {_whole(category["id"]): str(category["name"]) for category in document.get("categories", [])}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable JSON ({error})") from None
     except (KeyError, TypeError, AttributeError) as error:

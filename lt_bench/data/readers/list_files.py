@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.data.images.image_list import ImageList, check_labels, check_rows, image_list
 
 _LABEL = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -24,6 +24,8 @@ def read_list(path: Path, root: Path, num_classes: int) -> ImageList:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise UserError(f"{path}: no such list file") from None
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text ({error})") from None
     paths, labels = [], []

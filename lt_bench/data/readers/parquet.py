@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lt_bench.core.documents import parse_json
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.data.images.decode import BrokenImage, rgb
 
 IMAGE_COLUMNS = ("image", "img")
@@ -95,6 +95,8 @@ def open_table(path: Path, image_column: str | None = None, label_column: str | 
         )
         names = class_names(schema, label)
         table = pq.read_table(path, columns=list(dict.fromkeys((image, label))))
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
     encoded = encoded_images(path, image, table.column(image))

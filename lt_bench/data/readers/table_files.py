@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
+from lt_bench.core.folders import listed
 from lt_bench.data.readers.parquet import IMAGE_COLUMNS, class_names, encoded_images
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -45,6 +46,8 @@ def table_of(path: Path, image_column: str | None, label_column: str | None) -> 
         raise UserError(f"{path}: not a table by its name, expected {', '.join((*TEXT, *PARQUET))}")
     try:
         table = _parquet(path, image_column, label_column or LABEL_COLUMN) if kind in PARQUET else Table(_csv(path))
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save the table as UTF-8") from None
     except (ValueError, OSError, KeyError, TypeError, OverflowError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
@@ -94,9 +97,9 @@ def _files_of_splits(folder: Path) -> dict[str, list[Path]]:
         UserError: a split has none that it needs, or two tables that are not parts of one.
     """
     places = [folder, folder / "data"]
-    place = next((one for one in places if one.is_dir() and any(_split_of(path) for path in one.iterdir())), folder)
+    place = next((one for one in places if one.is_dir() and any(_split_of(path) for path in listed(one))), folder)
     files: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(place.iterdir()):
+    for path in listed(place):
         if split := _split_of(path):
             files[split].append(path)
     for split, paths in files.items():
@@ -106,7 +109,7 @@ def _files_of_splits(folder: Path) -> dict[str, list[Path]]:
     lacking = [split for split in ("train", "test") if split not in files]
     if lacking:
         there = ", ".join(path.name for paths in files.values() for path in paths) or "no train, val or test table"
-        tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in (*TEXT, *PARQUET))
+        tables = [path for path in listed(folder) if path.suffix.lower() in (*TEXT, *PARQUET)]
         one = f"; or give one table, of which a split is made: {tables[0]}" if len(tables) else ""
         raise UserError(
             f"{folder}: has {there}, and needs {' and '.join(lacking)} as a table: {lacking[0]}.parquet or {lacking[0]}.csv{one}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.data.images.image_list import ImageList, image_list
 
 
@@ -69,5 +69,7 @@ def _words(path: Path, wnids: list[str]) -> tuple[str, ...]:
 def _listing(folder: Path) -> list[str]:
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 - names are wanted
+    except PermissionError as error:
+        raise unreadable(folder, error) from None
     except OSError as error:
         raise UserError(f"{folder}: {(error.strerror or str(error)).lower()}; unpack tiny-imagenet-200.zip there") from None

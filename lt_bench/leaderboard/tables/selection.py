@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lt_bench.core.documents import parse_yaml
-from lt_bench.core.errors import UserError
+from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.names import suggestion
 from lt_bench.leaderboard.boards import BoardRows, Interval, Row
 from lt_bench.leaderboard.priors import prior_name
@@ -133,6 +133,8 @@ def read_names(path: Path) -> dict[str, str]:
     """
     try:
         names = parse_yaml(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise unreadable(path, error) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); names are lines such as `los: LOS`") from None
     except ValueError as error:

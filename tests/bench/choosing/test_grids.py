@@ -23,7 +23,9 @@ from lt_bench.leaderboard.choice.nested import FAILED
 from lt_bench.leaderboard.objective.objective import MACRO
 from lt_bench.strategies.registry import find
 
-LINE = ("budgets", "--cache", "small", "--strategies", "tau_norm,joint", "--accelerator", "cpu")
+BUDGETS = ("budgets", "--accelerator", "cpu")
+STRATEGIES, CACHE = ("--strategies", "tau_norm,joint"), ("--cache", "small")
+LINE = (*BUDGETS, *CACHE, *STRATEGIES)
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def test_the_first_two_are_compared_over_groups_where_the_cache_lists_them(cli, 
             (grouped / IMAGES).write_text(
                 "\n".join(["split,path,label,content,group", *(f"test,{n}.png,0,{n},{g}" for n, g in enumerate(groups))])
             )
-        return json.loads(cli(*LINE, "--cache", str(grouped), "--json").out)["first_two"]
+        return json.loads(cli(*BUDGETS, *STRATEGIES, "--cache", str(grouped), "--json").out)["first_two"]
 
     def ends(text):
         return [float(one) for one in re.search(r": (\S+) to ([^),]+)[),]", text).groups()]
@@ -113,7 +115,7 @@ def test_the_first_two_are_compared_over_groups_where_the_cache_lists_them(cli, 
 
 def test_two_of_several_are_picked_on_these_images_and_two_of_two_are_not(cli, small_cache):
     said = {
-        strategies: json.loads(cli(*LINE, "--strategies", strategies, "--json").out)["first_two"]
+        strategies: json.loads(cli(*BUDGETS, *CACHE, "--strategies", strategies, "--json").out)["first_two"]
         for strategies in ("joint", "tau_norm,joint", "tau_norm,joint,ncm")
     }
     assert said["joint"] is None
@@ -139,12 +141,12 @@ def test_a_diverged_point_is_the_last(bench, monkeypatch):
     ("more", "said"),
     [
         (("--strategies", "val_probe"), "learns from validation images"),
-        (("--budget", "0"), "--budget 0: expected at least 1 point"),
-        (("--objective", "best"), "--objective best: expected macro, micro, shots"),
+        ((*STRATEGIES, "--budget", "0"), "--budget 0: expected at least 1 point"),
+        ((*STRATEGIES, "--objective", "best"), "--objective best: expected macro, micro, shots"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(cli, small_cache, more, said):
-    refused = cli(*LINE, *more)
+    refused = cli(*BUDGETS, *CACHE, *more)
     assert (refused.code, refused.err.count("\n"), said in refused.err) == (2, 1, True)
 
 
