@@ -55,10 +55,15 @@ class Pair(NamedTuple):
         return 100 * 1.96 * math.sqrt(variance)
 
 
+def own_heads(rows: Frame) -> Frame:
+    """The heads on the frozen features by settings of their own."""
+    return rows[(rows["cache_name"] == FROZEN) & (rows["mode"] == "head") & rows["tuning"].isin(["official", "inferred", "author-tuned"])]
+
+
 def pairs_of(rows: Frame) -> list[Pair]:
     """Each end-to-end run from a state of BEGUN with the heads of its strategy, by the epoch it began at; those without heads are left out."""
-    heads = rows[(rows["cache_name"] == FROZEN) & (rows["mode"] == "head") & (rows["tuning"] != "user")]
-    whole, found = rows[rows["mode"] == "end-to-end"], []
+    heads, found = own_heads(rows), []
+    whole = rows[(rows["mode"] == "end-to-end") & (rows["dataset"] == "cifar100_lt") & (rows["backbone"] == "resnet32")]
     for position, text in enumerate(whole["hyperparameters"]):
         given, trained = json.loads(text), whole.iloc[[position]]
         state = None if given["phase1"] is None else given["phase1"].partition(" ")[0]
@@ -71,11 +76,11 @@ def pairs_of(rows: Frame) -> list[Pair]:
 
 def report(rows: Frame) -> str:
     """Both accuracies and their difference for each strategy, and the mean difference over strategies."""
-    pairs, heads = pairs_of(rows), rows[(rows["cache_name"] == FROZEN) & (rows["mode"] == "head")]
+    pairs, heads = pairs_of(rows), own_heads(rows)
     lines = [
-        "# What freezing the weights costs\n",
-        "Made by `python -m benchmarks.freezing_weights`. ResNet-32 by the recipe `ldam`, CIFAR-100-LT IF 100, one phase 1 (epoch 0: fresh weights); test accuracy in per cent (many / medium / few). End to end: one seed, network and head from "
-        "the epoch of cross-entropy that is named. Frozen: the head by its own settings on the features after 200 epochs, mean over head seeds. ±: 95 % over classes, paired / over test images, as if unpaired.\n",
+        "# Heads on frozen features beside networks trained by the same strategies\n",
+        "Made by `python -m benchmarks.freezing_weights`. ResNet-32 by the recipe `ldam`, CIFAR-100-LT IF 100, first images of each class; test accuracy in per cent (many / medium / few). End to end: one seed, network and head from "
+        "the epoch of one cross-entropy training that is named (0: fresh weights). Frozen: the head by its own settings on the features after 200 epochs, mean over head seeds. ±: 95 % over classes, paired / over test images, as if unpaired; seeds of the training are in no interval.\n",
         "| strategy | from epoch | end to end | frozen | frozen minus end to end | class bias, end to end | frozen | at equal bias, end to end | frozen |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]

@@ -138,7 +138,7 @@ class Strategy(LightningModule):
             self.reduction = self.weighting.reduction
             self._buffers["class_weight"] = self.weighting.class_weights(0)
         if self.initial_head != "none":
-            self._start_head(self.initial_parameters())
+            self.start_head(self.initial_parameters())
 
     def __setattr__(self, name: str, value: Any) -> None:
         check_not_a_slot(type(self), Strategy, name)
@@ -409,7 +409,7 @@ class Strategy(LightningModule):
             self._require_held_out(self.at_inference)
         if self._needs_features():
             weight, bias = initial_head(self.initial_head).of_features(train, self.facts)
-            self._start_head((weight.expand(self.weight.shape).clone(), bias.expand(self.bias.shape).clone()))
+            self.start_head((weight.expand(self.weight.shape).clone(), bias.expand(self.bias.shape).clone()))
         self.begin(train)
 
     def start_epoch(self, epoch: int) -> None:
@@ -493,7 +493,7 @@ class Strategy(LightningModule):
         weights, biases = zip(*(make(seed) for seed in self.facts.init_seed), strict=True)  # pyright: ignore[reportGeneralTypeIssues]
         return torch.stack(weights), torch.stack(biases)
 
-    def _start_head(self, parameters: tuple[Tensor, Tensor]) -> None:
+    def start_head(self, parameters: tuple[Tensor, Tensor]) -> None:
         """Make weight and bias the parameters to be fitted."""
         weight, bias = parameters
         if self.classifier is not None:

@@ -21,14 +21,15 @@ def _line(
     return metrics | {
         "strategy": strategy, "mode": mode, "hyperparameters": given, "tuning": tuning, "cache_name": freezing_weights.FROZEN if mode == "head" else "images",
         "class_accuracy": np.array(accuracy, np.float32), "n_test": 400,
+        "dataset": "cifar100_lt", "backbone": "resnet32",
     }  # fmt: skip
 
 
 _, EPOCH_100, EPOCH_130, _ = freezing_weights.BEGUN
 ROWS = pd.DataFrame(
     [
-        _line("d_ffds", "end-to-end", [0.4, 0.6], f"{EPOCH_130} with its classifier"),
-        _line("ib", "end-to-end", [0.5, 0.7], EPOCH_100, "ib"),
+        _line("d_ffds", "end-to-end", [0.4, 0.6], EPOCH_130),
+        _line("ib", "end-to-end", [0.5, 0.7], f"{EPOCH_100} with its classifier", "ib"),
         _line("ib", "end-to-end", [0.1, 0.1], EPOCH_100, "ldam"),  # the schedule of another loss
         _line("cb", "end-to-end", [0.5, 0.7], EPOCH_100, "ib"),  # without a frozen head
         _line("ldam_drw", "end-to-end", [0.5, 0.7], None, "ldam"),  # from fresh weights
@@ -36,6 +37,7 @@ ROWS = pd.DataFrame(
         _line("d_ffds", "head", [0.3, 0.5]),
         _line("d_ffds", "head", [0.5, 0.5]),
         _line("d_ffds", "head", [0.9, 0.9], tuning="user"),
+        _line("d_ffds", "head", [0.9, 0.9], tuning="tuned"),
         _line("ib", "head", [0.7, 0.7]),
         _line("ldam_drw", "head", [0.5, 0.6]),
         _line("joint", "head", [0.5, 0.4]),

@@ -106,7 +106,7 @@ def test_what_is_noticed_is_there_for_programs(cli, tmp_path):
     assert document["constant_images"] == {"train": 2, "val": 0, "test": 0}
     assert document["left_out"] == ["train/b/list.csv"]
     said = cli("data", "check", "folder", "--data-dir", str(root)).out
-    assert "few-shot accuracy on test will rest on 4 images of 2 classes" in said
+    assert "few-shot accuracy on test will rest on 4 images of 1 class:" in said
     assert re.search(r"train +13 +0 / 0 / 13 +2", said)
     assert f"next: lt-bench choose --dataset folder --data-dir {root}" in said
     assert "2 of 13 train images are of one colour" in said

@@ -94,5 +94,6 @@ def _said_of_slots(slots: tuple[tuple[str, str], ...]) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _said_of(cls: type) -> str:
-    problems = (finding for finding in check_strategy(describe(cls)) if finding.problem is not None)
-    return next((f"{one.check}: {one.problem}" for one in problems), PASSED)
+    entry = describe(cls)
+    findings = (check_one(entry, name) for name in steps(checks_of(entry), f"checks of {entry.name}"))
+    return next((f"{one.check}: {one.problem}" for one in findings if one.problem is not None), PASSED)

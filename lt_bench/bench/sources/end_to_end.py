@@ -76,13 +76,15 @@ class EndToEndSource(PixelSource):
     checkpoint_every: int = 5
     keep_epochs: Sequence[int] = ()
     _trained: int = field(default=0)
+    _drawn: bool = field(default=False)
 
     def fitted(
         self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
     ) -> Iterator[tuple[list[Planned], Fitted]]:
         """Fit the planned runs one by one; an interrupted run resumes from its last checkpoint."""
         for run in planned:
-            self._trained = 0
+            self._trained, cls = 0, run.entry.class_for(run.hyperparameters)[0]
+            self._drawn = run.entry.initial_head.startswith("random") and not draws_its_head(cls)  # as of a cosine classifier
             self.use(self._initial(run.repetition).to(memory_format=torch.channels_last).to(self.device))
             place = self.directory / run.id
             place.mkdir(parents=True, exist_ok=True)
@@ -100,13 +102,10 @@ class EndToEndSource(PixelSource):
             last.unlink(missing_ok=True)
 
     def varies(self, entry: Entry) -> str:
-        """Random parts that differ between seeds: all of a fit, but for a given phase 1."""
+        """Random parts that differ between seeds of the present fit: all of it, but for a given phase 1."""
         if self.phase1 is None:
             return "initial weights, batch order and augmentation"
-        drawn = entry.initial_head.startswith("random") and not draws_its_head(
-            entry.load()
-        )  # a classifier of another form than that of phase 1
-        return f"{'initial head, ' if drawn else ''}batch order and augmentation, one phase 1"
+        return f"{'initial head, ' if self._drawn else ''}batch order and augmentation, one phase 1"
 
     def trained_parameters(self, fitted: Fitted) -> int:
         """Number of fitted parameters of head and network."""

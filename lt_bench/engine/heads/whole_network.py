@@ -10,11 +10,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lt_bench.backbones.base import Backbone
 from lt_bench.features.cache import Head
 from lt_bench.strategies.contract import Strategy
+from lt_bench.strategies.slots.initial_heads import Random, initial_head
 
 
 def draws_its_head(strategy: type[Strategy] | Strategy) -> bool:
-    """Whether a strategy starts from a random linear head, which is that of re-training: after a phase 1 the classifier goes on with its network."""
-    return isinstance(strategy.initial_head, str) and strategy.initial_head.startswith("random") and strategy.classifier is None
+    """Whether a strategy re-trains from torch's random linear head; after a phase 1 the classifier of the network goes on in its place."""
+    return type(initial_head(strategy.initial_head)) is Random and strategy.classifier is None
 
 
 class WholeNetwork(Callback):
@@ -36,8 +37,7 @@ class WholeNetwork(Callback):
             return
         for strategy in pl_module.modules():
             if isinstance(strategy, Strategy) and draws_its_head(strategy):
-                strategy.weight.copy_(self.head.weight)
-                strategy.bias.copy_(self.head.bias)
+                strategy.start_head((self.head.weight, self.head.bias))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epochs of phase 1 as done; what is restored from a checkpoint of the fit itself comes after this."""
