@@ -55,6 +55,7 @@ QUEUE: tuple[Training, ...] = (
     _stage1("r34_los_s0", "--backbone resnet34 --recipe los --compiled --seed 0"),
     _phase2("r32_seed0_ib", "ib", 100, f"{_SEED0} --recipe ib ", "r32_seed0_ldam_s1"),
     _phase2("r32_seed0_d_ffds", "d_ffds", 130, f"{_SEED0} ", "r32_seed0_ldam_s1"),
+    *(_phase2(f"r32_{strategy}_late", strategy, 160, "--recipe ldam ") for strategy in ("balanced_softmax", "crt", "los", "cb")),  # beside frozen heads
 )  # fmt: skip
 
 STRATEGIES: tuple[str | dict[str, object], ...] = (
