@@ -50,7 +50,7 @@ from lt_bench.core.launchers import layout
 from lt_bench.data.profiles import check_imbalance_factor
 from lt_bench.deploy.files import read_description
 from lt_bench.features.locate import elsewhere, home
-from lt_bench.features.manifest import read_manifest
+from lt_bench.features.manifest import MANIFEST_NAME, read_manifest
 from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.results.statement import submission_of
 from lt_bench.results.store import read_record
@@ -214,7 +214,8 @@ def board(options: LeaderboardOptions | ReportOptions) -> None:
 
 def _require_place_of_cache(options: ExtractOptions | ImportOptions) -> None:
     directory = options.out or home() / "caches" / (options.name or "")
-    require_place(directory, elsewhere(directory), "the cache")
+    if not (directory / MANIFEST_NAME).is_file():  # one that is there is only read
+        require_place(directory, elsewhere(directory), "the cache", beside=True)
 
 
 def _require_use(options: UseOptions, usage: str) -> None:

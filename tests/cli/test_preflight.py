@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from photos import write_photos
 
+from lt_bench.bench.options import ExtractOptions
+from lt_bench.cli import preflight
+from lt_bench.core.errors import UserError
+
 MISTAKES = {
     "run --strategy los --dataset nope": "no data set is called 'nope'",
     "run --strategy nope --dataset cifar100_lt": "unknown strategy 'nope'",
@@ -86,3 +90,14 @@ def test_a_home_that_cannot_be_written_is_named_by_its_variable(refused, tmp_pat
     write_photos(tmp_path / "photos", {"a": 3, "b": 3})
     words = ("extract", "--dataset", "folder", "--data-dir", "photos", "--backbone", "torchvision.resnet18", "--name", "zz")
     assert refused(*words) == f"{tmp_path}/home/caches/zz: {says}"
+
+
+def test_the_folder_above_a_cache_is_written_and_a_cache_that_is_there_is_not(tmp_path, close, make_cache, monkeypatch):
+    """The lock, the unfinished cache and the renaming are in the folder above; one that is there is returned at once."""
+    monkeypatch.setattr(preflight, "require_images", lambda *_: None)
+    (tmp_path / "caches" / "empty").mkdir(parents=True)
+    make_cache(tmp_path / "caches" / "there")
+    close(tmp_path / "caches", 0o555)
+    preflight.extract(ExtractOptions(dataset="folder", data_dir=tmp_path, backbone="resnet20", out=tmp_path / "caches" / "there"))
+    with pytest.raises(UserError, match=r"caches/empty: the cache cannot be written there \(Permission denied\)"):
+        preflight.extract(ExtractOptions(dataset="folder", data_dir=tmp_path, backbone="resnet20", out=tmp_path / "caches" / "empty"))
