@@ -40,6 +40,7 @@ from lt_bench.bench.requirements import (
     suite_path,
 )
 from lt_bench.bench.sources.find_cache import find_fitting
+from lt_bench.bench.stage1_files import require_run_place
 from lt_bench.bench.submission import check_submission
 from lt_bench.bench.tuned import chosen
 from lt_bench.bench.validation import Validation
@@ -158,6 +159,7 @@ def pretrain(options: PretrainOptions) -> None:
 
     require_images(options.dataset, options.data_dir, options.backbone, options.weights)
     stage1_recipe(options.recipe).with_epochs(options.epochs).with_fields(options.recipe_fields)
+    require_run_place(options.out)
     _require_place(options.out, "--out")
     if options.cache is not None:
         _require_place(options.cache.absolute().parent, "--cache")
