@@ -102,8 +102,7 @@ def pretrain(
     data = load_images(options.dataset, options.data_dir, **reading(options) | {"val_per_class": options.val_per_class})
     workers = default_workers(device, where.devices) if options.workers is None else options.workers
     _check(options.backbone, data, plan, checkpoint_every)
-    start = _start(options, data)
-    augment, views = augmented(options, own="crop")
+    start, (augment, views) = _start(options, data), augmented(options, own="crop")
     inputs = _inputs(options, data, start, augment)
     weights, features = out / WEIGHTS, options.cache or out / "cache"
     complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_launcher()

@@ -35,17 +35,17 @@ class Given:
 
         Of several it is the one in force, unless ``said``, a refusal, ends with the value of another: the parser checks them all.
         """
-        found = self._found(option)
+        found = self._sources(option)
         refused = (source for source, value in found if any(said.endswith(f", got {one}") for one in _alone(value)))
         return next(refused, found[0][0] if found else "")
 
-    def _found(self, option: str) -> list[tuple[str, Any]]:
+    def _sources(self, option: str) -> list[tuple[str, Any]]:
         """The sources of an option with its value in each, the one in force first; the line is ""."""
         key = option.removeprefix("--").replace("-", "_")
         # what people write as --strategy and --recipe.X a document holds as strategy.name and recipe_fields.X
         key = {"strategy": "strategy.name"}.get(key, re.sub(r"^recipe\.", "recipe_fields.", key))
         line = [value for flag, values in values_on_line(self.flags).items() if flag in (option, f"--{key}") for value in values]
-        files = [(path, value) for path, document in reversed(self.files.items()) if (value := _value(document, key)) is not None]
+        files = [(path, value) for path, document in reversed([*self.files.items()]) if (value := _value(document, key)) is not None]
         variables = [environment.variable(self.verb, one) for one in dict.fromkeys((key, key.removesuffix(".name")))]
         return [*(("", value) for value in line), *files, *((name, os.environ[name]) for name in variables if name in os.environ)]
 

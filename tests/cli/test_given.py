@@ -63,6 +63,8 @@ def test_what_stands_on_the_line_is_of_the_line(tmp_path, monkeypatch):
     ("refused", "good"),
     [
         ("seeds: abc", "seeds: 2"),
+        ("seeds: [1, abc]", "seeds: 2"),
+        ("seeds: 1,abc", "seeds: 1"),
         ("seeds: 1.5", "seeds: 5"),
         ("strategy: {epsilon: abc}", "strategy: {epsilon: 0.1}"),
         ("mode: nope", "mode: head"),
