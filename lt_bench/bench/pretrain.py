@@ -27,11 +27,11 @@ from lt_bench.backbones.weights import save_weights
 from lt_bench.bench.loggers import stage1_logger
 from lt_bench.bench.options import Augment, PretrainOptions, reading
 from lt_bench.bench.requirements import NEEDS_IMAGES, augmented, brings_weights, stored_type
+from lt_bench.bench.stage1_files import LAST, LOG, PLAN, WEIGHTS, require_run_place
 from lt_bench.core.content import Hashes
 from lt_bench.core.devices import pick_device
 from lt_bench.core.errors import UserError
 from lt_bench.core.files import write_text
-from lt_bench.core.folders import holds_anything
 from lt_bench.core.launchers import Layout, layout, started_by_launcher
 from lt_bench.core.processes import Processes, process_group
 from lt_bench.core.seals import read_json_object
@@ -60,7 +60,6 @@ from lt_bench.features.manifest import MANIFEST_NAME, Manifest
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice on loaders and accelerators is not for our users
 
 Images = ImageData | FileData
-PLAN, LAST, LOG, WEIGHTS = "plan.json", "last.ckpt", "log.csv", "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,12 @@ def pretrain(
         raise UserError(NEEDS_IMAGES)
     plan = stage1_recipe(options.recipe).with_epochs(options.epochs).with_fields(options.recipe_fields)
     where, out, device = layout(options.devices), options.out, pick_device(options.accelerator)
+    require_run_place(out)
     precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
     data = load_images(options.dataset, options.data_dir, **reading(options) | {"val_per_class": options.val_per_class})
     workers = default_workers(device, where.devices) if options.workers is None else options.workers
     _check(options.backbone, data, plan, checkpoint_every)
-    start = _start(options, data)
-    augment, views = augmented(options, own="crop")
+    start, (augment, views) = _start(options, data), augmented(options, own="crop")
     inputs = _inputs(options, data, start, augment)
     weights, features = out / WEIGHTS, options.cache or out / "cache"
     complete = weights.is_file() and (features / MANIFEST_NAME).is_file() and not started_by_launcher()
@@ -297,10 +296,4 @@ def _store_plan(out: Path, plan: dict[str, Any]) -> None:
                     f"{out}: holds a run with {name} {recorded.get(name)!r}, not {value!r}; name another directory with --out, or move it away"
                 )
         return
-    if other := next((out / name for name in (WEIGHTS, LAST, LOG) if (out / name).exists()), None):
-        raise UserError(
-            f"{other}: of no run that is known here ({PLAN} is missing), and it would be taken for this one's; name another directory with --out"
-        )
-    if holds_anything(out):
-        raise UserError(f"{out}: holds other things and no run of stage 1; name a new place or an empty folder with --out")
     write_text(path, json.dumps(plan, indent=1) + "\n")

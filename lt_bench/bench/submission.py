@@ -191,7 +191,8 @@ def _write(out: Path, files: Mapping[str, Path], statement: Statement) -> None:
     try:
         for name, path in files.items():
             if not (place / name).exists():
-                write_atomic(place / name, lambda file, path=path: file.write(path.read_bytes()))
+                content = path.read_bytes()
+                write_atomic(place / name, lambda file, content=content: file.write(content))
         write_text(place / SUBMISSION, json.dumps(statement.to_json(), indent=1, ensure_ascii=False) + "\n")
         if place != out:
             place.rename(out)

@@ -6,8 +6,6 @@ import numpy as np
 
 from lt_bench.bench.choosing.first_two import first_two
 from lt_bench.bench.choosing.grids import GridFits
-from lt_bench.bench.choosing.predictions import CHOICES
-from lt_bench.bench.execute import require_writable
 from lt_bench.bench.options import BudgetsOptions
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
@@ -45,7 +43,6 @@ def budgets_verb(options: BudgetsOptions, output: Output) -> None:
     check_validation(cache)
     dataset = cache.manifest.dataset
     objective = objective_of(options.objective, dataset.class_names, np.array(dataset.train_counts))
-    require_writable(options.results / CHOICES)
     bench = CacheSource(cache, Hardware(options.accelerator))
     counts = np.bincount(bench.split("val").labels.cpu().numpy(), minlength=dataset.num_classes)
     output.say(f"chosen by {explained(objective, counts, 'validation')}")

@@ -11,8 +11,6 @@ import numpy as np
 from lt_bench.bench.choosing.choose import choose
 from lt_bench.bench.choosing.ground import usable_split
 from lt_bench.bench.choosing.groups import groups_of
-from lt_bench.bench.choosing.predictions import CHOICES
-from lt_bench.bench.execute import require_writable
 from lt_bench.bench.options import ChooseOptions
 from lt_bench.bench.sources.cache import CacheSource
 from lt_bench.bench.sources.find_cache import resolve_cache
@@ -41,7 +39,6 @@ def choose_verb(options: ChooseOptions, output: Output) -> None:
     cache = resolve_cache(replace(options, group_column=None, group_pattern=None) if options.cache else options)  # they are of the folds
     split = usable_split(cache, options.split)
     objective = objective_of(options.objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
-    require_writable(options.results / CHOICES)
     bench = CacheSource(cache, Hardware(options.accelerator))
     rows = bench.split(split)
     groups = groups_of(cache, split, options)

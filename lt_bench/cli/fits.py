@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lt_bench.bench.any_logger import require_logger
 from lt_bench.bench.contract.check import check_strategy
-from lt_bench.bench.execute import Callbacks, require_writable
+from lt_bench.bench.execute import Callbacks
 from lt_bench.bench.live_curves import LiveCurves
 from lt_bench.bench.loggers import destination, log_records
 from lt_bench.bench.options import BenchOptions, CheckOptions, RunOptions, TuneOptions, VerifyOptions
@@ -125,7 +125,7 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     """Choose, write, show; hyper-parameters given on the command line are fixed and leave the grid.
 
     Raises:
-        UserError: as ``bench.tuning.tune.tune``, or results cannot be written.
+        UserError: as ``bench.tuning.tune.tune``.
     """
     entry, hardware, fixed = find(options.strategy.name), Hardware(options.accelerator, options.devices), options.strategy.hyperparameters
     check_workers(options.workers, hardware.layout.world)
@@ -133,7 +133,6 @@ def tune_verb(options: TuneOptions, output: Output) -> None:
     cache = resolve_cache(options)
     check_validation(cache)
     objective = objective_of(options.objective, cache.manifest.dataset.class_names, np.array(cache.manifest.dataset.train_counts))
-    require_writable(options.results / "tuning")
     bench, validation = CacheSource(cache, hardware), Validation(options.val_size, options.val_profile, options.draws)
     counts = np.array(validation_entry(bench, validation)["class_images"])
     if is_first_process():

@@ -202,5 +202,6 @@ def _put_tuning(path: Path, results: Path) -> str:
     place = results / "tuning" / path.name
     if place.exists():
         return f"there already: tuning {place}"
-    write_atomic(place, lambda file: file.write(path.read_bytes()))
+    content = path.read_bytes()
+    write_atomic(place, lambda file: file.write(content))
     return f"tuning {place}"

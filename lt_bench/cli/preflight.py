@@ -40,6 +40,7 @@ from lt_bench.bench.requirements import (
     suite_path,
 )
 from lt_bench.bench.sources.find_cache import find_fitting
+from lt_bench.bench.stage1_files import require_run_place
 from lt_bench.bench.submission import check_submission
 from lt_bench.bench.tuned import chosen
 from lt_bench.bench.validation import Validation
@@ -50,7 +51,7 @@ from lt_bench.core.launchers import layout
 from lt_bench.data.profiles import check_imbalance_factor
 from lt_bench.deploy.files import read_description
 from lt_bench.features.locate import elsewhere, home
-from lt_bench.features.manifest import read_manifest
+from lt_bench.features.manifest import MANIFEST_NAME, read_manifest
 from lt_bench.leaderboard.objective.objective import check_objective
 from lt_bench.results.statement import submission_of
 from lt_bench.results.store import read_record
@@ -158,6 +159,7 @@ def pretrain(options: PretrainOptions) -> None:
 
     require_images(options.dataset, options.data_dir, options.backbone, options.weights)
     stage1_recipe(options.recipe).with_epochs(options.epochs).with_fields(options.recipe_fields)
+    require_run_place(options.out)
     _require_place(options.out, "--out")
     if options.cache is not None:
         _require_place(options.cache.absolute().parent, "--cache")
@@ -214,7 +216,8 @@ def board(options: LeaderboardOptions | ReportOptions) -> None:
 
 def _require_place_of_cache(options: ExtractOptions | ImportOptions) -> None:
     directory = options.out or home() / "caches" / (options.name or "")
-    require_place(directory, elsewhere(directory), "the cache")
+    if not (directory / MANIFEST_NAME).is_file():  # one that is there is only read
+        require_place(directory, elsewhere(directory), "the cache", beside=True)
 
 
 def _require_use(options: UseOptions, usage: str) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lt_bench.cli import configs, environment
-from lt_bench.cli.given import Given, refuse_repeated
+from lt_bench.cli.given import Given
 from lt_bench.cli.messages import one_line
+from lt_bench.cli.repeated import refuse_repeated
 from lt_bench.cli.values import as_kind
 from lt_bench.cli.verbs import VERBS
 from lt_bench.core.errors import UserError

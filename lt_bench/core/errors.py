@@ -23,26 +23,32 @@ class NotWrittenError(OSError):
     """A file that cannot be written, under its own name where the system names the temporary file that would take its place."""
 
     def __str__(self) -> str:
-        return f"{self.filename}: cannot be written ({self.strerror}); {_advice(self)}"
+        return f"{self.filename}: cannot be written ({self.strerror}){_advice(self)}"
 
 
 def told(error: OSError) -> str:
-    """An error of the system in one line that ends with what to do."""
+    """An error of the system in one line that ends with what to do where its number says that."""
     if isinstance(error, NotWrittenError):
         return str(error)
-    return f"{error.filename}: {error.strerror}; {_advice(error)}" if error.filename and error.strerror else str(error)
+    said = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return f"{said}{_advice(error)}"
 
 
 def _advice(error: OSError) -> str:
+    """What to do, after a semicolon; empty where another place would not help, or may not."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space, or choose another place"
-    return "allow it, or choose another place" if error.errno in (errno.EACCES, errno.EPERM) else "choose another place"
+        return "; free some space, or choose another place"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "; allow it, or choose another place"
+    no_place = isinstance(error, NotWrittenError) and error.errno in (errno.ENOTDIR, errno.ENOENT)
+    return "; choose another place" if no_place or error.errno == errno.EROFS else ""
 
 
 def unreadable(path: object, error: OSError) -> UserError:
-    """The error of a file or folder of the user's that the system does not let us read: it may be whole, so that no copy is asked for."""
+    """The error of a file or folder of the user's that the system does not let us read, or cannot: it may be whole, so that no copy is asked for."""
     reason = os.strerror(error.errno) if error.errno else error  # libraries have texts of their own
-    return UserError(f"{path}: cannot be read ({reason}); allow reading it, or move it elsewhere")
+    advice = "allow reading it, or move it elsewhere" if isinstance(error, PermissionError) else "see that the disk is there and whole"
+    return UserError(f"{path}: cannot be read ({reason}); {advice}")
 
 
 def printable(text: str) -> str:

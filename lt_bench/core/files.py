@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from lt_bench.core.errors import NotWrittenError, UserError
 from lt_bench.core.leftovers import temporary_beside
 
 BEGINNING = 4096
+_OPEN_FILES = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+"""Folders of links to open files: one that leads to a file, as in ``--out /dev/stdout > x``, would be replaced itself."""
 
 
 @contextmanager
@@ -33,13 +36,13 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        if error.filename is not None and Path(error.filename) not in (temporary, path, *path.parents):  # of what is read meanwhile
+        if isinstance(error.filename, str) and Path(error.filename) not in (temporary, path, *path.parents):  # of what is read meanwhile
             raise
         raise NotWrittenError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """Let ``write`` fill a file that appears at ``path`` only when it is complete; a device, such as /dev/stdout, is written to and never replaced."""
+    """Let ``write`` fill a file that appears at ``path`` only when it is complete; a device or pipe is written to and never replaced."""
     if _is_device(path):
         with path.open("wb") as file:
             write(file)
@@ -50,7 +53,14 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
 
 
 def _is_device(path: Path) -> bool:
-    return Path("/dev") in (path.absolute().parent, path.resolve().parent)
+    """Whether a path leads to a device or pipe, or is a name of an open file, such as /dev/stdout, that leads anywhere."""
+    if path.absolute().parent in _OPEN_FILES:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -74,14 +84,20 @@ def require_ours(signs: Mapping[Path, str]) -> None:
                     raise UserError(f"{path}: not a file that lt-bench wrote, and it would be replaced; name another place with --out")
 
 
-def require_place(directory: Path, advice: str, what: str = "files") -> None:
+def require_place(directory: Path, advice: str, what: str = "files", beside: bool = False) -> None:
     """Refuse a directory that cannot be written, or made, before hours are spent on what it is to hold; nothing is made yet.
 
+    Args:
+        directory: the place.
+        advice: what to do where it cannot be written.
+        what: what it is to hold.
+        beside: whether it is written beside its place and renamed, so that the folder above has to be writable.
+
     Raises:
-        UserError: names it; ends with the advice.
+        UserError: names the directory; ends with the advice.
     """
     try:
-        _try_to_write(directory)
+        _try_to_write(directory.resolve().parent if beside else directory)
     except OSError as error:
         raise UserError(f"{directory}: {what} cannot be written there ({error.strerror}); {advice}") from None
 

@@ -16,17 +16,17 @@ def listed(folder: Path) -> list[Path]:
     Raises:
         UserError: it cannot be listed.
     """
-    return [folder / name for name in _names(folder)]
+    return [folder / name for name in names_in(folder)]
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
     """What is in a folder under names of a pattern; the rest as of ``listed``."""
-    return [folder / name for name in fnmatch.filter(_names(folder), pattern)]
+    return [folder / name for name in fnmatch.filter(names_in(folder), pattern)]
 
 
-def holds_anything(folder: Path) -> bool:
-    """Whether anything is in a folder, but for temporary files; not where there is no such folder."""
-    return any(not name.endswith(".partial") for name in _names(folder))
+def holds_anything(folder: Path, besides: tuple[str, ...] = ()) -> bool:
+    """Whether anything is in a folder, but for temporary files and names that end so; not where there is no such folder."""
+    return any(not name.endswith((".partial", *besides)) for name in names_in(folder))
 
 
 def files_below(folder: Path, links: bool = False) -> Iterator[Path]:
@@ -43,7 +43,8 @@ def files_below(folder: Path, links: bool = False) -> Iterator[Path]:
         yield from (Path(place) / name for name in names)
 
 
-def _names(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
+    """Names of what is in a folder, of which paths are slow to make where there are thousands; the rest as of ``listed``."""
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - twice as fast where there are thousands
     except (FileNotFoundError, NotADirectoryError):

@@ -29,7 +29,7 @@ from lt_bench.core.version import __version__
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.calibration import Calibration
 from lt_bench.deploy.classifier import SEEN, ImageNetwork
-from lt_bench.deploy.files import FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, publish, require_place
+from lt_bench.deploy.files import FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, publish, require_export_place
 from lt_bench.deploy.fit_calibration import calibration_of
 from lt_bench.deploy.programs import contract, require_onnx, save_onnx, save_program
 from lt_bench.features.cache import FeatureCache
@@ -87,7 +87,7 @@ def export(options: ExportOptions) -> Exported:
         )
     cache = cache_of(record, options.cache)
     out = options.out or Path(f"{record.strategy.name}-{record.dataset.name}-{record.id}")
-    require_place(out, (PROGRAM, ONNX) if options.onnx else (PROGRAM,))
+    require_export_place(out, (PROGRAM, ONNX) if options.onnx else (PROGRAM,))
     loaded, transform = (None, None) if options.head_only else _backbone(record, cache.manifest, options.weights)
     with doing(f"fitting {record.strategy.name} again"):
         fitted = refit(record, cache)

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench.core.errors import UserError, unreadable
-from lt_bench.core.files import put_on_disk, write_text
-from lt_bench.core.files import require_place as require_writable
+from lt_bench.core.files import put_on_disk, require_place, write_text
 from lt_bench.core.folders import holds_anything
 from lt_bench.core.seals import SEAL, digest_of, read_json_object, seal_of, sealed
 
@@ -105,8 +104,8 @@ def faults_of(directory: Path) -> list[str]:
     return faults
 
 
-def require_place(directory: Path, written: tuple[str, ...]) -> None:
-    """Refuse a directory that cannot be written, holds other things than an earlier export, or one file of another's that would be replaced.
+def require_export_place(directory: Path, written: tuple[str, ...]) -> None:
+    """Refuse a directory that an export must not be written to: one that cannot be written, holds other things than an earlier export, or has a file of another's that would be replaced.
 
     Raises:
         UserError: so it is, ``directory`` is no directory, or it holds an export whose files are not known.
@@ -119,7 +118,7 @@ def require_place(directory: Path, written: tuple[str, ...]) -> None:
             raise UserError(f"{directory / name}: not of an earlier export and would be replaced; name another place with --out")
     if not any((directory / name).exists() for name in (DESCRIPTION, NEXT)) and holds_anything(directory):
         raise UserError(f"{directory}: holds other things and no export; name a new place or an empty folder with --out")
-    require_writable(directory, "choose another place with --out", "an export")
+    require_place(directory, "choose another place with --out", "an export")
 
 
 def publish(directory: Path, staging: Path, description: Mapping[str, Any]) -> None:
@@ -131,13 +130,13 @@ def publish(directory: Path, staging: Path, description: Mapping[str, Any]) -> N
         description: of the new export, without its list of files and its seal.
 
     Raises:
-        UserError: as ``require_place``.
+        UserError: as ``require_export_place``.
         OSError: the disk is full, or a place cannot be written.
     """
     digests = {path.name: digest_of(path) for path in sorted(staging.iterdir())}
     earlier = set()
     if directory.exists():
-        require_place(directory, (PROGRAM, ONNX) if ONNX in digests else (PROGRAM,))
+        require_export_place(directory, (PROGRAM, ONNX) if ONNX in digests else (PROGRAM,))
         earlier = _names(directory)
     names = {what: _free_name(directory, what, digest) for what, digest in digests.items()}
     content = sealed({**description, "files": {what: {"name": names[what], "sha256": digest} for what, digest in digests.items()}})

@@ -29,7 +29,7 @@ from lt_bench.data.membership import contents
 from lt_bench.deploy.export import export
 from lt_bench.deploy.files import ONNX, faults_of, read_description
 from lt_bench.deploy.old_and_new import Comparison, compared, recommendation
-from lt_bench.deploy.update_inputs import Say, cache_of, planned_on, readable, require_strategy
+from lt_bench.deploy.update_inputs import Say, cache_of, planned_on, readable, require_places, require_strategy
 from lt_bench.engine.heads.fit import Hardware
 from lt_bench.features.cache import FeatureCache, open_cache
 from lt_bench.features.extraction.earlier import Earlier
@@ -87,7 +87,8 @@ def update(options: UpdateOptions, say: Say) -> Updated:
         raise UserError("update needs an export and the images, earlier and new ones: lt-bench update EXPORT --data-dir DIR")
     description = read_description(options.export)
     cache = cache_of(description, options)
-    require_strategy(description, cache, options, say)
+    require_strategy(description, cache, say)
+    require_places(cache, options)
     recorded = options_in(cache.manifest.command, ExtractOptions)
     recorded = replace(recorded, data_dir=options.data_dir, image_root=options.image_root or recorded.image_root)
     images = CachedImages.of(cache)

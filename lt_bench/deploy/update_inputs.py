@@ -20,8 +20,7 @@ from lt_bench.data.images.broken import broken_images, without_broken
 from lt_bench.data.images.image_list import FileData, refusal
 from lt_bench.data.specs import dataset_names, dataset_spec
 from lt_bench.deploy.export import IMPORTED
-from lt_bench.deploy.files import PROGRAM
-from lt_bench.deploy.files import require_place as require_place_of_export
+from lt_bench.deploy.files import PROGRAM, require_export_place
 from lt_bench.features.cache import FeatureCache
 from lt_bench.features.extraction.earlier import Earlier
 from lt_bench.features.extraction.joined_images import Changes
@@ -62,11 +61,11 @@ def cache_of(description: Mapping[str, Any], options: UpdateOptions) -> FeatureC
     return cache
 
 
-def require_strategy(description: Mapping[str, Any], cache: FeatureCache, options: UpdateOptions, say: Say) -> None:
-    """Check all that a fit needs besides features, before the long extraction, and report where the strategy's code has changed since the export.
+def require_strategy(description: Mapping[str, Any], cache: FeatureCache, say: Say) -> None:
+    """Check that the strategy is here, before the long extraction, and report where its code has changed since the export.
 
     Raises:
-        UserError: the strategy is not here, results cannot be written, or the new export would take the place of the earlier one.
+        UserError: it is not here, or its hyper-parameters do not fit.
     """
     provenance = description["provenance"]
     then, now = provenance.get("code"), planned_on(description, cache)[0].code.text
@@ -74,12 +73,20 @@ def require_strategy(description: Mapping[str, Any], cache: FeatureCache, option
         say(
             f"the code of {provenance['strategy']} has changed since the export ({then}, now {now}): what differs below is due to both, code and images"
         )
+
+
+def require_places(cache: FeatureCache, options: UpdateOptions) -> None:
+    """Refuse places of record, cache and export that cannot be written, before the long extraction.
+
+    Raises:
+        UserError: one cannot be written, or the new export would take the place of the earlier one.
+    """
     require_writable(options.results / cache.manifest.dataset.name)
     if options.out is not None and options.export is not None and options.out.resolve() == options.export.resolve():
         raise UserError(f"--out {options.out}: the earlier classifier is there, and stays; name another place")
     require_place(home() / "caches", "choose another home with LT_BENCH_HOME", "the cache")  # --out is the place of the export
     if options.out is not None:
-        require_place_of_export(options.out, (PROGRAM,))
+        require_export_place(options.out, (PROGRAM,))
     elif options.export is not None:
         require_place(options.export.absolute().parent, "choose another place with --out", "an export")
 

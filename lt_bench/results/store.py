@@ -8,9 +8,9 @@ replaces this one field, so that a table says how much was tried for the row as 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from lt_bench.core.arrays import read_npz
 from lt_bench.core.commands import with_results, word
 from lt_bench.core.errors import UserError, unreadable
 from lt_bench.core.files import write_atomic
-from lt_bench.core.folders import listed, matching
+from lt_bench.core.folders import names_in
 from lt_bench.core.identity import canonical_json
 from lt_bench.core.seals import read_json_object
 from lt_bench.results.record import AGAIN, RunRecord, TuningInfo
@@ -41,8 +41,8 @@ PER_EPOCH, EPOCHS = "course/", "course/epoch"
 
 RESTORE = f"restore it from a copy, or move it away and {AGAIN}"
 
-# Folders beside those of the datasets: what `lt-bench tune` chose, what `lt-bench choose` predicted, and the CSV logs of fits.
-NOT_DATASETS = {"tuning", "choices", "logs"}
+# Folders beside those of the datasets: what `lt-bench tune` chose, what `lt-bench choose` predicted, the CSV logs of fits, and what a file system has of its own.
+NOT_DATASETS = {"tuning", "choices", "logs", "lost+found"}
 SUBMISSION = "submission.json"
 """File of a submission's statement; a folder of records with this file is a submission."""
 
@@ -178,12 +178,10 @@ class Store:
 
     def _read_names(self) -> dict[str, tuple[Path, str]]:
         """Folder and name of the file of every record by its id, as they are now."""
-        folders = [one for one in self.directory.iterdir() if one.is_dir()] if self.directory.is_dir() else []
         self._files = {
             name[:-5].rpartition("-")[2]: (folder, name)
-            for folder in folders
-            if folder.name not in NOT_DATASETS
-            for name in os.listdir(folder)  # noqa: PTH208 - twice as fast where there are thousands
+            for folder, names in _names_by_folder(self.directory, names_in(self.directory)).items()
+            for name in names
             if name.endswith(".json") and "-" in name and not name.startswith(".")
         }
         return self._files
@@ -227,9 +225,24 @@ def record_paths(directory: Path) -> list[Path]:
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: {_why_none(str(directory))}")
-    places = [directory, *(one for one in listed(directory) if one.name not in NOT_DATASETS and matching(one, SUBMISSION))]
-    folders = (one for place in places for one in listed(place) if one.name not in NOT_DATASETS)
-    return sorted(path for one in folders for path in matching(one, "*-????????????????.json") if path.is_file())
+    folders = _names_by_folder(directory, names_in(directory))
+    for submission, inside in [(one, names) for one, names in folders.items() if SUBMISSION in names]:
+        folders |= _names_by_folder(submission, inside)
+    found = (one / name for one, names in folders.items() for name in fnmatch.filter(names, "*-????????????????.json"))
+    return sorted(path for path in found if path.is_file())
+
+
+def _names_by_folder(directory: Path, inside: Iterable[str]) -> dict[Path, list[str]]:
+    """The names in each folder of a directory that may be of a dataset or a submission.
+
+    Args:
+        directory: of records, or a submission.
+        inside: names of what is in it.
+
+    Raises:
+        UserError: one of them cannot be listed.
+    """
+    return {directory / name: names_in(directory / name) for name in inside if name not in NOT_DATASETS and not name.startswith(".")}
 
 
 def _why_none(name: str) -> str:

@@ -1,13 +1,17 @@
 """A submission from its records to the mark on the board, and what is refused on the way."""
 
+import errno
 import json
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from lt_bench.bench import submission
 from lt_bench.cli.main import main
+from lt_bench.core.errors import NotWrittenError
 from lt_bench.core.seals import sealed
 from lt_bench.results.statement import read_statement
 from lt_bench.results.store import Store
@@ -191,6 +195,17 @@ def test_submit_refuses_and_writes_nothing(folder, cli):
     record.write_text(content)
     assert cli("run", "--strategy", "joint", *ON_SMALL, "-q").code == 0
     assert f"submit without those of {NAME} (" in line(strategies="*")
+
+
+def test_a_record_that_the_disk_fails_to_read_is_not_a_place_that_cannot_be_written(tmp_path, monkeypatch):
+    def failing(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        submission._write(tmp_path / "sent", {"data/a.json": tmp_path / "a.json"}, None)
+    assert not isinstance(caught.value, NotWrittenError)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_earlier_submission_gets_what_it_lacks(folder, cli):

@@ -60,6 +60,32 @@ def test_what_stands_on_the_line_is_of_the_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("refused", "good"),
+    [
+        ("seeds: abc", "seeds: 2"),
+        ("seeds: [1, abc]", "seeds: 2"),
+        ("seeds: 1,abc", "seeds: 1"),
+        ("seeds: 1.5", "seeds: 5"),
+        ("strategy: {epsilon: abc}", "strategy: {epsilon: 0.1}"),
+        ("mode: nope", "mode: head"),
+    ],
+)
+def test_of_several_sources_the_one_of_the_refused_value_is_named(refused, good, tmp_path, monkeypatch):
+    """The parser checks the values of every source, also of those that a later one overrides."""
+    bad, fine = tmp_path / "bad.yaml", tmp_path / "fine.yaml"
+    bad.write_text(refused)
+    fine.write_text(good)
+    for files in ((bad, fine), (fine, bad)):
+        words = [word for path in files for word in ("--config", str(path))]
+        assert refusal("run", *RUN, "--strategy", "los", *words).startswith(f"{bad}: run: --")
+    if refused == "seeds: abc":
+        assert refusal("run", *RUN, "--strategy", "los", "--config", str(bad), "--seeds", "2").startswith(f"{bad}: run: --seeds")
+        monkeypatch.setenv("LT_BENCH_RUN__SEEDS", "x")
+        line = ("run", *RUN, "--strategy", "los", "--config", str(fine))
+        assert refusal(*line).startswith("LT_BENCH_RUN__SEEDS: run: --seeds: expected a whole number, got x")
+
+
+@pytest.mark.parametrize(
     ("line", "says"),
     [
         ("run --strategy ncm --strategy los", "run: --strategy stands 2 times on the line (ncm, los); write --strategy ncm,los"),

@@ -13,6 +13,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from lt_bench.cli.hub import _put_tuning
+from lt_bench.core.errors import NotWrittenError
 from lt_bench.features.cache import open_cache
 from lt_bench.results.store import Store
 
@@ -175,6 +177,19 @@ def test_a_full_disk_is_not_the_hubs_fault(cli, hub, tmp_path, monkeypatch):
     done = cli("pull", AT)
     assert (done.code, done.err.count("\n")) == (2, 1), done.err
     assert "cannot be read or written here (No space left on device)" in done.err
+
+
+def test_a_source_that_cannot_be_read_is_not_a_place_that_cannot_be_written(tmp_path, monkeypatch):
+    """The system names no file where the disk fails during a read."""
+
+    def failing(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        _put_tuning(tmp_path / "los-1.json", tmp_path / "results")
+    assert not isinstance(caught.value, NotWrittenError)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_network_it_is_one_line(cli, tmp_path, monkeypatch):

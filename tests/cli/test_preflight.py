@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from photos import write_photos
 
+from lt_bench.bench.options import ExtractOptions, PretrainOptions
+from lt_bench.cli import preflight
+from lt_bench.core.errors import UserError
+
 MISTAKES = {
     "run --strategy los --dataset nope": "no data set is called 'nope'",
     "run --strategy nope --dataset cifar100_lt": "unknown strategy 'nope'",
@@ -86,3 +90,33 @@ def test_a_home_that_cannot_be_written_is_named_by_its_variable(refused, tmp_pat
     write_photos(tmp_path / "photos", {"a": 3, "b": 3})
     words = ("extract", "--dataset", "folder", "--data-dir", "photos", "--backbone", "torchvision.resnet18", "--name", "zz")
     assert refused(*words) == f"{tmp_path}/home/caches/zz: {says}"
+
+
+def test_a_folder_of_other_things_gets_no_run_of_stage_1_but_logs_may_lie_there(tmp_path, monkeypatch):
+    """``pretrain --out run1 > run1/log.txt``, or a log of Slurm's."""
+    monkeypatch.setattr(preflight, "require_images", lambda *_: None)
+    options = PretrainOptions(dataset="folder", data_dir=tmp_path, backbone="resnet20", out=tmp_path / "run1")
+    preflight.pretrain(options)
+    (tmp_path / "run1").mkdir()
+    for name in ("log.txt", "slurm-12.out", "slurm-12.err", "run.log", ".plan.json.1.partial"):
+        (tmp_path / "run1" / name).write_text("said")
+    preflight.pretrain(options)
+    (tmp_path / "run1" / "cats").mkdir()
+    with pytest.raises(UserError, match=r"run1: holds other things and no run of stage 1; name a new place or an empty folder with --out$"):
+        preflight.pretrain(options)
+    (tmp_path / "run1" / "log.csv").write_text("of the user")
+    with pytest.raises(UserError, match=r"log.csv: of no run that is known here"):
+        preflight.pretrain(options)
+    (tmp_path / "run1" / "plan.json").write_text("{}")
+    preflight.pretrain(options)
+
+
+def test_the_folder_above_a_cache_is_written_and_a_cache_that_is_there_is_not(tmp_path, close, make_cache, monkeypatch):
+    """The lock, the unfinished cache and the renaming are in the folder above; one that is there is returned at once."""
+    monkeypatch.setattr(preflight, "require_images", lambda *_: None)
+    (tmp_path / "caches" / "empty").mkdir(parents=True)
+    make_cache(tmp_path / "caches" / "there")
+    close(tmp_path / "caches", 0o555)
+    preflight.extract(ExtractOptions(dataset="folder", data_dir=tmp_path, backbone="resnet20", out=tmp_path / "caches" / "there"))
+    with pytest.raises(UserError, match=r"caches/empty: the cache cannot be written there \(Permission denied\)"):
+        preflight.extract(ExtractOptions(dataset="folder", data_dir=tmp_path, backbone="resnet20", out=tmp_path / "caches" / "empty"))

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from lt_bench.backbones.weights import save_weights
-from lt_bench.core.errors import UserError, told
+from lt_bench.core.errors import NotWrittenError, UserError, told
 from lt_bench.core.files import replacing, require_file_place, require_place, write_atomic, write_text
 from lt_bench.core.tensors import save_tensors
 
@@ -69,10 +69,64 @@ def test_a_file_that_cannot_be_written_has_its_own_name_and_advice(tmp_path, clo
     assert [one.name for one in tmp_path.iterdir()] == ["closed"]
 
 
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "; free some space, or choose another place"),
+        (errno.EDQUOT, "; free some space, or choose another place"),
+        (errno.EACCES, "; allow it, or choose another place"),
+        (errno.EPERM, "; allow it, or choose another place"),
+        (errno.EROFS, "; choose another place"),
+        *((one, "") for one in (errno.ENOENT, errno.ENOTDIR, errno.EMFILE, errno.EIO)),
+    ],
+)
+def test_advice_is_of_the_number(number, advice):
+    """A missing file that is to be read, too many open files and a failing disk are not mended by another place."""
+    reason = os.strerror(number)
+    assert told(OSError(number, reason, "x")) == f"x: {reason}{advice}"
+    assert told(OSError(number, reason)) == f"[Errno {number}] {reason}{advice}"
+    written = "; choose another place" if number in (errno.ENOENT, errno.ENOTDIR) else advice
+    assert told(NotWrittenError(number, reason, "x")) == f"x: cannot be written ({reason}){written}"
+
+
 def test_a_device_is_written_to_and_stays_a_device():
     write_text(Path("/dev/null"), "text")
     assert Path("/dev/null").is_char_device()
     require_file_place(Path("/dev/null"), "")
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    """``--out >(gzip > x)`` is a pipe under /dev/fd."""
+    os.mkfifo(tmp_path / "named")
+    (tmp_path / "link").symlink_to("named")
+    for path in (tmp_path / "named", tmp_path / "link"):
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        require_file_place(path, "")
+        write_text(path, "text")
+        assert os.read(reader, 9) == b"text"
+        os.close(reader)
+    assert (tmp_path / "named").is_fifo()
+    reader, writer = os.pipe()
+    write_text(Path(f"/dev/fd/{writer}"), "text")
+    assert os.read(reader, 9) == b"text"
+    os.close(reader)
+    os.close(writer)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "named"]
+
+
+def test_an_open_file_is_written_to_under_the_name_of_its_number(tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        write_text(Path(f"/dev/fd/{file.fileno()}"), "text")
+        assert Path(f"/dev/fd/{file.fileno()}").is_symlink()
+    assert (tmp_path / "file").read_text() == "text"
+
+
+def test_an_error_of_a_descriptor_is_one_of_writing(tmp_path):
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error", 3)
+
+    with pytest.raises(NotWrittenError, match=r"file: cannot be written \(Input/output error\)$"):
+        write_atomic(tmp_path / "file", fail)
 
 
 def test_a_place_is_refused_before_anything_is_made(tmp_path, close):
@@ -82,8 +136,12 @@ def test_a_place_is_refused_before_anything_is_made(tmp_path, close):
         require_file_place(tmp_path, "do this")
     with pytest.raises(UserError, match=r"^/proc/lb: files cannot be written there \(No such file or directory\); do this$"):
         require_place(Path("/proc/lb"), "do this")
+    (tmp_path / "there").mkdir()
     close(tmp_path, 0o555)
+    require_place(tmp_path / "there", "")
+    with pytest.raises(UserError, match=r"/there: a cache cannot be written there \(Permission denied\); do this$"):
+        require_place(tmp_path / "there", "do this", "a cache", beside=True)
     for refuse in (require_place, require_file_place):
         with pytest.raises(UserError, match=r"/a: .*cannot be written .*\(Permission denied\); do this$"):
             refuse(tmp_path / "a", "do this")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "there"]

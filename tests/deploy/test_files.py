@@ -19,7 +19,7 @@ from lt_bench.core.inference_heads import head_parts
 from lt_bench.core.seals import sealed
 from lt_bench.deploy import files
 from lt_bench.deploy.classifier import load_classifier
-from lt_bench.deploy.files import DESCRIPTION, FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, faults_of, publish, require_place
+from lt_bench.deploy.files import DESCRIPTION, FORMAT, HEAD_PROGRAM, ONNX, PROGRAM, TENSORS, faults_of, publish, require_export_place
 from lt_bench.strategies.registry import find, strategy_names
 
 FEATURES = torch.linspace(-1, 1, 20).reshape(5, 4)
@@ -119,14 +119,14 @@ def test_a_folder_of_other_things_is_refused_and_an_empty_one_is_not(tmp_path):
         other.mkdir()
         (other / name).write_text("mine")
         with pytest.raises(UserError, match=r"with --out$"):
-            require_place(other, (PROGRAM,))
+            require_export_place(other, (PROGRAM,))
         with pytest.raises(UserError, match=r"with --out$"):
             publish(other, staged(tmp_path / f"new {name}"), described())
         assert [path.name for path in other.iterdir()] == [name]
         assert (other / name).read_text() == "mine"
     (tmp_path / "with a" / "folder").mkdir(parents=True)
     with pytest.raises(UserError, match=r"with a: holds other things and no export; name a new place or an empty folder with --out$"):
-        require_place(tmp_path / "with a", (PROGRAM,))
+        require_export_place(tmp_path / "with a", (PROGRAM,))
     (tmp_path / "empty").mkdir()
     publish(tmp_path / "empty", staged(tmp_path / "new"), described())
     assert logits(tmp_path / "empty").shape == (5, 3)
@@ -136,7 +136,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, close):
     (tmp_path / "closed").mkdir()
     for place in (close(tmp_path / "closed", 0o555), tmp_path / "closed" / "new"):
         with pytest.raises(UserError, match=r"an export cannot be written there \(Permission denied\); choose another place with --out$"):
-            require_place(place, (PROGRAM,))
+            require_export_place(place, (PROGRAM,))
 
 
 def test_a_list_of_files_that_reaches_outside_is_refused(exported, tmp_path):

@@ -301,3 +301,23 @@ def test_a_folder_of_records_that_cannot_be_read_is_not_left_out(store, builder,
     assert store.path(record).is_file()
     with pytest.raises(UserError, match=r"other: cannot be read \(Permission denied\)"):
         record_paths(store.directory)
+    with pytest.raises(UserError, match=r"other: cannot be read \(Permission denied\)"):
+        Store(store.directory).has("0" * 16)
+
+
+def test_folders_that_are_no_datasets_may_be_closed_and_each_other_one_is_listed_once(store, builder, close, monkeypatch):
+    """``lost+found`` is root's where a file system is mounted as results."""
+    record = store.write(*builder.make("los", 0))
+    for name in ("lost+found", ".hidden", "tuning"):
+        (store.directory / name).mkdir()
+        close(store.directory / name)
+    (store.directory / "sent").mkdir()
+    (store.directory / "sent" / "submission.json").write_text("{}")
+    inside = Store(store.directory / "sent").write(*builder.make("los", 1))
+    seen = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: [seen.append(str(folder)), listdir(folder)][1])
+    assert record_paths(store.directory) == [store.path(record), Store(store.directory / "sent").path(inside)]
+    assert len(seen) == len(set(seen)) == 5  # the two directories, a folder in each, and the statement, which is none
+    assert Store(store.directory).has(record.id)
+    assert Store(store.directory).recorded([record.id, "0" * 16]) == {record.id}
