@@ -44,7 +44,9 @@ STAND_INS = (
     (r"(epoch-|--keep-epochs )100(,130)?", r"\g<1>1\g<2>"),
     (r"epoch-130|,130", lambda found: found.group().replace("130", "2")),
     (r"^(pretrain .*)", r"\1 --epochs 3"),
-    (r"^(choose .*)", r"\1 --folds 3 --budget 1"),  # six validation images make three
+    (r"^choose (?!.*--budget)", "choose --budget 1 "),
+    (r"^choose (.*)--budget 3", r"choose \1--budget 1"),
+    (r"^choose ", "choose --folds 3 "),  # six validation images make three
     (r"^(run (?=.*--mode end-to-end)(?=.*--recipe ib).*)", r"\1 --epochs 2"),  # whose half is epoch 1
     (r"^(run (?=.*--mode end-to-end)(?=.*--recipe (?!ib)).*)", r"\1 --epochs 3"),
     (r"^(run (?=.*--mode end-to-end)(?!.*--recipe).*)", r"\1 --strategy.epochs 2"),
