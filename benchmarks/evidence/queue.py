@@ -72,7 +72,7 @@ def _run(training: Training, home: Path, data: Path, lock: int) -> int:
     (home / training.name).mkdir(exist_ok=True)
     if HEADS in training.commands:
         suite = json.dumps(heads(str(home / training.name / "cache")), indent=1)  # JSON is YAML
-        write_text(home / training.name / "heads.yaml", suite)
+        write_text(home / f"{training.name}.heads.yaml", suite)  # beside the folder, which stage 1 has for itself
     with (home / f"{training.name}.log").open("a") as log:
         for number in range(len(training.commands)):
             words = [*PROGRAM, *command(training, number, home, data)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 STAGE1 = "pretrain --data-dir {data} --out {folder} --precision bf16"
 WHOLE = "run --mode end-to-end --data-dir {data} --checkpoints {folder} --results {results} --best-test-epoch true --precision bf16"
-HEADS = "bench {folder}/heads.yaml --results {results}"
+HEADS = "bench {folder}.heads.yaml --results {results}"
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def test_given_weights_and_a_training_become_rows(tmp_path, monkeypatch):
     data = write_cifar10(tmp_path / "data" / "cifar10", n_max=24).parent
     options = "--dataset cifar10_lt --imbalance-factor 4 --backbone resnet20 --recipe fast --epochs 2 --views 1 --accelerator cpu"
     trained = Training(
-        "trained", (f"pretrain --data-dir {{data}} --out {{folder}} --seed 1 {options}", "bench {folder}/heads.yaml --results {results}")
+        "trained", (f"pretrain --data-dir {{data}} --out {{folder}} --seed 1 {options}", "bench {folder}.heads.yaml --results {results}")
     )
     given = Training("given", tuple(one.replace("--seed 1", "--seed 0") for one in trained.commands))
     elsewhere = tmp_path / "elsewhere"

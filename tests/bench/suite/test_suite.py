@@ -464,6 +464,7 @@ def test_a_killed_job_is_submitted_again(cli, suite, small_cache, dying, tmp_pat
     monkeypatch.setattr("lt_bench.bench.slurm.POLL", 0.2)
     path = suite("{caches: [{cache: small}], strategies: [joint, dying.Once, dying.Always], seeds: [0]}")
     done = cli("bench", path, "--slurm", "cpu")
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "dying.Always (inferred), seed 0: its worker died 2 times (" in done.err
+    said = [line for line in done.err.splitlines() if " fits, small" not in line]  # progress, on a slow machine
+    assert (done.code, len(said)) == (2, 1)
+    assert "dying.Always (inferred), seed 0: its worker died 2 times (" in said[0]
     assert recorded(tmp_path / "results") == [("dying.Once", 0, "inferred"), ("joint", 0, "official")]
