@@ -24,7 +24,7 @@ GROUPS = ("Accuracy", "Many", "Medium", "Few")
 def report(runs: pd.DataFrame) -> str:
     """A line for each strategy and step: mean differences, and their 95 % intervals (Welch) over head seeds, in points."""
     lines = [
-        "# What freezing the statistics costs\n",
+        "# The cost of freezing the statistics\n",
         "Made by `python -m benchmarks.freezing_cost` from the runs of freezing.py. Points of test accuracy; ±: 95 % (Welch) over head seeds, one backbone.\n",
         "| strategy | step | " + " | ".join(name.lower() for name in GROUPS) + " |",
         "|---|---|" + "--:|" * len(GROUPS),

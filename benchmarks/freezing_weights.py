@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.evidence.rows import Frame, read_rows
+from benchmarks.regularisation import classes_of
 from lt_bench.core.files import write_text
 from lt_bench.leaderboard.stats.effects import random_effects
 
@@ -41,18 +42,23 @@ class Pair(NamedTuple):
     @property
     def by_class(self) -> np.ndarray:
         """Frozen minus trained accuracies of the classes (K,), in points; means over head seeds."""
-        frozen, trained = (np.stack(of["class_accuracy"].to_list()).astype(np.float64).mean(0) for of in (self.frozen, self.trained))
-        return 100 * (frozen - trained)
+        frozen, trained = self._class_accuracies
+        return frozen - trained
 
     @property
     def over_images(self) -> float:
         """Half-width of the 95 % interval over test images within classes, in points, as if both had been tested on images of their own: wider than a paired one."""
-        K = len(self.by_class)
-        variance = 0.0
-        for of in (self.frozen, self.trained):
-            accuracy, images = np.stack(of["class_accuracy"].to_list()).astype(np.float64).mean(0), of["n_test"].iloc[0] / K
-            variance += float((accuracy * (1 - accuracy) / images).sum()) / K**2
-        return 100 * 1.96 * math.sqrt(variance)
+        frozen, trained = self._class_accuracies
+        images = self.trained["n_test"].iloc[0] / len(trained)  # of a class
+        return 1.96 * math.sqrt(sum(float((one * (100 - one)).sum()) for one in (frozen, trained)) / images) / len(trained)
+
+    @property
+    def _class_accuracies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracies of the classes (K,) in per cent, frozen and trained."""
+        frozen, trained = (classes_of(of, self.strategy, {}) for of in (self.frozen, self.trained))
+        assert frozen is not None
+        assert trained is not None
+        return frozen, trained
 
 
 def own_heads(rows: Frame) -> Frame:

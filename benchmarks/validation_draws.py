@@ -57,7 +57,7 @@ def report(of: list[Points], draws: int) -> str:
             cells.append(f"{values.mean():.2f}{spread}")
         lines.append(f"| `{one.strategy}` | {len(one.points)} | {' | '.join(cells)} |")
     head = (
-        "# What validation buys\n\nMade by `python -m benchmarks.validation_draws`. Test accuracy in per cent of the point that validation chooses, mean ± standard deviation over "
+        "# The worth of validation\n\nMade by `python -m benchmarks.validation_draws`. Test accuracy in per cent of the point that validation chooses, mean ± standard deviation over "
         f"{draws} draws (the first\nwithout, the others with replacement), and in how many draws a strategy's choice is the best of the table. One head seed a point; `all` are the {len(of[0].labels):,} validation images, "
         "up to 20 a class.\n\n"
     )

@@ -55,7 +55,7 @@ def report(of: list[Points], draws: int) -> str:
     sets = settings(of[0])
     found = {name: {one.strategy: chosen(one, counts, draws) for one in of} for name, counts in sets.items()}
     head = (
-        "# What more validation images buy\n\nMade by `python -m benchmarks.validation_sizes`. Test accuracy in per cent of the point that validation chooses, mean ± standard deviation over "
+        "# The worth of more validation images\n\nMade by `python -m benchmarks.validation_sizes`. Test accuracy in per cent of the point that validation chooses, mean ± standard deviation over "
         f"{draws} draws with\nreplacement within classes; one head seed a point. The best point of each grid on test: "
         + ", ".join(f"`{one.strategy}` {100 * one.test.max():.2f} of {len(one.points)}" for one in of)
         + ".\n\n"

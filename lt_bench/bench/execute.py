@@ -168,7 +168,7 @@ def record_before_fit(bench: Source, run: Planned) -> RunRecord:
         cache=CacheInfo(manifest.key, manifest.name, manifest.dtype, list(manifest.views["train"]), shared_of(manifest)),
         tuning=tuning_info(run),
         seeds=SeedInfo(
-            run.repetition, derive_seed("init", run.repetition), run.repetition, bench.varies(entry)
+            run.repetition, derive_seed("init", run.repetition), run.repetition, bench.varies(run)
         ),
         metrics={},
         training=TrainingInfo(0, 0, run.hyperparameters.get("batch_size"), 0, None, []),

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from lt_bench.cli.request import Request, read_request
 from lt_bench.cli.verbs import BEGINS, VERBS
 from lt_bench.core.activity import shown
-from lt_bench.core.errors import UserError, printable, told
+from lt_bench.core.errors import UserError, message_of, printable
 from lt_bench.core.launchers import is_first_process
 
 EXIT_USER_ERROR = 2
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _failed(_memory(error), words)
     except OSError as error:  # a full disk, a place that cannot be read or written
-        return _failed(told(error), words)
+        return _failed(message_of(error), words)
 
 
 def _memory(error: BaseException) -> str:

@@ -26,8 +26,8 @@ class NotWrittenError(OSError):
         return f"{self.filename}: cannot be written ({self.strerror}){_advice(self)}"
 
 
-def told(error: OSError) -> str:
-    """An error of the system in one line that ends with what to do where its number says that."""
+def message_of(error: OSError) -> str:
+    """An error of the system in one line that ends with advice where its number has one."""
     if isinstance(error, NotWrittenError):
         return str(error)
     said = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
@@ -35,7 +35,7 @@ def told(error: OSError) -> str:
 
 
 def _advice(error: OSError) -> str:
-    """What to do, after a semicolon; empty where another place would not help, or may not."""
+    """Advice, after a semicolon; empty where another place would not help, or may not."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "; free some space, or choose another place"
     if error.errno in (errno.EACCES, errno.EPERM):

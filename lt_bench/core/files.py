@@ -89,8 +89,8 @@ def require_place(directory: Path, advice: str, what: str = "files", beside: boo
 
     Args:
         directory: the place.
-        advice: what to do where it cannot be written.
-        what: what it is to hold.
+        advice: for a directory that cannot be written.
+        what: its future content, in words.
         beside: whether it is written beside its place and renamed, so that the folder above has to be writable.
 
     Raises:
@@ -125,7 +125,7 @@ def _try_to_write(directory: Path) -> None:
 
 
 def require_readable(path: Path) -> None:
-    """Let the system say why a file cannot be read, for which safetensors has one word: absent.
+    """Open a file, so that the system says why it cannot be read; safetensors calls every such file absent.
 
     Raises:
         OSError: it cannot be read.

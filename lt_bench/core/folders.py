@@ -11,7 +11,7 @@ from lt_bench.core.errors import unreadable
 
 
 def listed(folder: Path) -> list[Path]:
-    """What is in a folder, by name; nothing where there is no such folder.
+    """Paths in a folder, by name; none where there is no such folder.
 
     Raises:
         UserError: it cannot be listed.
@@ -20,7 +20,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
-    """What is in a folder under names of a pattern; the rest as of ``listed``."""
+    """Paths in a folder whose names match a pattern; the rest as of ``listed``."""
     return [folder / name for name in fnmatch.filter(names_in(folder), pattern)]
 
 
@@ -44,7 +44,7 @@ def files_below(folder: Path, links: bool = False) -> Iterator[Path]:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names of what is in a folder, of which paths are slow to make where there are thousands; the rest as of ``listed``."""
+    """Names in a folder, where thousands of paths would be slow to make; the rest as of ``listed``."""
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - twice as fast where there are thousands
     except (FileNotFoundError, NotADirectoryError):

@@ -137,7 +137,7 @@ def _show_splits(say: Say, data: ImageData | FileData) -> None:
         if split in data.splits:
             labels, wanted = data.splits[split].labels, expected[split]
             told = ("" if wanted is None else f"{wanted:,}",) if known else ()
-            shares = " / ".join(f"{np.isin(labels, np.flatnonzero(group)).sum():,}" for group in (groups.many, groups.medium, groups.few))
+            shares = " / ".join(f"{group[labels].sum():,}" for group in (groups.many, groups.medium, groups.few))
             table.add_row(split, f"{len(labels):,}", *told, shares, f"{np.unique(labels).size:,}")
     say(table)
     untested = np.setdiff1d(np.arange(counts.size), data.splits["test"].labels)

@@ -27,7 +27,7 @@ def home() -> Path:
 
 
 def elsewhere(directory: Path) -> str:
-    """What to do where a cache cannot be written to this directory, which may be one of the known ones that no option named."""
+    """Advice where a cache cannot be written to this directory, which may be a known one that no option named."""
     return "choose another place with --out" + (
         ", or another home with LT_BENCH_HOME" if home().resolve() in directory.resolve().parents else ""
     )

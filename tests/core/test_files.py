@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from lt_bench.backbones.weights import save_weights
-from lt_bench.core.errors import NotWrittenError, UserError, told
+from lt_bench.core.errors import NotWrittenError, UserError, message_of
 from lt_bench.core.files import replacing, require_file_place, require_place, write_atomic, write_text
 from lt_bench.core.tensors import save_tensors
 
@@ -56,7 +56,9 @@ def test_a_file_that_cannot_be_written_has_its_own_name_and_advice(tmp_path, clo
     path = tmp_path / "closed" / "new" / "file"
     with pytest.raises(OSError, match="cannot be written") as caught:
         write_text(path, "text")
-    assert str(caught.value) == told(caught.value) == f"{path}: cannot be written (Permission denied); allow it, or choose another place"
+    assert (
+        str(caught.value) == message_of(caught.value) == f"{path}: cannot be written (Permission denied); allow it, or choose another place"
+    )
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -83,10 +85,10 @@ def test_a_file_that_cannot_be_written_has_its_own_name_and_advice(tmp_path, clo
 def test_advice_is_of_the_number(number, advice):
     """A missing file that is to be read, too many open files and a failing disk are not mended by another place."""
     reason = os.strerror(number)
-    assert told(OSError(number, reason, "x")) == f"x: {reason}{advice}"
-    assert told(OSError(number, reason)) == f"[Errno {number}] {reason}{advice}"
+    assert message_of(OSError(number, reason, "x")) == f"x: {reason}{advice}"
+    assert message_of(OSError(number, reason)) == f"[Errno {number}] {reason}{advice}"
     written = "; choose another place" if number in (errno.ENOENT, errno.ENOTDIR) else advice
-    assert told(NotWrittenError(number, reason, "x")) == f"x: cannot be written ({reason}){written}"
+    assert message_of(NotWrittenError(number, reason, "x")) == f"x: cannot be written ({reason}){written}"
 
 
 def test_a_device_is_written_to_and_stays_a_device():

@@ -48,7 +48,7 @@ ANY_FITTING = ("grid_and_settings", "inference_head", "empty_class")
 
 
 def check_strategy(entry: Entry) -> list[Finding]:
-    """All checks that concern a strategy of its kind of fitting: one to two seconds."""
+    """All checks that concern a strategy of its kind of fitting."""
     return [check_one(entry, name) for name in steps(checks_of(entry), f"checks of {entry.name}")]
 
 

@@ -21,7 +21,6 @@ from lt_bench.engine.heads.stacks import HeadJob, head_bytes, stacks
 from lt_bench.features.cache import FeatureSplit
 from lt_bench.features.manifest import Manifest
 from lt_bench.metrics.decomposition import Profile
-from lt_bench.strategies.entry import Entry
 
 CPU_STACK_BYTES = 1 << 28
 GPU_STACK_BYTES = 8 << 30
@@ -173,8 +172,9 @@ class Source(ABC):
     def _profiles(self) -> dict[str, tuple[FeatureSplit, Profile]]:
         return {}
 
-    def varies(self, entry: Entry) -> str | None:
-        """Random parts that differ between the seeds of a strategy; None where nothing does."""
+    def varies(self, run: Planned) -> str | None:
+        """Random parts that differ between the seeds of a run; None where nothing does."""
+        entry = run.entry
         if not entry.takes_batches:
             return None
         starts_at_random = any(one.initial_head.startswith("random") for one in entry.members or (entry,))

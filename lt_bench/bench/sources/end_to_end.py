@@ -76,15 +76,13 @@ class EndToEndSource(PixelSource):
     checkpoint_every: int = 5
     keep_epochs: Sequence[int] = ()
     _trained: int = field(default=0)
-    _drawn: bool = field(default=False)
 
     def fitted(
         self, planned: Sequence[Planned], callbacks: Callable[[], Sequence[Callback]] = tuple
     ) -> Iterator[tuple[list[Planned], Fitted]]:
         """Fit the planned runs one by one; an interrupted run resumes from its last checkpoint."""
         for run in planned:
-            self._trained, cls = 0, run.entry.class_for(run.hyperparameters)[0]
-            self._drawn = run.entry.initial_head.startswith("random") and not draws_its_head(cls)  # as of a cosine classifier
+            self._trained = 0
             self.use(self._initial(run.repetition).to(memory_format=torch.channels_last).to(self.device))
             place = self.directory / run.id
             place.mkdir(parents=True, exist_ok=True)
@@ -101,11 +99,12 @@ class EndToEndSource(PixelSource):
             yield [run], fitted
             last.unlink(missing_ok=True)
 
-    def varies(self, entry: Entry) -> str:
-        """Random parts that differ between seeds of the present fit: all of it, but for a given phase 1."""
+    def varies(self, run: Planned) -> str:
+        """Random parts that differ between seeds: all of a fit, but for a given phase 1."""
         if self.phase1 is None:
             return "initial weights, batch order and augmentation"
-        return f"{'initial head, ' if self._drawn else ''}batch order and augmentation, one phase 1"
+        drawn = run.entry.initial_head.startswith("random") and not draws_its_head(run.entry.class_for(run.hyperparameters)[0])
+        return f"{'initial head, ' if drawn else ''}batch order and augmentation, one phase 1"  # drawn: as of a cosine classifier
 
     def trained_parameters(self, fitted: Fitted) -> int:
         """Number of fitted parameters of head and network."""

@@ -26,7 +26,6 @@ from lt_bench.engine.pretrain.stage1 import Precision
 from lt_bench.features.cache import FeatureSplit, Head
 from lt_bench.features.manifest import Manifest
 from lt_bench.strategies.contract import Facts
-from lt_bench.strategies.entry import Entry
 
 
 @dataclass
@@ -134,7 +133,7 @@ class PixelSource(Source):
         head = Head(fc.weight.detach().float().cpu().clone(), fc.bias.detach().float().cpu().clone()) if self.has_head else None
         return Facts(self.network.dim, self.data.train_counts, head)
 
-    def varies(self, entry: Entry) -> str | None:
+    def varies(self, run: Planned) -> str | None:
         """Random parts that differ between seeds, the augmentation among them."""
-        varied = super().varies(entry)
+        varied = super().varies(run)
         return None if varied is None else varied.replace("batch order", "batch order and augmentation")
