@@ -312,7 +312,8 @@ from lt_bench.core.lean_import import ON_THE_SIDE
 
 def main(done=command.main):
     code = done()
-    print("on the side:", sorted({name.partition(".")[0] for name in sys.modules} & set(ON_THE_SIDE) - {"scipy"}))  # of which parts are in use
+    beside = sorted({name.partition(".")[0] for name in sys.modules} & set(ON_THE_SIDE) - {"scipy"})  # of which parts are in use
+    print(f"on the side: {beside}\\n", end="")  # in one piece, as two processes print
     return code
 
 command.main = main
